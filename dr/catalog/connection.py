@@ -1,0 +1,127 @@
+"""Connections: one a thread, WAL, and every fault of SQLite made a clear `CatalogError`."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from dr.catalog.migrations import STEPS
+from dr.errors import CatalogError
+
+_BUSY_SECONDS = 30.0
+_REBUILD = "free the disk, or let `dr points --rebuild` make it anew from the targets"
+
+
+class Connections:
+    """The catalog file, opened once a thread. Safe for many threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._mine = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._guard = threading.Lock()
+        with self.errors("opening"):
+            self._make_private()
+            self._migrate()
+
+    def close(self) -> None:
+        """Close them all."""
+        with self._guard:
+            for connection in self._all:
+                connection.close()
+            self._all.clear()
+        self._mine = threading.local()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Lend this thread's connection."""
+        with self.errors("reading"):
+            yield self._connection()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Lend this thread's connection within one transaction: all of it is kept, or nothing."""
+        with self.errors("writing"):
+            connection = self._connection()
+            connection.execute("begin immediate")
+            try:
+                yield connection
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+
+    @contextmanager
+    def errors(self, doing: str) -> Iterator[None]:
+        """Turn SQLite's faults into ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            reason = str(error)
+            hint = "wait for the other run to end" if "locked" in reason else _REBUILD
+            raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=hint) from error
+        except sqlite3.Error as error:
+            raise CatalogError(
+                f"{doing} the catalog failed: it is damaged",
+                str(self.path),
+                str(error),
+                hint="run `dr points --rebuild`: it moves the damaged file aside and reads the targets",
+            ) from error
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=_REBUILD) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        mine: sqlite3.Connection | None = getattr(self._mine, "connection", None)
+        if mine is None:
+            mine = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            mine.row_factory = sqlite3.Row
+            mine.execute("pragma journal_mode = wal")
+            mine.execute("pragma synchronous = full")
+            self._mine.connection = mine
+            with self._guard:
+                self._all.append(mine)
+        return mine
+
+    def _make_private(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def _migrate(self) -> None:
+        connection = self._connection()
+        version = connection.execute("pragma user_version").fetchone()[0]
+        if version > len(STEPS):
+            raise CatalogError(
+                "the catalog was made by a newer release", str(self.path), hint="install that release, or a newer one"
+            )
+        if version == len(STEPS):
+            return
+        connection.execute("begin immediate")
+        try:
+            version = connection.execute("pragma user_version").fetchone()[0]
+            for number, step in enumerate(STEPS[version:], version + 1):
+                for statement in filter(str.strip, step.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"pragma user_version = {number}")
+            connection.execute("commit")
+        except BaseException:
+            connection.execute("rollback")
+            raise
+
+
+def quick_check(connections: Connections) -> None:
+    """Raise `CatalogError` when SQLite finds the file damaged."""
+    with connections.reading() as connection, closing(connection.execute("pragma quick_check(1)")) as rows:
+        answer = str(rows.fetchone()[0])
+    if answer != "ok":
+        raise CatalogError(
+            "the catalog is damaged",
+            str(connections.path),
+            answer[:200],
+            hint="run `dr points --rebuild`: it moves the damaged file aside and reads the targets",
+        )

@@ -1,0 +1,136 @@
+"""What follows from a fact: points, copies and their proof.
+
+Derived, never the truth: `first_stray` says where the index and the evidence disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from sqlite3 import Connection
+
+from dr.catalog.values import AdoptedPoint, micros
+from dr.evidence.record import BackupRun, Drill, Fact, Proof
+
+
+def apply(db: Connection, fact: Fact) -> None:
+    """Bring the derived tables up to date with a new fact."""
+    if isinstance(fact, BackupRun):
+        _backup(db, fact)
+    elif isinstance(fact, Proof):
+        _proof(db, fact)
+    elif isinstance(fact, Drill):
+        _drill(db, fact)
+
+
+def _backup(db: Connection, run: BackupRun) -> None:
+    stored = [state for state in run.targets if state.snapshots]
+    if run.consistency_time is None or not stored:
+        return
+    kinds = {source.source: source.kind for source in run.sources if source.snapshot_id}
+    db.execute(
+        "insert or replace into points values (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            run.run_id,
+            run.system,
+            micros(run.consistency_time),
+            micros(run.finished),
+            run.outcome,
+            int(run.complete),
+            sum(source.bytes for source in run.sources),
+            json.dumps(kinds),
+        ),
+    )
+    whole = {source.source for source in run.sources if source.outcome == "ok"}
+    everything = bool(run.sources) and len(whole) == len(run.sources)
+    for state in stored:
+        complete = everything and set(state.snapshots) == whole
+        put_copy(db, run.run_id, state.target, complete=complete, snapshots=state.snapshots, manifests=state.manifests)
+
+
+def put_copy(
+    db: Connection,
+    run_id: str,
+    target: str,
+    *,
+    complete: bool,
+    snapshots: Mapping[str, str],
+    manifests: Mapping[str, str],
+) -> None:
+    """Note what of a point lies on a target; proof known of the same snapshots stays."""
+    db.execute(
+        "insert into copies (run_id, target, complete, snapshots, manifests) values (?, ?, ?, ?, ?)"
+        " on conflict (run_id, target) do update set complete = excluded.complete,"
+        " proof_level = case when snapshots = excluded.snapshots then proof_level else 0 end,"
+        " damaged = case when snapshots = excluded.snapshots then damaged else 0 end,"
+        " snapshots = excluded.snapshots, manifests = excluded.manifests",
+        (run_id, target, int(complete), _json(snapshots), _json(manifests)),
+    )
+
+
+def _json(values: Mapping[str, str]) -> str:
+    return json.dumps(dict(sorted(values.items())))
+
+
+def _proof(db: Connection, proof: Proof) -> None:
+    """A proof holds for the points it names; damage turns off the proof of exactly those that need it."""
+    at = micros(proof.finished)
+    if proof.level_reached:
+        db.execute(
+            "update copies set proof_level = max(case when damaged then 0 else proof_level end, ?), proven_at = ?,"
+            " damaged = case when ? >= 2 then 0 else damaged end"
+            " where target = ? and run_id in (select value from json_each(?))",
+            (proof.level_reached, at, proof.level_reached, proof.target, json.dumps(list(proof.points))),
+        )
+    _damaged(db, proof.target, proof.damaged_points)
+
+
+def _damaged(db: Connection, target: str, points: Sequence[str]) -> None:
+    db.execute(
+        "update copies set proof_level = 0, proven_at = null, damaged = 1"
+        " where target = ? and run_id in (select value from json_each(?))",
+        (target, json.dumps(list(points))),
+    )
+
+
+def _drill(db: Connection, drill: Drill) -> None:
+    """A drill that worked raises the proof of the copy it used."""
+    if drill.outcome in ("ok", "degraded") and drill.run_id and drill.proof_level >= 4:
+        db.execute(
+            "update copies set proof_level = max(proof_level, ?), proven_at = ? where run_id = ? and target = ?",
+            (drill.proof_level, micros(drill.finished), drill.run_id, drill.target),
+        )
+
+
+def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint) -> None:
+    """Take a point found in a repository; what is known of it already stays."""
+    kinds = json.dumps(point.kinds)
+    outcome = "ok" if point.complete else "degraded"
+    db.execute(
+        "insert into points values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (run_id) do update set"
+        " complete = max(complete, excluded.complete)",
+        (
+            point.run_id,
+            system,
+            micros(point.consistency_time),
+            micros(point.finished),
+            outcome,
+            int(point.complete),
+            point.bytes,
+            kinds,
+        ),
+    )
+    put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests)
+
+
+def first_stray(db: Connection) -> tuple[int, str] | None:
+    """Return the first record with which the index disagrees, and how; None when all agree."""
+    row = db.execute(
+        "select e.seq, r.outcome as noted, json_extract(e.body, '$.outcome') as told from evidence e"
+        " left join runs r on r.run_id = e.ref"
+        " where r.run_id is null or r.outcome is not json_extract(e.body, '$.outcome')"
+        " or r.seq is not e.seq or r.system is not e.system order by e.seq limit 1"
+    ).fetchone()
+    if row is None:
+        return None
+    return int(row["seq"]), f"edited: the index of runs says {row['noted']!r}, the record says {row['told']!r}"

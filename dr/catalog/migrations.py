@@ -1,0 +1,38 @@
+"""The catalog's schema, step by step. A step that was released is never edited."""
+
+from __future__ import annotations
+
+#: Times are microseconds since the epoch: they sort, and SQL can subtract them.
+STEPS: tuple[str, ...] = (
+    """
+    create table meta (key text primary key, value text not null) without rowid;
+    create table plans (digest text primary key, text text not null) without rowid;
+    create table evidence (
+        seq integer primary key, kind text not null, ref text not null, system text not null,
+        at text not null, prev text not null, digest text not null unique, body text not null);
+    create index evidence_system on evidence (system, kind, seq);
+    create unique index evidence_ref on evidence (ref, kind);
+    create table runs (
+        run_id text primary key, verb text not null, system text not null, started integer not null,
+        finished integer, outcome text, process text not null, plan_digest text not null, seq integer
+    ) without rowid;
+    create index runs_system on runs (system, verb, started, outcome, finished);
+    create index runs_open on runs (finished) where finished is null;
+    create table points (
+        run_id text primary key, system text not null, consistency integer not null,
+        finished integer not null, outcome text not null, complete integer not null,
+        bytes integer not null, kinds text not null) without rowid;
+    create index points_system on points (system, complete, consistency, finished);
+    create table copies (
+        run_id text not null, target text not null, complete integer not null, snapshots text not null,
+        manifests text not null, proof_level integer not null default 0, proven_at integer,
+        damaged integer not null default 0, primary key (run_id, target)) without rowid;
+    create table sent (
+        system text not null, target text not null, seq integer not null, primary key (system, target)
+    ) without rowid;
+    create table memory (
+        system text not null, target text not null, text text not null, primary key (system, target)
+    ) without rowid;
+    create table plan_cache (path text primary key, key text not null, text text not null) without rowid;
+    """,
+)

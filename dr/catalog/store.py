@@ -1,0 +1,433 @@
+"""The catalog: what was begun, what came of it, and the chain of evidence. One transaction a fact."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlite3 import Connection, Row
+from types import TracebackType
+from typing import Any, Self
+
+from dr.catalog import derive
+from dr.catalog.connection import Connections, quick_check
+from dr.catalog.standings import standings
+from dr.catalog.values import AdoptedPoint, micros, moment
+from dr.evidence.record import (
+    BackupRun,
+    Copy,
+    Drill,
+    Fact,
+    ObjectivesThen,
+    Point,
+    Proof,
+)
+from dr.evidence.seal import GENESIS, ChainResult, Sealed, fault_of, seal, verify_chain
+from dr.evidence.standing import Standing
+from dr.tools import process
+
+INTERRUPTED = "the run was interrupted: its process ended without finishing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenRun:
+    """A run that was begun and has no end yet."""
+
+    run_id: str
+    verb: str
+    system: str
+    started: datetime
+    plan_digest: str
+    process: str
+
+
+class Catalog:
+    """The catalog in a state directory. Safe for several threads and processes."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    @classmethod
+    def open(cls, state: Path) -> Catalog:
+        """Open, or make, `STATE/catalog.sqlite`. Raises `CatalogError`."""
+        return cls(Connections(state / "catalog.sqlite"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connections.close()
+
+    def quick_check(self) -> None:
+        """Raise `CatalogError` when the file is damaged."""
+        quick_check(self._connections)
+
+    # -- runs ---------------------------------------------------------------------------------------
+
+    def open_run(
+        self, *, run_id: str, verb: str, system: str, started: datetime, plan_digest: str, plan_text: str
+    ) -> None:
+        """Note that a run begins, before its first step."""
+        with self._connections.writing() as db:
+            db.execute("insert or ignore into plans values (?, ?)", (plan_digest, plan_text))
+            db.execute(
+                "insert into runs (run_id, verb, system, started, process, plan_digest) values (?, ?, ?, ?, ?, ?)",
+                (run_id, verb, system, micros(started), process.me(), plan_digest),
+            )
+
+    def open_runs(self, system: str | None = None) -> list[OpenRun]:
+        """Return the runs without an end, living or dead."""
+        query = "select * from runs where finished is null and (? is null or system = ?) order by started"
+        with self._connections.reading() as db:
+            rows = db.execute(query, (system, system)).fetchall()
+        return [
+            OpenRun(
+                run_id=row["run_id"],
+                verb=row["verb"],
+                system=row["system"],
+                started=moment(row["started"]),
+                plan_digest=row["plan_digest"],
+                process=row["process"],
+            )
+            for row in rows
+        ]
+
+    def close_abandoned(self, system: str | None, *, now: datetime) -> list[OpenRun]:
+        """Record as `aborted` every run whose process has died; return them."""
+        dead = [run for run in self.open_runs(system) if not process.alive(run.process)]
+        for run in dead:
+            self.record(aborted_fact(run, now))
+        return dead
+
+    def record(self, fact: Fact) -> Sealed:
+        """Seal a fact onto the chain and bring all that follows from it up to date, in one transaction."""
+        with self._connections.writing() as db:
+            number, digest = _head(db)
+            sealed = seal(seq=number + 1, prev=digest, fact=fact)
+            _append(db, sealed)
+            _close_run(db, sealed, fact)
+            derive.apply(db, fact)
+        return sealed
+
+    def last(self, verb: str, system: str) -> tuple[datetime | None, datetime | None]:
+        """Return when a verb was last attempted, and when it last worked (`ok` or `degraded`)."""
+        query = (
+            "select max(started), max(case when outcome in ('ok', 'degraded') then started end)"
+            " from runs where system = ? and verb = ?"
+        )
+        with self._connections.reading() as db:
+            attempt, success = db.execute(query, (system, verb)).fetchone()
+        return (moment(attempt) if attempt else None, moment(success) if success else None)
+
+    def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, Standing]:
+        """Return what the board needs of each system."""
+        return standings(self._connections, systems, now=now, since=since)
+
+    def plan_text(self, digest: str) -> str | None:
+        """Return the text of the plan with that digest, as it was when it ran."""
+        with self._connections.reading() as db:
+            row = db.execute("select text from plans where digest = ?", (digest,)).fetchone()
+        return str(row[0]) if row else None
+
+    # -- points -------------------------------------------------------------------------------------
+
+    def points(self, systems: Sequence[str] | None = None, *, limit: int = -1) -> list[Point]:
+        """Return recovery points, newest first; of some systems, or of all."""
+        chosen = json.dumps(list(systems)) if systems is not None else None
+        query = (
+            "select * from points where ? is null or system in (select value from json_each(?))"
+            " order by consistency desc, run_id desc limit ?"
+        )
+        with self._connections.reading() as db:
+            rows = db.execute(query, (chosen, chosen, limit)).fetchall()
+            ids = json.dumps([row["run_id"] for row in rows])
+            copies = db.execute(
+                "select * from copies where run_id in (select value from json_each(?))", (ids,)
+            ).fetchall()
+        grouped: dict[str, list[Copy]] = {}
+        for row in copies:
+            grouped.setdefault(row["run_id"], []).append(_copy(row))
+        return [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+
+    def missing_on(self, system: str, target: str) -> list[Point]:
+        """Return the complete points that a target lacks, newest first."""
+        return [
+            point
+            for point in self.points([system])
+            if point.complete
+            and target not in {copy.target for copy in point.usable}
+            and not any(copy.target == target and copy.damaged for copy in point.copies)
+        ]
+
+    def copied(self, run_id: str, target: str, snapshots: Mapping[str, str], manifests: Mapping[str, str]) -> None:
+        """Note that a point has reached a target late."""
+        with self._connections.writing() as db:
+            derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests)
+
+    def forget_copies(self, system: str, target: str) -> None:
+        """Note that a target lost all it had of a system. What was sent there is sent again."""
+        with self._connections.writing() as db:
+            db.execute(
+                "delete from copies where target = ? and run_id in (select run_id from points where system = ?)",
+                (target, system),
+            )
+            db.execute("delete from memory where target = ? and system = ?", (target, system))
+            db.execute("delete from sent where target = ? and system = ?", (target, system))
+
+    # -- evidence -----------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[Sealed]:
+        """Yield the whole chain in its stored order."""
+        with self._connections.reading() as db:
+            for row in db.execute("select * from evidence order by rowid"):
+                yield _sealed(row)
+
+    def facts(
+        self,
+        kinds: Sequence[str],
+        *,
+        systems: Sequence[str] | None = None,
+        since: datetime | None = None,
+        ref: str | None = None,
+    ) -> list[Sealed]:
+        """Return records of some kinds, oldest first; of some systems, since a time, or of one run."""
+        chosen = json.dumps(list(systems)) if systems is not None else None
+        query = (
+            "select * from evidence where kind in (select value from json_each(?))"
+            " and (? is null or system in (select value from json_each(?)))"
+            " and (? is null or at >= ?) and (? is null or ref = ?) order by seq"
+        )
+        after = since.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if since else None
+        with self._connections.reading() as db:
+            rows = db.execute(query, (json.dumps(list(kinds)), chosen, chosen, after, after, ref, ref)).fetchall()
+        return [_sealed(row) for row in rows]
+
+    def head(self) -> tuple[int, str]:
+        """Return the number and digest of the last record; 0 and zeros when there is none."""
+        with self._connections.reading() as db:
+            return _head(db)
+
+    def audit(self) -> ChainResult:
+        """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
+        with self._connections.reading() as db:
+            records = [_sealed(row) for row in db.execute("select * from evidence order by rowid")]
+            head, first = _head(db), int(_meta(db, "first", "1"))
+            gaps: list[int] = json.loads(_meta(db, "gaps", "[]"))
+            stray = derive.first_stray(db)
+        whole = not gaps
+        result = verify_chain(records, head=head, first=first) if whole else _with_gaps(records, gaps, head, first)
+        if result.first_bad is None and stray:
+            return ChainResult(records=result.records, head=result.head, first_bad=stray)
+        return result
+
+    def unsent(self, system: str, target: str) -> list[Sealed]:
+        """Return the system's records that a target has not been given yet, oldest first."""
+        query = (
+            "select * from evidence where system = ? and seq >"
+            " coalesce((select seq from sent where system = ? and target = ?), 0) order by seq"
+        )
+        with self._connections.reading() as db:
+            return [_sealed(row) for row in db.execute(query, (system, system, target))]
+
+    def mark_sent(self, system: str, target: str, seq: int) -> None:
+        """Note that a target has all records of a system up to one."""
+        with self._connections.writing() as db:
+            db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
+
+    # -- what helps the next run --------------------------------------------------------------------
+
+    def memory(self, system: str, target: str) -> str | None:
+        """Return what verify remembered of a repository."""
+        with self._connections.reading() as db:
+            row = db.execute("select text from memory where system = ? and target = ?", (system, target)).fetchone()
+        return str(row[0]) if row else None
+
+    def remember(self, system: str, target: str, text: str) -> None:
+        """Keep what verify wants to know next time."""
+        with self._connections.writing() as db:
+            db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
+
+    def get(self, key: str) -> str | None:
+        """Return a parsed plan kept under `PATH\\nSTAMP`; None when the stamp is another."""
+        path, _, stamp = key.partition("\n")
+        with self._connections.reading() as db:
+            row = db.execute("select text from plan_cache where path = ? and key = ?", (path, stamp)).fetchone()
+        return str(row[0]) if row else None
+
+    def get_all(self) -> dict[str, str]:
+        """Return all parsed plans kept, by `PATH\\nSTAMP`."""
+        with self._connections.reading() as db:
+            return {f"{row[0]}\n{row[1]}": row[2] for row in db.execute("select path, key, text from plan_cache")}
+
+    def put_all(self, items: Mapping[str, str]) -> None:
+        """Keep parsed plans; one row a path."""
+        rows = [(*key.split("\n", 1), text) for key, text in items.items()]
+        with self._connections.writing() as db:
+            db.executemany("insert or replace into plan_cache values (?, ?, ?)", rows)
+
+    # -- the way back -------------------------------------------------------------------------------
+
+    def adopt(self, records: Sequence[Sealed]) -> int:
+        """Take records found on targets into a catalog that has none; return how many were taken.
+
+        A record that is not as it was sealed is left out. Numbers that are missing are remembered as
+        gaps, so that the chain goes on and `audit` tells a known gap from a new one.
+        """
+        good = {record.seq: record for record in records if fault_of(record) is None}
+        with self._connections.writing() as db:
+            if _head(db)[0]:
+                return 0
+            kept = [good[number] for number in sorted(good)]
+            for record in kept:
+                _append(db, record)
+                fact = record.fact
+                _close_run(db, record, fact)
+                derive.apply(db, fact)
+            if kept:
+                numbers = range(kept[0].seq, kept[-1].seq + 1)
+                _set_meta(db, "first", str(kept[0].seq))
+                _set_meta(db, "gaps", json.dumps([n for n in numbers if n not in good]))
+        return len(kept)
+
+    def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint]) -> None:
+        """Make what the catalog knows of a target what the target holds. May be called twice."""
+        with self._connections.writing() as db:
+            there = json.dumps([point.run_id for point in points])
+            db.execute(
+                "delete from copies where target = ? and run_id in (select run_id from points where system = ?)"
+                " and run_id not in (select value from json_each(?))",
+                (target, system, there),
+            )
+            for point in points:
+                derive.adopt_point(db, system, target, point)
+
+
+def aborted_fact(run: OpenRun, now: datetime) -> Fact:
+    """Return the fact of a run that ended without a word."""
+    if run.verb == "backup":
+        return BackupRun(
+            run_id=run.run_id,
+            system=run.system,
+            outcome="aborted",
+            started=run.started,
+            finished=now,
+            error=INTERRUPTED,
+            plan_digest=run.plan_digest,
+        )
+    if run.verb == "verify":
+        return Proof(
+            run_id=run.run_id,
+            system=run.system,
+            target="",
+            started=run.started,
+            finished=now,
+            outcome="aborted",
+            level_asked=0,
+            level_reached=0,
+            error=INTERRUPTED,
+        )
+    return Drill(
+        drill_id=run.run_id,
+        system=run.system,
+        scenario="system-loss",
+        real=run.verb == "recovery",
+        outcome="aborted",
+        t_loss=run.started,
+        started=run.started,
+        finished=now,
+        objectives=ObjectivesThen(rto_seconds=0, rpo_seconds=0),
+        sandbox="swept",
+        error=INTERRUPTED,
+        plan_digest=run.plan_digest,
+    )
+
+
+def _head(db: Connection) -> tuple[int, str]:
+    return int(_meta(db, "head_seq", "0")), _meta(db, "head_digest", GENESIS)
+
+
+def _meta(db: Connection, key: str, default: str) -> str:
+    row = db.execute("select value from meta where key = ?", (key,)).fetchone()
+    return str(row[0]) if row else default
+
+
+def _set_meta(db: Connection, key: str, value: str) -> None:
+    db.execute("insert or replace into meta values (?, ?)", (key, value))
+
+
+def _append(db: Connection, record: Sealed) -> None:
+    body = json.dumps(record.body, ensure_ascii=False, separators=(",", ":"))
+    db.execute(
+        "insert into evidence (seq, kind, ref, system, at, prev, digest, body) values (?, ?, ?, ?, ?, ?, ?, ?)",
+        (record.seq, record.kind, record.ref, record.system, record.at, record.prev, record.digest, body),
+    )
+    _set_meta(db, "head_seq", str(record.seq))
+    _set_meta(db, "head_digest", record.digest)
+
+
+def _close_run(db: Connection, record: Sealed, fact: Fact) -> None:
+    db.execute(
+        "insert into runs (run_id, verb, system, started, finished, outcome, process, plan_digest, seq)"
+        " values (?, ?, ?, ?, ?, ?, '', '', ?) on conflict (run_id) do update set"
+        " finished = excluded.finished, outcome = excluded.outcome, seq = excluded.seq",
+        (record.ref, record.kind, record.system, micros(fact.started), micros(fact.finished), fact.outcome, record.seq),
+    )
+
+
+def _sealed(row: Row) -> Sealed:
+    try:
+        body: Any = json.loads(row["body"])
+    except (ValueError, TypeError):
+        body = {"damaged": str(row["body"])}
+    keys = ("seq", "kind", "ref", "system", "at", "prev", "digest")
+    return Sealed(**{key: row[key] for key in keys}, body=body)
+
+
+def _point(row: Row, copies: Iterable[Copy]) -> Point:
+    return Point(
+        run_id=row["run_id"],
+        system=row["system"],
+        consistency_time=moment(row["consistency"]),
+        finished=moment(row["finished"]),
+        outcome=row["outcome"],
+        kinds=json.loads(row["kinds"]),
+        bytes=row["bytes"],
+        copies=tuple(copies),
+    )
+
+
+def _copy(row: Row) -> Copy:
+    return Copy(
+        target=row["target"],
+        complete=bool(row["complete"]),
+        snapshots=json.loads(row["snapshots"]),
+        manifests=json.loads(row["manifests"]),
+        proof_level=row["proof_level"],
+        proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
+        damaged=bool(row["damaged"]),
+    )
+
+
+def _with_gaps(records: list[Sealed], gaps: list[int], head: tuple[int, str], first: int) -> ChainResult:
+    """Audit a chain that was rebuilt with known gaps: each part by itself, and nothing else missing."""
+    expected = [n for n in range(first, head[0] + 1) if n not in set(gaps)]
+    for record, number in zip(records, expected, strict=False):
+        if record.seq != number or (fault := fault_of(record)):
+            problem = fault if record.seq == number else "removed or reordered"
+            return ChainResult(records=len(records), head=head[1], first_bad=(number, problem or ""))
+    before = {record.seq: record for record in records}
+    for record in records:
+        if record.seq - 1 in before and record.prev != before[record.seq - 1].digest:
+            return ChainResult(records=len(records), head=head[1], first_bad=(record.seq, "reordered or replaced"))
+    if len(records) != len(expected) or (records and records[-1].digest != head[1]):
+        bad = (records[-1].seq + 1 if records else first, "removed: the chain does not end as it should")
+        return ChainResult(records=len(records), head=head[1], first_bad=bad)
+    return ChainResult(records=len(records), head=head[1])

@@ -1,0 +1,30 @@
+"""Values the catalog is given, and how it keeps moments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedPoint:
+    """A recovery point recognised from a repository alone."""
+
+    run_id: str
+    consistency_time: datetime
+    finished: datetime
+    complete: bool
+    kinds: dict[str, str]
+    snapshots: dict[str, str]
+    manifests: dict[str, str]
+    bytes: int = 0
+
+
+def micros(at: datetime) -> int:
+    """Return a moment as microseconds since the epoch."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def moment(count: int) -> datetime:
+    """Return microseconds since the epoch as a moment."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=count)

@@ -1,0 +1,1 @@
+"""FACES: what people and cron type, and what they get back."""

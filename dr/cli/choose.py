@@ -1,0 +1,45 @@
+"""Which systems a command is about: named, all, or those due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import click
+
+from dr.cli.context import Context
+from dr.errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def systems_and_all(command: F) -> F:
+    """Add `[SYSTEM…|--all|--due]` to a command."""
+    command = click.option("--due", is_flag=True, help="Only the systems for which it is due now.")(command)
+    command = click.option("--all", "everything", is_flag=True, help="Every system that has a plan.")(command)
+    return click.argument("systems", nargs=-1, metavar="[SYSTEM]...")(command)
+
+
+def chosen(
+    context: Context,
+    systems: tuple[str, ...],
+    *,
+    everything: bool,
+    due: Literal["backup", "verify", "drill"] | None = None,
+) -> list[Any]:
+    """Return the plans asked for; refuses a contradictory question, and says the plans' other faults."""
+    if sum((bool(systems), everything, bool(due))) > 1:
+        raise UsageError("name systems, or use --all, or --due: one of the three", hint="see --help")
+    session = context.session
+    items: list[Any] = session.chosen(systems, everything=everything or bool(due))
+    names = {str(item.path.name) for item in items}
+    for fault in session.declarations.faults:
+        if fault.severity != "refused" and any(fault.file.endswith(name) for name in names):
+            context.warn(fault.what, fault.where, fault.hint) if fault.severity == "unsound" else None
+    if due:
+        from dr.orchestrator.due import due_now
+
+        items = due_now(session, items, due)
+        if not items:
+            context.say("nothing is due")
+    return items

@@ -1,0 +1,144 @@
+"""What every command is given: where things are, how to speak, and the session."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr.errors import DrError, Fault, PlanError, worst
+
+SCHEMA = 1
+
+
+@dataclass
+class Context:
+    """One invocation. Commands say things through it and set `exit_code`; `close` prints the document."""
+
+    command: str = ""
+    config: Path | None = None
+    state: Path | None = None
+    as_json: bool = False
+    verbose: int = 0
+    quiet: bool = False
+    document: dict[str, Any] = field(default_factory=dict)
+    errors: list[dict[str, str]] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
+
+    @functools.cached_property
+    def session(self) -> Any:
+        """The session; made, with all it loads, only for the commands that need it."""
+        from dr.orchestrator.session import Session
+
+        return Session(self.config_dir, self.state_dir)
+
+    @functools.cached_property
+    def config_dir(self) -> Path:
+        """The directory with plans/ and targets/."""
+        from dr.plan.load import find_config
+
+        return find_config(str(self.config) if self.config else None, os.environ)
+
+    @functools.cached_property
+    def state_dir(self) -> Path:
+        """Where the catalog, locks, caches and generated secrets are."""
+        named = self.state or os.environ.get("DR_STATE")
+        if named:
+            return Path(named).expanduser().absolute()
+        if os.geteuid() == 0:
+            return Path("/var/lib/dr")
+        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+        return Path(home) / "dr"
+
+    def say(self, text: str = "") -> None:
+        """Print a line of result, unless a document is asked for."""
+        if not self.as_json and not self.quiet:
+            click.echo(text)
+
+    def put(self, **keys: Any) -> None:
+        """Add keys to the document."""
+        self.document |= keys
+
+    def ended(self, *codes: int) -> None:
+        """Note exit codes; the worst is the command's."""
+        self.codes += codes
+
+    def complain(self, what: str, where: str = "", hint: str = "") -> None:
+        """Say an error: on stderr, and in the document."""
+        self.errors.append({"what": what, "where": where, "hint": hint})
+        head = f"{where}: {what}" if where else what
+        click.echo(f"dr: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
+
+    def warn(self, what: str, where: str = "", hint: str = "") -> None:
+        """Say a warning on stderr; it is no error and fails nothing."""
+        if not self.quiet:
+            head = f"{where}: {what}" if where else what
+            click.echo(f"dr: warning: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
+
+    def fault(self, fault: Fault) -> None:
+        """Say a fault of a declaration."""
+        (self.warn if fault.severity == "advice" else self.complain)(fault.what, fault.where, fault.hint)
+
+    def failed(self, error: DrError) -> None:
+        """Say an error that ended the command, and note its exit code."""
+        if isinstance(error, PlanError) and error.faults:
+            for fault in error.faults:
+                self.fault(fault)
+        else:
+            what = f"{error.what} ({error.cause})" if error.cause else error.what
+            self.complain(what, error.where, error.hint)
+        self.ended(error.exit_code)
+
+    def close(self) -> int:
+        """Print the document when one is asked for; return the exit code."""
+        if self.as_json:
+            whole = {"schema": SCHEMA, "command": self.command, **self.document, "errors": self.errors}
+            sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
+            sys.stdout.flush()
+        return worst(self.codes)
+
+    def plain_rows(self, rows: Sequence[Mapping[str, str]], *, title: str = "") -> None:
+        """Print rows: a table on a terminal, plain aligned lines elsewhere."""
+        if self.as_json or self.quiet or not rows:
+            return
+        if sys.stdout.isatty():
+            _rich_table(rows, title)
+            return
+        heads = list(rows[0])
+        widths = [max(len(head), *(len(row[head]) for row in rows)) for head in heads]
+        click.echo("  ".join(h.upper().ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
+        for row in rows:
+            click.echo("  ".join(row[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _rich_table(rows: Sequence[Mapping[str, str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for head in rows[0]:
+        table.add_column(head.upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_style(cell)) for cell in row.values()))
+    Console().print(table)
+
+
+def _style(cell: str) -> str:
+    word = cell.split(" ")[0].rstrip(",:")
+    good, bad, odd = ("ok", "met", "passed"), ("failed", "missed", "aborted"), ("degraded", "unknown", "never")
+    return "green" if word in good else "red" if word in bad else "yellow" if word in odd else ""
+
+
+pass_context = click.make_pass_decorator(Context)

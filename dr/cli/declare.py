@@ -1,0 +1,72 @@
+"""The commands around declarations: init, validate, schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.errors import INVALID, OK, UsageError
+
+
+@click.command("init")
+@pass_context
+def init_command(context: Context) -> None:
+    """Write a first plan and a first target here, to be edited. Nothing that is there is touched."""
+    from dr.plan.first import write_first
+
+    place = context.config or Path.cwd()
+    written = write_first(place)
+    context.put(written=[str(path) for path in written])
+    for path in written:
+        context.say(f"wrote {path}")
+    context.say("edit them, then run `dr validate` and `dr backup --all`")
+
+
+@click.command("validate")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@pass_context
+def validate_command(context: Context, systems: tuple[str, ...]) -> None:
+    """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
+    declarations = context.session.declarations
+    for name in systems:
+        if name not in declarations.plans and not any(name in fault.file for fault in declarations.faults):
+            raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")
+    faults = declarations.about(systems)
+    for fault in faults:
+        context.fault(fault)
+    bad = [fault for fault in faults if fault.severity != "advice"]
+    if not declarations.plans and not bad:
+        raise UsageError(
+            f"there are no plans in {context.config_dir / 'plans'}", hint="run `dr init` to make a first one"
+        )
+    context.put(
+        plans=sorted(declarations.plans),
+        targets=sorted(declarations.targets),
+        warnings=[{"what": f.what, "where": f.where, "hint": f.hint} for f in faults if f.severity == "advice"],
+    )
+    context.ended(INVALID if bad else OK)
+    advice = len(faults) - len(bad)
+    context.say(
+        f"{_count(len(declarations.plans), 'plan')}, {_count(len(declarations.targets), 'target')}: "
+        f"{_count(len(bad), 'fault')}, {_count(advice, 'warning')}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@click.command("schema")
+@click.argument("kind", type=click.Choice(("plan", "target")))
+@pass_context
+def schema_command(context: Context, kind: str) -> None:
+    """Print the JSON Schema of plans or targets, so that editors complete and check."""
+    from dr.plan.schema import schema
+
+    if context.as_json:
+        context.put(json_schema=schema(kind))
+    else:
+        click.echo(json.dumps(schema(kind), indent=2))

@@ -1,0 +1,179 @@
+"""The commands of those who look: points, status, audit, report."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.cli.times import TIME
+from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, DrError
+from dr.plan.units import format_bytes, format_duration
+
+
+def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
+    items: list[Any] = context.session.chosen(systems, everything=not systems)
+    return items
+
+
+@click.command("points")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
+@pass_context
+def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> None:
+    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets."""
+    from dr.report.documents import point_document
+
+    context.put(points=[])
+    items = _items(context, systems)
+    if renew:
+        _rebuild(context, items)
+    points = context.session.catalog.points([loaded.plan.system for loaded in items])
+    context.put(points=[point_document(point) for point in points])
+    rows = [
+        {
+            "system": point.system,
+            "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
+            "point": point.run_id,
+            "outcome": point.outcome if point.complete else f"{point.outcome}, not complete",
+            "size": format_bytes(point.bytes),
+            "proof": str(point.proof_level),
+            "targets": ", ".join(copy.target for copy in point.usable) or "none",
+        }
+        for point in points
+    ]
+    context.plain_rows(rows)
+    if not rows:
+        context.say("no recovery points yet")
+
+
+def _rebuild(context: Context, items: list[Any]) -> None:
+    from dr.orchestrator.points import rebuild
+
+    fact = rebuild(context.session, items)
+    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {len(fact.targets)} repositories")
+    for state in fact.targets:
+        if state.error:
+            context.complain(state.error, state.target, "mend the target, then rebuild again")
+    context.ended({"ok": OK, "degraded": DEGRADED}.get(fact.outcome, FAILED))
+
+
+@click.command("status")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@pass_context
+def status_command(context: Context, systems: tuple[str, ...]) -> None:
+    """Show the board: objectives against facts. Exit 4 when any objective is missed."""
+    from dr.orchestrator.tell import board
+    from dr.report.documents import status_document
+
+    context.put(systems=[])
+    found = board(context.session, _items(context, systems))
+    context.put(systems=[status_document(entry.row, entry.next_due) for entry in found])
+    rows = [_line(entry.row) for entry in found]
+    context.plain_rows(rows)
+    for entry in found:
+        for problem in entry.row.problems:
+            context.say(f"{entry.row.system}: {problem}")
+    missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
+    context.ended(OBJECTIVE_MISSED if missed else OK)
+
+
+def _line(row: Any) -> dict[str, str]:
+    def told(seconds: float | None, none: str) -> str:
+        return none if seconds is None else format_duration(seconds)
+
+    fresh = told(row.freshness_seconds, "no point")
+    back = told(row.last_rta_seconds, "not achieved" if row.last_drill else "no drill")
+    age = f" ({told(row.proof_age_seconds, '')} ago)" if row.proof_age_seconds is not None else ""
+    return {
+        "system": row.system,
+        "rpo": f"{row.rpo.word} ({fresh} of {format_duration(row.rpo_target_seconds)})",
+        "exposure": told(row.exposure_seconds, "unknown"),
+        "rto": f"{row.rto.word} ({back} of {format_duration(row.rto_target_seconds)})",
+        "proof": f"{row.proof_level}{age}",
+        "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
+    }
+
+
+@click.command("audit")
+@pass_context
+def audit_command(context: Context) -> None:
+    """Verify the chain of evidence: name the first record that was edited, removed or reordered."""
+    result = context.session.catalog.audit()
+    bad = result.first_bad
+    context.put(
+        records=result.records,
+        head=result.head,
+        outcome=result.outcome,
+        first_bad={"record": bad[0], "problem": bad[1]} if bad else None,
+    )
+    context.say(f"{result.records} records, head {result.head}: {result.outcome}")
+    if bad:
+        context.complain(
+            f"record {bad[0]} was {bad[1]}",
+            "the chain of evidence",
+            "compare it with the records beside the repositories, under _evidence",
+        )
+    context.ended(FAILED if bad else OK)
+
+
+@click.command("report")
+@click.option("--drill", "drill_id", help="Tell of one drill or recovery, by its id.")
+@click.option("--system", help="Tell of one system.")
+@click.option("--since", type=TIME, help="Tell of what happened since this time.")
+@click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
+@pass_context
+def report_command(
+    context: Context,
+    drill_id: str | None,
+    system: str | None,
+    since: datetime | None,
+    form: str,
+    output: Path | None,
+) -> None:
+    """Write a report for reviewers: one file, readable offline and on paper."""
+    from dr.orchestrator.tell import report
+
+    made = report(context.session, _items(context, (system,) if system else ()), drill=drill_id, since=since)
+    text = _rendered(made, form)
+    if output:
+        _write(output, text)
+        context.put(report=str(output.absolute()), format=form)
+        context.say(f"wrote {output}")
+    elif context.as_json:
+        context.put(format=form, report=json.loads(text) if form == "json" else text)
+    else:
+        click.echo(text, nl=False)
+
+
+def _rendered(made: Any, form: str) -> str:
+    if form == "html":
+        from dr.report.html import render
+
+        return render(made)
+    if form == "md":
+        from dr.report.text import render as render_text
+
+        return render_text(made)
+    from dr.report.json import document
+
+    return json.dumps(document(made), indent=2) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all: an old report is better than half a new one."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, "utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise DrError(
+            "the report cannot be written", str(path), error.strerror or "", hint="see the directory and its space"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)

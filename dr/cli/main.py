@@ -1,0 +1,174 @@
+"""The program `dr`: global options, the list of commands, and the one place where errors end."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import click
+
+import dr
+from dr.cli.context import Context
+from dr.errors import FAILED, INTERRUPTED, INVALID, DrError
+
+#: Command -> the module that has it. Modules load only when their command is used.
+COMMANDS = {
+    "init": "declare", "validate": "declare", "schema": "declare",
+    "doctor": "doctor",
+    "backup": "operate", "verify": "operate", "run": "operate",
+    "drill": "rehearse", "recover": "rehearse",
+    "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "daemon": "daemon", "crontab": "install", "systemd": "install",
+}  # fmt: skip
+SUMMARIES = {
+    "init": "Write a first plan and target here.",
+    "validate": "Say all faults of the plans at once.",
+    "schema": "Print the JSON Schema of plans or targets.",
+    "doctor": "Say what is missing here, and how to get it.",
+    "backup": "Make recovery points.",
+    "verify": "Prove what is stored, up to a level.",
+    "run": "Do all that is due, once: the line for cron.",
+    "drill": "Rehearse a recovery in a sandbox, timed and judged.",
+    "recover": "Recover a system for real.",
+    "points": "List recovery points and their proof.",
+    "status": "Show the board: objectives against facts.",
+    "audit": "Verify the chain of evidence.",
+    "report": "Write a report for reviewers.",
+    "daemon": "Do all that is due, resident.",
+    "crontab": "Print the line for cron.",
+    "systemd": "Print the units for systemd.",
+}
+_VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet")
+
+
+class _Commands(click.Group):
+    """Commands listed without loading them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"dr.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--config", type=click.Path(path_type=Path), help="Directory with plans/ and targets/ [DR_CONFIG].")
+@click.option("--state", type=click.Path(path_type=Path), help="Directory of the catalog and secrets [DR_STATE].")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only errors.")
+@click.version_option(dr.__version__, prog_name="dr")
+@click.pass_obj
+def program(
+    context: Context, config: Path | None, state: Path | None, as_json: bool, verbose: int, quiet: bool
+) -> None:
+    """Disaster recovery that is proven: plans, encrypted backups, drills that measure RTO and RPO."""
+    context.config, context.state = config, state
+    context.as_json, context.verbose, context.quiet = as_json, verbose, quiet
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the program and exit."""
+    arguments = _globals_first(list(sys.argv[1:] if argv is None else argv))
+    context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
+    _listen(context, arguments)
+    code = _guarded(context, arguments)
+    logging.shutdown()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _guarded(context: Context, arguments: list[str]) -> int:
+    try:
+        program(args=arguments, obj=context, standalone_mode=False, prog_name="dr")
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return INVALID
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dr"
+        context.complain(error.format_message().rstrip("."), hint=f"see `{where} --help`")
+        context.ended(INVALID)
+    except DrError as error:
+        context.failed(error)
+    except (KeyboardInterrupt, click.Abort):
+        context.complain("stopped on request", hint="start the command again to finish the work")
+        context.ended(INTERRUPTED)
+    except BrokenPipeError:
+        return FAILED
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, then try again" if full else "see the file and its rights"
+        context.complain((error.strerror or str(error)).lower(), str(error.filename or ""), hint)
+        context.ended(FAILED)
+    except Exception as error:
+        if context.verbose:
+            raise
+        context.complain(
+            f"a fault in this program ({type(error).__name__})", hint="run again with -v and report what it says"
+        )
+        context.ended(FAILED)
+    return context.close()
+
+
+def _globals_first(arguments: list[str]) -> list[str]:
+    """Move global options to the front, so that they may stand before or after the command."""
+    front: list[str] = []
+    rest: list[str] = []
+    index = 0
+    while index < len(arguments):
+        word = arguments[index]
+        if word == "--":
+            return front + rest + arguments[index:]
+        if word in _VALUES and index + 1 < len(arguments):
+            front += arguments[index : index + 2]
+            index += 1
+        elif word in _FLAGS or word.split("=")[0] in _VALUES or word in ("-vv", "-vvv"):
+            front.append(word)
+        else:
+            rest.append(word)
+        index += 1
+    return front + rest
+
+
+def _command_in(arguments: list[str]) -> str:
+    return next((word for word in arguments if word in COMMANDS), "")
+
+
+def _listen(context: Context, arguments: list[str]) -> None:
+    """Pass SIGINT and SIGTERM on to what runs; send warnings and retries to stderr."""
+    level = logging.WARNING
+    if "-q" in arguments or "--quiet" in arguments:
+        level = logging.ERROR
+    elif any(word.startswith("-v") or word == "--verbose" for word in arguments):
+        level = logging.INFO
+    logging.basicConfig(level=level, format="dr: %(message)s", stream=sys.stderr)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        from dr.tools import command
+
+        first = not command.stopping()
+        if not command.interrupt_all() or not first:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)

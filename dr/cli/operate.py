@@ -1,0 +1,129 @@
+"""The commands that cron runs: backup, verify, run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dr.cli.choose import chosen, systems_and_all
+from dr.cli.context import Context, pass_context
+from dr.plan.units import format_bytes, format_duration
+
+
+@click.command("backup")
+@systems_and_all
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@pass_context
+def backup_command(context: Context, systems: tuple[str, ...], everything: bool, due: bool, dry_run: bool) -> None:
+    """Make recovery points: every source of a system, on every target of its plan."""
+    context.put(runs=[])
+    items = chosen(context, systems, everything=everything, due="backup" if due else None)
+    if dry_run:
+        _say_intent(context, items)
+        return
+    from dr.orchestrator.backup import backup
+
+    say_backups(context, backup(context.session, items))
+
+
+def _say_intent(context: Context, items: list[Any]) -> None:
+    for loaded in items:
+        plan = loaded.plan
+        sources = ", ".join(f"{name} ({source.kind})" for name, source in plan.sources.items())
+        context.say(f"{plan.system}: would capture {sources} to {', '.join(plan.targets)}")
+    context.put(dry_run=True, would=[loaded.plan.system for loaded in items])
+
+
+def say_backups(context: Context, results: list[Any]) -> None:
+    """Tell of backup runs, and note their exit codes."""
+    from dr.report.documents import backup_document
+
+    context.put(runs=[backup_document(result.run) for result in results])
+    for result in results:
+        run = result.run
+        size, added = sum(s.bytes for s in run.sources), sum(s.bytes_added for s in run.sources)
+        files = sum(s.files for s in run.sources)
+        took = format_duration((run.finished - run.started).total_seconds())
+        context.say(
+            f"{run.system}: {run.outcome}, {files} files, {format_bytes(size)} "
+            f"({format_bytes(added)} new) in {took}, point {run.run_id}"
+        )
+        for source in run.sources:
+            if source.outcome != "ok" and source.error:
+                context.complain(source.error, f"{run.system}: source {source.source}", _SOURCE_HINT)
+        for target in run.targets:
+            if target.error:
+                context.complain(target.error, f"{run.system}: target {target.target}", _TARGET_HINT)
+        if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
+            context.complain(run.error, run.system, "Run the backup again when that is mended")
+        for note in (*run.notes, *result.problems):
+            context.warn(note, run.system)
+        context.ended(result.exit_code)
+
+
+_SOURCE_HINT = "mend the source, then run `dr backup` again; the point is not complete"
+_TARGET_HINT = "mend the target; the next run brings it what it lacks"
+
+
+@click.command("verify")
+@systems_and_all
+@click.option(
+    "--level",
+    type=click.IntRange(1, 3),
+    default=3,
+    show_default=True,
+    help="1 structure, 2 stored bytes, 3 a decrypted sample.",
+)
+@pass_context
+def verify_command(context: Context, systems: tuple[str, ...], everything: bool, due: bool, level: int) -> None:
+    """Prove what is stored: structure, every stored byte, and a decrypted sample that rotates."""
+    context.put(proofs=[])
+    items = chosen(context, systems, everything=everything, due="verify" if due else None)
+    from dr.orchestrator.verify import verify_all
+
+    say_proofs(context, verify_all(context.session, items, level=level))
+
+
+def say_proofs(context: Context, results: list[Any]) -> None:
+    """Tell of proofs, and note their exit codes."""
+    from dr.report.documents import proof_document
+
+    context.put(proofs=[proof_document(result.proof) for result in results])
+    for result in results:
+        proof = result.proof
+        context.say(
+            f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
+            f"of {proof.level_asked}, {proof.objects} objects, {format_bytes(proof.bytes)} "
+            f"in {format_duration(proof.seconds)}"
+        )
+        for damage in proof.damage:
+            (context.warn if damage.problem == "unreferenced" else context.complain)(
+                f"object {damage.object} is {damage.problem}",
+                f"{proof.system} on {proof.target}",
+                "" if damage.problem == "unreferenced" else "Recover from another point or target, and back up again",
+            )
+        if proof.error:
+            context.complain(proof.error, f"{proof.system} on {proof.target}", "mend it, then run `dr verify` again")
+        context.ended(result.exit_code)
+
+
+@click.command("run")
+@pass_context
+def run_command(context: Context) -> None:
+    """Do all that is due, once: backups, proofs and drills, the most overdue first."""
+    from dr.orchestrator.due import run_due
+
+    done = run_due(context.session)
+    say_all(context, done)
+    if not (done.backups or done.proofs or done.drills):
+        context.say("nothing is due")
+
+
+def say_all(context: Context, done: Any) -> None:
+    """Tell of all that one run did."""
+    from dr.cli.rehearse import say_drills
+
+    say_backups(context, done.backups)
+    say_proofs(context, done.proofs)
+    say_drills(context, done.drills)

@@ -1,0 +1,159 @@
+"""The commands of the administrator: drill and recover."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr.cli.choose import chosen, systems_and_all
+from dr.cli.context import Context, pass_context
+from dr.cli.times import TIME
+from dr.errors import UsageError
+from dr.plan.units import format_bytes, format_duration
+
+SCENARIOS = ("system-loss", "file-loss")
+
+
+@click.command("drill")
+@systems_and_all
+@click.option("--scenario", type=click.Choice(SCENARIOS), help="The loss assumed; the plan's by default.")
+@click.option("--at", type=TIME, help="Use the newest point not after this time.")
+@click.option("--target", help="Restore from this target.")
+@click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
+@pass_context
+def drill_command(
+    context: Context,
+    systems: tuple[str, ...],
+    everything: bool,
+    due: bool,
+    scenario: str | None,
+    at: datetime | None,
+    target: str | None,
+    keep: bool,
+) -> None:
+    """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
+    context.put(drills=[])
+    items = chosen(context, systems, everything=everything, due="drill" if due else None)
+    _known_target(target, items)
+    from dr.orchestrator.drill import DrillOptions, drill
+
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep)
+    say_drills(context, drill(context.session, items, options))
+
+
+def _known_target(target: str | None, items: list[Any]) -> None:
+    for loaded in items:
+        if target and target not in loaded.plan.targets:
+            raise UsageError(
+                f"the plan of {loaded.plan.system} has no target {target!r}",
+                "--target",
+                hint=f"its targets are {', '.join(loaded.plan.targets)}",
+            )
+
+
+def say_drills(context: Context, results: list[Any]) -> None:
+    """Tell of drills and recoveries, and note their exit codes."""
+    from dr.report.documents import drill_document
+
+    context.put(drills=[drill_document(result.drill, evidence_digest=result.sealed.digest) for result in results])
+    for result in results:
+        _say_drill(context, result)
+        context.ended(result.exit_code)
+
+
+def _say_drill(context: Context, result: Any) -> None:
+    from dr.report.verdict import rpo_verdict, rto_verdict
+
+    fact = result.drill
+    what = "recovery" if fact.real else f"drill ({fact.scenario})"
+    context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
+    if fact.run_id:
+        context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+    phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
+    if phases:
+        context.say(f"  phases     {phases}")
+    for check in fact.checks:
+        about = f"{check.check} {check.source}" if check.source else check.check
+        need = "" if check.mandatory else " (not mandatory)"
+        context.say(
+            f"  check      {about}{need}: {check.outcome}; expected {check.expected}; observed {check.observed}"
+        )
+    rta = "not achieved" if fact.rta_seconds is None else format_duration(fact.rta_seconds)
+    rpa = "not measured" if fact.rpa_seconds is None else format_duration(fact.rpa_seconds)
+    wanted = fact.objectives
+    context.say(
+        f"  RTO        {rto_verdict(fact).word}: back in {rta}; objective {format_duration(wanted.rto_seconds)}"
+    )
+    context.say(
+        f"  RPO        {rpo_verdict(fact).word}: data lost {rpa}; objective {format_duration(wanted.rpo_seconds)}"
+    )
+    context.say(f"  sandbox    {fact.sandbox}")
+    context.say(f"  evidence   {result.sealed.digest}")
+    if fact.error:
+        context.complain(fact.error, fact.system, "Mend it, then run it again")
+    for check in fact.checks:
+        if check.outcome == "failed":
+            context.complain(
+                f"check {check.check} failed: expected {check.expected}, observed {check.observed}",
+                f"{fact.system}: {check.source or 'the system'}",
+            )
+
+
+@click.command("recover")
+@click.argument("system")
+@click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
+@click.option("--at", type=TIME, help="Use the newest point not after this time.")
+@click.option("--target", help="Recover from this target.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@pass_context
+def recover_command(
+    context: Context,
+    system: str,
+    to: Path,
+    at: datetime | None,
+    target: str | None,
+    yes: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Recover a system for real into a directory. May be run again after an interruption: it goes on."""
+    context.put(drills=[])
+    loaded = chosen(context, (system,), everything=False)[0]
+    _known_target(target, [loaded])
+    to = to.expanduser().absolute()
+    from dr.orchestrator.drill import DrillOptions, intent, recover
+
+    options = DrillOptions(at=at, target=target)
+    if dry_run or not yes:
+        foreseen = _in_words(intent(context.session, loaded, to=to, options=options, force=force))
+        if dry_run:
+            context.put(dry_run=True, would=foreseen)
+            context.say(foreseen)
+            return
+        _confirm(foreseen)
+    say_drills(context, [recover(context.session, loaded, to=to, options=options, force=force)])
+
+
+def _in_words(foreseen: Any) -> str:
+    verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
+    room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
+    notes = "".join(f"\n  note: {note}" for note in foreseen.notes)
+    return (
+        f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
+        f"{format_bytes(foreseen.bytes)}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
+        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}{notes}"
+    )
+
+
+def _confirm(foreseen: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("a recovery asks for confirmation", "--yes", hint="add --yes to recover without a question")
+    click.echo(foreseen, err=True)
+    if not click.confirm("Go on?", default=False, err=True):
+        raise UsageError("nothing was done", hint="answer y, or add --yes")

@@ -1,0 +1,132 @@
+"""The few errors this program raises: what happened, where, why, and what to do.
+
+Every error carries the exit code its kind deserves, so that codes are decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+OK = 0
+FAILED = 1
+INVALID = 2
+DEGRADED = 3
+OBJECTIVE_MISSED = 4
+LOCKED = 11
+REFUSED = 12
+INTERRUPTED = 130
+
+#: With several results the command ends with the worst, in this order.
+WORST_FIRST = (INTERRUPTED, INVALID, FAILED, REFUSED, LOCKED, DEGRADED, OBJECTIVE_MISSED, OK)
+
+
+def worst(codes: list[int]) -> int:
+    """Return the worst of several exit codes; 0 when there are none."""
+    return min(codes, key=WORST_FIRST.index, default=OK)
+
+
+@dataclass
+class DrError(Exception):
+    """What went wrong, where, why, and what the reader should do next.
+
+    `where` is a file with line, a key, a system or a target. `retryable` says whether the same call
+    may succeed later without anybody changing anything.
+    """
+
+    what: str
+    where: str = ""
+    cause: str = ""
+    hint: str = ""
+    retryable: bool = False
+    exit_code: int = field(default=FAILED, kw_only=True)
+
+    def __str__(self) -> str:
+        """One sentence: `where: what (cause)`."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head} ({self.cause})" if self.cause else head
+
+
+@dataclass
+class UsageError(DrError):
+    """The command line asks for something that cannot be; nothing was touched."""
+
+    exit_code: int = field(default=INVALID, kw_only=True)
+
+
+@dataclass
+class LockedError(DrError):
+    """Another run, here or elsewhere, holds the repository."""
+
+    exit_code: int = field(default=LOCKED, kw_only=True)
+
+
+@dataclass
+class RefusedError(DrError):
+    """Credentials or a passphrase were missing or refused."""
+
+    exit_code: int = field(default=REFUSED, kw_only=True)
+
+
+@dataclass
+class TargetDownError(DrError):
+    """A target cannot be reached, or its bucket or path is gone."""
+
+
+@dataclass
+class NoRepositoryError(DrError):
+    """The target answers, but no repository is there yet."""
+
+
+@dataclass
+class DamageError(DrError):
+    """Stored bytes are not what was stored."""
+
+
+@dataclass
+class SourceError(DrError):
+    """A source could not be captured, or could not be captured whole."""
+
+
+@dataclass
+class CatalogError(DrError):
+    """The catalog cannot be opened, read or written."""
+
+
+@dataclass
+class InterruptedRunError(DrError):
+    """Somebody asked the program to stop."""
+
+    exit_code: int = field(default=INTERRUPTED, kw_only=True)
+
+
+Severity = Literal["refused", "unsound", "advice"]
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One thing wrong in a declaration, at `file:line:column`.
+
+    `refused` stops every command. `unsound` fails `dr validate`, because the plan promises what it
+    cannot keep, but a backup still runs: a copy beats no copy. `advice` fails nothing.
+    """
+
+    file: str
+    line: int
+    column: int
+    what: str
+    hint: str = ""
+    severity: Severity = "refused"
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`."""
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass
+class PlanError(DrError):
+    """Declarations that cannot be used, with all their faults at once."""
+
+    faults: tuple[Fault, ...] = ()
+    exit_code: int = field(default=INVALID, kw_only=True)

@@ -1,0 +1,1 @@
+"""FACT: what happened and what was captured. Pure values, sealed; nothing here reaches outside but files."""

@@ -1,0 +1,251 @@
+"""Facts: what a run, a proof or a drill did, as frozen values that know nothing of how they were made.
+
+Times are aware UTC datetimes, durations are seconds, sizes are bytes. Verdicts are not here: they are
+computed from facts (`dr.report.verdict`), never stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
+Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
+RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild"]
+
+#: Worst first: the outcome of a whole is the worst of its parts.
+OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
+
+
+def worst_outcome(outcomes: list[Outcome]) -> Outcome:
+    """Return the worst of several outcomes; `skipped` when there are none."""
+    return min(outcomes, key=OUTCOMES.index, default="skipped")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceCapture:
+    """How one source was captured in one run. `snapshot_id` is the one on the first target reached."""
+
+    source: str
+    kind: str
+    outcome: Outcome
+    snapshot_id: str | None = None
+    files: int = 0
+    bytes: int = 0
+    bytes_added: int = 0
+    changed: int = 0  # files that changed while they were read
+    vanished: int = 0  # files that went away while they were read
+    unreadable: int = 0  # files that could not be read: not in the point
+    seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetState:
+    """What one run left on one target.
+
+    `snapshots` maps source to data snapshot, `manifests` source to a manifest stored apart from it.
+    """
+
+    target: str
+    outcome: Outcome
+    snapshots: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, str] = field(default_factory=dict)
+    bytes_added: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupRun:
+    """One backup run: one attempt at one recovery point.
+
+    `consistency_time` is the start of the earliest capture; the point is complete only when every
+    source was captured whole on at least one target.
+    """
+
+    run_id: str
+    system: str
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    consistency_time: datetime | None = None
+    complete: bool = False
+    sources: tuple[SourceCapture, ...] = ()
+    targets: tuple[TargetState, ...] = ()
+    caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """One stored object that is not what it should be."""
+
+    object: str
+    problem: Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What a verify run showed of one system's repository on one target.
+
+    `level_reached` 0-3 as the ladder in `docs/words.md`. `points` are the run ids the proof holds for,
+    `damaged_points` those that need a damaged object. `share` is "3/10": the part read at level 3.
+    """
+
+    run_id: str
+    system: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    level_asked: int
+    level_reached: int
+    objects: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    damage: tuple[Damage, ...] = ()
+    points: tuple[str, ...] = ()
+    damaged_points: tuple[str, ...] = ()
+    share: str = ""
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """One check: what was expected and what was observed, in words, and whether it held."""
+
+    check: str  # manifest, sql, file, command
+    source: str | None
+    mandatory: bool
+    outcome: Outcome  # ok, failed, skipped
+    expected: str
+    observed: str
+    seconds: float = 0.0
+    newest: datetime | None = None  # the newest record found, when the check probed for it
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectivesThen:
+    """The plan's objectives on the day of the drill, in seconds."""
+
+    rto_seconds: int
+    rpo_seconds: int
+    mtd_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One line of a drill's timeline."""
+
+    at: datetime
+    what: str
+    seconds: float | None = None
+    outcome: Outcome = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drill:
+    """One drill, or one real recovery (`real`).
+
+    `phases` has the seconds of declare, provision, restore, start, verify; a phase never reached is
+    absent. `rta_seconds` = last mandatory check passed - t_loss; None when a mandatory check failed.
+    `rpa_seconds` = t_loss - consistency time of the point used; `data_rpa_seconds` = t_loss - newest
+    record found. `sandbox` is "destroyed", "kept", "left behind" or, for a recovery, "not used".
+    """
+
+    drill_id: str
+    system: str
+    scenario: str
+    real: bool
+    outcome: Outcome
+    t_loss: datetime
+    started: datetime
+    finished: datetime
+    objectives: ObjectivesThen
+    run_id: str | None = None
+    target: str | None = None
+    consistency_time: datetime | None = None
+    requested_at: datetime | None = None
+    phases: dict[str, float] = field(default_factory=dict)
+    rta_seconds: float | None = None
+    rpa_seconds: float | None = None
+    data_rpa_seconds: float | None = None
+    proof_level: int = 0
+    checks: tuple[CheckResult, ...] = ()
+    events: tuple[Event, ...] = ()
+    files: int = 0
+    bytes: int = 0
+    protected_bytes: int = 0  # bytes of the whole point: what the drill could have restored
+    sources: tuple[str, ...] = ()
+    sample: float = 1.0  # the share of files compared with the manifest
+    sandbox: str = "destroyed"
+    error: str | None = None
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: str = ""  # the class of the restore host: cores, memory, system
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuild:
+    """The catalog was made anew from the targets."""
+
+    run_id: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    points: int = 0
+    records: int = 0
+    targets: tuple[TargetState, ...] = ()
+    error: str | None = None
+
+
+Fact = BackupRun | Proof | Drill | Rebuild
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
+
+    target: str
+    complete: bool
+    snapshots: dict[str, str]
+    manifests: dict[str, str] = field(default_factory=dict)
+    proof_level: int = 0
+    proven_at: datetime | None = None
+    damaged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A recovery point: the snapshots of all sources of a system, taken by one run."""
+
+    run_id: str
+    system: str
+    consistency_time: datetime
+    finished: datetime
+    outcome: Outcome
+    kinds: dict[str, str]  # source -> kind, of the sources captured
+    bytes: int = 0
+    copies: tuple[Copy, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether at least one target holds every source whole and undamaged."""
+        return any(copy.complete and not copy.damaged for copy in self.copies)
+
+    @property
+    def usable(self) -> tuple[Copy, ...]:
+        """The copies a recovery may use, in the plan's order of targets."""
+        return tuple(copy for copy in self.copies if copy.complete and not copy.damaged)
+
+    @property
+    def proof_level(self) -> int:
+        """The highest proof any of its copies has."""
+        return max((copy.proof_level for copy in self.usable), default=0)

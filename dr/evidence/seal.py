@@ -1,0 +1,187 @@
+"""The seal: canonical JSON (RFC 8785), its SHA-256, and the chain in which each record holds the last.
+
+Tamper-evident, not tamper-proof: who holds the catalog and every target could rewrite all of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import rfc8785
+
+from dr.evidence.record import BackupRun, Drill, Fact, Proof, Rebuild, RecordKind
+
+GENESIS = "0" * 64
+_FACTS: dict[str, type[Any]] = {
+    "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """One record of evidence. `digest` is over all else in it; `prev` is the digest of the one before."""
+
+    seq: int
+    kind: RecordKind
+    ref: str
+    system: str
+    at: str
+    prev: str
+    body: Mapping[str, Any]
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The name of its object on a target."""
+        return f"{self.seq:08d}-{self.digest[:12]}.json"
+
+    @property
+    def fact(self) -> Fact:
+        """The fact it holds."""
+        return decode(self.kind, self.body)
+
+    def to_json(self) -> bytes:
+        """Return it as one canonical JSON document."""
+        return rfc8785.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Sealed | None:
+        """Return a record read from a target; None when the document is none."""
+        try:
+            return cls(**json.loads(data))
+        except (ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainResult:
+    """What reading the whole chain showed. `first_bad` is the number of a record and what is wrong."""
+
+    records: int
+    head: str
+    first_bad: tuple[int, str] | None = None
+
+    @property
+    def outcome(self) -> str:
+        """`ok` or `failed`."""
+        return "failed" if self.first_bad else "ok"
+
+
+def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
+    """Return the sealed record of a fact, number `seq`, after the record whose digest is `prev`."""
+    kind, ref, system = _identity(fact)
+    parts: dict[str, Any] = {
+        "seq": seq, "kind": kind, "ref": ref, "system": system, "at": _text(fact.finished),
+        "prev": prev, "body": encode(fact),
+    }  # fmt: skip
+    return Sealed(**parts, digest=digest_of(parts))
+
+
+def digest_of(parts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 (hex) over the canonical form of a record without its digest."""
+    return hashlib.sha256(rfc8785.dumps({k: v for k, v in parts.items() if k != "digest"})).hexdigest()
+
+
+def fault_of(record: Sealed) -> str | None:
+    """Return what is wrong with a record by itself; None when it is as it was sealed."""
+    try:
+        same = digest_of(dataclasses.asdict(record)) == record.digest
+    except (rfc8785.CanonicalizationError, ValueError, TypeError):
+        same = False
+    return None if same else "edited: its digest is not that of its contents"
+
+
+def verify_chain(records: Iterable[Sealed], *, head: tuple[int, str] | None = None, first: int = 1) -> ChainResult:
+    """Read a chain in its stored order and name the first record edited, removed or reordered.
+
+    `head` is the number and digest that the last record must have; `first` the number of the first.
+    """
+    count, prev, expected = 0, None, first
+    for record in records:
+        problem = _problem(record, expected, prev)
+        if problem:
+            return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
+        count, prev, expected = count + 1, record.digest, expected + 1
+    if head and head != (expected - 1, prev or GENESIS):
+        problem = (min(expected, head[0]) or 1, "removed, or the head was edited: the chain does not end as it should")
+        return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
+    return ChainResult(records=count, head=prev or GENESIS)
+
+
+def _problem(record: Sealed, expected: int, prev: str | None) -> tuple[int, str] | None:
+    if record.seq > expected:
+        return expected, "removed: its number is missing"
+    if record.seq < expected:
+        return record.seq, "reordered: it does not stand where its number says"
+    if fault := fault_of(record):
+        return record.seq, fault
+    if prev is not None and record.prev != prev:
+        return record.seq, "reordered or replaced: it does not follow the record before it"
+    return None
+
+
+def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
+    if isinstance(fact, Drill):
+        return ("recovery" if fact.real else "drill"), fact.drill_id, fact.system
+    if isinstance(fact, BackupRun):
+        return "backup", fact.run_id, fact.system
+    if isinstance(fact, Proof):
+        return "verify", fact.run_id, fact.system
+    return "rebuild", fact.run_id, ""
+
+
+# -- facts as JSON, and back --------------------------------------------------------------------------
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode(value: Any) -> Any:
+    """Return a fact, or a part of one, as JSON values: times as RFC 3339 UTC, tuples as lists."""
+    if isinstance(value, datetime):
+        return _text(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")  # lone surrogates have no canonical form
+    return value
+
+
+def decode(kind: str, body: Mapping[str, Any]) -> Fact:
+    """Return the fact of a record. Keys of a later release are left out; absent ones have their defaults."""
+    return cast("Fact", _build(_FACTS[kind], body))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if value is None:
+        return None
+    if dataclasses.is_dataclass(kind):
+        types_of = _hints(cast("Any", kind))
+        return cast("Any", kind)(**{k: _build(types_of[k], v) for k, v in value.items() if k in types_of})
+    if origin in (typing.Union, types.UnionType):
+        return _build(next(x for x in typing.get_args(kind) if x is not type(None)), value)
+    if origin is tuple:
+        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    return float(value) if kind is float else value
+
+
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

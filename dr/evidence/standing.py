@@ -1,0 +1,51 @@
+"""A standing: all that the board needs to know of one system, summed up by the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dr.evidence.record import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """The last finished run of a verb. `target` is where a proof looked."""
+
+    outcome: Outcome
+    started: datetime
+    ref: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastDrill(LastRun):
+    """The last drill, with its figures in seconds."""
+
+    rta_seconds: float | None = None
+    rpa_seconds: float | None = None
+    rto_target_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One system.
+
+    `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next
+    (to now, for the last) over the period asked for; None without a complete point.
+    `attempts` maps a verb to its last attempt and its last success.
+    """
+
+    system: str
+    consistency_time: datetime | None = None
+    exposure_seconds: float | None = None
+    proof_level: int = 0
+    proven_at: datetime | None = None
+    damaged_points: int = 0
+    backup: LastRun | None = None
+    verify: LastRun | None = None
+    drill: LastDrill | None = None
+    attempts: Mapping[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
+    running: tuple[str, ...] = ()
+    interrupted: tuple[str, ...] = ()

@@ -1,0 +1,113 @@
+"""`dr backup`: a recovery point of each system asked for, recorded whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
+from dr.evidence.record import BackupRun, Outcome
+from dr.orchestrator.session import Session, new_id
+from dr.plan.load import Loaded
+from dr.run.backup import BackupDone, BackupRequest, run_backup
+from dr.run.toolbox import Toolbox
+
+
+@dataclass(frozen=True)
+class BackupResult:
+    """One system's run, with the exit code it deserves."""
+
+    run: BackupRun
+    exit_code: int
+    problems: tuple[str, ...] = ()
+
+
+def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
+    """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
+    return session.each(items, lambda loaded: backup_one(session, loaded))
+
+
+def backup_one(session: Session, loaded: Loaded) -> BackupResult:
+    """Back up one system. Only the catalog's own failure is raised; all else is a recorded fact."""
+    started = session.clock()
+    run_id, system = new_id("", started), loaded.plan.system
+    try:
+        with session.locked(system):
+            session.catalog.close_abandoned(system, now=started)
+            session.catalog.open_run(
+                run_id=run_id,
+                verb="backup",
+                system=system,
+                started=started,
+                plan_digest=loaded.digest,
+                plan_text=loaded.text,
+            )
+            return _under_lock(session, loaded, run_id)
+    except DrError as error:
+        if error.exit_code != LOCKED:
+            raise
+        return BackupResult(_nothing(session, loaded, run_id, error, outcome="skipped"), LOCKED)
+
+
+def _under_lock(session: Session, loaded: Loaded, run_id: str) -> BackupResult:
+    try:
+        toolbox = session.toolbox(loaded)
+        done = run_backup(toolbox, _request(session, toolbox, run_id))
+    except InterruptedRunError as error:
+        run = _nothing(session, loaded, run_id, error, outcome="aborted")
+        session.catalog.record(run)
+        return BackupResult(run, INTERRUPTED)
+    except (DrError, OSError) as error:
+        run = _nothing(session, loaded, run_id, error, outcome="failed")
+        session.catalog.record(run)
+        return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
+    _remember(session, toolbox, done)
+    problems = session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    toolbox.sweep_work()
+    return BackupResult(done.run, done.exit_code, tuple(problems))
+
+
+def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
+    catalog, system = session.catalog, toolbox.plan.system
+    missed = {place.name: tuple(reversed(catalog.missing_on(system, place.name))) for place in toolbox.places}
+    held = {copy.target for point in catalog.points([system], limit=50) for copy in point.copies}
+    return BackupRequest(
+        run_id=run_id,
+        clock=session.clock,
+        reuse=reuse_dir(session.state, system),
+        missed=missed if len(toolbox.places) > 1 else {},
+        established=frozenset(held),
+    )
+
+
+def reuse_dir(state: Path, system: str) -> Path:
+    """Where the last manifests of a system are kept, for the reuse of hashes."""
+    return state / "cache" / "manifests" / system
+
+
+def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
+    for target in done.renewed:
+        session.catalog.forget_copies(toolbox.plan.system, target)
+    session.catalog.record(done.run)
+    for late in done.caught_up:
+        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
+
+
+def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-arg]
+    names = {state.target for state in done.run.targets if state.outcome == "ok"}
+    return [place for place in toolbox.places if place.name in names]
+
+
+def _nothing(session: Session, loaded: Loaded, run_id: str, error: DrError | OSError, *, outcome: Outcome) -> BackupRun:
+    """The fact of a run that came to nothing."""
+    text = str(error) if isinstance(error, DrError) else f"{error.strerror}: {error.filename or ''}".strip(": ")
+    now = session.clock()
+    return BackupRun(
+        run_id=run_id,
+        system=loaded.plan.system,
+        outcome=outcome,
+        started=now,
+        finished=now,
+        error=text,
+        plan_digest=loaded.digest,
+    )

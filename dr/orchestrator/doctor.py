@@ -1,0 +1,92 @@
+"""`dr doctor`: what is missing here, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from dr.errors import DrError
+from dr.orchestrator.session import Session, make_state
+from dr.plan.load import Loaded
+from dr.tools.restic import find_restic, version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `ok`, `degraded` (works, should be mended) or `failed`."""
+
+    what: str
+    outcome: Literal["ok", "degraded", "failed"]
+    observed: str
+    hint: str = ""
+
+
+def examine(session: Session) -> list[Finding]:
+    """Look at tools, state, plans, secrets and every target. Changes nothing but an absent state."""
+    findings = [_python(), _restic(), _setpriv(), _state(session), _plans(session)]
+    for loaded in session.declarations.plans.values():
+        findings += _places(session, loaded)
+    return findings
+
+
+def _python() -> Finding:
+    return Finding("Python", "ok", ".".join(map(str, sys.version_info[:3])))
+
+
+def _restic() -> Finding:
+    try:
+        program = find_restic(os.environ)
+        return Finding("restic", "ok", f"{'.'.join(map(str, version(program)))} at {program}")
+    except DrError as error:
+        return Finding("restic", "failed", error.what, error.hint)
+
+
+def _setpriv() -> Finding:
+    if shutil.which("setpriv"):
+        return Finding("setpriv", "ok", "children end with this program")
+    return Finding("setpriv", "degraded", "not found: after a kill -9, restic may run on alone", "install util-linux")
+
+
+def _state(session: Session) -> Finding:
+    try:
+        make_state(session.state)
+        loose = session.state.stat().st_mode & 0o077
+        space = shutil.disk_usage(session.state).free
+    except (DrError, OSError) as error:
+        return Finding("state", "failed", str(error), "name another with --state")
+    if loose:
+        return Finding("state", "degraded", f"{session.state} is open to others", f"chmod 700 {session.state}")
+    return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")
+
+
+def _plans(session: Session) -> Finding:
+    bad = [fault for fault in session.declarations.faults if fault.severity != "advice"]
+    count = len(session.declarations.plans)
+    if bad:
+        return Finding("plans", "failed", f"{len(bad)} faults", "run `dr validate`")
+    if not count:
+        return Finding("plans", "failed", f"none in {session.config / 'plans'}", "run `dr init`")
+    return Finding("plans", "ok", f"{count} without a fault")
+
+
+def _places(session: Session, loaded: Loaded) -> list[Finding]:
+    try:
+        toolbox = session.toolbox(loaded)
+    except DrError as error:
+        return [Finding(f"{loaded.plan.system}: secrets", "failed", str(error), error.hint)]
+    findings = []
+    for place in toolbox.places:
+        name = f"{loaded.plan.system} on {place.name}"
+        try:
+            place.store.reachable()
+            posture = place.store.preflight()
+        except DrError as error:
+            findings.append(Finding(name, "failed", str(error), error.hint))
+            continue
+        outcome: Literal["ok", "degraded"] = "degraded" if posture.public_access == "open" else "ok"
+        hint = "close public access to the bucket" if outcome == "degraded" else ""
+        findings.append(Finding(name, outcome, posture.in_words(), hint))
+    return findings

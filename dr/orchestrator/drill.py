@@ -1,0 +1,149 @@
+"""`dr drill` and `dr recover`: one engine, rehearsed and real."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from dr.errors import FAILED, INTERRUPTED, DrError
+from dr.evidence.record import Drill, ObjectivesThen
+from dr.evidence.seal import Sealed
+from dr.orchestrator.session import Session, new_id
+from dr.plan.load import Loaded
+from dr.report.verdict import drill_exit_code
+from dr.run.drill import DrillRequest, run_drill
+from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_unfit, run_recover
+from dr.run.sandbox import sweep
+
+
+@dataclass(frozen=True)
+class DrillResult:
+    """One drill or recovery, its sealed record, and the exit code it deserves."""
+
+    drill: Drill
+    sealed: Sealed
+    exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillOptions:
+    """What the person asked for; None leaves it to the plan."""
+
+    scenario: str | None = None
+    at: datetime | None = None
+    target: str | None = None
+    keep: bool = False
+
+
+def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[DrillResult]:
+    """Drill systems side by side. A drill that could not run is recorded as failed, not left out."""
+    session.catalog.close_abandoned(None, now=session.clock())
+    sweep(session.state)
+    return session.each(items, lambda loaded: drill_one(session, loaded, options))
+
+
+def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
+    """Drill one system."""
+    t_loss = session.clock()
+    drill_id = new_id("drill-", t_loss)
+    _open(session, loaded, "drill", drill_id, t_loss)
+    scenario = options.scenario or loaded.plan.drill.scenario
+    try:
+        request = DrillRequest(
+            drill_id=drill_id,
+            scenario=scenario,
+            at=options.at,
+            target=options.target,
+            keep=options.keep,
+            t_loss=t_loss,
+            clock=session.clock,
+        )
+        fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+    except DrError as error:
+        fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
+    return _recorded(session, loaded, fact)
+
+
+def recover(session: Session, loaded: Loaded, *, to: Path, options: DrillOptions, force: bool) -> DrillResult:
+    """Recover a system for real. `UsageError` before anything is touched when `to` is unfit."""
+    refuse_unfit(to, system=loaded.plan.system, force=force)
+    t_loss = session.clock()
+    drill_id = new_id("recovery-", t_loss)
+    _open(session, loaded, "recovery", drill_id, t_loss)
+    try:
+        request = RecoverRequest(
+            drill_id=drill_id,
+            to=to,
+            at=options.at,
+            target=options.target,
+            force=force,
+            t_loss=t_loss,
+            clock=session.clock,
+        )
+        fact = run_recover(session.toolbox(loaded), session.points(loaded), request)
+    except DrError as error:
+        fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
+    return _recorded(session, loaded, fact)
+
+
+def intent(session: Session, loaded: Loaded, *, to: Path, options: DrillOptions, force: bool) -> RecoveryPlan:
+    """Return what `recover` would do; raises what stands in its way. Touches nothing."""
+    now = session.clock()
+    request = RecoverRequest(
+        drill_id="", to=to, at=options.at, target=options.target, force=force, t_loss=now, clock=session.clock
+    )
+    return plan_recover(session.toolbox(loaded), session.points(loaded), request)
+
+
+def _open(session: Session, loaded: Loaded, verb: str, run_id: str, started: datetime) -> None:
+    session.catalog.open_run(
+        run_id=run_id,
+        verb=verb,
+        system=loaded.plan.system,
+        started=started,
+        plan_digest=loaded.digest,
+        plan_text=loaded.text,
+    )
+
+
+def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
+    fact = replace(fact, plan_digest=loaded.digest)
+    sealed = session.catalog.record(fact)
+    try:
+        toolbox = session.toolbox(loaded)
+        reachable = [p for p in toolbox.places if p.name == fact.target or fact.target is None]
+        session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
+    except DrError:
+        pass  # the record is in the catalog, and the next run sends it
+    code = INTERRUPTED if fact.outcome == "aborted" else drill_exit_code(fact)
+    return DrillResult(fact, sealed, code)
+
+
+def _failed(
+    session: Session,
+    loaded: Loaded,
+    drill_id: str,
+    error: DrError,
+    *,
+    t_loss: datetime,
+    scenario: str,
+    real: bool,
+) -> Drill:
+    wanted = loaded.plan.objectives
+    return Drill(
+        drill_id=drill_id,
+        system=loaded.plan.system,
+        scenario=scenario,
+        real=real,
+        outcome="aborted" if error.exit_code == INTERRUPTED else "failed",
+        t_loss=t_loss,
+        started=t_loss,
+        finished=session.clock(),
+        objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
+        sandbox="not used",
+        error=str(error),
+    )
+
+
+__all__ = ["FAILED", "DrillOptions", "DrillResult", "drill", "drill_one", "recover"]

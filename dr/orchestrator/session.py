@@ -1,0 +1,181 @@
+"""A session: one invocation's declarations, catalog, tools and clock, each made when first needed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import dr
+from dr.catalog.store import Catalog
+from dr.errors import CatalogError, DrError, InterruptedRunError, UsageError
+from dr.evidence.record import Point
+from dr.plan.load import Declarations, Loaded, load
+from dr.run.toolbox import Place, Toolbox, open_toolbox
+from dr.tools import command
+from dr.tools.lock import hold
+from dr.tools.restic import find_restic, version
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    """The one place that reads the wall clock."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str, at: datetime) -> str:
+    """Return a new run id: `prefix` and the time, and six random hex digits."""
+    return f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@dataclass
+class Session:
+    """What one command works with. Safe to share between the threads of that command."""
+
+    config: Path
+    state: Path
+    clock: Callable[[], datetime] = utc_now
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @functools.cached_property
+    def declarations(self) -> Declarations:
+        """All plans and targets, with all their faults."""
+        try:
+            return load(self.config, cache=self.catalog if self._catalog_there() else None)
+        except CatalogError:
+            return load(self.config)
+
+    @functools.cached_property
+    def catalog(self) -> Catalog:
+        """The catalog in the state directory; made when absent."""
+        with self._guard:
+            make_state(self.state)
+            return Catalog.open(self.state)
+
+    def _catalog_there(self) -> bool:
+        return (self.state / "catalog.sqlite").exists()
+
+    @functools.cached_property
+    def restic(self) -> str:
+        """The restic program."""
+        return find_restic(os.environ)
+
+    @functools.cached_property
+    def versions(self) -> dict[str, str]:
+        """What ran: for the evidence."""
+        return {
+            "dr": dr.__version__,
+            "restic": ".".join(map(str, version(self.restic))),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.release()}",
+        }
+
+    def chosen(self, systems: Sequence[str], *, everything: bool = False) -> list[Loaded]:
+        """Return the plans asked for, in recovery order; refuses faulty and unknown ones.
+
+        Raises `UsageError` when nothing was asked for or the system is unknown, `PlanError` with all
+        faults when a plan cannot be used.
+        """
+        known = self.declarations.plans
+        names = sorted(known) if everything else list(dict.fromkeys(systems))
+        self.declarations.require(names)
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"there is no plan for the system {name!r}", str(self.config), hint=_known(sorted(known))
+                )
+        if not names:
+            raise UsageError(
+                "no system was named" if known else f"there are no plans in {self.config / 'plans'}",
+                hint="name a system, or use --all" if known else "run `dr init` to make a first one",
+            )
+        return sorted((known[name] for name in names), key=lambda item: (item.plan.priority, item.plan.system))
+
+    def toolbox(self, loaded: Loaded) -> Toolbox:
+        """Return the live tools of a plan."""
+        with self._guard:
+            restic, versions = self.restic, self.versions
+        make_state(self.state)
+        return open_toolbox(
+            loaded.plan,
+            self.declarations.targets,
+            digest=loaded.digest,
+            state=self.state,
+            plan_dir=loaded.path.parent,
+            restic=restic,
+            versions=versions,
+        )
+
+    def points(self, loaded: Loaded) -> list[Point]:
+        """Return a system's points, newest first, their copies in the plan's order: the primary first."""
+        order = {name: number for number, name in enumerate(loaded.plan.targets)}
+        return [
+            replace(point, copies=tuple(sorted(point.copies, key=lambda copy: order.get(copy.target, len(order)))))
+            for point in self.catalog.points([loaded.plan.system])
+        ]
+
+    @contextmanager
+    def locked(self, system: str) -> Iterator[None]:
+        """Hold the system's repositories against another run; `LockedError` at once when held."""
+        with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
+            yield
+
+    def each(self, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
+        """Do one thing for several systems side by side, at most `jobs` at once; results in order.
+
+        The first interruption ends the rest; any other error of `act` is raised after all have ended.
+        """
+        if len(items) == 1:
+            return [act(items[0])]
+        with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
+            futures = [pool.submit(act, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    if isinstance(future.exception(), InterruptedRunError):
+                        break
+            finally:
+                if command.stopping():
+                    for future in futures:
+                        future.cancel()
+        return [future.result() for future in futures if not future.cancelled()]
+
+    def send_evidence(self, places: Sequence[Place], system: str) -> list[str]:
+        """Put the records that a target lacks beside its repository; return what went wrong, in words."""
+        problems = []
+        for place in places:
+            try:
+                for sealed in self.catalog.unsent(system, place.name):
+                    place.evidence.put(sealed.name, sealed.to_json())
+                    self.catalog.mark_sent(system, place.name, sealed.seq)
+            except DrError as error:
+                problems.append(f"evidence could not be put on {place.name}: {error.what}")
+        return problems
+
+
+def _known(names: list[str]) -> str:
+    return f"known systems: {', '.join(names[:20])}" if names else "run `dr init` to make a first plan"
+
+
+def make_state(state: Path) -> None:
+    """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
+    try:
+        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details"):
+            (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrError(
+            "the state directory cannot be made",
+            str(state),
+            error.strerror or "",
+            hint="name another with --state, or free some space",
+        ) from error

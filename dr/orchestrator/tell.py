@@ -1,0 +1,102 @@
+"""What is told: the board, the points, the report, the audit."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dr.errors import UsageError
+from dr.evidence.record import BackupRun, Proof
+from dr.evidence.standing import Standing
+from dr.orchestrator.due import VERBS, Verb, cadence_text
+from dr.orchestrator.session import Session
+from dr.plan import cadence
+from dr.plan.load import Loaded
+from dr.report.figures import Material, Report, Row, build, overdue, row_of
+
+#: The time over which exposure is told.
+PERIOD = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One system's row, and when what is due next."""
+
+    row: Row
+    next_due: Mapping[str, datetime | None]
+
+
+def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
+    """Return the board. Reads the catalog only: no target is asked."""
+    now = session.clock()
+    names = [loaded.plan.system for loaded in items]
+    standings = session.catalog.standings(names, now=now, since=now - PERIOD)
+    return [_board_row(loaded, standings[loaded.plan.system], now) for loaded in items]
+
+
+def _board_row(loaded: Loaded, standing: Standing, now: datetime) -> BoardRow:
+    due: dict[str, datetime | None] = {verb: _next(loaded, verb, standing, now) for verb in VERBS}
+    late = [verb for verb in VERBS if standing.attempts.get(verb) and overdue(due[verb], now=now)]
+    return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late), due)
+
+
+def _next(loaded: Loaded, verb: Verb, standing: Standing, now: datetime) -> datetime | None:
+    text = cadence_text(loaded, verb)
+    if text is None or text == "never":
+        return None
+    attempt, success = standing.attempts.get(verb, (None, None))
+    last = success if verb == "backup" else attempt
+    return _due(text, loaded.plan.cadence.timezone, last, now)
+
+
+@functools.lru_cache(maxsize=4096)
+def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> datetime:
+    return cadence.parse(text, timezone).due(last, now)
+
+
+def report(
+    session: Session,
+    items: Sequence[Loaded],
+    *,
+    drill: str | None = None,
+    since: datetime | None = None,
+) -> Report:
+    """Return the report on one drill, on some systems, or on all. Raises `UsageError` for an unknown drill."""
+    catalog, now = session.catalog, session.clock()
+    names = [loaded.plan.system for loaded in items]
+    if drill:
+        found = catalog.facts(("drill", "recovery"), ref=drill)
+        if not found:
+            raise UsageError(f"there is no drill {drill!r}", "--drill", hint="`dr report --format json` lists them")
+        names = [found[0].system]
+    records = catalog.facts(("drill", "recovery"), systems=names, since=since)
+    audit = catalog.audit()
+    rows = [entry.row for entry in board(session, [x for x in items if x.plan.system in names])]
+    plans = {loaded.plan.system: loaded.plan for loaded in items if loaded.plan.system in names}
+    backups = [r.fact for r in catalog.facts(("backup",), systems=names, since=since)]
+    proofs = [r.fact for r in catalog.facts(("verify",), systems=names, since=since)]
+    return build(
+        Material(
+            title=_title(plans.values() if len(plans) == 1 else (), names, drill),
+            generated=now,
+            since=since,
+            plans=plans,
+            records=records,
+            rows=rows,
+            head=catalog.head(),
+            focus=drill,
+            backups=[fact for fact in backups if isinstance(fact, BackupRun)],
+            proofs=[fact for fact in proofs if isinstance(fact, Proof)],
+            audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} is {audit.first_bad[1]}",
+            points={point.run_id: point for point in catalog.points(names)},
+            versions=session.versions,
+        )
+    )
+
+
+def _title(plans: object, names: Sequence[str], drill: str | None) -> str:
+    titles = [plan.title for plan in plans if plan.title]  # type: ignore[attr-defined]
+    name = titles[0] if titles else names[0] if len(names) == 1 else "All systems"
+    return f"{name}: {drill}" if drill else str(name)

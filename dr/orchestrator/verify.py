@@ -1,0 +1,103 @@
+"""`dr verify`: what is stored is proven, level by level, on every target of a system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
+from dr.evidence.record import Outcome, Proof
+from dr.orchestrator.session import Session, new_id
+from dr.plan.load import Loaded
+from dr.run.toolbox import Place, Toolbox
+from dr.run.verify import VerifyMemory, verify
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """One proof, with the exit code it deserves."""
+
+    proof: Proof
+    exit_code: int
+
+
+def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[VerifyResult]:
+    """Verify systems side by side, and each on all its targets, one after the other."""
+    found = session.each(items, lambda loaded: verify_one(session, loaded, level=level))
+    return [result for results in found for result in results]
+
+
+def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyResult]:
+    """Verify one system. A target that cannot be reached is a failed proof, not a gap."""
+    system = loaded.plan.system
+    try:
+        with session.locked(system):
+            session.catalog.close_abandoned(system, now=session.clock())
+            toolbox = session.toolbox(loaded)
+            results = []
+            for place in toolbox.places:
+                results.append(_prove(session, loaded, toolbox, place, level=level))
+            session.send_evidence([toolbox.place(r.proof.target) for r in results if r.proof.error is None], system)
+            return results
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        run_id = new_id("verify-", session.clock())
+        return [
+            VerifyResult(_unproven(session, loaded, target, run_id, error, level=level), error.exit_code)
+            for target in loaded.plan.targets
+        ]
+
+
+def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> VerifyResult:
+    system, started = loaded.plan.system, session.clock()
+    run_id = new_id("verify-", started)
+    session.catalog.open_run(
+        run_id=run_id,
+        verb="verify",
+        system=system,
+        started=started,
+        plan_digest=loaded.digest,
+        plan_text=loaded.text,
+    )
+    points = session.catalog.points([system])
+    memory = VerifyMemory.from_json(session.catalog.memory(system, place.name))
+    try:
+        place.store.reachable()
+        proof, memory = verify(
+            toolbox, place, level=level, points=points, previous=memory, clock=session.clock, run_id=run_id
+        )
+    except InterruptedRunError as error:
+        proof = _unproven(session, loaded, place.name, run_id, error, level=level, outcome="aborted")
+        session.catalog.record(proof)
+        return VerifyResult(proof, INTERRUPTED)
+    except DrError as error:
+        proof = _unproven(session, loaded, place.name, run_id, error, level=level)
+        session.catalog.record(proof)
+        return VerifyResult(proof, error.exit_code)
+    session.catalog.record(proof)
+    session.catalog.remember(system, place.name, memory.to_json())
+    return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED))
+
+
+def _unproven(
+    session: Session,
+    loaded: Loaded,
+    target: str,
+    run_id: str,
+    error: DrError,
+    *,
+    level: int,
+    outcome: Outcome = "failed",
+) -> Proof:
+    now = session.clock()
+    return Proof(
+        run_id=run_id,
+        system=loaded.plan.system,
+        target=target,
+        started=now,
+        finished=now,
+        outcome=outcome,
+        level_asked=level,
+        level_reached=0,
+        error=str(error),
+    )

@@ -1,0 +1,31 @@
+"""What all declarations share: frozen, no unknown keys, names that are safe in paths and tags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+from dr.plan.units import parse_duration
+
+#: Safe in file names, object keys, restic tags and shells.
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+#: A duration: "90s", "15m", "2h", "1d", "1h30m" or a number of seconds; held as whole seconds.
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+
+
+def _from_config(value: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base", "")
+    return Path(base, value.expanduser())
+
+
+#: A path that, when relative, is relative to the configuration directory; `~` is expanded.
+ConfigPath = Annotated[Path, AfterValidator(_from_config)]
+
+
+class Declaration(BaseModel):
+    """A frozen part of a plan or target; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -1,0 +1,119 @@
+"""YAML documents with the place of every key. Sole user of yaml. Everything odd becomes a `Fault`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dr.errors import Fault
+
+_LARGEST = 1 << 20
+_NODES = 20_000
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's data, and where in it each key stands (line and column, from 1)."""
+
+    path: Path
+    text: str
+    digest: str
+    data: Any
+    places: dict[tuple[str | int, ...], Place] = field(repr=False)
+
+    def fault(self, key: Sequence[str | int], what: str, hint: str = "", **more: Any) -> Fault:
+        """Return a fault at a key, or at the nearest of its parents that is there."""
+        at = tuple(key)
+        while at and at not in self.places:
+            at = at[:-1]
+        line, column = self.places.get(at, (1, 1))
+        return Fault(str(self.path), line, column, what, hint, **more)
+
+
+def read(path: Path) -> Document | list[Fault]:
+    """Read one file; its faults when it is no usable YAML mapping."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return [Fault(str(path), 1, 1, "the file is larger than 1 MiB", "a plan is a page or two")]
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return [Fault(str(path), 1, 1, f"the file cannot be read: {reason}", "see the file and its rights")]
+    except UnicodeDecodeError:
+        return [Fault(str(path), 1, 1, "the file is not UTF-8 text", "save it as UTF-8")]
+    try:
+        return _parse(path, text, hashlib.sha256(raw).hexdigest())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return [Fault(str(path), line, column, f"this is no YAML: {error.problem or 'it cannot be read'}", _YAML)]
+    except yaml.YAMLError as error:
+        return [Fault(str(path), 1, 1, f"this is no YAML: {' '.join(str(error).split())[:200]}", _YAML)]
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return [Fault(str(path), 1, 1, f"this cannot be used: {reason}", _YAML)]
+
+
+_YAML = "see the indentation, colons and quotes there; tabs are not allowed"
+
+
+def _parse(path: Path, text: str, digest: str) -> Document | list[Fault]:
+    loader = yaml.CSafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            return [
+                Fault(str(path), 1, 1, "the file does not hold keys and values", "begin with `system:` or `target:`")
+            ]
+        places: dict[tuple[str | int, ...], Place] = {}
+        faults: list[Fault] = []
+        _Walk(path, places, faults).visit(node, ())
+        if faults:
+            return faults
+        return Document(path, text, digest, loader.construct_document(node), places)
+    finally:
+        loader.dispose()
+
+
+@dataclass
+class _Walk:
+    """Notes places, and refuses duplicate keys, keys that are no text, and aliases that explode."""
+
+    path: Path
+    places: dict[tuple[str | int, ...], Place]
+    faults: list[Fault]
+    count: int = 0
+
+    def visit(self, node: yaml.Node, at: tuple[str | int, ...]) -> None:
+        self.count += 1
+        if self.count > _NODES or len(at) > 50:
+            raise ValueError("it is too large or too deeply nested")
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                self._pair(key, value, at)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.places[(*at, index)] = (item.start_mark.line + 1, item.start_mark.column + 1)
+                self.visit(item, (*at, index))
+
+    def _pair(self, key: yaml.Node, value: yaml.Node, at: tuple[str | int, ...]) -> None:
+        place = (key.start_mark.line + 1, key.start_mark.column + 1)
+        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+            shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
+            self.faults.append(Fault(str(self.path), *place, f"the key {shown} is not text", "put it in quotes"))
+            return
+        name = (*at, key.value)
+        if name in self.places:
+            first = self.places[name][0]
+            self.faults.append(
+                Fault(str(self.path), *place, f"the key {key.value!r} stands twice; first in line {first}", "keep one")
+            )
+        self.places[name] = place
+        self.visit(value, name)

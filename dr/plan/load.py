@@ -1,0 +1,225 @@
+"""Loading: every plan and target of a configuration directory, and all their faults at once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dr.errors import Fault, PlanError, UsageError
+from dr.plan import lint
+from dr.plan.document import Document, read
+from dr.plan.plan import Plan
+from dr.plan.target import Target
+from dr.plan.words import faults_of, key_of
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PlanCache(Protocol):
+    """Keeps parsed plans by `PATH\\nSTAMP`."""
+
+    def get_all(self) -> dict[str, str]:
+        """Return all that is kept."""
+
+    def put_all(self, items: Mapping[str, str]) -> None:
+        """Keep more."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plan with the text it was read from; `digest` is the SHA-256 of the file."""
+
+    plan: Plan
+    path: Path
+    text: str = field(repr=False)
+    digest: str
+
+    def __hash__(self) -> int:
+        """By file."""
+        return hash(self.path)
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """All plans and targets that could be read, and the faults of all."""
+
+    config: Path
+    plans: dict[str, Loaded]
+    targets: dict[str, Target]
+    faults: tuple[Fault, ...]
+    #: Which file declares which system, for the faulty ones too.
+    files: dict[str, str] = field(default_factory=dict)
+
+    def about(self, systems: Sequence[str] = ()) -> tuple[Fault, ...]:
+        """Return the faults that concern some systems and their targets; all, when none is named."""
+        if not systems:
+            return self.faults
+        wanted = {file for file, name in self.files.items() if name in systems}
+        wanted |= {str(self.plans[name].path) for name in systems if name in self.plans}
+        used = {target for name in systems if name in self.plans for target in self.plans[name].plan.targets}
+        wanted |= {file for file, name in self.files.items() if name in used}
+        return tuple(f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
+
+    def require(self, systems: Sequence[str]) -> None:
+        """Raise `PlanError` with every fault that stops these systems; of all, when none is named."""
+        stopping = tuple(fault for fault in self.about(systems) if fault.severity == "refused")
+        if stopping:
+            first = stopping[0]
+            raise PlanError(first.what, first.where, hint=first.hint, faults=stopping)
+
+
+def find_config(option: str | None, env: Mapping[str, str]) -> Path:
+    """Return the configuration directory: the option, `DR_CONFIG`, here, or /etc/dr.
+
+    Raises `UsageError` when one was named that is not there.
+    """
+    named = option or env.get("DR_CONFIG")
+    if named:
+        path = Path(named).expanduser().absolute()
+        if not path.is_dir():
+            raise UsageError("the configuration directory is not there", str(path), hint="make it, or name another")
+        return path
+    here = Path.cwd()
+    system = Path("/etc/dr")
+    return system if not (here / "plans").is_dir() and (system / "plans").is_dir() else here
+
+
+def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str] | None = None) -> Declarations:
+    """Read every plan and target below a directory. Faults are gathered, never raised."""
+    kept = cache.get_all() if cache else {}
+    fresh: dict[str, str] = {}
+    faults: list[Fault] = []
+    files: dict[str, str] = {}
+    targets: dict[str, tuple[Target, Document | None, Path]] = {}
+    plans: dict[str, tuple[Loaded, Document | None]] = {}
+    partial: dict[str, tuple[Plan, Document | Path]] = {}
+    for path in _yaml_files(config / "targets"):
+        found = _target(path, config, faults, files)
+        if found and _first(targets, found[0].target, path, "target", faults):
+            targets[found[0].target] = (found[0], found[1], path)
+    for path in _yaml_files(config / "plans"):
+        item = _cached(path, kept, config) or _plan(path, config, faults, files, fresh, partial)
+        if item and _first(plans, item[0].plan.system, path, "system", faults):
+            files[str(path)] = item[0].plan.system
+            plans[item[0].plan.system] = item
+    known = {name: target for name, (target, _, _) in targets.items()}
+    declared = set(files.values())
+    faults += lint.lint_targets({name: (t, d) for name, (t, d, _) in targets.items()}, env or os.environ)
+    faults += lint.lint_plans(
+        partial | {name: (item.plan, document or item.path) for name, (item, document) in plans.items()},
+        known,
+        declared,
+        env or os.environ,
+    )
+    if cache and fresh:
+        cache.put_all(fresh)
+    return Declarations(
+        config, {name: item for name, (item, _) in plans.items()}, known, tuple(sorted(set(faults))), files
+    )
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.name[0] != ".")
+
+
+def _first(known: Mapping[str, object], name: str, path: Path, what: str, faults: list[Fault]) -> bool:
+    if name in known:
+        faults.append(
+            Fault(str(path), 1, 1, f"the {what} {name!r} is declared in another file too", "one file each: rename one")
+        )
+    return name not in known
+
+
+def _build(document: Document, model: type[M], config: Path, faults: list[Fault]) -> M | None:
+    try:
+        return model.model_validate(document.data, context={"base": str(config)})
+    except ValidationError as error:
+        faults += faults_of(error, document, model)
+    return None
+
+
+def _salvage(document: Document, model: type[M], config: Path) -> M | None:
+    """Return what is left of a faulty document without its faulty keys, so that the rest is looked at too."""
+    data = copy.deepcopy(document.data)
+    for _ in range(5):
+        try:
+            return model.model_validate(data, context={"base": str(config)})
+        except ValidationError as error:
+            keys = [key_of(detail["loc"]) for detail in error.errors(include_url=False)]
+            dropped = [_drop(data, key) for key in reversed(keys)]
+            if not all(dropped):
+                return None
+    return None
+
+
+def _drop(data: Any, key: tuple[str | int, ...]) -> bool:
+    try:
+        for part in key[:-1]:
+            data = data[part]
+        del data[key[-1]]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _target(path: Path, config: Path, faults: list[Fault], files: dict[str, str]) -> tuple[Target, Document] | None:
+    document = read(path)
+    if isinstance(document, list):
+        faults += document
+        return None
+    files[str(path)] = str(document.data.get("target", ""))
+    target = _build(document, Target, config, faults)
+    return (target, document) if target else None
+
+
+def _plan(
+    path: Path,
+    config: Path,
+    faults: list[Fault],
+    files: dict[str, str],
+    fresh: dict[str, str],
+    partial: dict[str, tuple[Plan, Document | Path]],
+) -> tuple[Loaded, Document] | None:
+    stamp = _stamp(path)
+    document = read(path)
+    if isinstance(document, list):
+        faults += document
+        return None
+    files[str(path)] = str(document.data.get("system", path.stem))
+    plan = _build(document, Plan, config, faults)
+    if plan is None:
+        rest = _salvage(document, Plan, config)
+        if rest:
+            partial[rest.system] = (rest, document)
+        return None
+    text = json.dumps([plan.model_dump_json(by_alias=True, exclude_none=True), document.text, document.digest])
+    fresh[f"{path}\n{stamp}"] = text
+    return Loaded(plan, path, document.text, document.digest), document
+
+
+def _cached(path: Path, kept: Mapping[str, str], config: Path) -> tuple[Loaded, None] | None:
+    text = kept.get(f"{path}\n{_stamp(path)}")
+    if text is None:
+        return None
+    try:
+        plan, source, digest = json.loads(text)
+        return Loaded(Plan.model_validate_json(plan, context={"base": str(config)}), path, source, digest), None
+    except (ValueError, TypeError):
+        return None
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v1"

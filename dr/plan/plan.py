@@ -1,0 +1,115 @@
+"""A plan: the declaration for one system of what must come back, how soon and how fresh."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from dr.plan import cadence
+from dr.plan.base import ConfigPath, Declaration, Duration, Name
+from dr.plan.check import Check, ManifestCheck
+from dr.plan.source import Source
+
+Scenario = Literal["system-loss", "file-loss"]
+
+
+class Owner(Declaration):
+    """Who answers for the system: a role, never a person's name."""
+
+    role: str
+    contact: str = ""
+
+
+class Objectives(Declaration):
+    """Recovery objectives in seconds.
+
+    RTO: the longest time the system may be unavailable. RPO: the point in time before the outage to
+    which data must be recovered. MTD: maximum tolerable downtime. All three as NIST SP 800-34r1.
+    """
+
+    rto: Annotated[Duration, Field(gt=0)]
+    rpo: Annotated[Duration, Field(gt=0)]
+    mtd: Annotated[Duration, Field(gt=0)] | None = None
+
+
+class Cadence(Declaration):
+    """When something is due, in the plan's own words (see `dr.plan.cadence`)."""
+
+    backup: str | None = None
+    verify: str | None = "every day at 03:00"
+    drill: str | None = "cron 0 5 1 * *"
+    timezone: str = "UTC"
+
+    @field_validator("backup", "verify", "drill")
+    @classmethod
+    def _sensible(cls, value: str | None) -> str | None:
+        if value is not None and value != "never":
+            cadence.parse(value)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        cadence.parse("every day at 00:00", value)
+        return value
+
+
+class Retention(Declaration):
+    """How many recovery points to keep of each age."""
+
+    last: Annotated[int, Field(ge=1)] = 6
+    daily: Annotated[int, Field(ge=0)] = 14
+    weekly: Annotated[int, Field(ge=0)] = 8
+    monthly: Annotated[int, Field(ge=0)] = 12
+    yearly: Annotated[int, Field(ge=0)] = 1
+
+
+class Drill(Declaration):
+    """How recovery is rehearsed: the loss assumed, and what must then be true."""
+
+    scenario: Scenario = "system-loss"
+    checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
+
+
+class SecretPlace(Declaration):
+    """Where a secret is read from; exactly one of the three."""
+
+    file: ConfigPath | None = None
+    env: str | None = None
+    command: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SecretPlace:
+        if sum(x is not None for x in (self.file, self.env, self.command)) != 1:
+            raise ValueError("give exactly one of file, env or command")
+        return self
+
+
+class Secrets(Declaration):
+    """The secrets a plan names; what it does not name is generated and kept in the state (0600)."""
+
+    passphrase: SecretPlace | None = None
+
+
+class Plan(Declaration):
+    """One plan file."""
+
+    system: Name
+    title: str = ""
+    owner: Owner | None = None
+    classification: str = ""
+    priority: Annotated[int, Field(ge=0)] = 100
+    depends_on: tuple[Name, ...] = ()
+    objectives: Objectives
+    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+    targets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    cadence: Cadence = Cadence()
+    retention: Retention = Retention()
+    drill: Drill = Drill()
+    secrets: Secrets = Secrets()
+
+    @property
+    def backup_cadence(self) -> str:
+        """The declared cadence of backups, or one that keeps the RPO with room for one failure."""
+        return self.cadence.backup or f"every {max(self.objectives.rpo // 3, 60)} seconds"

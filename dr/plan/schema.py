@@ -1,0 +1,26 @@
+"""JSON Schemas of plans and targets, so that editors complete and check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dr.plan.plan import Plan
+from dr.plan.target import Target
+
+_DURATION = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+\s*[wdhmsWDHMS]?\s*)+$"}]
+}
+_SHARE = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}]}
+_DURATIONS = {"rto", "rpo", "mtd", "timeout"}
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a plan or a target, as people write them."""
+    found = (Plan if kind == "plan" else Target).model_json_schema(by_alias=True)
+    for definition in found.get("$defs", {}).values():
+        for name, described in definition.get("properties", {}).items():
+            if name in _DURATIONS:
+                definition["properties"][name] = {**_DURATION, "title": described.get("title", name)}
+            elif name == "sample":
+                definition["properties"][name] = dict(_SHARE)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

@@ -1,0 +1,67 @@
+"""Durations, shares and sizes as people write them, and back."""
+
+from __future__ import annotations
+
+import re
+
+_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_PART = re.compile(r"(\d+)\s*([wdhms])", re.IGNORECASE)
+_WHOLE = re.compile(r"(?:\s*\d+\s*[wdhms]\s*)+", re.IGNORECASE)
+
+
+def parse_duration(value: object) -> int:
+    """Return whole seconds from "90s", "15m", "2h", "1d", "1w", "1h30m" or a number of seconds.
+
+    Raises `ValueError` in plain words.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"a duration cannot be negative: {value}")
+        return value
+    text = value.strip() if isinstance(value, str) else ""
+    if text.isdecimal():
+        return int(text)
+    if _WHOLE.fullmatch(text):
+        return sum(int(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(text))
+    raise ValueError(f"{value!r} is no duration: write it as 90s, 15m, 2h, 1d, 1w or 1h30m")
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in words of at most two units: "4.2 s", "1 h 30 min", "2 d 3 h"."""
+    if seconds < 0:
+        return f"-{format_duration(-seconds)}"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3_600:
+        return _two(whole // 60, "min", whole % 60, "s")
+    if whole < 86_400:
+        return _two(whole // 3_600, "h", whole % 3_600 // 60, "min")
+    return _two(whole // 86_400, "d", whole % 86_400 // 3_600, "h")
+
+
+def _two(big: int, unit: str, small: int, subunit: str) -> str:
+    return f"{big} {unit} {small} {subunit}" if small else f"{big} {unit}"
+
+
+def parse_percent(value: object) -> float:
+    """Return a share between 0 and 1 from "100%", "5%" or a number between 0 and 1."""
+    share: float | None = None
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*%\s*", value):
+        share = float(value.strip().rstrip("%")) / 100
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        share = float(value)
+    if share is None or not 0 < share <= 1:
+        raise ValueError(f"{value!r} is no share: write it as 100% or 5%")
+    return share
+
+
+def format_bytes(count: float) -> str:
+    """Return a size in decimal units: "1.2 GB"."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")

@@ -1,0 +1,1 @@
+"""TELL: verdicts computed from facts, every figure once, and renderers that decide nothing."""

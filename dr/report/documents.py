@@ -1,0 +1,91 @@
+"""The machine's documents: facts under the JSON keys of the command line's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dr.evidence.record import BackupRun, Drill, Point, Proof
+from dr.evidence.seal import encode
+from dr.report.figures import Row
+from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
+
+
+def _picked(fact: object, *keys: str) -> dict[str, Any]:
+    return {key: encode(getattr(fact, key)) for key in keys}
+
+
+def backup_document(run: BackupRun) -> dict[str, Any]:
+    """One run of `dr backup`."""
+    sources = [
+        _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
+                "vanished", "unreadable", "seconds", "error")
+        for s in run.sources
+    ]  # fmt: skip
+    targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
+    whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
+    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "notes", "error")}
+
+
+def proof_document(proof: Proof) -> dict[str, Any]:
+    """One proof of `dr verify`."""
+    return _picked(
+        proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
+        "seconds", "share", "damage", "points", "damaged_points", "notes", "error",
+    )  # fmt: skip
+
+
+def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
+    """One drill or recovery. Null where not achieved or not measured."""
+    phases = {name: drill.phases.get(name) for name in ("declare", "provision", "restore", "start", "verify")}
+    return {
+        **_picked(drill, "drill_id", "system", "scenario", "real", "outcome"),
+        "checks_verdict": checks_verdict(drill),
+        "rto_verdict": rto_verdict(drill).word,
+        "rpo_verdict": rpo_verdict(drill).word,
+        "rto_target_seconds": drill.objectives.rto_seconds,
+        "rta_seconds": drill.rta_seconds,
+        "rpo_target_seconds": drill.objectives.rpo_seconds,
+        "rpa_seconds": drill.rpa_seconds,
+        "data_rpa_seconds": drill.data_rpa_seconds,
+        "phases": phases,
+        **_picked(drill, "run_id", "target", "proof_level", "t_loss", "started", "finished", "consistency_time"),
+        "checks": [
+            _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
+            for c in drill.checks
+        ],
+        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox"),
+        "evidence_digest": evidence_digest,
+        "error": drill.error,
+    }
+
+
+def point_document(point: Point) -> dict[str, Any]:
+    """One recovery point of `dr points`."""
+    usable = point.usable
+    best = max(usable, key=lambda copy: copy.proof_level, default=None)
+    first = next(iter(usable or point.copies), None)
+    return {
+        **_picked(point, "run_id", "system", "consistency_time", "finished", "outcome"),
+        "complete": point.complete,
+        "snapshots": dict(first.snapshots) if first else {},
+        "bytes": point.bytes,
+        "proof_level": point.proof_level,
+        "proven_at": encode(best.proven_at) if best else None,
+        "targets": [copy.target for copy in usable],
+        "copies": [encode(copy) for copy in point.copies],
+    }
+
+
+def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[str, Any]:
+    """One system of `dr status`."""
+    return {
+        **_picked(row, "system", "rpo_target_seconds", "freshness_seconds"),
+        "rpo_verdict": row.rpo.word,
+        **_picked(row, "exposure_seconds", "rto_target_seconds", "last_rta_seconds"),
+        "rto_verdict": row.rto.word,
+        **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
+        "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
+        "problems": list(row.problems),
+    }

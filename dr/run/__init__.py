@@ -1,0 +1,1 @@
+"""DO: what the verbs do with a plan and its tools. Facts come back; nothing here remembers or judges."""

@@ -1,0 +1,302 @@
+"""The plan's checks, run on restored data: what was expected, what was observed, whether it held.
+
+A check that cannot be made has failed. Texts name counts and values, never files: names of files go to a
+local list (`Ground.names`). Nothing here follows a restored link, which may point at the live system.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from dr.errors import DrError, InterruptedRunError
+from dr.evidence.record import CheckResult, Outcome
+from dr.plan.check import Check, CommandCheck, FileCheck, ManifestCheck, SqlCheck
+from dr.plan.expect import describe, holds
+from dr.plan.source import Source
+from dr.run.compare import Comparison, Terms, compare, walk
+from dr.run.pattern import below
+from dr.sources.door import Doors
+from dr.tools import command
+
+_LONGEST = 300
+_KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """One source as it lies restored at `root`. `doors` is None when the plan no longer names it.
+
+    `only` says which part of it was restored, when it was not the whole.
+    """
+
+    name: str
+    kind: str
+    root: Path
+    doors: Doors | None = None
+    declared: Source | None = None
+    manifest: Path | None = None
+    only: re.Pattern[bytes] | None = None
+    files: int = 0
+    listed: int = 0  # files the source has in this point, restored or not
+    bytes: int = 0
+    complaints: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Ground:
+    """Where checks run: the restored sources below `root`, and what is known about them.
+
+    `partial` says that only samples were restored. `names` gathers (source, problem, path).
+    """
+
+    root: Path
+    plan_dir: Path
+    seed: str
+    now: Callable[[], datetime]
+    sources: Mapping[str, Restored]
+    partial: bool = False
+    newest: Mapping[str, datetime] = field(default_factory=dict)
+    names: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one check came to."""
+
+    expected: str
+    observed: str
+    outcome: Outcome
+
+
+def run_check(ground: Ground, check: Check) -> Iterator[CheckResult]:
+    """Run one check and yield its results: a manifest check without a source has one for each source."""
+    body = check.body
+    if isinstance(body, ManifestCheck) and body.source is None:
+        for name in ground.sources:
+            named = body.model_copy(update={"source": name})
+            yield _timed(ground, check, name, partial(_manifest, ground, named))
+    elif isinstance(body, ManifestCheck):
+        yield _timed(ground, check, body.source, partial(_manifest, ground, body))
+    elif isinstance(body, SqlCheck):
+        result = _timed(ground, check, body.source, partial(_sql, ground, body))
+        yield replace(result, newest=ground.newest.get(body.source))
+    elif isinstance(body, FileCheck):
+        yield _timed(ground, check, body.source, partial(_file, ground, body))
+    else:
+        yield _timed(ground, check, None, partial(_command, ground, body))
+
+
+def in_order(checks: tuple[Check, ...]) -> list[Check]:
+    """Return checks with those that only look before those that may change what they look at."""
+    order = {"manifest": 0, "file": 1, "sql": 2, "command": 3}
+    return sorted(checks, key=lambda check: order[check.kind])
+
+
+def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], _Seen]) -> CheckResult:
+    began = time.monotonic()
+    if source is not None and source not in ground.sources:
+        seen = _not_restored(ground, source)
+    else:
+        try:
+            seen = act()
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            seen = _Seen(_wanted(check), f"could not be checked: {error}", "failed")
+        except (OSError, re.error) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"the pattern is not usable: {error}"
+            seen = _Seen(_wanted(check), f"could not be checked: {reason}", "failed")
+    return CheckResult(
+        check=check.kind,
+        source=source,
+        mandatory=check.mandatory,
+        outcome=seen.outcome,
+        expected=_tidy(seen.expected),
+        observed=_tidy(seen.observed),
+        seconds=round(time.monotonic() - began, 3),
+        finished=ground.now(),
+    )
+
+
+def _not_restored(ground: Ground, source: str) -> _Seen:
+    wanted = f"source {source} restored"
+    if ground.partial:
+        return _Seen(wanted, f"not checked: this drill did not restore {source}", "skipped")
+    return _Seen(wanted, f"the recovery point does not hold {source}", "failed")
+
+
+def _wanted(check: Check) -> str:
+    """What a check expects, for when it could not be made."""
+    body = check.body
+    if isinstance(body, SqlCheck):
+        return describe(body.expect)
+    if isinstance(body, FileCheck):
+        return _wanted_files(body)
+    return _wanted_exit(body) if isinstance(body, CommandCheck) else "files equal to the capture"
+
+
+# -- manifest ----------------------------------------------------------------------------------------
+
+
+def _manifest(ground: Ground, body: ManifestCheck) -> _Seen:
+    restored = ground.sources[body.source or ""]
+    if restored.manifest is None:
+        return _Seen("files equal to the capture", "the point holds no manifest of this source", "failed")
+    terms = Terms(
+        sample=body.sample,
+        seed=f"{ground.seed}/{restored.name}",
+        rights=os.geteuid() == 0,
+        only=restored.only,
+    )
+    found = compare(restored.root, restored.manifest, terms)
+    ground.names += [(restored.name, problem, path) for problem, path in found.names]
+    return _Seen(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
+
+
+def _wanted_equal(found: Comparison, sample: float) -> str:
+    files = found.equal + found.present + found.missing + found.differ
+    if sample < 1:
+        hashed = files - found.present
+        return f"{hashed:,} of {files:,} files equal to the capture (a sample of {sample:.1%}), all present"
+    return f"{files:,} {'file' if files == 1 else 'files'} equal to the capture"
+
+
+def _counts(found: Comparison) -> str:
+    parts = [f"{found.equal:,} equal"]
+    for number, text in (
+        (found.present, "more present"),
+        (found.differ, "differ"),
+        (found.missing, "missing"),
+        (found.rights, "with another owner or mode"),
+        (found.unsettled, "not judged (changed or unreadable at capture)"),
+        (found.extra, "extra"),
+    ):
+        if number:
+            parts.append(f"{number:,} {text}")
+    return ", ".join(parts)
+
+
+# -- sql ---------------------------------------------------------------------------------------------
+
+
+def _sql(ground: Ground, body: SqlCheck) -> _Seen:
+    restored = ground.sources[body.source]
+    if restored.doors is None:
+        return _Seen(describe(body.expect), "the plan has no database of that name", "failed")
+    value = restored.doors.probe(restored.root, body.query)
+    outcome: Outcome = "ok" if holds(body.expect, value) else "failed"
+    return _Seen(describe(body.expect), "no value" if value is None else str(value), outcome)
+
+
+# -- file --------------------------------------------------------------------------------------------
+
+
+def bases_of(declared: Source | None) -> tuple[str, ...]:
+    """Return what the relative patterns of a file check start from."""
+    return declared.files.paths if declared and declared.files else ("/",)
+
+
+def _wanted_files(body: FileCheck) -> str:
+    count = "at least 1" if body.expect is None else describe(body.expect)
+    parts = [f"files that match {body.path}: {count}"]
+    if body.size is not None:
+        parts.append(f"size of each in bytes: {describe(body.size)}")
+    if body.contains is not None:
+        parts.append(f"text of each matches {body.contains}")
+    return "; ".join(parts)
+
+
+def _file(ground: Ground, body: FileCheck) -> _Seen:
+    restored = ground.sources[body.source]
+    wanted = below(bases_of(restored.declared), body.path)
+    contains = re.compile(os.fsencode(body.contains), re.MULTILINE) if body.contains is not None else None
+    count = wrong_size = wrong_text = 0
+    for path, entry in walk(restored.root):
+        if not wanted.fullmatch(path):
+            continue
+        count += 1
+        plain = entry.is_file(follow_symlinks=False)
+        size = entry.stat(follow_symlinks=False).st_size
+        if body.size is not None and not (plain and holds(body.size, size)):
+            wrong_size += 1
+            ground.names.append((restored.name, "wrong size", path))
+        if contains is not None and not (plain and _has(entry.path, contains)):
+            wrong_text += 1
+            ground.names.append((restored.name, "wrong text", path))
+    observed = [f"{count:,} found"]
+    observed += [f"{wrong_size:,} of another size"] if wrong_size else []
+    observed += [f"{wrong_text:,} with another text"] if wrong_text else []
+    enough = count >= 1 if body.expect is None else holds(body.expect, count)
+    outcome: Outcome = "ok" if enough and not wrong_size and not wrong_text else "failed"
+    return _Seen(_wanted_files(body), ", ".join(observed), outcome)
+
+
+def _has(path: bytes, contains: re.Pattern[bytes]) -> bool:
+    """Whether a file's content matches somewhere; read through a map, so that its size does not matter."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_size == 0:
+            return contains.search(b"") is not None
+        with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as content:
+            return contains.search(content) is not None
+    finally:
+        os.close(fd)
+
+
+# -- command -----------------------------------------------------------------------------------------
+
+
+def _wanted_exit(body: CommandCheck) -> str:
+    text = f"exit {body.expect.exit}"
+    return text if body.expect.stdout is None else f"{text}, output {describe(body.expect.stdout)}"
+
+
+def _command(ground: Ground, body: CommandCheck) -> _Seen:
+    if ground.partial:
+        return _Seen(_wanted_exit(body), "not run: this drill restored samples only", "skipped")
+    done = command.run(
+        [_program(ground, body.run[0]), *body.run[1:]],
+        env=_environment(ground),
+        cwd=ground.root,
+        timeout=body.timeout,
+    )
+    said = done.stdout.decode("utf-8", "replace").strip()
+    observed, passed = f"exit {done.code}", done.code == body.expect.exit
+    if body.expect.stdout is not None:
+        observed += f", output {said!r}"
+        passed = passed and holds(body.expect.stdout, said)
+    elif not passed and done.last_words:
+        observed += f": {done.last_words}"
+    return _Seen(_wanted_exit(body), observed, "ok" if passed else "failed")
+
+
+def _program(ground: Ground, name: str) -> str:
+    """Return the program; `./smoke-test` lies beside the plan, not in the sandbox."""
+    if "/" in name and not name.startswith("/"):
+        return str((ground.plan_dir / name).resolve())
+    return name
+
+
+def _environment(ground: Ground) -> dict[str, str]:
+    """What a command may know: where the restored data is, and no secret of ours."""
+    kept = {key: os.environ[key] for key in _KEPT_ENV if key in os.environ}
+    places = {_variable(name): str(restored.root) for name, restored in ground.sources.items()}
+    return {**kept, "DR_SANDBOX": str(ground.root), **places}
+
+
+def _variable(source: str) -> str:
+    return "DR_SOURCE_" + source.upper().replace("-", "_")
+
+
+def _tidy(text: str) -> str:
+    """One printable line of at most 300 characters."""
+    line = "".join(c if c.isprintable() else " " for c in text)
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

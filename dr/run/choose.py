@@ -1,0 +1,105 @@
+"""Which recovery point, and which copy of it: the newest complete point that was consistent in time.
+
+Copies come in the plan's order of targets. When a target cannot be used the next copy is; when a point has
+no reachable copy at all, the next older point. A target that was named is never replaced by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from dr.errors import DrError, InterruptedRunError
+from dr.evidence.record import Copy, Point
+from dr.run.toolbox import Place, Toolbox
+
+Say = Callable[[str, DrError], None]
+
+
+def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> tuple[Point, Copy]:
+    """Return the best point and copy as recorded, without asking any target whether it is there.
+
+    Raises `DrError` when no complete point was consistent at `at` or before.
+    """
+    for pair in candidates(points, at, target):
+        return pair
+    raise none_usable(points, at, target)
+
+
+def candidates(
+    points: Sequence[Point], at: datetime, target: str | None = None
+) -> Iterator[tuple[Point, Copy]]:
+    """Yield every point and copy that could serve, best first."""
+    newest_first = sorted(points, key=lambda point: point.consistency_time, reverse=True)
+    for point in newest_first:
+        if point.consistency_time <= at:
+            yield from ((point, copy) for copy in point.usable if target in (None, copy.target))
+
+
+def find_usable(
+    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say
+) -> tuple[Point, Copy, Place]:
+    """Return the best point and copy whose target answers; `say` hears of each target passed over.
+
+    Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
+    """
+    places = {place.name: place for place in toolbox.places}
+    down: dict[str, DrError] = {}
+    for point, copy in candidates(points, at, target):
+        place = places.get(copy.target)
+        if place is None or copy.target in down:
+            continue
+        try:
+            ready(place)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            if target is not None:
+                raise
+            down[copy.target] = error
+            say(copy.target, error)
+        else:
+            return point, copy, place
+    if not down:
+        raise none_usable(points, at, target)
+    reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
+    raise DrError(
+        "no target with a usable copy answers", toolbox.plan.system, reasons,
+        hint="check the network and the targets with `dr doctor`, then try again",
+    )
+
+
+def ready(place: Place) -> None:
+    """Raise unless the target answers, lets us in, and has a repository."""
+    place.store.reachable()
+    if not place.store.exists("config"):
+        raise DrError(
+            "there is no repository here", place.repository.where,
+            hint="see with `dr verify` what is left of it, or use another target",
+        )
+
+
+def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> DrError:
+    """Return the error that says why no point can be used, and what would help."""
+    where = f" on {target}" if target else ""
+    whole = [p for p in points if any(target in (None, copy.target) for copy in p.usable)]
+    if whole:
+        oldest = in_words(min(point.consistency_time for point in whole))
+        return DrError(
+            f"there is no complete recovery point{where} from {in_words(at)} or before",
+            hint=f"the oldest one is from {oldest}: name a later time with --at",
+        )
+    if points:
+        return DrError(
+            f"no recovery point{where} is complete and undamaged",
+            hint="see `dr points`; run `dr backup`, or name another target with --target",
+        )
+    return DrError(
+        "there is no recovery point yet",
+        hint="run `dr backup`, or `dr points --rebuild` if the catalog is new",
+    )
+
+
+def in_words(moment: datetime) -> str:
+    """Return a moment in UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

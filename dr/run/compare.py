@@ -1,0 +1,207 @@
+"""Restored against captured: what restic gave back, held against what we hashed ourselves at capture.
+
+Every entry of the manifest is looked at: is it there, of its kind and size, and (as root) with its owner
+and mode. The contents of a share of the files, by default all, are hashed again in threads. Entries that
+changed while they were captured, or could not be read then, are counted, never wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import stat
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
+from dr.tools import command
+from dr.tools.digest import sha256_file
+
+THREADS = min(16, 2 * (os.cpu_count() or 1))
+_BATCH_FILES, _BATCH_BYTES = 64, 32 << 20
+_NAMES_KEPT = 10_000
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """What a comparison found. `names` says which entry has which problem: never part of evidence."""
+
+    equal: int = 0  # files and links whose content is what it was
+    present: int = 0  # files outside the sample: there, with their size
+    differ: int = 0
+    missing: int = 0
+    rights: int = 0  # entries with another owner or mode
+    folders: int = 0  # directories that are as they were
+    unsettled: int = 0  # changed or unreadable at capture: not judged
+    known: int = 0  # restored files that the manifest knows, whatever their state
+    extra: int = 0  # restored although not in the manifest
+    names: list[tuple[str, bytes]] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing differs and nothing is missing."""
+        return not (self.differ or self.missing or self.rights)
+
+    def note(self, problem: str, path: bytes) -> None:
+        """Remember which entry has a problem."""
+        if len(self.names) < _NAMES_KEPT:
+            self.names.append((problem, path))
+
+    def add(self, other: Comparison) -> None:
+        """Add another part's counts and names."""
+        for part in fields(self):
+            if part.name != "names":
+                setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+        self.names += other.names[: _NAMES_KEPT - len(self.names)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How to compare: the share of files to hash, the seed that picks them, whether rights count.
+
+    `only` limits it to the entries whose path (without a leading slash) matches.
+    """
+
+    sample: float = 1.0
+    seed: str = ""
+    rights: bool = False
+    only: re.Pattern[bytes] | None = None
+
+
+def compare(root: Path, listed: Path, terms: Terms) -> Comparison:
+    """Compare the tree below `root` with the manifest at `listed`.
+
+    Raises `InterruptedRunError` when the program is asked to stop; every other finding is in the result.
+    """
+    total = Comparison()
+    top = os.fsencode(root)
+    with ThreadPoolExecutor(THREADS) as pool:
+        running: deque[Future[Comparison]] = deque()
+        for batch in _batches(listed, terms):
+            command.raise_if_stopping()
+            running.append(pool.submit(_judge_all, top, batch, terms.rights))
+            if len(running) > 4 * THREADS:
+                total.add(running.popleft().result())
+        for future in running:
+            total.add(future.result())
+    if terms.only is None:
+        total.extra = max(0, sum(1 for _ in walk(root)) - total.known)
+    return total
+
+
+def walk(root: Path) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    """Yield every entry below `root` that is no directory, with its path from there. Follows no link."""
+    pending = [(os.fsencode(root), b"")]
+    while pending:
+        folder, prefix = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, prefix + entry.name + b"/"))
+                else:
+                    yield prefix + entry.name, entry
+
+
+def chosen(listed: Path, only: re.Pattern[bytes] | None) -> Iterator[Entry]:
+    """Yield the entries of a manifest, or those whose path matches `only` whole."""
+    for entry in manifest.read(listed):
+        if only is None or only.fullmatch(entry.path.lstrip(b"/")):
+            yield entry
+
+
+def _batches(listed: Path, terms: Terms) -> Iterator[list[tuple[Entry, bool]]]:
+    """Yield entries in handy batches, each with whether its content is to be hashed."""
+    picked = _picked(listed, terms)
+    batch: list[tuple[Entry, bool]] = []
+    size, number = 0, -1
+    for entry in chosen(listed, terms.only):
+        hashed = True
+        if _sampled(entry):
+            number += 1
+            hashed = picked is None or number in picked
+        batch.append((entry, hashed))
+        size += entry.size if hashed else 0
+        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _picked(listed: Path, terms: Terms) -> frozenset[int] | None:
+    """Return the numbers of the files to hash; None for all. The same seed picks the same files."""
+    if terms.sample >= 1:
+        return None
+    total = sum(1 for entry in chosen(listed, terms.only) if _sampled(entry))
+    wanted = min(total, max(1, round(total * terms.sample)))
+    return frozenset(random.Random(terms.seed).sample(range(total), wanted))  # noqa: S311 - picks, hides nothing
+
+
+def _sampled(entry: Entry) -> bool:
+    return entry.kind == "file" and entry.state == "ok"
+
+
+def _judge_all(top: bytes, batch: list[tuple[Entry, bool]], rights: bool) -> Comparison:
+    part = Comparison()
+    for entry, hashed in batch:
+        _judge(top, entry, part, hashed=hashed, rights=rights)
+    return part
+
+
+def _judge(top: bytes, entry: Entry, part: Comparison, *, hashed: bool, rights: bool) -> None:
+    path = top + b"/" + entry.path.lstrip(b"/")
+    try:
+        found = os.lstat(path)
+    except OSError:
+        found = None
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        part.known += 1
+    if entry.state != "ok":
+        part.unsettled += 1
+    elif found is None:
+        if not stat.S_ISSOCK(entry.mode):  # restic stores no sockets: there is nothing to lose in one
+            part.missing += 1
+            part.note("missing", entry.path)
+    elif not _same(path, entry, found, part, hashed=hashed):
+        part.differ += 1
+        part.note("differs", entry.path)
+    elif rights and entry.mode and _rights(entry, found):
+        part.rights += 1
+        part.note("other owner or mode", entry.path)
+
+
+def _same(path: bytes, entry: Entry, found: os.stat_result, part: Comparison, *, hashed: bool) -> bool:
+    """Whether the restored entry is the captured one; counts it when it is."""
+    if _KINDS.get(stat.S_IFMT(found.st_mode), "other") != entry.kind:
+        return False
+    if entry.kind == "dir":
+        part.folders += 1
+        return True
+    if entry.kind == "link" and os.readlink(path) != entry.link_target:
+        return False
+    if entry.kind == "file":
+        if found.st_size != entry.size:
+            return False
+        if not hashed:
+            part.present += 1
+            return True
+        try:
+            if sha256_file(path)[0] != entry.sha256:
+                return False
+        except OSError:
+            return False
+    part.equal += 1
+    return True
+
+
+def _rights(entry: Entry, found: os.stat_result) -> bool:
+    """Whether owner or mode is another one. A link's mode means nothing."""
+    if (found.st_uid, found.st_gid) != (entry.uid, entry.gid):
+        return True
+    return entry.kind != "link" and stat.S_IMODE(found.st_mode) != stat.S_IMODE(entry.mode)

@@ -1,0 +1,53 @@
+"""The verb drill: a rehearsed recovery in a sandbox, timed and checked.
+
+The drill runs the engine (`dr.run.engine`) in a sandbox (`dr.run.sandbox`) under a scenario: `system-loss`
+restores every source of the point; `file-loss` a sample of each tree, and says how little that shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.evidence.record import Drill, Point
+from dr.run.engine import carry_out
+from dr.run.fact import Job
+from dr.run.sandbox import Sandbox
+from dr.run.toolbox import Toolbox
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillRequest:
+    """What the caller knows before the drill. `t_loss` is the moment of loss; `at` only picks the point.
+
+    Without `at` the newest complete point of before the loss is used, without `target` the first target
+    that answers. `keep` leaves the sandbox for somebody to look at.
+    """
+
+    drill_id: str
+    scenario: str
+    t_loss: datetime
+    clock: Callable[[], datetime]
+    at: datetime | None = None
+    target: str | None = None
+    keep: bool = False
+
+
+def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:
+    """Drill one system and return the fact, whatever happened: a failed or aborted drill is a fact too.
+
+    Safe for several drills at once, of the same system too: nothing is shared but the repositories, read
+    without a lock.
+    """
+    job = Job(
+        drill_id=request.drill_id,
+        scenario=request.scenario,
+        real=False,
+        at=request.at,
+        target=request.target,
+        t_loss=request.t_loss,
+        clock=request.clock,
+        checks=toolbox.plan.drill.checks,
+    )
+    return carry_out(toolbox, points, job, Sandbox(toolbox.state, request.drill_id, keep=request.keep))

@@ -1,0 +1,241 @@
+"""One recovery, rehearsed or real: declare, provision, restore, start, verify.
+
+A drill does it in a sandbox, a recovery in the real place; nothing else differs. Whatever goes wrong
+becomes part of the fact that comes back: a recovery that could not run is a failure to report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dr.errors import DrError, InterruptedRunError
+from dr.evidence.record import Copy, Drill, Outcome, Point
+from dr.plan.check import Check
+from dr.plan.units import format_bytes
+from dr.run.checks import Ground, Restored, in_order, run_check
+from dr.run.choose import find_usable, in_words
+from dr.run.fact import Job, Progress, last_mandatory, make_fact
+from dr.run.journal import Journal
+from dr.run.restore import Shipment, bring_samples, bring_whole
+from dr.run.sandbox import Fate
+from dr.run.toolbox import Place, Toolbox
+from dr.tools import command
+
+FULL_MANIFEST = Check.model_validate({"manifest": {}})
+
+
+class Site(Protocol):
+    """Where a point is restored to."""
+
+    def prepare(self, point: Point, size: int) -> Path:
+        """Make the place for `size` bytes and return it; `DrError` when that cannot be."""
+
+    def finish(self, *, achieved: bool) -> Fate:
+        """Put the place away, or leave it; say which. Safe when it was never prepared."""
+
+
+def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -> Drill:
+    """Do the whole of it and return the fact; the site is always put away."""
+    progress = Progress(Journal(job.clock))
+    try:
+        _stages(toolbox, points, job, site, progress)
+    except InterruptedRunError as error:
+        progress.aborted = command.stopping()
+        progress.error = str(error) if progress.aborted else "restic was ended from outside"
+    except DrError as error:
+        progress.error = str(error)
+    except OSError as error:
+        progress.error = f"the restored data cannot be worked with: {error.strerror}"
+    finally:
+        fate = site.finish(achieved=progress.achieved)
+    if progress.error:
+        progress.journal.note(progress.error, outcome="aborted" if progress.aborted else "failed")
+    _say_fate(progress.journal, fate, toolbox, job)
+    _write_names(toolbox, job, progress)
+    return make_fact(toolbox, job, progress, fate)
+
+
+def _stages(
+    toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress
+) -> None:
+    with progress.journal.phase("declare"):
+        place = _declare(toolbox, points, job, progress)
+    with progress.journal.phase("provision"):
+        root = _provision(job, site, progress)
+    with progress.journal.phase("restore"):
+        _restore(toolbox, place, job, root, progress)
+    with progress.journal.phase("start"):
+        _start(progress)
+    with progress.journal.phase("verify"):
+        _verify(toolbox, job, root, progress)
+    progress.ended = True
+
+
+# -- the five phases ---------------------------------------------------------------------------------
+
+
+def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Progress) -> Place:
+    """Choose the point and the copy, and see that the copy's target answers."""
+    journal = progress.journal
+
+    def say(target: str, error: DrError) -> None:
+        journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
+
+    before = job.at or job.t_loss
+    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say)
+    progress.point, progress.copy = point, copy
+    when = in_words(point.consistency_time)
+    journal.note(f"point {point.run_id} of {when} on {copy.target} chosen", timed=True)
+    for name in sorted(set(toolbox.plan.sources) - set(copy.snapshots)):
+        journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
+    for name in sorted(set(copy.snapshots) - set(toolbox.plan.sources)):
+        journal.note(f"the point holds {name}, which the plan no longer names: restored too")
+    return place
+
+
+def _provision(job: Job, site: Site, progress: Progress) -> Path:
+    point, _ = _chosen(progress)
+    root = site.prepare(point, 0 if job.partial else point.bytes)
+    progress.journal.note("the place of recovery is ready" if job.real else "sandbox made", timed=True)
+    return root
+
+
+def _restore(toolbox: Toolbox, place: Place, job: Job, root: Path, progress: Progress) -> None:
+    point, copy = _chosen(progress)
+    shipment = Shipment(
+        toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id
+    )
+    progress.restored = bring_samples(shipment) if job.partial else bring_whole(shipment)
+    files = sum(item.files for item in progress.restored.values())
+    size = format_bytes(sum(item.bytes for item in progress.restored.values()))
+    progress.journal.note(f"restored {', '.join(progress.restored)}: {files:,} files, {size}", timed=True)
+    for name, item in progress.restored.items():
+        _complain(progress, name, item, root)
+
+
+def _complain(progress: Progress, name: str, item: Restored, root: Path) -> None:
+    """Say what restic could not restore; the manifest, not restic, then decides what that means."""
+    if not item.complaints:
+        return
+    if any("no space left" in text.lower() for text in item.complaints):
+        raise DrError("the restore failed: the disk is full", str(root), hint="free some space there")
+    count = len(item.complaints)
+    items = "1 item" if count == 1 else f"{count:,} items"
+    progress.journal.note(f"{items} of {name} could not be restored whole", outcome="degraded")
+    progress.names += [(name, "restic", os.fsencode(text)) for text in item.complaints]
+
+
+def _start(progress: Progress) -> None:
+    """Bring the restored data to life. What does not start fails the drill, but is still checked."""
+    for name, item in progress.restored.items():
+        try:
+            if item.doors:
+                item.doors.start(item.root)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            progress.error = progress.error or f"{name} does not start: {error}"
+    if not progress.error:
+        progress.journal.note("restored data opened", timed=True)
+
+
+def _verify(toolbox: Toolbox, job: Job, root: Path, progress: Progress) -> None:
+    _find_newest(progress)
+    ground = Ground(
+        root=root, plan_dir=toolbox.plan_dir, seed=job.drill_id, now=progress.journal.now,
+        sources=progress.restored, partial=job.partial, newest=progress.newest, names=progress.names,
+    )  # fmt: skip
+    checks = _all_checks(job, progress)
+    progress.asked = _asked(checks, progress)
+    for check in in_order(checks):
+        results = list(run_check(ground, check))
+        command.raise_if_stopping()  # before they count: an interrupted check has not failed
+        progress.checks += results
+    _sum_up(progress)
+
+
+def _find_newest(progress: Progress) -> None:
+    """Read the newest record of each source that the plan has a query for: what was really lost."""
+    journal = progress.journal
+    for name, item in progress.restored.items():
+        if not (item.doors and item.declared and item.declared.newest):
+            continue
+        try:
+            moment = item.doors.newest(item.root)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            journal.note(f"the newest record of {name} could not be read: {error}", outcome="degraded")
+            continue
+        if moment is None:
+            journal.note(f"the query for the newest record of {name} gives no time", outcome="degraded")
+        else:
+            progress.newest[name] = moment
+            journal.note(f"newest record of {name}: {in_words(moment)}")
+
+
+def _all_checks(job: Job, progress: Progress) -> tuple[Check, ...]:
+    """The job's checks, and a full manifest check of whatever restic complained about."""
+    if job.partial:
+        others = [c for c in job.checks if not c.manifest or c.source not in (None, *progress.restored)]
+        return (FULL_MANIFEST, *others)
+    whole = {c.source for c in job.checks if c.manifest and c.manifest.sample == 1 and c.mandatory}
+    doubtful = [n for n, item in progress.restored.items() if item.complaints and not whole & {n, None}]
+    return job.checks + tuple(Check.model_validate({"manifest": {"source": name}}) for name in doubtful)
+
+
+def _asked(checks: Sequence[Check], progress: Progress) -> dict[str, float]:
+    """Return for each source the largest share of its files that a check compares."""
+    asked: dict[str, float] = {}
+    for check in checks:
+        if check.manifest:
+            for name in [check.source] if check.source else progress.restored:
+                asked[name] = max(asked.get(name, 0.0), check.manifest.sample)
+    return asked
+
+
+def _sum_up(progress: Progress) -> None:
+    passed = sum(check.outcome == "ok" for check in progress.checks)
+    failed = [check for check in progress.checks if check.outcome == "failed"]
+    outcome: Outcome = "failed" if any(c.mandatory for c in failed) else "degraded" if failed else "ok"
+    progress.journal.note(f"{passed} of {len(progress.checks)} checks passed", outcome=outcome, timed=True)
+    if not failed and last_mandatory(progress) is None:
+        progress.journal.note("no mandatory check was made: RTA is not measured", outcome="degraded")
+
+
+# -- afterwards --------------------------------------------------------------------------------------
+
+
+def _chosen(progress: Progress) -> tuple[Point, Copy]:
+    if progress.point is None or progress.copy is None:
+        raise DrError("no point was chosen")
+    return progress.point, progress.copy
+
+
+def _say_fate(journal: Journal, fate: Fate, toolbox: Toolbox, job: Job) -> None:
+    where = toolbox.state / "sandboxes" / job.drill_id
+    if fate == "destroyed":
+        journal.note("sandbox destroyed")
+    elif fate == "kept":
+        journal.note(f"sandbox kept, with restored data in it: {where}")
+    elif fate == "left behind":
+        journal.note(f"the sandbox could not be removed: {where}", outcome="degraded")
+
+
+def _write_names(toolbox: Toolbox, job: Job, progress: Progress) -> None:
+    """Write which files have which problem to a local list: names of files are no evidence."""
+    if not progress.names:
+        return
+    path = toolbox.state / "details" / f"{job.drill_id}.txt"
+    lines = [f"{source}\t{problem}\t".encode() + name for source, problem, name in progress.names]
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(b"\n".join(line.replace(b"\n", b"\\n") for line in lines) + b"\n")
+    except OSError as error:
+        progress.journal.note(f"the list of files could not be written: {error.strerror}", outcome="degraded")
+    else:
+        progress.journal.note(f"the files concerned are listed in {path}")

@@ -1,0 +1,152 @@
+"""The fact of one drill or recovery, made from what its run gathered; nothing is done here.
+
+Definitions are those of `docs/words.md`: RTA is a number only when every mandatory check passed, and a
+sample proves no more than it restored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dr.evidence.record import CheckResult, Copy, Drill, ObjectivesThen, Outcome, Point
+from dr.plan.check import Check
+from dr.run.checks import Restored
+from dr.run.journal import Journal
+from dr.run.machine import describe_machine
+from dr.run.sandbox import Fate
+from dr.run.toolbox import Toolbox
+
+#: Proof that restoring a few files can give at most: stored data was decrypted.
+SAMPLE_PROOF = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done. `at` and `target` None leave the choice to the engine."""
+
+    drill_id: str
+    scenario: str
+    real: bool
+    at: datetime | None
+    target: str | None
+    t_loss: datetime
+    clock: Callable[[], datetime]
+    checks: tuple[Check, ...]
+
+    @property
+    def partial(self) -> bool:
+        """Whether only samples are restored."""
+        return self.scenario == "file-loss"
+
+
+@dataclass
+class Progress:
+    """What one run gathers on its way. `asked` is the share of each source's files to be compared."""
+
+    journal: Journal
+    point: Point | None = None
+    copy: Copy | None = None
+    restored: dict[str, Restored] = field(default_factory=dict)
+    newest: dict[str, datetime] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
+    checks: list[CheckResult] = field(default_factory=list)
+    names: list[tuple[str, str, bytes]] = field(default_factory=list)
+    ended: bool = False  # every phase was gone through
+    aborted: bool = False
+    error: str | None = None
+
+    @property
+    def achieved(self) -> bool:
+        """Whether the restored system is there and every mandatory check on it passed."""
+        return self.ended and outcome(self) in ("ok", "degraded")
+
+
+def outcome(progress: Progress) -> Outcome:
+    """`ok` only when everything went as it should."""
+    if progress.aborted:
+        return "aborted"
+    mandatory = [check for check in progress.checks if check.mandatory]
+    if progress.error or any(check.outcome == "failed" for check in mandatory):
+        return "failed"
+    return "ok" if progress.journal.clean else "degraded"
+
+
+def last_mandatory(progress: Progress) -> datetime | None:
+    """When the last mandatory check passed; None when one failed, or none was made."""
+    mandatory = [check for check in progress.checks if check.mandatory and check.outcome != "skipped"]
+    if progress.error or any(check.outcome != "ok" for check in mandatory):
+        return None
+    return max((check.finished for check in mandatory if check.finished), default=None)
+
+
+def proof_level(job: Job, progress: Progress) -> int:
+    """What this run shows of the copy: 4 restored and equal, 5 service proven, else what was known."""
+    known = progress.copy.proof_level if progress.copy else 0
+    if job.partial or not progress.achieved:
+        return min(known, SAMPLE_PROOF)
+    equal = {check.source for check in progress.checks if check.check == "manifest" and check.outcome == "ok"}
+    if not all(name in equal and progress.asked.get(name) == 1 for name in progress.restored):
+        return known
+    return 5 if any(c.check != "manifest" and c.outcome == "ok" for c in progress.checks) else 4
+
+
+def share_compared(progress: Progress) -> float:
+    """The share of all files of the restored sources whose content was compared with the manifest."""
+    compared = {c.source for c in progress.checks if c.check == "manifest" and c.outcome != "skipped"}
+    items = progress.restored.items()
+    hashed = sum(item.files * progress.asked.get(name, 0) for name, item in items if name in compared)
+    total = sum(item.listed for _, item in items)
+    return round(hashed / total, 6) if total else float(bool(compared))
+
+
+def data_rpa(t_loss: datetime, newest: Mapping[str, datetime]) -> float | None:
+    """`t_loss` minus the newest record found; of several databases, the one that lost most.
+
+    None when a record bears a later time than the loss: such clocks measure nothing.
+    """
+    lost = [(t_loss - moment).total_seconds() for moment in newest.values()]
+    return round(max(lost), 3) if lost and min(lost) >= 0 else None
+
+
+def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Drill:
+    """Return the fact."""
+    point, journal, passed = progress.point, progress.journal, last_mandatory(progress)
+    wanted = toolbox.plan.objectives
+    return Drill(
+        drill_id=job.drill_id,
+        system=toolbox.plan.system,
+        scenario=job.scenario,
+        real=job.real,
+        outcome=outcome(progress),
+        t_loss=job.t_loss,
+        started=journal.started,
+        finished=journal.now(),
+        objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
+        run_id=point.run_id if point else None,
+        target=progress.copy.target if progress.copy else None,
+        consistency_time=point.consistency_time if point else None,
+        requested_at=job.at,
+        phases=dict(journal.phases),
+        rta_seconds=_seconds(job.t_loss, passed),
+        rpa_seconds=_seconds(point.consistency_time, job.t_loss) if point else None,
+        data_rpa_seconds=data_rpa(job.t_loss, progress.newest),
+        proof_level=proof_level(job, progress),
+        checks=tuple(progress.checks),
+        events=tuple(journal.events),
+        files=sum(item.files for item in progress.restored.values()),
+        bytes=sum(item.bytes for item in progress.restored.values()),
+        protected_bytes=point.bytes if point else 0,
+        sources=tuple(progress.restored),
+        sample=share_compared(progress),
+        sandbox=fate,
+        error=progress.error,
+        plan_digest=toolbox.digest,
+        versions=dict(toolbox.versions),
+        machine=describe_machine(),
+    )
+
+
+def _seconds(start: datetime, end: datetime | None) -> float | None:
+    return round((end - start).total_seconds(), 3) if end else None

@@ -1,0 +1,103 @@
+"""One stream into several targets at once: read once, hashed once, stored everywhere.
+
+A target that fails, or stalls while others go on, is dropped; the stream itself goes on while one is left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+from dr.errors import DrError, TargetDownError
+from dr.tools.restic import StreamBackup
+from dr.tools.restic_events import Stored
+
+_BLOCKS_AHEAD = 16
+STALL_SECONDS = 60.0
+
+
+class Sink:
+    """One target's end of the stream, fed by a thread of its own through a bounded queue."""
+
+    def __init__(self, backup: StreamBackup) -> None:
+        self._backup = backup
+        self._blocks: queue.Queue[bytes | None] = queue.Queue(_BLOCKS_AHEAD)
+        self.error: DrError | None = None
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
+    def offer(self, block: bytes, until: float) -> bool:
+        """Hand over a block; False when this sink is lost. `until` is a monotonic time."""
+        while self.error is None:
+            try:
+                self._blocks.put(block, timeout=0.2)
+            except queue.Full:
+                if time.monotonic() > until:
+                    self.error = TargetDownError("the target stalled while others went on", hint="see its network")
+            else:
+                return True
+        return False
+
+    def commit(self) -> Stored | DrError:
+        """Finish: the source has succeeded."""
+        self._blocks.put(None)
+        self._thread.join()
+        if self.error is None:
+            try:
+                return self._backup.commit()
+            except DrError as error:
+                return error
+        return self.error
+
+    def abort(self) -> None:
+        """End without a snapshot; safe after anything."""
+        self.error = self.error or DrError("the source failed")
+        self._backup.abort()
+        self._thread.join(timeout=10)
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                block = self._blocks.get(timeout=0.5)
+            except queue.Empty:
+                if self.error:
+                    return
+                continue
+            if block is None or self.error:
+                return
+            try:
+                self._backup.write(block)
+            except DrError as error:
+                self.error = error
+            except OSError as error:
+                self.error = DrError("the stream to restic broke", cause=error.strerror or "")
+
+
+def pour(blocks: Iterable[bytes], backups: Mapping[str, StreamBackup]) -> tuple[str, int, dict[str, Stored | DrError]]:
+    """Pour blocks into every backup; return SHA-256, size, and what became of each target.
+
+    When the source raises, every backup is aborted, so that no snapshot is left, and the error goes on.
+    """
+    digest, size = hashlib.sha256(), 0
+    sinks = {name: Sink(backup) for name, backup in backups.items()}
+    patience = STALL_SECONDS if len(sinks) > 1 else float("inf")
+    try:
+        for block in blocks:
+            digest.update(block)
+            size += len(block)
+            until = time.monotonic() + patience
+            taken = [sink.offer(block, until) for sink in sinks.values()]
+            if not any(taken):
+                break
+    except BaseException:
+        for sink in sinks.values():
+            sink.abort()
+        raise
+    results = {name: sink.commit() if sink.error is None else sink.error for name, sink in sinks.items()}
+    for name, result in results.items():
+        if isinstance(result, DrError):
+            sinks[name].abort()
+    return digest.hexdigest(), size, results

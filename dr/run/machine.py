@@ -1,0 +1,21 @@
+"""The class of the machine a drill ran on: what its times are true for."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+
+
+@functools.cache
+def describe_machine() -> str:
+    """Return cores, memory and system in words, without any name of the machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        system = platform.system()
+    cores = os.cpu_count() or 1
+    size = f"{memory / 2**30:.0f} GiB memory"
+    parts = (f"{cores} core{'s' * (cores > 1)}", size, system, platform.machine())
+    return ", ".join(parts)

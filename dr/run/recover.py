@@ -1,0 +1,231 @@
+"""The verb recover: the real thing. The engine of a drill, onto the real place.
+
+It never writes over existing data unless told. While it runs, `DIR/.dr-recovery.json` says what it is
+about; a recovery that was interrupted finds it, and goes on with the same point. When every mandatory
+check has passed the marker goes away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from dr.errors import DrError, LockedError, UsageError
+from dr.evidence.record import Drill, Point
+from dr.run.choose import choose, find_usable
+from dr.run.compare import walk
+from dr.run.engine import FULL_MANIFEST, carry_out
+from dr.run.fact import Job
+from dr.run.restore import MANIFESTS
+from dr.run.sandbox import HEADROOM, Fate, available, claim, require_space
+from dr.run.toolbox import Toolbox
+
+MARKER = ".dr-recovery.json"
+#: What a freshly made filesystem holds.
+_NOTHING = {"lost+found"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverRequest:
+    """What the caller knows before the recovery. `force` allows writing over what is in `to`."""
+
+    drill_id: str
+    to: Path
+    t_loss: datetime
+    clock: Callable[[], datetime]
+    at: datetime | None = None
+    target: str | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryPlan:
+    """What a recovery would do: for `--dry-run`. `notes` says what the reader should know before."""
+
+    system: str
+    run_id: str
+    consistency_time: datetime
+    target: str
+    to: Path
+    sources: tuple[str, ...]
+    bytes: int
+    available_bytes: int
+    proof_level: int
+    resumes: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for it."""
+        return self.available_bytes >= self.bytes * HEADROOM
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """What an unfinished recovery in a directory is about."""
+
+    system: str
+    run_id: str
+    drill_id: str
+
+
+def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> Drill:
+    """Recover one system and return the fact; run again after an interruption, it goes on.
+
+    Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
+    work there. Everything else that goes wrong is in the fact.
+    """
+    job = Job(
+        drill_id=request.drill_id,
+        scenario="system-loss",
+        real=True,
+        at=request.at,
+        target=request.target,
+        t_loss=request.t_loss,
+        clock=request.clock,
+        checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not check.manifest)),
+    )
+    destination = Destination(request, toolbox.plan.system)
+    with destination.held():
+        refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
+        return carry_out(toolbox, _suitable(points, request), job, destination)
+
+
+def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> RecoveryPlan:
+    """Say what `run_recover` would do, having asked the targets whether they answer. Touches nothing."""
+    refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
+    notes: list[str] = []
+
+    def say(target: str, error: DrError) -> None:
+        notes.append(f"target {target} cannot be used: {error}")
+
+    before, suitable = request.at or request.t_loss, _suitable(points, request)
+    point, copy, _ = find_usable(toolbox, suitable, before, target=request.target, say=say)
+    return RecoveryPlan(
+        system=point.system,
+        run_id=point.run_id,
+        consistency_time=point.consistency_time,
+        target=copy.target,
+        to=request.to,
+        sources=tuple(sorted(copy.snapshots)),
+        bytes=point.bytes,
+        available_bytes=available(request.to) + _written(request.to),
+        proof_level=copy.proof_level,
+        resumes=read_marker(request.to) is not None,
+        notes=tuple(notes),
+    )
+
+
+def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
+    """Raise `UsageError` unless `to` is new, empty, our own unfinished recovery, or `force` is given."""
+    if not to.exists():
+        return
+    if not to.is_dir():
+        raise UsageError("this is a file, not a directory", str(to), hint="name a new or empty directory")
+    marker = read_marker(to)
+    if marker and marker.system != system:
+        raise UsageError(
+            f"an unfinished recovery of {marker.system} is here", str(to), hint="name another directory"
+        )
+    if not marker and not force and any(path.name not in _NOTHING for path in to.iterdir()):
+        raise UsageError(
+            "the directory is not empty", str(to),
+            hint="name a new or empty directory; or say --force to write over what is there",
+        )
+
+
+def read_marker(to: Path) -> Marker | None:
+    """Return what the unfinished recovery in a directory is about; None when there is none."""
+    try:
+        body = json.loads((to / MARKER).read_text("utf-8"))
+        return Marker(system=body["system"], run_id=body["run_id"], drill_id=body["drill_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Point]:
+    """Return the points to choose from: all, or the one whose recovery was begun here."""
+    marker = read_marker(request.to)
+    if marker is None:
+        return points
+    begun = [point for point in points if point.run_id == marker.run_id]
+    other = request.at and choose(points, request.at, request.target)[0].run_id != marker.run_id
+    if (other or not begun) and not request.force:
+        raise UsageError(
+            f"an unfinished recovery of another point, {marker.run_id}, is here", str(request.to),
+            hint="leave out --at to finish it, name another directory, or say --force to write over it",
+        )
+    return points if other or not begun else begun
+
+
+def _written(to: Path) -> int:
+    """Return the bytes that an unfinished recovery has already written."""
+    if read_marker(to) is None:
+        return 0
+    return sum(entry.stat(follow_symlinks=False).st_blocks * 512 for _, entry in walk(to))
+
+
+class Destination:
+    """The real place of a recovery; never destroyed. The engine's other site, beside the sandbox."""
+
+    def __init__(self, request: RecoverRequest, system: str) -> None:
+        self._request, self._system = request, system
+        self._root = request.to
+        self._owner: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other recoveries out of the directory, from now on or from when it is made."""
+        try:
+            if self._root.is_dir():
+                self._claim()
+            yield
+        finally:
+            if self._owner is not None:
+                os.close(self._owner)
+
+    def prepare(self, point: Point, size: int) -> Path:
+        """Make the directory and mark it as ours; `DrError` when it does not fit."""
+        require_space(self._root, size, there=_written(self._root))
+        marker = Marker(system=self._system, run_id=point.run_id, drill_id=self._request.drill_id)
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._owner is None:
+                self._claim()
+            _write_marker(self._root, marker)
+        except OSError as error:
+            raise DrError(
+                "the directory cannot be written", str(self._root), error.strerror or "",
+                hint="correct its rights, or name another directory",
+            ) from error
+        return self._root.resolve()
+
+    def finish(self, *, achieved: bool) -> Fate:
+        """Take our marks away when all is well; else leave them for the next attempt."""
+        if achieved:
+            shutil.rmtree(self._root / MANIFESTS, ignore_errors=True)
+            (self._root / MARKER).unlink(missing_ok=True)
+        return "not used"
+
+    def _claim(self) -> None:
+        self._owner = claim(self._root.resolve())
+        if self._owner is None:
+            raise LockedError(
+                "another recovery is at work here", str(self._root), hint="wait until it ends", retryable=True
+            )
+
+
+def _write_marker(root: Path, marker: Marker) -> None:
+    """Write the marker whole or not at all, and lastingly: it is what a power cut leaves to go by."""
+    beside = root / f"{MARKER}.new"
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(asdict(marker), file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(root / MARKER)

@@ -1,0 +1,175 @@
+"""A plan's places made into live tools: repositories, stores, sources, scratch space.
+
+Nothing is reached over the network here: a toolbox can be made while every target is down.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dr.errors import RefusedError
+from dr.plan.plan import Plan, SecretPlace
+from dr.plan.target import Credentials, S3Place, Target
+from dr.sources.door import Doors
+from dr.sources.kinds import open_source
+from dr.tools import command
+from dr.tools.disk import DiskStore
+from dr.tools.restic import Repository
+from dr.tools.s3 import S3Store
+from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
+from dr.tools.store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Place:
+    """One target of a plan: its repository, the objects of that repository, and its evidence."""
+
+    name: str
+    target: Target
+    repository: Repository
+    store: ObjectStore
+    evidence: ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toolbox:
+    """All that the verbs need of one plan. `plan_dir` is where the plan's relative commands start."""
+
+    plan: Plan
+    digest: str
+    state: Path
+    plan_dir: Path
+    places: tuple[Place, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, name: str) -> Place:
+        """Return the place of that name; `KeyError` when the plan has none."""
+        return {place.name: place for place in self.places}[name]
+
+    def source(self, name: str) -> Doors:
+        """Return the doors of the source of that name."""
+        return open_source(name, self.plan.sources[name])
+
+    def work(self) -> Path:
+        """Return this system's scratch directory, empty: what a killed run left is swept away.
+
+        Its name is constant, because restic finds a snapshot's parent by its paths. Only the holder of
+        the system's lock may ask.
+        """
+        path = self.state / "work" / self.plan.system
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True, mode=0o700)
+        return path
+
+    def sweep_work(self) -> None:
+        """Remove the scratch directory."""
+        shutil.rmtree(self.state / "work" / self.plan.system, ignore_errors=True)
+
+
+def open_toolbox(
+    plan: Plan,
+    targets: Mapping[str, Target],
+    *,
+    digest: str,
+    state: Path,
+    plan_dir: Path,
+    restic: str,
+    versions: Mapping[str, str],
+) -> Toolbox:
+    """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read."""
+    places = tuple(open_place(plan, targets[name], state=state, restic=restic) for name in plan.targets)
+    return Toolbox(plan=plan, digest=digest, state=state, plan_dir=plan_dir, places=places, versions=versions)
+
+
+def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place:
+    """Make the tools of one plan on one target."""
+    secret_env = _passphrase(plan, target, state)
+    if target.s3:
+        root, location, keys = _s3(target.s3)
+        secret_env |= {
+            "AWS_ACCESS_KEY_ID": keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+            "AWS_DEFAULT_REGION": target.s3.region,
+        }
+        if keys.session_token:
+            secret_env["AWS_SESSION_TOKEN"] = keys.session_token
+    else:
+        assert target.local is not None  # noqa: S101 - the model has exactly one of the two
+        root, location = DiskStore(target.local.path), str(target.local.path)
+    repository = Repository(
+        program=restic,
+        location=f"{location}/{plan.system}",
+        where=f"{plan.system} on {target.target}",
+        host=plan.system,
+        env=secret_env,
+        cache=state / "cache" / "restic",
+    )
+    evidence = root.child(f"_evidence/{plan.system}")
+    return Place(target.target, target, repository, root.child(plan.system), evidence)
+
+
+def _s3(place: S3Place) -> tuple[ObjectStore, str, S3Keys]:
+    keys = read_keys(place.credentials)
+    root = S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+    prefix = place.prefix.strip("/")
+    parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
+    return root, "s3:" + "/".join(parts), keys
+
+
+def read_keys(declared: Credentials | None) -> S3Keys:
+    """Return the S3 key pair a target names; `RefusedError` when it is not there."""
+    if declared and declared.file:
+        return read_aws_file(declared.file, "default")
+    if declared and declared.profile:
+        named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE")
+        return read_aws_file(Path(named) if named else Path.home() / ".aws/credentials", declared.profile)
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    if declared and declared.env:
+        names = (declared.env.access_key_id, declared.env.secret_access_key)
+    return S3Keys(_variable(names[0]), _variable(names[1]))
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise RefusedError(
+            f"the environment variable {name} is not set", hint=f"set {name}, or name another place for the secret"
+        )
+    return value
+
+
+def _passphrase(plan: Plan, target: Target, state: Path) -> dict[str, str]:
+    declared = plan.secrets.passphrase
+    if declared is None:
+        path = generated_passphrase(state / "secrets" / f"{plan.system}@{target.target}.passphrase")
+        return {"RESTIC_PASSWORD_FILE": str(path)}
+    return {"RESTIC_PASSWORD": read_secret(declared, f"{plan.system}: secrets.passphrase")}
+
+
+def read_secret(declared: SecretPlace, where: str) -> str:
+    """Return a secret from the place a plan names; `RefusedError` when it is missing or empty."""
+    if declared.env:
+        return _variable(declared.env)
+    if declared.file:
+        try:
+            text = declared.file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise RefusedError(
+                f"the secret file {declared.file} cannot be read", where, reason, hint="make it, with mode 0600"
+            ) from error
+    else:
+        done = command.run(declared.command or (), timeout=60)
+        if done.code != 0:
+            raise RefusedError(
+                f"the command for the secret failed with exit code {done.code}", where, hint="run it by hand"
+            )
+        text = done.stdout.decode("utf-8", "replace")
+    line = text.strip("\r\n").split("\n")[0].strip()
+    if not line:
+        raise RefusedError("the secret is empty", where, hint="put the passphrase on its first line")
+    return line

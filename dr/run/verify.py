@@ -1,0 +1,249 @@
+"""The verb verify: a ladder of proof on what is stored, and which points it holds for.
+
+Level 1: the structure (`restic check`). Level 2: every stored byte, without the passphrase. Level 3: a
+decrypted share that rotates, so that so many runs have read everything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Self
+
+from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
+from dr.evidence.record import Damage, Outcome, Point, Proof
+from dr.run import inventory
+from dr.run.inventory import Inventory
+from dr.run.toolbox import Place, Toolbox
+from dr.tools.restic_events import Checked, Index
+
+#: So many level-3 runs read everything; a small repository is read whole each time.
+SHARES = 10
+_SMALL = 100_000_000
+
+
+@dataclass(frozen=True)
+class VerifyMemory:
+    """What one verify run leaves for the next: names and sizes, the hash of `config`, index and share."""
+
+    objects: dict[str, int] = field(default_factory=dict)
+    config_hash: str = ""
+    share: int = 0
+    packs: dict[str, int] = field(default_factory=dict)
+    indexes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, text: str | None) -> Self:
+        """Return what was kept; nothing, when nothing usable was."""
+        try:
+            kept = json.loads(text or "{}")
+            return cls(**{**kept, "indexes": tuple(kept.get("indexes", ()))})
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    def to_json(self) -> str:
+        """Return it as text."""
+        return json.dumps(vars(self), separators=(",", ":"))
+
+
+@dataclass
+class _Findings:
+    """What a run finds on its way up the ladder."""
+
+    level: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    objects: int = 0
+    bytes: int = 0
+    share: str = ""
+
+
+def verify(
+    toolbox: Toolbox,
+    place: Place,
+    *,
+    level: int,
+    points: Sequence[Point],
+    previous: VerifyMemory,
+    clock: Callable[[], datetime],
+    run_id: str,
+) -> tuple[Proof, VerifyMemory]:
+    """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all."""
+    started, found = clock(), _Findings()
+    memory = previous
+    if not place.store.exists("config") and not previous.objects and not _known(points, place.name):
+        raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
+    stored = inventory.listed(place.store)
+    if stored.locks:
+        _unlock(place)
+        stored = inventory.listed(place.store)
+    checked = _structure(place, found)
+    if level >= 2:
+        memory = _bytes(place, found, stored, checked, previous)
+    if level >= 3 and not found.damage and not found.problems:
+        memory = _sample(place, found, memory, stored)
+    return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
+
+
+def _known(points: Sequence[Point], target: str) -> bool:
+    return any(copy.target == target for point in points for copy in point.copies)
+
+
+def _unlock(place: Place) -> None:
+    try:
+        place.repository.unlock()
+    except (DamageError, LockedError):
+        return  # a damaged repository is what the run is about to show
+    except DrError as error:
+        if isinstance(error, RefusedError | TargetDownError | InterruptedRunError):
+            raise
+
+
+def _structure(place: Place, found: _Findings) -> Checked | None:
+    """Level 1. A repository that cannot even be opened is damaged; the bytes are still looked at."""
+    try:
+        checked = place.repository.check()
+    except (InterruptedRunError, RefusedError, TargetDownError, LockedError):
+        raise
+    except DrError as error:
+        found.problems.append(str(error))
+        return None
+    if checked.clean:
+        found.level = 1
+        return checked
+    found.damage += [Damage(object=_data(pack), problem="missing") for pack in checked.missing]
+    found.damage += [
+        Damage(object=_data(pack), problem="truncated" if got < want else "corrupt")
+        for pack, (got, want) in checked.truncated.items()
+    ]
+    named = {*checked.missing, *checked.truncated}
+    found.damage += [Damage(object=_data(p), problem="corrupt") for p in checked.broken_packs if p not in named]
+    if not found.damage:
+        found.problems.append(checked.errors[0][:300] if checked.errors else "the structure is not sound")
+    return checked
+
+
+def _data(pack: str) -> str:
+    return f"data/{pack[:2]}/{pack}"
+
+
+def _bytes(
+    place: Place, found: _Findings, stored: Inventory, checked: Checked | None, previous: VerifyMemory
+) -> VerifyMemory:
+    """Level 2, and what is stored that nothing names."""
+    inventory.hash_all(place.store, stored)
+    found.objects, found.bytes = len(stored.hashes), stored.bytes
+    expected = dict(previous.objects) | {_data(pack): size for pack, size in _expected(checked).items()}
+    bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash)
+    judged = {item.object for item in bad}
+    found.damage = [item for item in found.damage if item.object not in judged] + bad
+    sound = not found.damage and not found.problems
+    index = _index(place, found, stored, previous)
+    if index:
+        stray = [item for item in inventory.unreferenced(stored, index.packs) if item.object not in judged]
+        found.damage += stray
+    if not sound:
+        return previous
+    found.level = 2
+    return replace(
+        previous,
+        objects=stored.sizes,
+        config_hash=stored.hashes.get("config", ""),
+        packs=index.packs if index else {},
+        indexes=index.indexes if index else (),
+    )
+
+
+def _expected(checked: Checked | None) -> dict[str, int]:
+    return {pack: want for pack, (_, want) in checked.truncated.items()} if checked else {}
+
+
+def _index(place: Place, found: _Findings, stored: Inventory, previous: VerifyMemory) -> Index | None:
+    """Return what the index names; what was known of an index file never changes, so only new ones are read."""
+    there = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("index/")}
+    if there == set(previous.indexes):
+        return Index(previous.packs, previous.indexes)
+    if found.problems or any(item.object.startswith(("index/", "keys/", "config")) for item in found.damage):
+        return None
+    known = Index(previous.packs, previous.indexes) if set(previous.indexes) <= there else None
+    return place.repository.indexed(known=known)
+
+
+def _sample(place: Place, found: _Findings, memory: VerifyMemory, stored: Inventory) -> VerifyMemory:
+    """Level 3: this run's share, decrypted."""
+    shares = 1 if sum(stored.sizes.values()) < _SMALL else SHARES
+    share = memory.share % shares + 1
+    checked = place.repository.check(read_data_subset=f"{share}/{shares}")
+    found.share = f"{share}/{shares}"
+    if checked.clean:
+        found.level = 3
+        return replace(memory, share=share)
+    found.damage += [Damage(object=_data(pack), problem="corrupt") for pack in checked.broken_packs]
+    if not found.damage:
+        found.problems.append(checked.errors[0][:300] if checked.errors else "the sample did not decrypt")
+    return memory
+
+
+# -- the fact ----------------------------------------------------------------------------------------
+
+
+def _proof(
+    toolbox: Toolbox,
+    place: Place,
+    found: _Findings,
+    points: Sequence[Point],
+    *,
+    started: datetime,
+    finished: datetime,
+    asked: int,
+    run_id: str,
+) -> Proof:
+    here = [point for point in points if any(copy.target == place.name for copy in point.copies)]
+    real = [item for item in found.damage if item.problem != "unreferenced"]
+    hit = _hit(place, here, real, everything=bool(found.problems))
+    outcome: Outcome = "failed" if real or found.problems else "ok"
+    level = found.level if outcome == "ok" else min(found.level, 1) if not found.problems else 0
+    return Proof(
+        run_id=run_id,
+        system=toolbox.plan.system,
+        target=place.name,
+        started=started,
+        finished=finished,
+        outcome=outcome,
+        level_asked=asked,
+        level_reached=level if not real else 0,
+        objects=found.objects,
+        bytes=found.bytes,
+        seconds=round((finished - started).total_seconds(), 3),
+        damage=tuple(found.damage),
+        points=tuple(p.run_id for p in here if p.run_id not in hit),
+        damaged_points=tuple(p.run_id for p in here if p.run_id in hit),
+        share=found.share,
+        notes=tuple(found.notes),
+        error=found.problems[0] if found.problems and not real else None,
+        versions=dict(toolbox.versions),
+    )
+
+
+def _hit(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, everything: bool) -> set[str]:
+    """Return the points that need a damaged object: all, when what opens the repository is damaged."""
+    if everything and not damage:
+        return {point.run_id for point in points}
+    vital = [item for item in damage if item.object == "config" or item.object.startswith(("keys/", "index/"))]
+    if vital:
+        return {point.run_id for point in points}
+    snapshots = {item.object.rpartition("/")[2] for item in damage if item.object.startswith("snapshots/")}
+    packs = [item.object.rpartition("/")[2] for item in damage if item.object.startswith("data/")]
+    try:
+        snapshots |= place.repository.find_pack(packs)
+    except DrError:
+        return {point.run_id for point in points}  # what cannot be told apart is not vouched for
+    return {
+        point.run_id
+        for point in points
+        for copy in point.copies
+        if copy.target == place.name and snapshots & {*copy.snapshots.values(), *copy.manifests.values()}
+    }

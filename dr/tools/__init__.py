@@ -1,0 +1,1 @@
+"""MEANS: the outside things this program uses, each in one module that alone knows it."""

@@ -1,0 +1,296 @@
+"""Other programs: the one place that starts them.
+
+Arguments are lists, never shell text. Every child has a process group of its own, which is ended as a
+whole; it is told to stop when this process dies, however it dies (`setpriv --pdeathsig`), so that a
+`kill -9` leaves nothing running. `interrupt_all` passes a Ctrl-C or SIGTERM on to every child.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from dr.errors import DrError, InterruptedRunError
+
+_KEPT = 1 << 20  # bytes of stderr remembered
+_live: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
+_stopping = threading.Event()
+
+
+@dataclass
+class ProgramMissingError(DrError):
+    """The program is not on this machine."""
+
+
+@dataclass
+class TimeoutExpiredError(DrError):
+    """The program did not end in time and was ended, with all it had started."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended. `code` is negative when a signal ended it."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: bytes = field(repr=False, default=b"")
+    stderr: bytes = field(repr=False, default=b"")
+    seconds: float = 0.0
+
+    @property
+    def last_words(self) -> str:
+        """The last non-empty line of stderr, at most 300 characters, printable."""
+        lines = [x.strip() for x in self.stderr.decode("utf-8", "replace").splitlines() if x.strip()]
+        text = lines[-1] if lines else ""
+        return "".join(c if c.isprintable() else "?" for c in text)[:300]
+
+
+def interrupt_all() -> int:
+    """Ask every running child to stop (SIGINT) and refuse to start more; return how many there were.
+
+    Safe in a signal handler.
+    """
+    _stopping.set()
+    children = list(_live)
+    for child in children:
+        _signal(child, signal.SIGINT)
+    return len(children)
+
+
+def stopping() -> bool:
+    """Whether the program was asked to stop."""
+    return _stopping.is_set()
+
+
+def wait_for_stop(seconds: float) -> bool:
+    """Sleep up to `seconds`; return at once, and True, when the program was asked to stop."""
+    return _stopping.wait(seconds)
+
+
+def resume() -> None:
+    """Allow new children again: after a clean stop, in a process that lives on."""
+    _stopping.clear()
+
+
+def raise_if_stopping() -> None:
+    """Raise `InterruptedRunError` when the program was asked to stop: called between steps."""
+    if _stopping.is_set():
+        raise InterruptedRunError("stopped on request", hint="start the command again to finish the work")
+
+
+@functools.cache
+def _dying_with_us(with_signal: str) -> tuple[str, ...]:
+    program = shutil.which("setpriv")
+    return (program, "--pdeathsig", with_signal, "--") if program else ()
+
+
+def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
+    """Return what to start; a relative path is relative to `cwd`, as a shell there would have it."""
+    if "/" in name:
+        full = Path(cwd or ".", name)
+        if full.is_file() and os.access(full, os.X_OK):
+            return name
+    elif found := shutil.which(name, path=path):
+        return found
+    raise ProgramMissingError(
+        f"the program {name!r} is not on this machine, or is not executable",
+        hint="install it, or correct its name or path",
+    )
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+
+
+def _start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | str | None,
+    stdin: int,
+    death: str = "KILL",
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    raise_if_stopping()
+    program = _program(argv[0], cwd, (env or os.environ).get("PATH"))
+    try:
+        child = subprocess.Popen(
+            [*_dying_with_us(death), program, *argv[1:]],
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=tuple(pass_fds),
+        )
+    except (OSError, ValueError) as error:
+        raise ProgramMissingError(
+            f"the program {argv[0]!r} cannot be started",
+            cause=_reason(error),
+            hint="check its path and rights",
+        ) from error
+    with _guard:
+        _live.add(child)
+    if _stopping.is_set():
+        _signal(child, signal.SIGINT)
+    return child
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _forget(child: subprocess.Popen[bytes]) -> None:
+    with _guard:
+        _live.discard(child)
+
+
+class Running:
+    """A started program whose standard output the caller reads; a context that ends it if need be.
+
+    `timeout` is in seconds from the start, for the whole life of the program.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str | None = None,
+        timeout: float | None = None,
+        stdin: bytes | None = None,
+        death: str = "KILL",
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.argv = tuple(argv)
+        self._began = time.monotonic()
+        self._timeout = timeout
+        self._expired = threading.Event()
+        self._errors = bytearray()
+        to_child = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+        self._child = _start(argv, env=env, cwd=cwd, stdin=to_child, death=death, pass_fds=pass_fds)
+        self._threads = [threading.Thread(target=self._collect, daemon=True)]
+        if stdin is not None:
+            self._threads.append(threading.Thread(target=self._feed, args=(stdin,), daemon=True))
+        for thread in self._threads:
+            thread.start()
+        self._timer = threading.Timer(timeout, self._expire) if timeout else None
+        if self._timer:
+            self._timer.daemon = True
+            self._timer.start()
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """What the program writes."""
+        assert self._child.stdout is not None  # noqa: S101 - always a pipe
+        return self._child.stdout
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        """Return up to `size` bytes as soon as some are there; empty at the end."""
+        return os.read(self.stdout.fileno(), size)
+
+    def ended(self) -> bool:
+        """Whether the program has ended."""
+        return self._child.poll() is not None
+
+    def interrupt(self) -> None:
+        """Ask it to stop (SIGINT)."""
+        _signal(self._child, signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it and everything it started, at once. May be called twice."""
+        _signal(self._child, signal.SIGKILL)
+
+    def finish(self) -> Done:
+        """Wait for its end; raises `TimeoutExpiredError` when it was ended for taking too long."""
+        try:
+            code = self._child.wait()
+        finally:
+            if self._timer:
+                self._timer.cancel()
+            _forget(self._child)
+        for thread in self._threads:
+            thread.join(timeout=5)
+        if self._expired.is_set():
+            raise TimeoutExpiredError(
+                f"{Path(self.argv[0]).name} did not end within {self._timeout:g} s and was stopped",
+                hint="raise the timeout, or see why it hangs",
+            )
+        seconds = time.monotonic() - self._began
+        return Done(self.argv, code, stderr=bytes(self._errors), seconds=seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.ended():
+            self.kill()
+        self._child.wait()
+        if self._timer:
+            self._timer.cancel()
+        _forget(self._child)
+        self.stdout.close()
+
+    def _expire(self) -> None:
+        self._expired.set()
+        self.kill()
+
+    def _collect(self) -> None:
+        pipe = self._child.stderr
+        assert pipe is not None  # noqa: S101 - always a pipe
+        with pipe:
+            while block := os.read(pipe.fileno(), 1 << 16):
+                self._errors += block
+                del self._errors[:-_KEPT]
+
+    def _feed(self, data: bytes) -> None:
+        pipe = self._child.stdin
+        assert pipe is not None  # noqa: S101 - asked for in __init__
+        with suppress(BrokenPipeError), pipe:
+            pipe.write(data)
+
+
+stream = Running
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str | None = None,
+    stdin: bytes | None = None,
+    timeout: float | None = None,
+    on_line: Callable[[str], None] | None = None,
+    death: str = "KILL",
+) -> Done:
+    """Run a program to its end and return how it ended; no exit code raises.
+
+    `env` None inherits ours, else it is exactly that. With `on_line` each line of standard output is
+    handed over as it comes and not kept. Raises `ProgramMissingError`, `TimeoutExpiredError`,
+    `InterruptedRunError`.
+    """
+    with Running(argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death) as running:
+        if on_line is None:
+            stdout = running.stdout.read()
+        else:
+            stdout = b""
+            for line in running.stdout:
+                on_line(line.decode("utf-8", "replace").rstrip("\r\n"))
+        done = running.finish()
+    return Done(done.argv, done.code, stdout, done.stderr, done.seconds)

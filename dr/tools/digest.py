@@ -1,0 +1,61 @@
+"""SHA-256 of files, and of many at once in threads (hashing releases the interpreter's lock)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+_BLOCK = 1 << 20
+_BATCH = 256
+THREADS = os.cpu_count() or 1
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def sha256_file(path: Path | bytes | str) -> tuple[str, int]:
+    """Return the SHA-256 (hex) and the number of bytes read. Raises `OSError`; never waits on a FIFO."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return sha256_open(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_open(descriptor: int) -> tuple[str, int]:
+    """Return the SHA-256 (hex) and size of an open file, read from where it stands."""
+    size = os.fstat(descriptor).st_size
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError("not a regular file")
+    if size <= _BLOCK:
+        return _small(descriptor)
+    digest, total, block = hashlib.sha256(), 0, bytearray(_BLOCK)
+    view = memoryview(block)
+    while count := os.readv(descriptor, [block]):
+        digest.update(view[:count])
+        total += count
+    return digest.hexdigest(), total
+
+
+def _small(descriptor: int) -> tuple[str, int]:
+    digest, total = hashlib.sha256(), 0
+    while data := os.read(descriptor, _BLOCK):
+        digest.update(data)
+        total += len(data)
+    return digest.hexdigest(), total
+
+
+def in_threads(act: Callable[[A], B], items: Sequence[A], *, threads: int = THREADS) -> Iterator[B]:
+    """Yield `act(item)` in order, worked on in batches by several threads."""
+    if len(items) <= 8 or threads == 1:
+        yield from map(act, items)
+        return
+    size = max(1, min(_BATCH, len(items) // (threads * 4)))
+    batches = [items[i : i + size] for i in range(0, len(items), size)]
+    with ThreadPoolExecutor(threads) as pool:
+        for results in pool.map(lambda batch: [act(item) for item in batch], batches):
+            yield from results

@@ -1,0 +1,440 @@
+"""restic: the one place that knows how to speak to it.
+
+A `Repository` is one system on one target. The passphrase and keys travel in the environment or in a
+0600 file, never in arguments. Traps of restic closed here: a source path that restic skips silently is
+reported (`Stored.skipped`); a stream becomes a snapshot only when its source has succeeded
+(`StreamBackup`); a line that is no JSON is a message. Supported: restic >= 0.18.0.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dr.errors import DrError, NoRepositoryError, TargetDownError
+from dr.tools import command, retry
+from dr.tools.restic_events import (
+    INCOMPLETE,
+    Checked,
+    Events,
+    Index,
+    Restored,
+    Snapshot,
+    Stored,
+    error_for,
+)
+
+OLDEST = (0, 18, 0)
+_KEEP_ENV = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "https_proxy",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "XDG_CACHE_HOME",
+    "GOMAXPROCS",
+)
+#: Ends with success only when the marker file says that the source succeeded: else no snapshot.
+_GUARD = 'cat "$1"; test -e "$2"'
+_PACK = r"pack ([0-9a-f]{64}):? "
+
+
+def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
+    """Return the restic to use: `DR_RESTIC`, else the machine's when new enough, else the project's own.
+
+    Raises `DrError` with the way to get one when there is none of at least 0.18.0.
+    """
+    if named := env.get("DR_RESTIC"):
+        return named
+    own = sorted((project or Path(__file__).parents[2]).glob(".tools/restic-*/restic"))
+    for candidate in ["restic", *map(str, own)]:
+        with suppress(DrError):
+            if version(candidate) >= OLDEST:
+                return candidate
+    raise DrError(
+        "restic 0.18.0 or newer is not on this machine",
+        hint="run scripts/get-restic, or install it and name it in DR_RESTIC",
+        exit_code=1,
+    )
+
+
+def version(program: str) -> tuple[int, ...]:
+    """Return a restic's version, like (0, 18, 0)."""
+    done = command.run([program, "version"], timeout=30)
+    found = re.search(rb"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
+    if not found:
+        raise DrError(f"{program} does not say its version", hint="check that it is restic")
+    return tuple(int(part) for part in found.groups())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One restic repository. `env` holds its secrets and is never shown.
+
+    `where` names it in messages: `SYSTEM on TARGET`. `host` is the constant host name of its snapshots.
+    """
+
+    program: str
+    location: str
+    where: str
+    host: str
+    env: Mapping[str, str] = field(repr=False)
+    cache: Path
+    options: tuple[str, ...] = ()
+
+    # -- making and finding -------------------------------------------------------------------------
+
+    def init(self) -> None:
+        """Make the repository; `DrError` when there is one already."""
+        self._json("init", doing="making the repository")
+
+    def snapshots(self, tags: Sequence[str] = ("dr",)) -> list[Snapshot]:
+        """Return the snapshots that bear all of `tags`, oldest first."""
+        done = self._call("snapshots", "--no-lock", "--tag", ",".join(tags), doing="listing the snapshots")
+        return [_snapshot(item) for item in json.loads(done.stdout or b"[]") or []]
+
+    def unlock(self) -> None:
+        """Remove locks whose process is dead or that are older than 30 minutes. May be called any time."""
+        self._call("unlock", doing="removing stale locks")
+
+    # -- capturing ----------------------------------------------------------------------------------
+
+    def backup_tree(
+        self,
+        paths: Sequence[str],
+        *,
+        cwd: Path,
+        tags: Mapping[str, str],
+        excludes: Sequence[str] = (),
+        one_filesystem: bool = False,
+    ) -> Stored:
+        """Store paths (absolute, or relative to `cwd`) as one snapshot.
+
+        What restic could not read, or skipped without a word, is in the result, not an error.
+        """
+        own = [x for x in paths if not x.startswith("/")]
+        argv = ["backup", *self._tags(tags), "--group-by", "host,paths"]
+        argv += [f"--exclude={pattern}" for pattern in excludes]
+        argv += [f"--exclude=!{cwd / x}" for x in own if excludes]
+        argv += ["--one-file-system"] if one_filesystem else []
+        done, events = self._run(*argv, "--", *paths, cwd=cwd)
+        if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
+            raise error_for(done.code or 1, events, where=self.where, doing="the backup")
+        return _stored(events)
+
+    def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
+        """Begin a snapshot of bytes that the caller writes; see `StreamBackup`."""
+        return StreamBackup(self, filename, tags=tags, work=work)
+
+    def copy_from(self, other: Repository, snapshot_ids: Sequence[str]) -> None:
+        """Copy snapshots from another repository, keeping time, host and tags; what is there stays.
+
+        Both must be reachable with one set of S3 keys: `env` of this one wins.
+        """
+        env = {**other.env, **self.env, **_renamed(other)}
+        self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def restore(
+        self, snapshot_id: str, to: Path, *, include: Sequence[str] = (), overwrite: str = "if-changed"
+    ) -> Restored:
+        """Write a snapshot below `to`. Damaged items are in the result's `errors`; the rest is written."""
+        argv = ["restore", snapshot_id, "--no-lock", "--target", str(to), "--overwrite", overwrite]
+        argv += [f"--include={pattern}" for pattern in include]
+        done, events = self._run(*argv)
+        summary = events.summary
+        if not summary and done.code != 0:
+            raise error_for(done.code, events, where=self.where, doing="the restore")
+        if done.code not in (0, 1):
+            raise error_for(done.code, events, where=self.where, doing="the restore")
+        errors = tuple(f"{item}: {text}" if item else text for item, text in events.errors)
+        if done.code and not errors:
+            errors = (events.complaint,)
+        return Restored(int(summary.get("files_restored", 0)), int(summary.get("bytes_restored", 0)), errors)
+
+    def dump(self, snapshot_id: str, path: str) -> bytes:
+        """Return one file of a snapshot."""
+        return self._call("dump", "--no-lock", snapshot_id, path, doing="reading a stored file").stdout
+
+    def ls(self, snapshot_id: str) -> list[dict[str, Any]]:
+        """Return the nodes of a snapshot, as restic describes them."""
+        done = self._call("ls", "--no-lock", "--json", snapshot_id, doing="listing a snapshot")
+        nodes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
+        return [node for node in nodes if node.get("struct_type") == "node"]
+
+    # -- proving ------------------------------------------------------------------------------------
+
+    def check(self, *, read_data_subset: str | None = None) -> Checked:
+        """Look for damage: the structure, and with `read_data_subset` ("2/10", "5%") a decrypted part.
+
+        Damage is a result. Raises only when the check could not be made at all.
+        """
+        argv = ["check", "--no-lock"]
+        argv += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
+        done, events = self._run(*argv)
+        if done.code not in (0, 1) or (done.code == 1 and not events.summary):
+            raise error_for(done.code, events, where=self.where, doing="the check")
+        return _checked(done.code, events)
+
+    def indexed(self, *, known: Index | None = None) -> Index:
+        """Return what the repository's index names. One restic process for each index file not yet known."""
+        done = self._call("list", "--no-lock", "index", doing="listing the index")
+        ids = tuple(line.decode() for line in done.stdout.split())
+        packs = dict(known.packs) if known else {}
+        for index in ids:
+            if known and index in known.indexes:
+                continue
+            body = json.loads(self._call("cat", "--no-lock", "index", index, doing="reading the index").stdout)
+            for pack in body.get("packs", []):
+                ends = [blob["offset"] + blob["length"] for blob in pack.get("blobs", [])]
+                packs[pack["id"]] = max(ends, default=0)
+        return Index(packs, ids)
+
+    def find_pack(self, pack_ids: Sequence[str]) -> set[str]:
+        """Return the ids of the snapshots that need any of these packs."""
+        if not pack_ids:
+            return set()
+        done, events = self._run("find", "--no-lock", "--pack", *pack_ids)
+        if done.code not in (0, 1):
+            raise error_for(done.code, events, where=self.where, doing="finding what a pack holds")
+        return set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
+
+    # -- mechanism ----------------------------------------------------------------------------------
+
+    def environment(self) -> dict[str, str]:
+        """Return the whole environment of a restic process: what it needs, and no stray secrets."""
+        kept = {key: os.environ[key] for key in _KEEP_ENV if key in os.environ}
+        own = {
+            "RESTIC_REPOSITORY": self.location,
+            "RESTIC_CACHE_DIR": str(self.cache),
+            "RESTIC_PROGRESS_FPS": "0.2",
+        }
+        return {**kept, **own, **self.env}
+
+    def argv(self, *arguments: str) -> list[str]:
+        """Return the full command line, which holds no secret."""
+        options = [part for option in self.options for part in ("-o", option)]
+        return [self.program, "--json", "--retry-lock=30s", *options, *arguments]
+
+    def _tags(self, tags: Mapping[str, str]) -> list[str]:
+        pairs = ["dr", *(f"dr-{key}={value}" for key, value in tags.items())]
+        return ["--host", self.host, *(f"--tag={pair}" for pair in pairs)]
+
+    def _run(
+        self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> tuple[command.Done, Events]:
+        events, lines = Events(), []
+
+        def take(line: str) -> None:
+            if line.startswith('{"message_type":"status"'):
+                return
+            lines.append(line)
+            if len(lines) < 10_000:
+                events.feed(line)
+
+        done = command.run(self.argv(*arguments), env=env or self.environment(), cwd=cwd, on_line=take, death="INT")
+        if lines:
+            events.feed(lines[-1])
+        events.feed_all(done.stderr)
+        text = "\n".join(lines).encode("utf-8", "surrogateescape")
+        return command.Done(done.argv, done.code, text, done.stderr, done.seconds), events
+
+    def _call(self, *arguments: str, doing: str) -> command.Done:
+        def once() -> command.Done:
+            done = command.run(self.argv(*arguments), env=self.environment(), death="INT")
+            if done.code != 0:
+                events = Events()
+                events.feed_all(done.stderr)
+                raise error_for(done.code, events, where=self.where, doing=doing)
+            return done
+
+        return retry.persist(once, what=self.where)
+
+    def _json(self, *arguments: str, doing: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+        whole = {**self.environment(), **env} if env else None
+
+        def once() -> dict[str, Any]:
+            done, events = self._run(*arguments, env=whole)
+            if done.code != 0:
+                raise error_for(done.code, events, where=self.where, doing=doing)
+            return events.summary
+
+        return retry.persist(once, what=self.where)
+
+
+class StreamBackup:
+    """A snapshot in the making, of bytes that the caller writes.
+
+    restic reads a named pipe through a guard that succeeds only when `commit` was called. So whatever
+    else happens (the source fails, we are killed, the pipe breaks) there is no snapshot.
+    """
+
+    def __init__(self, repository: Repository, filename: str, *, tags: Mapping[str, str], work: Path) -> None:
+        self._repository = repository
+        token = secrets.token_hex(6)
+        self._pipe, self._okay = work / f"pipe-{token}", work / f"okay-{token}"
+        os.mkfifo(self._pipe, 0o600)
+        argv = ["backup", *repository._tags(tags), "--stdin-filename", filename, "--stdin-from-command"]
+        guard = ["--", "sh", "-c", _GUARD, "guard", str(self._pipe), str(self._okay)]
+        self._running = command.Running(repository.argv(*argv, *guard), env=repository.environment(), death="INT")
+        self._fd: int | None = None
+
+    def write(self, data: bytes) -> None:
+        """Hand over bytes; raises what ails restic when it has ended early."""
+        if self._fd is None:
+            self._fd = self._open()
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except BrokenPipeError:
+            self._give_up()
+
+    def commit(self) -> Stored:
+        """Say that the source succeeded, and wait for the snapshot."""
+        self.write(b"")
+        self._okay.touch()
+        self._close()
+        events = Events()
+        with self._running as running:
+            for line in running.stdout:
+                events.feed(line.decode("utf-8", "replace"))
+            done = running.finish()
+        events.feed_all(done.stderr)
+        self._tidy()
+        if done.code != 0 or "snapshot_id" not in events.summary:
+            where = self._repository.where
+            raise error_for(done.code or 1, events, where=where, doing="the backup")
+        return _stored(events)
+
+    def abort(self) -> None:
+        """End without a snapshot. May be called at any time, and twice."""
+        self._close()
+        with self._running as running:
+            if not running.ended():
+                running.interrupt()
+                running.stdout.read()
+                running.finish()
+        self._tidy()
+
+    def _open(self) -> int:
+        """Open the pipe once restic's side is there; give up when restic has ended instead."""
+        while True:
+            try:
+                fd = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                if self._running.ended():
+                    self._give_up()
+                time.sleep(0.01)
+            else:
+                os.set_blocking(fd, True)
+                return fd
+
+    def _give_up(self) -> None:
+        """Raise what ails restic."""
+        self._close()
+        events = Events()
+        with self._running as running:
+            running.interrupt()
+            events.feed_all(running.stdout.read())
+            done = running.finish()
+        events.feed_all(done.stderr)
+        self._tidy()
+        raise error_for(done.code or 1, events, where=self._repository.where, doing="the backup")
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _tidy(self) -> None:
+        self._pipe.unlink(missing_ok=True)
+        self._okay.unlink(missing_ok=True)
+
+
+def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> bool:
+    """Make the repository unless `exists` says that it is there; return whether it was made now.
+
+    Two makers at once: the loser finds the winner's.
+    """
+    if exists():
+        return False
+    try:
+        repository.init()
+    except (TargetDownError, NoRepositoryError):
+        raise
+    except DrError:
+        if exists():
+            return False
+        raise
+    return True
+
+
+def _renamed(other: Repository) -> dict[str, str]:
+    env = {"RESTIC_FROM_REPOSITORY": other.location}
+    for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"):
+        if key in other.env:
+            env[key.replace("RESTIC_", "RESTIC_FROM_")] = other.env[key]
+    return env
+
+
+def _snapshot(item: Mapping[str, Any]) -> Snapshot:
+    pairs = (tag.partition("=") for tag in item.get("tags") or [])
+    summary = item.get("summary") or {}
+    return Snapshot(
+        id=item["id"],
+        time=datetime.fromisoformat(item["time"]),
+        paths=tuple(item.get("paths") or ()),
+        tags={key.removeprefix("dr-"): value for key, mark, value in pairs if mark},
+        bytes=int(summary.get("total_bytes_processed", 0)),
+        files=int(summary.get("total_files_processed", 0)),
+        hostname=item.get("hostname", ""),
+    )
+
+
+def _stored(events: Events) -> Stored:
+    summary = events.summary
+    skipped = [x.rpartition(" does not exist")[0] for x in events.messages if "does not exist, skipping" in x]
+    unreadable = [item or text for item, text in events.errors]
+    return Stored(
+        snapshot_id=str(summary["snapshot_id"]),
+        files=int(summary.get("total_files_processed", 0)),
+        bytes=int(summary.get("total_bytes_processed", 0)),
+        bytes_added=int(summary.get("data_added_packed", summary.get("data_added", 0))),
+        unreadable=tuple(unreadable),
+        skipped=tuple(skipped),
+    )
+
+
+def _checked(code: int, events: Events) -> Checked:
+    texts = [text for _, text in events.errors] + events.messages
+    whole = "\n".join(texts)
+    sizes = re.findall(_PACK + r"unexpected file size: got (\d+), expected (\d+)", whole)
+    found = [text for text in texts if re.search(r"pack [0-9a-f]{8}|error|fail|damage", text)]
+    return Checked(
+        code,
+        errors=tuple(found) if code else (),
+        broken_packs=tuple(events.summary.get("broken_packs") or ()),
+        missing=tuple(re.findall(_PACK + r"does not exist", whole)),
+        truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
+    )

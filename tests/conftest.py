@@ -1,0 +1,158 @@
+"""What all tests share: a real restic, a real S3 server, and the program as typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.tools import command
+from dr.tools.restic import find_restic
+from scripts.s3_server import S3Server
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def restic_program() -> str:
+    """The restic under test: DR_RESTIC, else the project's."""
+    return find_restic(os.environ)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One S3 server a session."""
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """A fresh bucket."""
+    name = f"test-{secrets.token_hex(6)}"
+    s3.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(autouse=True)
+def _not_stopping() -> Iterator[None]:
+    yield
+    command.resume()
+
+
+@dataclass
+class Ran:
+    """How the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The JSON document, which must be all that is on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass
+class Site:
+    """A configuration and a state, and the program run on them."""
+
+    root: Path
+    env: dict[str, str]
+
+    def plan(self, system: str, text: str) -> Path:
+        """Write a plan."""
+        return self._write("plans", system, text)
+
+    def target(self, name: str, text: str) -> Path:
+        """Write a target."""
+        return self._write("targets", name, text)
+
+    def _write(self, kind: str, name: str, text: str) -> Path:
+        path = self.root / "config" / kind / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def argv(self, *arguments: str) -> list[str]:
+        """The command line."""
+        config, state = str(self.root / "config"), str(self.root / "state")
+        return [sys.executable, "-m", "dr", "--config", config, "--state", state, *arguments]
+
+    def dr(self, *arguments: str, code: int | None = 0, **env: str) -> Ran:
+        """Run the program as typed; `code` is what it must end with (None: anything)."""
+        done = subprocess.run(
+            self.argv(*arguments),
+            env={**self.env, **env},
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        ran = Ran(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in ran.err, ran.err
+        assert code is None or ran.code == code, f"exit {ran.code}, not {code}\n{ran.out}\n{ran.err}"
+        return ran
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """Start the program."""
+        return subprocess.Popen(
+            self.argv(*arguments),
+            env={**self.env, **env},
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path, restic_program: str) -> Site:
+    """An empty site."""
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "DR_RESTIC": restic_program,
+        "PYTHONPATH": str(ROOT),
+        "LANG": "C.UTF-8",
+    }
+    (tmp_path / "config" / "plans").mkdir(parents=True)
+    return Site(tmp_path, env)
+
+
+@pytest.fixture
+def files_site(site: Site) -> Site:
+    """A site with one system of files and two local targets."""
+    source = site.root / "source"
+    (source / "deep").mkdir(parents=True)
+    for number in range(5):
+        (source / "deep" / f"file-{number}.bin").write_bytes(os.urandom(50_000))
+    (source / "letter.txt").write_text("a letter\n")
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    site.target("vault", f"target: vault\nlocal: {{path: {site.root}/vault}}\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{source}]}}}}"))
+    return site
+
+
+def plan_text(system: str, *sources: str, targets: str = "[disk, vault]", more: str = "") -> str:
+    """A plan."""
+    lines = "".join(f"  {source}\n" for source in sources)
+    return (
+        f"system: {system}\ntitle: The {system} system\nowner: {{role: Data manager}}\n"
+        f"objectives: {{rto: 1h, rpo: 4h, mtd: 8h}}\nsources:\n{lines}targets: {targets}\n{more}"
+    )
+
+
+Planner = Callable[..., str]
