@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from dr.errors import FAILED
+
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
 RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild"]
@@ -187,6 +189,7 @@ class Drill:
     sample: float = 1.0  # the share of files compared with the manifest
     sandbox: str = "destroyed"
     error: str | None = None
+    error_code: int = FAILED  # the exit code that the error deserves
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system

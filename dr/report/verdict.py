@@ -61,7 +61,7 @@ def checks_verdict(drill: Drill) -> str:
 def drill_exit_code(drill: Drill) -> int:
     """Return the exit code a drill deserves: failed 1, degraded 3, an objective missed 4."""
     if drill.outcome in ("failed", "aborted"):
-        return FAILED
+        return drill.error_code if drill.error and not drill.checks else FAILED
     if drill.outcome == "degraded":
         return DEGRADED
     missed = "missed" in (rto_verdict(drill).word, rpo_verdict(drill).word)

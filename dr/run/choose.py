@@ -26,9 +26,7 @@ def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> 
     raise none_usable(points, at, target)
 
 
-def candidates(
-    points: Sequence[Point], at: datetime, target: str | None = None
-) -> Iterator[tuple[Point, Copy]]:
+def candidates(points: Sequence[Point], at: datetime, target: str | None = None) -> Iterator[tuple[Point, Copy]]:
     """Yield every point and copy that could serve, best first."""
     newest_first = sorted(points, key=lambda point: point.consistency_time, reverse=True)
     for point in newest_first:
@@ -64,7 +62,9 @@ def find_usable(
         raise none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
     raise DrError(
-        "no target with a usable copy answers", toolbox.plan.system, reasons,
+        "no target with a usable copy answers",
+        toolbox.plan.system,
+        reasons,
         hint="check the network and the targets with `dr doctor`, then try again",
     )
 
@@ -74,7 +74,8 @@ def ready(place: Place) -> None:
     place.store.reachable()
     if not place.store.exists("config"):
         raise DrError(
-            "there is no repository here", place.repository.where,
+            "there is no repository here",
+            place.repository.where,
             hint="see with `dr verify` what is left of it, or use another target",
         )
 

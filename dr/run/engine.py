@@ -46,7 +46,7 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
         progress.aborted = command.stopping()
         progress.error = str(error) if progress.aborted else "restic was ended from outside"
     except DrError as error:
-        progress.error = str(error)
+        progress.error, progress.error_code = str(error), error.exit_code
     except OSError as error:
         progress.error = f"the restored data cannot be worked with: {error.strerror}"
     finally:
@@ -58,9 +58,7 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
     return make_fact(toolbox, job, progress, fate)
 
 
-def _stages(
-    toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress
-) -> None:
+def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:
     with progress.journal.phase("declare"):
         place = _declare(toolbox, points, job, progress)
     with progress.journal.phase("provision"):
@@ -105,9 +103,7 @@ def _provision(job: Job, site: Site, progress: Progress) -> Path:
 
 def _restore(toolbox: Toolbox, place: Place, job: Job, root: Path, progress: Progress) -> None:
     point, copy = _chosen(progress)
-    shipment = Shipment(
-        toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id
-    )
+    shipment = Shipment(toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id)
     progress.restored = bring_samples(shipment) if job.partial else bring_whole(shipment)
     files = sum(item.files for item in progress.restored.values())
     size = format_bytes(sum(item.bytes for item in progress.restored.values()))

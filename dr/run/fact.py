@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from dr.errors import FAILED
 from dr.evidence.record import CheckResult, Copy, Drill, ObjectivesThen, Outcome, Point
 from dr.plan.check import Check
 from dr.run.checks import Restored
@@ -56,6 +57,7 @@ class Progress:
     ended: bool = False  # every phase was gone through
     aborted: bool = False
     error: str | None = None
+    error_code: int = FAILED
 
     @property
     def achieved(self) -> bool:
@@ -142,6 +144,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         sample=share_compared(progress),
         sandbox=fate,
         error=progress.error,
+        error_code=progress.error_code,
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
         machine=describe_machine(),

@@ -130,12 +130,11 @@ def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
         raise UsageError("this is a file, not a directory", str(to), hint="name a new or empty directory")
     marker = read_marker(to)
     if marker and marker.system != system:
-        raise UsageError(
-            f"an unfinished recovery of {marker.system} is here", str(to), hint="name another directory"
-        )
+        raise UsageError(f"an unfinished recovery of {marker.system} is here", str(to), hint="name another directory")
     if not marker and not force and any(path.name not in _NOTHING for path in to.iterdir()):
         raise UsageError(
-            "the directory is not empty", str(to),
+            "the directory is not empty",
+            str(to),
             hint="name a new or empty directory; or say --force to write over what is there",
         )
 
@@ -158,7 +157,8 @@ def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Poin
     other = request.at and choose(points, request.at, request.target)[0].run_id != marker.run_id
     if (other or not begun) and not request.force:
         raise UsageError(
-            f"an unfinished recovery of another point, {marker.run_id}, is here", str(request.to),
+            f"an unfinished recovery of another point, {marker.run_id}, is here",
+            str(request.to),
             hint="leave out --at to finish it, name another directory, or say --force to write over it",
         )
     return points if other or not begun else begun
@@ -201,7 +201,9 @@ class Destination:
             _write_marker(self._root, marker)
         except OSError as error:
             raise DrError(
-                "the directory cannot be written", str(self._root), error.strerror or "",
+                "the directory cannot be written",
+                str(self._root),
+                error.strerror or "",
                 hint="correct its rights, or name another directory",
             ) from error
         return self._root.resolve()

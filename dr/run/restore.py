@@ -65,9 +65,7 @@ def bring_samples(shipment: Shipment) -> dict[str, Restored]:
     return _each(shipment, trees or shipment.names, _bring_sample_of)
 
 
-def _each(
-    shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]
-) -> dict[str, Restored]:
+def _each(shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]) -> dict[str, Restored]:
     (shipment.root / MANIFESTS).mkdir(mode=0o700, exist_ok=True)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         restored = list(pool.map(lambda name: bring(shipment, name), names))
@@ -90,7 +88,8 @@ def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
     listed = amended or root / MANIFEST
     if not listed.is_file():
         raise DrError(
-            "the point holds no manifest, so no sample can be picked", name,
+            "the point holds no manifest, so no sample can be picked",
+            name,
             hint="drill the whole system: --scenario system-loss",
         )
     sample = _sample(shipment, name, listed)
@@ -120,14 +119,14 @@ def _restore_or_raise(repository: Repository, snapshot: str, place: Path) -> Non
     done = repository.restore(snapshot, place, include=[f"/{MANIFEST}"], overwrite="always")
     if not (place / MANIFEST).is_file():
         raise DrError(
-            "the manifest of the point could not be restored", repository.where, "; ".join(done.errors[:1]),
+            "the manifest of the point could not be restored",
+            repository.where,
+            "; ".join(done.errors[:1]),
             hint="use another target or an older point",
         )
 
 
-def _settle(
-    shipment: Shipment, name: str, amended: Path | None, *, complaints: tuple[str, ...]
-) -> Restored:
+def _settle(shipment: Shipment, name: str, amended: Path | None, *, complaints: tuple[str, ...]) -> Restored:
     """Put in order what restic laid down, and count it."""
     root = shipment.root / name
     doors = shipment.toolbox.source(name) if shipment.doors_apply(name) else None

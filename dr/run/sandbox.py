@@ -66,7 +66,9 @@ class Sandbox:
                 self._owner = claim(self.root)
         except OSError as error:
             raise DrError(
-                "the sandbox cannot be made", str(self.root), error.strerror or "",
+                "the sandbox cannot be made",
+                str(self.root),
+                error.strerror or "",
                 hint="see the rights and the free space of the state directory",
             ) from error
         return self.root
@@ -130,7 +132,9 @@ def destroy(path: Path) -> None:
         if not os.path.lexists(path):
             return
     raise DrError(
-        "a sandbox could not be removed; it holds restored data", str(path), reason,
+        "a sandbox could not be removed; it holds restored data",
+        str(path),
+        reason,
         hint=f"see what still uses it, then remove it by hand: rm -rf {path}",
     )
 

@@ -38,8 +38,8 @@ class DiskStore:
                     "the directory is not there", str(self._top), hint="mount the disk, or correct the path"
                 )
             self._top.mkdir(exist_ok=True)
-            if not os.access(self._top, os.W_OK | os.X_OK):
-                raise RefusedError("the directory may not be written", str(self._top), hint="correct its rights")
+            if not os.access(self._top, os.R_OK | os.X_OK):
+                raise RefusedError("the directory may not be read", str(self._top), hint="correct its rights")
 
     def preflight(self) -> Posture:
         """See `ObjectStore`."""

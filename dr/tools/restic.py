@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dr.errors import DrError, NoRepositoryError, TargetDownError
+from dr.errors import DrError, InterruptedRunError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
 from dr.tools.restic_events import (
     INCOMPLETE,
@@ -136,7 +136,7 @@ class Repository:
         argv += ["--one-file-system"] if one_filesystem else []
         done, events = self._run(*argv, "--", *paths, cwd=cwd)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
-            raise error_for(done.code or 1, events, where=self.where, doing="the backup")
+            raise _error(done.code or 1, events, where=self.where, doing="the backup")
         return _stored(events)
 
     def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
@@ -162,9 +162,9 @@ class Repository:
         done, events = self._run(*argv)
         summary = events.summary
         if not summary and done.code != 0:
-            raise error_for(done.code, events, where=self.where, doing="the restore")
+            raise _error(done.code, events, where=self.where, doing="the restore")
         if done.code not in (0, 1):
-            raise error_for(done.code, events, where=self.where, doing="the restore")
+            raise _error(done.code, events, where=self.where, doing="the restore")
         errors = tuple(f"{item}: {text}" if item else text for item, text in events.errors)
         if done.code and not errors:
             errors = (events.complaint,)
@@ -191,7 +191,7 @@ class Repository:
         argv += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         done, events = self._run(*argv)
         if done.code not in (0, 1) or (done.code == 1 and not events.summary):
-            raise error_for(done.code, events, where=self.where, doing="the check")
+            raise _error(done.code, events, where=self.where, doing="the check")
         return _checked(done.code, events)
 
     def indexed(self, *, known: Index | None = None) -> Index:
@@ -214,7 +214,7 @@ class Repository:
             return set()
         done, events = self._run("find", "--no-lock", "--pack", *pack_ids)
         if done.code not in (0, 1):
-            raise error_for(done.code, events, where=self.where, doing="finding what a pack holds")
+            raise _error(done.code, events, where=self.where, doing="finding what a pack holds")
         return set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
 
     # -- mechanism ----------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ class Repository:
             if done.code != 0:
                 events = Events()
                 events.feed_all(done.stderr)
-                raise error_for(done.code, events, where=self.where, doing=doing)
+                raise _error(done.code, events, where=self.where, doing=doing)
             return done
 
         return retry.persist(once, what=self.where)
@@ -274,7 +274,7 @@ class Repository:
         def once() -> dict[str, Any]:
             done, events = self._run(*arguments, env=whole)
             if done.code != 0:
-                raise error_for(done.code, events, where=self.where, doing=doing)
+                raise _error(done.code, events, where=self.where, doing=doing)
             return events.summary
 
         return retry.persist(once, what=self.where)
@@ -322,7 +322,7 @@ class StreamBackup:
         self._tidy()
         if done.code != 0 or "snapshot_id" not in events.summary:
             where = self._repository.where
-            raise error_for(done.code or 1, events, where=where, doing="the backup")
+            raise _error(done.code or 1, events, where=where, doing="the backup")
         return _stored(events)
 
     def abort(self) -> None:
@@ -360,7 +360,7 @@ class StreamBackup:
             done = running.finish()
         events.feed_all(done.stderr)
         self._tidy()
-        raise error_for(done.code or 1, events, where=self._repository.where, doing="the backup")
+        raise _error(done.code or 1, events, where=self._repository.where, doing="the backup")
 
     def _close(self) -> None:
         if self._fd is not None:
@@ -388,6 +388,13 @@ def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> boo
             return False
         raise
     return True
+
+
+def _error(code: int, events: Events, *, where: str, doing: str) -> DrError:
+    """Return what a failed process deserves. One that failed because we are stopping was interrupted."""
+    if command.stopping():
+        return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
+    return error_for(code, events, where=where, doing=doing)
 
 
 def _renamed(other: Repository) -> dict[str, str]:

@@ -49,9 +49,14 @@ def point_of(run: BackupRun) -> Point:
         for t in run.targets
     )
     return Point(
-        run_id=run.run_id, system=run.system, consistency_time=run.consistency_time, finished=run.finished,
-        outcome=run.outcome, kinds={s.source: s.kind for s in run.sources},
-        bytes=sum(s.bytes for s in run.sources), copies=copies,
+        run_id=run.run_id,
+        system=run.system,
+        consistency_time=run.consistency_time,
+        finished=run.finished,
+        outcome=run.outcome,
+        kinds={s.source: s.kind for s in run.sources},
+        bytes=sum(s.bytes for s in run.sources),
+        copies=copies,
     )
 
 
@@ -70,12 +75,16 @@ class District:
     def toolbox(self, **changes: Any) -> Toolbox:
         plan = self.plan(**changes)
         targets = {
-            name: Target.model_validate({"target": name, "local": {"path": self.home / name}})
-            for name in plan.targets
+            name: Target.model_validate({"target": name, "local": {"path": self.home / name}}) for name in plan.targets
         }
         return open_toolbox(
-            plan, targets, digest="0" * 64, state=self.state, plan_dir=self.home / "plans",
-            restic=find_restic(os.environ), versions={"dr": "test"},
+            plan,
+            targets,
+            digest="0" * 64,
+            state=self.state,
+            plan_dir=self.home / "plans",
+            restic=find_restic(os.environ),
+            versions={"dr": "test"},
         )
 
     def backup(self, run_id: str, **changes: Any) -> Point:
@@ -89,8 +98,11 @@ class District:
         changes = {} if checks is None else {"drill": {"checks": checks}}
         began = now()
         request = DrillRequest(
-            drill_id=asked.pop("drill_id", "drill-1"), scenario=scenario, clock=now,
-            t_loss=asked.pop("t_loss", began), **asked,
+            drill_id=asked.pop("drill_id", "drill-1"),
+            scenario=scenario,
+            clock=now,
+            t_loss=asked.pop("t_loss", began),
+            **asked,
         )
         return run_drill(self.toolbox(**changes), self.points, request)
 
@@ -134,9 +146,7 @@ def body_of(home: Path) -> dict[str, Any]:
         "objectives": {"rto": "2h", "rpo": "4h"},
         "sources": {
             "uploads": {"files": {"paths": [str(home / "srv" / "uploads")]}},
-            "database": {
-                "sqlite": {"path": str(home / "srv" / "sis.db"), "newest": "select max(seen) from students"}
-            },
+            "database": {"sqlite": {"path": str(home / "srv" / "sis.db"), "newest": "select max(seen) from students"}},
             "finance": {"command": {"run": export, "filename": "ledger.txt"}},
         },
         "targets": ["near", "far"],

@@ -50,8 +50,11 @@ def ground(tmp_path: Path) -> Ground:
             name="uploads", kind="files", root=uploads, doors=doors, declared=declared, manifest=listed
         ),
         "student-db": Restored(
-            name="student-db", kind="sqlite", root=root / "student-db",
-            doors=open_source("student-db", database), declared=database,
+            name="student-db",
+            kind="sqlite",
+            root=root / "student-db",
+            doors=open_source("student-db", database),
+            declared=database,
         ),
     }
     return Ground(root=root, plan_dir=tmp_path, seed="drill-1", now=lambda: NOON, sources=sources)
@@ -88,7 +91,8 @@ def test_manifest_fails_on_one_flipped_byte_and_one_missing_file_without_naming_
     assert result.expected == "14 files equal to the capture"
     assert result.observed == "12 equal, 1 differ, 1 missing"
     assert {(source, problem) for source, problem, _ in ground.names} == {
-        ("uploads", "differs"), ("uploads", "missing")
+        ("uploads", "differs"),
+        ("uploads", "missing"),
     }
 
 
@@ -179,9 +183,7 @@ def test_file_takes_an_absolute_pattern(ground: Ground, tmp_path: Path) -> None:
 def test_file_says_what_it_expected(ground: Ground) -> None:
     declared = {"source": "uploads", "path": "*.txt", "expect": ">= 2", "size": "> 0", "contains": "ok"}
     expected = one(ground, {"file": declared}).expected
-    assert expected == (
-        "files that match *.txt: >= 2; size of each in bytes: > 0; text of each matches ok"
-    )
+    assert expected == ("files that match *.txt: >= 2; size of each in bytes: > 0; text of each matches ok")
 
 
 def test_a_pattern_that_is_none_has_failed(ground: Ground) -> None:
@@ -222,7 +224,7 @@ def test_a_commands_output_is_compared(ground: Ground) -> None:
 
 def test_a_relative_command_lies_beside_the_plan(ground: Ground) -> None:
     script = ground.plan_dir / "smoke-test"
-    script.write_text('#!/bin/sh\npwd\n')
+    script.write_text("#!/bin/sh\npwd\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     result = one(ground, {"command": {"run": ["./smoke-test"], "expect": {"stdout": str(ground.root)}}})
     assert result.outcome == "ok", result.observed

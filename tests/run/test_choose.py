@@ -15,8 +15,13 @@ NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 def point(hour: int, *copies: Copy) -> Point:
     when = NOON.replace(hour=hour)
     return Point(
-        run_id=f"run-{hour}", system="sis", consistency_time=when, finished=when + timedelta(minutes=30),
-        outcome="ok", kinds={"uploads": "files"}, copies=copies,
+        run_id=f"run-{hour}",
+        system="sis",
+        consistency_time=when,
+        finished=when + timedelta(minutes=30),
+        outcome="ok",
+        kinds={"uploads": "files"},
+        copies=copies,
     )
 
 

@@ -83,9 +83,7 @@ def test_at_picks_the_point_and_nothing_else(district: District) -> None:
     drill = district.drill(at=older.consistency_time)
     assert (drill.run_id, drill.outcome, drill.files) == (older.run_id, "ok", 18)
     assert drill.requested_at == older.consistency_time
-    assert drill.rpa_seconds == pytest.approx(
-        (drill.t_loss - older.consistency_time).total_seconds(), abs=0.002
-    )
+    assert drill.rpa_seconds == pytest.approx((drill.t_loss - older.consistency_time).total_seconds(), abs=0.002)
 
 
 def test_target_picks_the_copy(district: District) -> None:
@@ -130,9 +128,7 @@ def test_two_drills_of_one_system_may_run_at_once(district: District) -> None:
         ([SQL], 2, 0.0),
     ],
 )
-def test_the_proof_level_is_what_was_shown(
-    district: District, checks: list[Any], level: int, sample: float
-) -> None:
+def test_the_proof_level_is_what_was_shown(district: District, checks: list[Any], level: int, sample: float) -> None:
     district.changed_point(copies=tuple(replace(c, proof_level=2) for c in district.points[0].copies))
     drill = district.drill(checks=checks)
     assert (drill.outcome, drill.proof_level) == ("ok", level)
@@ -325,9 +321,7 @@ def test_a_database_that_does_not_start_fails_the_drill_and_is_still_compared(ow
     }
     point = own_district.backup("20261124T030000Z-cccccc")
     # The same snapshot taken for a database: what restic gave back is whole, and still does not start.
-    own_district.body = {
-        **own_district.body, "sources": {"database": {"sqlite": {"path": str(path)}}}
-    }
+    own_district.body = {**own_district.body, "sources": {"database": {"sqlite": {"path": str(path)}}}}
     own_district.changed_point(kinds={"database": "sqlite"})
     assert point.kinds == {"database": "files"}
     drill = own_district.drill()
@@ -397,9 +391,7 @@ def test_an_interruption_ends_the_drill_as_aborted_and_cleans_up(district: Distr
     assert ("command", None) not in outcomes(drill)
 
 
-def test_a_drill_killed_outright_leaves_a_sandbox_that_the_next_run_sweeps(
-    district: District, tmp_path: Path
-) -> None:
+def test_a_drill_killed_outright_leaves_a_sandbox_that_the_next_run_sweeps(district: District, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     child = district.elsewhere(f"district.drill(checks=['manifest', {waiting_check(pipe)!r}])", tmp_path)

@@ -29,9 +29,7 @@ def with_checks(district: District, *checks: Any) -> District:
     return district
 
 
-def test_a_recovery_brings_everything_back_and_the_evidence_says_it_is_real(
-    district: District, tmp_path: Path
-) -> None:
+def test_a_recovery_brings_everything_back_and_the_evidence_says_it_is_real(district: District, tmp_path: Path) -> None:
     to = tmp_path / "back" / "sis"
     fact = with_checks(district, "manifest", SQL).recover(to)
     assert (fact.outcome, fact.error, fact.real, fact.sandbox) == ("ok", None, True, "not used")
@@ -47,9 +45,7 @@ def test_a_recovery_brings_everything_back_and_the_evidence_says_it_is_real(
         assert database.execute("select count(*) from students").fetchone() == (1000,)
 
 
-def test_the_manifest_is_compared_in_full_whatever_the_plan_samples(
-    district: District, tmp_path: Path
-) -> None:
+def test_the_manifest_is_compared_in_full_whatever_the_plan_samples(district: District, tmp_path: Path) -> None:
     fact = with_checks(district, {"manifest": {"sample": "1%"}}).recover(tmp_path / "to")
     assert (fact.outcome, fact.sample) == ("ok", 1.0)
     assert [check.check for check in fact.checks] == ["manifest"] * 3
@@ -160,9 +156,7 @@ def test_an_unfinished_recovery_is_not_mixed_with_another_point(district: Distri
     assert read_marker(to) is None
 
 
-def test_a_recovery_whose_point_is_forgotten_is_refused_unless_forced(
-    district: District, tmp_path: Path
-) -> None:
+def test_a_recovery_whose_point_is_forgotten_is_refused_unless_forced(district: District, tmp_path: Path) -> None:
     (tmp_path / MARKER).write_text('{"system": "sis", "run_id": "forgotten", "drill_id": "d"}')
     with pytest.raises(UsageError, match="another point, forgotten"):
         district.recover(tmp_path)
@@ -210,9 +204,7 @@ def test_a_dry_run_refuses_what_the_recovery_would_refuse(district: District, tm
         plan_recover(district.toolbox(), district.points, request(tmp_path, district.points[0].finished))
 
 
-def test_a_dry_run_says_when_it_would_not_fit_and_which_target_is_down(
-    own_district: District, tmp_path: Path
-) -> None:
+def test_a_dry_run_says_when_it_would_not_fit_and_which_target_is_down(own_district: District, tmp_path: Path) -> None:
     shutil.rmtree(own_district.home / "near")
     own_district.changed_point(bytes=10**15)
     asked = request(tmp_path / "to", own_district.points[0].finished)

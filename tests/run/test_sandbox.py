@@ -18,9 +18,7 @@ from dr.evidence.record import Point
 from dr.run.sandbox import Sandbox, destroy, require_space, sweep
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
-POINT = Point(
-    run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={"uploads": "files"}
-)
+POINT = Point(run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={"uploads": "files"})
 
 HOLDER = """
 import sys, time

@@ -1,0 +1,151 @@
+"""Killed at any instant, the next run puts it right and says so."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Site, plan_text
+
+
+def _snapshots(site: Site, target: str, system: str) -> set[str]:
+    folder = site.root / target / system / "snapshots"
+    return set(os.listdir(folder)) if folder.is_dir() else set()
+
+
+def _still_running(site: Site) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                line = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"restic" in line and str(site.root).encode() in line and int(entry.name) != os.getpid():
+                found.append(entry.name)
+    return found
+
+
+def _gone(site: Site) -> bool:
+    until = time.monotonic() + 10
+    while _still_running(site) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not _still_running(site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_backup_killed_at_a_random_moment_is_healed_by_the_next_run(files_site: Site, seed: int) -> None:
+    site = files_site
+    big = site.root / "source" / "big.bin"
+    big.write_bytes(os.urandom(30_000_000))
+    site.plan(
+        "share",
+        plan_text(
+            "share",
+            f"docs: {{files: {{paths: [{site.root}/source]}}}}",
+            "dump: {command: {run: [sh, -c, 'seq 1 2000000'], filename: out.txt}}",
+        ),
+    )
+    process = site.start("backup", "share")
+    time.sleep(random.Random(seed).uniform(0.3, 4.0))
+    process.kill()
+    process.communicate()
+    assert _gone(site), "restic must end with its parent"
+    before = len(site.dr("points", "--json", code=None).document["points"])
+    healed = site.dr("backup", "share", "--json").document["runs"][0]
+    assert healed["outcome"] == "ok"
+    points = site.dr("points", "--json").document["points"]
+    assert points[0]["run_id"] == healed["run_id"] and points[0]["complete"]
+    assert len(points) == before + 1
+    assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+    assert site.dr("audit", "--json").document["outcome"] == "ok"
+    assert site.dr("verify", "share", "--level", "2", "--json").document["proofs"][0]["outcome"] == "ok"
+    assert not list((site.root / "state" / "work").iterdir())
+
+
+def test_a_killed_run_is_recorded_as_aborted_never_as_ok(files_site: Site) -> None:
+    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
+    process = files_site.start("backup", "share")
+    time.sleep(1.5)
+    process.kill()
+    process.communicate()
+    assert _gone(files_site)
+    assert "a backup was interrupted" in files_site.dr("status", code=None).out
+    files_site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"))
+    files_site.dr("backup", "share")
+    told = files_site.dr("report", "--format", "json").out
+    assert '"outcome": "aborted"' in told
+    assert not any("slow" in p["snapshots"] for p in files_site.dr("points", "--json").document["points"])
+
+
+def test_ctrl_c_ends_the_run_with_130_and_no_snapshot(files_site: Site) -> None:
+    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
+    process = files_site.start("backup", "share", "--json")
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert _gone(files_site)
+    assert not _snapshots(files_site, "disk", "share")
+
+
+def test_a_drill_killed_leaves_a_sandbox_that_the_next_drill_sweeps(files_site: Site) -> None:
+    plan = plan_text(
+        "share",
+        f"docs: {{files: {{paths: [{files_site.root}/source]}}}}",
+        more="drill: {checks: [manifest, {command: {run: [sleep, '30'], mandatory: false}}]}\n",
+    )
+    files_site.plan("share", plan)
+    files_site.dr("backup", "share")
+    process = files_site.start("drill", "share")
+    sandboxes = files_site.root / "state" / "sandboxes"
+    until = time.monotonic() + 20
+    while not any(sandboxes.glob("*/docs")) and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert any(sandboxes.glob("drill-*"))
+    files_site.plan("share", plan.replace("sleep, '30'", "'true'"))
+    assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+    assert not any(sandboxes.glob("drill-*"))
+    assert '"aborted"' in files_site.dr("report", "--format", "json").out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_a_recovery_killed_is_finished_by_the_next(files_site: Site, seed: int) -> None:
+    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(30_000_000))
+    files_site.dr("backup", "share")
+    out = files_site.root / "out"
+    process = files_site.start("recover", "share", "--to", str(out), "--yes")
+    time.sleep(random.Random(seed).uniform(0.4, 1.4))
+    process.kill()
+    process.communicate()
+    assert _gone(files_site)
+    ran = files_site.dr("recover", "share", "--to", str(out), "--yes", "--json", code=None)
+    assert ran.code in (0, 2), ran.err  # 2: it had been finished before it was killed
+    restored = out / "docs" / str(files_site.root / "source")[1:]
+    assert not subprocess.run(
+        ["diff", "-r", files_site.root / "source", restored], capture_output=True, check=False
+    ).stdout
+
+
+def test_the_same_system_twice_at_once_is_exit_11(files_site: Site) -> None:
+    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 4'], filename: x}}"))
+    first = files_site.start("backup", "share")
+    time.sleep(1.5)
+    second = files_site.dr("backup", "share", "--json", code=11)
+    assert second.document["runs"][0]["outcome"] == "skipped"
+    assert "in use by another run" in second.err
+    first.communicate()
+    assert first.returncode == 0
+    shutil.rmtree(files_site.root / "disk")

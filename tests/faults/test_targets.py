@@ -1,0 +1,113 @@
+"""What a target can do to a run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from tests.conftest import Site, plan_text
+
+
+def _offsite(site: Site, s3, bucket: str, *, secret: str | None = None, endpoint: str | None = None) -> None:
+    keys = site.root / "keys"
+    keys.write_text(
+        f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {secret or s3.secret_key}\n"
+    )
+    site.target(
+        "offsite",
+        f"target: offsite\ns3: {{endpoint: '{endpoint or s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}\n",
+    )
+
+
+def _share(site: Site, targets: str) -> None:
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets=targets))
+
+
+def test_one_target_down_is_degraded_and_the_next_run_catches_up(files_site: Site) -> None:
+    site = files_site
+    site.target("vault", f"target: vault\nlocal: {{path: {site.root}/mount/vault}}\n")
+    run = site.dr("backup", "share", "--json", code=3).document["runs"][0]
+    assert run["outcome"] == "degraded"
+    assert [(t["target"], t["outcome"]) for t in run["targets"]] == [("disk", "ok"), ("vault", "failed")]
+    assert site.dr("points", "--json").document["points"][0]["targets"] == ["disk"]
+    (site.root / "mount").mkdir()
+    again = site.dr("backup", "share", "--json").document["runs"][0]
+    assert again["caught_up"] == [f"{run['run_id']}@vault"]
+    points = site.dr("points", "--json").document["points"]
+    assert [sorted(p["targets"]) for p in points] == [["disk", "vault"]] * 2
+    shutil.rmtree(site.root / "disk")
+    old = site.dr("drill", "share", "--target", "vault", "--at", run["finished"], "--json").document["drills"][0]
+    assert (old["outcome"], old["run_id"]) == ("ok", run["run_id"])
+
+
+def test_every_target_down_is_failed_and_recorded(files_site: Site) -> None:
+    for name in ("disk", "vault"):
+        files_site.target(name, f"target: {name}\nlocal: {{path: {files_site.root}/none/{name}/x}}\n")
+    run = files_site.dr("backup", "share", "--json", code=1).document["runs"][0]
+    assert run["outcome"] == "failed" and run["consistency_time"] is None
+    assert files_site.dr("points", "--json").document["points"] == []
+    assert files_site.dr("audit", "--json").document["records"] == 1
+
+
+def test_wrong_credentials_are_exit_12_and_never_shown(files_site: Site, s3, bucket: str) -> None:
+    secret = "planted-secret-" + os.urandom(6).hex()
+    _offsite(files_site, s3, bucket, secret=secret)
+    _share(files_site, "[offsite]")
+    ran = files_site.dr("backup", "share", "--json", "-v", code=12)
+    assert "refused the credentials" in ran.err
+    assert secret not in ran.err + ran.out
+
+
+def test_a_wrong_passphrase_is_exit_12(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    for path in (files_site.root / "state" / "secrets").iterdir():
+        path.write_text("another passphrase\n")
+    assert "passphrase" in files_site.dr("backup", "share", code=12).err
+    assert "passphrase" in files_site.dr("verify", "share", code=12).err
+    drill = files_site.dr("drill", "share", "--json", code=12).document["drills"][0]
+    assert drill["outcome"] == "failed" and drill["rta_seconds"] is None
+
+
+def test_a_bucket_that_is_gone_is_said(files_site: Site, s3) -> None:
+    _offsite(files_site, s3, "no-such-bucket")
+    _share(files_site, "[offsite]")
+    ran = files_site.dr("backup", "share", code=1)
+    assert "bucket no-such-bucket is gone" in ran.err
+
+
+def test_a_service_that_does_not_answer_is_said_quickly(files_site: Site, s3, bucket: str) -> None:
+    _offsite(files_site, s3, bucket, endpoint="http://127.0.0.1:9")
+    _share(files_site, "[offsite, disk]")
+    began = time.monotonic()
+    ran = files_site.dr("backup", "share", code=3)
+    assert "does not answer" in ran.err
+    assert time.monotonic() - began < 30
+
+
+def test_a_repository_that_vanished_is_begun_anew_and_said(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    shutil.rmtree(files_site.root / "vault" / "share")
+    run = files_site.dr("backup", "share", "--json", code=3).document["runs"][0]
+    assert "was gone and has been made anew" in " ".join(run["notes"])
+    points = files_site.dr("points", "--json").document["points"]
+    assert "vault" in points[0]["targets"]
+
+
+def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_else(
+    files_site: Site, s3, bucket: str
+) -> None:
+    _offsite(files_site, s3, bucket)
+    _share(files_site, "[offsite]")
+    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(150_000_000))
+    process = files_site.start("backup", "share", "--json")
+    time.sleep(3.5)
+    s3.kill()
+    time.sleep(0.5)
+    s3.start()
+    out, err = process.communicate(timeout=200)
+    if process.returncode != 0:  # it was between two requests that nothing retries: the next run heals
+        assert "Traceback" not in err
+        files_site.dr("backup", "share")
+    assert files_site.dr("verify", "share", "--level", "2", "--json").document["proofs"][0]["outcome"] == "ok"
+    assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
