@@ -91,7 +91,7 @@ def test_ctrl_c_ends_the_run_with_130_and_no_snapshot(files_site: Site) -> None:
     process = files_site.start("backup", "share", "--json")
     time.sleep(2.5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert _gone(files_site)

@@ -105,7 +105,7 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
     s3.kill()
     time.sleep(0.5)
     s3.start()
-    out, err = process.communicate(timeout=200)
+    _out, err = process.communicate(timeout=200)
     if process.returncode != 0:  # it was between two requests that nothing retries: the next run heals
         assert "Traceback" not in err
         files_site.dr("backup", "share")
