@@ -30,56 +30,15 @@ BUCKET = "district-offsite"
 
 
 def plan_files(root: Path, server: S3Server) -> dict[str, str]:
-    """Return the district's plans and targets: three systems, two places for the copies."""
-    head = "targets: [offsite, disk]\ncadence: {backup: every 1 hour, timezone: America/New_York}\n"
-    return {
-        "targets/offsite.yaml": f"""target: offsite
-s3:
-  endpoint: {server.endpoint}
-  bucket: {BUCKET}
-  prefix: district
-  credentials: {{file: {root}/keys}}
-""",
-        "targets/disk.yaml": f"target: disk\nlocal: {{path: {root}/disk}}\n",
-        "plans/sis.yaml": f"""system: sis
-title: Student information system
-owner: {{role: Data manager, contact: sis-owner@district.example}}
-classification: student-records
-priority: 1
-objectives: {{rto: 2h, rpo: 4h, mtd: 8h}}
-sources:
-  database: {{sqlite: {{path: {root}/sis/sis.db, newest: "select max(seen) from attendance"}}}}
-  uploads: {{files: {{paths: [{root}/sis/uploads], exclude: ["*.tmp"]}}}}
-{head}drill:
-  checks:
-    - manifest: {{sample: 100%}}
-    - sql: {{source: database, query: "select count(*) from students", expect: ">= 4000"}}
-    - sql: {{source: database, query: "select count(*) from attendance where student > 4200", expect: 0}}
-    - file: {{source: uploads, path: "photos/*.jpg", expect: ">= 100"}}
-    - command: {{run: [sh, -c, 'test -s "$DR_SOURCE_DATABASE/sis.db"'], expect: {{exit: 0}}}}
-""",
-        "plans/fileshare.yaml": f"""system: fileshare
-title: Staff file share
-owner: {{role: Head of administration, contact: office@district.example}}
-classification: internal
-objectives: {{rto: 4h, rpo: 8h, mtd: 24h}}
-sources:
-  share: {{files: {{paths: [{root}/share]}}}}
-{head}""",
-        "plans/finance.yaml": f"""system: finance
-title: Finance
-owner: {{role: Business manager, contact: finance@district.example}}
-classification: confidential-personnel
-depends_on: [sis]
-objectives: {{rto: 4h, rpo: 4h, mtd: 24h}}
-sources:
-  export: {{command: {{run: [{sys.executable}, {root}/finance-export.py], filename: ledger.csv, timeout: 5m}}}}
-{head}drill:
-  checks:
-    - manifest
-    - file: {{source: export, path: ledger.csv, size: ">= 1000000", contains: "TOTAL"}}
-""",
-    }
+    """Return the project's example plans and targets, moved to where the demo has its district."""
+    moved = {"/srv/district": str(root), "http://127.0.0.1:8333": server.endpoint, "[python3,": f"[{sys.executable},"}
+    found = {}
+    for path in sorted([*PROJECT.glob("plans/*.yaml"), *PROJECT.glob("targets/*.yaml")]):
+        text = path.read_text("utf-8")
+        for old, new in moved.items():
+            text = text.replace(old, new)
+        found[str(path.relative_to(PROJECT))] = text
+    return found
 
 
 def make_district(root: Path, server: S3Server) -> int:

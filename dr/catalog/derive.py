@@ -128,8 +128,8 @@ def first_stray(db: Connection) -> tuple[int, str] | None:
     row = db.execute(
         "select e.seq, r.outcome as noted, json_extract(e.body, '$.outcome') as told from evidence e"
         " left join runs r on r.run_id = e.ref"
-        " where r.run_id is null or r.outcome is not json_extract(e.body, '$.outcome')"
-        " or r.seq is not e.seq or r.system is not e.system order by e.seq limit 1"
+        " where json_valid(e.body) and (r.run_id is null or r.outcome is not json_extract(e.body, '$.outcome')"
+        " or r.seq is not e.seq or r.system is not e.system) order by e.seq limit 1"
     ).fetchone()
     if row is None:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 Expectation = str | int | float | bool
 
-_COMPARE = re.compile(r"\s*(>=|<=|==|!=|>|<)\s*(.+?)\s*", re.DOTALL)
+_COMPARE = re.compile(r"\s*(>=|<=|==|!=|>(?!=)|<(?!=))\s*(.+?)\s*", re.DOTALL)
 _BETWEEN = re.compile(r"\s*between\s+(.+?)\s+and\s+(.+?)\s*", re.IGNORECASE)
 _MATCHES = re.compile(r"\s*matches\s+(.+)", re.IGNORECASE | re.DOTALL)
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

@@ -1,0 +1,247 @@
+"""The catalog: several threads and processes, tampering, damage, and the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dr.catalog.store import INTERRUPTED, Catalog
+from dr.catalog.values import AdoptedPoint
+from dr.errors import CatalogError
+from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def run(
+    name: str, *, system: str = "sis", hours: float = 0, outcome: str = "ok", targets: tuple[str, ...] = ("t",)
+) -> BackupRun:
+    at = NOON + timedelta(hours=hours)
+    return BackupRun(
+        run_id=name, system=system, outcome=outcome, started=at, finished=at + timedelta(minutes=5),  # type: ignore[arg-type]
+        consistency_time=at, complete=outcome != "failed", targets=tuple(
+            TargetState(target=t, outcome="ok", snapshots={"a": f"{name}-{t}"}) for t in targets),
+        sources=(SourceCapture(source="a", kind="files", outcome="ok" if outcome != "failed" else "failed", snapshot_id="x", bytes=9),),
+    )  # fmt: skip
+
+
+def proof(*, level: int = 3, points: tuple[str, ...] = (), damaged: tuple[str, ...] = ()) -> Proof:
+    return Proof(
+        run_id=f"verify-{os.urandom(4).hex()}", system="sis", target="t", started=NOON, finished=NOON,
+        outcome="failed" if damaged else "ok", level_asked=3, level_reached=level, points=points, damaged_points=damaged,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    with Catalog.open(tmp_path) as made:
+        yield made
+
+
+def _raw(catalog_dir: Path, *statements: str) -> None:
+    database = sqlite3.connect(catalog_dir / "catalog.sqlite")
+    with database:
+        for statement in statements:
+            database.execute(statement)
+    database.close()
+
+
+def test_points_are_newest_first_and_only_whole_ones_count(catalog: Catalog) -> None:
+    catalog.record(run("old"))
+    catalog.record(run("new", hours=4))
+    catalog.record(run("bad", hours=8, outcome="failed"))
+    assert [(p.run_id, p.complete) for p in catalog.points(["sis"])] == [("bad", False), ("new", True), ("old", True)]
+    standing = catalog.standings(["sis"], now=NOON + timedelta(hours=9), since=NOON - timedelta(days=1))["sis"]
+    assert standing.consistency_time == NOON + timedelta(hours=4)
+    assert standing.exposure_seconds == 5 * 3600, "from the last whole point to now"
+    assert standing.backup is not None and standing.backup.outcome == "failed"
+
+
+def test_exposure_is_from_one_capture_to_the_finish_of_the_next(catalog: Catalog) -> None:
+    for hours in (0, 6, 8):
+        catalog.record(run(f"r{hours}", hours=hours))
+    standing = catalog.standings(["sis"], now=NOON + timedelta(hours=8.5), since=NOON)["sis"]
+    assert standing.exposure_seconds == 6 * 3600 + 300
+
+
+def test_damage_turns_off_the_proof_of_exactly_the_points_named(catalog: Catalog) -> None:
+    for name in ("a", "b"):
+        catalog.record(run(name))
+    catalog.record(proof(points=("a", "b")))
+    assert {p.run_id: p.proof_level for p in catalog.points()} == {"a": 3, "b": 3}
+    catalog.record(proof(level=0, points=("b",), damaged=("a",)))
+    assert {p.run_id: (p.proof_level, p.complete) for p in catalog.points()} == {"a": (0, False), "b": (3, True)}
+    catalog.record(proof(points=("a", "b")))
+    assert {p.run_id: p.complete for p in catalog.points()} == {"a": True, "b": True}
+
+
+def test_a_drill_raises_the_proof_of_the_copy_it_used(catalog: Catalog) -> None:
+    catalog.record(run("a", targets=("t", "u")))
+    drill = Drill(
+        drill_id="d", system="sis", scenario="system-loss", real=False, outcome="ok", t_loss=NOON, started=NOON,
+        finished=NOON, objectives=ObjectivesThen(rto_seconds=1, rpo_seconds=1), run_id="a", target="u", proof_level=5,
+    )  # fmt: skip
+    catalog.record(drill)
+    assert {c.target: c.proof_level for c in catalog.points()[0].copies} == {"t": 0, "u": 5}
+
+
+def test_a_target_that_missed_points_is_known(catalog: Catalog) -> None:
+    catalog.record(run("a"))
+    catalog.record(run("b", hours=1, targets=("t", "u")))
+    assert [p.run_id for p in catalog.missing_on("sis", "u")] == ["a"]
+    catalog.copied("a", "u", {"a": "later"}, {})
+    assert catalog.missing_on("sis", "u") == []
+    catalog.forget_copies("sis", "u")
+    assert [p.run_id for p in catalog.missing_on("sis", "u")] == ["b", "a"]
+
+
+def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from datetime import *; from dr.catalog.store import Catalog\n"
+        "Catalog.open(Path(sys.argv[1])).open_run(run_id='r', verb='backup', system='sis',"
+        " started=datetime.now(UTC), plan_digest='d', plan_text='text')"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    with Catalog.open(tmp_path) as catalog:
+        assert [r.run_id for r in catalog.close_abandoned(None, now=NOON)] == ["r"]
+        assert catalog.close_abandoned(None, now=NOON) == []
+        (record,) = catalog.records()
+        assert (record.body["outcome"], record.body["error"]) == ("aborted", INTERRUPTED)
+        assert catalog.plan_text("d") == "text"
+        catalog.open_run(run_id="mine", verb="backup", system="sis", started=NOON, plan_digest="d", plan_text="")
+        assert catalog.close_abandoned(None, now=NOON) == [], "this process lives"
+
+
+def _write(place: Path, number: int) -> None:
+    with Catalog.open(place) as catalog:
+        for count in range(10):
+            catalog.record(run(f"p{number}-{count}", hours=count))
+
+
+def test_many_threads_and_processes_make_one_chain(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(3) as pool:
+        pool.starmap(_write, [(tmp_path, number) for number in range(3)])
+    with Catalog.open(tmp_path) as catalog:
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda n: catalog.record(run(f"t{n}")), range(20)))
+        result = catalog.audit()
+        assert (result.records, result.first_bad) == (50, None)
+
+
+@pytest.mark.parametrize(
+    ("statement", "number"),
+    [
+        ("update evidence set body = replace(body, '\"ok\"', '\"failed\"') where seq = 2", 2),
+        ("update evidence set digest = 'x' where seq = 3", 3),
+        ("delete from evidence where seq = 2", 2),
+        ("delete from evidence where seq = 4", 4),
+        ("delete from evidence", 1),
+        ("update meta set value = 'x' where key = 'head_digest'", 4),
+        ("update evidence set body = 'no json' where seq = 1", 1),
+        ("update runs set outcome = 'failed' where run_id = 'r3'", 3),
+        ("delete from runs where run_id = 'r1'", 1),
+    ],
+)
+def test_what_was_tampered_with_is_named(tmp_path: Path, statement: str, number: int) -> None:
+    with Catalog.open(tmp_path) as catalog:
+        for count in range(1, 5):
+            catalog.record(run(f"r{count}"))
+        assert catalog.audit().first_bad is None
+    _raw(tmp_path, statement)
+    with Catalog.open(tmp_path) as catalog:
+        bad = catalog.audit().first_bad
+    assert bad is not None and bad[0] == number
+
+
+def test_two_records_that_changed_places_are_found(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path) as catalog:
+        for count in range(1, 5):
+            catalog.record(run(f"r{count}"))
+    _raw(
+        tmp_path,
+        "update evidence set seq = 99 where seq = 2", "update evidence set seq = 2 where seq = 3",
+        "update evidence set seq = 3 where seq = 99",
+    )  # fmt: skip
+    with Catalog.open(tmp_path) as catalog:
+        assert catalog.audit().first_bad is not None
+
+
+def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "a") as catalog:
+        records = [catalog.record(run(f"r{count}")) for count in range(1, 6)]
+    with Catalog.open(tmp_path / "b") as again:
+        assert again.adopt([r for r in records if r.seq != 3]) == 4
+        again.record(run("next"))
+        assert again.audit().first_bad is None
+        assert again.head()[0] == 6
+        assert again.adopt(records) == 0, "only into an empty catalog"
+    _raw(tmp_path / "b", "delete from evidence where seq = 4")
+    with Catalog.open(tmp_path / "b") as tampered:
+        assert tampered.audit().first_bad is not None
+
+
+def test_a_forged_record_is_not_adopted(tmp_path: Path, catalog: Catalog) -> None:
+    good = catalog.record(run("r1"))
+    forged = dataclasses.replace(good, body={**good.body, "outcome": "failed"})
+    with Catalog.open(tmp_path / "b") as again:
+        assert again.adopt([forged]) == 0
+
+
+def test_points_known_from_tags_alone_are_kept_and_what_is_gone_is_dropped(catalog: Catalog) -> None:
+    found = AdoptedPoint(
+        run_id="r", consistency_time=NOON, finished=NOON, complete=True, kinds={"a": "files"}, snapshots={"a": "x"}, manifests={},
+    )  # fmt: skip
+    for _ in range(2):
+        catalog.adopt_points("sis", "t", [found])
+    assert [(p.run_id, p.complete, p.kinds) for p in catalog.points()] == [("r", True, {"a": "files"})]
+    catalog.adopt_points("sis", "t", [])
+    assert [p.complete for p in catalog.points()] == [False]
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + os.urandom(5000)])
+def test_a_damaged_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "catalog.sqlite").write_bytes(content)
+    with pytest.raises(CatalogError) as caught:
+        Catalog.open(tmp_path).points()
+    assert "rebuild" in caught.value.hint
+
+
+def test_a_newer_catalog_is_not_touched(tmp_path: Path) -> None:
+    Catalog.open(tmp_path).close()
+    _raw(tmp_path, "pragma user_version = 99")
+    with pytest.raises(CatalogError, match="newer release"):
+        Catalog.open(tmp_path)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], check=True)
+    try:
+        with Catalog.open(place) as catalog:
+            count = 0
+            with pytest.raises(CatalogError) as caught:
+                for count in range(2000):
+                    catalog.record(run(f"r{count}"))
+            assert "rebuild" in caught.value.hint and count > 5
+        (place / "catalog.sqlite-shm").unlink(missing_ok=True)
+        database = sqlite3.connect(f"file:{place}/catalog.sqlite?mode=ro", uri=True)
+        assert database.execute("select count(*) from evidence").fetchone()[0] == count
+        database.close()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    Catalog.open(tmp_path).close()
+    assert (tmp_path / "catalog.sqlite").stat().st_mode & 0o077 == 0

@@ -1,0 +1,116 @@
+"""Declarations: all faults at once, each with its place and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dr.catalog.store import Catalog
+from dr.errors import PlanError, UsageError
+from dr.plan.load import find_config, load
+from dr.plan.schema import schema
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+ENV = {"DR_KEY_ID": "x", "DR_KEY": "y", "DR_SIS_PASSPHRASE": "z"}
+
+
+def test_every_key_of_the_format_is_accepted() -> None:
+    found = load(SAMPLES / "good", env=ENV)
+    assert sorted(found.plans) == ["directory", "sis"]
+    assert [fault for fault in found.faults if fault.severity != "advice"] == []
+    plan = found.plans["sis"].plan
+    assert (plan.objectives.rto, plan.objectives.rpo, plan.drill.checks[4].mandatory) == (7200, 14400, False)
+    assert plan.drill.checks[4].manifest.sample == 0.05
+    assert found.plans["directory"].plan.backup_cadence == "every 28800 seconds"
+    assert found.targets["disk"].local.path == SAMPLES / "good" / "copies"
+
+
+@pytest.mark.parametrize("sample", sorted((SAMPLES / "faulty").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_faulty_plan_gets_its_sentence(sample: Path, tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    shutil.copytree(SAMPLES / "good" / "targets", tmp_path / "targets")
+    shutil.copy(sample, tmp_path / "plans" / "sis.yaml")
+    expected = sample.read_text().splitlines()[0].removeprefix("# expected: ")
+    found = [f"{f.what}. {f.hint}" for f in load(tmp_path, env=ENV).faults if f.severity != "advice"]
+    assert any(expected in text for text in found), found
+    assert all(fault.line >= 1 and fault.hint for fault in load(tmp_path, env=ENV).faults)
+
+
+def test_all_faults_of_all_files_are_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "plans" / "a.yaml").write_text(
+        "system: a\nobjectives: {rto: 9h, rpo: 4h, mtd: 8h}\nsources:\n  d: {files: {paths: [/tmp], exlude: [x]}}\n"
+        "targets: [nowhere]\ndepends_on: [b]\n"
+    )
+    (tmp_path / "plans" / "b.yaml").write_text(
+        "system: b\nobjectives: {rto: 1h, rpo: 4h}\nsources: {d: {files: {paths: [/tmp]}}}\ntargets: [t]\ndepends_on: [a]\n"
+    )
+    (tmp_path / "targets" / "t.yaml").write_text("target: t\nlocal: {pth: x}\n")
+    found = load(tmp_path, env=ENV)
+    told = {f.what: (Path(f.file).name, f.line, f.column) for f in found.faults if f.severity == "refused"}
+    assert told["unknown key 'exlude'"] == ("a.yaml", 4, 30)
+    assert told["the RTO (9 h) is not shorter than the MTD (8 h)"] == ("a.yaml", 2, 14)
+    assert told["there is no usable target 'nowhere'"] == ("a.yaml", 5, 11)
+    assert told["the dependencies run in a circle: a → b → a"] == ("a.yaml", 6, 1)
+    assert told["the dependencies run in a circle: b → a → b"] == ("b.yaml", 5, 1)
+    assert told["unknown key 'pth'"] == ("t.yaml", 2, 9)
+    with pytest.raises(PlanError):
+        found.require(["a"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"a: \x00b", b"x" * (1 << 21), b"[" * 5000, b"a: !!python/object:os.system x"]
+)
+def test_odd_files_are_faults_and_never_tracebacks(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "odd.yaml").write_bytes(content)
+    assert [fault.severity for fault in load(tmp_path, env=ENV).faults] == ["refused"]
+
+
+def test_odd_places_are_faults_too(tmp_path: Path) -> None:
+    (tmp_path / "plans" / "folder.yaml").mkdir(parents=True)
+    (tmp_path / "plans" / "dangling.yaml").symlink_to("nowhere")
+    assert len(load(tmp_path, env=ENV).faults) == 2
+
+
+def test_two_files_for_one_system_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "good", tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "plans" / "sis.yaml", tmp_path / "plans" / "sis2.yaml")
+    assert any("declared in another file" in f.what for f in load(tmp_path, env=ENV).faults)
+
+
+def test_a_fault_in_one_plan_does_not_stop_another(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "good", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "plans" / "other.yaml").write_text("system: other\n")
+    load(tmp_path, env=ENV).require(["sis"])
+    with pytest.raises(PlanError):
+        load(tmp_path, env=ENV).require([])
+
+
+def test_a_kept_plan_is_the_plan_read_again_when_its_file_changes(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "good", tmp_path, dirs_exist_ok=True)
+    with Catalog.open(tmp_path / "state") as catalog:
+        first = load(tmp_path, cache=catalog, env=ENV)
+        again = load(tmp_path, cache=catalog, env=ENV)
+        assert {n: (x.plan, x.digest, x.text) for n, x in again.plans.items()} == {
+            n: (x.plan, x.digest, x.text) for n, x in first.plans.items()
+        }
+        path = tmp_path / "plans" / "sis.yaml"
+        path.write_text(path.read_text().replace("rto: 2h", "rto: 3h"))
+        assert load(tmp_path, cache=catalog, env=ENV).plans["sis"].plan.objectives.rto == 10800
+
+
+def test_the_configuration_directory_is_named_or_here(tmp_path: Path) -> None:
+    assert find_config(str(tmp_path), {}) == tmp_path
+    assert find_config(None, {"DR_CONFIG": str(tmp_path)}) == tmp_path
+    with pytest.raises(UsageError, match="not there"):
+        find_config(str(tmp_path / "none"), {})
+
+
+def test_the_schemas_know_every_key() -> None:
+    plan = schema("plan")
+    assert {"system", "objectives", "sources", "targets", "drill", "secrets", "cadence"} <= set(plan["properties"])
+    assert plan["additionalProperties"] is False and schema("target")["required"] == ["target"]
