@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -209,13 +209,31 @@ class Repository:
         return Index(packs, ids)
 
     def find_pack(self, pack_ids: Sequence[str]) -> set[str]:
-        """Return the ids of the snapshots that need any of these packs."""
-        if not pack_ids:
-            return set()
-        done, events = self._run("find", "--no-lock", "--pack", *pack_ids)
-        if done.code not in (0, 1):
-            raise _error(done.code, events, where=self.where, doing="finding what a pack holds")
-        return set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
+        """Return the ids of the snapshots that need any of these packs.
+
+        By what the index says is in them, as a damaged pack cannot be asked.
+        """
+        blobs: dict[str, list[str]] = {"data": [], "tree": []}
+        for index in self._index_files() if pack_ids else ():
+            for pack in index.get("packs", []):
+                for blob in pack.get("blobs", []) if pack["id"] in pack_ids else ():
+                    blobs[blob["type"]].append(blob["id"])
+        return self._needing("--blob", blobs["data"]) | self._needing("--tree", blobs["tree"])
+
+    def _index_files(self) -> Iterator[dict[str, Any]]:
+        done = self._call("list", "--no-lock", "index", doing="listing the index")
+        for line in done.stdout.split():
+            body = self._call("cat", "--no-lock", "index", line.decode(), doing="reading the index")
+            yield json.loads(body.stdout)
+
+    def _needing(self, kind: str, ids: Sequence[str]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(ids), 500):
+            done, events = self._run("find", "--no-lock", kind, *ids[start : start + 500])
+            if done.code != 0:
+                raise _error(done.code, events, where=self.where, doing="finding what a pack holds")
+            found |= set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
+        return found
 
     # -- mechanism ----------------------------------------------------------------------------------
 

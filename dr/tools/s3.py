@@ -165,14 +165,14 @@ class S3Store:
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         """Turn what botocore raises into ours; its texts hold no secrets, its request objects might."""
-        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
         from urllib3.exceptions import HTTPError
 
         try:
             yield
         except ClientError as error:
             raise self._meaning(error.response, doing) from None
-        except (HTTPClientError, HTTPError, OSError) as error:
+        except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
             raise TargetDownError(
                 f"{doing} failed: the target does not answer",
                 self.where,

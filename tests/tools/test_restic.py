@@ -1,0 +1,194 @@
+"""restic, as it really behaves: every trap closed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
+from dr.tools import command
+from dr.tools.restic import Repository, find_restic, make_if_absent, version
+from dr.tools.restic_events import Events, error_for
+
+TAGS = {"system": "sis", "run": "r1", "part": "data"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_bytes(os.urandom(200_000))
+    return tmp_path
+
+
+def repository(place: Path, program: str, *, password: str = "x", name: str = "repo") -> Repository:
+    return Repository(
+        program=program, location=str(place / name), where="sis on disk", host="sis",
+        env={"RESTIC_PASSWORD": password}, cache=place / "cache",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def repo(place: Path, restic_program: str) -> Repository:
+    made = repository(place, restic_program)
+    make_if_absent(made, exists=lambda: False)
+    return made
+
+
+def test_a_repository_that_is_not_there_is_told_from_one_that_refuses(
+    place: Path, restic_program: str, repo: Repository
+) -> None:
+    with pytest.raises(NoRepositoryError):
+        repository(place, restic_program, name="none").snapshots()
+    with pytest.raises(RefusedError) as caught:
+        repository(place, restic_program, password="wrong").snapshots()
+    assert caught.value.exit_code == 12 and not caught.value.retryable
+
+
+def test_a_second_maker_finds_what_the_first_made(repo: Repository) -> None:
+    answers = iter([False, True])
+    assert make_if_absent(repo, exists=lambda: next(answers)) is False
+
+
+def test_a_missing_path_that_restic_skips_silently_is_reported(place: Path, repo: Repository) -> None:
+    stored = repo.backup_tree([str(place / "source"), "/nonexistent"], cwd=place / "work", tags=TAGS)
+    assert "/nonexistent" in " ".join((*stored.skipped, *stored.unreadable))
+
+
+def test_tags_make_a_snapshot_recognisable(place: Path, repo: Repository) -> None:
+    stored = repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    (snapshot,) = repo.snapshots()
+    assert (snapshot.id, snapshot.tags, snapshot.hostname) == (stored.snapshot_id, TAGS, "sis")
+
+
+def test_a_stream_is_stored_only_when_its_source_succeeded(place: Path, repo: Repository) -> None:
+    good = repo.backup_stream("out.sql", tags=TAGS, work=place / "work")
+    good.write(b"hello " * 100_000)
+    stored = good.commit()
+    assert repo.dump(stored.snapshot_id, "/out.sql") == b"hello " * 100_000
+    for half in (b"", b"half" * 100_000):
+        bad = repo.backup_stream("out.sql", tags=TAGS, work=place / "work")
+        if half:
+            bad.write(half)
+        bad.abort()
+        bad.abort()
+    assert [s.id for s in repo.snapshots()] == [stored.snapshot_id]
+    assert not list((place / "work").iterdir()) and not list((place / "repo" / "locks").iterdir())
+
+
+def test_a_stream_to_a_repository_that_refuses_ends_at_once(place: Path, restic_program: str, repo: Repository) -> None:
+    stream = repository(place, restic_program, password="wrong").backup_stream("x", tags=TAGS, work=place / "work")
+    with pytest.raises(RefusedError):
+        for _ in range(1000):
+            stream.write(b"x" * 1_000_000)
+
+
+def test_a_stopped_backup_leaves_nothing(place: Path, repo: Repository) -> None:
+    (place / "source" / "big").write_bytes(os.urandom(150_000_000))
+    threading.Timer(0.9, command.interrupt_all).start()
+    with pytest.raises(InterruptedRunError):
+        repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    command.resume()
+    assert repo.snapshots() == []
+
+
+def test_damage_in_a_restore_is_named_and_the_rest_is_written(place: Path, repo: Repository) -> None:
+    (place / "source" / "small").write_text("small")
+    stored = repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    for path in (place / "repo" / "data").rglob("*"):
+        if path.is_file() and path.stat().st_size > 100_000:
+            path.chmod(0o600)
+            data = bytearray(path.read_bytes())
+            data[1000] ^= 1
+            path.write_bytes(data)
+    restored = repo.restore(stored.snapshot_id, place / "out")
+    assert any("file" in error for error in restored.errors)
+    assert repo.check().clean, "the structure alone does not show a flipped byte"
+    checked = repo.check(read_data_subset="1/1")
+    assert not checked.clean and len(checked.broken_packs) == 1
+    assert repo.find_pack(checked.broken_packs) == {stored.snapshot_id}
+
+
+def test_snapshots_are_copied_with_their_tags(place: Path, restic_program: str, repo: Repository) -> None:
+    repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    other = repository(place, restic_program, password="another", name="other")
+    other.init()
+    other.copy_from(repo, [s.id for s in repo.snapshots()])
+    assert [s.tags for s in other.snapshots()] == [TAGS]
+
+
+def test_the_index_read_before_is_not_read_again(place: Path, repo: Repository) -> None:
+    repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    first = repo.indexed()
+    assert repo.indexed(known=first) == first and first.packs
+
+
+def test_no_secret_is_in_arguments(place: Path, restic_program: str) -> None:
+    secret = repository(place, restic_program, password="planted-secret")
+    assert "planted-secret" not in " ".join(secret.argv("backup")) + repr(secret)
+
+
+def test_lines_that_are_no_json_are_messages() -> None:
+    events = Events()
+    for line in ('{"message_type":"summary","snapshot_id":"a"}', "plain words", "[1]", '{"half', ""):
+        events.feed(line)
+    assert events.summary["snapshot_id"] == "a" and events.messages == ["plain words", "[1]", '{"half']
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "kind", "retryable"),
+    [
+        (1, "dial tcp 127.0.0.1:9: connect: connection refused", TargetDownError, True),
+        (1, "Access Denied", RefusedError, False),
+        (1, "The specified bucket does not exist", TargetDownError, False),
+        (1, "write /x: no space left on device", DrError, False),
+        (10, "", NoRepositoryError, False), (11, "", LockedError, True), (12, "", RefusedError, False),
+        (130, "", InterruptedRunError, False), (77, "unheard of", DrError, False),
+    ],
+)  # fmt: skip
+def test_what_went_wrong_knows_whether_another_try_can_help(code: int, words: str, kind: type, retryable: bool) -> None:
+    events = Events(fatal=words)
+    error = error_for(code, events, where="w", doing="it")
+    assert type(error) is kind and error.retryable is retryable and error.hint
+
+
+def test_a_lock_of_another_program_is_waited_for_then_said(place: Path, tmp_path: Path, restic_program: str) -> None:
+    fake = tmp_path / "bin" / "restic"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\necho x >> "$0.tries"\necho "locked" >&2\nexit 11\n')
+    fake.chmod(0o755)
+    with pytest.raises(LockedError):
+        from dr.tools import retry
+
+        retry.persist(repository(place, str(fake)).unlock, what="w", tries=1)
+    tries = Path(f"{fake}.tries").read_text().count("x")
+    assert tries == 4, "each call tries again, bounded"
+
+
+def test_an_old_restic_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = tmp_path / "restic"
+    fake.write_text("#!/bin/sh\necho 'restic 0.14.0 compiled with go'\n")
+    fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert version("restic") == (0, 14, 0)
+    assert find_restic({}).endswith("/restic") and "restic-0.1" in find_restic({})
+    with pytest.raises(DrError, match=r"restic 0\.18\.0 or newer") as caught:
+        find_restic({}, project=tmp_path)
+    assert "scripts/get-restic" in caught.value.hint
+
+
+def test_a_program_that_hangs_is_ended_with_its_children() -> None:
+    began = time.monotonic()
+    with pytest.raises(command.TimeoutExpiredError):
+        command.run(["sh", "-c", "sleep 50 & sleep 50"], timeout=0.5)
+    assert time.monotonic() - began < 10
+
+
+def test_last_words_are_printable() -> None:
+    done = command.run(["sh", "-c", "printf 'a\\033[1mb\\n' >&2; exit 4"])
+    assert (done.code, done.last_words) == (4, "a?[1mb")
