@@ -1,8 +1,12 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fast lint format check bench sizes clean
 PY := .venv/bin/python
-# Branch coverage under this fails `make check`.
+# Branch coverage of the whole suite under this fails `make test`. 90 is the aim.
 COVERAGE := 80
+# The oldest restic that is supported runs everything; the newest runs the tests where restic matters.
+OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
+WHERE_RESTIC_MATTERS := tests/tools tests/run tests/e2e tests/faults
+PYTEST := $(PY) -m pytest -n 2 -q -p tests.no_skips
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -11,39 +15,41 @@ setup: ## Set up for use: virtual environment, restic (no root needed)
 	@scripts/setup
 
 demo: setup ## A small school district: backups, drills, a disaster, recovery, a report
-	@$(PY) -m pip -q --disable-pip-version-check install -r requirements-demo.lock
+	@$(PY) -m pip -q --disable-pip-version-check install --require-hashes -r requirements-demo.lock
 	@$(PY) scripts/demo.py
 
 test: ## Set up, and pass the tests, with both restic versions
 	@scripts/setup --test
-	$(PY) -m pytest -n 2 -q -p tests.no_skips
-	@newest=$$(ls -d .tools/restic-*/restic | sort -V | tail -n 1); echo "again with $$newest"; \
-	DR_RESTIC=$$PWD/$$newest $(PY) -m pytest -n 2 -q -p tests.no_skips tests/tools tests/run tests/e2e
+	DR_RESTIC=$(OLDEST) $(PYTEST) --cov --cov-report=term --cov-fail-under=$(COVERAGE)
+	@newest=$$(ls -d .tools/restic-*/restic | sort -V | tail -n 1); \
+	case $$newest in .tools/restic-0.18.0/*) echo "no newer restic in .tools: scripts/get-restic --newest" >&2; exit 1;; esac; \
+	echo "again with $$newest, where restic matters"; \
+	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) $(WHERE_RESTIC_MATTERS)
 
 fast: ## The tests that take no time
-	$(PY) -m pytest -n 2 -q -m "not slow and not browser"
+	@scripts/setup --test
+	$(PY) -m pytest -n 2 -q -m "not slow and not browser and not bench"
 
 lint: ## Style, types, import contracts
+	@scripts/setup --test
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
 
 format: ## Mend what can be mended by itself
+	@scripts/setup --test
 	$(PY) -m ruff check --fix -q .
 	$(PY) -m ruff format .
 
-check: ## All that CI does
-	@scripts/setup --test
-	$(MAKE) lint
-	$(MAKE) test
+check: lint test ## All that CI does
 
 bench: ## Ratios, ours against the plain tool, measured side by side
 	@scripts/setup --test
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; PYTHONPATH=. $(PY) $$bench || exit 1; done
 
 sizes: ## The ten longest files and functions
-	@$(PY) scripts/sizes.py
+	@python3 scripts/sizes.py
 
 clean: ## Remove what can be made again
-	rm -rf .venv .tools build demo-report *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .tools build demo-report *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

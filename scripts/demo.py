@@ -6,6 +6,8 @@ running; the report is kept in demo-report/.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import os
 import random
@@ -25,8 +27,8 @@ from types import FrameType
 from s3_server import S3Server
 
 PROJECT = Path(__file__).parents[1]
-REPORT = PROJECT / "demo-report"
 BUCKET = "district-offsite"
+STUDENTS, PHOTOS, NEW_PHOTOS = 4200, 150, 10
 
 
 def plan_files(root: Path, server: S3Server) -> dict[str, str]:
@@ -46,7 +48,7 @@ def make_district(root: Path, server: S3Server) -> int:
     maker = random.Random(1871)  # made-up data, the same each time
     photos, share = root / "sis" / "uploads" / "photos", root / "share"
     photos.mkdir(parents=True)
-    for number in range(150):
+    for number in range(PHOTOS):
         (photos / f"{number:04d}.jpg").write_bytes(maker.randbytes(300_000))
     for number in range(400):
         folder = share / f"department {number % 8}" / f"year {2020 + number % 6}"
@@ -56,7 +58,7 @@ def make_district(root: Path, server: S3Server) -> int:
         database.execute("pragma journal_mode = wal")
         database.execute("create table students (id integer primary key, grade integer)")
         database.execute("create table attendance (id integer primary key, student integer, seen text, note blob)")
-        database.executemany("insert into students (grade) values (?)", [(number % 13,) for number in range(4200)])
+        database.executemany("insert into students (grade) values (?)", [(number % 13,) for number in range(STUDENTS)])
         rows = [(number % 4200 + 1, "2026-01-05T13:00:00Z", maker.randbytes(90)) for number in range(100_000)]
         database.executemany("insert into attendance (student, seen, note) values (?, ?, ?)", rows)
     database.close()
@@ -96,11 +98,35 @@ def attendance_taken(path: Path) -> Iterator[None]:
         thread.join()
 
 
+def finish(argv: list[str], cwd: Path) -> tuple[int, str, str]:
+    """Run a program to its end; return its code, stdout and stderr. When we are stopped, it is asked to stop first."""
+    with subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # a Ctrl-C reaches it once, through us
+    ) as child:
+        try:
+            out, errors = child.communicate()
+        except BaseException:
+            # It ends what it started itself; only when it does not, it is ended.
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.communicate(timeout=20)
+            child.kill()
+            raise
+    return child.returncode, out, errors
+
+
 class Demo:
     """The demo's steps, each said in one line before it is done."""
 
-    def __init__(self, root: Path, server: S3Server) -> None:
-        self.root, self.server = root, server
+    def __init__(self, root: Path, report: Path) -> None:
+        self.root, self.report = root, report
         self._number = 0
 
     def step(self, text: str) -> None:
@@ -113,16 +139,13 @@ class Demo:
         if show:
             print(f"    $ dr {' '.join(arguments)}".replace(str(self.root), "…"), flush=True)
         whole = [sys.executable, "-m", "dr", "--config", str(self.root / "config"), "--state", str(self.root / "state")]
-        done = subprocess.run([*whole, *arguments], cwd=self.root, env=self._env(), capture_output=True, text=True)
-        for line in (done.stdout + done.stderr).splitlines() if show else ():
-            print(f"      {line.replace(str(self.root), '…')}")
-        if done.returncode != expect:
-            print(done.stderr, file=sys.stderr)
-            raise SystemExit(f"demo: dr {arguments[0]} ended with {done.returncode}, not {expect}")
-        return done.stdout
-
-    def _env(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(PROJECT)}
+        code, out, errors = finish([*whole, *arguments], self.root)
+        for line in (out + errors).splitlines() if show else ():
+            print(f"      {line.replace(str(self.root), '…')}", flush=True)
+        if code != expect:
+            print(errors, file=sys.stderr)
+            raise SystemExit(f"demo: dr {arguments[0]} ended with {code}, not {expect}")
+        return out
 
     def play(self) -> Path:
         """Play the whole story; return the report."""
@@ -145,27 +168,38 @@ class Demo:
         self.step("Disaster: ransomware takes the student information system. Recovery into a clean place, for real.")
         shutil.rmtree(root / "sis")
         self.dr("recover", "sis", "--to", str(root / "recovered"), "--yes")
-        photos = sum(1 for _ in (root / "recovered").rglob("*.jpg"))
-        print(f"      {photos} photos and the database are back")
+        self._see_what_is_back()
         self.step("The board: objectives against facts. The damaged copy is a problem it does not hide.")
         self.dr("status")
         self.step("The evidence: every run and drill, chained; and the same records beside each repository.")
         self.dr("audit")
         self.step("The report a superintendent reads and an auditor works from.")
-        REPORT.mkdir(exist_ok=True)
+        self.report.mkdir(parents=True, exist_ok=True)
         self.dr("report", "-o", str(root / "report.html"))
         drill = json.loads(self.dr("report", "--system", "sis", "--format", "json", show=False))["drills"][-1][
             "drill_id"
         ]
         self.dr("report", "--drill", drill, "-o", str(root / "sis-drill.html"))
-        shutil.copy(root / "sis-drill.html", REPORT / "sis-drill.html")
-        return Path(shutil.copy(root / "report.html", REPORT / "report.html"))
+        shutil.copy(root / "sis-drill.html", self.report / "sis-drill.html")
+        return Path(shutil.copy(root / "report.html", self.report / "report.html"))
 
     def _school_day(self) -> None:
-        for number in range(10):
+        for number in range(NEW_PHOTOS):
             (self.root / "sis" / "uploads" / "photos" / f"new-{number}.jpg").write_bytes(os.urandom(200_000))
         for path in sorted((self.root / "share").rglob("*.docx"))[:10]:
             path.write_bytes(path.read_bytes() + b"edited")
+
+    def _see_what_is_back(self) -> None:
+        """Look for ourselves, with nothing of the program that recovered."""
+        recovered = self.root / "recovered"
+        photos = sum(1 for _ in recovered.rglob("*.jpg"))
+        with contextlib.closing(sqlite3.connect(next(recovered.rglob("sis.db"), ":memory:"))) as database:
+            health = database.execute("pragma integrity_check").fetchone()[0]
+            tables = {name for (name,) in database.execute("select name from sqlite_master")}
+            students = database.execute("select count(*) from students").fetchone()[0] if "students" in tables else 0
+        if (photos, students, health) != (PHOTOS + NEW_PHOTOS, STUDENTS, "ok"):
+            raise SystemExit(f"demo: not all came back: {photos} photos, {students} students, database {health}")
+        print(f"      counted by hand: {photos} photos, {students} students, the database is sound")
 
     def _flip_a_byte(self) -> None:
         stored = max((self.root / "disk" / "fileshare" / "data").rglob("*"), key=lambda path: path.stat().st_size)
@@ -177,25 +211,41 @@ class Demo:
             file.write(bytes([byte[0] ^ 1]))
 
 
-def main() -> None:
-    """Play the demo in a directory of its own, which is removed whatever happens."""
+def stopped_by_signals() -> None:
+    """Turn the first of the signals that ask us to stop into a KeyboardInterrupt; the clean-up is not disturbed."""
+    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, frame: FrameType | None) -> None:
+        for each in asking:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, stop)
+    for each in asking:
+        signal.signal(each, stop)
+
+
+def main() -> None:
+    """Play the demo in a directory of its own, which is removed whatever happens."""
+    parser = argparse.ArgumentParser(description="Play a school district's disaster and recovery.")
+    parser.add_argument("--report", type=Path, default=PROJECT / "demo-report", help="where the reports are kept")
+    kept = parser.parse_args().report.resolve()
+    stopped_by_signals()
     root = Path(tempfile.mkdtemp(prefix="dr-demo-"))
     began = time.monotonic()
+    server = S3Server(root / "s3")
     try:
-        with S3Server(root / "s3") as server:
+        with server:
             server.client().create_bucket(Bucket=BUCKET)
             size = make_district(root, server)
             print(f"A small school district, made now: {size / 1e6:.0f} MB; an S3 server on {server.endpoint}.")
-            report = Demo(root, server).play()
+            report = Demo(root, kept).play()
         print(f"\nDone in {time.monotonic() - began:.0f} s. Nothing is left running. The report: {report}")
     except KeyboardInterrupt:
-        raise SystemExit("demo: stopped") from None
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print("\ndemo: stopped; nothing is left running", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None
     finally:
+        server.kill()  # also when it was still starting, where leaving `with` does not end it
         shutil.rmtree(root, ignore_errors=True)
 
 

@@ -1,32 +1,36 @@
 """The manifest: what the orchestrator itself saw and hashed at capture, independent of restic.
 
-A file of JSON lines: a header, then one array an entry. Names that are no UTF-8 survive the round trip.
+A file of JSON lines: a header, one array an entry, and an end that counts and hashes all before it, so
+that a manifest cut short or altered is never taken for a whole one. Names that are no UTF-8 survive.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from dr.errors import DamageError
 
 SCHEMA = 1
 Kind = Literal["file", "dir", "link", "other"]
 State = Literal["ok", "changed", "unreadable"]
+_BATCH = 1000
+_decode = json.JSONDecoder().raw_decode
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing captured. `path` is where the snapshot has it; `sha256` is None for all but files read.
 
-    `state`: `changed` while it was read, so that no one content can be claimed; `unreadable`: not captured.
+    `state`: `changed` while it was captured, so that no one content can be claimed; `unreadable`: not captured.
     `mode` is the whole `st_mode`; 0 where nobody can know it (a stream).
-    Sizes in bytes, times in nanoseconds since the epoch.
+    Sizes in bytes, times in nanoseconds since the epoch. A named tuple: there may be millions.
     """
 
     path: bytes
@@ -47,9 +51,16 @@ class Entry:
 def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all."""
     beside = path.with_name(f".{path.name}.new")
-    with beside.open("w", encoding="ascii") as file:
-        file.write(json.dumps({"schema": SCHEMA, **header}) + "\n")
-        file.writelines(_line(entry) for entry in entries)
+    first = json.dumps({"schema": SCHEMA, **header, "ends": True}).encode() + b"\n"
+    digest, count, rest = hashlib.sha256(first), 0, iter(entries)
+    with beside.open("wb") as file:
+        file.write(first)
+        while batch := [_line(entry) for entry in islice(rest, _BATCH)]:
+            block = "".join(batch).encode("ascii")
+            digest.update(block)
+            file.write(block)
+            count += len(batch)
+        file.write(json.dumps({"entries": count, "sha256": digest.hexdigest()}).encode() + b"\n")
     beside.replace(path)
 
 
@@ -69,43 +80,66 @@ def header_of(*, source: str, kind: str, started: datetime) -> dict[str, Any]:
 def header(path: Path) -> dict[str, Any]:
     """Return a manifest's header. Raises `DamageError` when the file is no manifest."""
     try:
-        with path.open(encoding="ascii") as file:
-            found = json.loads(file.readline())
-        if isinstance(found, dict) and found.get("schema") == SCHEMA:
-            return found
-    except (OSError, ValueError) as error:
-        raise _damaged(path) from error
-    raise _damaged(path)
+        with path.open("rb") as file:
+            return _header(file.readline())
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
 
 
 def read(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a manifest. Raises `DamageError` when it cannot be understood."""
-    header(path)
+    """Yield the entries of a manifest.
+
+    Raises `DamageError` when it cannot be understood; one that was cut short or altered raises at its end.
+    """
     try:
-        with path.open(encoding="ascii") as file:
-            next(file)
-            for line in file:
-                yield _entry(json.loads(line))
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        raise _damaged(path) from error
+        with path.open("rb") as file:
+            first = file.readline()
+            ends = _header(first).get("ends", False)
+            digest = hashlib.sha256(first)
+            for count, line in enumerate(file):
+                found, _ = _decode(line.decode("ascii"))
+                if isinstance(found, dict):
+                    if found != {"entries": count, "sha256": digest.hexdigest()} or file.read(1):
+                        raise ValueError("it was altered")
+                    return
+                yield _entry(found)
+                digest.update(line)
+            if ends:
+                raise ValueError("it was cut short")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
 
 
-def _damaged(path: Path) -> DamageError:
-    return DamageError("the manifest cannot be read", path.name, hint="use another point or target")
+def _header(line: bytes) -> dict[str, Any]:
+    found = json.loads(line.decode("ascii"))
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise ValueError("it has no header")
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> DamageError:
+    own = type(error) is ValueError and str(error).startswith("it ")
+    reason = str(error) if own else (error.strerror or "") if isinstance(error, OSError) else ""
+    return DamageError("the manifest cannot be read", path.name, reason, hint="use another point or target")
+
+
+def _text(name: bytes) -> str:
+    return _quoted(name.decode("utf-8", "surrogateescape"))
 
 
 def _line(entry: Entry) -> str:
-    target = None if entry.link_target is None else os.fsdecode(entry.link_target)
-    values = (
-        os.fsdecode(entry.path), entry.kind, entry.size, entry.sha256, entry.mode, entry.uid, entry.gid,
-        entry.mtime_ns, entry.ctime_ns, entry.inode, entry.device, target, entry.state,
-    )  # fmt: skip
-    return json.dumps(values) + "\n"
+    path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state = entry
+    digest = "null" if sha256 is None else f'"{sha256}"'
+    link = "null" if target is None else _text(target)
+    return (
+        f'[{_text(path)}, "{kind}", {size}, {digest}, {mode}, {uid}, {gid},'
+        f' {mtime}, {ctime}, {inode}, {device}, {link}, "{state}"]\n'
+    )
 
 
 def _entry(values: list[Any]) -> Entry:
     path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state = values
     return Entry(
-        os.fsencode(path), kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device,
-        None if target is None else os.fsencode(target), state,
+        path.encode("utf-8", "surrogateescape"), kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device,
+        None if target is None else target.encode("utf-8", "surrogateescape"), state,
     )  # fmt: skip

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
-from dr.evidence.standing import Standing
+from dr.evidence.standing import LastRun, Standing
 from dr.plan.plan import Plan
-from dr.report.verdict import Verdict, judge, rpo_verdict, rto_verdict
+from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
+from dr.report.phrases import counted, isolated
+from dr.report.verdict import Verdict, judge
+from dr.report.view import DrillView, Tone, view_of
 
-PHASES = ("declare", "provision", "restore", "start", "verify")
-LADDER = (
-    "recorded", "structure", "stored bytes", "decrypted sample", "restored and equal", "service proven", "clean room"
-)  # fmt: skip
+#: How many faulty runs and proofs a report lists; what is left out is counted.
+LISTED = 20
+_NOUNS = {"backup": "backup", "verify": "verification", "drill": "drill", "recovery": "recovery"}
+_ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
 
 
 # -- the board ---------------------------------------------------------------------------------------
@@ -77,34 +79,20 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
     if standing.damaged_points:
-        yield f"damage found: {standing.damaged_points} recovery point(s) on a target cannot be used"
+        points = counted(standing.damaged_points, "recovery point")
+        yield f"damage found: {points} cannot be used on the target concerned"
     for verb, last in (("backup", standing.backup), ("verify", standing.verify), ("drill", standing.drill)):
-        if last and last.outcome not in ("ok", "skipped"):
-            yield f"the last {verb} was {last.outcome}" + (f": {last.error}" if last.error else "")
+        if last:
+            yield from _ended_badly(_NOUNS[verb], last)
     if standing.drill is None:
         yield "never drilled: nothing shows that this system comes back"
-    yield from (f"a {verb} was interrupted" for verb in standing.interrupted)
-    yield from (f"{verb} is overdue" for verb in overdue)
+    yield from (f"a {_NOUNS.get(verb, verb)} was interrupted" for verb in standing.interrupted)
+    yield from (f"a {_NOUNS.get(verb, verb)} is overdue" for verb in overdue)
 
 
-# -- exposure ----------------------------------------------------------------------------------------
-
-
-def exposure_seconds(points: Sequence[Point], *, since: datetime, now: datetime) -> float | None:
-    """Return the longest time in which a loss would have gone past what the points could give back.
-
-    The largest gap from one complete point's consistency time to the finish of the next, and from the
-    last to now, over the period; None without a complete point.
-    """
-    whole = sorted((p for p in points if p.complete and p.consistency_time <= now), key=lambda p: p.consistency_time)
-    gaps = [
-        (min(after.finished, now) - before.consistency_time).total_seconds()
-        for before, after in itertools.pairwise(whole)
-        if after.finished >= since
-    ]
-    if whole:
-        gaps.append((now - whole[-1].consistency_time).total_seconds())
-    return max(gaps, default=None)
+def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
+    if last.outcome in _ENDED:
+        yield f"the last {noun} {_ENDED[last.outcome]}" + (f": {last.error}" if last.error else "")
 
 
 # -- the report --------------------------------------------------------------------------------------
@@ -129,41 +117,35 @@ class Material:
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DrillView:
-    """A drill with its verdicts and its place in the evidence."""
-
-    fact: Drill
-    digest: str
-    seq: int
-    title: str
-    rto: Verdict
-    rpo: Verdict
-    sentence: str
-    tone: str  # good, bad or odd
-    point: Point | None
-    plan: Plan | None
-    wide: tuple[tuple[str, float, float], ...]  # phase, seconds, share of the whole in percent
-
-    @property
-    def partial(self) -> bool:
-        """Whether less than everything was restored or compared."""
-        fact = self.fact
-        everything = self.point is None or set(fact.sources) >= set(self.point.kinds)
-        return fact.sample < 1 or not everything or fact.scenario != "system-loss"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trend:
-    """One system's drills over time: moment, RTA and RPA in seconds (None: not achieved), and objectives."""
+@dataclass(frozen=True)
+class Line:
+    """One system's result in one sentence."""
 
     system: str
     title: str
-    moments: tuple[datetime, ...]
-    rta: tuple[float | None, ...]
-    rpa: tuple[float | None, ...]
+    tone: Tone
+    label: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One drill in a trend; None where nothing was achieved or measured. Objectives are those of that day."""
+
+    at: datetime
+    rta: float | None
+    rpa: float | None
     rto: int
     rpo: int
+
+
+@dataclass(frozen=True)
+class Trend:
+    """One system's drills over time, oldest first."""
+
+    system: str
+    title: str
+    moments: tuple[Moment, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,86 +155,96 @@ class Report:
     material: Material
     drills: tuple[DrillView, ...]  # newest first
     focus: tuple[DrillView, ...]  # those told in full: the one asked for, or the newest of each system
+    lines: tuple[Line, ...]  # every system, what needs attention first
     trends: tuple[Trend, ...]
+    kept: tuple[Kept, ...]
+    faulty: tuple[Faulty, ...]  # newest first
+    faulty_more: int
+    proofs: tuple[ProofView, ...]  # newest first
+    proofs_more: int
     headline: str
-    tone: str
-    backups_ok: int
-    backups_all: int
+    also: str  # what the headline must not hide
+    tone: Tone
+    label: str
 
 
 def build(material: Material) -> Report:
     """Make a report of its material."""
-    views = [view_of(record, material) for record in material.records]
+    views = [_view(record, material) for record in material.records]
     newest_first = tuple(reversed(views))
     if material.focus:
         focus = tuple(view for view in newest_first if view.fact.drill_id == material.focus)
     else:
         focus = tuple({view.fact.system: view for view in views}.values())
-    headline, tone = _headline(material, focus)
+    lines = _lines(material, focus)
+    headline, tone, label = _headline(material, focus, lines)
+    faulty = faulty_runs(material.backups)
+    period = Period(material.since, material.generated)
     return Report(
         material=material,
         drills=newest_first,
         focus=focus,
+        lines=lines,
         trends=tuple(_trends(views)),
+        kept=tuple(kept(material.plans, material.backups, material.points.values(), period)),
+        faulty=faulty[:LISTED],
+        faulty_more=max(0, len(faulty) - LISTED),
+        proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
+        proofs_more=max(0, len(material.proofs) - LISTED),
         headline=headline,
+        also=_also(material),
         tone=tone,
-        backups_all=len(material.backups),
-        backups_ok=sum(run.outcome == "ok" for run in material.backups),
+        label=label,
     )
 
 
-def view_of(record: Sealed, material: Material) -> DrillView:
-    """Return one drill as it is told."""
-    fact = record.fact
-    if not isinstance(fact, Drill):
-        raise TypeError(f"record {record.seq} is no drill")
-    plan = material.plans.get(fact.system)
-    title = plan.title if plan and plan.title else fact.system
-    rto, rpo = rto_verdict(fact), rpo_verdict(fact)
-    total = sum(fact.phases.values()) or 1.0
-    sentence, tone = _sentence(fact, title, rto, rpo)
-    return DrillView(
-        fact=fact,
-        digest=record.digest,
-        seq=record.seq,
-        title=title,
-        rto=rto,
-        rpo=rpo,
-        sentence=sentence,
-        tone=tone,
-        point=material.points.get(fact.run_id or ""),
-        plan=plan,
-        wide=tuple((n, fact.phases[n], 100 * fact.phases[n] / total) for n in PHASES if n in fact.phases),
-    )
+def _view(record: Sealed, material: Material) -> DrillView:
+    point = material.points.get(str(record.body.get("run_id") or ""))
+    return view_of(record, material.plans.get(record.system), point)
 
 
-def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict) -> tuple[str, str]:
-    from dr.plan.units import format_duration
-
-    what = "recovery" if fact.real else "drill"
-    if fact.outcome == "aborted":
-        return f"The {what} of {title} was interrupted: it shows nothing.", "odd"
-    if fact.rta_seconds is None:
-        return f"{title} did not come back in this {what}: {fact.error or rto.reason}.", "bad"
-    back = f"{title} was back in {format_duration(fact.rta_seconds)}"
-    limit = f"its objective is {format_duration(fact.objectives.rto_seconds)}"
-    if "missed" in (rto.word, rpo.word):
-        which = " and ".join(n for n, v in (("recovery time", rto), ("recovery point", rpo)) if v.word == "missed")
-        return f"Objective missed in this {what} ({which}): {back}; {limit}.", "bad"
-    if fact.outcome == "degraded":
-        return f"Objectives met in this {what}, with warnings: {back}; {limit}.", "odd"
-    return f"Objectives met in this {what}: {back}; {limit}.", "good"
+def _lines(material: Material, focus: Sequence[DrillView]) -> tuple[Line, ...]:
+    drilled = [Line(v.fact.system, v.title, v.tone, v.label, v.sentence) for v in focus]
+    names = {line.system for line in drilled}
+    never = [
+        Line(name, plan.title or name, "odd", "No drill", _never(isolated(plan.title or name), material.since))
+        for name, plan in material.plans.items()
+        if name not in names and not material.focus
+    ]
+    return tuple(sorted(drilled + never, key=lambda line: ("bad", "odd", "good").index(line.tone)))
 
 
-def _headline(material: Material, focus: Sequence[DrillView]) -> tuple[str, str]:
+def _never(title: str, since: datetime | None) -> str:
+    return f"{title} was not drilled{' in this time' if since else ' yet'}: nothing shows that it comes back."
+
+
+def _headline(material: Material, focus: Sequence[DrillView], lines: Sequence[Line]) -> tuple[str, Tone, str]:
     if not focus:
-        return "No drill yet: nothing shows that these systems come back.", "odd"
-    if len(focus) == 1 and len(material.plans) <= 1:
-        return focus[0].sentence, focus[0].tone
-    good = sum(view.tone == "good" for view in focus)
-    total = max(len(material.plans), len(focus))
-    text = f"{good} of {total} systems came back within their objectives in their last drill."
-    return text, "good" if good == total else "bad" if any(v.tone == "bad" for v in focus) else "odd"
+        return (
+            f"No drill{' in this time' if material.since else ' yet'}: nothing shows that recovery works.",
+            "odd",
+            "Open",
+        )
+    if len(lines) == 1:
+        return focus[0].sentence, focus[0].tone, focus[0].label
+    met = sum(view.rto.word == view.rpo.word == "met" for view in focus)
+    text = f"{met} of {counted(len(lines), 'system')} came back within their objectives when last tested."
+    tones = {line.tone for line in lines}
+    if "bad" in tones:
+        return text, "bad", "Not met"
+    return (text, "odd", "Open") if "odd" in tones else (text, "good", "Met")
+
+
+def _also(material: Material) -> str:
+    """What is wrong today, whatever a drill once showed. A report on one drill is about that drill alone."""
+    troubled = [row for row in material.rows if row.problems]
+    if not troubled or material.focus:
+        return ""
+    number = sum(len(row.problems) for row in troubled)
+    where = "" if len(material.rows) == 1 else f" in {len(troubled)} of {counted(len(material.rows), 'system')}"
+    return (
+        f"Today {counted(number, 'thing')}{where} {'is' if number == 1 else 'are'} to be mended: see “Systems today”."
+    )
 
 
 def _trends(views: Sequence[DrillView]) -> Iterable[Trend]:
@@ -261,16 +253,12 @@ def _trends(views: Sequence[DrillView]) -> Iterable[Trend]:
         if not view.fact.real and view.fact.outcome != "aborted":
             grouped.setdefault(view.fact.system, []).append(view)
     for system, of in sorted(grouped.items()):
-        last = of[-1]
-        yield Trend(
-            system=system,
-            title=last.title,
-            moments=tuple(v.fact.started for v in of),
-            rta=tuple(v.fact.rta_seconds for v in of),
-            rpa=tuple(v.fact.rpa_seconds for v in of),
-            rto=last.fact.objectives.rto_seconds,
-            rpo=last.fact.objectives.rpo_seconds,
-        )
+        yield Trend(system, of[-1].title, tuple(_moment(view.fact) for view in of))
+
+
+def _moment(fact: Drill) -> Moment:
+    rta = None if fact.outcome == "failed" else fact.rta_seconds
+    return Moment(fact.started, rta, fact.rpa_seconds, fact.objectives.rto_seconds, fact.objectives.rpo_seconds)
 
 
 def overdue(due: datetime | None, *, now: datetime, grace: timedelta = timedelta(hours=1)) -> bool:

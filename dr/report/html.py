@@ -5,14 +5,17 @@ Sole user of jinja2, loaded when first needed.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
 from pathlib import Path
 from typing import Any
 
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import format_bytes
 from dr.report import words
 from dr.report.chart import charts
-from dr.report.figures import LADDER, Report
+from dr.report.figures import Report
+from dr.report.phrases import count, counted, day, duration, percent, when, writable
+
+_TIGHT = re.compile(r"(?<=\d) (?=(?:min|[smhd]|[kMGT]?B|GiB)\b)|(?<=[<>=]) (?=\d)")  # 14 min, 18 GB, >= 1000
 
 
 def render(report: Report) -> str:
@@ -23,26 +26,23 @@ def render(report: Report) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_tight,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"duration": _duration, "bytes": format_bytes, "when": _when, "count": _count}
-    return env.get_template("report.html.j2").render(
+    env.filters |= {
+        "duration": duration, "bytes": format_bytes, "when": when, "count": count, "counted": counted,
+        "percent": percent, "day": day,
+    }  # fmt: skip
+    page = env.get_template("report.html.j2").render(
         report=report,
         material=report.material,
         words=words,
-        ladder=LADDER,
         charts=[(trend, charts(trend)) for trend in report.trends],
     )
+    return writable(page)
 
 
-def _duration(seconds: float | None, none: str = "not measured") -> str:
-    return none if seconds is None else format_duration(seconds)
-
-
-def _when(moment: datetime | None) -> str:
-    return "never" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _count(value: Any) -> str:
-    return f"{value:,}".replace(",", " ")
+def _tight(value: Any) -> Any:
+    """Keep a number and its unit on one line. What is markup already stays as it is."""
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else _TIGHT.sub("\u00a0", value)

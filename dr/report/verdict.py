@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,9 +22,14 @@ class Verdict:
 
 
 def judge(actual: float | None, objective: float | None, *, unknown: str) -> Verdict:
-    """Judge a time against the longest allowed, both in seconds."""
+    """Judge a time against the longest allowed, both in seconds. Just within is within.
+
+    A time that is no time (less than nothing, or no number) comes of clocks that disagree: unknown.
+    """
     if actual is None or not objective:
         return Verdict("unknown", unknown)
+    if not actual >= 0 or math.isinf(actual):
+        return Verdict("unknown", "the clocks disagree: the time measured is no time")
     if actual <= objective:
         return Verdict("met", f"{format_duration(actual)} is within {format_duration(objective)}")
     return Verdict("missed", f"{format_duration(actual)} is longer than {format_duration(objective)}")
@@ -32,35 +38,60 @@ def judge(actual: float | None, objective: float | None, *, unknown: str) -> Ver
 def rto_verdict(drill: Drill) -> Verdict:
     """Judge the recovery time actual of a drill against its RTO (NIST SP 800-34r1).
 
-    A mandatory check that failed means that the service did not come back: the objective is missed.
+    A drill that failed did not bring the service back: missed, whatever the reason, also when it could
+    not begin. One that was interrupted, or had nothing mandatory to check, shows nothing: unknown.
     """
-    if drill.rta_seconds is None:
-        if any(check.mandatory and check.outcome == "failed" for check in drill.checks):
-            return Verdict("missed", "the service did not come back: a mandatory check failed")
-        return Verdict("unknown", drill.error or "the drill did not reach its checks")
-    return judge(drill.rta_seconds, drill.objectives.rto_seconds, unknown="not measured")
+    return _time_verdict(drill, drill.objectives.rto_seconds)
+
+
+def mtd_verdict(drill: Drill) -> Verdict | None:
+    """Judge the recovery time actual against the maximum tolerable downtime; None where none is declared."""
+    limit = drill.objectives.mtd_seconds
+    return None if limit is None else _time_verdict(drill, limit)
+
+
+def _time_verdict(drill: Drill, limit: int) -> Verdict:
+    if broken := [check for check in drill.checks if check.mandatory and check.outcome == "failed"]:
+        names = ", ".join(f"{check.check} of {check.source or 'the system'}" for check in broken)
+        many = "a mandatory check" if len(broken) == 1 else f"{len(broken)} mandatory checks"
+        return Verdict("missed", f"the service did not come back: {many} failed ({names})")
+    if drill.outcome == "failed":
+        return Verdict("missed", f"the service did not come back: {drill.error or 'the drill failed'}")
+    if drill.outcome == "aborted":
+        return Verdict("unknown", "it was interrupted")
+    return judge(drill.rta_seconds, limit, unknown="no mandatory check was made, so it was not measured")
 
 
 def rpo_verdict(drill: Drill) -> Verdict:
     """Judge the recovery point actual of a drill against its RPO (NIST SP 800-34r1).
 
-    Where the newest record was probed too, the larger of both losses counts.
+    Only the age of the point used is judged. The age of the newest record found is told beside it and
+    not judged: nobody may have written anything for days.
     """
-    losses = [loss for loss in (drill.rpa_seconds,) if loss is not None]
-    return judge(max(losses, default=None), drill.objectives.rpo_seconds, unknown=drill.error or "no point was used")
+    if drill.run_id is None:
+        return Verdict("unknown", drill.error or "no recovery point was used")
+    return judge(drill.rpa_seconds, drill.objectives.rpo_seconds, unknown="it was not measured")
 
 
-def checks_verdict(drill: Drill) -> str:
-    """Return `passed`, `failed`, or `not run` for the mandatory checks."""
+def checks_verdict(drill: Drill) -> Literal["passed", "failed", "not run"]:
+    """Return `passed`, `failed`, or `not run` for the mandatory checks.
+
+    `passed` means that all that could be made were made and held, in a drill that went to its end.
+    """
     mandatory = [check.outcome for check in drill.checks if check.mandatory]
-    if "failed" in mandatory or (mandatory and drill.outcome in ("failed", "aborted")):
+    if "failed" in mandatory:
         return "failed"
-    return "passed" if "ok" in mandatory else "not run"
+    if "ok" not in mandatory or drill.outcome == "aborted":
+        return "not run"
+    return "failed" if drill.outcome == "failed" else "passed"
 
 
 def drill_exit_code(drill: Drill) -> int:
-    """Return the exit code a drill deserves: failed 1, degraded 3, an objective missed 4."""
-    if drill.outcome in ("failed", "aborted"):
+    """Return the exit code a drill deserves: failed 1, degraded 3, an objective missed 4.
+
+    A drill that failed before its checks has the code of its error, such as 12 for refused credentials.
+    """
+    if drill.outcome not in ("ok", "degraded"):
         return drill.error_code if drill.error and not drill.checks else FAILED
     if drill.outcome == "degraded":
         return DEGRADED

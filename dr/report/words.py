@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 DEFINITIONS = (
-    ("RTO, recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
-    ("RPO, recovery point objective", "The point in time before the outage to which data must be recovered (NIST SP 800-34r1). Declared in the plan."),
-    ("MTD, maximum tolerable downtime", "The total time the owner accepts for an outage; the RTO is shorter, since people then have to catch up."),
-    ("RTA, recovery time actual", "From the moment of loss, fixed before the drill, until the last mandatory check passed. “Not achieved” when one failed."),
-    ("RPA, recovery point actual", "From the point used (the start of its capture, not the end of its upload) to the moment of loss. Where the newest record was probed, the loss of data is given too."),
+    ("RTO", "recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
+    ("RPO", "recovery point objective", "The point in time before the outage to which data must be recovered (NIST SP 800-34r1). Declared in the plan, as the greatest age that data may have."),
+    ("MTD", "maximum tolerable downtime", "The total time the system's owner accepts for an outage (NIST SP 800-34r1). The RTO is shorter, since people then have to catch up on their work."),
+    ("RTA", "recovery time actual", "From the moment of loss, fixed before the drill starts, until the last mandatory check has passed. “Not achieved” when the drill failed: never a number then."),
+    ("RPA", "recovery point actual", "From the moment as of which the data is consistent (the start of its capture, not the end of its upload) until the moment of loss."),
+    ("Newest record", "", "The newest entry that a query of the plan finds in the restored data, before the moment of loss. Told, not judged: nobody may have written anything for days."),
+    ("Exposure", "", "The longest way back that a loss would have gone at any moment of the period: from one complete recovery point until the next one was finished."),
+    ("Recovery point", "", "The copies of all parts of a system, taken by one run. It counts only when every part was captured whole."),
+    ("Drill", "", "A recovery rehearsed in a place of its own; production is not touched. The place is destroyed afterwards, unless the report says otherwise."),
 )  # fmt: skip
 LADDER = (
-    ("0", "recorded", "a backup said that it worked"),
-    ("1", "structure", "the repository is complete and consistent"),
-    ("2", "stored bytes", "the SHA-256 of every stored object is its name"),
-    ("3", "decrypted sample", "a rotating share was decrypted and read"),
-    ("4", "restored and equal", "restored, and equal to what was hashed at capture"),
-    ("5", "service proven", "application checks passed on the restored system"),
-    ("6", "clean room", "recovered from the recovery kit alone"),
+    ("recorded", "a backup said that it worked"),
+    ("structure", "the repository is complete and consistent"),
+    ("stored bytes", "the SHA-256 of every stored object is its name; this needs no key"),
+    ("decrypted sample", "a rotating share was decrypted and read"),
+    ("restored and equal", "restored, and equal to what was hashed at capture, file by file"),
+    ("service proven", "checks of the application passed on the restored system"),
+    ("clean room", "recovered from the recovery kit alone, without this organisation's machines"),
 )
+RUNGS = tuple(name for name, _ in LADDER)
 LIMITS = (
-    "That a disaster will be recovered within the RTO: only that the scope stated here was, on this date, on this machine.",
+    "That a disaster will be recovered within the RTO. It shows that the scope stated here was, on this date, on this machine.",
     "That data is correct: checks find what they look for. Nor that it is free of malware or of a patient attacker's changes.",
-    "That data taken by others is contained, or that a breach did or did not occur.",
-    "That a storage region, medium or provider's control is as the provider says.",
-    "That the organisation fulfils any law, policy or insurance condition: this is evidence, not a judgement.",
-    "That absence from the plans means absence from the organisation.",
-    "Time for detection, the decision to declare, buying hardware, and giving users new passwords: none is in the RTA.",
+    "The time for detection, for the decision to declare, for buying hardware, and for giving people new passwords: none of it is in the RTA.",
+    "That data taken by others is contained, that a breach did or did not occur, or that data is gone from every other place.",
+    "That a storage region, a medium or a provider's control is as the provider says.",
+    "That a system missing from the plans is missing from the organisation.",
+    "That staff are trained, that contacts answer at night, or that the fallback on paper works.",
+    "That the organisation fulfils a law, a policy or an insurance condition. This is evidence, not a judgement and not legal advice.",
     "That nobody who holds every key could have rewritten all of it: the chain makes tampering evident, not impossible.",
 )  # fmt: skip
 SIGN_OFF = (
-    "Prepared by",
-    "System owner: accepts the result",
-    "Independent reviewer",
-    "Management: accept / accept with actions / reject",
+    ("Prepared by", ""),
+    ("System owner", "accepts the result"),
+    ("Independent reviewer", "not the one who ran the drill"),
+    ("Management", "accept · accept with actions · reject, with reason"),
 )
+CHECKS = {
+    "manifest": "Files equal the capture",
+    "sql": "Question to the database",
+    "file": "Files are there",
+    "command": "Command run on the restored system",
+}
+SCENARIOS = {
+    "system-loss": "the whole system is lost",
+    "file-loss": "some files are lost",
+    "site-loss": "the whole site is lost",
+    "ransomware": "everything since an earlier time is encrypted by an attacker",
+    "target-loss": "the first copy is lost",
+    "control-loss": "the backup host itself is lost",
+}
+SANDBOXES = {
+    "destroyed": "a sandbox, destroyed afterwards",
+    "kept": "a sandbox, kept on request: restored data is still there",
+    "left behind": "a sandbox that could not be removed: restored data is still there",
+    "not used": "the real place",
+}

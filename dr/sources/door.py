@@ -100,17 +100,26 @@ class Doors(ABC):
 
 
 def parse_timestamp(value: object) -> datetime | None:
-    """Return a moment from what databases give: ISO text (UTC when it has no zone) or epoch s, ms, µs, ns."""
-    if isinstance(value, int | float) or re.fullmatch(r"\d{9,19}(\.\d+)?", str(value).strip()):
-        number = float(value)  # type: ignore[arg-type]
-        while number > 1e11:
-            number /= 1000
-        return datetime.fromtimestamp(number, UTC)
+    """Return a moment from what databases give: ISO text (UTC when it has no zone) or epoch s, ms, µs, ns.
+
+    None for anything else. A number too small to be a time after 1973 is a count or a Julian day, not a time.
+    """
+    text = str(value).strip()
     try:
-        moment = datetime.fromisoformat(str(value).strip().removesuffix(" UTC"))
-    except ValueError:
+        if isinstance(value, int | float) or re.fullmatch(r"\d{9,19}(\.\d+)?", text):
+            return _from_epoch(float(text))
+        moment = datetime.fromisoformat(text.removesuffix(" UTC"))
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _from_epoch(number: float) -> datetime | None:
+    if not 1e8 <= number < 1e20:
+        return None
+    while number > 1e11:
+        number /= 1000
+    return datetime.fromtimestamp(number, UTC)
 
 
 def shown(path: bytes | str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
 from dr.plan.source import FilesSource
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
-from dr.sources.walk import excluder, walk
+from dr.sources.walk import Excluded, excluder, walk
 from dr.tools import command
-from dr.tools.digest import in_threads, sha256_open
+from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
 
-#: A file modified so shortly before its hash was taken may have changed within one tick of its clock.
+#: A file touched so shortly before its hash was taken may have changed within one tick of its clock.
 _RACY_NS = 2_000_000_000
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_Known = Mapping[bytes, Entry]
+_Stamp = tuple[int, int, int, int, int]  # size, mtime, ctime, inode, device: while equal, so is the content
+_Known = Mapping[bytes, tuple[_Stamp, str]]
 
 
 class Files(Doors):
@@ -36,38 +36,48 @@ class Files(Doors):
     def capture(self, work: Path, reuse: Path | None) -> Tree:
         """See `Doors`. Reads every file once, but for those unchanged since the last manifest."""
         started = datetime.now(UTC)
-        there, missing = self._look()
+        excluded = self._excluder()
+        there, missing = self._look(excluded)
         unreadable: set[bytes] = set()
         found = walk(
             [os.fsencode(path) for path in there],
-            excluded=excluder(self._declared.exclude),
+            excluded=excluded,
             one_filesystem=self._declared.one_filesystem,
             unreadable=unreadable.add,
         )
-        known, since = _last(reuse)
-        entries = _hashed([_entry(path, status) for path, status in found if status], known, since)
-        kept = [entry for entry in entries if entry is not None]
-        unreadable |= {entry.path for entry in kept if entry.state == "unreadable"}
+        known = _last(reuse)
+        entries, vanished = _hashed([_entry(path, status, known) for path, status in found], unreadable)
+        unreadable |= {entry.path for entry in entries if entry.state == "unreadable"}
         header = manifest.header_of(source=self.name, kind=self.kind, started=started)
-        manifest.write(work / MANIFEST, header, kept)
-        files = [entry for entry in kept if entry.kind == "file" and entry.state != "unreadable"]
+        manifest.write(work / MANIFEST, header, entries)
+        sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         return Tree(
             paths=tuple(there),
             cwd=work,
             started=started,
-            files=len(files),
-            bytes=sum(e.size for e in files),
+            files=len(sizes),
+            bytes=sum(sizes),
             excludes=self._declared.exclude,
             one_filesystem=self._declared.one_filesystem,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(missing),
-            settler=lambda: settle(work / MANIFEST, header, kept),
+            settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished),
         )
 
-    def _look(self) -> tuple[list[str], list[str]]:
-        """Split the declared paths into those there and those not. restic would skip the latter silently."""
+    def _excluder(self) -> Excluded:
+        try:
+            return excluder(self._declared.exclude)
+        except ValueError as error:
+            raise SourceError(
+                f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
+                self.name,
+                hint="close it, or write a backslash before a bracket that is meant as such",
+            ) from error
+
+    def _look(self, excluded: Excluded) -> tuple[list[str], list[str]]:
+        """Split the declared paths into those to capture and those not. restic would skip the latter silently."""
         there, missing = [], []
-        for path in map(_clean, self._declared.paths):
+        for path in dict.fromkeys(map(_clean, self._declared.paths)):
             try:
                 status = Path(path).lstat()
             except (OSError, ValueError):
@@ -79,11 +89,16 @@ class Files(Doors):
                     self.name,
                     hint=f"declare the real path: {shown(os.path.realpath(path))}",
                 )
+            if excluded(os.fsencode(path)):
+                missing.append(f"{path} (left out by an exclude)")
+                continue
             there.append(path)
         if not there:
             names = ", ".join(map(shown, missing))
             raise SourceError(
-                f"no declared path is there: {names}", self.name, hint="mount the disk, or correct the paths"
+                f"no declared path is there: {names}",
+                self.name,
+                hint="mount the disk, or correct the paths or excludes",
             )
         return there, missing
 
@@ -92,17 +107,21 @@ def _clean(path: str) -> str:
     return os.path.normpath(path).replace("//", "/")
 
 
-def _entry(path: bytes, status: os.stat_result) -> Entry:
+def _entry(path: bytes, status: os.stat_result, known: _Known) -> Entry:
+    """Return what is at `path`, with its hash when that is known already."""
     kind: Kind = "other"
-    target = None
+    size, digest, target = 0, None, None
     if stat.S_ISREG(status.st_mode):
-        kind = "file"
+        kind, size = "file", status.st_size
+        before = known.get(path)
+        if before and before[0] == (size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev):
+            digest = before[1]
     elif stat.S_ISDIR(status.st_mode):
         kind = "dir"
     elif stat.S_ISLNK(status.st_mode):
         kind, target = "link", _read_link(path)
     return Entry(
-        path, kind, status.st_size if kind == "file" else 0, None, status.st_mode,
+        path, kind, size, digest, status.st_mode,
         status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, target,
     )  # fmt: skip
 
@@ -114,89 +133,92 @@ def _read_link(path: bytes) -> bytes | None:
         return None
 
 
-def _last(reuse: Path | None) -> tuple[_Known, int]:
-    """Return the last manifest's entries and when it was begun (ns); nothing when it cannot be read."""
+def _last(reuse: Path | None) -> _Known:
+    """Return the hashes of the last manifest that still count; none when it cannot be read."""
     if reuse is None:
-        return {}, 0
+        return {}
     try:
         started = datetime.fromisoformat(manifest.header(reuse)["started"])
-        return {entry.path: entry for entry in manifest.read(reuse)}, int(started.timestamp() * 1e9)
-    except (DamageError, KeyError, ValueError):
-        return {}, 0  # costs a full read, nothing else
+        settled = int(started.timestamp() * 1e9) - _RACY_NS
+        return {
+            e.path: ((e.size, e.mtime_ns, e.ctime_ns, e.inode, e.device), e.sha256)
+            for e in manifest.read(reuse)
+            if e.sha256 and e.state == "ok" and max(e.mtime_ns, e.ctime_ns) < settled
+        }
+    except (DamageError, KeyError, TypeError, ValueError):
+        return {}  # costs a full read, nothing else
 
 
-def _hashed(entries: list[Entry], known: _Known, since: int) -> list[Entry | None]:
-    """Fill in the hashes of the files; None for one that vanished."""
-    todo: list[int] = []
+def _hashed(entries: list[Entry], unlisted: set[bytes]) -> tuple[list[Entry], int]:
+    """Hash the files whose hash is not known; return what is there, and how many files vanished."""
+    todo = [i for i, entry in enumerate(entries) if entry.kind == "file" and entry.sha256 is None]
     result: list[Entry | None] = list(entries)
-    for i, entry in enumerate(entries):
-        if entry.kind != "file":
-            continue
-        before = known.get(entry.path)
-        if before and _same(before, entry) and entry.mtime_ns < since - _RACY_NS:
-            result[i] = replace(entry, sha256=before.sha256)
-        else:
-            todo.append(i)
     for i, hashed in zip(todo, in_threads(_hash, [entries[i] for i in todo]), strict=True):
         result[i] = hashed
-    return result
-
-
-def _same(before: Entry, now: Entry) -> bool:
-    if before.state != "ok" or before.sha256 is None:
-        return False
-    return (before.size, before.mtime_ns, before.ctime_ns, before.inode, before.device) == (
-        now.size, now.mtime_ns, now.ctime_ns, now.inode, now.device
-    )  # fmt: skip
+    kept = [entry for entry in result if entry is not None]
+    if unlisted:
+        kept = [entry._replace(state="unreadable") if entry.path in unlisted else entry for entry in kept]
+    return kept, len(entries) - len(kept)
 
 
 def _hash(entry: Entry) -> Entry | None:
-    """Read one file. A file that is not the same before and after is `changed`, never wrong."""
+    """Read one file; None when it vanished. One that is not the same before and after is `changed`, never wrong."""
     if command.stopping():
         command.raise_if_stopping()
     try:
-        descriptor = os.open(entry.path, _FLAGS)
-    except FileNotFoundError:
+        descriptor = open_file(entry.path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError:
-        return replace(entry, state="unreadable")
+    except OSError as error:
+        became_a_link = error.errno == errno.ELOOP
+        return entry._replace(state="changed" if became_a_link else "unreadable")
     try:
         digest, size = sha256_open(descriptor)
         after = os.fstat(descriptor)
+    except NotAFileError:
+        return entry._replace(state="changed")
     except OSError:
-        return replace(entry, state="unreadable")
+        return entry._replace(state="unreadable")
     finally:
         os.close(descriptor)
-    if size != entry.size or after.st_mtime_ns != entry.mtime_ns or after.st_size != size:
-        return replace(entry, size=size, sha256=digest, state="changed")
-    return replace(entry, sha256=digest)
+    if size != entry.size or _differs(entry, after):
+        return entry._replace(size=size, sha256=digest, state="changed")
+    return entry._replace(sha256=digest)
 
 
-@dataclass
-class _Tally:
-    changed: list[bytes]
-    vanished: int = 0
+def _differs(entry: Entry, now: os.stat_result) -> bool:
+    """Whether what is there now is another thing, or has other content, owner or mode."""
+    if entry.mode != now.st_mode or entry.uid != now.st_uid or entry.gid != now.st_gid:
+        return True
+    if entry.kind == "dir":  # its times follow what comes and goes in it
+        return False
+    if entry.inode != now.st_ino:
+        return True
+    if entry.kind == "other":
+        return False
+    size = now.st_size if entry.kind == "file" else entry.size
+    return (entry.size, entry.mtime_ns, entry.ctime_ns) != (size, now.st_mtime_ns, now.st_ctime_ns)
 
 
-def settle(path: Path, header: Mapping[str, object], entries: list[Entry]) -> Settled:
-    """Look again at every file; those that differ become `changed` in the manifest, rewritten if need be."""
-    tally = _Tally([])
-    after = [_again(entry, tally) if entry.kind == "file" else entry for entry in entries]
-    if tally.changed:
+def settle(path: Path, header: Mapping[str, object], entries: list[Entry], *, vanished: int = 0) -> Settled:
+    """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
+
+    restic may have stored them as they were, as they are, or not at all: no one content can be claimed.
+    `vanished` files were gone before they could be hashed.
+    """
+    fresh: dict[int, Entry] = {}
+    for i, entry in enumerate(entries):
+        if entry.state != "ok":
+            continue
+        try:
+            if not _differs(entry, os.lstat(entry.path)):
+                continue
+        except (FileNotFoundError, NotADirectoryError):
+            vanished += 1
+        except OSError:
+            pass  # out of reach now: nothing can be claimed either
+        fresh[i] = entry._replace(state="changed")
+    after = [fresh.get(i, entry) for i, entry in enumerate(entries)] if fresh else entries
+    if fresh:
         manifest.write(path, header, after)
-    already = [e.path for e in entries if e.state == "changed"]
-    return Settled(tuple({*tally.changed, *already}), tally.vanished, amended=bool(tally.changed))
-
-
-def _again(entry: Entry, tally: _Tally) -> Entry:
-    if entry.state != "ok":
-        return entry
-    try:
-        now = os.lstat(entry.path)
-    except OSError:
-        tally.vanished += 1
-    else:
-        if (now.st_size, now.st_mtime_ns, now.st_ino) == (entry.size, entry.mtime_ns, entry.inode):
-            return entry
-    tally.changed.append(entry.path)
-    return replace(entry, state="changed")
+    return Settled(tuple(e.path for e in after if e.state == "changed"), vanished, amended=bool(fresh))

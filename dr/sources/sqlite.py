@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from dr.errors import SourceError
@@ -20,8 +22,13 @@ from dr.tools import command
 from dr.tools.digest import sha256_file
 
 _PAGES = 2_000  # a step: short enough to let writers in between
-_RESTARTS = 20  # a writer in between starts the copy anew; after so many, one step takes all pages
-_BUSY_SECONDS = 60.0
+_SMALL = 64 << 20  # bytes copied in a moment: writers are kept waiting for that long
+_RESTARTS = 5  # a writer in between starts the copy anew; after so many, writers must wait
+_BUSY_SECONDS = 60.0  # how long a lock is waited for
+_ASK_SECONDS = 0.003
+_PAUSE_SECONDS = 0.01
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_FILES = ("", "-wal", "-journal")
 
 
 class Sqlite(Doors):
@@ -64,12 +71,8 @@ class Sqlite(Doors):
 
     def start(self, root: Path) -> None:
         """See `Doors`: SQLite itself says whether the database is whole."""
-        with self._errors("checking the database"), closing(_reader(root / self._path.name)) as database:
-            answer = [str(row[0]) for row in database.execute("pragma quick_check(3)")]
-        if answer != ["ok"]:
-            raise SourceError(
-                "the restored database is not whole", self.name, answer[0][:200], hint="use another point"
-            )
+        with self._errors("checking the database"):
+            self._whole(root / self._path.name, "the restored database is not whole", hint="use another point")
 
     def probe(self, root: Path, query: str) -> object:
         """See `Doors`. The database is opened for reading only."""
@@ -82,22 +85,41 @@ class Sqlite(Doors):
         return parse_timestamp(self.probe(root, self._newest)) if self._newest else None
 
     def _copy(self, copy: Path) -> None:
-        restarts, before = 0, -1
+        real = self._path.resolve()
+        try:
+            _copy_database(_read_only(real), copy)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            self._copy_aside(real, copy)
 
-        def step(status: int, remaining: int, total: int) -> None:
-            nonlocal restarts, before
-            command.raise_if_stopping()
-            restarts += remaining > before >= 0
-            before = remaining
-            if restarts > _RESTARTS:
-                raise _RestartedTooOftenError
+    def _copy_aside(self, real: Path, copy: Path) -> None:
+        """Copy a database that SQLite cannot read where it lies.
 
-        with closing(_reader(self._path)) as source, closing(sqlite3.connect(copy)) as target:
-            try:
-                source.backup(target, pages=_PAGES, progress=step, sleep=0.02)
-            except _RestartedTooOftenError:
-                source.backup(target, pages=-1)
-            target.execute("pragma journal_mode = delete")
+        Its program crashed amid a transaction, or it lies on a read-only disk: its journal must be worked
+        in first, and that is done to a copy. The original is not touched.
+        """
+        copy.unlink(missing_ok=True)
+        with TemporaryDirectory(dir=copy.parent, prefix=".aside-") as folder:
+            aside = Path(folder, real.name)
+            if not any(_copied_still(real, aside) for _ in range(3)):
+                raise SourceError(
+                    "the database cannot be opened for reading, and changes while its file is copied",
+                    self.name,
+                    hint="let this program's user write in the database's directory, as SQLite asks of readers",
+                )
+            _copy_database(sqlite3.connect(aside, isolation_level=None, timeout=0), copy)
+        self._whole(
+            copy,
+            "the database, as its program left it in mid-transaction, is not whole",
+            hint="start its program, which puts it right, or recover it from an earlier point",
+        )
+
+    def _whole(self, path: Path, problem: str, *, hint: str) -> None:
+        with closing(_reader(path)) as database:
+            answer = [str(row[0]) for row in database.execute("pragma quick_check(3)")]
+        if answer != ["ok"]:
+            raise SourceError(problem, self.name, answer[0][:200], hint=hint)
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
@@ -115,11 +137,100 @@ class _RestartedTooOftenError(Exception):
     """Writers keep starting the copy anew."""
 
 
+def _copy_database(source: sqlite3.Connection, copy: Path) -> None:
+    """Copy `source`, and close it, to a single file, waiting for writers and letting them wait little.
+
+    A read transaction holds the data still. With a write-ahead log that hinders nobody; with a rollback
+    journal it stops writers from committing, so that a large database is first tried without.
+    """
+    with closing(source), closing(sqlite3.connect(copy)) as target:
+        target.execute("pragma synchronous = off")  # a scratch file: read once, then thrown away
+        _begin(source)
+        size = source.execute("select page_count * page_size from pragma_page_count, pragma_page_size").fetchone()[0]
+        logged = source.execute("pragma journal_mode").fetchone()[0] == "wal"
+        if logged or size <= _SMALL:
+            _pump(source, target, restarts=None)
+        else:
+            source.rollback()
+            try:
+                _pump(source, target, restarts=_RESTARTS)
+            except _RestartedTooOftenError:
+                _begin(source)
+                _pump(source, target, restarts=None)
+        target.execute("pragma journal_mode = delete")
+
+
+def _begin(source: sqlite3.Connection) -> None:
+    """Begin reading. Asks often, since SQLite's own waiting starves beside a busy writer."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        command.raise_if_stopping()
+        try:
+            source.execute("begin")
+            source.execute("select count(*) from sqlite_master").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            source.rollback()
+            if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_ASK_SECONDS)
+
+
+def _pump(source: sqlite3.Connection, target: sqlite3.Connection, *, restarts: int | None) -> None:
+    """Copy in steps. `restarts`: how often writers in between may start the copy anew; None: they cannot."""
+    before, again, deadline = -1, 0, time.monotonic() + _BUSY_SECONDS
+
+    def step(status: int, remaining: int, total: int) -> None:
+        nonlocal before, again, deadline
+        command.raise_if_stopping()
+        if status in _BUSY:
+            if time.monotonic() > deadline:
+                raise sqlite3.OperationalError("database is locked")
+            return
+        deadline = time.monotonic() + _BUSY_SECONDS
+        if restarts is None:
+            return
+        again += remaining >= before >= 0
+        before = remaining
+        if again > restarts:
+            raise _RestartedTooOftenError
+        time.sleep(_PAUSE_SECONDS)
+
+    source.backup(target, pages=_PAGES, progress=step, sleep=_ASK_SECONDS)
+
+
+def _copied_still(real: Path, aside: Path) -> bool:
+    """Copy a database's files; return whether nobody touched them meanwhile."""
+    before = _stamps(real)
+    for suffix, stamp in zip(_FILES, before, strict=True):
+        to = Path(f"{aside}{suffix}")
+        to.unlink(missing_ok=True)
+        if stamp:
+            command.raise_if_stopping()
+            shutil.copyfile(f"{real}{suffix}", to)
+    return _stamps(real) == before
+
+
+def _stamps(real: Path) -> list[tuple[int, int, int] | None]:
+    found: list[tuple[int, int, int] | None] = []
+    for suffix in _FILES:
+        try:
+            status = os.stat(f"{real}{suffix}")
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _read_only(path: Path, *, timeout: float = 0) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None, timeout=timeout)
+
+
 def _reader(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise SourceError("the database file is not there", path.name, hint="see whether the source was restored")
-    uri = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)
+    return _read_only(path, timeout=_BUSY_SECONDS)
 
 
 def _hint(reason: str) -> str:

@@ -5,13 +5,16 @@ The manifest must list exactly what restic stores; a test holds the two side by 
 
 from __future__ import annotations
 
+import functools
 import os
+import posixpath
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-Found = tuple[bytes, os.stat_result | None]  # None: there, but its directory entry could not be read
+Found = tuple[bytes, os.stat_result]
 Excluded = Callable[[bytes], bool]
+_ANY, _ONE = r"(?:/[^/]+)*", "/[^/]*"  # `**` and `*`
 
 
 def excluder(patterns: Sequence[str]) -> Excluded:
@@ -19,25 +22,60 @@ def excluder(patterns: Sequence[str]) -> Excluded:
 
     A pattern is matched by path component (`*`, `?`, `[a-z]`, `**` for any number of components); it
     starts anywhere unless it begins with `/`; what is below a match is excluded too; `!` takes back.
+    Raises `ValueError` for a pattern that restic would refuse.
     """
-    rules = [(raw.startswith("!"), _regex(raw.removeprefix("!"))) for raw in patterns if raw.strip()]
+    rules = [(raw.startswith("!"), _regex(raw.removeprefix("!"))) for raw in patterns if raw]
 
     def excluded(path: bytes) -> bool:
-        verdict = False
+        text, verdict = path.decode("utf-8", "surrogateescape"), False
         for negated, matches in rules:
-            if verdict == negated and matches(path):
+            if verdict == negated and matches(text):
                 verdict = not negated
         return verdict
 
     return excluded if rules else lambda path: False
 
 
-def _regex(pattern: str) -> Callable[[bytes], object]:
-    anchored = pattern.startswith("/")
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    text = "".join(r"(?:/[^/]+)*" if part == "**" else "/" + _component(part) for part in parts)
-    compiled = re.compile(os.fsencode(text) + rb"(?=/|\Z)", re.DOTALL)
+def _regex(pattern: str) -> Callable[[str], object]:
+    clean = posixpath.normpath(pattern).replace("//", "/")
+    if clean == ".":
+        return lambda path: False  # no component of a path is called that
+    anchored = clean.startswith("/")
+    parts = [part for part in clean.split("/") if part]
+    pieces = [_ANY if part == "**" else "/" + _component(part) for part in parts]
+    if pieces.count(_ANY) > 1:
+        return _several_any(pieces, anchored)
+    return _compiled(["".join(pieces)], anchored)
+
+
+def _compiled(texts: Iterable[str], anchored: bool) -> Callable[[str], object]:
+    compiled = re.compile(f"(?:{'|'.join(texts)})" + r"(?=/|\Z)")
     return compiled.match if anchored else compiled.search
+
+
+def _several_any(pieces: Sequence[str], anchored: bool) -> Callable[[str], object]:
+    """Match a pattern with several `**`.
+
+    restic replaces one after the other by as many `*` as the path has room for, and counts each `**`
+    not yet replaced as one component: so `/a/**/b/**` matches all below a `b`, and not always the `b`.
+    """
+
+    @functools.cache
+    def of_depth(depth: int) -> Callable[[str], object]:
+        texts = {"".join(x) for x in _expanded(tuple(pieces), depth - len(pieces) + (not anchored))}
+        return _compiled(texts, anchored) if texts else lambda path: False
+
+    return lambda path: of_depth(path.count("/"))(path)
+
+
+def _expanded(pieces: tuple[str, ...], spare: int) -> Iterator[tuple[str, ...]]:
+    """Yield the pieces with every `**` replaced; `spare`: by how many components the path is longer."""
+    if _ANY not in pieces:
+        yield pieces
+        return
+    at = pieces.index(_ANY)
+    for count in range(spare + 2):
+        yield from _expanded(pieces[:at] + (_ONE,) * count + pieces[at + 1 :], spare + 1 - count)
 
 
 def _component(part: str) -> str:
@@ -45,65 +83,119 @@ def _component(part: str) -> str:
     out, i = "", 0
     while i < len(part):
         char = part[i]
-        i += 1
-        if char == "*":
-            out += "[^/]*"
-        elif char == "?":
-            out += "[^/]"
-        elif char == "\\" and i < len(part):
-            out += re.escape(part[i])
-            i += 1
-        elif char == "[" and (end := part.find("]", i + 1)) > 0:
-            body = part[i:end].replace("\\", "\\\\") if "\\" not in part[i:end] else part[i:end]
-            out += f"[{body}]"
-            i = end + 1
-        else:
+        if char == "[":
+            body, i = _class(part, i + 1)
+            out += body
+            continue
+        if char == "\\":
+            char, i = _literal(part, i)
             out += re.escape(char)
+            continue
+        out += {"*": "[^/]*", "?": "[^/]"}.get(char) or re.escape(char)
+        i += 1
     return out
+
+
+def _class(part: str, i: int) -> tuple[str, int]:
+    """Translate `[…]` from after its bracket on; return it and the place behind it."""
+    negated = part[i : i + 1] == "^"
+    i += negated
+    ranges: list[str] = []
+    empty = True
+    while empty or part[i : i + 1] != "]":
+        low, i = _bound(part, i)
+        high = low
+        if part[i : i + 1] == "-":
+            high, i = _bound(part, i + 1)
+        empty = False
+        if low <= high:  # to Go a range the wrong way round matches nothing
+            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
+    body = "".join(ranges)
+    if negated:
+        return f"[^/{body}]", i + 1
+    return (f"[{body}]" if body else r"(?!)"), i + 1
+
+
+def _bound(part: str, i: int) -> tuple[str, int]:
+    if part[i : i + 1] in ("", "-", "]"):
+        raise ValueError(part)
+    return _literal(part, i)
+
+
+def _literal(part: str, i: int) -> tuple[str, int]:
+    """Return the character at `i`, or behind the backslash there, and the place behind it."""
+    i += part[i] == "\\"
+    if i >= len(part):
+        raise ValueError(part)
+    return part[i], i + 1
 
 
 def walk(
     roots: Sequence[bytes], *, excluded: Excluded, one_filesystem: bool, unreadable: Callable[[bytes], None]
 ) -> Iterator[Found]:
-    """Yield every path below the roots with its `lstat`, parents first; links are not followed.
+    """Yield every path at and below the roots once, with its `lstat`, parents first; links are not followed.
 
-    A directory that cannot be listed is yielded, and handed to `unreadable`; what vanished is left out.
+    What cannot be looked at is handed to `unreadable`, a directory that cannot be listed after it was
+    yielded; what vanished is left out. Directories where another file system begins are yielded, empty.
     """
+    roots = list(dict.fromkeys(roots))
+    seen: set[bytes] | None = set() if _overlap(roots) else None
     for root in roots:
-        if excluded(root):
-            continue
-        try:
-            status = os.lstat(root)
-        except OSError:
-            continue
-        yield root, status
-        if stat.S_ISDIR(status.st_mode):
-            device = status.st_dev if one_filesystem else None
-            yield from _below(root, excluded, device, unreadable)
+        for path, status in _from(root, excluded, one_filesystem, unreadable):
+            if seen is not None:
+                if path in seen:
+                    continue
+                seen.add(path)
+            yield path, status
+
+
+def _overlap(roots: Sequence[bytes]) -> bool:
+    return any(a != b and b.startswith(a.rstrip(b"/") + b"/") for a in roots for b in roots)
+
+
+def _from(
+    root: bytes, excluded: Excluded, one_filesystem: bool, unreadable: Callable[[bytes], None]
+) -> Iterator[Found]:
+    try:
+        status = os.lstat(root)
+    except OSError:
+        return
+    if excluded(root):
+        return
+    yield root, status
+    if stat.S_ISDIR(status.st_mode):
+        device = status.st_dev if one_filesystem else None
+        yield from _below(root, excluded, device, unreadable)
 
 
 def _below(top: bytes, excluded: Excluded, device: int | None, unreadable: Callable[[bytes], None]) -> Iterator[Found]:
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        for path in _names(folder, unreadable):
+        for entry in _entries(folder, unreadable):
+            path = entry.path
             if excluded(path):
                 continue
             try:
-                status = os.lstat(path)
+                status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
             except OSError:
                 unreadable(path)
                 continue
-            yield path, status
-            if stat.S_ISDIR(status.st_mode) and (device is None or status.st_dev == device):
-                waiting.append(path)
+            elsewhere = device is not None and status.st_dev != device
+            if stat.S_ISDIR(status.st_mode):
+                yield path, status
+                if not elsewhere:
+                    waiting.append(path)
+            elif not elsewhere:  # a file may be a mount too
+                yield path, status
 
 
-def _names(folder: bytes, unreadable: Callable[[bytes], None]) -> list[bytes]:
+def _entries(folder: bytes, unreadable: Callable[[bytes], None]) -> list[os.DirEntry[bytes]]:
     try:
-        return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError:

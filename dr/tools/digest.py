@@ -12,14 +12,27 @@ from typing import TypeVar
 
 _BLOCK = 1 << 20
 _BATCH = 256
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 THREADS = os.cpu_count() or 1
 A = TypeVar("A")
 B = TypeVar("B")
 
 
+class NotAFileError(OSError):
+    """There is something of that name, and it is no regular file."""
+
+
+def open_file(path: Path | bytes | str) -> int:
+    """Open a file for reading: never through a link, never waiting on a FIFO, its access time left alone."""
+    try:
+        return os.open(path, _FLAGS | getattr(os, "O_NOATIME", 0))
+    except PermissionError:  # only the owner and root may leave the access time alone
+        return os.open(path, _FLAGS)
+
+
 def sha256_file(path: Path | bytes | str) -> tuple[str, int]:
     """Return the SHA-256 (hex) and the number of bytes read. Raises `OSError`; never waits on a FIFO."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_file(path)
     try:
         return sha256_open(descriptor)
     finally:
@@ -27,25 +40,18 @@ def sha256_file(path: Path | bytes | str) -> tuple[str, int]:
 
 
 def sha256_open(descriptor: int) -> tuple[str, int]:
-    """Return the SHA-256 (hex) and size of an open file, read from where it stands."""
-    size = os.fstat(descriptor).st_size
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise OSError("not a regular file")
-    if size <= _BLOCK:
-        return _small(descriptor)
-    digest, total, block = hashlib.sha256(), 0, bytearray(_BLOCK)
+    """Return the SHA-256 (hex) and size of an open file, read from where it stands, to its end."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFileError("not a regular file")
+    data = os.read(descriptor, min(status.st_size + 1, _BLOCK))
+    if len(data) == status.st_size:  # one byte more was asked for, and there was none
+        return hashlib.sha256(data).hexdigest(), len(data)
+    digest, total, block = hashlib.sha256(data), len(data), bytearray(_BLOCK)
     view = memoryview(block)
     while count := os.readv(descriptor, [block]):
         digest.update(view[:count])
         total += count
-    return digest.hexdigest(), total
-
-
-def _small(descriptor: int) -> tuple[str, int]:
-    digest, total = hashlib.sha256(), 0
-    while data := os.read(descriptor, _BLOCK):
-        digest.update(data)
-        total += len(data)
     return digest.hexdigest(), total
 
 

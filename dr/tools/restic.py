@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,10 @@ from dr.tools.restic_events import (
     Restored,
     Snapshot,
     Stored,
+    checked_of,
     error_for,
+    snapshot_of,
+    stored_of,
 )
 
 OLDEST = (0, 18, 0)
@@ -53,7 +55,6 @@ _KEEP_ENV = (
 )
 #: Ends with success only when the marker file says that the source succeeded: else no snapshot.
 _GUARD = 'cat "$1"; test -e "$2"'
-_PACK = r"pack ([0-9a-f]{64}):? "
 
 
 def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
@@ -108,7 +109,7 @@ class Repository:
     def snapshots(self, tags: Sequence[str] = ("dr",)) -> list[Snapshot]:
         """Return the snapshots that bear all of `tags`, oldest first."""
         done = self._call("snapshots", "--no-lock", "--tag", ",".join(tags), doing="listing the snapshots")
-        return [_snapshot(item) for item in json.loads(done.stdout or b"[]") or []]
+        return [snapshot_of(item) for item in json.loads(done.stdout or b"[]") or []]
 
     def unlock(self) -> None:
         """Remove locks whose process is dead or that are older than 30 minutes. May be called any time."""
@@ -137,7 +138,7 @@ class Repository:
         done, events = self._run(*argv, "--", *paths, cwd=cwd)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
             raise _error(done.code or 1, events, where=self.where, doing="the backup")
-        return _stored(events)
+        return stored_of(events)
 
     def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
         """Begin a snapshot of bytes that the caller writes; see `StreamBackup`."""
@@ -192,20 +193,15 @@ class Repository:
         done, events = self._run(*argv)
         if done.code not in (0, 1) or (done.code == 1 and not events.summary):
             raise _error(done.code, events, where=self.where, doing="the check")
-        return _checked(done.code, events)
+        return checked_of(done.code, events)
 
     def indexed(self, *, known: Index | None = None) -> Index:
         """Return what the repository's index names. One restic process for each index file not yet known."""
-        done = self._call("list", "--no-lock", "index", doing="listing the index")
-        ids = tuple(line.decode() for line in done.stdout.split())
         packs = dict(known.packs) if known else {}
-        for index in ids:
-            if known and index in known.indexes:
-                continue
-            body = json.loads(self._call("cat", "--no-lock", "index", index, doing="reading the index").stdout)
-            for pack in body.get("packs", []):
-                ends = [blob["offset"] + blob["length"] for blob in pack.get("blobs", [])]
-                packs[pack["id"]] = max(ends, default=0)
+        ids = self._index_ids()
+        for pack in self._indexed_packs([x for x in ids if not known or x not in known.indexes]):
+            ends = [blob["offset"] + blob["length"] for blob in pack.get("blobs", [])]
+            packs[pack["id"]] = max(ends, default=0)
         return Index(packs, ids)
 
     def find_pack(self, pack_ids: Sequence[str]) -> set[str]:
@@ -214,17 +210,19 @@ class Repository:
         By what the index says is in them, as a damaged pack cannot be asked.
         """
         blobs: dict[str, list[str]] = {"data": [], "tree": []}
-        for index in self._index_files() if pack_ids else ():
-            for pack in index.get("packs", []):
-                for blob in pack.get("blobs", []) if pack["id"] in pack_ids else ():
-                    blobs[blob["type"]].append(blob["id"])
+        for pack in self._indexed_packs(self._index_ids()) if pack_ids else ():
+            for blob in pack.get("blobs", []) if pack["id"] in pack_ids else ():
+                blobs[blob["type"]].append(blob["id"])
         return self._needing("--blob", blobs["data"]) | self._needing("--tree", blobs["tree"])
 
-    def _index_files(self) -> Iterator[dict[str, Any]]:
+    def _index_ids(self) -> tuple[str, ...]:
         done = self._call("list", "--no-lock", "index", doing="listing the index")
-        for line in done.stdout.split():
-            body = self._call("cat", "--no-lock", "index", line.decode(), doing="reading the index")
-            yield json.loads(body.stdout)
+        return tuple(line.decode() for line in done.stdout.split())
+
+    def _indexed_packs(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        for index in ids:
+            body = json.loads(self._call("cat", "--no-lock", "index", index, doing="reading the index").stdout)
+            yield from body.get("packs", [])
 
     def _needing(self, kind: str, ids: Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -341,7 +339,7 @@ class StreamBackup:
         if done.code != 0 or "snapshot_id" not in events.summary:
             where = self._repository.where
             raise _error(done.code or 1, events, where=where, doing="the backup")
-        return _stored(events)
+        return stored_of(events)
 
     def abort(self) -> None:
         """End without a snapshot. May be called at any time, and twice."""
@@ -421,45 +419,3 @@ def _renamed(other: Repository) -> dict[str, str]:
         if key in other.env:
             env[key.replace("RESTIC_", "RESTIC_FROM_")] = other.env[key]
     return env
-
-
-def _snapshot(item: Mapping[str, Any]) -> Snapshot:
-    pairs = (tag.partition("=") for tag in item.get("tags") or [])
-    summary = item.get("summary") or {}
-    return Snapshot(
-        id=item["id"],
-        time=datetime.fromisoformat(item["time"]),
-        paths=tuple(item.get("paths") or ()),
-        tags={key.removeprefix("dr-"): value for key, mark, value in pairs if mark},
-        bytes=int(summary.get("total_bytes_processed", 0)),
-        files=int(summary.get("total_files_processed", 0)),
-        hostname=item.get("hostname", ""),
-    )
-
-
-def _stored(events: Events) -> Stored:
-    summary = events.summary
-    skipped = [x.rpartition(" does not exist")[0] for x in events.messages if "does not exist, skipping" in x]
-    unreadable = [item or text for item, text in events.errors]
-    return Stored(
-        snapshot_id=str(summary["snapshot_id"]),
-        files=int(summary.get("total_files_processed", 0)),
-        bytes=int(summary.get("total_bytes_processed", 0)),
-        bytes_added=int(summary.get("data_added_packed", summary.get("data_added", 0))),
-        unreadable=tuple(unreadable),
-        skipped=tuple(skipped),
-    )
-
-
-def _checked(code: int, events: Events) -> Checked:
-    texts = [text for _, text in events.errors] + events.messages
-    whole = "\n".join(texts)
-    sizes = re.findall(_PACK + r"unexpected file size: got (\d+), expected (\d+)", whole)
-    found = [text for text in texts if re.search(r"pack [0-9a-f]{8}|error|fail|damage", text)]
-    return Checked(
-        code,
-        errors=tuple(found) if code else (),
-        broken_packs=tuple(events.summary.get("broken_packs") or ()),
-        missing=tuple(re.findall(_PACK + r"does not exist", whole)),
-        truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
-    )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,8 @@ from dr.errors import (
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
+
+_PACK = r"pack ([0-9a-f]{64}):? "
 
 
 @dataclass(frozen=True)
@@ -200,3 +203,48 @@ def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
             hint="run `dr verify --level 2` to name the damaged objects, and use another point or target",
         )
     return DrError(f"{doing} failed", where, cause, hint="run again with -v to see all that restic says")
+
+
+def snapshot_of(item: Mapping[str, Any]) -> Snapshot:
+    """Return what one item of restic's list of snapshots says."""
+    pairs = (tag.partition("=") for tag in item.get("tags") or [])
+    summary = item.get("summary") or {}
+    return Snapshot(
+        id=item["id"],
+        time=datetime.fromisoformat(item["time"]),
+        paths=tuple(item.get("paths") or ()),
+        tags={key.removeprefix("dr-"): value for key, mark, value in pairs if mark},
+        bytes=int(summary.get("total_bytes_processed", 0)),
+        files=int(summary.get("total_files_processed", 0)),
+        hostname=item.get("hostname", ""),
+    )
+
+
+def stored_of(events: Events) -> Stored:
+    """Return what a backup stored, by its events."""
+    summary = events.summary
+    skipped = [x.rpartition(" does not exist")[0] for x in events.messages if "does not exist, skipping" in x]
+    unreadable = [item or text for item, text in events.errors]
+    return Stored(
+        snapshot_id=str(summary["snapshot_id"]),
+        files=int(summary.get("total_files_processed", 0)),
+        bytes=int(summary.get("total_bytes_processed", 0)),
+        bytes_added=int(summary.get("data_added_packed", summary.get("data_added", 0))),
+        unreadable=tuple(unreadable),
+        skipped=tuple(skipped),
+    )
+
+
+def checked_of(code: int, events: Events) -> Checked:
+    """Return what a check found, by its exit code and events."""
+    texts = [text for _, text in events.errors] + events.messages
+    whole = "\n".join(texts)
+    sizes = re.findall(_PACK + r"unexpected file size: got (\d+), expected (\d+)", whole)
+    found = [text for text in texts if re.search(r"pack [0-9a-f]{8}|error|fail|damage", text)]
+    return Checked(
+        code,
+        errors=tuple(found) if code else (),
+        broken_packs=tuple(events.summary.get("broken_packs") or ()),
+        missing=tuple(re.findall(_PACK + r"does not exist", whole)),
+        truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
+    )

@@ -6,6 +6,9 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source import FilesSource
 from dr.sources.door import Tree
-from dr.sources.files import Files
+from dr.sources.files import Files, _entry, _hash, _hashed, settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
 
@@ -26,6 +29,12 @@ def repository(place: Path, program: str) -> Repository:
     )  # fmt: skip
     made.init()
     return made
+
+
+@pytest.fixture(scope="module")
+def repo(restic_program: str, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """One repository for all: making one is slow on purpose."""
+    return repository(tmp_path_factory.mktemp("repository"), restic_program)
 
 
 def capture(tmp_path: Path, paths: list[Path], reuse: Path | None = None, **more: object) -> Tree:
@@ -86,9 +95,8 @@ def below(found: dict[str, str], top: Path) -> dict[str, str]:
     return {path: kind for path, kind in found.items() if path.startswith(str(top))}
 
 
-def test_a_hostile_tree_is_captured_and_listed_as_restic_stores_it(tmp_path: Path, restic_program: str) -> None:
+def test_a_hostile_tree_is_captured_and_listed_as_restic_stores_it(tmp_path: Path, repo: Repository) -> None:
     tree = hostile(tmp_path)
-    repo = repository(tmp_path, restic_program)
     captured = capture(tmp_path, [tree])
     done = repo.backup_tree((*captured.paths, captured.manifest_name), cwd=captured.cwd, tags={"part": "data"})
     assert done.unreadable == () or os.geteuid() != 0
@@ -99,13 +107,13 @@ def test_a_hostile_tree_is_captured_and_listed_as_restic_stores_it(tmp_path: Pat
 
 
 PATTERNS = [
-    ["*.tmp"], ["cache"], ["/tree/*"], ["b/**/c"], ["*", "!*.keep"], ["[ab].txt"], ["b/c/"], ["?.txt"], ["**/deep"],
+    ["*.tmp"], ["cache"], ["/tree/*"], ["b/**/c"], ["/tree/*", "!*.keep"], ["dr-*"], ["[ab].txt"], ["b/c/"], ["?.txt"], ["**/deep"],
     ["tree/b"], ["nothing"], [".*"], ["\\*.txt"], ["b/*/deep"], ["[!a].txt"],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("patterns", PATTERNS, ids=" ".join)
-def test_excludes_mean_what_they_mean_to_restic(tmp_path: Path, restic_program: str, patterns: list[str]) -> None:
+def test_excludes_mean_what_they_mean_to_restic(tmp_path: Path, repo: Repository, patterns: list[str]) -> None:
     tree = tmp_path / "tree"
     for name in (
         "a.txt",
@@ -122,7 +130,6 @@ def test_excludes_mean_what_they_mean_to_restic(tmp_path: Path, restic_program: 
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(name)
     excludes = [p.replace("/tree", str(tree)) if p.startswith("/") else p for p in patterns]
-    repo = repository(tmp_path, restic_program)
     captured = capture(tmp_path, [tree], exclude=excludes)
     done = repo.backup_tree(
         (*captured.paths, captured.manifest_name), cwd=captured.cwd, tags={"part": "data"}, excludes=captured.excludes
@@ -130,6 +137,23 @@ def test_excludes_mean_what_they_mean_to_restic(tmp_path: Path, restic_program: 
     theirs = stored(repo, done.snapshot_id)
     assert listed(captured) == below(theirs, tree)
     assert "/dr-manifest" in theirs, "no pattern may leave the manifest out"
+
+
+def forge(kept: Path, hashes: dict[bytes, str], *, later: float = 60) -> None:
+    """Write other hashes into a manifest, and that it was begun later: a hash found again was not read."""
+    head = manifest.header(kept)
+    head["started"] = (datetime.fromisoformat(head["started"]) + timedelta(seconds=later)).isoformat()
+    entries = [e._replace(sha256=hashes.get(os.path.basename(e.path), e.sha256)) for e in manifest.read(kept)]
+    manifest.write(kept, head, entries)
+
+
+def hashes_of(tree: Tree) -> dict[bytes, str | None]:
+    entries = manifest.read(tree.cwd / tree.manifest_name)
+    return {os.path.basename(e.path): e.sha256 for e in entries if e.kind == "file"}
+
+
+def states_of(tree: Tree) -> dict[bytes, str]:
+    return {os.path.basename(e.path): e.state for e in manifest.read(tree.cwd / tree.manifest_name)}
 
 
 def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
@@ -140,19 +164,12 @@ def test_only_what_changed_is_read_again(tmp_path: Path) -> None:
         os.utime(tree / name, (1, 1))
     first = capture(tmp_path, [tree])
     kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
-    forged = (
-        kept.read_text()
-        .replace(sha256_file(tree / "same")[0], "f" * 64)
-        .replace(sha256_file(tree / "touched")[0], "e" * 64)
-    )
-    kept.write_text(forged)
+    forge(kept, {b"same": "f" * 64, b"touched": "e" * 64})
     os.utime(tree / "touched", (2, 2))
     with (tree / "grown").open("a") as file:
         file.write("more")
     again = capture(tmp_path, [tree], kept)
-    hashes = {
-        os.path.basename(e.path): e.sha256 for e in manifest.read(again.cwd / again.manifest_name) if e.kind == "file"
-    }
+    hashes = hashes_of(again)
     assert hashes[b"same"] == "f" * 64, "reused, not read"
     assert hashes[b"touched"] == sha256_file(tree / "touched")[0]
     assert hashes[b"grown"] == sha256_file(tree / "grown")[0]
@@ -170,6 +187,176 @@ def test_a_file_that_changes_meanwhile_is_recorded_as_changed_never_as_wrong(tmp
     states = {os.path.basename(e.path): e.state for e in manifest.read(captured.cwd / captured.manifest_name)}
     assert settled.amended and settled.vanished == 1
     assert (states[b"still"], states[b"moving"], states[b"leaving"]) == ("ok", "changed", "changed")
+
+
+def test_a_hash_taken_in_the_moment_of_the_change_is_not_trusted(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "fresh").write_text("fresh")
+    os.utime(tree / "fresh", (1, 1))  # an old date, but the inode was changed just now
+    first = capture(tmp_path, [tree])
+    kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
+    forge(kept, {b"fresh": "f" * 64}, later=0)
+    assert hashes_of(capture(tmp_path, [tree], kept))[b"fresh"] == sha256_file(tree / "fresh")[0]
+    forge(kept, {b"fresh": "f" * 64}, later=60)
+    assert hashes_of(capture(tmp_path, [tree], kept))[b"fresh"] == "f" * 64
+
+
+def test_content_put_in_place_with_the_old_date_and_size_is_read_again(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "f").write_text("first")
+    os.utime(tree / "f", (1, 1))
+    first = capture(tmp_path, [tree])
+    kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
+    forge(kept, {})
+    time.sleep(0.02)
+    (tree / "f").write_text("other")
+    os.utime(tree / "f", (1, 1))
+    assert hashes_of(capture(tmp_path, [tree], kept))[b"f"] == sha256_file(tree / "f")[0]
+
+
+@pytest.mark.parametrize("damage", ["", "no manifest", '{"schema": 1}\n', "cut"])
+def test_a_damaged_last_manifest_costs_a_full_read_and_nothing_else(tmp_path: Path, damage: str) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "f").write_text("x")
+    first = capture(tmp_path, [tree])
+    kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
+    forge(kept, {b"f": "f" * 64})
+    kept.write_bytes(kept.read_bytes()[:-30] if damage == "cut" else damage.encode())
+    assert hashes_of(capture(tmp_path, [tree], kept))[b"f"] == sha256_file(tree / "f")[0]
+
+
+def test_links_and_directories_that_change_meanwhile_are_recorded_too(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("stays", "goes", "shut"):
+        (tree / name).mkdir(parents=True)
+    (tree / "current").symlink_to("release-1")
+    (tree / "old").symlink_to("release-0")
+    captured = capture(tmp_path, [tree])
+    (tree / "current").unlink()
+    (tree / "current").symlink_to("release-2")
+    (tree / "goes").rmdir()
+    (tree / "shut").chmod(0o700)
+    settled = captured.settle()
+    assert states_of(captured) == {
+        b"tree": "ok", b"stays": "ok", b"old": "ok", b"goes": "changed", b"shut": "changed", b"current": "changed",
+    }  # fmt: skip
+    assert settled.vanished == 1 and settled.amended
+
+
+def test_a_file_swapped_for_another_thing_while_it_is_captured_is_changed(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "f").write_text("content")
+    captured = capture(tmp_path, [tree])
+    (entry,) = [e for e in manifest.read(captured.cwd / captured.manifest_name) if e.kind == "file"]
+    assert _hash(entry) == entry
+    (tree / "g").write_text("CONTENT")
+    os.utime(tree / "g", ns=(entry.mtime_ns, entry.mtime_ns))
+    (tree / "g").replace(tree / "f")  # of the same size and date
+    swapped = _hash(entry)
+    assert swapped is not None and swapped.state == "changed"
+    (tree / "f").unlink()
+    assert _hash(entry) is None
+    for make in (lambda p: p.symlink_to("/etc/passwd"), os.mkfifo):
+        make(tree / "f")
+        became = _hash(entry)
+        assert became is not None and became.state == "changed"
+        (tree / "f").unlink()
+
+
+def test_files_that_vanish_before_they_are_read_are_counted(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    entries = []
+    for name in ("a", "b", "c"):
+        (tree / name).write_text(name)
+        entries.append(_entry(os.fsencode(tree / name), (tree / name).lstat(), {}))
+    (tree / "b").unlink()
+    kept, vanished = _hashed(entries, set())
+    assert ([os.path.basename(e.path) for e in kept], vanished) == ([b"a", b"c"], 1)
+    settled = settle(tmp_path / "m", {}, kept, vanished=vanished)
+    assert settled.vanished == 1 and not settled.amended
+
+
+def test_what_may_not_be_read_is_told_and_the_rest_is_captured(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "closed").mkdir(parents=True)
+    (tree / "closed" / "inside").write_text("x")
+    for name in ("secret", "open"):
+        (tree / name).write_text(name)
+    (tree / "secret").chmod(0)
+    (tree / "closed").chmod(0)
+    with as_nobody(tmp_path):
+        captured = capture(tmp_path, [tree])
+        states = states_of(captured)
+    (tree / "closed").chmod(0o755)
+    assert set(captured.unreadable) == {str(tree / "secret"), str(tree / "closed")}
+    assert states == {b"tree": "ok", b"closed": "unreadable", b"secret": "unreadable", b"open": "ok"}
+    assert captured.files == 1
+
+
+@contextmanager
+def as_nobody(tmp_path: Path) -> Iterator[None]:
+    """Root may read all: become somebody who may not."""
+    if os.geteuid() != 0:
+        yield
+        return
+    (tmp_path / "work").mkdir(exist_ok=True)
+    (tmp_path / "work").chmod(0o777)
+    opened = [p for p in (tmp_path, *tmp_path.parents) if not p.stat().st_mode & 0o001]
+    modes = [p.stat().st_mode for p in opened]
+    for folder, mode in zip(opened, modes, strict=True):
+        folder.chmod(mode | 0o011)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        for folder, mode in zip(opened, modes, strict=True):
+            folder.chmod(mode)
+
+
+def test_a_path_that_its_own_excludes_leave_out_is_never_an_empty_success(tmp_path: Path) -> None:
+    for name in ("data", "scratch"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("x")
+    with pytest.raises(SourceError, match="left out by an exclude"):
+        capture(tmp_path, [tmp_path / "scratch"], exclude=["scratch"])
+    with pytest.raises(SourceError, match="left out by an exclude"):
+        capture(tmp_path, [tmp_path / "data"], exclude=["*", "!*.keep"])  # restic would store nothing at all
+    captured = capture(tmp_path, [tmp_path / "scratch", tmp_path / "data"], exclude=["scratch"])
+    assert captured.paths == (str(tmp_path / "data"),)
+    assert captured.missing == (f"{tmp_path}/scratch (left out by an exclude)",)
+
+
+def test_a_pattern_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"'\[z' is no pattern"):
+        capture(tmp_path, [tmp_path], exclude=["*.tmp", "[z"])
+
+
+def test_paths_that_lie_in_one_another_are_counted_once(tmp_path: Path) -> None:
+    (tmp_path / "t" / "b").mkdir(parents=True)
+    (tmp_path / "t" / "b" / "f").write_text("x")
+    captured = capture(tmp_path, [tmp_path / "t", tmp_path / "t" / "b", tmp_path / "t"])
+    assert (captured.files, captured.bytes) == (1, 1)
+
+
+def test_the_manifest_goes_aside_when_a_tree_is_put_in_order(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    captured = capture(tmp_path, [tmp_path / "t"])
+    root = tmp_path / "restored" / "docs"
+    root.mkdir(parents=True)
+    doors = Files("docs", FilesSource.model_validate({"paths": [str(tmp_path / "t")]}))
+    assert doors.restore(root) is None, "without a manifest there is none to tell of"
+    (captured.cwd / captured.manifest_name).replace(root / "dr-manifest")
+    aside = doors.restore(root)
+    assert aside == tmp_path / "restored" / ".manifests" / "docs" and aside.is_file()
+    assert not list(root.iterdir())
+    with pytest.raises(SourceError, match="answers no queries"):
+        doors.probe(root, "select 1")
 
 
 def test_a_declared_path_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""How backups and proofs were kept over a period, and how long the system was exposed meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dr.evidence.record import BackupRun, Point, Proof
+from dr.plan.plan import Plan
+from dr.report.phrases import counted
+from dr.report.verdict import Verdict, judge
+
+
+@dataclass(frozen=True)
+class Period:
+    """From `since` (None: from the first point on) to `until`."""
+
+    since: datetime | None
+    until: datetime
+
+    @property
+    def begin(self) -> datetime:
+        """The first moment of it."""
+        return self.since or datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """How one system's backups were kept over the period: runs by outcome, and the longest exposure."""
+
+    system: str
+    title: str
+    runs: int
+    ok: int
+    degraded: int
+    failed: int  # or interrupted
+    points: int  # complete ones that were finished in the period
+    exposure_seconds: float | None
+    rpo_seconds: int | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A backup run that was not ok, and why."""
+
+    run: BackupRun
+    reason: str
+
+
+@dataclass(frozen=True)
+class ProofView:
+    """A proof, and its damage in words."""
+
+    fact: Proof
+    observed: str
+
+    @classmethod
+    def of(cls, proof: Proof) -> ProofView:
+        """Count the damage; stored objects are not named."""
+        found = Counter(damage.problem for damage in proof.damage)
+        said = [counted(number, f"{problem} object") for problem, number in sorted(found.items())]
+        if proof.damaged_points:
+            said.append(f"{counted(len(proof.damaged_points), 'recovery point')} cannot be used")
+        return cls(proof, ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage")
+
+
+def exposure_seconds(points: Iterable[Point], *, since: datetime, now: datetime) -> float | None:
+    """Return the longest way back a loss at any moment of the period would have gone.
+
+    At each moment that is the time since the consistency of the newest point complete by then; so it is
+    longest just before the next one is finished, or now. None without a complete point.
+    """
+    longest: list[float] = []
+    held: datetime | None = None
+    for point in sorted((p for p in points if p.complete and p.finished <= now), key=lambda p: p.finished):
+        if held is not None and point.finished >= since:
+            longest.append((point.finished - held).total_seconds())
+        held = max(held, point.consistency_time) if held else point.consistency_time
+    if held is not None:
+        longest.append((now - held).total_seconds())
+    return max(longest, default=None)
+
+
+def kept(
+    plans: Mapping[str, Plan], backups: Iterable[BackupRun], points: Iterable[Point], period: Period
+) -> Iterator[Kept]:
+    """Yield each system that has a plan, or had a backup in the period."""
+    runs: dict[str, Counter[str]] = {}
+    for run in backups:
+        runs.setdefault(run.system, Counter())[run.outcome] += 1
+    held: dict[str, list[Point]] = {}
+    for point in points:
+        held.setdefault(point.system, []).append(point)
+    for system in dict.fromkeys([*plans, *runs]):
+        yield _kept(system, plans.get(system), runs.get(system, Counter()), held.get(system, []), period)
+
+
+def _kept(system: str, plan: Plan | None, ended: Counter[str], points: Sequence[Point], period: Period) -> Kept:
+    exposure = exposure_seconds(points, since=period.begin, now=period.until)
+    rpo = plan.objectives.rpo if plan else None
+    return Kept(
+        system=system,
+        title=plan.title if plan and plan.title else system,
+        runs=ended.total() - ended["skipped"],
+        ok=ended["ok"],
+        degraded=ended["degraded"],
+        failed=ended["failed"] + ended["aborted"],
+        points=sum(p.complete and p.finished >= period.begin for p in points),
+        exposure_seconds=exposure,
+        rpo_seconds=rpo,
+        verdict=judge(exposure, rpo, unknown="no complete recovery point yet" if plan else "it has no plan today"),
+    )
+
+
+def faulty_runs(backups: Sequence[BackupRun]) -> tuple[Faulty, ...]:
+    """Return the runs that were not ok, newest first, each with its reason."""
+    return tuple(Faulty(run, _reason(run)) for run in reversed(backups) if run.outcome not in ("ok", "skipped"))
+
+
+def _reason(run: BackupRun) -> str:
+    if run.error:
+        return run.error
+    parts = [(source.source, source.error) for source in run.sources]
+    parts += [(f"target {target.target}", target.error) for target in run.targets]
+    said = [f"{name}: {error}" for name, error in parts if error] or list(run.notes)
+    return "; ".join(said) or "no reason was recorded"

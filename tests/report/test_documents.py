@@ -1,0 +1,71 @@
+"""The machine's documents hold the keys of the contract, and no key comes or goes unseen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from dr.report.documents import backup_document, drill_document, point_document, proof_document, status_document
+from tests.report.district import NOW, backup, damaged_proof, drill, failed_drill, point, row
+
+
+def keys(text: str) -> set[str]:
+    return set(text.split())
+
+
+def plain(document: dict[str, object]) -> dict[str, object]:
+    return json.loads(json.dumps(document, allow_nan=False))  # type: ignore[no-any-return]
+
+
+def test_a_backup_has_its_keys() -> None:
+    made = plain(backup_document(backup()))
+    contract = keys("run_id system outcome started finished consistency_time sources targets error")
+    assert set(made) == contract | keys("complete caught_up notes")
+    contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
+    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds")  # type: ignore[index]
+    assert set(made["targets"][0]) == keys("target outcome error bytes_added")  # type: ignore[index]
+
+
+def test_a_proof_has_its_keys_and_its_damage() -> None:
+    made = plain(proof_document(damaged_proof()))
+    contract = keys("system target level_reached outcome objects bytes seconds damage error")
+    assert set(made) == contract | keys("run_id level_asked share points damaged_points notes")
+    assert made["damage"][0] == {"object": "data/3f/3f9a", "problem": "corrupt"}  # type: ignore[index]
+
+
+def test_a_drill_has_its_keys() -> None:
+    made = plain(drill_document(drill(), evidence_digest="d" * 64))
+    contract = keys("""
+        drill_id system scenario outcome checks_verdict rto_verdict rpo_verdict rto_target_seconds rta_seconds
+        rpo_target_seconds rpa_seconds data_rpa_seconds phases run_id target proof_level checks files bytes sandbox
+        evidence_digest error""")
+    assert set(made) == contract | keys("real t_loss started finished consistency_time protected_bytes sample")
+    assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]
+    contract = keys("check source mandatory outcome expected observed")
+    assert set(made["checks"][0]) == contract | keys("seconds")  # type: ignore[index]
+    assert made["evidence_digest"] == "d" * 64
+
+
+def test_a_failed_drill_has_null_where_nothing_was_achieved() -> None:
+    made = drill_document(failed_drill(), evidence_digest="")
+    assert (made["rta_seconds"], made["rto_verdict"], made["checks_verdict"]) == (None, "missed", "failed")
+    short = drill_document(replace(failed_drill(), phases={"declare": 1.0}), evidence_digest="")
+    assert short["phases"] == {"declare": 1.0, "provision": None, "restore": None, "start": None, "verify": None}
+
+
+def test_a_point_has_its_keys_and_names_only_targets_that_can_be_used() -> None:
+    whole = point()
+    damaged = replace(whole, copies=(replace(whole.copies[0], damaged=True), whole.copies[1]))
+    made = plain(point_document(damaged))
+    contract = keys("run_id system consistency_time finished outcome snapshots proof_level proven_at targets")
+    assert set(made) == contract | keys("complete bytes copies")
+    assert (made["targets"], made["proof_level"]) == (["vault"], 2)
+    assert plain(point_document(whole))["targets"] == ["offsite", "vault"]
+
+
+def test_a_status_has_its_keys() -> None:
+    made = plain(status_document(row(), {"backup": NOW, "verify": None, "drill": None}))
+    assert set(made) == keys("""
+        system rpo_target_seconds freshness_seconds rpo_verdict exposure_seconds rto_target_seconds last_rta_seconds
+        rto_verdict proof_level proof_age_seconds last_drill last_drill_outcome next_due problems""")
+    assert made["next_due"] == {"backup": "2026-11-24T09:30:00.000000Z", "verify": None, "drill": None}

@@ -1,0 +1,85 @@
+"""The report as Markdown and as JSON tells what the page tells."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from dr.report import text, words
+from dr.report.json import document
+from tests.report.district import (
+    HEBREW,
+    HOSTILE,
+    REPORTS,
+    backup,
+    drill,
+    failed_drill,
+    plan,
+    proof,
+    report,
+    row,
+    undone_drill,
+)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_is_markdown_with_sound_tables(name: str) -> None:
+    said = text.render(REPORTS[name]())
+    assert said.startswith("# ") and said.endswith("|\n")
+    columns = 0
+    for line in said.splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not cells or not columns or cells == columns, line
+        columns = cells
+    for limit in words.LIMITS:
+        assert limit in said
+
+
+def test_markdown_tells_the_drill_whole() -> None:
+    made = report(drill(), rows=[row()], backups=[backup()], proofs=[proof()])
+    said = text.render(made)
+    for part in (
+        "Objectives met in this drill", "| Recovery time (RTO) | 2 h | 14 min 18 s | met |", "| restore | 10 min 11 s |",
+        "41,208 equal", "18.4 GB of 18.4 GB protected (100 %)", made.drills[0].digest, "sandbox made", "## Review",
+        "4. **restored and equal**", "`dr audit`", "1 h 28 min",
+    ):  # fmt: skip
+        assert part in said, part
+
+
+def test_a_failed_drill_has_no_time_in_markdown() -> None:
+    assert "not achieved" in text.render(report(failed_drill()))
+    assert "14 min 18 s" not in text.render(report(failed_drill())) and "14 min 18 s" in text.render(report(drill()))
+
+
+def test_text_from_outside_is_no_markdown() -> None:
+    fact = undone_drill(error=f"{HOSTILE}\n# a heading", machine="x|y", plan_digest="`<b>`")
+    said = text.render(report(fact, plans=[plan(title=HOSTILE)], title="a\n# b"))
+    assert "<script" not in said and "](https" not in said.replace("\\](https", "") and "\n# a heading" not in said
+    assert "pipe \\`tick\\`" in said and "x\\|y" in said
+    assert said.startswith("# a # b\n")
+
+
+def test_right_to_left_marks_are_not_carried_over() -> None:
+    said = text.render(report(drill(), plans=[plan(title=f"\u202e{HEBREW}")]))
+    assert "\u05de\u05e2\u05e8\u05db\u05ea" in said and not re.search("[\u202a-\u202e\u2066-\u2069]", said)
+
+
+def test_json_tells_all_and_shortens_nothing() -> None:
+    runs = [backup(outcome="failed", error="x") for _ in range(30)]
+    made = document(report(failed_drill(), drill(), rows=[row()], backups=runs, proofs=[proof()] * 30))
+    again = json.loads(json.dumps(made, allow_nan=False))
+    assert set(again) == {
+        "title", "generated", "since", "headline", "results", "systems", "drills", "period", "backups", "proofs",
+        "evidence", "versions", "limits",
+    }  # fmt: skip
+    assert (len(again["drills"]), len(again["backups"]), len(again["proofs"])) == (2, 30, 30)
+    assert again["generated"] == "2026-11-24T09:30:00.000000Z" and again["since"] is None
+    assert set(again["evidence"]) == {"records", "head", "audit"}
+    assert [d["rta_seconds"] for d in again["drills"]] == [858.42, None], "newest first"
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_is_json(name: str) -> None:
+    assert json.loads(json.dumps(document(REPORTS[name]()), allow_nan=False))["headline"]

@@ -1,0 +1,80 @@
+"""The demo as a person runs it: it ends well, keeps its report, and leaves nothing, also when it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def start(place: Path) -> subprocess.Popen[str]:
+    """Start the demo with its own directory for temporary files and its own place for the report."""
+    (place / "tmp").mkdir()
+    return subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / "demo.py", "--report", place / "report"],
+        env={**os.environ, "TMPDIR": str(place / "tmp")}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def running(place: Path) -> list[str]:
+    """Return the command lines of the processes that name the place, but for those that are ending."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if f"{place}/tmp".encode() in told:
+            found.append(told[:200].replace(b"\0", b" ").decode("utf-8", "replace"))
+    return found
+
+
+def soon_nothing_runs(place: Path) -> bool:
+    """Whether within five seconds nothing runs there."""
+    until = time.monotonic() + 5
+    while running(place) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not running(place)
+
+
+def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
+    demo = start(tmp_path)
+    out, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 0, out
+    assert "160 photos, 4200 students, the database is sound" in out
+    assert str(tmp_path / "report" / "report.html") in out
+    assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
+    assert "is corrupt" in out
+    assert soon_nothing_runs(tmp_path)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("line", ["", "$ dr backup --all"], ids=["at the start", "in a backup"])
+def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, line: str) -> None:
+    demo = start(tmp_path)
+    assert demo.stdout
+    if line:
+        while line not in (said := demo.stdout.readline()):
+            assert said, "the demo ended before that line"
+    else:
+        while not running(tmp_path) or not list((tmp_path / "tmp").glob("dr-demo-*")):
+            assert demo.poll() is None
+            time.sleep(0.05)
+    time.sleep(0.5)
+    assert running(tmp_path)
+    demo.send_signal(number)
+    rest, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert soon_nothing_runs(tmp_path)
+    assert list((tmp_path / "tmp").iterdir()) == []

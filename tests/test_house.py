@@ -1,0 +1,300 @@
+"""The house's own laws, each shown to bite: a tree that breaks it must be found."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LONGEST_MODULE = 450
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+#: What only these files may import. Where a name ends in "/", the whole room.
+OWNERS = {
+    "subprocess": ("dr/tools/command.py",),
+    "tenacity": ("dr/tools/retry.py",),
+    "boto3": ("dr/tools/s3.py",),
+    "botocore": ("dr/tools/s3.py",),
+    "paramiko": (),
+    "yaml": ("dr/plan/document.py",),
+    "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),
+    "jinja2": ("dr/report/html.py",),
+    "schedule": ("dr/cli/daemon.py",),
+}
+#: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
+HEAVY = {"boto3", "botocore", "jinja2", "rich", "tenacity", "paramiko"}
+
+#: Errors that need no hint, each with its reason.
+NO_HINT = {
+    "no point was chosen": "a mistake in the program, not of the reader",
+    "the source failed": "replaced by the source's own error, which has the hint",
+    "the stream to restic broke": "restic's own error follows and has the hint",
+}
+SECRETS = re.compile(
+    r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|ghp_[0-9A-Za-z]{30,}|xox[abp]-[0-9A-Za-z-]{10,}"
+)
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-demo.lock")
+
+
+def modules(root: Path) -> list[Path]:
+    """Return all modules of the product."""
+    return sorted((root / "dr").rglob("*.py"))
+
+
+def kept_files(root: Path) -> Iterator[Path]:
+    """Yield what belongs to the project: all but what .gitignore names."""
+    ignored = [line.strip().strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines() if line]
+    for path in sorted(root.iterdir()):
+        if path.name == ".git" or any(fnmatch(path.name, pattern) for pattern in ignored):
+            continue
+        if path.is_dir():
+            yield from kept_files(path)
+        else:
+            yield path
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield the first part of each name that is imported, at any depth, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0], node.lineno
+
+
+def intruders(root: Path) -> list[str]:
+    """Return where a module imports what another one owns."""
+    found = []
+    for path in modules(root):
+        name = path.relative_to(root).as_posix()
+        for module, line in imported(ast.parse(path.read_text("utf-8"))):
+            owners = OWNERS.get(module, (name,))
+            if not any(name.startswith(owner) if owner.endswith("/") else name == owner for owner in owners):
+                found.append(f"{name}:{line} imports {module}")
+    return found
+
+
+def too_long(root: Path) -> list[str]:
+    """Return the modules that are longer than any may be."""
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in modules(root)}
+    return [f"{path.relative_to(root)}: {length} lines" for path, length in lengths.items() if length > LONGEST_MODULE]
+
+
+def without_docstring(root: Path) -> list[str]:
+    """Return the modules that do not say what they are."""
+    found = [path for path in modules(root) if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
+    return [str(path.relative_to(root)) for path in found]
+
+
+def early_heavy(root: Path) -> list[str]:
+    """Return where a heavy library is imported when the module is."""
+    found = []
+    for path in modules(root):
+        top = ast.Module(
+            [node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.Import | ast.ImportFrom)],
+            [],
+        )
+        found += [f"{path.relative_to(root)}:{line} {name}" for name, line in imported(top) if name in HEAVY]
+    return found
+
+
+def error_names(root: Path) -> set[str]:
+    """Return the names of DrError and of all that derive from it."""
+    bases = {
+        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
+        for path in modules(root)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    names, size = {"DrError"}, 0
+    while size != len(names):
+        size = len(names)
+        names |= {name for name, parents in bases.items() if parents & names}
+    return names
+
+
+def without_hint(root: Path) -> list[str]:
+    """Return the errors that are raised without saying what to do, and have no reason for it."""
+    names, found = error_names(root), []
+    for path in modules(root):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names):
+                continue
+            told = {keyword.arg for keyword in node.keywords} & {"hint", "faults", None} or len(node.args) > 3
+            what = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if not told and what not in NO_HINT:
+                found.append(f"{path.relative_to(root)}:{node.lineno} {node.func.id}")
+    return found
+
+
+def betrayals(root: Path) -> list[str]:
+    """Return where a kept file names a secret, or a path of this machine."""
+    private = [str(ROOT) + "/", str(Path.home()) + "/"]
+    found = []
+    for path in kept_files(root):
+        try:
+            text = path.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if SECRETS.search(text) or any(re.search(rf"(?<![\w.…-]){re.escape(place)}", text) for place in private):
+            found.append(str(path.relative_to(root)))
+    return found
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the product, to break a law in."""
+    shutil.copytree(ROOT / "dr", tmp_path / "dr", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter on a copy of the house."""
+    program = Path(sys.executable).parent / "lint-imports"
+    return subprocess.run([program, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
+
+
+def test_the_import_contracts_are_kept(house: Path) -> None:
+    done = lint_imports(house)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        pytest.param("evidence/record.py", "import dr.tools.lock", id="fact reaches a sibling"),
+        pytest.param("run/backup.py", "import dr.catalog.store", id="run sees the catalog"),
+        pytest.param("errors.py", "import dr.cli.main", id="the ground sees the roof"),
+        pytest.param("plan/units.py", "import socket", id="intent is not pure"),
+    ],
+)
+def test_a_broken_import_contract_is_found(house: Path, room: str, line: str) -> None:
+    path = house / "dr" / room
+    text = path.read_text("utf-8")
+    path.write_text(text + f"\n{line}\n")
+    assert lint_imports(house).returncode == 1
+
+
+def test_a_room_that_no_contract_names_is_found(house: Path) -> None:
+    (house / "dr" / "utils").mkdir()
+    (house / "dr" / "utils" / "__init__.py").write_text('"""A room nobody planned."""\n')
+    assert lint_imports(house).returncode == 1
+
+
+def test_each_outside_thing_has_one_owner() -> None:
+    assert intruders(ROOT) == []
+
+
+def test_an_intruder_is_found_even_inside_a_function(house: Path) -> None:
+    path = house / "dr" / "run" / "drill.py"
+    path.write_text(path.read_text("utf-8") + "\n\ndef shell():\n    import subprocess\n")
+    assert [line.split(":")[0] for line in intruders(house)] == ["dr/run/drill.py"]
+
+
+def test_ruff_bans_what_the_house_says_is_owned() -> None:
+    banned = PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
+    assert set(banned) == set(OWNERS)
+    assert all(ban["msg"] for ban in banned.values())
+
+
+def test_heavy_libraries_are_imported_only_where_used() -> None:
+    assert early_heavy(ROOT) == []
+
+
+def test_a_heavy_library_at_the_top_of_a_module_is_found(house: Path) -> None:
+    path = house / "dr" / "tools" / "s3.py"
+    path.write_text(path.read_text("utf-8") + "\nimport boto3\n")
+    assert len(early_heavy(house)) == 1
+
+
+def test_every_module_says_what_it_is() -> None:
+    assert without_docstring(ROOT) == []
+
+
+def test_a_module_that_says_nothing_is_found(house: Path) -> None:
+    (house / "dr" / "run" / "mute.py").write_text("x = 1\n")
+    assert without_docstring(house) == ["dr/run/mute.py"]
+
+
+def test_no_module_is_longer_than_a_reader_can_bear() -> None:
+    assert too_long(ROOT) == []
+
+
+def test_a_module_of_one_line_too_many_is_found(house: Path) -> None:
+    (house / "dr" / "run" / "long.py").write_text('"""Long."""\n' + "x = 1\n" * LONGEST_MODULE)
+    assert "dr/run/long.py: 451 lines" in too_long(house)
+
+
+def test_every_error_says_what_to_do() -> None:
+    assert without_hint(ROOT) == []
+
+
+def test_an_error_that_says_nothing_is_found(house: Path) -> None:
+    (house / "dr" / "run" / "rude.py").write_text('"""Rude."""\nraise TimeoutExpiredError("no", where="here")\n')
+    assert without_hint(house) == ["dr/run/rude.py:2 TimeoutExpiredError"]
+
+
+def test_nothing_kept_betrays_a_secret_or_this_machine() -> None:
+    assert betrayals(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["key = AKIA" + "ABCDEFGHIJKLMNOP", f"see {ROOT}/dr", "-----BEGIN " + "RSA PRIVATE KEY-----"]
+)
+def test_a_planted_secret_or_path_is_found(tmp_path: Path, text: str) -> None:
+    (tmp_path / "note.md").write_text(text)
+    assert betrayals(tmp_path) == ["note.md"]
+
+
+def test_the_tree_holds_the_rooms_that_the_contracts_name() -> None:
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = {room.strip() for layer in layers for room in layer.split("|")}
+    on_disk = {path.stem for path in (ROOT / "dr").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert on_disk - {"__init__", "__main__"} == rooms
+
+
+def test_every_package_is_shipped() -> None:
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "dr").rglob("__init__.py")}
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+
+
+def test_the_top_of_the_tree_has_nothing_unexpected() -> None:
+    top = {path.relative_to(ROOT).parts[0] for path in kept_files(ROOT)}
+    assert top <= {
+        ".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "dr", "plans",
+        "pyproject.toml", "scripts", "targets", "tests", *LOCKS,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_by_hash_and_names_no_host(lock: str) -> None:
+    lines = (ROOT / lock).read_text("utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith((" ", "#"))]
+    assert pins
+    assert all(re.match(r"^[A-Za-z0-9._-]+(\[[a-z0-9,-]+\])?==[\w.!+]+", pin) for pin in pins)
+    assert sum("--hash=sha256:" in line for line in lines) >= len(pins)
+    assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def test_scripts_name_no_host_but_this_one() -> None:
+    kept = [ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run", *(ROOT / "scripts").iterdir()]
+    urls = [
+        url for path in kept if path.is_file() for url in re.findall(r"\bhttps?://[^\s\"'}]+", path.read_text("utf-8"))
+    ]
+    assert [url for url in urls if not url.startswith(("http://127.0.0.1", "http://{"))] == []
+
+
+def test_every_dependency_that_is_declared_is_locked() -> None:
+    declared = {re.split(r"[<>=\[]", each)[0].lower() for each in PROJECT["project"]["dependencies"]}
+    locked = {line.split("==")[0].lower() for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines()}
+    assert declared <= locked
