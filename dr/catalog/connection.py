@@ -6,11 +6,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from dr.catalog.migrations import STEPS
 from dr.errors import CatalogError
+from dr.tools import digest
 
 _BUSY_SECONDS = 30.0
 _REBUILD = "free the disk, or let `dr points --rebuild` make it anew from the targets"
@@ -83,14 +84,19 @@ class Connections:
             mine.row_factory = sqlite3.Row
             mine.execute("pragma journal_mode = wal")
             mine.execute("pragma synchronous = full")
+            mine.execute("select count(*) from sqlite_master").fetchone()  # opens the log too
             self._mine.connection = mine
             with self._guard:
                 self._all.append(mine)
+            digest.leave_closed(self.path, *(self.path.with_name(self.path.name + end) for end in ("-wal", "-shm")))
         return mine
 
     def _make_private(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Never opened when it is there: POSIX drops all of a process's locks on a file when it closes the file
+        # anywhere, and without its locks SQLite loses what it wrote to another process.
+        with suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     def _migrate(self) -> None:
         connection = self._connection()

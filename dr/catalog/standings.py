@@ -12,7 +12,7 @@ from typing import Any
 
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.standing import LastDrill, LastRun, Standing
+from dr.evidence.standing import Attempts, LastDrill, LastRun, Standing
 from dr.tools import process
 
 _EXPOSURE = """
@@ -29,14 +29,16 @@ _DAMAGED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.damaged = 1 group by p.system"""
 _ATTEMPTS = """
-    select system, verb, max(started) as attempt,
-        max(case when outcome in ('ok', 'degraded') then started end) as success
-    from runs where system in (select value from json_each(:systems)) group by system, verb"""
+    select system, verb, max(started) as begun,
+        max(case when outcome is not 'aborted' then started end) as settled,
+        max(case when outcome in ('ok', 'degraded') then started end) as worked
+    from runs where started <= :now and system in (select value from json_each(:systems)) group by system, verb"""
 _LAST = """
     select r.system, r.verb, r.outcome, r.run_id, r.started, e.body from runs r
     join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
         on r.system = s and r.verb = v and r.seq = q
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
+_AHEAD = "select distinct system from runs where started > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
 
@@ -45,7 +47,7 @@ class _Gathered:
     """One system, while its sums come in."""
 
     values: dict[str, Any] = field(default_factory=dict)
-    attempts: dict[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
+    attempts: dict[str, Attempts] = field(default_factory=dict)
     running: list[str] = field(default_factory=list)
     interrupted: list[str] = field(default_factory=list)
 
@@ -71,6 +73,20 @@ def standings(
     }
 
 
+def attempts(connections: Connections, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
+    """Return by (system, verb) when something was attempted.
+
+    Runs that bear a later time than `now`, from before the clock was set back, do not count.
+    """
+    with connections.reading() as db:
+        rows = db.execute(_ATTEMPTS, {"systems": json.dumps(list(systems)), "now": micros(now)}).fetchall()
+    return {(row["system"], row["verb"]): _attempts_of(row) for row in rows}
+
+
+def _attempts_of(row: Any) -> Attempts:
+    return Attempts(**{name: moment(row[name]) if row[name] else None for name in ("begun", "settled", "worked")})
+
+
 def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
     for row in db.execute(_EXPOSURE, given):
         found[row["system"]].values |= {"consistency_time": moment(row["newest"]), "exposure_seconds": row["exposure"]}
@@ -83,11 +99,12 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
 
 def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
     for row in db.execute(_ATTEMPTS, given):
-        both = tuple(moment(row[name]) if row[name] else None for name in ("attempt", "success"))
-        found[row["system"]].attempts[row["verb"]] = (both[0], both[1])
+        found[row["system"]].attempts[row["verb"]] = _attempts_of(row)
     for row in db.execute(_LAST, given):
         if row["verb"] in ("backup", "verify", "drill"):
             found[row["system"]].values[row["verb"]] = _last(row)
+    for row in db.execute(_AHEAD, given):
+        found[row["system"]].values["ahead"] = True
     for row in db.execute(_OPEN):
         lives = process.alive(row["process"])
         (found[row["system"]].running if lives else found[row["system"]].interrupted).append(row["verb"])
@@ -105,6 +122,7 @@ def _last(row: Any) -> LastRun:
         return LastRun(**common)
     return LastDrill(
         **common,
+        partial=body.get("scenario") == "file-loss",
         rta_seconds=body.get("rta_seconds"),
         rpa_seconds=body.get("rpa_seconds"),
         rto_target_seconds=body.get("objectives", {}).get("rto_seconds"),

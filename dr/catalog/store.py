@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from dr.catalog import derive
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.standings import standings
+from dr.catalog.standings import attempts, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
 from dr.evidence.record import (
     BackupRun,
@@ -25,7 +25,7 @@ from dr.evidence.record import (
     Proof,
 )
 from dr.evidence.seal import GENESIS, ChainResult, Sealed, fault_of, seal, verify_chain
-from dr.evidence.standing import Standing
+from dr.evidence.standing import Attempts, Standing
 from dr.tools import process
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
@@ -117,15 +117,15 @@ class Catalog:
             derive.apply(db, fact)
         return sealed
 
-    def last(self, verb: str, system: str) -> tuple[datetime | None, datetime | None]:
-        """Return when a verb was last attempted, and when it last worked (`ok` or `degraded`)."""
-        query = (
-            "select max(started), max(case when outcome in ('ok', 'degraded') then started end)"
-            " from runs where system = ? and verb = ?"
-        )
+    def attempts(self, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
+        """Return by (system, verb) when something was last attempted."""
+        return attempts(self._connections, systems, now=now)
+
+    def newest_start(self) -> datetime | None:
+        """Return the latest time that any run bears as its start."""
         with self._connections.reading() as db:
-            attempt, success = db.execute(query, (system, verb)).fetchone()
-        return (moment(attempt) if attempt else None, moment(success) if success else None)
+            (newest,) = db.execute("select max(started) from runs").fetchone()
+        return moment(newest) if newest else None
 
     def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, Standing]:
         """Return what the board needs of each system."""

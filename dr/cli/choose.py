@@ -31,7 +31,12 @@ def chosen(
     if sum((bool(systems), everything, bool(due))) > 1:
         raise UsageError("name systems, or use --all, or --due: one of the three", hint="see --help")
     session = context.session
-    items: list[Any] = session.chosen(systems, everything=everything or bool(due))
+    items: list[Any]
+    if due:
+        items, faults = session.usable()
+        context.left_out(faults)
+    else:
+        items = session.chosen(systems, everything=everything)
     names = {str(item.path.name) for item in items}
     for fault in session.declarations.faults:
         if fault.severity != "refused" and any(fault.file.endswith(name) for name in names):

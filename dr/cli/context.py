@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from dr.errors import DrError, Fault, PlanError, worst
+from dr.errors import DEGRADED, DrError, Fault, PlanError, worst
 
 SCHEMA = 1
 
@@ -85,6 +85,12 @@ class Context:
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
         (self.warn if fault.severity == "advice" else self.complain)(fault.what, fault.where, fault.hint)
+
+    def left_out(self, faults: Sequence[Fault]) -> None:
+        """Say the faults of the plans that could not be used while the others were: done in part."""
+        for fault in faults:
+            self.complain(fault.what, fault.where, fault.hint)
+        self.ended(*(DEGRADED for _ in faults[:1]))
 
     def failed(self, error: DrError) -> None:
         """Say an error that ended the command, and note its exit code."""

@@ -45,10 +45,11 @@ def _look(context: Context) -> None:
     from dr.orchestrator.due import run_due
     from dr.orchestrator.session import Session
 
+    session = Session(context.config_dir, context.state_dir)
     try:
-        session = Session(context.config_dir, context.state_dir)
         done = run_due(session)
-        if done.backups or done.proofs or done.drills:
-            say_all(context, done)
+        say_all(context, done)
     except DrError as error:
         context.failed(error)
+    finally:
+        session.close()

@@ -60,10 +60,10 @@ def _count(number: int, noun: str) -> str:
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(("plan", "target")))
+@click.argument("kind", type=click.Choice(("plan", "target")), default="plan")
 @pass_context
 def schema_command(context: Context, kind: str) -> None:
-    """Print the JSON Schema of plans or targets, so that editors complete and check."""
+    """Print the JSON Schema of plans (the default) or targets, so that editors complete and check."""
     from dr.plan.schema import schema
 
     if context.as_json:

@@ -16,8 +16,11 @@ from dr.plan.units import format_bytes, format_duration
 
 
 def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
-    items: list[Any] = context.session.chosen(systems, everything=not systems)
-    return items
+    if systems:
+        return list(context.session.chosen(systems))
+    items, faults = context.session.usable()
+    context.left_out(faults)
+    return list(items)
 
 
 @click.command("points")
@@ -32,7 +35,7 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
     items = _items(context, systems)
     if renew:
         _rebuild(context, items)
-    points = context.session.catalog.points([loaded.plan.system for loaded in items])
+    points = context.session.points(*items)
     context.put(points=[point_document(point) for point in points])
     rows = [
         {

@@ -124,6 +124,7 @@ def say_all(context: Context, done: Any) -> None:
     """Tell of all that one run did."""
     from dr.cli.rehearse import say_drills
 
+    context.left_out(done.faults)
     say_backups(context, done.backups)
     say_proofs(context, done.proofs)
     say_drills(context, done.drills)

@@ -21,11 +21,21 @@ class LastRun:
 
 @dataclass(frozen=True, kw_only=True)
 class LastDrill(LastRun):
-    """The last drill, with its figures in seconds."""
+    """The last drill, with its figures in seconds. `partial`: it brought back samples, not the whole system."""
 
+    partial: bool = False
     rta_seconds: float | None = None
     rpa_seconds: float | None = None
     rto_target_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """When a verb was last begun; last begun and not interrupted; last begun and worked."""
+
+    begun: datetime | None = None
+    settled: datetime | None = None
+    worked: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +43,9 @@ class Standing:
     """One system.
 
     `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next
-    (to now, for the last) over the period asked for; None without a complete point.
-    `attempts` maps a verb to its last attempt and its last success.
+    (to now, for the last) over the period asked for; None without a complete point. `ahead`: records bear a
+    later time than now, so that a clock was wrong then or is wrong now.
+    `attempts` is by verb.
     """
 
     system: str
@@ -43,9 +54,10 @@ class Standing:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged_points: int = 0
+    ahead: bool = False
     backup: LastRun | None = None
     verify: LastRun | None = None
     drill: LastDrill | None = None
-    attempts: Mapping[str, tuple[datetime | None, datetime | None]] = field(default_factory=dict)
+    attempts: Mapping[str, Attempts] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     interrupted: tuple[str, ...] = ()

@@ -6,12 +6,17 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from dr.errors import DrError
 from dr.orchestrator.session import Session, make_state
 from dr.plan.load import Loaded
+from dr.plan.units import format_duration
 from dr.tools.restic import find_restic, version
+
+_SKEW_SECONDS = 60.0  # S3 services refuse requests from 15 minutes on
+_CLOCK_HINT = "set the clock, and keep it by NTP: objectives are measured by it"
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,31 @@ class Finding:
 
 def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets and every target. Changes nothing but an absent state."""
-    findings = [_python(), _restic(), _setpriv(), _state(session), _plans(session)]
+    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
     return findings
+
+
+def _skew(session: Session, there: datetime | None) -> str:
+    """Return in words by how much this machine's clock differs from a target's; nothing when it agrees."""
+    off = (session.clock() - there).total_seconds() if there else 0.0
+    if abs(off) <= _SKEW_SECONDS:
+        return ""
+    return f"this machine's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the target's"
+
+
+def _clock(session: Session) -> Finding:
+    """Whether the record bears times that have not come yet."""
+    now = session.clock()
+    try:
+        newest = session.catalog.newest_start()
+    except DrError as error:
+        return Finding("catalog", "failed", str(error), error.hint)
+    if newest and newest > now:
+        ahead = f"runs are on record from {newest:%Y-%m-%d %H:%M}Z, still to come"
+        return Finding("clock", "degraded", ahead, _CLOCK_HINT)
+    return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S}Z")
 
 
 def _python() -> Finding:
@@ -86,7 +112,9 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
         except DrError as error:
             findings.append(Finding(name, "failed", str(error), error.hint))
             continue
+        if skew := _skew(session, posture.clock):
+            findings.append(Finding(f"{loaded.plan.system} on {place.name}: clock", "degraded", skew, _CLOCK_HINT))
         outcome: Literal["ok", "degraded"] = "degraded" if posture.public_access == "open" else "ok"
-        hint = "close public access to the bucket" if outcome == "degraded" else ""
+        hint = "let nobody but its owner in: a public bucket, or a directory open to all" if outcome != "ok" else ""
         findings.append(Finding(name, outcome, posture.in_words(), hint))
     return findings

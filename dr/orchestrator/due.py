@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from dr.errors import DrError
+from dr.errors import Fault
+from dr.evidence.standing import Attempts
 from dr.orchestrator.backup import BackupResult, backup_one
 from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
 from dr.orchestrator.session import Session
@@ -14,21 +17,25 @@ from dr.orchestrator.verify import VerifyResult, verify_one
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.sandbox import sweep
+from dr.tools import command
 
 Verb = Literal["backup", "verify", "drill"]
 VERBS: tuple[Verb, ...] = ("backup", "verify", "drill")
-#: A failed backup is tried again by the next run, but not sooner than this.
-_AGAIN = timedelta(minutes=5)
+#: What came to nothing is tried again by the next run, but not sooner than this: a failed backup, and
+#: whatever was interrupted. A drill that exhausts this machine is not to do so all day.
+_AGAIN: Mapping[Verb, timedelta] = {
+    "backup": timedelta(minutes=5), "verify": timedelta(minutes=30), "drill": timedelta(hours=1)
+}  # fmt: skip
 
 
 @dataclass
 class DueDone:
-    """What one `dr run` did."""
+    """What one `dr run` did; `faults` are those of plans that could not be used."""
 
     backups: list[BackupResult] = field(default_factory=list)
     proofs: list[VerifyResult] = field(default_factory=list)
     drills: list[DrillResult] = field(default_factory=list)
-    errors: list[DrError] = field(default_factory=list)
+    faults: tuple[Fault, ...] = ()
 
 
 def cadence_text(loaded: Loaded, verb: Verb) -> str | None:
@@ -37,46 +44,51 @@ def cadence_text(loaded: Loaded, verb: Verb) -> str | None:
     return {"backup": plan.backup_cadence, "verify": plan.cadence.verify, "drill": plan.cadence.drill}[verb]
 
 
-def next_due(session: Session, loaded: Loaded, verb: Verb, now: datetime) -> datetime | None:
+def next_due(loaded: Loaded, verb: Verb, attempts: Attempts, now: datetime) -> datetime | None:
     """Return when a verb is or was next due; None for never.
 
     Backups count from the last that worked, so that a failed one is caught up; proofs and drills count
-    from the last attempt, so that a failing drill is not repeated every few minutes.
+    from the last that was not interrupted, so that a failing drill is not repeated every few minutes.
     """
     text = cadence_text(loaded, verb)
     if text is None or text == "never":
         return None
-    attempt, success = session.catalog.last(verb, loaded.plan.system)
-    last = success if verb == "backup" else attempt
-    due = cadence.parse(text, loaded.plan.cadence.timezone).due(last, now)
-    if verb == "backup" and attempt and (success is None or attempt > success):
-        return max(due, attempt + _AGAIN)
+    last = attempts.worked if verb == "backup" else attempts.settled
+    due = _due(text, loaded.plan.cadence.timezone, last, now)
+    if attempts.begun and (last is None or attempts.begun > last):
+        return max(due, attempts.begun + _AGAIN[verb])
     return due
+
+
+@functools.lru_cache(maxsize=4096)
+def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> datetime:
+    return cadence.parse(text, timezone).due(last, now)
 
 
 def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
     """Return the systems for which a verb is due, the most overdue first."""
     now = session.clock()
-    waiting = [(next_due(session, loaded, verb, now), loaded) for loaded in items]
+    known = session.catalog.attempts([loaded.plan.system for loaded in items], now=now)
+    waiting = [(next_due(x, verb, known.get((x.plan.system, verb), Attempts()), now), x) for x in items]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
 
 
 def run_due(session: Session) -> DueDone:
     """Do all that is due, once. Systems run side by side; one system's verbs one after the other."""
-    items = session.chosen((), everything=True)
+    items, faults = session.usable()
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
     wanted = {verb: due_now(session, items, verb) for verb in VERBS}
     ordered = list({id(loaded): loaded for verb in VERBS for loaded in wanted[verb]}.values())
-    done = DueDone()
+    done = DueDone(faults=faults)
 
     def all_of(loaded: Loaded) -> None:
-        if loaded in wanted["backup"]:
+        if loaded in wanted["backup"] and not command.stopping():
             done.backups.append(backup_one(session, loaded))
-        if loaded in wanted["verify"]:
+        if loaded in wanted["verify"] and not command.stopping():
             done.proofs.extend(verify_one(session, loaded, level=3))
-        if loaded in wanted["drill"]:
+        if loaded in wanted["drill"] and not command.stopping():
             done.drills.append(drill_one(session, loaded, DrillOptions()))
 
     if ordered:

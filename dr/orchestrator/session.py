@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import dr
 from dr.catalog.store import Catalog
-from dr.errors import CatalogError, DrError, InterruptedRunError, UsageError
+from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, UsageError
 from dr.evidence.record import Point
 from dr.plan.load import Declarations, Loaded, load
 from dr.run.toolbox import Place, Toolbox, open_toolbox
@@ -63,6 +63,11 @@ class Session:
             make_state(self.state)
             return Catalog.open(self.state)
 
+    def close(self) -> None:
+        """Close the catalog, if it was opened."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+
     def _catalog_there(self) -> bool:
         return (self.state / "catalog.sqlite").exists()
 
@@ -89,7 +94,7 @@ class Session:
         """
         known = self.declarations.plans
         names = sorted(known) if everything else list(dict.fromkeys(systems))
-        self.declarations.require(names)
+        self.declarations.require(() if everything else names)
         for name in names:
             if name not in known:
                 raise UsageError(
@@ -101,6 +106,17 @@ class Session:
                 hint="name a system, or use --all" if known else "run `dr init` to make a first one",
             )
         return sorted((known[name] for name in names), key=lambda item: (item.plan.priority, item.plan.system))
+
+    def usable(self) -> tuple[list[Loaded], tuple[Fault, ...]]:
+        """Return the plans that can be used, in recovery order, and the faults that stop the others.
+
+        For what runs unattended: a typo in one plan stops no other system. Raises as `chosen` when none can be used.
+        """
+        whole = self.declarations
+        good = [name for name in sorted(whole.plans) if not whole.stopping([name])]
+        if not good:
+            return self.chosen((), everything=True), ()
+        return self.chosen(good), whole.stopping(())
 
     def toolbox(self, loaded: Loaded) -> Toolbox:
         """Return the live tools of a plan."""
@@ -117,13 +133,15 @@ class Session:
             versions=versions,
         )
 
-    def points(self, loaded: Loaded) -> list[Point]:
-        """Return a system's points, newest first, their copies in the plan's order: the primary first."""
-        order = {name: number for number, name in enumerate(loaded.plan.targets)}
-        return [
-            replace(point, copies=tuple(sorted(point.copies, key=lambda copy: order.get(copy.target, len(order)))))
-            for point in self.catalog.points([loaded.plan.system])
-        ]
+    def points(self, *items: Loaded) -> list[Point]:
+        """Return the points of some systems, newest first, their copies in the plan's order: the primary first."""
+        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.targets)} for item in items}
+
+        def in_order(point: Point) -> Point:
+            order = orders[point.system]
+            return replace(point, copies=tuple(sorted(point.copies, key=lambda x: order.get(x.target, len(order)))))
+
+        return [in_order(point) for point in self.catalog.points(list(orders))]
 
     @contextmanager
     def locked(self, system: str) -> Iterator[None]:
@@ -136,8 +154,8 @@ class Session:
 
         The first interruption ends the rest; any other error of `act` is raised after all have ended.
         """
-        if len(items) == 1:
-            return [act(items[0])]
+        if len(items) <= 1:
+            return [act(item) for item in items]
         with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
             futures = [pool.submit(act, item) for item in items]
             try:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Proof
-from dr.evidence.standing import Standing
-from dr.orchestrator.due import VERBS, Verb, cadence_text
+from dr.evidence.standing import Attempts, Standing
+from dr.orchestrator.due import VERBS, next_due
 from dr.orchestrator.session import Session
-from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
 
@@ -37,23 +35,10 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
 
 
 def _board_row(loaded: Loaded, standing: Standing, now: datetime) -> BoardRow:
-    due: dict[str, datetime | None] = {verb: _next(loaded, verb, standing, now) for verb in VERBS}
-    late = [verb for verb in VERBS if standing.attempts.get(verb) and overdue(due[verb], now=now)]
+    attempts = {verb: standing.attempts.get(verb, Attempts()) for verb in VERBS}
+    due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts[verb], now) for verb in VERBS}
+    late = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
     return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late), due)
-
-
-def _next(loaded: Loaded, verb: Verb, standing: Standing, now: datetime) -> datetime | None:
-    text = cadence_text(loaded, verb)
-    if text is None or text == "never":
-        return None
-    attempt, success = standing.attempts.get(verb, (None, None))
-    last = success if verb == "backup" else attempt
-    return _due(text, loaded.plan.cadence.timezone, last, now)
-
-
-@functools.lru_cache(maxsize=4096)
-def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> datetime:
-    return cadence.parse(text, timezone).due(last, now)
 
 
 def report(

@@ -67,10 +67,13 @@ class Declarations:
         wanted |= {file for file, name in self.files.items() if name in used}
         return tuple(f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
 
+    def stopping(self, systems: Sequence[str]) -> tuple[Fault, ...]:
+        """Return the faults for which these systems cannot be used; of all, when none is named."""
+        return tuple(fault for fault in self.about(systems) if fault.severity == "refused")
+
     def require(self, systems: Sequence[str]) -> None:
         """Raise `PlanError` with every fault that stops these systems; of all, when none is named."""
-        stopping = tuple(fault for fault in self.about(systems) if fault.severity == "refused")
-        if stopping:
+        if stopping := self.stopping(systems):
             first = stopping[0]
             raise PlanError(first.what, first.where, hint=first.hint, faults=stopping)
 

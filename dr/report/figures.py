@@ -52,6 +52,8 @@ def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[s
     rta = drill.rta_seconds if drill else None
     if drill and drill.outcome == "failed":
         rto = Verdict("missed", drill.error or "the last drill failed")
+    elif drill and drill.partial and rta is not None:
+        rto = Verdict("unknown", "the last drill brought back samples only")
     else:
         rto = judge(rta, wanted.rto, unknown="never drilled" if not drill else "the last drill did not measure it")
     rpo = judge(fresh, wanted.rpo, unknown="no complete recovery point yet")
@@ -66,7 +68,7 @@ def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[s
         last_rta_seconds=rta,
         rto=rto,
         proof_level=standing.proof_level,
-        proof_age_seconds=(now - standing.proven_at).total_seconds() if standing.proven_at else None,
+        proof_age_seconds=max(0.0, (now - standing.proven_at).total_seconds()) if standing.proven_at else None,
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
         problems=tuple(_problems(standing, rpo, overdue)),
@@ -78,6 +80,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
         yield "no complete recovery point yet"
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
+    if standing.ahead:
+        yield "runs on record bear a later time than now: see this machine's clock"
     if standing.damaged_points:
         points = counted(standing.damaged_points, "recovery point")
         yield f"damage found: {points} cannot be used on the target concerned"

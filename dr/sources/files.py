@@ -169,6 +169,8 @@ def _hash(entry: Entry) -> Entry | None:
         descriptor = open_file(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except NotAFileError:
+        return entry._replace(state="changed")
     except OSError as error:
         became_a_link = error.errno == errno.ELOOP
         return entry._replace(state="changed" if became_a_link else "unreadable")

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,12 +19,30 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
+#: (device, inode) of files that this process has locked, by `leave_closed`.
+_locked: set[tuple[int, int]] = set()
+
+
 class NotAFileError(OSError):
-    """There is something of that name, and it is no regular file."""
+    """There is something of that name, and it is no regular file that may be read."""
+
+
+def leave_closed(*paths: Path) -> None:
+    """Never open these files here: POSIX drops a process's locks on a file when it closes it anywhere."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            _locked.add((status.st_dev, status.st_ino))
 
 
 def open_file(path: Path | bytes | str) -> int:
-    """Open a file for reading: never through a link, never waiting on a FIFO, its access time left alone."""
+    """Open a file for reading: never through a link, never waiting on a FIFO, its access time left alone.
+
+    Raises `NotAFileError` for a file that this process has locked: it is in use, and has no one content.
+    """
+    status = os.lstat(path)
+    if (status.st_dev, status.st_ino) in _locked:
+        raise NotAFileError("this process has locked it")
     try:
         return os.open(path, _FLAGS | getattr(os, "O_NOATIME", 0))
     except PermissionError:  # only the owner and root may leave the access time alone

@@ -37,7 +37,7 @@ class DiskStore:
                 raise TargetDownError(
                     "the directory is not there", str(self._top), hint="mount the disk, or correct the path"
                 )
-            self._top.mkdir(exist_ok=True)
+            self._top.mkdir(mode=0o700, exist_ok=True)
             if not os.access(self._top, os.R_OK | os.X_OK):
                 raise RefusedError("the directory may not be read", str(self._top), hint="correct its rights")
 

@@ -9,6 +9,7 @@ reported (`Stored.skipped`); a stream becomes a snapshot only when its source ha
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import re
@@ -60,9 +61,15 @@ _GUARD = 'cat "$1"; test -e "$2"'
 def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
     """Return the restic to use: `DR_RESTIC`, else the machine's when new enough, else the project's own.
 
-    Raises `DrError` with the way to get one when there is none of at least 0.18.0.
+    Raises `DrError` with the way to get one when there is none of at least 0.18.0, or the named one is older.
     """
     if named := env.get("DR_RESTIC"):
+        if (found := version(named)) < OLDEST:
+            raise DrError(
+                f"the restic that DR_RESTIC names is {'.'.join(map(str, found))}, and 0.18.0 or newer is needed",
+                named,
+                hint="run scripts/get-restic, or name a newer one",
+            )
         return named
     own = sorted((project or Path(__file__).parents[2]).glob(".tools/restic-*/restic"))
     for candidate in ["restic", *map(str, own)]:
@@ -76,8 +83,9 @@ def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
     )
 
 
+@functools.cache
 def version(program: str) -> tuple[int, ...]:
-    """Return a restic's version, like (0, 18, 0)."""
+    """Return a restic's version, like (0, 18, 0). Asked once a process."""
     done = command.run([program, "version"], timeout=30)
     found = re.search(rb"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
     if not found:

@@ -7,6 +7,8 @@ import hashlib
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -72,9 +74,10 @@ class S3Store:
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
         with self._errors("looking at the bucket"):
-            self._client.head_bucket(Bucket=self._bucket)
+            headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
+            clock = _http_time(headers.get("date"))
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
-        return Posture(self._versioning(), self._object_lock(), self._public_access())
+        return Posture(self._versioning(), self._object_lock(), self._public_access(), clock)
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`."""
@@ -232,3 +235,12 @@ def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
     )
     client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
     return client
+
+
+def _http_time(text: str | None) -> datetime | None:
+    """Return the moment of a `Date` header (RFC 9110, 5.6.7); None for none, or one that is no date."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -26,6 +26,7 @@ class Posture:
     versioning: bool | None
     object_lock: str | None  # "compliance 30 days", "on, without a default", or None when off or not said
     public_access: Access
+    clock: datetime | None = None  # the time there when it answered
 
     def in_words(self) -> str:
         """Return the posture in one line."""

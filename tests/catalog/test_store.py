@@ -245,3 +245,32 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
 def test_the_file_is_private(tmp_path: Path) -> None:
     Catalog.open(tmp_path).close()
     assert (tmp_path / "catalog.sqlite").stat().st_mode & 0o077 == 0
+
+
+_LAST_CLOSER = "import sys; from pathlib import Path; from dr.catalog.store import Catalog; Catalog.open(Path(sys.argv[1])).close()"
+
+
+@pytest.mark.parametrize("doing", ["opening the catalog again", "hashing its files"])
+def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, doing: str) -> None:
+    """POSIX drops a process's locks on a file when it closes it anywhere; then another may drop the log in use."""
+    from dr.tools.digest import NotAFileError, sha256_file
+
+    first = Catalog.open(tmp_path)
+    _begin(first, "one")
+    if doing == "opening the catalog again":
+        second = Catalog.open(tmp_path)
+        second.close()
+    else:
+        for path in tmp_path.glob("catalog.sqlite*"):
+            with pytest.raises(NotAFileError):
+                sha256_file(path)
+    subprocess.run([sys.executable, "-c", _LAST_CLOSER, str(tmp_path)], check=True)
+    _begin(first, "two")
+    assert (tmp_path / "catalog.sqlite-wal").exists(), "the log that is in use is there"
+    with Catalog.open(tmp_path) as other:
+        assert {run.run_id for run in other.open_runs(None)} == {"one", "two"}
+
+
+def _begin(catalog: Catalog, run_id: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    catalog.open_run(run_id=run_id, verb="backup", system="s", started=now, plan_digest="0" * 64, plan_text="")

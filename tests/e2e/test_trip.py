@@ -157,3 +157,20 @@ def test_init_validate_and_schema_help_a_newcomer(tmp_path: Path, site: Site) ->
     for arguments in (("backup", "--all"), ("drill", "--all")):
         site.dr(*arguments, "--config", str(new))
     assert "is there already" in site.dr("init", "--config", str(new), code=2).err
+
+
+def test_a_typo_in_one_plan_stops_no_other_system_and_is_never_silent(files_site: Site) -> None:
+    site = files_site
+    site.plan("payroll", "system: payroll\nobjectves: {rto: 1h}\n")
+    site.plan("bad", "system: [typo\n")
+    ran = site.dr("run", "--json", code=3)
+    assert [run["outcome"] for run in ran.document["runs"]] == ["ok"]
+    assert {Path(error["where"].split(":")[0]).name for error in ran.document["errors"]} == {"payroll.yaml", "bad.yaml"}
+    assert "payroll.yaml:2" in ran.err and "objectives" in ran.err
+    for command in (("status",), ("points",), ("backup", "--due")):
+        assert "payroll.yaml:2" in site.dr(*command, code=3).err, command
+    before = len(site.dr("points", "--json", code=3).document["points"])
+    for command in (("backup", "--all"), ("verify", "--all"), ("drill", "--all"), ("backup", "payroll")):
+        assert "payroll.yaml:2" in site.dr(*command, code=2).err, command
+    assert len(site.dr("points", "--json", code=3).document["points"]) == before, "refused: nothing was touched"
+    site.dr("backup", "share")

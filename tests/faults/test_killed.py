@@ -149,3 +149,16 @@ def test_the_same_system_twice_at_once_is_exit_11(files_site: Site) -> None:
     first.communicate()
     assert first.returncode == 0
     shutil.rmtree(files_site.root / "disk")
+
+
+def test_a_system_whose_files_hold_the_state_directory_itself_harms_nothing(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source, {site.root}/state]}}}}"))
+    for _ in range(2):
+        process = site.start("backup", "share")
+        while process.poll() is None:  # others open and close the catalog meanwhile
+            site.dr("points", "--json")
+        assert process.returncode == 0, process.communicate()
+    assert len(site.dr("points", "--json").document["points"]) == 2
+    assert site.dr("audit", "--json").document["records"] == 2
+    assert site.dr("drill", "share", "--json", code=None).document["drills"][0]["outcome"] == "ok"

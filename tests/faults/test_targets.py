@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -111,3 +112,28 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
         files_site.dr("backup", "share")
     assert files_site.dr("verify", "share", "--level", "2", "--json").document["proofs"][0]["outcome"] == "ok"
     assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+def test_the_server_killed_and_restarted_in_mid_drill_is_ridden_out_or_said(files_site: Site, s3, bucket: str) -> None:
+    _offsite(files_site, s3, bucket)
+    _share(files_site, "[offsite]")
+    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(250_000_000))
+    files_site.dr("backup", "share")
+    process = files_site.start("drill", "share", "--json")
+    sandboxes = files_site.root / "state" / "sandboxes"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not list(sandboxes.rglob("big.bin")):
+        time.sleep(0.02)
+    s3.kill()
+    time.sleep(0.5)
+    s3.start()
+    out, err = process.communicate(timeout=200)
+    drill = json.loads(out)["drills"][0]
+    assert "Traceback" not in err
+    if process.returncode == 0:
+        assert drill["outcome"] == "ok" and drill["rta_seconds"] > 0
+    else:  # never a half-restored system called recovered
+        assert drill["outcome"] == "failed" and drill["rta_seconds"] is None and drill["error"]
+    assert [path.name for path in sandboxes.iterdir() if path.is_dir()] == []
+    assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+    assert files_site.dr("audit", "--json").document["outcome"] == "ok"

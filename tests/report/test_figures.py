@@ -109,6 +109,7 @@ def last(outcome: str, error: str | None = None) -> LastRun:
         ({"drill": None}, "never drilled: nothing shows that this system comes back"),
         ({"drill": LastDrill(outcome="failed", started=NOW, ref="d", error="sql check failed")}, "the last drill failed: sql check failed"),
         ({"drill": LastDrill(outcome="aborted", started=NOW, ref="d")}, "the last drill was interrupted"),
+        ({"ahead": True}, "runs on record bear a later time than now: see this machine's clock"),
         ({"damaged_points": 1}, "damage found: 1 recovery point cannot be used on the target concerned"),
         ({"interrupted": ("verify",)}, "a verification was interrupted"),
         ({"overdue": ["drill"]}, "a drill is overdue"),
@@ -120,6 +121,11 @@ def test_each_problem_is_said_in_plain_words_and_alone(changes: dict[str, object
 
 def test_a_failed_last_drill_misses_the_rto_on_the_board_whatever_time_it_took() -> None:
     assert row(drill=LastDrill(outcome="failed", started=NOW, ref="d", rta_seconds=1.0)).rto.word == "missed"
+
+
+def test_samples_brought_back_meet_no_rto_on_the_board() -> None:
+    found = row(drill=LastDrill(outcome="ok", started=NOW, ref="d", rta_seconds=1.0, partial=True)).rto
+    assert (found.word, found.reason) == ("unknown", "the last drill brought back samples only")
 
 
 def test_overdue_waits_for_an_hour() -> None:

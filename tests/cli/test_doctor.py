@@ -1,0 +1,72 @@
+"""`dr doctor`: what is missing here, and how to get it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dr.orchestrator.doctor import examine
+from dr.orchestrator.session import Session
+from tests.conftest import Site, plan_text
+
+
+def _found(site: Site, code: int) -> dict[str, dict[str, str]]:
+    return {item["what"]: item for item in site.dr("doctor", "--json", code=code).document["findings"]}
+
+
+def test_all_is_well(files_site: Site) -> None:
+    found = _found(files_site, 0)
+    assert {item["outcome"] for item in found.values()} == {"ok"}
+    assert {"Python", "restic", "setpriv", "state", "clock", "plans", "share on disk", "share on vault"} <= set(found)
+
+
+def test_a_restic_that_is_not_there_or_too_old_is_said_with_the_way_to_get_one(files_site: Site) -> None:
+    files_site.env["DR_RESTIC"] = "/no/such/restic"
+    found = _found(files_site, 1)["restic"]
+    assert found["outcome"] == "failed"
+    old = files_site.root / "old-restic"
+    old.write_text("#!/bin/sh\necho restic 0.14.0 compiled with go1.19\n")
+    old.chmod(0o755)
+    files_site.env["DR_RESTIC"] = str(old)
+    found = _found(files_site, 1)["restic"]
+    assert found["outcome"] == "failed" and "0.18.0" in found["observed"] + found["hint"]
+
+
+def test_an_open_state_directory_and_an_open_target_are_said(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    (files_site.root / "state").chmod(0o755)
+    (files_site.root / "vault").chmod(0o755)
+    found = _found(files_site, 3)
+    assert (
+        found["share on vault"]["outcome"] == "degraded" and "directory open to all" in found["share on vault"]["hint"]
+    )
+    assert found["state"]["outcome"] == "degraded" and "chmod 700" in found["state"]["hint"]
+
+
+def test_a_target_that_is_down_is_said_and_the_others_are_looked_at(files_site: Site) -> None:
+    files_site.target("disk", f"target: disk\nlocal: {{path: {files_site.root}/none/disk/x}}\n")
+    found = _found(files_site, 1)
+    assert (found["share on disk"]["outcome"], found["share on vault"]["outcome"]) == ("failed", "ok")
+
+
+def test_a_bucket_shows_its_posture_and_its_clock(files_site: Site, s3: Any, bucket: str, monkeypatch: Any) -> None:
+    site = files_site
+    keys = site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
+    site.target("offsite", f"target: offsite\ns3: {{{part}}}\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
+    found = _found(site, 0)
+    assert "versioning" in found["share on offsite"]["observed"]
+    for name, value in site.env.items():
+        monkeypatch.setenv(name, value)
+    wrong = Session(site.root / "config", site.root / "state", clock=lambda: datetime.now(UTC) - timedelta(minutes=9))
+    off = {item.what: item for item in examine(wrong)}["share on offsite: clock"]
+    assert off.outcome == "degraded" and "behind the target's" in off.observed
+
+
+def test_faulty_plans_and_none_at_all_are_said(files_site: Site) -> None:
+    files_site.plan("share", "system: share\nobjectves: {}\n")
+    assert _found(files_site, 1)["plans"]["hint"] == "run `dr validate`"
+    (files_site.root / "config" / "plans" / "share.yaml").unlink()
+    assert _found(files_site, 1)["plans"]["hint"] == "run `dr init`"

@@ -1,0 +1,138 @@
+"""What runs unattended: the line for cron, the units for systemd, the daemon."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Site, plan_text
+
+
+@pytest.fixture
+def daily(files_site: Site) -> Site:
+    """A system with a cadence for everything."""
+    more = (
+        "cadence: {backup: every 4 hours, verify: every day at 03:00, drill: every 7 days}\n"
+        "drill: {checks: [{manifest: {}}]}\n"
+    )
+    files_site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{files_site.root}/source]}}}}", more=more))
+    return files_site
+
+
+def test_the_line_for_cron_does_what_is_due_and_then_says_nothing(daily: Site) -> None:
+    line = daily.dr("crontab", "--json").document["line"]
+    minute, hour, day, month, weekday, command = line.split(maxsplit=5)
+    assert (minute, hour, day, month, weekday) == ("*/15", "*", "*", "*", "*")
+    assert line in daily.dr("crontab").out
+    words = shlex.split(command.replace(r"\%", "%"))
+    assert words[-2:] == ["--quiet", "run"]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(daily.root), "DR_RESTIC": daily.env["DR_RESTIC"]}  # as cron has it
+    if shutil.which(words[0]) is None:
+        words = [*daily.argv()[:3], *words[1:]]
+        bare["PYTHONPATH"] = daily.env["PYTHONPATH"]
+    first = subprocess.run(words, env=bare, cwd="/", capture_output=True, text=True, check=False)
+    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
+    again = subprocess.run(words, env=bare, cwd="/", capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert len(daily.dr("points", "--json").document["points"]) == 1
+
+
+def test_asking_for_what_is_due_when_nothing_is_does_nothing_and_is_well(daily: Site) -> None:
+    daily.dr("run")
+    for verb, key in (("backup", "runs"), ("verify", "proofs"), ("drill", "drills")):
+        assert daily.dr(verb, "--due", "--json").document[key] == []
+        assert daily.dr(verb, "--due").out == "nothing is due\n"
+
+
+def test_cron_hears_of_a_failure_each_in_a_sentence(daily: Site) -> None:
+    shutil.rmtree(daily.root / "source")
+    ran = daily.dr("--quiet", "run", code=1)
+    assert ran.out == ""
+    assert ran.err.startswith("dr: ") and "source" in ran.err
+
+
+def test_a_percent_sign_in_a_path_does_not_end_the_line_for_cron(site: Site) -> None:
+    odd = site.root / "100% ours"
+    (odd / "plans").mkdir(parents=True)
+    argv = [*site.argv()[:3], "--config", str(odd), "--state", str(site.root / "state"), "crontab"]
+    done = subprocess.run(argv, env=site.env, capture_output=True, text=True, check=True)
+    line = done.stdout.splitlines()[-1]
+    assert r"100\% ours" in line
+    assert str(odd) in shlex.split(line.split(maxsplit=5)[5].replace(r"\%", "%"))
+
+
+def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> None:
+    units = daily.dr("systemd", "--json").document
+    assert "ExecStart=" in units["service"] and units["service"].rstrip().endswith("UMask=0077")
+    assert "OnCalendar=*:0/15" in units["timer"] and "Persistent=true" in units["timer"]
+    start = next(line for line in units["service"].splitlines() if line.startswith("ExecStart="))
+    assert shlex.split(start.removeprefix("ExecStart="))[-1] == "run"
+    assert units["service"] in daily.dr("systemd").out
+    if shutil.which("systemd-analyze"):
+        for name in ("service", "timer"):
+            (tmp_path / f"dr.{name}").write_text(units[name])
+        service = units["service"].replace(start, "ExecStart=/bin/true")
+        (tmp_path / "dr.service").write_text(service)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(tmp_path / "dr.timer")], capture_output=True, text=True
+        )
+        assert "dr.timer" not in done.stderr and "dr.service" not in done.stderr, done.stderr
+
+
+def _until(wanted: object, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if wanted():  # type: ignore[operator]
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _points(site: Site) -> int:
+    return len(site.dr("points", "--json").document["points"])
+
+
+def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigterm(daily: Site) -> None:
+    daemon = daily.start("daemon", "--every", "1")
+    try:
+        assert _until(lambda: _points(daily) == 1)
+        text = (daily.root / "config" / "plans" / "share.yaml").read_text()
+        daily.plan("second", text.replace("system: share", "system: second"))
+        assert _until(lambda: _points(daily) == 2), "plans are read anew"
+        assert _until(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
+        daily.plan("second", "system: [typo")
+        time.sleep(4)
+        assert daemon.poll() is None, "a faulty plan is said, and the daemon stays"
+        daily.plan("second", text.replace("system: share", "system: second"))
+        daemon.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        out, err = daemon.communicate(timeout=60)
+    finally:
+        daemon.kill()
+    assert daemon.returncode == 0 and time.monotonic() - began < 30
+    assert "stopped" in out and "Traceback" not in err
+    assert "second.yaml" in err
+    assert _points(daily) == 2, "each done once"
+    assert daily.dr("audit", "--json").document["outcome"] == "ok"
+
+
+def test_a_daemon_stopped_in_mid_backup_leaves_nothing_half(daily: Site) -> None:
+    slow = "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"
+    daily.plan("share", plan_text("share", slow, more="cadence: {backup: every 4 hours}\n"))
+    daemon = daily.start("daemon")
+    assert _until(lambda: any((daily.root / "state" / "work").glob("*/*")))
+    time.sleep(1)
+    daemon.send_signal(signal.SIGTERM)
+    _out, err = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0 and "Traceback" not in err
+    assert _points(daily) == 0
+    for name in ("disk", "vault"):
+        folder = daily.root / name / "share" / "snapshots"
+        assert not folder.is_dir() or os.listdir(folder) == []

@@ -1,0 +1,114 @@
+"""A full disk, wherever it is: one clear error, nothing recorded as whole, and the next run is well again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Site, plan_text
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+
+
+@contextmanager
+def small_disk(at: Path, size: str) -> Iterator[None]:
+    """A file system of `size` at `at`."""
+    at.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", at], check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+
+
+def _fill(folder: Path, *, leave: int = 0) -> Path:
+    """Fill a file system but for `leave` bytes; return the file that does."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"\0" * 65536)
+        except OSError:
+            file.truncate(max(0, file.tell() - leave))
+    return ballast
+
+
+def test_a_full_target_is_said_and_the_other_target_has_the_point(files_site: Site) -> None:
+    site = files_site
+    (site.root / "source" / "big.bin").write_bytes(os.urandom(8_000_000))
+    with small_disk(site.root / "vault", "3m"):
+        ran = site.dr("backup", "share", "--json", code=3)
+        run = ran.document["runs"][0]
+        assert [(t["target"], t["outcome"]) for t in run["targets"]] == [("disk", "ok"), ("vault", "failed")]
+        assert "space" in ran.err or "full" in ran.err
+        assert site.dr("points", "--json").document["points"][0]["targets"] == ["disk"]
+    again = site.dr("backup", "share", "--json", code=None).document["runs"][0]
+    assert "vault" in [t["target"] for t in again["targets"] if t["outcome"] == "ok"]
+    assert site.dr("drill", "share", "--target", "vault", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+def test_a_full_state_disk_is_one_clear_error_and_the_chain_stays_whole(files_site: Site) -> None:
+    site = files_site
+    with small_disk(site.root / "state", "4m"):
+        site.dr("backup", "share")
+        ballast = _fill(site.root / "state")
+        for arguments in (("backup", "share"), ("drill", "share"), ("verify", "share"), ("run",)):
+            ran = site.dr(*arguments, code=None)
+            assert ran.code == 1, (arguments, ran.code, ran.err)
+            assert "space" in ran.err or "full" in ran.err, (arguments, ran.err)
+        ballast.unlink()
+        assert site.dr("audit", "--json").document["outcome"] == "ok"
+        assert site.dr("backup", "share", "--json", code=None).document["runs"][0]["outcome"] == "ok"
+        assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+        assert site.dr("audit", "--json").document["outcome"] == "ok"
+
+
+def test_a_full_cache_never_makes_half_a_point(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    shutil.rmtree(site.root / "state" / "cache")
+    with small_disk(site.root / "state" / "cache", "1m"):
+        ballast = _fill(site.root / "state" / "cache")
+        for number in range(20):
+            (site.root / "source" / f"new-{number}").write_bytes(os.urandom(20_000))
+        ran = site.dr("backup", "share", "--json", code=None)
+        run = ran.document["runs"][0]
+        points = {point["run_id"]: point for point in site.dr("points", "--json").document["points"]}
+        if ran.code in (0, 3):  # the cache is a help, not a need
+            assert points[run["run_id"]]["complete"]
+            assert site.dr("drill", "share", "--json", code=None).document["drills"][0]["run_id"] == run["run_id"]
+        else:
+            assert run["run_id"] not in points or not points[run["run_id"]]["complete"]
+            assert "space" in ran.err or "full" in ran.err, ran.err
+        ballast.unlink()
+    assert site.dr("backup", "share", "--json", code=None).document["runs"][0]["outcome"] == "ok"
+    assert site.dr("verify", "share", "--level", "2", "--json").document["proofs"][0]["outcome"] == "ok"
+
+
+def test_a_sandbox_that_fills_fails_the_drill_and_is_destroyed(files_site: Site) -> None:
+    site = files_site
+    (site.root / "source" / "big.bin").write_bytes(os.urandom(6_000_000))
+    site.dr("backup", "share")
+    with small_disk(site.root / "state" / "sandboxes", "8m"):
+        _fill(site.root / "state" / "sandboxes", leave=2_000_000)
+        drill = site.dr("drill", "share", "--json", code=1).document["drills"][0]
+        assert drill["outcome"] == "failed" and drill["rta_seconds"] is None
+        assert "full" in drill["error"] or "too small" in drill["error"]
+        assert set(os.listdir(site.root / "state" / "sandboxes")) <= {"ballast", ".lock"}
+    assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+def test_a_dump_larger_than_the_state_disk_streams_through(files_site: Site) -> None:
+    """A command's output is never laid down whole on this machine."""
+    site = files_site
+    dump = "dump: {command: {run: [sh, -c, 'head -c 30000000 /dev/urandom'], filename: out.bin}}"
+    site.plan("share", plan_text("share", dump, targets="[disk]"))
+    with small_disk(site.root / "state", "8m"):
+        assert site.dr("backup", "share", "--json").document["runs"][0]["outcome"] == "ok"

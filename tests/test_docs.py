@@ -1,0 +1,165 @@
+"""What the docs show is run: every command, every plan, and the recovery without this program."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.cli.main import COMMANDS
+from tests.conftest import ROOT, Site
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: What the reader fills in.
+FILLED = {
+    "SYSTEM": "sis",
+    "/srv/recovered": "{root}/recovered",
+    "2026-11-24T06:00:00Z": "2099-01-01T00:00:00Z",
+    "NAME": "disk",
+}
+
+
+def commands() -> list[str]:
+    """Every `dr …` shown, in code spans and in blocks."""
+    found: dict[str, None] = {}
+    for path in DOCS:
+        text = path.read_text()
+        for line in re.findall(r"^(?:    )?\$ (dr .+)$", text, re.MULTILINE) + re.findall(r"`(dr [^`]+)`", text):
+            found[line.strip()] = None
+    return list(found)
+
+
+def district(site: Site, s3: Any, bucket: str) -> None:
+    """The plan of the README, and what it speaks of."""
+    root = site.root
+    photos = root / "srv/sis/uploads/photos"
+    photos.mkdir(parents=True)
+    for number in range(12):
+        (photos / f"{number}.jpg").write_bytes(b"jpg" * 1000)
+    with closing(sqlite3.connect(root / "srv/sis/sis.db")) as database, database:
+        database.execute("create table students (id integer primary key)")
+        database.execute("create table attendance (updated_at text)")
+        database.executemany("insert into students values (?)", [(n,) for n in range(1200)])
+        database.execute("insert into attendance values (strftime('%Y-%m-%dT%H:%M:%SZ'))")
+    (root / "phrase").write_text("a passphrase of some length\n")
+    keys = root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    plan = re.search(r"```yaml\n(system: sis.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert plan
+    text = plan[1].replace("/srv/sis", f"{root}/srv/sis").replace("[sis-export]", "[echo, a]")
+    site.plan("sis", text.replace("/etc/dr/secrets/sis", str(root / "phrase")))
+    site.plan("directory", f"""\
+system: directory
+objectives: {{rto: 1h, rpo: 1d}}
+sources: {{photos: {{files: {{paths: [{photos}]}}}}}}
+targets: [disk, offsite]
+drill: {{checks: [{{manifest: {{}}}}]}}
+""")  # fmt: skip
+    site.target("disk", f"target: disk\nlocal: {{path: {root}/disk}}\n")
+    s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
+    site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
+
+
+def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) -> None:
+    district(site, s3, bucket)
+    site.dr("validate")
+    site.dr("backup", "--all")
+    shown = commands()
+    assert len(shown) > 12
+    for number, line in enumerate(shown):
+        for word, real in FILLED.items():
+            line = line.replace(word, real.format(root=site.root))
+        arguments = line.split()[1:]
+        if arguments[0] == "recover":
+            arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
+        if arguments == ["backup"] or arguments == ["verify"]:
+            arguments += ["--all"]
+        if arguments == ["drill"]:
+            arguments += ["sis"]
+        if arguments == ["daemon"]:
+            arguments += ["--once"]
+        if arguments == ["init"]:
+            (site.root / "new").mkdir()
+            done = subprocess.run(
+                [*site.argv()[:3], "init"], env=site.env, cwd=site.root / "new", capture_output=True, text=True
+            )
+            assert done.returncode == 0, (line, done.stderr)
+            continue
+        ran = site.dr(*arguments, code=None)
+        assert ran.code in (0, 3, 4), (line, ran.code, ran.err)
+
+
+def test_every_command_is_in_the_readme() -> None:
+    text = DOCS[0].read_text()
+    assert [name for name in COMMANDS if f"`dr {name}`" not in text] == []
+
+
+def test_every_make_target_shown_is_one() -> None:
+    there = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {name for path in DOCS for name in re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", path.read_text())}
+    assert shown and shown <= there
+
+
+def test_every_link_leads_somewhere() -> None:
+    for path in DOCS:
+        for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+            assert link.startswith("http") or (path.parent / link).exists(), (path.name, link)
+
+
+def test_the_exit_codes_in_the_readme_are_the_programs_own() -> None:
+    from dr import errors
+
+    text = " ".join(DOCS[0].read_text().split())
+    for code, name in {
+        errors.OK: "done", errors.FAILED: "failed", errors.INVALID: "usage or invalid plan",
+        errors.DEGRADED: "degraded", errors.OBJECTIVE_MISSED: "an objective missed", errors.LOCKED: "locked",
+        errors.REFUSED: "credentials or passphrase refused", errors.INTERRUPTED: "interrupted",
+    }.items():  # fmt: skip
+        assert f"{code} {name}" in text, (code, name)
+
+
+def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3: Any, bucket: str) -> None:
+    district(site, s3, bucket)
+    run = site.dr("backup", "sis", "--json").document["runs"][0]
+    points = site.dr("points", "sis", "--json").document["points"]
+    page = (ROOT / "docs" / "recover.md").read_text()
+    lines = [line.strip() for line in re.findall(r"^    ((?:export|restic) .+)$", page, re.MULTILINE)]
+    assert len(lines) == 5
+    script = "\n".join(lines)
+    for word, real in {
+        "AWS_ACCESS_KEY_ID=...": f"AWS_ACCESS_KEY_ID={s3.access_key}",
+        "AWS_SECRET_ACCESS_KEY=...": f"AWS_SECRET_ACCESS_KEY={s3.secret_key}",
+        "https://ENDPOINT/BUCKET/PREFIX/SYSTEM": f"{s3.endpoint}/{bucket}/district/sis",
+        "/path/to/the/passphrase": str(site.root / "phrase"),
+        "SNAPSHOT": points[0]["snapshots"]["uploads"],
+        "/srv/recovered": str(site.root / "plain"),
+        "restic ": f"{site.env['DR_RESTIC']} --no-cache ",
+    }.items():
+        assert word in script, word
+        script = script.replace(word, real)
+    done = subprocess.run(["sh", "-eu", "-c", script], env=site.env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    back = sorted((site.root / "plain").rglob("*.jpg"))
+    assert len(back) == 12 and all(path.read_bytes() == b"jpg" * 1000 for path in back)
+    tags = f"dr-run={run['run_id']}"
+    listing = subprocess.run(
+        ["sh", "-eu", "-c", script.replace("snapshots", f"snapshots --json --tag {tags},dr-part=data").rsplit("\n", 1)[0]],
+        env=site.env, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(json.loads(listing.stdout)) == 3, "each source of the point, found by its tags"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plans").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_plans_that_come_along_have_no_fault_but_their_places(path: Path, site: Site) -> None:
+    for folder in ("plans", "targets"):
+        for each in (ROOT / folder).glob("*.yaml"):
+            getattr(site, folder[:-1])(each.stem, each.read_text())
+    ran = site.dr("validate", path.stem, "--json", code=None)
+    faults = ran.document["errors"] + ran.document["warnings"]
+    assert [fault for fault in faults if "/srv/district" not in fault["what"]] == []
