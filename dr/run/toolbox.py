@@ -52,7 +52,8 @@ class Toolbox:
 
     def source(self, name: str) -> Doors:
         """Return the doors of the source of that name."""
-        return open_source(name, self.plan.sources[name])
+        scratch = [self.state / part for part in ("cache", "work", "sandboxes")]
+        return open_source(name, self.plan.sources[name], scratch=scratch)
 
     def work(self) -> Path:
         """Return this system's scratch directory, empty: what a killed run left is swept away.

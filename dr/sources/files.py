@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,9 +30,12 @@ class Files(Doors):
 
     kind = "files"
 
-    def __init__(self, name: str, declared: FilesSource) -> None:
+    def __init__(self, name: str, declared: FilesSource, *, scratch: Sequence[Path] = ()) -> None:
         super().__init__(name)
         self._declared = declared
+        # restic leaves out its own cache unasked; caches, dumps in the making and sandboxes are no one's data.
+        within = [path for path in scratch if any(_holds(_clean(top), path) for top in declared.paths)]
+        self._excludes = (*declared.exclude, *map(_literally, within))
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
         """See `Doors`. Reads every file once, but for those unchanged since the last manifest."""
@@ -57,7 +61,7 @@ class Files(Doors):
             started=started,
             files=len(sizes),
             bytes=sum(sizes),
-            excludes=self._declared.exclude,
+            excludes=self._excludes,
             one_filesystem=self._declared.one_filesystem,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(missing),
@@ -66,7 +70,7 @@ class Files(Doors):
 
     def _excluder(self) -> Excluded:
         try:
-            return excluder(self._declared.exclude)
+            return excluder(self._excludes)
         except ValueError as error:
             raise SourceError(
                 f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
@@ -101,6 +105,15 @@ class Files(Doors):
                 hint="mount the disk, or correct the paths or excludes",
             )
         return there, missing
+
+
+def _holds(top: str, path: Path) -> bool:
+    return path.is_relative_to(top) or Path(top).is_relative_to(path)
+
+
+def _literally(path: Path) -> str:
+    """Return the pattern that matches this path alone."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", str(path))
 
 
 def _clean(path: str) -> str:

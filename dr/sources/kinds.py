@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from dr.plan.source import Source
 from dr.sources.door import Doors
 from dr.sources.files import Files
@@ -9,10 +12,13 @@ from dr.sources.output import Output
 from dr.sources.sqlite import Sqlite
 
 
-def open_source(name: str, declared: Source) -> Doors:
-    """Return the doors of a declared source. Nothing is touched yet."""
+def open_source(name: str, declared: Source, *, scratch: Sequence[Path] = ()) -> Doors:
+    """Return the doors of a declared source. Nothing is touched yet.
+
+    `scratch` are this program's own places, of which nothing is captured.
+    """
     if declared.files:
-        return Files(name, declared.files)
+        return Files(name, declared.files, scratch=scratch)
     if declared.sqlite:
         return Sqlite(name, declared.sqlite)
     assert declared.command is not None  # noqa: S101 - the model has exactly one kind

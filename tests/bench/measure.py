@@ -1,0 +1,101 @@
+"""How the benches measure: whole commands, interleaved, medians; and the sites they measure on."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from dr.tools.restic import find_restic
+
+Env = Mapping[str, str]
+
+
+def interleaved(repetitions: int, **acts: Callable[[], object]) -> dict[str, float]:
+    """Do each act in turn, so many times; return the median seconds of each. An act may return its own seconds."""
+    times: dict[str, list[float]] = {name: [] for name in acts}
+    for _ in range(repetitions):
+        for name, act in acts.items():
+            began = time.monotonic()
+            own = act()
+            times[name].append(own if isinstance(own, float) else time.monotonic() - began)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def say(title: str, ours: float, theirs: float, goal: str) -> None:
+    """Print one ratio."""
+    print(f"{title}: {ours / theirs:.2f} (goal {goal}); {ours:.3f} s / {theirs:.3f} s", flush=True)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory for one bench, removed after it."""
+    with tempfile.TemporaryDirectory(prefix="bench-dr-") as folder:
+        yield Path(folder)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the measured programs see: one restic for all, and nothing of this session."""
+    own = Path(__file__).parents[2]
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "DR_RESTIC": find_restic(os.environ), "PYTHONPATH": str(own)}
+
+
+def dr(home: Path, *arguments: str, code: int = 0) -> str:
+    """Run the program as typed; return its stdout."""
+    argv = [sys.executable, "-m", "dr", "--config", str(home / "config"), "--state", str(home / "state"), *arguments]
+    done = subprocess.run(argv, env=environment(home), cwd=home, capture_output=True, text=True, check=False)
+    if done.returncode != code:
+        raise SystemExit(f"dr {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def restic(home: Path, repository: str, *arguments: str, env: Env | None = None, cache: str = "plain") -> None:
+    """Run plain restic, with a cache of its own."""
+    whole = environment(home) | dict(env or {})
+    whole |= {"RESTIC_REPOSITORY": repository, "RESTIC_CACHE_DIR": str(home / f"cache-{cache}")}
+    whole.setdefault("RESTIC_PASSWORD", "plain")
+    done = subprocess.run([whole["DR_RESTIC"], *arguments], env=whole, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"restic {arguments[0]} ended with {done.returncode}: {done.stderr}")
+
+
+def make_files(top: Path, sizes: list[int], *, seed: int = 1) -> None:
+    """Files of these sizes, in 40 folders."""
+    rng = random.Random(seed)
+    for number, size in enumerate(sizes):
+        folder = top / f"{number % 40:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.bin").write_bytes(rng.randbytes(size))
+
+
+def make_plan(home: Path, system: str, source: str, *, targets: str = "[disk]") -> None:
+    """A plan with one source."""
+    folder = home / "config" / "plans"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{system}.yaml").write_text(
+        f"system: {system}\nobjectives: {{rto: 2h, rpo: 4h}}\nsources:\n  data: {source}\ntargets: {targets}\n"
+        "drill: {checks: [{manifest: {}}]}\n"
+    )
+
+
+def make_disk(home: Path) -> None:
+    """The local target."""
+    (home / "config" / "targets").mkdir(parents=True, exist_ok=True)
+    (home / "config" / "targets" / "disk.yaml").write_text(f"target: disk\nlocal: {{path: {home}/disk}}\n")
+
+
+def make_offsite(home: Path, endpoint: str, bucket: str, access: str, secret: str) -> dict[str, str]:
+    """The S3 target; return the environment that plain restic needs for it."""
+    (home / "config" / "targets").mkdir(parents=True, exist_ok=True)
+    keys = home / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
+    where = f"endpoint: '{endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
+    (home / "config" / "targets" / "offsite.yaml").write_text(f"target: offsite\ns3: {{{where}}}\n")
+    return {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
