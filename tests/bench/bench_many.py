@@ -31,7 +31,7 @@ def measure(home: Path, title: str, target: str, places: str, env: dict[str, str
             restic(home, f"{places}/plain-{system}", "backup", str(home / "sources" / system), env=env)
 
     change()
-    found = interleaved(5, ours=lambda: dr(home, "backup", "--all"), plain=plain)
+    found = interleaved(3, ours=lambda: dr(home, "backup", "--all"), plain=plain)
     say(f"dr backup --all / serial restic, 20 systems, {title}", found["ours"], found["plain"], "0.55")
 
 

@@ -20,7 +20,7 @@ SYSTEMS, RUNS = 1_000, 100
 def borgmatic(home: Path) -> str:
     """Install borgmatic; return its program."""
     subprocess.run([sys.executable, "-m", "venv", str(home / "venv")], check=True)
-    pip = [str(home / "venv" / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", "borgmatic"]
+    pip = [str(home / "venv" / "bin" / "pip"), "install", "-qq", "--disable-pip-version-check", "borgmatic"]
     subprocess.run(pip, check=True)
     return str(home / "venv" / "bin" / "borgmatic")
 
