@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint format check bench sizes clean
+.PHONY: help setup demo demo-services test fast lint format check bench sizes clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`. 90 is the aim.
 COVERAGE := 80
@@ -9,7 +9,7 @@ WHERE_RESTIC_MATTERS := tests/tools tests/run tests/e2e tests/faults
 PYTEST := $(PY) -m pytest -n 2 -q -p tests.no_skips
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: ## Set up for use: virtual environment, restic (no root needed)
 	@scripts/setup
@@ -17,6 +17,11 @@ setup: ## Set up for use: virtual environment, restic (no root needed)
 demo: setup ## A small school district: backups, drills, a disaster, recovery, a report
 	@$(PY) -m pip -q --disable-pip-version-check install --require-hashes -r requirements-demo.lock
 	@$(PY) scripts/demo.py
+
+demo-services: ## PostgreSQL, and MariaDB on another host over SSH: drills, a disaster, recovery, a report
+	@scripts/setup --services
+	@$(PY) -m pip -q --disable-pip-version-check install --require-hashes -r requirements-demo.lock
+	@$(PY) scripts/demo_services.py
 
 test: ## Set up, and pass the tests, with both restic versions
 	@scripts/setup --test

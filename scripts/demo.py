@@ -12,35 +12,18 @@ import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
-import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from s3_server import S3Server
+from stage import PROJECT, Stage, perform, write_config
 
-PROJECT = Path(__file__).parents[1]
 BUCKET = "district-offsite"
 STUDENTS, PHOTOS, NEW_PHOTOS = 4200, 150, 10
-
-
-def plan_files(root: Path, server: S3Server) -> dict[str, str]:
-    """Return the project's example plans and targets, moved to where the demo has its district."""
-    moved = {"/srv/district": str(root), "http://127.0.0.1:8333": server.endpoint, "[python3,": f"[{sys.executable},"}
-    found = {}
-    for path in sorted([*PROJECT.glob("plans/*.yaml"), *PROJECT.glob("targets/*.yaml")]):
-        text = path.read_text("utf-8")
-        for old, new in moved.items():
-            text = text.replace(old, new)
-        found[str(path.relative_to(PROJECT))] = text
-    return found
 
 
 def make_district(root: Path, server: S3Server) -> int:
@@ -65,14 +48,8 @@ def make_district(root: Path, server: S3Server) -> int:
     (root / "finance-export.py").write_text(
         "for n in range(60000):\n    print(f'{n},2026-01-{n % 28 + 1:02d},{n * 37 % 9973}.00')\nprint('TOTAL,60000')\n"
     )
-    (root / "keys").write_text(
-        f"[default]\naws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
-    )
-    (root / "keys").chmod(0o600)
-    for name, text in plan_files(root, server).items():
-        path = root / "config" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    moved = {"/srv/district": str(root), "http://127.0.0.1:8333": server.endpoint, "[python3,": f"[{sys.executable},"}
+    write_config(root, ("sis", "fileshare", "finance"), moved, (server.access_key, server.secret_key))
     return sum(path.stat().st_size for place in ("sis", "share") for path in (root / place).rglob("*"))
 
 
@@ -98,54 +75,8 @@ def attendance_taken(path: Path) -> Iterator[None]:
         thread.join()
 
 
-def finish(argv: list[str], cwd: Path) -> tuple[int, str, str]:
-    """Run a program to its end; return its code, stdout and stderr. When we are stopped, it is asked to stop first."""
-    with subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # a Ctrl-C reaches it once, through us
-    ) as child:
-        try:
-            out, errors = child.communicate()
-        except BaseException:
-            # It ends what it started itself; only when it does not, it is ended.
-            child.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.communicate(timeout=20)
-            child.kill()
-            raise
-    return child.returncode, out, errors
-
-
-class Demo:
-    """The demo's steps, each said in one line before it is done."""
-
-    def __init__(self, root: Path, report: Path) -> None:
-        self.root, self.report = root, report
-        self._number = 0
-
-    def step(self, text: str) -> None:
-        """Say what comes."""
-        self._number += 1
-        print(f"\n{self._number:2d}. {text}", flush=True)
-
-    def dr(self, *arguments: str, expect: int = 0, show: bool = True) -> str:
-        """Run the program as typed, and show it; stop the demo when it ends otherwise than expected."""
-        if show:
-            print(f"    $ dr {' '.join(arguments)}".replace(str(self.root), "…"), flush=True)
-        whole = [sys.executable, "-m", "dr", "--config", str(self.root / "config"), "--state", str(self.root / "state")]
-        code, out, errors = finish([*whole, *arguments], self.root)
-        for line in (out + errors).splitlines() if show else ():
-            print(f"      {line.replace(str(self.root), '…')}", flush=True)
-        if code != expect:
-            print(errors, file=sys.stderr)
-            raise SystemExit(f"demo: dr {arguments[0]} ended with {code}, not {expect}")
-        return out
+class Demo(Stage):
+    """The story of a small district."""
 
     def play(self) -> Path:
         """Play the whole story; return the report."""
@@ -174,14 +105,12 @@ class Demo:
         self.step("The evidence: every run and drill, chained; and the same records beside each repository.")
         self.dr("audit")
         self.step("The report a superintendent reads and an auditor works from.")
-        self.report.mkdir(parents=True, exist_ok=True)
         self.dr("report", "-o", str(root / "report.html"))
         drill = json.loads(self.dr("report", "--system", "sis", "--format", "json", show=False))["drills"][-1][
             "drill_id"
         ]
         self.dr("report", "--drill", drill, "-o", str(root / "sis-drill.html"))
-        shutil.copy(root / "sis-drill.html", self.report / "sis-drill.html")
-        return Path(shutil.copy(root / "report.html", self.report / "report.html"))
+        return self.keep("report.html", "sis-drill.html")
 
     def _school_day(self) -> None:
         for number in range(NEW_PHOTOS):
@@ -211,42 +140,26 @@ class Demo:
             file.write(bytes([byte[0] ^ 1]))
 
 
-def stopped_by_signals() -> None:
-    """Turn the first of the signals that ask us to stop into a KeyboardInterrupt; the clean-up is not disturbed."""
-    asking = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for each in asking:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    for each in asking:
-        signal.signal(each, stop)
-
-
 def main() -> None:
-    """Play the demo in a directory of its own, which is removed whatever happens."""
+    """Play the demo."""
     parser = argparse.ArgumentParser(description="Play a school district's disaster and recovery.")
     parser.add_argument("--report", type=Path, default=PROJECT / "demo-report", help="where the reports are kept")
     kept = parser.parse_args().report.resolve()
-    stopped_by_signals()
-    root = Path(tempfile.mkdtemp(prefix="dr-demo-"))
-    began = time.monotonic()
-    server = S3Server(root / "s3")
-    try:
-        with server:
+    servers: list[S3Server] = []
+
+    def play(root: Path) -> Path:
+        servers.append(S3Server(root / "s3"))
+        with servers[0] as server:
             server.client().create_bucket(Bucket=BUCKET)
             size = make_district(root, server)
             print(f"A small school district, made now: {size / 1e6:.0f} MB; an S3 server on {server.endpoint}.")
-            report = Demo(root, kept).play()
-        print(f"\nDone in {time.monotonic() - began:.0f} s. Nothing is left running. The report: {report}")
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            print("\ndemo: stopped; nothing is left running", file=sys.stderr, flush=True)
-        raise SystemExit(130) from None
-    finally:
-        server.kill()  # also when it was still starting, where leaving `with` does not end it
-        shutil.rmtree(root, ignore_errors=True)
+            return Demo(root, kept).play()
+
+    def kill() -> None:
+        for server in servers:  # also when it was still starting, where leaving `with` does not end it
+            server.kill()
+
+    perform(play, clear=kill)
 
 
 if __name__ == "__main__":

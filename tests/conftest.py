@@ -17,6 +17,9 @@ import pytest
 from dr.tools import command
 from dr.tools.restic import find_restic
 from scripts.s3_server import S3Server
+from tests.servers.mariadb import MariadbServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.sshd import Sshd
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +43,27 @@ def bucket(s3: S3Server) -> str:
     name = f"test-{secrets.token_hex(6)}"
     s3.client().create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server a session."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """One MariaDB server a session."""
+    with MariadbServer(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """One SSH server a session: the "other host"."""
+    with Sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

@@ -101,8 +101,8 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_every_make_target_shown_is_one() -> None:
-    there = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    shown = {name for path in DOCS for name in re.findall(r"\bmake ([a-z]+)\b(?=`|\s+#)", path.read_text())}
+    there = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {name for path in DOCS for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\s+#)", path.read_text())}
     assert shown and shown <= there
 
 
@@ -153,6 +153,20 @@ def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3:
         env=site.env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len(json.loads(listing.stdout)) == 3, "each source of the point, found by its tags"
+
+
+def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:
+    text = (ROOT / "docs" / "services.md").read_text()
+    parts = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(parts) == 3
+    checks = "".join(
+        f"    - {{{check}}}\n" for check in ("rows: {source: database}", "schema: {source: database}", "manifest: {}")
+    )
+    head = "system: sis\nowner: {role: Data manager}\nobjectives: {rto: 1h, rpo: 4h}\ntargets: [disk]\n"
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    site.plan("sis", head + "".join(parts) + "drill:\n  checks:\n" + checks)
+    ran = site.dr("validate", "sis", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plans").glob("*.yaml")), ids=lambda path: path.stem)

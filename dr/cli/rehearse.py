@@ -82,15 +82,11 @@ def _say_drill(context: Context, result: Any) -> None:
         context.say(
             f"  check      {about}{need}: {check.outcome}; expected {check.expected}; observed {check.observed}"
         )
-    rta = "not achieved" if fact.rta_seconds is None else format_duration(fact.rta_seconds)
-    rpa = "not measured" if fact.rpa_seconds is None else format_duration(fact.rpa_seconds)
+    rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
+    rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
     wanted = fact.objectives
-    context.say(
-        f"  RTO        {rto_verdict(fact).word}: back in {rta}; objective {format_duration(wanted.rto_seconds)}"
-    )
-    context.say(
-        f"  RPO        {rpo_verdict(fact).word}: data lost {rpa}; objective {format_duration(wanted.rpo_seconds)}"
-    )
+    context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
+    context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
@@ -108,47 +104,55 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
 @click.option("--at", type=TIME, help="Use the newest point not after this time.")
 @click.option("--target", help="Recover from this target.")
+@click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
+@click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @pass_context
-def recover_command(
-    context: Context,
-    system: str,
-    to: Path,
-    at: datetime | None,
-    target: str | None,
-    yes: bool,
-    force: bool,
-    dry_run: bool,
-) -> None:
-    """Recover a system for real into a directory. May be run again after an interruption: it goes on."""
+def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_run: bool, **asked: Any) -> None:
+    """Recover a system for real: files into a directory, databases into their server, beside the live ones.
+
+    May be run again after an interruption: it goes on.
+    """
     context.put(drills=[])
     loaded = chosen(context, (system,), everything=False)[0]
-    _known_target(target, [loaded])
-    to = to.expanduser().absolute()
-    from dr.orchestrator.drill import DrillOptions, intent, recover
+    _known_target(asked["target"], [loaded])
+    from dr.orchestrator.drill import RecoverOptions, intent, recover
 
-    options = DrillOptions(at=at, target=target)
+    replaced = frozenset(asked.pop("replaced"))
+    options = RecoverOptions(to=to.expanduser().absolute(), replaced=replaced, **asked)
     if dry_run or not yes:
-        foreseen = _in_words(intent(context.session, loaded, to=to, options=options, force=force))
+        foreseen = intent(context.session, loaded, options)
+        told = _in_words(foreseen)
         if dry_run:
-            context.put(dry_run=True, would=foreseen)
-            context.say(foreseen)
+            steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
+            context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+            context.say(told)
             return
-        _confirm(foreseen)
-    say_drills(context, [recover(context.session, loaded, to=to, options=options, force=force)])
+        _confirm(told)
+    say_drills(context, [recover(context.session, loaded, options)])
 
 
-def _in_words(foreseen: Any) -> str:
+def _in_words(intent: Any) -> str:
+    foreseen = intent.would
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
+    steps = "".join(f"\n  {number}. {step}" for number, step in enumerate(foreseen.steps, 1))
     notes = "".join(f"\n  note: {note}" for note in foreseen.notes)
     return (
         f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
         f"{format_bytes(foreseen.bytes)}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
-        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}{notes}"
+        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}"
+        f"{steps}\n  {_estimated(intent)}{notes}"
     )
+
+
+def _estimated(intent: Any) -> str:
+    if intent.estimate_seconds is None:
+        return "how long it takes is not known: no drill of the whole system has succeeded yet"
+    many = "1 drill" if intent.drills == 1 else f"the last {intent.drills} drills"
+    return f"ESTIMATE: {format_duration(intent.estimate_seconds)}, as in {many} that succeeded"
 
 
 def _confirm(foreseen: str) -> None:

@@ -69,7 +69,7 @@ def write_stream(
 ) -> None:
     """Write the manifest of a stream: one file at the root of its snapshot."""
     entry = Entry(os.fsencode(f"/{filename}"), "file", size, sha256)
-    write(path, header_of(source=source, kind=kind, started=started), [entry])
+    write(path, header_of(source=source, kind=kind, started=started) | {"form": "stream"}, [entry])
 
 
 def header_of(*, source: str, kind: str, started: datetime) -> dict[str, Any]:
@@ -84,6 +84,12 @@ def header(path: Path) -> dict[str, Any]:
             return _header(file.readline())
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a manifest is that of one stream. Raises `DamageError` when the file is no manifest."""
+    found = header(path)
+    return found.get("form") == "stream" or found.get("kind") == "command"  # those of 0.1 said it by their kind
 
 
 def read(path: Path) -> Iterator[Entry]:

@@ -26,6 +26,17 @@ def worst_outcome(outcomes: list[Outcome]) -> Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HookRun:
+    """How one of the plan's hooks went. `code` is None when it could not be started or took too long."""
+
+    moment: str  # "before capture", "after restore", …
+    outcome: Outcome
+    code: int | None = None
+    seconds: float = 0.0
+    output: str = ""  # the end of what it said
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceCapture:
     """How one source was captured in one run. `snapshot_id` is the one on the first target reached."""
 
@@ -76,6 +87,7 @@ class BackupRun:
     sources: tuple[SourceCapture, ...] = ()
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
+    hooks: tuple[HookRun, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
@@ -122,7 +134,7 @@ class Proof:
 class CheckResult:
     """One check: what was expected and what was observed, in words, and whether it held."""
 
-    check: str  # manifest, sql, file, command
+    check: str  # manifest, rows, schema, sql, file, command, http
     source: str | None
     mandatory: bool
     outcome: Outcome  # ok, failed, skipped
@@ -182,6 +194,7 @@ class Drill:
     proof_level: int = 0
     checks: tuple[CheckResult, ...] = ()
     events: tuple[Event, ...] = ()
+    hooks: tuple[HookRun, ...] = ()
     files: int = 0
     bytes: int = 0
     protected_bytes: int = 0  # bytes of the whole point: what the drill could have restored

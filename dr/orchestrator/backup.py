@@ -9,7 +9,8 @@ from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Outcome
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.backup import BackupDone, BackupRequest, run_backup
+from dr.run.backup import BackupDone, run_backup
+from dr.run.capture import BackupRequest
 from dr.run.toolbox import Toolbox
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 from dr.errors import FAILED, INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen
@@ -13,8 +14,11 @@ from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
 from dr.run.drill import DrillRequest, run_drill
-from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_unfit, run_recover
+from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_live, refuse_unfit, run_recover
 from dr.run.sandbox import sweep
+
+#: So many of the last drills that worked say how long a recovery may take.
+_RECENT = 5
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,29 @@ class DrillResult:
     drill: Drill
     sealed: Sealed
     exit_code: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoverOptions:
+    """How the person wants a recovery. `force` writes over what is in `to`, `replaced` names the live databases
+    that may be replaced, `as_files` leaves dumps as files.
+    """
+
+    to: Path
+    at: datetime | None = None
+    target: str | None = None
+    force: bool = False
+    replaced: frozenset[str] = frozenset()
+    as_files: bool = False
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What a recovery would do, and how long it took in drills: seconds, an estimate, and from how many."""
+
+    would: RecoveryPlan
+    estimate_seconds: float | None
+    drills: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,35 +92,44 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
     return _recorded(session, loaded, fact)
 
 
-def recover(session: Session, loaded: Loaded, *, to: Path, options: DrillOptions, force: bool) -> DrillResult:
-    """Recover a system for real. `UsageError` before anything is touched when `to` is unfit."""
-    refuse_unfit(to, system=loaded.plan.system, force=force)
+def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
+    """Recover a system for real. `UsageError` before anything is touched when something is in the way."""
+    refuse_unfit(options.to, system=loaded.plan.system, force=options.force)
     t_loss = session.clock()
     drill_id = new_id("recovery-", t_loss)
+    toolbox, request = session.toolbox(loaded), _request(session, options, drill_id, t_loss)
+    refuse_live(toolbox, request)
     _open(session, loaded, "recovery", drill_id, t_loss)
     try:
-        request = RecoverRequest(
-            drill_id=drill_id,
-            to=to,
-            at=options.at,
-            target=options.target,
-            force=force,
-            t_loss=t_loss,
-            clock=session.clock,
-        )
-        fact = run_recover(session.toolbox(loaded), session.points(loaded), request)
+        fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     return _recorded(session, loaded, fact)
 
 
-def intent(session: Session, loaded: Loaded, *, to: Path, options: DrillOptions, force: bool) -> RecoveryPlan:
+def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     """Return what `recover` would do; raises what stands in its way. Touches nothing."""
-    now = session.clock()
-    request = RecoverRequest(
-        drill_id="", to=to, at=options.at, target=options.target, force=force, t_loss=now, clock=session.clock
+    would = plan_recover(
+        session.toolbox(loaded), session.points(loaded), _request(session, options, "", session.clock())
     )
-    return plan_recover(session.toolbox(loaded), session.points(loaded), request)
+    records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
+    known = [record.fact for record in records if isinstance(record.fact, Drill)]
+    taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == "system-loss"][-_RECENT:]
+    return Intent(would, median(taken) if taken else None, len(taken))
+
+
+def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: datetime) -> RecoverRequest:
+    return RecoverRequest(
+        drill_id=drill_id,
+        to=options.to,
+        at=options.at,
+        target=options.target,
+        force=options.force,
+        replaced=options.replaced,
+        as_files=options.as_files,
+        t_loss=t_loss,
+        clock=session.clock,
+    )
 
 
 def _open(session: Session, loaded: Loaded, verb: str, run_id: str, started: datetime) -> None:

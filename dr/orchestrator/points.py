@@ -95,9 +95,9 @@ def _point(run_id: str, parts: list[Snapshot]) -> AdoptedPoint:
     apart = {s.tags["source"]: s.id for s in parts if s.tags["part"] in ("manifest", "amend")}
     tags = parts[0].tags
     sources = int(tags.get("sources", "0") or 0)
-    # A stream without its manifest, or a tree that was not read whole, does not make a point complete.
-    streams = {name for name, s in data.items() if s.tags.get("kind") == "command"}
-    whole = not any(s.tags.get("whole") == "no" for s in parts) and streams <= set(apart)
+    # What has its manifest apart and lacks it, or a tree that was not read whole, makes no point complete.
+    listed_apart = {name for name, s in data.items() if _listed_apart(s.tags)}
+    whole = not any(s.tags.get("whole") == "no" for s in parts) and listed_apart <= set(apart)
     return AdoptedPoint(
         run_id=run_id,
         consistency_time=_consistency(tags, parts),
@@ -108,6 +108,11 @@ def _point(run_id: str, parts: list[Snapshot]) -> AdoptedPoint:
         manifests=apart,
         bytes=sum(s.bytes for s in data.values()),
     )
+
+
+def _listed_apart(tags: dict[str, str]) -> bool:
+    """Whether a source's manifest is a snapshot of its own. What 0.1 made tells it by its kind."""
+    return tags.get("form") in ("agent", "stream") or tags.get("kind") == "command"
 
 
 def _consistency(tags: dict[str, str], parts: list[Snapshot]) -> datetime:

@@ -18,7 +18,10 @@ def _sound(value: Plain) -> Plain:
 
 
 Expectation = Annotated[Plain, AfterValidator(_sound)]
-CheckKind = Literal["manifest", "sql", "file", "command"]
+CheckKind = Literal["manifest", "rows", "schema", "sql", "file", "command", "http"]
+_KINDS: tuple[CheckKind, ...] = ("manifest", "rows", "schema", "sql", "file", "command", "http")
+#: As `expect` of an sql check: the value that the same query had in the source when it was captured.
+CAPTURED = "captured"
 
 
 class ManifestCheck(Declaration):
@@ -29,10 +32,28 @@ class ManifestCheck(Declaration):
     mandatory: bool | None = None
 
 
-class SqlCheck(Declaration):
-    """One value from a query on a restored database."""
+class RowsCheck(Declaration):
+    """Every table of a restored database has the rows that were counted when it was captured."""
 
     source: Name
+    mandatory: bool | None = None
+
+
+class SchemaCheck(Declaration):
+    """Tables, columns, indexes, constraints, extensions and routines are those recorded at capture."""
+
+    source: Name
+    mandatory: bool | None = None
+
+
+class SqlCheck(Declaration):
+    """One value from a query on a restored database; `database` names one of several.
+
+    `expect: captured` is the value that the same query had when the source was captured.
+    """
+
+    source: Name
+    database: str | None = None
     query: str
     expect: Expectation
     mandatory: bool | None = None
@@ -62,7 +83,10 @@ class CommandExpectation(Declaration):
 
 
 class CommandCheck(Declaration):
-    """A command run in the sandbox, with `DR_SANDBOX` and `DR_SOURCE_NAME` in its environment."""
+    """A command run in the sandbox.
+
+    In its environment: `DR_SANDBOX`, `DR_SOURCE_NAME` for each source, and the restored databases' connection.
+    """
 
     run: Annotated[tuple[str, ...], Field(min_length=1)]
     expect: CommandExpectation = CommandExpectation()
@@ -70,13 +94,40 @@ class CommandCheck(Declaration):
     mandatory: bool | None = None
 
 
+class HttpExpectation(Declaration):
+    """What must answer."""
+
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    body: Expectation | None = None
+
+
+class HttpCheck(Declaration):
+    """A service that answers over HTTP.
+
+    `serve` is started in the sandbox with the databases' connection, and a free port (`PORT`), in its
+    environment; `{port}` in `serve` and `url` stands for that port. `within` is how long it may take to answer.
+    """
+
+    serve: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    expect: HttpExpectation = HttpExpectation()
+    within: Annotated[Duration, Field(gt=0)] = 60
+    mandatory: bool | None = None
+
+
+Body = ManifestCheck | RowsCheck | SchemaCheck | SqlCheck | FileCheck | CommandCheck | HttpCheck
+
+
 class Check(Declaration):
     """One check, of exactly one kind. `mandatory` may stand beside the kind or inside it."""
 
     manifest: ManifestCheck | None = None
+    rows: RowsCheck | None = None
+    schema_: Annotated[SchemaCheck | None, Field(alias="schema")] = None
     sql: SqlCheck | None = None
     file: FileCheck | None = None
     command: CommandCheck | None = None
+    http: HttpCheck | None = None
     mandatory_: Annotated[bool | None, Field(alias="mandatory")] = None
 
     @model_validator(mode="before")
@@ -91,21 +142,25 @@ class Check(Declaration):
 
     @model_validator(mode="after")
     def _one(self) -> Check:
-        if sum(x is not None for x in (self.manifest, self.sql, self.file, self.command)) != 1:
-            raise ValueError("give exactly one of manifest, sql, file or command")
+        if sum(body is not None for body in self._bodies().values()) != 1:
+            raise ValueError(f"give exactly one of {', '.join(_KINDS[:-1])} or {_KINDS[-1]}")
         return self
+
+    def _bodies(self) -> dict[CheckKind, Body | None]:
+        return {
+            "manifest": self.manifest, "rows": self.rows, "schema": self.schema_, "sql": self.sql,
+            "file": self.file, "command": self.command, "http": self.http,
+        }  # fmt: skip
 
     @property
     def kind(self) -> CheckKind:
         """The name of the kind declared."""
-        return "manifest" if self.manifest else "sql" if self.sql else "file" if self.file else "command"
+        return next(kind for kind, body in self._bodies().items() if body is not None)
 
     @property
-    def body(self) -> ManifestCheck | SqlCheck | FileCheck | CommandCheck:
+    def body(self) -> Body:
         """The kind's own declaration."""
-        body = self.manifest or self.sql or self.file or self.command
-        assert body is not None  # noqa: S101 - the validator above saw to it
-        return body
+        return next(body for body in self._bodies().values() if body is not None)
 
     @property
     def mandatory(self) -> bool:
@@ -115,4 +170,4 @@ class Check(Declaration):
     @property
     def source(self) -> str | None:
         """The source it looks at; None when it looks at the whole system."""
-        return None if self.command else getattr(self.body, "source", None)
+        return getattr(self.body, "source", None)

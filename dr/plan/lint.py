@@ -12,12 +12,14 @@ from pathlib import Path
 from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
+from dr.plan.lint_hosts import Found, Key, hosts, secret_faults
 from dr.plan.plan import Plan
+from dr.plan.source import DATABASES
 from dr.plan.target import Credentials, Target
 from dr.plan.units import format_duration
 
-Key = tuple[str | int, ...]
-Found = tuple[Key, str, str, Severity]
+#: Which kinds of source a kind of check needs.
+_ANSWERED_BY = {"sql": DATABASES, "rows": DATABASES - {"sqlite"}, "schema": DATABASES - {"sqlite"}}
 
 
 def lint_plans(
@@ -30,7 +32,8 @@ def lint_plans(
     cycles = _cycles({name: plan for name, (plan, _) in plans.items()})
     faults = []
     for name, (plan, source) in plans.items():
-        found = [*_within(plan), *_between(plan, targets, declared, cycles.get(name)), *_here(plan, targets, env)]
+        found = [*_within(plan), *_between(plan, targets, declared, cycles.get(name)), *_here(plan, env)]
+        found += hosts(plan, targets, env)
         if isinstance(source, Path):  # known from before: its advice was given then
             found = [item for item in found if item[3] != "advice"]
         if found:
@@ -79,7 +82,7 @@ def _within(plan: Plan) -> Iterator[Found]:
     if plan.owner is None:
         yield ("system",), "the plan names no owner", "add `owner: {role: …, contact: …}`", "advice"
     for name, source in plan.sources.items():
-        if source.sqlite and not source.newest:
+        if source.kind in DATABASES and not source.newest:
             yield (
                 ("sources", name),
                 f"the source {name!r} has no `newest` query: lost data cannot be measured",
@@ -108,9 +111,10 @@ def _checks(plan: Plan) -> Iterator[Found]:
             continue
         if check.source not in plan.sources:
             yield at, f"there is no source {check.source!r}", f"sources: {', '.join(plan.sources)}", "refused"
-        elif check.kind == "sql" and not plan.sources[check.source].sqlite:
-            kind = plan.sources[check.source].kind
-            yield at, f"a {kind} source answers no sql check", "check a sqlite source, or use `command`", "refused"
+        elif check.kind in _ANSWERED_BY and plan.sources[check.source].kind not in _ANSWERED_BY[check.kind]:
+            kind, able = plan.sources[check.source].kind, " or ".join(sorted(_ANSWERED_BY[check.kind]))
+            hint = f"check a {able} source, or use `command`"
+            yield at, f"a {kind} source answers no {check.kind} check", hint, "refused"
 
 
 # -- between plans -----------------------------------------------------------------------------------
@@ -166,14 +170,11 @@ def _way_back(plans: Mapping[str, Plan], start: str) -> list[str] | None:
 # -- here --------------------------------------------------------------------------------------------
 
 
-def _here(plan: Plan, targets: Mapping[str, Target], env: Mapping[str, str]) -> Iterator[Found]:
-    secret = plan.secrets.passphrase
-    at: Key = ("secrets", "passphrase")
-    if secret and secret.file and not secret.file.is_file():
-        yield at, f"the secret file {secret.file} is not there", "make it, with mode 0600", "unsound"
-    if secret and secret.env and not env.get(secret.env):
-        yield at, f"the environment variable {secret.env} is not set", "set it where dr runs", "unsound"
+def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
+    yield from secret_faults(("secrets", "passphrase"), plan.secrets.passphrase, env)
     for name, source in plan.sources.items():
+        if plan.host_of(name):
+            continue  # another host is asked when it is needed, not here
         paths = source.files.paths if source.files else (source.sqlite.path,) if source.sqlite else ()
         for path in paths:
             if not Path(path).exists():

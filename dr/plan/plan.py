@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from dr.plan import cadence
-from dr.plan.base import ConfigPath, Declaration, Duration, Name
+from dr.plan.base import Declaration, Duration, Name
 from dr.plan.check import Check, ManifestCheck
+from dr.plan.hook import AllHooks
+from dr.plan.host import SshHost
+from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
 
 Scenario = Literal["system-loss", "file-loss"]
@@ -72,20 +75,6 @@ class Drill(Declaration):
     checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
 
 
-class SecretPlace(Declaration):
-    """Where a secret is read from; exactly one of the three."""
-
-    file: ConfigPath | None = None
-    env: str | None = None
-    command: tuple[str, ...] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> SecretPlace:
-        if sum(x is not None for x in (self.file, self.env, self.command)) != 1:
-            raise ValueError("give exactly one of file, env or command")
-        return self
-
-
 class Secrets(Declaration):
     """The secrets a plan names; what it does not name is generated and kept in the state (0600)."""
 
@@ -102,12 +91,18 @@ class Plan(Declaration):
     priority: Annotated[int, Field(ge=0)] = 100
     depends_on: tuple[Name, ...] = ()
     objectives: Objectives
+    host: SshHost | None = None
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
     targets: Annotated[tuple[Name, ...], Field(min_length=1)]
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
     drill: Drill = Drill()
     secrets: Secrets = Secrets()
+    hooks: AllHooks = AllHooks()
+
+    def host_of(self, source: str) -> SshHost | None:
+        """Return the host that a source lies on: its own, else the plan's; None for this host."""
+        return self.sources[source].host or self.host
 
     @property
     def backup_cadence(self) -> str:

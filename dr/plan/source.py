@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dr.plan.base import Declaration, Duration
+from dr.plan.base import ConfigPath, Declaration, Duration
+from dr.plan.host import SshHost
+from dr.plan.secret import SecretPlace
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
@@ -45,28 +47,97 @@ class CommandSource(Declaration):
         return value
 
 
-SourceKind = Literal["files", "sqlite", "command"]
+DatabaseName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f/]+$")]
+
+
+class DatabaseSource(Declaration):
+    """Databases of one server: one (`database`), several (`databases`), or `all` of them with its accounts.
+
+    Without connection keys the server's own programs decide (its environment and files), as when typed by
+    hand there. Secrets are named by place and never reach a command line. `newest` is a query, in the first
+    database, for one timestamp: the newest record in the data. `bin` is the directory of the server's
+    programs, where they are not on the PATH.
+    """
+
+    database: DatabaseName | None = None
+    databases: tuple[DatabaseName, ...] = ()
+    all: bool = False
+    newest: str | None = None
+    host: str | None = None
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    user: str | None = None
+    password: SecretPlace | None = None
+    bin: AbsolutePath | None = None
+    timeout: Annotated[Duration, Field(gt=0)] = 6 * 3600
+
+    @model_validator(mode="after")
+    def _which(self) -> DatabaseSource:
+        if bool(self.database) + bool(self.databases) + self.all != 1:
+            raise ValueError("give exactly one of database, databases or all")
+        if len(set(self.databases)) != len(self.databases):
+            raise ValueError("a database stands twice in databases")
+        return self
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The databases named; none when it is `all`."""
+        return (self.database,) if self.database else self.databases
+
+
+class PostgresSource(DatabaseSource):
+    """PostgreSQL databases, by `pg_dump`, with their roles.
+
+    `service` is an entry of the connection service file, `passfile` a password file in `.pgpass` format.
+    """
+
+    service: str | None = None
+    passfile: ConfigPath | None = None
+
+
+class MysqlSource(DatabaseSource):
+    """MariaDB or MySQL databases, by `mariadb-dump` or `mysqldump`.
+
+    `socket` is a unix socket, `defaults_file` an option file that may hold the password.
+    """
+
+    socket: AbsolutePath | None = None
+    defaults_file: ConfigPath | None = None
+
+
+SourceKind = Literal["files", "sqlite", "command", "postgres", "mysql"]
+#: Kinds that answer queries once they are restored.
+DATABASES = frozenset({"sqlite", "postgres", "mysql"})
+_KINDS: tuple[SourceKind, ...] = ("files", "sqlite", "command", "postgres", "mysql")
 
 
 class Source(Declaration):
-    """One source, of exactly one kind."""
+    """One source, of exactly one kind; with `host`, on another host than the plan's."""
 
     files: FilesSource | None = None
     sqlite: SqliteSource | None = None
     command: CommandSource | None = None
+    postgres: PostgresSource | None = None
+    mysql: MysqlSource | None = None
+    host: SshHost | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Source:
-        if sum(x is not None for x in (self.files, self.sqlite, self.command)) != 1:
-            raise ValueError("give exactly one of files, sqlite or command")
+        if sum(getattr(self, kind) is not None for kind in _KINDS) != 1:
+            raise ValueError("give exactly one of files, sqlite, command, postgres or mysql")
         return self
 
     @property
     def kind(self) -> SourceKind:
         """The name of the kind declared."""
-        return "files" if self.files else "sqlite" if self.sqlite else "command"
+        return next(kind for kind in _KINDS if getattr(self, kind) is not None)
+
+    @property
+    def database(self) -> DatabaseSource | None:
+        """The database server's declaration, where the kind is one."""
+        return self.postgres or self.mysql
 
     @property
     def newest(self) -> str | None:
         """The query for the newest record, where the kind has one."""
-        return self.sqlite.newest if self.sqlite else None
+        body = self.sqlite or self.database
+        return body.newest if body else None

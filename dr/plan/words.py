@@ -15,7 +15,6 @@ from dr.errors import Fault
 from dr.plan.document import Document
 
 _LATER = {
-    "host": "sources on other hosts", "postgres": "PostgreSQL sources", "mysql": "MySQL sources",
     "sftp": "sftp targets", "rest": "rest targets", "rclone": "rclone targets",
 }  # fmt: skip
 _TYPES = {

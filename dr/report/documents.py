@@ -25,7 +25,7 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
     whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
-    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "notes", "error")}
+    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "hooks", "notes", "error")}
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
             for c in drill.checks
         ],
-        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox"),
+        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
         "evidence_digest": evidence_digest,
         "error": drill.error,
     }

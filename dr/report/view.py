@@ -11,6 +11,7 @@ from dr.plan.plan import Plan
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, duration, isolated, percent
 from dr.report.verdict import Verdict, mtd_verdict, rpo_verdict, rto_verdict
+from dr.report.words import ASKING
 
 PHASES = ("declare", "provision", "restore", "start", "verify")
 #: good: an objective met. bad: missed, or failed. odd: neither can be said.
@@ -175,7 +176,7 @@ def _limits(fact: Drill, plan: Plan | None, scope: Scope) -> list[str]:
         said.append(f"The systems it depends on ({', '.join(plan.depends_on)}) were not part of it.")
     if fact.data_rpa_seconds is None and fact.sources:
         said.append("The newest record in the data was not looked for; the age is that of the recovery point.")
-    if not any(check.check in ("sql", "command") for check in fact.checks) and fact.checks:
+    if not any(check.check in ASKING for check in fact.checks) and fact.checks:
         said.append("No check asked the restored service a question: files came back, work with them was not tried.")
     if fact.machine:
         said.append(f"Its times hold for the machine it ran on ({fact.machine}), and for the network of that hour.")

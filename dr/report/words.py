@@ -41,11 +41,16 @@ SIGN_OFF = (
     ("Management", "accept · accept with actions · reject, with reason"),
 )
 CHECKS = {
-    "manifest": "Files equal the capture",
+    "manifest": "What came back equals the capture",
+    "rows": "Every table has its rows",
+    "schema": "Tables, indexes and rules are there",
     "sql": "Question to the database",
     "file": "Files are there",
     "command": "Command run on the restored system",
+    "http": "The service answers",
 }
+#: Checks that put a question to what was restored, beyond its being there.
+ASKING = ("sql", "command", "http")
 SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",

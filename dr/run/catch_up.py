@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,26 +51,36 @@ def catch_up(
 
 def _copy(giver: Place, taker: Place, point: Point, copy: Copy, *, work: Path) -> CaughtUp:
     ids = [*copy.snapshots.values(), *copy.manifests.values()]
-    if giver.repository.location.startswith("s3:") and taker.repository.location.startswith("s3:"):
-        between = _between(giver.repository, work)
-        between.copy_from(giver.repository, ids)
-        ids = [snapshot.id for snapshot in between.snapshots()]
-        taker.repository.copy_from(between, ids)
-    else:
-        taker.repository.copy_from(giver.repository, ids)
-    found = taker.repository.snapshots((f"dr-run={point.run_id}",))
-    snapshots = {s.tags["source"]: s.id for s in found if s.tags.get("part") == "data"}
-    manifests = {s.tags["source"]: s.id for s in found if s.tags.get("part") in ("manifest", "amend")}
+    snapshots, manifests = copy_snapshots(giver, taker, ids, run_id=point.run_id, work=work)
     if set(snapshots) != set(copy.snapshots):
         raise DrError("the copy is not whole", taker.name, hint="run the backup again")
     return CaughtUp(point.run_id, taker.name, snapshots, manifests)
 
 
-def _between(giver: Repository, work: Path) -> Repository:
+def copy_snapshots(
+    giver: Place, taker: Place, ids: Sequence[str], *, run_id: str, work: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Copy snapshots of a run; return what the taker then has of that run, by source: data, and manifests.
+
+    What is there stays, so it may be called twice. Raises `DrError` when one of the two fails.
+    """
+    if giver.repository.location.startswith("s3:") and taker.repository.location.startswith("s3:"):
+        between = _between(giver, work)
+        between.copy_from(giver.repository, ids)
+        taker.repository.copy_from(between, [snapshot.id for snapshot in between.snapshots()])
+    else:
+        taker.repository.copy_from(giver.repository, ids)
+    found = taker.repository.snapshots((f"dr-run={run_id}",))
+    snapshots = {s.tags["source"]: s.id for s in found if s.tags.get("part") == "data"}
+    manifests = {s.tags["source"]: s.id for s in found if s.tags.get("part") in ("manifest", "amend")}
+    return snapshots, manifests
+
+
+def _between(giver: Place, work: Path) -> Repository:
     """A passing local repository: two S3 targets have two key pairs, and restic takes one at a time."""
-    place = work / "between"
+    place = work / "between" / giver.name  # it opens with the giver's passphrase
     # Without the giver's keys: copy_from puts together what each step needs.
-    middle = replace(giver, location=str(place), where="a passing copy")
+    middle = replace(giver.repository, location=str(place), where="a passing copy")
     if not (place / "config").exists():
         middle.init()
     return middle

@@ -10,70 +10,35 @@ import mmap
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError
+from dr.evidence import manifest
 from dr.evidence.record import CheckResult, Outcome
-from dr.plan.check import Check, CommandCheck, FileCheck, ManifestCheck, SqlCheck
+from dr.plan.check import (
+    Body,
+    Check,
+    CommandCheck,
+    FileCheck,
+    HttpCheck,
+    ManifestCheck,
+    RowsCheck,
+    SchemaCheck,
+    SqlCheck,
+)
 from dr.plan.expect import describe, holds
-from dr.plan.source import Source
+from dr.run import databases, service
 from dr.run.compare import Comparison, Terms, compare, walk
-from dr.run.pattern import below
-from dr.sources.door import Doors
+from dr.run.ground import Ground, Poured, Seen
+from dr.run.pattern import bases_of, below
 from dr.tools import command
 
 _LONGEST = 300
-_KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Restored:
-    """One source as it lies restored at `root`. `doors` is None when the plan no longer names it.
-
-    `only` says which part of it was restored, when it was not the whole.
-    """
-
-    name: str
-    kind: str
-    root: Path
-    doors: Doors | None = None
-    declared: Source | None = None
-    manifest: Path | None = None
-    only: re.Pattern[bytes] | None = None
-    files: int = 0
-    listed: int = 0  # files the source has in this point, restored or not
-    bytes: int = 0
-    complaints: tuple[str, ...] = ()
-
-
-@dataclass(kw_only=True)
-class Ground:
-    """Where checks run: the restored sources below `root`, and what is known about them.
-
-    `partial` says that only samples were restored. `names` gathers (source, problem, path).
-    """
-
-    root: Path
-    plan_dir: Path
-    seed: str
-    now: Callable[[], datetime]
-    sources: Mapping[str, Restored]
-    partial: bool = False
-    newest: Mapping[str, datetime] = field(default_factory=dict)
-    names: list[tuple[str, str, bytes]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What one check came to."""
-
-    expected: str
-    observed: str
-    outcome: Outcome
+#: Checks that put questions to a database.
+_ASKING = ("rows", "schema", "sql")
 
 
 def run_check(ground: Ground, check: Check) -> Iterator[CheckResult]:
@@ -83,37 +48,50 @@ def run_check(ground: Ground, check: Check) -> Iterator[CheckResult]:
         for name in ground.sources:
             named = body.model_copy(update={"source": name})
             yield _timed(ground, check, name, partial(_manifest, ground, named))
-    elif isinstance(body, ManifestCheck):
-        yield _timed(ground, check, body.source, partial(_manifest, ground, body))
     elif isinstance(body, SqlCheck):
-        result = _timed(ground, check, body.source, partial(_sql, ground, body))
+        result = _timed(ground, check, body.source, partial(databases.sql, ground, body))
         yield replace(result, newest=ground.newest.get(body.source))
-    elif isinstance(body, FileCheck):
-        yield _timed(ground, check, body.source, partial(_file, ground, body))
     else:
-        yield _timed(ground, check, None, partial(_command, ground, body))
+        yield _timed(ground, check, check.source, partial(_act, ground, body))
+
+
+def _act(ground: Ground, body: Body) -> Seen:
+    if isinstance(body, ManifestCheck):
+        return _manifest(ground, body)
+    if isinstance(body, FileCheck):
+        return _file(ground, body)
+    if isinstance(body, RowsCheck):
+        return databases.rows(ground, body)
+    if isinstance(body, SchemaCheck):
+        return databases.schema(ground, body)
+    if isinstance(body, HttpCheck):
+        return service.http(ground, body)
+    assert isinstance(body, CommandCheck)  # noqa: S101 - a query is run by `run_check`
+    return _command(ground, body)
 
 
 def in_order(checks: tuple[Check, ...]) -> list[Check]:
     """Return checks with those that only look before those that may change what they look at."""
-    order = {"manifest": 0, "file": 1, "sql": 2, "command": 3}
+    order = {"manifest": 0, "rows": 1, "schema": 2, "file": 3, "sql": 4, "command": 5, "http": 6}
     return sorted(checks, key=lambda check: order[check.kind])
 
 
-def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], _Seen]) -> CheckResult:
+def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], Seen]) -> CheckResult:
     began = time.monotonic()
     if source is not None and source not in ground.sources:
         seen = _not_restored(ground, source)
+    elif source is not None and check.kind in _ASKING and databases.unloaded(ground.sources[source]):
+        seen = Seen(_wanted(check), "not checked: the dump was not loaded into a server", "skipped")
     else:
         try:
             seen = act()
         except InterruptedRunError:
             raise
         except DrError as error:
-            seen = _Seen(_wanted(check), f"could not be checked: {error}", "failed")
+            seen = Seen(_wanted(check), f"could not be checked: {error}", "failed")
         except (OSError, re.error) as error:
             reason = error.strerror if isinstance(error, OSError) else f"the pattern is not usable: {error}"
-            seen = _Seen(_wanted(check), f"could not be checked: {reason}", "failed")
+            seen = Seen(_wanted(check), f"could not be checked: {reason}", "failed")
     return CheckResult(
         check=check.kind,
         source=source,
@@ -126,11 +104,11 @@ def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], _
     )
 
 
-def _not_restored(ground: Ground, source: str) -> _Seen:
+def _not_restored(ground: Ground, source: str) -> Seen:
     wanted = f"source {source} restored"
     if ground.partial:
-        return _Seen(wanted, f"not checked: this drill did not restore {source}", "skipped")
-    return _Seen(wanted, f"the recovery point does not hold {source}", "failed")
+        return Seen(wanted, f"not checked: this drill did not restore {source}", "skipped")
+    return Seen(wanted, f"the recovery point does not hold {source}", "failed")
 
 
 def _wanted(check: Check) -> str:
@@ -140,16 +118,22 @@ def _wanted(check: Check) -> str:
         return describe(body.expect)
     if isinstance(body, FileCheck):
         return _wanted_files(body)
-    return _wanted_exit(body) if isinstance(body, CommandCheck) else "files equal to the capture"
+    if isinstance(body, HttpCheck):
+        return service.wanted(body)
+    if isinstance(body, CommandCheck):
+        return _wanted_exit(body)
+    return {"rows": databases.ROWS, "schema": databases.OBJECTS}.get(check.kind, "files equal to the capture")
 
 
 # -- manifest ----------------------------------------------------------------------------------------
 
 
-def _manifest(ground: Ground, body: ManifestCheck) -> _Seen:
+def _manifest(ground: Ground, body: ManifestCheck) -> Seen:
     restored = ground.sources[body.source or ""]
     if restored.manifest is None:
-        return _Seen("files equal to the capture", "the point holds no manifest of this source", "failed")
+        return Seen("files equal to the capture", "the point holds no manifest of this source", "failed")
+    if restored.poured:
+        return _stream_equal(restored.poured, restored.manifest)
     terms = Terms(
         sample=body.sample,
         seed=f"{ground.seed}/{restored.name}",
@@ -158,7 +142,15 @@ def _manifest(ground: Ground, body: ManifestCheck) -> _Seen:
     )
     found = compare(restored.root, restored.manifest, terms)
     ground.names += [(restored.name, problem, path) for problem, path in found.names]
-    return _Seen(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
+    return Seen(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
+
+
+def _stream_equal(poured: Poured, listed: Path) -> Seen:
+    """Hold the stream that went into a service against what was hashed at capture."""
+    entry = next(iter(manifest.read(listed)), None)
+    equal = entry is not None and (entry.sha256, entry.size) == (poured.sha256, poured.size)
+    observed = f"{'equal' if equal else 'differs'} ({poured.size:,} bytes)"
+    return Seen("the stream that was restored, equal to the capture", observed, "ok" if equal else "failed")
 
 
 def _wanted_equal(found: Comparison, sample: float) -> str:
@@ -184,24 +176,7 @@ def _counts(found: Comparison) -> str:
     return ", ".join(parts)
 
 
-# -- sql ---------------------------------------------------------------------------------------------
-
-
-def _sql(ground: Ground, body: SqlCheck) -> _Seen:
-    restored = ground.sources[body.source]
-    if restored.doors is None:
-        return _Seen(describe(body.expect), "the plan has no database of that name", "failed")
-    value = restored.doors.probe(restored.root, body.query)
-    outcome: Outcome = "ok" if holds(body.expect, value) else "failed"
-    return _Seen(describe(body.expect), "no value" if value is None else str(value), outcome)
-
-
 # -- file --------------------------------------------------------------------------------------------
-
-
-def bases_of(declared: Source | None) -> tuple[str, ...]:
-    """Return what the relative patterns of a file check start from."""
-    return declared.files.paths if declared and declared.files else ("/",)
 
 
 def _wanted_files(body: FileCheck) -> str:
@@ -214,7 +189,7 @@ def _wanted_files(body: FileCheck) -> str:
     return "; ".join(parts)
 
 
-def _file(ground: Ground, body: FileCheck) -> _Seen:
+def _file(ground: Ground, body: FileCheck) -> Seen:
     restored = ground.sources[body.source]
     wanted = below(bases_of(restored.declared), body.path)
     contains = re.compile(os.fsencode(body.contains), re.MULTILINE) if body.contains is not None else None
@@ -236,7 +211,7 @@ def _file(ground: Ground, body: FileCheck) -> _Seen:
     observed += [f"{wrong_text:,} with another text"] if wrong_text else []
     enough = count >= 1 if body.expect is None else holds(body.expect, count)
     outcome: Outcome = "ok" if enough and not wrong_size and not wrong_text else "failed"
-    return _Seen(_wanted_files(body), ", ".join(observed), outcome)
+    return Seen(_wanted_files(body), ", ".join(observed), outcome)
 
 
 def _has(path: bytes, contains: re.Pattern[bytes]) -> bool:
@@ -259,12 +234,12 @@ def _wanted_exit(body: CommandCheck) -> str:
     return text if body.expect.stdout is None else f"{text}, output {describe(body.expect.stdout)}"
 
 
-def _command(ground: Ground, body: CommandCheck) -> _Seen:
-    if ground.partial:
-        return _Seen(_wanted_exit(body), "not run: this drill restored samples only", "skipped")
+def _command(ground: Ground, body: CommandCheck) -> Seen:
+    if why := databases.not_run(ground):
+        return Seen(_wanted_exit(body), why, "skipped")
     done = command.run(
-        [_program(ground, body.run[0]), *body.run[1:]],
-        env=_environment(ground),
+        service.argv(ground, body.run),
+        env=service.environment(ground),
         cwd=ground.root,
         timeout=body.timeout,
     )
@@ -273,27 +248,9 @@ def _command(ground: Ground, body: CommandCheck) -> _Seen:
     if body.expect.stdout is not None:
         observed += f", output {said!r}"
         passed = passed and holds(body.expect.stdout, said)
-    elif not passed and done.last_words:
+    if not passed and done.last_words:
         observed += f": {done.last_words}"
-    return _Seen(_wanted_exit(body), observed, "ok" if passed else "failed")
-
-
-def _program(ground: Ground, name: str) -> str:
-    """Return the program; `./smoke-test` lies beside the plan, not in the sandbox."""
-    if "/" in name and not name.startswith("/"):
-        return str((ground.plan_dir / name).resolve())
-    return name
-
-
-def _environment(ground: Ground) -> dict[str, str]:
-    """What a command may know: where the restored data is, and no secret of ours."""
-    kept = {key: os.environ[key] for key in _KEPT_ENV if key in os.environ}
-    places = {_variable(name): str(restored.root) for name, restored in ground.sources.items()}
-    return {**kept, "DR_SANDBOX": str(ground.root), **places}
-
-
-def _variable(source: str) -> str:
-    return "DR_SOURCE_" + source.upper().replace("-", "_")
+    return Seen(_wanted_exit(body), observed, "ok" if passed else "failed")
 
 
 def _tidy(text: str) -> str:

@@ -7,22 +7,28 @@ becomes part of the fact that comes back: a recovery that could not run is a fai
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from dr.errors import DrError, InterruptedRunError
 from dr.evidence.record import Copy, Drill, Outcome, Point
 from dr.plan.check import Check
+from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
-from dr.run.checks import Ground, Restored, in_order, run_check
+from dr.run.checks import in_order, run_check
 from dr.run.choose import find_usable, in_words
+from dr.run.databases import unloaded
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
+from dr.run.ground import Ground, Restored
+from dr.run.hooks import problem, run_hook
 from dr.run.journal import Journal
-from dr.run.restore import Shipment, bring_samples, bring_whole
+from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
+from dr.tools.host import ThisHost
 
 FULL_MANIFEST = Check.model_validate({"manifest": {}})
 
@@ -33,23 +39,24 @@ class Site(Protocol):
     def prepare(self, point: Point, size: int) -> Path:
         """Make the place for `size` bytes and return it; `DrError` when that cannot be."""
 
+    def annex(self, kind: str) -> Path:
+        """Make a directory with a short path that goes away with the place: see `dr.run.annex`."""
+
     def finish(self, *, achieved: bool) -> Fate:
         """Put the place away, or leave it; say which. Safe when it was never prepared."""
 
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -> Drill:
-    """Do the whole of it and return the fact; the site is always put away."""
+    """Do the whole of it and return the fact; the site is always put away, and what runs there ended."""
     progress = Progress(Journal(job.clock))
     try:
-        _stages(toolbox, points, job, site, progress)
-    except InterruptedRunError as error:
-        progress.aborted = command.stopping()
-        progress.error = str(error) if progress.aborted else "restic was ended from outside"
-    except DrError as error:
-        progress.error, progress.error_code = str(error), error.exit_code
-    except OSError as error:
-        progress.error = f"the restored data cannot be worked with: {error.strerror}"
+        with _faults_become_facts(progress):
+            _stages(toolbox, points, job, site, progress)
+        with _faults_become_facts(progress):
+            _after(toolbox, job, progress)
     finally:
+        for instance in progress.instances.values():
+            instance.close()
         fate = site.finish(achieved=progress.achieved)
     if progress.error:
         progress.journal.note(progress.error, outcome="aborted" if progress.aborted else "failed")
@@ -58,17 +65,30 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
     return make_fact(toolbox, job, progress, fate)
 
 
+@contextmanager
+def _faults_become_facts(progress: Progress) -> Iterator[None]:
+    try:
+        yield
+    except InterruptedRunError as error:
+        progress.aborted = command.stopping()
+        progress.error = str(error) if progress.aborted else "restic was ended from outside"
+    except DrError as error:
+        progress.error, progress.error_code = str(error), error.exit_code
+    except OSError as error:
+        progress.error = f"the restored data cannot be worked with: {error.strerror}"
+
+
 def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:
     with progress.journal.phase("declare"):
         place = _declare(toolbox, points, job, progress)
     with progress.journal.phase("provision"):
-        root = _provision(job, site, progress)
+        shipment = _provision(toolbox, place, job, site, progress)
     with progress.journal.phase("restore"):
-        _restore(toolbox, place, job, root, progress)
+        _restore(shipment, job, progress)
     with progress.journal.phase("start"):
         _start(progress)
     with progress.journal.phase("verify"):
-        _verify(toolbox, job, root, progress)
+        _verify(toolbox, job, shipment.root, progress)
     progress.ended = True
 
 
@@ -94,22 +114,47 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     return place
 
 
-def _provision(job: Job, site: Site, progress: Progress) -> Path:
-    point, _ = _chosen(progress)
-    root = site.prepare(point, 0 if job.partial else point.bytes)
-    progress.journal.note("the place of recovery is ready" if job.real else "sandbox made", timed=True)
-    return root
-
-
-def _restore(toolbox: Toolbox, place: Place, job: Job, root: Path, progress: Progress) -> None:
+def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: Progress) -> Shipment:
+    """Make the place, bring what stands beside the data, and make ready what will take the data."""
     point, copy = _chosen(progress)
-    shipment = Shipment(toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id)
+    root = site.prepare(point, 0 if job.partial else point.bytes)
+    shipment = Shipment(
+        toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id, annex=site.annex,
+        real=job.real, replaced=job.replaced, as_files=job.as_files or job.partial, token=job.token or job.drill_id,
+        instances=progress.instances,
+    )  # fmt: skip
+    make_rooms(shipment)
+    for name, instance in progress.instances.items():
+        if (captured := instance.captured()) and captured.server:
+            progress.journal.note(f"{name} was captured from {captured.server}")
+    for instance in progress.instances.values():  # here, not in a pool: a server ends with the thread that began it
+        instance.provision()
+    progress.journal.note("the place of recovery is ready" if job.real else "sandbox made", timed=True)
+    return shipment
+
+
+def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
+    _hook(shipment.toolbox, shipment.toolbox.plan.hooks.restore.before, "before restore", progress)
     progress.restored = bring_samples(shipment) if job.partial else bring_whole(shipment)
     files = sum(item.files for item in progress.restored.values())
     size = format_bytes(sum(item.bytes for item in progress.restored.values()))
     progress.journal.note(f"restored {', '.join(progress.restored)}: {files:,} files, {size}", timed=True)
     for name, item in progress.restored.items():
-        _complain(progress, name, item, root)
+        _complain(progress, name, item, shipment.root)
+
+
+def _hook(toolbox: Toolbox, hook: Hook | None, moment: str, progress: Progress) -> None:
+    """Run one of the plan's hooks; a `before` that fails stops the restore, what fails later is said."""
+    if hook is None:
+        return
+    run = run_hook(ThisHost(), hook, moment, env={"DR_SYSTEM": toolbox.plan.system}, cwd=str(toolbox.plan_dir))
+    progress.hooks.append(run)
+    if run.outcome == "ok":
+        progress.journal.note(f"hook {moment} done")
+    elif moment.startswith("before"):
+        raise DrError(problem(run), toolbox.plan.system, run.output[-300:], hint="run it by hand and see")
+    else:
+        progress.journal.note(problem(run), outcome="degraded")
 
 
 def _complain(progress: Progress, name: str, item: Restored, root: Path) -> None:
@@ -128,8 +173,7 @@ def _start(progress: Progress) -> None:
     """Bring the restored data to life. What does not start fails the drill, but is still checked."""
     for name, item in progress.restored.items():
         try:
-            if item.doors:
-                item.doors.start(item.root)
+            item.instance.start()
         except InterruptedRunError:
             raise
         except DrError as error:
@@ -157,10 +201,10 @@ def _find_newest(progress: Progress) -> None:
     """Read the newest record of each source that the plan has a query for: what was really lost."""
     journal = progress.journal
     for name, item in progress.restored.items():
-        if not (item.doors and item.declared and item.declared.newest):
+        if not (item.declared and item.declared.newest) or unloaded(item):
             continue
         try:
-            moment = item.doors.newest(item.root)
+            moment = item.instance.newest()
         except InterruptedRunError:
             raise
         except DrError as error:
@@ -200,6 +244,22 @@ def _sum_up(progress: Progress) -> None:
     progress.journal.note(f"{passed} of {len(progress.checks)} checks passed", outcome=outcome, timed=True)
     if not failed and last_mandatory(progress) is None:
         progress.journal.note("no mandatory check was made: RTA is not measured", outcome="degraded")
+
+
+def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
+    """Put what passed into its real place, and run the plan's last hook."""
+    if job.real and progress.achieved:
+        for name, instance in progress.instances.items():
+            instance.accept()
+            if instance.takes_stream:
+                progress.journal.note(f"{name} is in its real place")
+    if not progress.instances or command.stopping():
+        return
+    hooks = toolbox.plan.hooks.restore
+    if progress.achieved:
+        _hook(toolbox, hooks.after, "after restore", progress)
+    else:
+        _hook(toolbox, hooks.on_failure, "on failure of restore", progress)
 
 
 # -- afterwards --------------------------------------------------------------------------------------

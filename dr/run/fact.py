@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dr.errors import FAILED
-from dr.evidence.record import CheckResult, Copy, Drill, ObjectivesThen, Outcome, Point
+from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, Point
 from dr.plan.check import Check
-from dr.run.checks import Restored
+from dr.run.ground import Restored
 from dr.run.journal import Journal
 from dr.run.machine import describe_machine
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
+from dr.sources.door import Instance
 
 #: Proof that restoring a few files can give at most: stored data was decrypted.
 SAMPLE_PROOF = 3
@@ -25,7 +26,11 @@ SAMPLE_PROOF = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What is to be done. `at` and `target` None leave the choice to the engine."""
+    """What is to be done. `at` and `target` None leave the choice to the engine.
+
+    `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
+    `token` names what is made beside the live: the id of the recovery that began it.
+    """
 
     drill_id: str
     scenario: str
@@ -35,6 +40,9 @@ class Job:
     t_loss: datetime
     clock: Callable[[], datetime]
     checks: tuple[Check, ...]
+    replaced: frozenset[str] = frozenset()
+    as_files: bool = False
+    token: str = ""
 
     @property
     def partial(self) -> bool:
@@ -54,6 +62,8 @@ class Progress:
     asked: dict[str, float] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
+    hooks: list[HookRun] = field(default_factory=list)
+    instances: dict[str, Instance] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
     aborted: bool = False
     error: str | None = None
@@ -137,6 +147,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         proof_level=proof_level(job, progress),
         checks=tuple(progress.checks),
         events=tuple(journal.events),
+        hooks=tuple(progress.hooks),
         files=sum(item.files for item in progress.restored.values()),
         bytes=sum(item.bytes for item in progress.restored.values()),
         protected_bytes=point.bytes if point else 0,

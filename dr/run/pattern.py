@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
+from dr.plan.source import Source
+
 
 def below(bases: Iterable[str], pattern: str) -> re.Pattern[bytes]:
     """Return what matches `pattern` when absolute, else `pattern` below any of `bases`.
@@ -19,6 +21,11 @@ def below(bases: Iterable[str], pattern: str) -> re.Pattern[bytes]:
     else:
         forms = [form for base in bases for form in _under(_bare(base), wanted)]
     return re.compile(b"|".join(b"(?:%s)" % form for form in forms) or b"(?!)", re.DOTALL)
+
+
+def bases_of(declared: Source | None) -> tuple[str, ...]:
+    """Return what the relative patterns of a file check start from."""
+    return declared.files.paths if declared and declared.files else ("/",)
 
 
 def for_restic(bases: Iterable[str], pattern: str, *, alone: Collection[bytes] = ()) -> list[str]:

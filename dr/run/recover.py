@@ -1,8 +1,10 @@
 """The verb recover: the real thing. The engine of a drill, onto the real place.
 
-It never writes over existing data unless told. While it runs, `DIR/.dr-recovery.json` says what it is
-about; a recovery that was interrupted finds it, and goes on with the same point. When every mandatory
-check has passed the marker goes away.
+Files come back into the directory that was named, databases into the server that the plan names: beside the
+live ones, which are replaced only when all mandatory checks have passed, and only when they were named. It
+never writes over existing data unless told. While it runs, `DIR/.dr-recovery.json` says what it is about; a
+recovery that was interrupted finds it, and goes on with the same point. When every mandatory check has
+passed the marker goes away.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 
 from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Drill, Point
+from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import choose, find_usable
 from dr.run.compare import walk
 from dr.run.engine import FULL_MANIFEST, carry_out
@@ -25,6 +28,7 @@ from dr.run.fact import Job
 from dr.run.restore import MANIFESTS
 from dr.run.sandbox import HEADROOM, Fate, available, claim, require_space
 from dr.run.toolbox import Toolbox
+from dr.sources.door import Instance, Room
 
 MARKER = ".dr-recovery.json"
 #: What a freshly made filesystem holds.
@@ -33,7 +37,10 @@ _NOTHING = {"lost+found"}
 
 @dataclass(frozen=True, kw_only=True)
 class RecoverRequest:
-    """What the caller knows before the recovery. `force` allows writing over what is in `to`."""
+    """What the caller knows before the recovery. `force` allows writing over what is in `to`.
+
+    `replaced` names the live databases that may be replaced; `as_files` leaves dumps as files, unloaded.
+    """
 
     drill_id: str
     to: Path
@@ -42,6 +49,8 @@ class RecoverRequest:
     at: datetime | None = None
     target: str | None = None
     force: bool = False
+    replaced: frozenset[str] = frozenset()
+    as_files: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,7 @@ class RecoveryPlan:
     available_bytes: int
     proof_level: int
     resumes: bool
+    steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -79,8 +89,9 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
     """Recover one system and return the fact; run again after an interruption, it goes on.
 
     Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
-    work there. Everything else that goes wrong is in the fact.
+    work there; `refuse_live` is the caller's to ask first. Everything else that goes wrong is in the fact.
     """
+    begun = read_marker(request.to)
     job = Job(
         drill_id=request.drill_id,
         scenario="system-loss",
@@ -90,6 +101,9 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         t_loss=request.t_loss,
         clock=request.clock,
         checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not check.manifest)),
+        replaced=request.replaced,
+        as_files=request.as_files,
+        token=begun.drill_id if begun else request.drill_id,
     )
     destination = Destination(request, toolbox.plan.system)
     with destination.held():
@@ -105,6 +119,7 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
     def say(target: str, error: DrError) -> None:
         notes.append(f"target {target} cannot be used: {error}")
 
+    prospect = refuse_live(toolbox, request)
     before, suitable = request.at or request.t_loss, _suitable(points, request)
     point, copy, _ = find_usable(toolbox, suitable, before, target=request.target, say=say)
     return RecoveryPlan(
@@ -118,8 +133,50 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
         available_bytes=available(request.to) + _written(request.to),
         proof_level=copy.proof_level,
         resumes=read_marker(request.to) is not None,
+        steps=_steps(toolbox, request, prospect),
         notes=tuple(notes),
     )
+
+
+def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
+    """Raise `UsageError` when a live database is in the way, or its server out of reach; nothing is touched.
+
+    Return what the restore will make of the plan's sources.
+    """
+
+    def nowhere(kind: str) -> Path:
+        raise DrError(f"no place for {kind} is made before the recovery begins", hint="recover without --dry-run")
+
+    found = []
+    for name in toolbox.plan.sources:
+        room = Room(
+            root=request.to / name,
+            apart=request.to / MANIFESTS / name,
+            annex=nowhere,
+            token=request.drill_id,
+            real=True,
+            replace=request.replaced,
+        )
+        instance = toolbox.source(name).instance(room)
+        if not (instance.takes_stream and request.as_files):
+            instance.preflight()
+            found.append(instance)
+    return found
+
+
+def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[Instance]) -> tuple[str, ...]:
+    """Return what will be done, in order, in words."""
+    hooks, into = toolbox.plan.hooks.restore, {instance.name for instance in prospect if instance.takes_stream}
+    steps = [f"run the hook before restore: {' '.join(hooks.before.run)}"] if hooks.before else []
+    for name, source in toolbox.plan.sources.items():
+        place = "beside the live databases of its server" if name in into else f"into {request.to / name}"
+        steps.append(f"restore {name} ({source.kind}) {place}")
+    steps.append(f"run {1 + sum(not check.manifest for check in toolbox.plan.drill.checks)} checks on what came back")
+    if into:
+        named = f", in place of {', '.join(sorted(request.replaced))}" if request.replaced else ""
+        steps.append(f"when all mandatory checks passed: give the restored databases their names{named}")
+    steps += [f"run the hook after restore: {' '.join(hooks.after.run)}"] if hooks.after else []
+    return tuple(steps)
 
 
 def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
@@ -208,8 +265,15 @@ class Destination:
             ) from error
         return self._root.resolve()
 
+    def annex(self, kind: str) -> Path:
+        """See `Site`."""
+        return Annexes(self._root / MANIFESTS / RECORD).make(kind)
+
     def finish(self, *, achieved: bool) -> Fate:
         """Take our marks away when all is well; else leave them for the next attempt."""
+        for place in Annexes(self._root / MANIFESTS / RECORD).places():
+            vacate(place, [])
+            shutil.rmtree(place, ignore_errors=True)
         if achieved:
             shutil.rmtree(self._root / MANIFESTS, ignore_errors=True)
             (self._root / MARKER).unlink(missing_ok=True)

@@ -1,40 +1,47 @@
-"""Bringing a point's sources back below one directory, each at `ROOT/SOURCE`; for drills and recoveries.
+"""Bringing a point's sources back, each in a room of its own, `ROOT/SOURCE`; for drills and recoveries.
 
-`bring_whole` restores everything; `bring_samples` what a file-loss drill needs: the files that the plan's
-file checks name, else one file picked by the drill's id. May be called again over what an interrupted call
-left: restic completes it.
+In three steps: `make_rooms` (what stands beside the data: manifests, recorded facts), `Instance.provision`
+by the engine, then `bring_whole` (everything: trees as files, streams into their services) or `bring_samples`
+(what a file-loss drill needs: the files that the plan's file checks name, else one picked by the drill's id).
+May be called again over what an interrupted call left: restic completes it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from dr.errors import DrError
+from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Copy, Point
-from dr.run.checks import Restored, bases_of
 from dr.run.compare import chosen, walk
-from dr.run.pattern import below, for_restic, literal
+from dr.run.ground import Poured, Restored
+from dr.run.pattern import bases_of, below, for_restic, literal
 from dr.run.sandbox import require_space
 from dr.run.toolbox import Place, Toolbox
-from dr.tools.restic import Repository
+from dr.sources.door import MANIFEST, Instance, Room
 
-MANIFEST = "dr-manifest"
 MANIFESTS = ".manifests"
 #: Two restic processes at once keep a network busy without tripling the memory they need.
 _AT_ONCE = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """What to bring, from where, to where. `seed` picks the samples."""
+    """What to bring, from where, to where. `seed` picks the samples; `as_files` leaves dumps unloaded.
+
+    `instances` is filled by `make_rooms`: what the restore makes of each source.
+    """
 
     toolbox: Toolbox
     place: Place
@@ -42,6 +49,12 @@ class Shipment:
     copy: Copy
     root: Path
     seed: str
+    annex: Callable[[str], Path]
+    real: bool = False
+    replaced: frozenset[str] = frozenset()
+    as_files: bool = False
+    token: str = ""
+    instances: dict[str, Instance] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -54,38 +67,134 @@ class Shipment:
         return declared is not None and declared.kind == self.point.kinds.get(name, declared.kind)
 
 
+def make_rooms(shipment: Shipment) -> None:
+    """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
+    (shipment.root / MANIFESTS).mkdir(mode=0o700, exist_ok=True)
+    _each(shipment.names, lambda name: _make_room(shipment, name))
+    for name in shipment.names:
+        shipment.instances[name] = instance_of(shipment, name)
+
+
+def instance_of(shipment: Shipment, name: str) -> Instance:
+    """Return what a restore makes of a source; plain files when the plan no longer names it."""
+    room = Room(
+        root=shipment.root / name,
+        apart=_apart(shipment, name),
+        annex=shipment.annex,
+        token=shipment.token or shipment.seed,
+        real=shipment.real,
+        replace=shipment.replaced,
+    )
+    if shipment.doors_apply(name):
+        instance = shipment.toolbox.source(name).instance(room)
+        if not (instance.takes_stream and shipment.as_files):
+            return instance
+    return Instance(name, shipment.point.kinds.get(name, "files"), room)
+
+
 def bring_whole(shipment: Shipment) -> dict[str, Restored]:
     """Restore every source of the point, also those the plan no longer names."""
-    return _each(shipment, shipment.names, _bring_all_of)
+    return _bring(shipment, shipment.names, _bring_all_of)
 
 
 def bring_samples(shipment: Shipment) -> dict[str, Restored]:
     """Restore some files of each tree; of streams only when the point holds nothing else."""
-    trees = [name for name in shipment.names if shipment.point.kinds.get(name) != "command"]
-    return _each(shipment, trees or shipment.names, _bring_sample_of)
+    trees = [name for name in shipment.names if name not in shipment.copy.manifests or not _is_stream(shipment, name)]
+    return _bring(shipment, trees or shipment.names, _bring_sample_of)
 
 
-def _each(shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]) -> dict[str, Restored]:
-    (shipment.root / MANIFESTS).mkdir(mode=0o700, exist_ok=True)
+def _bring(shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]) -> dict[str, Restored]:
+    return dict(zip(names, _each(names, lambda name: bring(shipment, name)), strict=True))
+
+
+def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        restored = list(pool.map(lambda name: bring(shipment, name), names))
-    return dict(zip(names, restored, strict=True))
+        return list(pool.map(act, names))
+
+
+# -- what stands beside the data ---------------------------------------------------------------------
+
+
+def _apart(shipment: Shipment, name: str) -> Path:
+    return shipment.root / MANIFESTS / name
+
+
+def _make_room(shipment: Shipment, name: str) -> None:
+    """Bring what was stored apart from the data: a stream's manifest and facts, or a manifest amended later."""
+    (shipment.root / name).mkdir(mode=0o700, exist_ok=True)
+    apart = _apart(shipment, name)
+    apart.mkdir(mode=0o700, exist_ok=True)
+    snapshot = shipment.copy.manifests.get(name)
+    if snapshot is None:
+        return
+    done = shipment.place.repository.restore(snapshot, apart, overwrite="always")
+    if not (apart / MANIFEST).is_file():
+        raise DrError(
+            "the manifest of the point could not be restored",
+            shipment.place.repository.where,
+            "; ".join(done.errors[:1]),
+            hint="use another target or an older point",
+        )
+
+
+def _is_stream(shipment: Shipment, name: str) -> bool:
+    """Whether a source was captured as one stream: its manifest says so."""
+    listed = _apart(shipment, name) / MANIFEST
+    return listed.is_file() and manifest.is_stream(listed)
+
+
+# -- the data ----------------------------------------------------------------------------------------
 
 
 def _bring_all_of(shipment: Shipment, name: str) -> Restored:
-    root = _room(shipment, name)
-    amended = _fetch_manifest(shipment, name)
+    instance = shipment.instances[name]
+    if instance.takes_stream:
+        return _pour(shipment, name, instance)
+    root = shipment.root / name
     done = shipment.place.repository.restore(shipment.copy.snapshots[name], root, overwrite="always")
-    return _settle(shipment, name, amended, complaints=done.errors)
+    return _settle(shipment, name, complaints=done.errors)
+
+
+def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
+    """Send a stored stream into its service, hashed by us on its way."""
+    listed = _apart(shipment, name) / MANIFEST
+    entry = next(manifest.read(listed), None) if listed.is_file() else None
+    if entry is None:
+        raise DrError("the point holds no manifest of this stream", name, hint="use another target or an older point")
+    filename, digest, size = os.fsdecode(entry.path).lstrip("/"), hashlib.sha256(), 0
+
+    def hashed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        nonlocal size
+        for chunk in chunks:
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+
+    with shipment.place.repository.reading(shipment.copy.snapshots[name], f"/{filename}") as chunks:
+        stream = hashed(chunks)
+        instance.pour(filename, stream)
+        for _ in stream:  # what the service did not read, such as a tar's last blocks, is hashed all the same
+            pass
+    return Restored(
+        name=name,
+        kind=instance.kind,
+        root=shipment.root / name,
+        instance=instance,
+        declared=shipment.toolbox.plan.sources[name],
+        manifest=listed,
+        poured=Poured(filename, size, digest.hexdigest()),
+        files=1,
+        listed=1,
+        bytes=size,
+    )
 
 
 def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
-    root, repository = _room(shipment, name), shipment.place.repository
-    snapshot = shipment.copy.snapshots[name]
-    amended = _fetch_manifest(shipment, name)
-    if amended is None:
+    root, repository = shipment.root / name, shipment.place.repository
+    snapshot, listed = shipment.copy.snapshots[name], _apart(shipment, name) / MANIFEST
+    if not listed.is_file():
         repository.restore(snapshot, root, include=[f"/{MANIFEST}"])
-    listed = amended or root / MANIFEST
+        listed = root / MANIFEST
     if not listed.is_file():
         raise DrError(
             "the point holds no manifest, so no sample can be picked",
@@ -95,50 +204,22 @@ def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
     sample = _sample(shipment, name, listed)
     require_space(root, sum(entry.size for entry in chosen(listed, sample.only)))
     done = repository.restore(snapshot, root, include=sample.include, overwrite="always")
-    restored = _settle(shipment, name, amended, complaints=done.errors)
+    restored = _settle(shipment, name, complaints=done.errors)
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
-def _room(shipment: Shipment, name: str) -> Path:
-    root = shipment.root / name
-    root.mkdir(mode=0o700, exist_ok=True)
-    return root
-
-
-def _fetch_manifest(shipment: Shipment, name: str) -> Path | None:
-    """Return the manifest that was stored apart from its data: a stream's, or one amended later."""
-    snapshot = shipment.copy.manifests.get(name)
-    if snapshot is None:
-        return None
-    place = shipment.root / MANIFESTS / f".{name}"
-    _restore_or_raise(shipment.place.repository, snapshot, place)
-    return (place / MANIFEST).replace(shipment.root / MANIFESTS / f"{name}.amended")
-
-
-def _restore_or_raise(repository: Repository, snapshot: str, place: Path) -> None:
-    done = repository.restore(snapshot, place, include=[f"/{MANIFEST}"], overwrite="always")
-    if not (place / MANIFEST).is_file():
-        raise DrError(
-            "the manifest of the point could not be restored",
-            repository.where,
-            "; ".join(done.errors[:1]),
-            hint="use another target or an older point",
-        )
-
-
-def _settle(shipment: Shipment, name: str, amended: Path | None, *, complaints: tuple[str, ...]) -> Restored:
+def _settle(shipment: Shipment, name: str, *, complaints: tuple[str, ...]) -> Restored:
     """Put in order what restic laid down, and count it."""
-    root = shipment.root / name
-    doors = shipment.toolbox.source(name) if shipment.doors_apply(name) else None
-    listed = doors.restore(root) if doors else _put_aside(root)
-    sizes = [_content(entry.stat(follow_symlinks=False)) for _, entry in walk(root)]
+    instance, amended = shipment.instances[name], _apart(shipment, name) / MANIFEST
+    laid = instance.settle()
+    sizes = [_content(entry.stat(follow_symlinks=False)) for _, entry in walk(shipment.root / name)]
     return Restored(
         name=name,
         kind=shipment.point.kinds.get(name, "files"),
-        root=root,
-        doors=doors,
-        declared=shipment.toolbox.plan.sources[name] if doors else None,
-        manifest=amended or listed,
+        root=shipment.root / name,
+        instance=instance,
+        declared=shipment.toolbox.plan.sources[name] if shipment.doors_apply(name) else None,
+        manifest=amended if amended.is_file() else laid,
         files=len(sizes),
         listed=len(sizes),
         bytes=sum(sizes),
@@ -149,12 +230,6 @@ def _settle(shipment: Shipment, name: str, amended: Path | None, *, complaints: 
 def _content(found: os.stat_result) -> int:
     """The bytes of a file; links and the like have none."""
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
-def _put_aside(root: Path) -> Path | None:
-    """Move the manifest out of a source that the plan no longer names."""
-    found = root / MANIFEST
-    return found.replace(root.parent / MANIFESTS / root.name) if found.is_file() else None
 
 
 # -- samples -----------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 One directory a drill, `STATE/sandboxes/DRILL_ID`, open to its owner alone, and locked (flock) for as long
 as the owning process lives, so that another process sweeps only what a dead one left. Making a sandbox and
-judging one dead exclude each other through `STATE/sandboxes/.lock`.
+judging one dead exclude each other through `STATE/sandboxes/.lock`. What still runs in a sandbox, or in its
+annexes (`dr.run.annex`), is ended before they are removed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Literal
 from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.plan.units import format_bytes
+from dr.run.annex import RECORD, Annexes, vacate
 
 log = logging.getLogger("dr.sandbox")
 
@@ -73,6 +75,10 @@ class Sandbox:
             ) from error
         return self.root
 
+    def annex(self, kind: str) -> Path:
+        """Make a directory beside the sandbox that goes away with it: see `dr.run.annex`."""
+        return Annexes(self.root / RECORD).make(kind)
+
     def finish(self, *, achieved: bool = True) -> Fate:
         """Destroy the sandbox, or keep it when asked to, and say which."""
         if self._owner is None:
@@ -83,7 +89,7 @@ class Sandbox:
                 (self.root / KEPT).touch(mode=0o600)
                 self._fate = "kept"
             else:
-                destroy(self.root)
+                clear(self.root)
                 self._fate = "destroyed"
         except (DrError, OSError) as error:
             log.warning("the sandbox %s could not be put away: %s", self.root, error)
@@ -108,13 +114,22 @@ def sweep(state: Path) -> list[str]:
         if owner is None:
             continue
         try:
-            destroy(path)
+            clear(path)
             swept.append(path.name)
         except DrError as error:
             log.warning("%s", error)
         finally:
             os.close(owner)
     return swept
+
+
+def clear(root: Path) -> None:
+    """End what runs in a sandbox and its annexes, and remove them all; `DrError` when one is left."""
+    places = Annexes(root / RECORD).places()
+    if count := vacate(root, places):
+        log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
+    for place in (*places, root):
+        destroy(place)
 
 
 def destroy(path: Path) -> None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dr.errors import RefusedError
-from dr.plan.plan import Plan, SecretPlace
+from dr.plan.check import CAPTURED
+from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
+from dr.sources.agent import open_agent
 from dr.sources.door import Doors
+from dr.sources.hosts import open_host
 from dr.sources.kinds import open_source
-from dr.tools import command
+from dr.sources.secret import read_secret, variable
 from dr.tools.disk import DiskStore
+from dr.tools.host import Host
 from dr.tools.restic import Repository
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
@@ -52,8 +55,26 @@ class Toolbox:
 
     def source(self, name: str) -> Doors:
         """Return the doors of the source of that name."""
-        scratch = [self.state / part for part in ("cache", "work", "sandboxes")]
-        return open_source(name, self.plan.sources[name], scratch=scratch)
+        declared, program = self.plan.host_of(name), self.places[0].repository.program
+        host = open_host(declared)
+        return open_source(
+            name,
+            self.plan.sources[name],
+            host=host,
+            agent=open_agent(declared, host, program),
+            scratch=[self.state / part for part in ("cache", "work", "sandboxes")],
+            questions=tuple(self._questions(name)),
+        )
+
+    def _questions(self, source: str) -> Iterator[tuple[str | None, str]]:
+        """The queries whose answers at capture a check compares."""
+        for check in self.plan.drill.checks:
+            if check.sql and check.sql.source == source and check.sql.expect == CAPTURED:
+                yield check.sql.database, check.sql.query
+
+    def host(self) -> Host:
+        """Return the host that the plan names for the system: this one when it names none."""
+        return open_host(self.plan.host)
 
     def work(self) -> Path:
         """Return this system's scratch directory, empty: what a killed run left is swept away.
@@ -131,16 +152,7 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if declared and declared.env:
         names = (declared.env.access_key_id, declared.env.secret_access_key)
-    return S3Keys(_variable(names[0]), _variable(names[1]))
-
-
-def _variable(name: str) -> str:
-    value = os.environ.get(name, "")
-    if not value:
-        raise RefusedError(
-            f"the environment variable {name} is not set", hint=f"set {name}, or name another place for the secret"
-        )
-    return value
+    return S3Keys(variable(names[0]), variable(names[1]))
 
 
 def _passphrase(plan: Plan, target: Target, state: Path) -> dict[str, str]:
@@ -149,28 +161,3 @@ def _passphrase(plan: Plan, target: Target, state: Path) -> dict[str, str]:
         path = generated_passphrase(state / "secrets" / f"{plan.system}@{target.target}.passphrase")
         return {"RESTIC_PASSWORD_FILE": str(path)}
     return {"RESTIC_PASSWORD": read_secret(declared, f"{plan.system}: secrets.passphrase")}
-
-
-def read_secret(declared: SecretPlace, where: str) -> str:
-    """Return a secret from the place a plan names; `RefusedError` when it is missing or empty."""
-    if declared.env:
-        return _variable(declared.env)
-    if declared.file:
-        try:
-            text = declared.file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise RefusedError(
-                f"the secret file {declared.file} cannot be read", where, reason, hint="make it, with mode 0600"
-            ) from error
-    else:
-        done = command.run(declared.command or (), timeout=60)
-        if done.code != 0:
-            raise RefusedError(
-                f"the command for the secret failed with exit code {done.code}", where, hint="run it by hand"
-            )
-        text = done.stdout.decode("utf-8", "replace")
-    line = text.strip("\r\n").split("\n")[0].strip()
-    if not line:
-        raise RefusedError("the secret is empty", where, hint="put the passphrase on its first line")
-    return line

@@ -1,16 +1,21 @@
-"""The doors of a source, and what comes out of the first: a tree that restic walks, or a stream."""
+"""The doors of a source: what comes out of capture (a tree that restic walks, a stream, or what is stored away, by
+its own host), and what a restore makes of it again (an instance that starts and answers)."""
 
 from __future__ import annotations
 
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.sources import facts
+from dr.sources.facts import Facts
+from dr.tools.restic import Repository
+from dr.tools.restic_events import Stored
 
 MANIFEST = "dr-manifest"
 
@@ -49,10 +54,15 @@ class Tree:
 
 
 class Stream(ABC):
-    """A capture that we pump: bytes stored under `filename`."""
+    """A capture that we pump: bytes stored under `filename`.
+
+    `sidecars` are names of files in the capture's `work` that are stored beside the manifest, once the
+    stream has ended: what a restore needs to know of it, or judges it by.
+    """
 
     filename: str
     started: datetime
+    sidecars: tuple[str, ...] = ()
 
     @abstractmethod
     def chunks(self) -> Iterator[bytes]:
@@ -63,8 +73,113 @@ class Stream(ABC):
         """End the source. Safe at any time, and twice."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """What a host has stored by itself, and how it stood before and after; the manifest that says so is in `work`."""
+
+    stored: Stored
+    files: int
+    bytes: int
+    settled: Settled = Settled()
+    unreadable: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class Away(ABC):
+    """A capture that its own host stores: restic runs there, and the data does not pass through this machine."""
+
+    #: The host in words, for messages.
+    host: str
+
+    @abstractmethod
+    def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
+        """Let the host store it as one snapshot, and write its manifest here. May be called for targets in turn.
+
+        Raises `SourceError` when it could not be captured; another `DrError` when the target cannot take it.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Where one source is brought back.
+
+    `root` is its directory; restic lays files down there. `apart` is where its manifest and sidecars are
+    laid first. `annex` makes a directory with a short path, outside every private one, that goes away with
+    the sandbox: for services and their sockets. `real` says that the real place is meant, not a sandbox;
+    then `replace` names the live databases that may be replaced. `token` is the id of the drill or recovery.
+    """
+
+    root: Path
+    apart: Path
+    annex: Callable[[str], Path]
+    token: str
+    real: bool = False
+    replace: frozenset[str] = frozenset()
+
+
+class Instance:
+    """One source brought back in a room: files as they lie there. Kinds that run a service override.
+
+    Called in this order: `preflight`, `provision`, then `pour` (where `takes_stream`) or restic's restore,
+    `settle`, `start`, queries and checks, `accept` (a real recovery that passed), and always `close`.
+    """
+
+    #: Whether what was captured goes into a service by `pour`, rather than to `root` as files.
+    takes_stream = False
+
+    def __init__(self, name: str, kind: str, room: Room) -> None:
+        self.name, self.kind, self.room = name, kind, room
+
+    def preflight(self) -> None:
+        """Raise `UsageError`, with nothing touched, when a real recovery must not begin."""
+
+    def provision(self) -> None:
+        """Make ready what takes the data: a scratch server, a new database. Called by the thread that stays."""
+
+    def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
+        """Take the stored stream. Raises `DrError` when it is not taken whole."""
+        raise NotImplementedError
+
+    def settle(self) -> Path | None:
+        """Put in order what restic laid down: the manifest goes aside; its new path is returned."""
+        listed = self.room.root / MANIFEST
+        if not listed.is_file():
+            return None
+        self.room.apart.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return listed.replace(self.room.apart / f"{MANIFEST}.laid")  # one amended later may lie there already
+
+    def start(self) -> None:
+        """Make what was restored answer; `SourceError` when it does not."""
+
+    def probe(self, query: str, database: str | None = None) -> object:
+        """Return the one value of a query on what was restored; `SourceError` where there is none."""
+        raise SourceError(f"a {self.kind} source answers no queries", self.name, hint="query a database source instead")
+
+    def newest(self) -> datetime | None:
+        """Return the time of the newest record restored; None where the plan has no probe for it."""
+        return None
+
+    def captured(self) -> Facts | None:
+        """Return what was recorded of the databases at capture; None where nothing was."""
+        return facts.read(self.room.apart / facts.FILENAME)
+
+    def facts(self) -> Facts | None:
+        """Return the same of the databases as they are now; None where the kind records nothing."""
+        return None
+
+    def connection(self) -> Mapping[str, str]:
+        """Return the environment by which programs reach the restored service; empty where there is none."""
+        return {}
+
+    def accept(self) -> None:
+        """Put what was restored into its real place, now that it passed. Raises `DrError`; the old stays then."""
+
+    def close(self) -> None:
+        """Stop what runs and take away what was not accepted. Safe at any time, and twice."""
+
+
 class Doors(ABC):
-    """The four doors every kind of source has."""
+    """The doors every kind of source has: `capture`, and those of the `Instance` that a restore makes of it."""
 
     kind: str
 
@@ -72,31 +187,15 @@ class Doors(ABC):
         self.name = name
 
     @abstractmethod
-    def capture(self, work: Path, reuse: Path | None) -> Tree | Stream:
+    def capture(self, work: Path, reuse: Path | None) -> Tree | Stream | Away:
         """Begin a capture, with `work` as scratch space and the last manifest to reuse hashes from.
 
         Raises `SourceError` when there is nothing that could be captured.
         """
 
-    def restore(self, root: Path) -> Path | None:
-        """Put in order what restic laid down at `root`: the manifest goes aside; its new path is returned."""
-        listed = root / MANIFEST
-        if not listed.is_file():
-            return None
-        aside = root.parent / ".manifests"
-        aside.mkdir(mode=0o700, exist_ok=True)
-        return listed.replace(aside / self.name)
-
-    def start(self, root: Path) -> None:  # noqa: B027 - files and dumps have nothing to start
-        """Make what was restored answer; `SourceError` when it does not."""
-
-    def probe(self, root: Path, query: str) -> object:
-        """Return the one value of a query on what was restored; `SourceError` where there is none."""
-        raise SourceError(f"a {self.kind} source answers no queries", self.name, hint="query a database source instead")
-
-    def newest(self, root: Path) -> datetime | None:
-        """Return the time of the newest record restored; None where the plan has no probe for it."""
-        return None
+    def instance(self, room: Room) -> Instance:
+        """Return what a restore makes of this source in a room. Nothing is touched yet."""
+        return Instance(self.name, self.kind, room)
 
 
 def parse_timestamp(value: object) -> datetime | None:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,15 +33,13 @@ class Files(Doors):
     def __init__(self, name: str, declared: FilesSource, *, scratch: Sequence[Path] = ()) -> None:
         super().__init__(name)
         self._declared = declared
-        # restic leaves out its own cache unasked; caches, dumps in the making and sandboxes are no one's data.
-        within = [path for path in scratch if any(_holds(_clean(top), path) for top in declared.paths)]
-        self._excludes = (*declared.exclude, *map(_literally, within))
+        self._excludes = excludes_of(declared, scratch)
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
         """See `Doors`. Reads every file once, but for those unchanged since the last manifest."""
         started = datetime.now(UTC)
-        excluded = self._excluder()
-        there, missing = self._look(excluded)
+        excluded = excluder_of(self.name, self._excludes)
+        there, missing = look(self.name, self._declared.paths, excluded)
         unreadable: set[bytes] = set()
         found = walk(
             [os.fsencode(path) for path in there],
@@ -49,7 +47,7 @@ class Files(Doors):
             one_filesystem=self._declared.one_filesystem,
             unreadable=unreadable.add,
         )
-        known = _last(reuse)
+        known = last_known(reuse)
         entries, vanished = _hashed([_entry(path, status, known) for path, status in found], unreadable)
         unreadable |= {entry.path for entry in entries if entry.state == "unreadable"}
         header = manifest.header_of(source=self.name, kind=self.kind, started=started)
@@ -68,43 +66,62 @@ class Files(Doors):
             settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished),
         )
 
-    def _excluder(self) -> Excluded:
-        try:
-            return excluder(self._excludes)
-        except ValueError as error:
-            raise SourceError(
-                f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
-                self.name,
-                hint="close it, or write a backslash before a bracket that is meant as such",
-            ) from error
 
-    def _look(self, excluded: Excluded) -> tuple[list[str], list[str]]:
-        """Split the declared paths into those to capture and those not. restic would skip the latter silently."""
-        there, missing = [], []
-        for path in dict.fromkeys(map(_clean, self._declared.paths)):
-            try:
-                status = Path(path).lstat()
-            except (OSError, ValueError):
-                missing.append(path)
-                continue
-            if stat.S_ISLNK(status.st_mode):
-                raise SourceError(
-                    f"{shown(path)} is a symbolic link, and a backup would hold the link alone",
-                    self.name,
-                    hint=f"declare the real path: {shown(os.path.realpath(path))}",
-                )
-            if excluded(os.fsencode(path)):
-                missing.append(f"{path} (left out by an exclude)")
-                continue
-            there.append(path)
-        if not there:
-            names = ", ".join(map(shown, missing))
+def excludes_of(declared: FilesSource, scratch: Sequence[Path]) -> tuple[str, ...]:
+    """Return a plan's excludes, and those of this program's own places: no one's data. restic leaves out its cache."""
+    within = [path for path in scratch if any(_holds(_clean(top), path) for top in declared.paths)]
+    return (*declared.exclude, *map(_literally, within))
+
+
+def excluder_of(name: str, patterns: Sequence[str]) -> Excluded:
+    """Return whether a path is excluded; `SourceError` for a pattern that is none."""
+    try:
+        return excluder(patterns)
+    except ValueError as error:
+        raise SourceError(
+            f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
+            name,
+            hint="close it, or write a backslash before a bracket that is meant as such",
+        ) from error
+
+
+def look(
+    name: str,
+    paths: Sequence[str],
+    excluded: Excluded,
+    *,
+    lstat: Callable[[str], os.stat_result] = os.lstat,
+    real: Callable[[str], str] = os.path.realpath,
+) -> tuple[list[str], list[str]]:
+    """Split the declared paths into those to capture and those not. restic would skip the latter silently."""
+    there, missing = [], []
+    for path in cleaned(paths):
+        try:
+            status = lstat(path)
+        except (OSError, ValueError):
+            missing.append(path)
+            continue
+        if stat.S_ISLNK(status.st_mode):
             raise SourceError(
-                f"no declared path is there: {names}",
-                self.name,
-                hint="mount the disk, or correct the paths or excludes",
+                f"{shown(path)} is a symbolic link, and a backup would hold the link alone",
+                name,
+                hint=f"declare the real path: {shown(real(path))}",
             )
-        return there, missing
+        if excluded(os.fsencode(path)):
+            missing.append(f"{path} (left out by an exclude)")
+            continue
+        there.append(path)
+    if not there:
+        names = ", ".join(map(shown, missing))
+        raise SourceError(
+            f"no declared path is there: {names}", name, hint="mount the disk, or correct the paths or excludes"
+        )
+    return there, missing
+
+
+def cleaned(paths: Sequence[str]) -> list[str]:
+    """Return paths as restic has them, each once."""
+    return list(dict.fromkeys(map(_clean, paths)))
 
 
 def _holds(top: str, path: Path) -> bool:
@@ -121,6 +138,12 @@ def _clean(path: str) -> str:
 
 
 def _entry(path: bytes, status: os.stat_result, known: _Known) -> Entry:
+    return entry_of(path, status, known, read_link=_read_link)
+
+
+def entry_of(
+    path: bytes, status: os.stat_result, known: _Known, *, read_link: Callable[[bytes], bytes | None]
+) -> Entry:
     """Return what is at `path`, with its hash when that is known already."""
     kind: Kind = "other"
     size, digest, target = 0, None, None
@@ -132,7 +155,7 @@ def _entry(path: bytes, status: os.stat_result, known: _Known) -> Entry:
     elif stat.S_ISDIR(status.st_mode):
         kind = "dir"
     elif stat.S_ISLNK(status.st_mode):
-        kind, target = "link", _read_link(path)
+        kind, target = "link", read_link(path)
     return Entry(
         path, kind, size, digest, status.st_mode,
         status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, target,
@@ -146,7 +169,7 @@ def _read_link(path: bytes) -> bytes | None:
         return None
 
 
-def _last(reuse: Path | None) -> _Known:
+def last_known(reuse: Path | None) -> _Known:
     """Return the hashes of the last manifest that still count; none when it cannot be read."""
     if reuse is None:
         return {}
@@ -215,7 +238,14 @@ def _differs(entry: Entry, now: os.stat_result) -> bool:
     return (entry.size, entry.mtime_ns, entry.ctime_ns) != (size, now.st_mtime_ns, now.st_ctime_ns)
 
 
-def settle(path: Path, header: Mapping[str, object], entries: list[Entry], *, vanished: int = 0) -> Settled:
+def settle(
+    path: Path,
+    header: Mapping[str, object],
+    entries: list[Entry],
+    *,
+    vanished: int = 0,
+    lstat: Callable[[bytes], os.stat_result] = os.lstat,
+) -> Settled:
     """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
 
     restic may have stored them as they were, as they are, or not at all: no one content can be claimed.
@@ -226,7 +256,7 @@ def settle(path: Path, header: Mapping[str, object], entries: list[Entry], *, va
         if entry.state != "ok":
             continue
         try:
-            if not _differs(entry, os.lstat(entry.path)):
+            if not _differs(entry, lstat(entry.path)):
                 continue
         except (FileNotFoundError, NotADirectoryError):
             vanished += 1

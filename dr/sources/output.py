@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.plan.source import CommandSource
 from dr.sources.door import Doors, Stream
 from dr.tools import command
-
-_SECRET_PREFIXES = ("AWS_", "RESTIC_", "DR_")
+from dr.tools.host import Host, Process, ThisHost
 
 
 class Output(Doors):
@@ -20,26 +19,41 @@ class Output(Doors):
 
     kind = "command"
 
-    def __init__(self, name: str, declared: CommandSource) -> None:
+    def __init__(self, name: str, declared: CommandSource, *, host: Host | None = None) -> None:
         super().__init__(name)
-        self._declared = declared
+        self._declared, self._host = declared, host or ThisHost()
 
     def capture(self, work: Path, reuse: Path | None) -> Stream:
         """See `Doors`."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith(_SECRET_PREFIXES)}
-        try:
-            running = command.stream(self._declared.run, env=env, cwd=work, timeout=self._declared.timeout)
-        except InterruptedRunError:
-            raise
-        except DrError as error:
-            raise SourceError(error.what, self.name, error.cause, hint=error.hint) from error
-        return _Running(self.name, self._declared.filename, running)
+        declared, cwd = self._declared, str(work) if self._host.here else None
+        return output_of(self.name, self._host, declared.run, declared.filename, cwd=cwd, timeout=declared.timeout)
 
 
-class _Running(Stream):
-    """The command while it runs."""
+def output_of(
+    name: str, host: Host, argv: Sequence[str], filename: str, *, cwd: str | None = None, timeout: float
+) -> Stream:
+    """Begin to capture what a program on a host writes, as the file `filename` of the source `name`."""
+    with as_source_error(name):
+        return _Output(name, filename, host.start(argv, cwd=cwd, timeout=timeout))
 
-    def __init__(self, name: str, filename: str, running: command.Running) -> None:
+
+@contextmanager
+def as_source_error(name: str) -> Iterator[None]:
+    """Turn what a host raises into the source's own error; whether another try can help stays."""
+    try:
+        yield
+    except (InterruptedRunError, SourceError):
+        raise
+    except DrError as error:
+        raise SourceError(
+            error.what, error.where or name, error.cause, error.hint, error.retryable, exit_code=error.exit_code
+        ) from error
+
+
+class _Output(Stream):
+    """The program while it runs."""
+
+    def __init__(self, name: str, filename: str, running: Process) -> None:
         self.filename = filename
         self.started = datetime.now(UTC)
         self._name, self._running = name, running
@@ -47,13 +61,11 @@ class _Running(Stream):
     def chunks(self) -> Iterator[bytes]:
         """See `Stream`. An empty output is a failed export, as a rule, and refused."""
         size = 0
-        try:
+        with as_source_error(self._name):
             while block := self._running.read():
                 size += len(block)
                 yield block
             done = self._running.finish()
-        except command.TimeoutExpiredError as error:
-            raise SourceError(error.what, self._name, hint=error.hint) from error
         command.raise_if_stopping()
         if done.code != 0:
             how = f"exit code {done.code}" if done.code > 0 else f"signal {-done.code}"

@@ -17,7 +17,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import SqliteSource
-from dr.sources.door import MANIFEST, Doors, Tree, parse_timestamp
+from dr.sources.door import MANIFEST, Doors, Instance, Room, Tree, parse_timestamp
 from dr.tools import command
 from dr.tools.digest import sha256_file
 
@@ -45,7 +45,7 @@ class Sqlite(Doors):
         """See `Doors`. The copy in `work` is one file, whatever journal the original has."""
         started = datetime.now(UTC)
         copy = work / self._path.name
-        with self._errors("copying the database"):
+        with _errors(self.name, "copying the database"):
             if not self._path.is_file():
                 raise SourceError(
                     f"the database {self._path} is not there", self.name, hint="correct the path, or mount its disk"
@@ -69,20 +69,9 @@ class Sqlite(Doors):
         manifest.write(work / MANIFEST, header, [entry])
         return Tree(paths=(copy.name,), cwd=work, started=started, files=1, bytes=size)
 
-    def start(self, root: Path) -> None:
-        """See `Doors`: SQLite itself says whether the database is whole."""
-        with self._errors("checking the database"):
-            self._whole(root / self._path.name, "the restored database is not whole", hint="use another point")
-
-    def probe(self, root: Path, query: str) -> object:
-        """See `Doors`. The database is opened for reading only."""
-        with self._errors("the query failed"), closing(_reader(root / self._path.name)) as database:
-            row = database.execute(query).fetchone()
-        return row[0] if row else None
-
-    def newest(self, root: Path) -> datetime | None:
+    def instance(self, room: Room) -> Instance:
         """See `Doors`."""
-        return parse_timestamp(self.probe(root, self._newest)) if self._newest else None
+        return restored_database(self.name, self._path.name, self._newest, room)
 
     def _copy(self, copy: Path) -> None:
         real = self._path.resolve()
@@ -109,28 +98,59 @@ class Sqlite(Doors):
                     hint="let this program's user write in the database's directory, as SQLite asks of readers",
                 )
             _copy_database(sqlite3.connect(aside, isolation_level=None, timeout=0), copy)
-        self._whole(
+        _whole(
+            self.name,
             copy,
             "the database, as its program left it in mid-transaction, is not whole",
             hint="start its program, which puts it right, or recover it from an earlier point",
         )
 
-    def _whole(self, path: Path, problem: str, *, hint: str) -> None:
-        with closing(_reader(path)) as database:
-            answer = [str(row[0]) for row in database.execute("pragma quick_check(3)")]
-        if answer != ["ok"]:
-            raise SourceError(problem, self.name, answer[0][:200], hint=hint)
 
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            reason = str(error)
-            raise SourceError(f"{doing}: SQLite says {reason!r}", self.name, hint=_hint(reason)) from error
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise SourceError(f"{doing} failed", self.name, reason, hint="see the disk and its rights") from error
+def restored_database(name: str, filename: str, newest: str | None, room: Room) -> Instance:
+    """Return what a restore makes of a database's file, wherever it was captured."""
+    return _Restored(name, filename, newest, room)
+
+
+class _Restored(Instance):
+    """The database's file, restored, and opened for reading only."""
+
+    def __init__(self, name: str, filename: str, newest: str | None, room: Room) -> None:
+        super().__init__(name, Sqlite.kind, room)
+        self._file, self._newest = room.root / filename, newest
+
+    def start(self) -> None:
+        """See `Instance`: SQLite itself says whether the database is whole."""
+        with _errors(self.name, "checking the database"):
+            _whole(self.name, self._file, "the restored database is not whole", hint="use another point")
+
+    def probe(self, query: str, database: str | None = None) -> object:
+        """See `Instance`."""
+        with _errors(self.name, "the query failed"), closing(_reader(self._file)) as opened:
+            row = opened.execute(query).fetchone()
+        return row[0] if row else None
+
+    def newest(self) -> datetime | None:
+        """See `Instance`."""
+        return parse_timestamp(self.probe(self._newest)) if self._newest else None
+
+
+def _whole(name: str, path: Path, problem: str, *, hint: str) -> None:
+    with closing(_reader(path)) as database:
+        answer = [str(row[0]) for row in database.execute("pragma quick_check(3)")]
+    if answer != ["ok"]:
+        raise SourceError(problem, name, answer[0][:200], hint=hint)
+
+
+@contextmanager
+def _errors(name: str, doing: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        reason = str(error)
+        raise SourceError(f"{doing}: SQLite says {reason!r}", name, hint=_hint(reason)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SourceError(f"{doing} failed", name, reason, hint="see the disk and its rights") from error
 
 
 class _RestartedTooOftenError(Exception):

@@ -7,8 +7,10 @@ whole; it is told to stop when this process dies, however it dies (`setpriv --pd
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -24,6 +26,7 @@ from typing import IO, Self
 from dr.errors import DrError, InterruptedRunError
 
 _KEPT = 1 << 20  # bytes of stderr remembered
+_PIPE = 1 << 20  # bytes that may wait between two programs
 _live: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
 _stopping = threading.Event()
@@ -91,9 +94,12 @@ def raise_if_stopping() -> None:
 
 
 @functools.cache
-def _dying_with_us(with_signal: str) -> tuple[str, ...]:
+def _dying_with_us(with_signal: str, user: str | None) -> tuple[str, ...]:
     program = shutil.which("setpriv")
-    return (program, "--pdeathsig", with_signal, "--") if program else ()
+    if user and not program:
+        raise ProgramMissingError("the program 'setpriv' is not on this machine", hint="install util-linux")
+    as_user = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups") if user else ()
+    return (program, *as_user, "--pdeathsig", with_signal, "--") if program else ()
 
 
 def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
@@ -123,12 +129,15 @@ def _start(
     stdin: int,
     death: str = "KILL",
     pass_fds: Sequence[int] = (),
+    user: str | None = None,
+    regardless: bool = False,
 ) -> subprocess.Popen[bytes]:
-    raise_if_stopping()
+    if not regardless:
+        raise_if_stopping()
     program = _program(argv[0], cwd, (env or os.environ).get("PATH"))
     try:
         child = subprocess.Popen(
-            [*_dying_with_us(death), program, *argv[1:]],
+            [*_dying_with_us(death, user), program, *argv[1:]],
             env=None if env is None else dict(env),
             cwd=cwd,
             stdin=stdin,
@@ -143,11 +152,19 @@ def _start(
             cause=_reason(error),
             hint="check its path and rights",
         ) from error
+    _widen(child.stdout)
     with _guard:
         _live.add(child)
-    if _stopping.is_set():
+    if _stopping.is_set() and not regardless:
         _signal(child, signal.SIGINT)
     return child
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a megabyte wait in a pipe: fewer turns between two busy programs. Where that is refused, no harm is done."""
+    if pipe:
+        with suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _reason(error: OSError | ValueError) -> str:
@@ -162,7 +179,9 @@ def _forget(child: subprocess.Popen[bytes]) -> None:
 class Running:
     """A started program whose standard output the caller reads; a context that ends it if need be.
 
-    `timeout` is in seconds from the start, for the whole life of the program.
+    `timeout` is in seconds from the start, for the whole life of the program. With `feed` the caller writes
+    its standard input (`write`, then `end_input`). `user` is who it runs as (root alone may name another).
+    It ends, too, when the thread that started it ends: start what must live on from a thread that does.
     """
 
     def __init__(
@@ -173,17 +192,23 @@ class Running:
         cwd: Path | str | None = None,
         timeout: float | None = None,
         stdin: bytes | None = None,
+        feed: bool = False,
         death: str = "KILL",
         pass_fds: Sequence[int] = (),
+        user: str | None = None,
+        regardless: bool = False,
     ) -> None:
         self.argv = tuple(argv)
         self._began = time.monotonic()
         self._timeout = timeout
         self._expired = threading.Event()
         self._errors = bytearray()
-        to_child = subprocess.DEVNULL if stdin is None else subprocess.PIPE
-        self._child = _start(argv, env=env, cwd=cwd, stdin=to_child, death=death, pass_fds=pass_fds)
+        to_child = subprocess.DEVNULL if stdin is None and not feed else subprocess.PIPE
+        self._child = _start(
+            argv, env=env, cwd=cwd, stdin=to_child, death=death, pass_fds=pass_fds, user=user, regardless=regardless
+        )
         self._threads = [threading.Thread(target=self._collect, daemon=True)]
+        _widen(self._child.stdin)
         if stdin is not None:
             self._threads.append(threading.Thread(target=self._feed, args=(stdin,), daemon=True))
         for thread in self._threads:
@@ -202,6 +227,18 @@ class Running:
     def read(self, size: int = 1 << 20) -> bytes:
         """Return up to `size` bytes as soon as some are there; empty at the end."""
         return os.read(self.stdout.fileno(), size)
+
+    def write(self, data: bytes) -> None:
+        """Write to its standard input; `BrokenPipeError` when it reads no more. Needs `feed`."""
+        assert self._child.stdin is not None  # noqa: S101 - asked for by `feed`
+        self._child.stdin.write(data)
+        self._child.stdin.flush()
+
+    def end_input(self) -> None:
+        """Close its standard input. May be called twice."""
+        if self._child.stdin:
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
 
     def ended(self) -> bool:
         """Whether the program has ended."""
@@ -227,7 +264,7 @@ class Running:
             thread.join(timeout=5)
         if self._expired.is_set():
             raise TimeoutExpiredError(
-                f"{Path(self.argv[0]).name} did not end within {self._timeout:g} s and was stopped",
+                f"{Path(self.argv[0]).name} did not end within {self._timeout:.3g} s and was stopped",
                 hint="raise the timeout, or see why it hangs",
             )
         seconds = time.monotonic() - self._began
@@ -246,6 +283,7 @@ class Running:
             self._timer.cancel()
         _forget(self._child)
         self.stdout.close()
+        self.end_input()
 
     def _expire(self) -> None:
         self._expired.set()
@@ -278,6 +316,8 @@ def run(
     timeout: float | None = None,
     on_line: Callable[[str], None] | None = None,
     death: str = "KILL",
+    user: str | None = None,
+    regardless: bool = False,
 ) -> Done:
     """Run a program to its end and return how it ended; no exit code raises.
 
@@ -285,7 +325,9 @@ def run(
     handed over as it comes and not kept. Raises `ProgramMissingError`, `TimeoutExpiredError`,
     `InterruptedRunError`.
     """
-    with Running(argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death) as running:
+    with Running(
+        argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death, user=user, regardless=regardless
+    ) as running:
         if on_line is None:
             stdout = running.stdout.read()
         else:

@@ -16,7 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,21 +39,9 @@ from dr.tools.restic_events import (
 
 OLDEST = (0, 18, 0)
 _KEEP_ENV = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "TMPDIR",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "https_proxy",
-    "http_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "XDG_CACHE_HOME",
-    "GOMAXPROCS",
-)
+    "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy",
+    "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS",
+)  # fmt: skip
 #: Ends with success only when the marker file says that the source succeeded: else no snapshot.
 _GUARD = 'cat "$1"; test -e "$2"'
 
@@ -107,6 +95,8 @@ class Repository:
     env: Mapping[str, str] = field(repr=False)
     cache: Path
     options: tuple[str, ...] = ()
+    #: What runs restic for captures: here, unless `dr.tools.agent` runs it on another host.
+    runner: Callable[..., command.Done] = field(default=command.run, repr=False, compare=False)
 
     # -- making and finding -------------------------------------------------------------------------
 
@@ -139,12 +129,20 @@ class Repository:
         What restic could not read, or skipped without a word, is in the result, not an error.
         """
         own = [x for x in paths if not x.startswith("/")]
-        argv = ["backup", *self._tags(tags), "--group-by", "host,paths"]
+        argv = ["backup", *self.tags_of(tags), "--group-by", "host,paths"]
         argv += [f"--exclude={pattern}" for pattern in excludes]
         argv += [f"--exclude=!{cwd / x}" for x in own if excludes]
         argv += ["--one-file-system"] if one_filesystem else []
         done, events = self._run(*argv, "--", *paths, cwd=cwd)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
+            raise _error(done.code or 1, events, where=self.where, doing="the backup")
+        return stored_of(events)
+
+    def backup_output(self, argv: Sequence[str], *, filename: str, tags: Mapping[str, str]) -> Stored:
+        """Store what a command writes as one file. Raises when it fails, and leaves no snapshot then."""
+        name = ("--stdin-filename", filename, "--stdin-from-command")
+        done, events = self._run("backup", *self.tags_of(tags), *name, "--", *argv)
+        if done.code != 0 or "snapshot_id" not in events.summary:
             raise _error(done.code or 1, events, where=self.where, doing="the backup")
         return stored_of(events)
 
@@ -182,6 +180,22 @@ class Repository:
     def dump(self, snapshot_id: str, path: str) -> bytes:
         """Return one file of a snapshot."""
         return self._call("dump", "--no-lock", snapshot_id, path, doing="reading a stored file").stdout
+
+    @contextmanager
+    def reading(self, snapshot_id: str, path: str) -> Iterator[Iterator[bytes]]:
+        """Give the bytes of one file of a snapshot, as they come; what ails restic is raised at their end."""
+
+        def chunks() -> Iterator[bytes]:
+            while block := running.read():
+                yield block
+            done, events = running.finish(), Events()
+            events.feed_all(done.stderr)
+            if done.code != 0:
+                raise _error(done.code, events, where=self.where, doing="reading a stored stream")
+
+        argv = self.argv("dump", "--no-lock", snapshot_id, path)
+        with command.Running(argv, env=self.environment(), death="INT") as running:
+            yield chunks()
 
     def ls(self, snapshot_id: str) -> list[dict[str, Any]]:
         """Return the nodes of a snapshot, as restic describes them."""
@@ -258,7 +272,8 @@ class Repository:
         options = [part for option in self.options for part in ("-o", option)]
         return [self.program, "--json", "--retry-lock=30s", *options, *arguments]
 
-    def _tags(self, tags: Mapping[str, str]) -> list[str]:
+    def tags_of(self, tags: Mapping[str, str]) -> list[str]:
+        """Return the arguments that mark a snapshot as ours."""
         pairs = ["dr", *(f"dr-{key}={value}" for key, value in tags.items())]
         return ["--host", self.host, *(f"--tag={pair}" for pair in pairs)]
 
@@ -274,7 +289,7 @@ class Repository:
             if len(lines) < 10_000:
                 events.feed(line)
 
-        done = command.run(self.argv(*arguments), env=env or self.environment(), cwd=cwd, on_line=take, death="INT")
+        done = self.runner(self.argv(*arguments), env=env or self.environment(), cwd=cwd, on_line=take, death="INT")
         if lines:
             events.feed(lines[-1])
         events.feed_all(done.stderr)
@@ -316,7 +331,7 @@ class StreamBackup:
         token = secrets.token_hex(6)
         self._pipe, self._okay = work / f"pipe-{token}", work / f"okay-{token}"
         os.mkfifo(self._pipe, 0o600)
-        argv = ["backup", *repository._tags(tags), "--stdin-filename", filename, "--stdin-from-command"]
+        argv = ["backup", *repository.tags_of(tags), "--stdin-filename", filename, "--stdin-from-command"]
         guard = ["--", "sh", "-c", _GUARD, "guard", str(self._pipe), str(self._okay)]
         self._running = command.Running(repository.argv(*argv, *guard), env=repository.environment(), death="INT")
         self._fd: int | None = None

@@ -18,7 +18,7 @@ ENV = {"DR_KEY_ID": "x", "DR_KEY": "y", "DR_SIS_PASSPHRASE": "z"}
 
 def test_every_key_of_the_format_is_accepted() -> None:
     found = load(SAMPLES / "good", env=ENV)
-    assert sorted(found.plans) == ["directory", "sis"]
+    assert sorted(found.plans) == ["directory", "library", "sis"]
     assert [fault for fault in found.faults if fault.severity != "advice"] == []
     plan = found.plans["sis"].plan
     assert (plan.objectives.rto, plan.objectives.rpo, plan.drill.checks[4].mandatory) == (7200, 14400, False)

@@ -14,10 +14,16 @@ import pytest
 from dr.evidence.record import CheckResult
 from dr.plan.check import Check
 from dr.plan.source import Source
-from dr.run.checks import Ground, Restored, in_order, run_check
+from dr.run.checks import in_order, run_check
+from dr.run.ground import Ground, Restored
+from dr.sources.door import Room
 from dr.sources.kinds import open_source
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def room(root: Path, name: str) -> Room:
+    return Room(root=root / name, apart=root / ".manifests" / name, annex=lambda kind: root / kind, token="drill-1")
 
 
 @pytest.fixture
@@ -39,7 +45,8 @@ def ground(tmp_path: Path) -> Ground:
     there = uploads / str(tree).lstrip("/")
     there.parent.mkdir(parents=True)
     shutil.copytree(tree, there, symlinks=True)
-    listed = doors.restore(uploads)
+    instance = doors.instance(room(root, "uploads"))
+    listed = instance.settle()
     assert listed is not None
     database = Source.model_validate({"sqlite": {"path": "/srv/sis.db"}})
     (root / "student-db").mkdir()
@@ -47,13 +54,13 @@ def ground(tmp_path: Path) -> Ground:
         made.execute("create table students as select column1 as value from (values (1), (2), (3))")
     sources = {
         "uploads": Restored(
-            name="uploads", kind="files", root=uploads, doors=doors, declared=declared, manifest=listed
+            name="uploads", kind="files", root=uploads, instance=instance, declared=declared, manifest=listed
         ),
         "student-db": Restored(
             name="student-db",
             kind="sqlite",
             root=root / "student-db",
-            doors=open_source("student-db", database),
+            instance=open_source("student-db", database).instance(room(root, "student-db")),
             declared=database,
         ),
     }

@@ -18,18 +18,18 @@ def run_setup(root: Path, *arguments: str, user: int, **env: str) -> subprocess.
     (root / "scripts").mkdir()
     (root / "bin").mkdir()
     script = shutil.copy(ROOT / "scripts" / "setup", root / "scripts" / "setup")
-    for name in ("sh", "dirname"):
+    for name in ("sh", "dirname", "chmod", "rm"):
         (root / "bin" / name).symlink_to(shutil.which(name) or name)
     fakes = {
         "id": f"echo {user}",
-        "apt-get": f'echo "$@" >> {root}/asked; [ "$2" != update ] || exit "${{UPDATE:-0}}"; [ "$2" = update ] || exit 9',
+        "apt-get": f'echo "$@" >> {root}/asked; [ "$2" != update ] || exit "${{UPDATE:-0}}"; [ -e {root}/policy ] && echo quiet >> {root}/asked; exit 9',
     }
     for name, text in fakes.items():
         (root / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
         (root / "bin" / name).chmod(0o755)
     return subprocess.run(
         [script, *arguments],
-        env={"PATH": str(root / "bin"), **env},
+        env={"PATH": str(root / "bin"), "DR_POLICY": str(root / "policy"), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -46,8 +46,20 @@ def test_who_is_not_root_is_told_what_to_install(tmp_path: Path) -> None:
 
 def test_what_the_tests_need_is_named_too(tmp_path: Path) -> None:
     done = run_setup(tmp_path, "--test", user=1000)
-    assert "chromium" in done.stderr
-    assert "util-linux" in done.stderr
+    for package in ("chromium", "util-linux", "postgresql", "openssh-client", "sqlite3"):
+        assert package in done.stderr
+
+
+def test_the_demo_of_services_needs_servers_and_no_browser(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, "--services", user=1000)
+    assert "postgresql" in done.stderr and "chromium" not in done.stderr
+
+
+def test_nothing_is_started_by_what_is_installed_and_the_policy_goes_away(tmp_path: Path) -> None:
+    done = run_setup(tmp_path, "--services", user=0)
+    assert done.returncode == 1
+    assert (tmp_path / "asked").read_text().splitlines()[2] == "quiet"
+    assert not (tmp_path / "policy").exists()
 
 
 def test_as_root_the_lists_are_fetched_before_anything_is_installed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source import FilesSource
-from dr.sources.door import Tree
+from dr.sources.door import Room, Tree
 from dr.sources.files import Files, _entry, _hash, _hashed, settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
@@ -350,13 +350,15 @@ def test_the_manifest_goes_aside_when_a_tree_is_put_in_order(tmp_path: Path) -> 
     root = tmp_path / "restored" / "docs"
     root.mkdir(parents=True)
     doors = Files("docs", FilesSource.model_validate({"paths": [str(tmp_path / "t")]}))
-    assert doors.restore(root) is None, "without a manifest there is none to tell of"
+    apart = tmp_path / "restored" / ".manifests" / "docs"
+    instance = doors.instance(Room(root=root, apart=apart, annex=lambda kind: root / kind, token="drill-1"))
+    assert instance.settle() is None, "without a manifest there is none to tell of"
     (captured.cwd / captured.manifest_name).replace(root / "dr-manifest")
-    aside = doors.restore(root)
-    assert aside == tmp_path / "restored" / ".manifests" / "docs" and aside.is_file()
+    aside = instance.settle()
+    assert aside is not None and aside.parent == apart and aside.is_file()
     assert not list(root.iterdir())
     with pytest.raises(SourceError, match="answers no queries"):
-        doors.probe(root, "select 1")
+        instance.probe("select 1")
 
 
 def test_a_declared_path_that_is_not_there_is_said(tmp_path: Path) -> None:

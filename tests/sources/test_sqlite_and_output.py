@@ -21,10 +21,15 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source import CommandSource, Source, SqliteSource
 from dr.sources import sqlite
-from dr.sources.door import Stream, Tree, parse_timestamp
+from dr.sources.door import Doors, Instance, Room, Stream, Tree, parse_timestamp
 from dr.sources.kinds import open_source
 from dr.sources.output import Output
 from dr.sources.sqlite import Sqlite
+
+
+def restored(doors: Doors, root: Path) -> Instance:
+    """What a restore into `root` makes of a source."""
+    return doors.instance(Room(root=root, apart=root / ".apart", annex=lambda kind: root / kind, token="drill-1"))
 
 
 @contextmanager
@@ -59,8 +64,8 @@ def test_a_database_under_a_live_writer_is_copied_whole(tmp_path: Path, journal:
     with writer(path):
         tree = doors.capture(work, None)
     assert isinstance(tree, Tree) and tree.paths == ("a b?.db",)
-    doors.start(work)
-    assert int(str(doors.probe(work, "select count(*) from t"))) % 2 == 0
+    restored(doors, work).start()
+    assert int(str(restored(doors, work).probe("select count(*) from t"))) % 2 == 0
     (entry,) = manifest.read(work / "dr-manifest")
     assert entry.size == (work / path.name).stat().st_size
     assert not list(work.glob("*-wal"))
@@ -114,9 +119,9 @@ def test_a_writer_that_never_pauses_cannot_keep_the_copy_from_ending(
         doors.capture(tmp_path / "work", None)
     assert time.monotonic() - began < 30
     assert counts and counts[0] > 3, "the writer was at work"
-    doors.start(tmp_path / "work")
+    restored(doors, tmp_path / "work").start()
     both = "select group_concat(distinct n) from t where rowid in (1, 20000)"
-    assert "," not in str(doors.probe(tmp_path / "work", both)), "one transaction, seen whole"
+    assert "," not in str(restored(doors, tmp_path / "work").probe(both)), "one transaction, seen whole"
 
 
 def test_copying_the_bare_file_would_have_torn_it(tmp_path: Path) -> None:
@@ -130,7 +135,7 @@ def test_copying_the_bare_file_would_have_torn_it(tmp_path: Path) -> None:
         (tmp_path / "work").mkdir()
         doors = Sqlite("db", SqliteSource(path=str(path)))
         doors.capture(tmp_path / "work", None)
-        assert doors.probe(tmp_path / "work", "select count(*) from t") == 11
+        assert restored(doors, tmp_path / "work").probe("select count(*) from t") == 11
     with closing(sqlite3.connect(tmp_path / "bare.db")) as bare:
         assert bare.execute("select count(*) from t").fetchone() == (10,)
 
@@ -179,8 +184,8 @@ def test_a_database_left_in_mid_transaction_by_a_crash_is_put_right_in_the_copy(
     work.mkdir()
     doors = Sqlite("db", SqliteSource(path=str(path)))
     doors.capture(work, None)
-    assert doors.probe(work, "select count(*) from t where n = 99") == 0, "the half transaction is rolled back"
-    assert doors.probe(work, "select count(*) from t") == 5_000
+    assert restored(doors, work).probe("select count(*) from t where n = 99") == 0, "the half transaction is rolled back"
+    assert restored(doors, work).probe("select count(*) from t") == 5_000
     assert (path.read_bytes(), journal.read_bytes()) == before, "the original is as it was"
     assert sorted(p.name for p in work.iterdir()) == ["dr-manifest", "x.db"]
     shutil.copyfile(path, tmp_path / "bare.db")  # the negative control: without its journal it is half changed
@@ -205,7 +210,7 @@ def test_a_database_where_nothing_may_be_written_is_captured(tmp_path: Path, log
         doors = Sqlite("db", SqliteSource(path=str(folder / "x.db")))
         folder.chmod(0o555) if os.geteuid() == folder.stat().st_uid else None
         doors.capture(tmp_path / "work", None)
-        assert doors.probe(tmp_path / "work", "select count(*) from t") == 11
+        assert restored(doors, tmp_path / "work").probe("select count(*) from t") == 11
     assert not list(folder.glob("*-shm"))
 
 
@@ -258,19 +263,19 @@ def test_a_damaged_database_does_not_start(tmp_path: Path) -> None:
         database.executemany("insert into t values (?)", [("v" * 100,)] * 5000)
         database.commit()
     doors = Sqlite("db", SqliteSource(path=str(path)))
-    doors.start(tmp_path)
+    restored(doors, tmp_path).start()
     with path.open("r+b") as file:
         file.seek(8192)
         file.write(b"\xff" * 4096)
     with pytest.raises(SourceError):
-        doors.start(tmp_path)
+        restored(doors, tmp_path).start()
 
 
 def test_a_probe_cannot_write(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "x.db")) as database:
         database.execute("create table t (x)")
     with pytest.raises(SourceError, match="readonly"):
-        Sqlite("db", SqliteSource(path=str(tmp_path / "x.db"))).probe(tmp_path, "drop table t")
+        restored(Sqlite("db", SqliteSource(path=str(tmp_path / "x.db"))), tmp_path).probe("drop table t")
 
 
 def out(tmp_path: Path, *argv: str, **more: object) -> Stream:

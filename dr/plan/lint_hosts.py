@@ -1,0 +1,71 @@
+"""What is wrong with the hosts and servers that a plan names, as far as can be told from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dr.errors import Severity
+from dr.plan.host import SshHost
+from dr.plan.plan import Plan
+from dr.plan.secret import SecretPlace
+from dr.plan.source import DatabaseSource
+from dr.plan.target import Target
+
+Key = tuple[str | int, ...]
+Found = tuple[Key, str, str, Severity]
+
+
+def hosts(plan: Plan, targets: Mapping[str, Target], env: Mapping[str, str]) -> Iterator[Found]:
+    """Yield the faults of a plan's hosts, of how its sources are captured there, and of its servers' secrets."""
+    if plan.host:
+        yield from _files_of(("host",), plan.host)
+    for name, source in plan.sources.items():
+        at: Key = ("sources", name)
+        if source.host:
+            yield from _files_of((*at, "host"), source.host)
+        if host := plan.host_of(name):
+            yield from _mode(plan, name, host, targets)
+        if source.database:
+            yield from _server((*at, source.kind), source.database, env, here=host is None)
+
+
+def _files_of(at: Key, host: SshHost) -> Iterator[Found]:
+    known = host.known_hosts or Path.home() / ".ssh" / "known_hosts"
+    if not known.is_file():
+        hint = "make it with ssh-keyscan, and compare the fingerprints with those the host itself shows"
+        yield (*at, "known_hosts"), f"the known_hosts file {known} is not there", hint, "unsound"
+    if host.key and not host.key.is_file():
+        yield (*at, "key"), f"the private key {host.key} is not there", "make it with ssh-keygen", "unsound"
+
+
+def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -> Iterator[Found]:
+    source = plan.sources[name]
+    at: Key = ("sources", name, "host", "mode") if source.host else ("host", "mode")
+    if host.mode == "sftp" and source.kind != "files":
+        what = f"SFTP brings files only, and {name} is a {source.kind} source"
+        yield at, what, f"write `mode: stream`, or give {name} a host of its own", "refused"
+    if host.mode == "agent" and source.database:
+        what = f"restic cannot run around the dump of a {source.kind} source: {name}"
+        yield at, what, "write `mode: stream` for it, in a `host` of its own if need be", "refused"
+    first = targets.get(plan.targets[0])
+    if host.mode == "agent" and first and not first.offsite:
+        what = f"restic there cannot reach a target on this machine: {first.target}"
+        yield at, what, "put an s3 target first, or write `mode: stream`", "refused"
+
+
+def _server(at: Key, declared: DatabaseSource, env: Mapping[str, str], *, here: bool) -> Iterator[Found]:
+    """The files and variables that hold a server's secrets; files on another host cannot be seen from here."""
+    yield from secret_faults((*at, "password"), declared.password, env)
+    for key in ("passfile", "defaults_file"):
+        path: Path | None = getattr(declared, key, None)
+        if path and here and not path.is_file():
+            yield (*at, key), f"the file {path} is not there", "make it, with mode 0600", "unsound"
+
+
+def secret_faults(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> Iterator[Found]:
+    """Yield what is wrong with the place of a secret."""
+    if place and place.file and not place.file.is_file():
+        yield at, f"the secret file {place.file} is not there", "make it, with mode 0600", "unsound"
+    if place and place.env and not env.get(place.env):
+        yield at, f"the environment variable {place.env} is not set", "set it where dr runs", "unsound"

@@ -1,0 +1,312 @@
+"""Capturing one source: once, and stored on every target that is ready.
+
+A capture that lost its connection is begun again from the start; whatever else fails leaves no snapshot.
+What went wrong with one target never hides behind what went well on another.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.evidence import manifest
+from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
+from dr.run.away import store_away
+from dr.run.fanout import pour
+from dr.run.toolbox import Place, Toolbox
+from dr.sources.door import MANIFEST, Away, Doors, Sent, Settled, Stream, Tree
+from dr.tools import command, retry
+from dr.tools.restic_events import Stored
+
+log = logging.getLogger("dr.backup")
+T = TypeVar("T")
+#: How often a capture is begun whose connection is lost again and again.
+TRIES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupRequest:
+    """What the caller knows before the run.
+
+    `reuse` is the directory of last manifests. `missed` maps target to the complete points it lacks.
+    `established` are the targets that held points before.
+    """
+
+    run_id: str
+    clock: Callable[[], datetime]
+    reuse: Path
+    missed: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    established: frozenset[str] = frozenset()
+
+
+@dataclass
+class Progress:
+    """What a run gathers on its way."""
+
+    ready: dict[str, Place] = field(default_factory=dict)
+    lost: dict[str, DrError] = field(default_factory=dict)
+    renewed: list[str] = field(default_factory=list)
+    captures: list[SourceCapture] = field(default_factory=list)
+    snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
+    manifests: dict[str, dict[str, str]] = field(default_factory=dict)
+    added: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)  # the exit codes that failed sources deserve
+    hooks: list[HookRun] = field(default_factory=list)
+
+    def lose(self, name: str, error: DrError) -> None:
+        """Use a target no more in this run."""
+        self.ready.pop(name, None)
+        self.lost[name] = error
+        log.warning("target %s: %s", name, error)
+
+
+def everywhere(places: Mapping[str, Place], act: Callable[[Place], T]) -> dict[str, T | DrError]:
+    """Do the same on every target side by side; a target's error is its result."""
+
+    def guarded(place: Place) -> T | DrError:
+        try:
+            return act(place)
+        except InterruptedRunError:
+            if command.stopping():
+                raise
+            return DrError("restic was ended from outside", hint="start the backup again")
+        except DrError as error:
+            return error
+
+    if len(places) == 1:
+        return {name: guarded(place) for name, place in places.items()}
+    with ThreadPoolExecutor(max(1, len(places))) as pool:
+        return dict(zip(places, pool.map(guarded, places.values()), strict=True))
+
+
+def capture_one(
+    toolbox: Toolbox, request: BackupRequest, progress: Progress, name: str, *, work: Path, when: datetime
+) -> SourceCapture:
+    """Capture one source and return what became of it; its failure is a fact, not an error."""
+    doors, began = toolbox.source(name), time.monotonic()
+    tags = {
+        "system": toolbox.plan.system,
+        "run": request.run_id,
+        "source": name,
+        "kind": doors.kind,
+        "sources": str(len(toolbox.plan.sources)),
+        "consistency": when.strftime("%Y%m%dT%H%M%S.%fZ"),
+    }
+    what = f"{toolbox.plan.system}: source {name}"
+
+    def once() -> SourceCapture:
+        shutil.rmtree(work / name, ignore_errors=True)
+        (work / name).mkdir(parents=True)
+        return _capture(doors, request, progress, tags, work / name)
+
+    try:
+        fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
+    except SourceError as error:
+        log.warning("%s: %s", what, error)
+        progress.codes.append(error.exit_code)
+        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=str(error))
+    _remember(request, name, work / name, fact)
+    return replace(fact, seconds=round(time.monotonic() - began, 3))
+
+
+def _capture(
+    doors: Doors, request: BackupRequest, progress: Progress, tags: Mapping[str, str], work: Path
+) -> SourceCapture:
+    captured = doors.capture(work, _reusable(request, doors.name))
+    if isinstance(captured, Stream):
+        return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work)
+    if isinstance(captured, Away):
+        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work)
+    return _store_tree(captured, doors, progress, tags)
+
+
+def _reusable(request: BackupRequest, name: str) -> Path | None:
+    path = request.reuse / name
+    return path if path.is_file() else None
+
+
+def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture) -> None:
+    """Keep the manifest for the next run, which then hashes only what changed."""
+    made = work / MANIFEST
+    if fact.outcome in ("ok", "degraded") and made.is_file():
+        request.reuse.mkdir(parents=True, exist_ok=True)
+        made.replace(request.reuse / name)
+
+
+def _store_tree(tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str]) -> SourceCapture:
+    def store(place: Place) -> Stored:
+        # restic finds the parent by host and paths, hence a scratch directory of constant name.
+        return place.repository.backup_tree(
+            (*tree.paths, tree.manifest_name),
+            cwd=tree.cwd,
+            tags={**tags, "part": "data"},
+            excludes=tree.excludes,
+            one_filesystem=tree.one_filesystem,
+        )
+
+    stored = _gather(progress, everywhere(progress.ready, store), doors.name)
+    settled = tree.settle()
+    unreadable = _unreadable(tree, stored)
+    if settled.amended or (unreadable and stored):
+        _amend(tree, progress, stored, tags=tags, whole=not unreadable)
+    problem = _tree_problem(tree, unreadable)
+    fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
+    return _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
+
+
+def _unreadable(tree: Tree, stored: Mapping[str, Stored]) -> frozenset[str]:
+    """What is there and could not be read, by us or by restic. What went away meanwhile is not damage."""
+    seen = {name for result in stored.values() for name in (*result.unreadable, *result.skipped)}
+    return frozenset({*tree.unreadable, *(name for name in seen if _still_there(name))})
+
+
+def _still_there(name: str) -> bool:
+    try:
+        Path(name).lstat()
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _tree_problem(tree: Tree | Sent, unreadable: Collection[str]) -> str | None:
+    if tree.missing:
+        return f"{len(tree.missing)} declared path(s) are not there: {', '.join(tree.missing)}"
+    if unreadable:
+        return f"{len(unreadable)} file(s) could not be read"
+    return None
+
+
+def _amend(
+    tree: Tree,
+    progress: Progress,
+    stored: Mapping[str, Stored],
+    *,
+    tags: Mapping[str, str],
+    whole: bool,
+) -> None:
+    """Store the manifest as it is after the capture, beside the data it is about."""
+
+    def store(place: Place) -> Stored:
+        more = {"part": "amend", "whole": "yes" if whole else "no"}
+        return place.repository.backup_tree((tree.manifest_name,), cwd=tree.cwd, tags={**tags, **more})
+
+    places = {name: place for name, place in progress.ready.items() if name in stored}
+    for name, result in everywhere(places, store).items():
+        if isinstance(result, DrError):
+            progress.lose(name, result)
+        else:
+            progress.manifests.setdefault(name, {})[tags["source"]] = result.snapshot_id
+
+
+def _store_stream(
+    stream: Stream, doors: Doors, progress: Progress, tags: Mapping[str, str], work: Path
+) -> SourceCapture:
+    backups = {
+        name: place.repository.backup_stream(stream.filename, tags={**tags, "part": "data"}, work=work)
+        for name, place in progress.ready.items()
+    }
+    try:
+        digest, size, results = pour(stream.chunks(), backups)
+    finally:
+        stream.close()
+    stored = _gather(progress, results, doors.name)
+    manifest.write_stream(
+        work / MANIFEST,
+        source=doors.name,
+        kind=doors.kind,
+        started=stream.started,
+        filename=stream.filename,
+        size=size,
+        sha256=digest,
+    )
+
+    def store(place: Place) -> Stored:
+        beside = (MANIFEST, *stream.sidecars)
+        return place.repository.backup_tree(beside, cwd=work, tags={**tags, "part": "manifest"})
+
+    places = {name: place for name, place in progress.ready.items() if name in stored}
+    for name, result in everywhere(places, store).items():
+        if isinstance(result, DrError):
+            stored.pop(name, None)
+            progress.snapshots[name].pop(doors.name, None)
+            progress.lose(name, result)
+        else:
+            progress.manifests.setdefault(name, {})[doors.name] = result.snapshot_id
+    return _source_fact(doors, progress, stored, files=1, size=size)
+
+
+def _store_away(away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], work: Path) -> SourceCapture:
+    landed = store_away(away, progress.ready, tags, work=work)
+    sent = landed.sent
+    for name, error in landed.lost.items():
+        progress.lose(name, error)
+    for name, snapshot in landed.snapshots.items():
+        progress.snapshots.setdefault(name, {})[doors.name] = snapshot
+        progress.manifests.setdefault(name, {})[doors.name] = landed.manifests[name]
+    stored = {landed.giver: sent.stored} if landed.snapshots else {}
+    progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
+    fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
+    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=_tree_problem(sent, sent.unreadable))
+
+
+def _as_found(fact: SourceCapture, settled: Settled, *, unreadable: int, problem: str | None) -> SourceCapture:
+    """Return the fact with what was seen when the source was looked at again."""
+    return replace(
+        fact,
+        outcome=worst_outcome([fact.outcome, "degraded" if problem else "ok"]),
+        changed=len(settled.changed),
+        vanished=settled.vanished,
+        unreadable=unreadable,
+        error=fact.error or problem,
+    )
+
+
+def _gather(progress: Progress, results: Mapping[str, Stored | DrError], source: str) -> dict[str, Stored]:
+    """Note what reached which target; a target that failed is not used again in this run."""
+    stored: dict[str, Stored] = {}
+    for name, result in results.items():
+        if isinstance(result, DrError):
+            progress.lose(name, result)
+            continue
+        stored[name] = result
+        progress.snapshots.setdefault(name, {})[source] = result.snapshot_id
+        progress.added[name] = progress.added.get(name, 0) + result.bytes_added
+    return stored
+
+
+def _source_fact(
+    doors: Doors, progress: Progress, stored: Mapping[str, Stored], *, files: int, size: int
+) -> SourceCapture:
+    first = next(iter(stored.values()), None)
+    return SourceCapture(
+        source=doors.name,
+        kind=doors.kind,
+        outcome="ok" if first else "failed",
+        snapshot_id=first.snapshot_id if first else None,
+        files=files,
+        bytes=size,
+        bytes_added=first.bytes_added if first else 0,
+        error=None if first else _no_target(progress),
+    )
+
+
+def _no_target(progress: Progress) -> str:
+    reasons = "; ".join(f"{name}: {error.what}" for name, error in progress.lost.items())
+    return f"no target could store it ({reasons})"
+
+
+def skipped(toolbox: Toolbox, name: str, why: str) -> SourceCapture:
+    """What becomes of a source that is not even tried."""
+    kind = toolbox.plan.sources[name].kind
+    return SourceCapture(source=name, kind=kind, outcome="skipped", error=why)

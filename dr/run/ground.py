@@ -1,0 +1,69 @@
+"""What checks stand on: the restored sources, and what one check came to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from dr.evidence.record import Outcome
+from dr.plan.source import Source
+from dr.sources.door import Instance
+
+
+@dataclass(frozen=True)
+class Poured:
+    """A stored stream as it came back, on its way into a service."""
+
+    filename: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """One source brought back. `declared` is None when the plan no longer names it, or as another kind.
+
+    `only` says which part of it was restored, when it was not the whole; `poured` what went into a service.
+    """
+
+    name: str
+    kind: str
+    root: Path
+    instance: Instance
+    declared: Source | None = None
+    manifest: Path | None = None
+    only: re.Pattern[bytes] | None = None
+    poured: Poured | None = None
+    files: int = 0
+    listed: int = 0  # files the source has in this point, restored or not
+    bytes: int = 0
+    complaints: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Ground:
+    """Where checks run: the restored sources below `root`, and what is known about them.
+
+    `partial` says that only samples were restored. `names` gathers (source, problem, path).
+    """
+
+    root: Path
+    plan_dir: Path
+    seed: str
+    now: Callable[[], datetime]
+    sources: Mapping[str, Restored]
+    partial: bool = False
+    newest: Mapping[str, datetime] = field(default_factory=dict)
+    names: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one check came to."""
+
+    expected: str
+    observed: str
+    outcome: Outcome

@@ -1,0 +1,224 @@
+"""The doors of sources on a host where restic runs itself (`mode: agent`): only manifests come here."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dr.errors import (
+    DamageError,
+    DrError,
+    InterruptedRunError,
+    LockedError,
+    NoRepositoryError,
+    RefusedError,
+    SourceError,
+    TargetDownError,
+)
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
+from dr.plan.host import SshHost
+from dr.plan.source import FilesSource
+from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
+from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle
+from dr.sources.listing import Listing, hash_files, list_trees
+from dr.sources.output import as_source_error
+from dr.sources.walk import Excluded
+from dr.tools import command
+from dr.tools.agent import PLACE, Agent, Placed
+from dr.tools.host import Host
+from dr.tools.restic import Repository
+
+if TYPE_CHECKING:
+    from dr.tools import ssh  # loads paramiko
+
+#: What another target may do better; everything else is the source's own fault, or its host's.
+_OF_THE_TARGET = (TargetDownError, RefusedError, LockedError, NoRepositoryError, DamageError)
+
+
+def open_agent(declared: SshHost | None, host: Host, program: str) -> Agent | None:
+    """Return restic on a host whose mode is `agent`; None for any other. Nothing is reached yet."""
+    if declared is None or declared.mode != "agent":
+        return None
+    return Agent(cast("ssh.SshHost", host), program)
+
+
+class AgentFiles(Doors):
+    """Trees on the agent's host."""
+
+    kind = "files"
+
+    def __init__(self, name: str, declared: FilesSource, agent: Agent) -> None:
+        super().__init__(name)
+        self._declared, self._agent = declared, agent
+
+    def capture(self, work: Path, reuse: Path | None) -> Away:
+        """See `Doors`. Every file is read once by us, but for those unchanged since the last manifest."""
+        with as_source_error(self.name):
+            placed = self._agent.placed()
+            trees = self._trees(placed)
+            first = trees.list()
+            there, missing = self._look(trees, first)
+            known = last_known(reuse)
+            entries = [entry_of(p, status, known, read_link=first.links.get) for p, status in first.found.items()]
+            todo = [entry.path for entry in entries if entry.kind == "file" and entry.sha256 is None]
+            at_once = min(placed.cores, self._agent.host.login.at_once)
+            digests = hash_files(self._agent.host, todo, at_once=at_once)
+        entries = [e._replace(sha256=digests[e.path]) if e.path in digests else e for e in entries]
+        # By that host's clock: file times are, and whether the last hashes still count is told by them.
+        header = manifest.header_of(source=self.name, kind=self.kind, started=placed.now)
+        return _SentTrees(replace(trees, tops=there), work / MANIFEST, header, entries, first.unreadable, missing)
+
+    def _trees(self, placed: Placed) -> _Trees:
+        declared = self._declared
+        excludes = excludes_of(declared, [Path(placed.home, PLACE)])
+        excluded = excluder_of(self.name, excludes)
+        return _Trees(self._agent, cleaned(declared.paths), excluded, excludes, declared.one_filesystem)
+
+    def _look(self, trees: _Trees, first: Listing) -> tuple[list[str], list[str]]:
+        return look(
+            self.name,
+            trees.tops,
+            trees.excluded,
+            lstat=lambda path: first.lstat(os.fsencode(path)),
+            real=lambda path: _led_to(path, first),
+        )
+
+
+@dataclass(frozen=True)
+class _Trees:
+    agent: Agent
+    tops: list[str]
+    excluded: Excluded
+    excludes: tuple[str, ...]
+    one_filesystem: bool
+
+    def list(self) -> Listing:
+        return list_trees(self.agent.host, self.tops, excluded=self.excluded, one_filesystem=self.one_filesystem)
+
+
+class _SentTrees(Away):
+    """Trees, listed and hashed; restic stores them there, and then they are listed again."""
+
+    def __init__(
+        self,
+        trees: _Trees,
+        path: Path,
+        header: dict[str, Any],
+        entries: list[Entry],
+        unreadable: set[bytes],
+        missing: list[str],
+    ) -> None:
+        self.host = trees.agent.host.name
+        self._trees, self._path, self._header, self._missing = trees, path, header, missing
+        shut = frozenset(unreadable)
+        self._entries = [e._replace(state="unreadable") if e.path in shut else e for e in entries]
+        self._unreadable = shut
+
+    def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
+        """See `Away`."""
+        trees, name = self._trees, str(self._header["source"])
+        with _blame(name):
+            stored = trees.agent.backup_tree(
+                repository, trees.tops, tags=tags, excludes=trees.excludes, one_filesystem=trees.one_filesystem
+            )
+            after = trees.list()
+        entries, vanished = _judged(self._entries, after)
+        manifest.write(self._path, self._header, entries)
+        settled = settle(self._path, self._header, entries, vanished=vanished, lstat=after.lstat)
+        sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
+        unreadable = self._unreadable | {entry.path for entry in entries if entry.state == "unreadable"}
+        unreadable |= {path for path in map(os.fsencode, (*stored.unreadable, *stored.skipped)) if path in after.found}
+        return Sent(
+            stored=stored,
+            files=len(sizes),
+            bytes=sum(sizes),
+            settled=settled,
+            unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
+            missing=tuple(self._missing),
+        )
+
+
+def _led_to(path: str, listing: Listing) -> str:
+    """Return where a link leads, by its own words."""
+    target = os.fsdecode(listing.links.get(os.fsencode(path), b""))
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+
+def _judged(entries: list[Entry], after: Listing) -> tuple[list[Entry], int]:
+    """Judge the files that could not be hashed: still there, so unreadable, or gone; return how many went."""
+    kept = []
+    for entry in entries:
+        if entry.kind == "file" and entry.sha256 is None and entry.state == "ok":
+            if entry.path not in after.found:
+                continue
+            entry = entry._replace(state="unreadable")
+        kept.append(entry)
+    return kept, len(entries) - len(kept)
+
+
+class Piped(Doors):
+    """What a program on the agent's host writes. `inner` are its doors as a stream: they bring it back."""
+
+    def __init__(self, inner: Doors, agent: Agent, argv: Sequence[str], *, filename: str, timeout: float) -> None:
+        super().__init__(inner.name)
+        self.kind = inner.kind
+        self._inner, self._agent = inner, agent
+        self._argv, self._filename, self._timeout = tuple(argv), filename, timeout
+
+    def capture(self, work: Path, reuse: Path | None) -> Away:
+        """See `Doors`."""
+        return _SentOutput(self, work / MANIFEST)
+
+    def send(self, repository: Repository, tags: Mapping[str, str], path: Path) -> Sent:
+        """Let the program run, its output go to the repository, and write the manifest to `path`."""
+        started = datetime.now(UTC)
+        with _blame(self.name):
+            done = self._agent.backup_command(
+                repository, self._argv, filename=self._filename, tags=tags, timeout=self._timeout
+            )
+        manifest.write_stream(
+            path, source=self.name, kind=self.kind, started=started, filename=self._filename,
+            size=done.bytes, sha256=done.sha256,
+        )  # fmt: skip
+        return Sent(stored=done.stored, files=1, bytes=done.bytes)
+
+    def instance(self, room: Room) -> Instance:
+        """See `Doors`."""
+        return self._inner.instance(room)
+
+    @property
+    def host(self) -> str:
+        """The host in words."""
+        return self._agent.host.name
+
+
+class _SentOutput(Away):
+    def __init__(self, doors: Piped, path: Path) -> None:
+        self.host = doors.host
+        self._doors, self._path = doors, path
+
+    def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
+        """See `Away`."""
+        return self._doors.send(repository, tags, self._path)
+
+
+@contextmanager
+def _blame(name: str) -> Iterator[None]:
+    """Let the target's errors go on as they are; whatever else is raised is the source's."""
+    try:
+        yield
+    except _OF_THE_TARGET:
+        raise
+    except InterruptedRunError as error:
+        command.raise_if_stopping()
+        raise SourceError("restic was ended there from outside", name, hint="start the backup again") from error
+    except DrError:
+        with as_source_error(name):
+            raise

@@ -1,0 +1,43 @@
+"""The doors of the source `mysql`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dr.plan.source import MysqlSource
+from dr.sources.door import Doors, Instance, Room, Stream
+from dr.sources.mysql.capture import Capture
+from dr.sources.mysql.connection import reach, translated
+from dr.sources.mysql.live import Live
+from dr.sources.mysql.scratch import Scratch
+from dr.tools.host import Host
+
+
+class Mysql(Doors):
+    """Databases of one MariaDB or MySQL server. `questions` are a plan's queries, each with its database or None."""
+
+    kind = "mysql"
+
+    def __init__(
+        self,
+        name: str,
+        declared: MysqlSource,
+        *,
+        host: Host,
+        questions: Sequence[tuple[str | None, str]] = (),
+    ) -> None:
+        super().__init__(name)
+        self._declared, self._host, self._questions = declared, host, tuple(questions)
+
+    def capture(self, work: Path, reuse: Path | None) -> Stream:
+        """See `Doors`. The thread that calls must live on until the stream is closed."""
+        with translated(self.name):
+            server = reach(self._declared, self._host, self.name)
+            return Capture(server, self._declared, work, self._questions)
+
+    def instance(self, room: Room) -> Instance:
+        """See `Doors`: in a drill on a server of its own, else on the plan's."""
+        if room.real:
+            return Live(self.name, self._declared, self._host, room)
+        return Scratch(self.name, self._declared, self._host, room)

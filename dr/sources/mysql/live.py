@@ -1,0 +1,211 @@
+"""A real recovery, onto the plan's own server: restored beside the live databases, then swapped with them.
+
+Nothing live is touched until `accept`. The databases that were replaced are kept, under another name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from dr.errors import SourceError, UsageError
+from dr.plan.source import MysqlSource
+from dr.sources.door import Room
+from dr.sources.mysql import accounts, pour
+from dr.sources.mysql.connection import Server, reach, text_of
+from dr.sources.mysql.cut import awake, events_apart, pointed, renamed
+from dr.sources.mysql.inventory import Inventory, account_of, databases_of
+from dr.sources.mysql.pour import Part
+from dr.sources.mysql.restored import Restored
+from dr.sources.mysql.session import Session
+from dr.sources.mysql.swap import Change, Swap
+from dr.tools.host import Host
+
+log = logging.getLogger("dr.recover")
+
+#: What a recovery does on the server.
+_RIGHTS = frozenset(
+    {"CREATE", "DROP", "ALTER", "INSERT", "SELECT", "INDEX", "REFERENCES", "LOCK TABLES", "TRIGGER", "EVENT",
+     "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE"}
+)  # fmt: skip
+_LONGEST_NAME = 64
+_FOREIGN = """SELECT DISTINCT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.KEY_COLUMN_USAGE
+    WHERE REFERENCED_TABLE_SCHEMA IN ({names}) AND TABLE_SCHEMA NOT IN ({names})"""
+
+
+class Live(Restored):
+    """Databases on the live server, beside the live ones until they are accepted."""
+
+    def __init__(self, name: str, declared: MysqlSource, host: Host, room: Room) -> None:
+        super().__init__(name, declared, room)
+        self._host = host
+        self._reached: Server | None = None
+        self._events: dict[str, list[bytes]] = {}
+        self._made: list[str] = []
+        self._replay: accounts.Replay | None = None
+
+    @property
+    def server(self) -> Server:
+        """See `Restored`."""
+        self._reached = self._reached or reach(self._declared, self._host, self.name)
+        return self._reached
+
+    def preflight(self) -> None:
+        """See `Instance`."""
+        captured = self.captured()
+        try:
+            with self._session() as session:
+                self._refuse(session, captured.databases if captured else self._declared.named)
+        except SourceError as error:
+            raise UsageError(
+                f"the databases cannot be recovered: {error.what}", self.name, error.cause, hint=error.hint,
+                exit_code=error.exit_code if error.exit_code != 1 else 2,
+            ) from error  # fmt: skip
+
+    def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
+        """See `Instance`: into new databases beside the live ones. Their events do not run before `accept`."""
+        with self._session() as session:
+            self._replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
+            for part in pour.parts(filename, chunks, self.name):
+                self._take(session, part)
+            for database, beside in self.actual.items():
+                accounts.lend(session, beside)
+                aside = b"".join(self._events.get(database, []))
+                self.asleep |= {(beside, event) for event in awake(aside)}
+            self._replay.go_on(session)
+
+    def _take(self, session: Session, part: Part) -> None:
+        beside = self._beside(part.database)
+        if part.views:
+            accounts.lend(session, beside)
+        elif part.database not in self.actual:
+            self._refuse(session, [part.database])
+            pour.drop(session, beside)  # left by an attempt that was killed: the token is ours
+            pour.create(session, beside)
+            self._made.append(beside)
+            self.actual[part.database] = beside
+        content = renamed(part.content, part.database, beside)
+        if part.views:
+            content = pointed(content, self._neighbours(session, part.database))
+        else:
+            content = events_apart(content, part.database, self._events.setdefault(part.database, []))
+        pour.load(self.server, beside, content, log_bin=True)
+
+    def _neighbours(self, session: Session, database: str) -> dict[str, str]:
+        """Return the other databases recovered, which views may look into, with the names they have meanwhile.
+
+        One that is called like a table here stays: nobody can tell the two apart in a view.
+        """
+        own = {table.name for table in Inventory(session, [self.actual[database]]).tables()}
+        return {name: beside for name, beside in self.actual.items() if name != database and name not in own}
+
+    def connection(self) -> Mapping[str, str]:
+        """See `Instance`. Nothing where the server is on another host, which programs here may not reach."""
+        if not self._host.here:
+            return {}
+        declared, database = self._declared, next(iter(self.actual.values()), "")
+        pairs = {
+            "MYSQL_HOST": declared.host or "localhost",
+            "MYSQL_TCP_PORT": str(declared.port or ""),
+            "MYSQL_UNIX_PORT": declared.socket or "",
+            "MYSQL_USER": declared.user or "",
+            "USER": declared.user or "",
+            "MYSQL_DATABASE": database,
+            "DATABASE_URL": pour.url(
+                {"host": declared.host or "localhost", "port": str(declared.port or ""),
+                 "socket": declared.socket or "", "user": declared.user or ""}, database),
+            **self.server.env,
+        }  # fmt: skip
+        return {key: value for key, value in pairs.items() if value}
+
+    def accept(self) -> None:
+        """See `Instance`: all databases change their names at once, and are put back when anything fails.
+
+        Programs that write meanwhile are kept out, or find no triggers, for a moment: stop them before.
+        """
+        with self._session() as session:
+            there = set(databases_of(session))
+            changes = [self._change(name, beside, there) for name, beside in self.actual.items()]
+            Swap(self.server, session, changes, self._rights).carry_out()
+            if self._replay:
+                self._replay.end(session)
+        for change in changes:
+            self._made.remove(change.beside)
+            if change.exists:
+                log.warning("%s: the database %s as it was before is kept as %s", self.name, change.live, change.before)
+        self.actual = {name: name for name in self.actual}
+
+    def _rights(self, session: Session) -> None:
+        """Give restored accounts the rights on what has come meanwhile: views may need them."""
+        if self._replay:
+            self._replay.go_on(session)
+
+    def close(self) -> None:
+        """See `Instance`: what was not accepted is removed."""
+        if not self._made:
+            return
+        try:
+            with self._session() as session:
+                while self._made:
+                    accounts.take_back(session, self._made[-1])
+                    pour.drop(session, self._made[-1])
+                    self._made.pop()
+        except SourceError as error:
+            log.warning("%s: what was restored could not be removed; drop %s by hand: %s",
+                        self.name, ", ".join(self._made), error.cause)  # fmt: skip
+
+    def _session(self) -> Session:
+        return Session(self.server, timeout=pour.RESTORE_SECONDS)
+
+    def _refuse(self, session: Session, databases: tuple[str, ...] | list[str]) -> None:
+        there = set(databases_of(session))
+        taken = [name for name in databases if name in there and name not in self.room.replace]
+        if taken:
+            raise UsageError(
+                f"the database {', '.join(taken)} exists on the server", self.name,
+                hint="name it with --replace: it is kept under another name then; or rename it by hand",
+            )  # fmt: skip
+        self._refuse_entangled(session, [name for name in databases if name in there])
+        self._refuse_without_rights(session)
+
+    def _refuse_entangled(self, session: Session, databases: list[str]) -> None:
+        """Refuse databases into which another one's foreign keys point: they would follow the old tables."""
+        if not databases:
+            return
+        names = ", ".join(map(text_of, databases))
+        tied = [row[0] or "" for row in session.rows(_FOREIGN.format(names=names))]
+        if tied:
+            raise UsageError(
+                f"foreign keys of {', '.join(tied[:5])} point into the database that would be replaced", self.name,
+                hint="recover those databases together, or drop these foreign keys for the recovery",
+            )  # fmt: skip
+
+    def _refuse_without_rights(self, session: Session) -> None:
+        who = account_of(session.rows("SELECT CURRENT_USER()")[0][0] or "")
+        rows = session.rows("SELECT GRANTEE, PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES")
+        missing = sorted(_RIGHTS - {right or "" for grantee, right in rows if grantee == who})
+        if missing:
+            raise UsageError(
+                f"the account {who} lacks rights that a recovery needs: {', '.join(missing)}", self.name,
+                hint="recover with an account that has these rights on *.*",
+            )  # fmt: skip
+
+    def _change(self, name: str, beside: str, there: set[str]) -> Change:
+        return Change(
+            live=name,
+            beside=beside,
+            before=_fitted(name, f"_before_{self._token()}"),
+            exists=name in there,
+            events=b"".join(self._events.get(name, [])),
+            grants=accounts.kept_routine_rights(self.room.apart / accounts.FILENAME, name),
+        )
+
+    def _beside(self, name: str) -> str:
+        return _fitted(name, f"_dr_{self._token()}")
+
+    def _token(self) -> str:
+        return "".join(c if c.isalnum() else "_" for c in self.room.token)[-24:]
+
+
+def _fitted(name: str, tail: str) -> str:
+    return name[: _LONGEST_NAME - len(tail)] + tail

@@ -1,0 +1,107 @@
+"""A stored dump into a server, through its client program; and queries on what was restored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from dr.errors import SourceError
+from dr.sources import several
+from dr.sources.mysql.connection import Server, complaint, quoted, translated
+from dr.sources.mysql.cut import SEVERAL, database_of, holds_views, parts_of
+from dr.sources.mysql.inventory import first_value
+from dr.sources.mysql.session import Session
+from dr.tools import command
+
+#: Seconds that a check's query may take, and that a restore may.
+QUERY_SECONDS = 600
+RESTORE_SECONDS = 7 * 24 * 3600
+_LOCK_WAIT = 60
+
+#: A client prints what a statement shows; nothing is to be read there.
+_MUTE = 'exec "$@" >/dev/null'
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a stored stream: one database's tables and code, or its `views`, which come after all the others."""
+
+    database: str
+    views: bool
+    content: Iterable[bytes]
+
+
+def parts(filename: str, chunks: Iterable[bytes], where: str) -> Iterator[Part]:
+    """Yield the parts of a stored stream, each to be read before the next."""
+    if filename != SEVERAL:
+        database = database_of(filename)
+        yield from (Part(database, views, content) for views, content in parts_of(chunks, where))
+        return
+    for name, content in several.unpack(chunks):
+        yield Part(database_of(name), holds_views(name), content)
+
+
+def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: bool, to_the_end: bool = False) -> None:
+    """Pour one file into a database that exists. Raises `SourceError` with what the server says.
+
+    `to_the_end`: what fails is passed over, and said when all the rest is done.
+    """
+    setting = f"SET SESSION foreign_key_checks = 0, unique_checks = 0, lock_wait_timeout = {_LOCK_WAIT}"
+    setting += "" if log_bin else ", sql_log_bin = 0"
+    options = ("--binary-mode", "--batch", f"--init-command={setting}", *(["--force"] if to_the_end else []))
+    argv = ["sh", "-c", _MUTE, "sh", *server.client_argv(*options, f"--database={database}")]
+    with translated(server.where):
+        process = server.host.start(argv, env=server.env, timeout=RESTORE_SECONDS, feed=True)
+    with process:
+        for block in blocks:
+            try:
+                process.write(block)
+            except OSError:
+                break  # it has ended: `finish` says why
+        process.end_input()
+        with translated(server.where):
+            done = process.finish()
+    command.raise_if_stopping()
+    said = done.stderr.decode("utf-8", "replace")
+    if done.code != 0 or (to_the_end and "ERROR" in said):
+        raise complaint(f"the database {database} could not be restored", server.where, said)
+
+
+def create(session: Session, database: str) -> None:
+    """Make a database; its character set comes with its dump."""
+    session.rows(f"CREATE DATABASE {quoted(database)}")
+
+
+def drop(session: Session, database: str) -> None:
+    """Remove a database, if it is there."""
+    session.rows(f"DROP DATABASE IF EXISTS {quoted(database)}")
+
+
+def ask(server: Server, database: str, query: str) -> str | None:
+    """Return the first value of a query that may not write and may not take for ever."""
+    with reading(server, database) as session:
+        try:
+            return first_value(session.rows(query))
+        except SourceError as error:
+            error.what = "the query failed"
+            error.hint = "correct the query, or see whether the database is whole"
+            raise
+
+
+@contextmanager
+def reading(server: Server, database: str | None = None) -> Iterator[Session]:
+    """Hold a connection that cannot write."""
+    with Session(server, timeout=2 * QUERY_SECONDS, database=database, statement_seconds=QUERY_SECONDS) as session:
+        session.do("SET SESSION TRANSACTION READ ONLY")
+        session.do("START TRANSACTION READ ONLY")
+        yield session
+
+
+def url(parts: Mapping[str, str], database: str) -> str:
+    """Return the address of a database as programs know it, without a password."""
+    place = parts.get("host", "localhost") + (f":{parts['port']}" if parts.get("port") else "")
+    tail = f"?unix_socket={quote(parts['socket'])}" if parts.get("socket") else ""
+    user = f"{quote(parts['user'], safe='')}@" if parts.get("user") else ""
+    return f"mysql://{user}{place}/{quote(database, safe='')}{tail}"

@@ -1,0 +1,159 @@
+"""A scratch server: a drill's own, thrown away with it, and as fast as one is that need not survive a crash."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dr.errors import SourceError
+from dr.plan.source import MysqlSource
+from dr.sources import scratch
+from dr.sources.door import Room
+from dr.sources.mysql import accounts, pour
+from dr.sources.mysql.connection import CLIENTS, DUMPS, Server, translated
+from dr.sources.mysql.inventory import NAMES_CASE
+from dr.sources.mysql.restored import Restored
+from dr.sources.mysql.session import Session
+from dr.tools import command
+from dr.tools.host import Host, ThisHost
+
+_HINT = "install the MariaDB or MySQL server on this machine (its service need not run), or name it with `bin`"
+_PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
+_START_SECONDS = 120.0
+_LARGEST_POOL = 1 << 30
+#: Nothing here must survive a crash: what is restored is still in its repository.
+_FAST = (
+    "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-flush-method=nosync",
+    "--sync-binlog=0", "--loose-debug-no-sync", "--skip-log-bin", "--performance-schema=OFF",
+)  # fmt: skip
+_QUIET = ("--skip-networking", "--event-scheduler=OFF", "--skip-name-resolve", "--local-infile=0")
+
+
+class Scratch(Restored):
+    """Databases in a scratch server on this machine."""
+
+    def __init__(self, name: str, declared: MysqlSource, host: Host, room: Room) -> None:
+        super().__init__(name, declared, room)
+        # The plan's directory of programs is on the plan's host, which may be another.
+        self._places = ((Path(declared.bin),) if declared.bin and host.here else ()) + _PLACES
+        self._running: command.Running | None = None
+        self._socket = Path()
+        self._server: Server | None = None
+
+    @property
+    def server(self) -> Server:
+        """See `Restored`."""
+        if self._server is None or self._running is None or self._running.ended():
+            raise SourceError("the scratch server does not run", self.name, hint="see why it did not start")
+        return self._server
+
+    def provision(self) -> None:
+        """See `Instance`: make a server and start it."""
+        home, user = self.room.annex("mysql"), scratch.service_user("mysql")
+        self._socket = home / "s"
+        scratch.hand_over(home, user)
+        program = scratch.find_program(("mariadbd", "mysqld"), self._places, hint=_HINT)
+        server = self._reach()
+        with translated(self.name):
+            maria = b"MariaDB" in command.run([program, "--version"], timeout=60).stdout
+            self._install(self._maker(program, maria=maria), home, user)
+            options = self._options(home, maria=maria)
+            self._running = command.Running([program, *options], cwd=home, env=_environment(), user=user)
+        self._server = server
+        scratch.wait_until(
+            self._responds, self._running, seconds=_START_SECONDS, what="database server", log=home / "error.log"
+        )
+
+    def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
+        """See `Instance`: accounts first, then database by database, then the views of each.
+
+        For accounts that own code and were not captured others stand in, so that the rest can be looked at;
+        `start` then says which are missing.
+        """
+        captured = self.captured()
+        needs = captured.needs if captured else ()
+        with Session(self.server, timeout=pour.RESTORE_SECONDS) as session:
+            replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
+            owners = [need.removeprefix("account ") for need in needs if need.startswith("account ")]
+            self.lacking = [f"account {account}" for account in accounts.stand_in(session, owners)]
+            for part in pour.parts(filename, chunks, self.name):
+                if part.views:
+                    replay.go_on(session)
+                elif part.database not in self.actual:
+                    pour.create(session, part.database)
+                    self.actual[part.database] = part.database
+                pour.load(self.server, part.database, part.content, log_bin=False)
+            replay.end(session)
+
+    def connection(self) -> Mapping[str, str]:
+        """See `Instance`."""
+        socket, database = str(self._socket), next(iter(self._declared.named or self.actual), "")
+        return {
+            "MYSQL_UNIX_PORT": socket,
+            "MYSQL_HOST": "localhost",
+            "MYSQL_USER": "root",
+            "USER": "root",
+            "MYSQL_DATABASE": database,
+            "DATABASE_URL": pour.url({"user": "root", "socket": socket}, database),
+        }
+
+    def close(self) -> None:
+        """See `Instance`. The server is ended as if by a power cut: its directory goes with the sandbox."""
+        if self._running:
+            with self._running:
+                self._running.kill()
+            self._socket.unlink(missing_ok=True)
+
+    def _maker(self, program: str, *, maria: bool) -> list[str]:
+        """Return the command that makes a server's directory, with a `root` that needs no password."""
+        if not maria:
+            return [program, "--no-defaults", "--initialize-insecure"]
+        maker = scratch.find_program(("mariadb-install-db", "mysql_install_db"), self._places, hint=_HINT)
+        return [maker, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
+
+    def _install(self, maker: list[str], home: Path, user: str | None) -> None:
+        argv = [*maker, f"--datadir={home / 'data'}", *self._taken_over(NAMES_CASE)]
+        done = command.run(argv, cwd=home, env=_environment(), timeout=_START_SECONDS * 3, user=user)
+        if done.code != 0:
+            raise SourceError(
+                "the scratch server could not be made", self.name, done.last_words, hint="see the disk and its rights"
+            )
+
+    def _options(self, home: Path, *, maria: bool) -> list[str]:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        captured = self.captured()
+        sisters = captured is not None and captured.server.startswith("MariaDB") == maria
+        return [
+            "--no-defaults", f"--datadir={home / 'data'}", f"--socket={self._socket}", f"--pid-file={home / 'pid'}",
+            f"--log-error={home / 'error.log'}", f"--secure-file-priv={home}", f"--tmpdir={home}",
+            f"--innodb-buffer-pool-size={min(memory // 4, _LARGEST_POOL)}", "--innodb-log-file-size=512M",
+            "--max-allowed-packet=1G", *_FAST, *_QUIET, *self._taken_over("" if sisters else NAMES_CASE),
+        ]  # fmt: skip
+
+    def _taken_over(self, prefix: str) -> list[str]:
+        """Return the captured server's settings that decide what a dump becomes: those that begin so."""
+        captured = self.captured()
+        needs = captured.needs if captured else ()
+        pairs = [need.removeprefix("setting ").partition("=") for need in needs if need.startswith(f"setting {prefix}")]
+        return [f"--{name.replace('_', '-')}={value}" for name, _, value in pairs]
+
+    def _reach(self) -> Server:
+        return Server(
+            where=self.name,
+            host=ThisHost(),
+            client=scratch.find_program(CLIENTS, self._places, hint=_HINT),
+            dump=scratch.find_program(DUMPS, self._places, hint=_HINT),
+            login=("--no-defaults", f"--socket={self._socket}", "--user=root"),
+            env={"MYSQL_PWD": ""},
+        )
+
+    def _responds(self) -> bool:
+        assert self._server is not None  # noqa: S101 - set by `provision`
+        argv = self._server.client_argv("--execute=SELECT 1")
+        return self._server.host.run(argv, env=self._server.env, timeout=10).code == 0
+
+
+def _environment() -> dict[str, str]:
+    """What a server of another user may know: nothing of ours."""
+    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}

@@ -1,0 +1,182 @@
+"""Capture: each database as `pg_dump` writes it, and what it held in the very snapshot that is dumped.
+
+A session exports its snapshot, pg_dump reads in it, and meanwhile the session counts rows and lists objects:
+whatever is written meanwhile, the counts are those of the dump.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dr.errors import SourceError
+from dr.plan.source import PostgresSource
+from dr.sources import facts, several
+from dr.sources.door import Stream
+from dr.sources.postgres import inventory, queries
+from dr.sources.postgres.connection import Login, Server, Session, said_of
+from dr.sources.postgres.inventory import Asked, Inventory
+from dr.sources.postgres.names import SEVERAL, file_of
+from dr.tools.host import Host, Process
+
+log = logging.getLogger("dr.backup")
+
+#: The accounts: roles, their passwords as digests where that may be read, their memberships.
+GLOBALS = "globals.sql"
+_FIRST = ("postgres", "template1")
+
+
+def begin(
+    name: str, declared: PostgresSource, host: Host, questions: Sequence[tuple[str | None, str]], work: Path
+) -> Stream:
+    """Return the stream of what is declared. Raises `SourceError` when the server does not let it be captured."""
+    server = Server(name, host, Login.declared(declared), deadline=time.monotonic() + declared.timeout)
+    started = datetime.now(UTC)
+    there = _databases(server, declared)
+    missing = [database for database in declared.named if database not in there]
+    if missing:
+        raise SourceError(
+            f"there is no database {missing[0]!r} on the server that lets itself be connected to", name,
+            f"there are: {', '.join(there) or 'none'}", hint="correct the name in the plan",
+        )  # fmt: skip
+    chosen = declared.named or _of_all(server, there)
+    asked = [Asked(database=database, query=query) for database, query in questions]
+    return Dumps(server, {each: there[each] for each in chosen}, asked, work, started=started, one=declared.database)
+
+
+def _databases(server: Server, declared: PostgresSource) -> dict[str, dict[str, Any]]:
+    """Return every database with its properties; asked in one that is declared, which alone may be open to us."""
+    places = declared.named[:1] or _FIRST
+    for place in places[:-1]:
+        try:
+            return dict(server.rows(place, queries.DATABASES))
+        except SourceError as error:
+            if "does not exist" not in error.cause:
+                raise
+    return dict(server.rows(places[-1], queries.DATABASES))
+
+
+def _of_all(server: Server, there: Mapping[str, object]) -> list[str]:
+    """Return the databases that `all` means: not `postgres` while nobody keeps anything in it."""
+    chosen = [name for name in there if name != "postgres" or server.rows(name, queries.IN_USE)[0]]
+    if not chosen:
+        raise SourceError("the server holds no database", server.name, hint="see whether it is the right server")
+    return chosen
+
+
+class Dumps(Stream):
+    """The dumps of some databases, one after the other; facts and accounts are written to `work` on the way."""
+
+    sidecars = (facts.FILENAME, GLOBALS)
+
+    def __init__(
+        self,
+        server: Server,
+        databases: Mapping[str, dict[str, Any]],
+        asked: Sequence[Asked],
+        work: Path,
+        *,
+        started: datetime,
+        one: str | None,
+    ) -> None:
+        self.started, self.filename = started, file_of(one) if one else SEVERAL
+        self._server, self._databases, self._asked, self._work = server, databases, asked, work
+        self._open = ExitStack()
+
+    def chunks(self) -> Iterator[bytes]:
+        """See `Stream`."""
+        _write_globals(self._server, next(iter(self._databases)), self._work / GLOBALS)
+        found: list[Inventory] = []
+        dumps = ((file_of(name), self._dump(name, found)) for name in self._databases)
+        if self.filename == SEVERAL:
+            yield from several.pack(dumps)
+        else:
+            for _, blocks in dumps:
+                yield from blocks
+        facts.write(self._work / facts.FILENAME, inventory.facts_of(found, dict(self._databases)))
+
+    def close(self) -> None:
+        """See `Stream`."""
+        self._open.close()
+
+    def _dump(self, database: str, found: list[Inventory]) -> Iterator[bytes]:
+        first = database == next(iter(self._databases))
+        asked = [each for each in self._asked if each.database == database or (first and each.database is None)]
+        with self._open:
+            session = self._open.enter_context(Session(self._server, database))
+            snapshot = _snapshot(session, self._server.name)
+            process = self._start(database, snapshot)
+            counted = self._count(session, database)
+            yield from _whole(self._server, process, database, counted)
+            taken = counted.result()
+            taken.answers = inventory.answers(self._server, database, snapshot, asked)
+            found.append(taken)
+
+    def _start(self, database: str, snapshot: str) -> Process:
+        options = ("-Fc", "-Z0", "-w", f"--snapshot={snapshot}", "-d", self._server.conninfo(database))
+        return self._open.enter_context(self._server.start("pg_dump", *options))
+
+    def _count(self, session: Session, database: str) -> Future[Inventory]:
+        """Take the inventory beside the dump. When the dump ends early, the session is ended: nobody waits."""
+        pool = ThreadPoolExecutor(1)
+        self._open.callback(pool.shutdown)
+        counted = pool.submit(inventory.take, session, database)
+        self._open.callback(lambda: None if counted.done() else session.kill())
+        return counted
+
+
+def _whole(server: Server, process: Process, database: str, counted: Future[Inventory]) -> Iterator[bytes]:
+    """Yield a dump; raises `SourceError` when it turns out, after its last byte too, that it is not whole.
+
+    When the counting fails the dump is of no use, and is not waited for: why it failed is what matters.
+    """
+    size = 0
+    with said_of(server.name):
+        while block := process.read():
+            if counted.done():
+                counted.result()
+            size += len(block)
+            yield block
+        done = process.finish()
+    if done.code != 0:
+        if wait([counted], timeout=1).done:
+            counted.result()
+        raise server.failure(done, f"the dump of {database} failed")
+    if size == 0:
+        raise SourceError(f"the dump of {database} is empty", server.name, hint="run pg_dump by hand and see")
+
+
+def _snapshot(session: Session, name: str) -> str:
+    session.rows(queries.BEGIN)
+    try:
+        return str(session.rows(queries.SNAPSHOT)[0])
+    except SourceError as error:
+        raise SourceError(
+            "the server cannot share a snapshot, without which rows and dump are not of one moment", name, error.cause,
+            hint="name the primary, or a standby of a newer version; go round a connection pooler",
+            retryable=error.retryable,
+        ) from error  # fmt: skip
+
+
+def _write_globals(server: Server, database: str, to: Path) -> None:
+    """Write the accounts, for our eyes only; without passwords where they may not be read."""
+    options = ("--globals-only", "-w", "-l", server.conninfo(database))
+    done = None
+    for more in ((), ("--no-role-passwords",)):
+        with server.start("pg_dumpall", *options, *more) as process, said_of(server.name):
+            text = b"".join(iter(process.read, b""))
+            done = process.finish()
+        if done.code == 0:
+            with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(text)
+            return
+        log.info("%s: accounts%s: %s", server.name, " without passwords" if more else "", done.last_words)
+    assert done is not None  # noqa: S101 - the loop ran
+    raise server.failure(done, "the accounts could not be read")

@@ -1,0 +1,269 @@
+"""How PostgreSQL's own programs are started, on this host or another, and how their answers are read.
+
+Passwords travel in the environment or in a file, never in arguments. What a query answers comes back as JSON,
+one document a line, or between separators that no data holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.plan.secret import SecretPlace
+from dr.plan.source import PostgresSource
+from dr.sources.secret import read_secret
+from dr.tools import command
+from dr.tools.command import Done
+from dr.tools.host import Host, Process
+
+#: Between the fields and rows of an answer, and for no value: control characters that text does not hold.
+_FIELD, _ROW, _NULL = "\x1fdr\x1f", "\x1edr\x1e", "\x1ddr\x1d"
+#: What a query must not depend on: where and when it is asked.
+SETTLED = "set time zone 'UTC';\nset datestyle = 'ISO';\nset bytea_output = 'hex';\n"
+_PSQL = ("-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse")
+_CONNECT_SECONDS = 30
+
+_TOLD = re.compile(r"\b(?:error|ERROR|fatal|FATAL|PANIC):|^\w+: detail:")
+_PREFIX = re.compile(r"^(?:psql:<stdin>:\d+: |\w+: (?:error|detail|fatal): )+")
+_LOST = re.compile(
+    r"connection to server|could not connect|closed the connection|terminating connection|accepting connections"
+    r"|database system is|SSL SYSCALL|lost connection|too many clients|no connection to the server"
+)
+_REFUSED = re.compile(r"authentication|password|pg_hba|does not exist|permission denied|not permitted|role .* cannot")
+_SKEW = re.compile(r"server version: (\d+)[^;]*; \w+ version: (\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How to reach a server. What is None is left to the programs: their environment, files and defaults."""
+
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    service: str | None = None
+    passfile: Path | None = None
+    password: SecretPlace | None = None
+    bin: str | None = None
+
+    @classmethod
+    def declared(cls, source: PostgresSource) -> Login:
+        """Return what a plan declares."""
+        return cls(**{key: getattr(source, key) for key in cls.__dataclass_fields__})
+
+
+class Server:
+    """One server, reached from one host. `deadline`, a monotonic time, ends whatever still runs then."""
+
+    def __init__(self, name: str, host: Host, login: Login, *, deadline: float | None = None) -> None:
+        self.name, self.host, self.login = name, host, login
+        self._deadline = deadline
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What the programs need to know and no argument may hold. Messages are asked for in English."""
+        env = {"PGCONNECT_TIMEOUT": str(_CONNECT_SECONDS), "PGAPPNAME": "dr", "LC_ALL": "C"}
+        if self.login.passfile:
+            if self.host.here and not self.login.passfile.is_file():
+                raise SourceError(
+                    f"the password file {self.login.passfile} is not there", self.name, hint="make it, with mode 0600"
+                )
+            env["PGPASSFILE"] = str(self.login.passfile)
+        if self.login.password:
+            env["PGPASSWORD"] = read_secret(self.login.password, self.name)
+        return env
+
+    def conninfo(self, database: str) -> str:
+        """Return a connection string without secrets; any name of a database is safe in it."""
+        parts = {
+            "service": self.login.service, "host": self.login.host, "port": self.login.port,
+            "user": self.login.user, "dbname": database,
+        }  # fmt: skip
+        return " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items() if value is not None)
+
+    def start(self, program: str, *arguments: str, feed: bool = False, text: bool = False) -> Process:
+        """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. Raises `SourceError`."""
+        with said_of(self.name):
+            env = self.environment | ({"PGCLIENTENCODING": "UTF8"} if text else {})
+            path = f"{self.login.bin}/{program}" if self.login.bin else program
+            return self.host.start((path, *arguments), env=env, timeout=self._left(), feed=feed)
+
+    def psql(self, database: str, *more: str) -> Process:
+        """Start a psql that takes SQL from its input and stops at the first error."""
+        return self.start("psql", *_PSQL, *more, "-d", self.conninfo(database), feed=True, text=True)
+
+    def rows(self, database: str, sql: str) -> list[Any]:
+        """Return the JSON documents that statements give, one a row."""
+        with Session(self, database) as session:
+            return session.rows(sql)
+
+    def execute(self, database: str, sql: str, *, doing: str) -> None:
+        """Run statements; `SourceError` at the first that fails."""
+        self._through(self.psql(database), sql, doing)
+
+    def complaints(self, database: str, sql: str) -> list[str]:
+        """Run statements, going on after errors; return what the server said to them."""
+        with self.psql(database, "-v", "ON_ERROR_STOP=0") as process, said_of(self.name):
+            _drain(process, sql)
+            done = process.finish()
+        if done.code != 0:
+            raise self.failure(done, "running statements")
+        return told(done.stderr)
+
+    def value(self, database: str, query: str, *, before: str = "") -> str | None:
+        """Return the first column of a query's first row, as text; None when there is none. May not write."""
+        fields = ("-F", _FIELD, "-R", _ROW, "-P", f"null={_NULL}")
+        head = f"set default_transaction_read_only = on;\n{SETTLED}{before}"
+        out = self._through(self.psql(database, *fields), f"{head}{query}\n;\n", "the query failed")
+        text = out.decode("utf-8", "surrogateescape").removesuffix("\n")
+        first = text.split(_ROW, 1)[0].split(_FIELD, 1)[0]
+        return None if first == _NULL or not out else first
+
+    def failure(self, done: Done, doing: str) -> SourceError:
+        """Return the error that a program's end means, in plain words."""
+        command.raise_if_stopping()
+        text = done.stderr.decode("utf-8", "replace")
+        if skew := _SKEW.search(text):
+            return SourceError(
+                f"{doing}: {Path(done.argv[0]).name} {skew[2]} is older than the server, which is PostgreSQL {skew[1]}",
+                self.name,
+                hint=f"install the programs of PostgreSQL {skew[1]}, and name their directory as `bin`",
+            )
+        why = "; ".join(told(done.stderr)[:2]) or done.last_words or _ending(done)
+        lost = bool(_LOST.search(text)) and not _REFUSED.search(text)
+        return SourceError(doing, self.name, why, hint=_hint(why, lost=lost), retryable=lost)
+
+    def _through(self, process: Process, sql: str, doing: str) -> bytes:
+        with process, said_of(self.name):
+            out = _drain(process, sql)
+            done = process.finish()
+        if done.code != 0:
+            raise self.failure(done, doing)
+        return out
+
+    def _left(self) -> float | None:
+        if self._deadline is None:
+            return None
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise SourceError("it took too long and was stopped", self.name, hint="raise its timeout")
+        return left
+
+
+class Session:
+    """A psql that stays connected; a context that ends it. After an error it is of no more use."""
+
+    def __init__(self, server: Server, database: str) -> None:
+        self._server, self._database = server, database
+        self._process = server.psql(database)
+        self._held = b""
+
+    def rows(self, sql: str) -> list[Any]:
+        """Return the JSON documents that statements give, one a row; `SourceError` with what the server says."""
+        mark = secrets.token_hex(8).encode()
+        try:
+            self._process.write(sql.encode("utf-8", "surrogateescape") + b"\n;\n\\echo " + mark + b"\n")
+        except OSError:
+            self._ended()
+        lines = []
+        while (line := self._line()) != mark:
+            lines.append(json.loads(line.decode("utf-8", "surrogateescape")))
+        return lines
+
+    def kill(self) -> None:
+        """End it at once; who waits for its answer gets an error. Safe in another thread."""
+        self._process.kill()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._process:
+            self._process.end_input()
+
+    def _line(self) -> bytes:
+        while b"\n" not in self._held:
+            with said_of(self._server.name):
+                block = self._process.read()
+            if not block:
+                self._ended()
+            self._held += block
+        line, _, self._held = self._held.partition(b"\n")
+        return line
+
+    def _ended(self) -> None:
+        with said_of(self._server.name):
+            done = self._process.finish()
+        raise self._server.failure(done, f"the database {self._database} could not be asked")
+
+
+@contextmanager
+def said_of(name: str) -> Iterator[None]:
+    """Make every error one of the source `name`; only a stop on request stays what it is."""
+    try:
+        yield
+    except (InterruptedRunError, SourceError):
+        raise
+    except DrError as error:
+        raise SourceError(error.what, name, error.cause, hint=error.hint, retryable=error.retryable) from error
+
+
+def identifier(name: str) -> str:
+    """Return a name as SQL takes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL takes it, whatever the server's settings."""
+    quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
+    return f" E{quoted}" if "\\" in text else quoted
+
+
+def told(stderr: bytes) -> list[str]:
+    """Return the errors among what a program said: one line each, without the rows and statements concerned."""
+    lines = [line.strip() for line in stderr.decode("utf-8", "replace").splitlines()]
+    found = [_PREFIX.sub("", line) for line in lines if _TOLD.search(line) and " was:" not in line]
+    return ["".join(c if c.isprintable() else "?" for c in line)[:300] for line in found]
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _drain(process: Process, sql: str) -> bytes:
+    """Feed statements and read all that comes. Statements are small: a psql that does not read yet holds them."""
+    try:
+        process.write(sql.encode("utf-8", "surrogateescape"))
+        process.end_input()
+    except OSError:
+        pass  # it has ended: its exit code and words say why
+    parts: list[bytes] = []
+    while block := process.read():
+        parts.append(block)
+    return b"".join(parts)
+
+
+def _ending(done: Done) -> str:
+    return f"exit code {done.code}" if done.code >= 0 else f"signal {-done.code}"
+
+
+def _hint(why: str, *, lost: bool) -> str:
+    hints: Sequence[tuple[str, str]] = (
+        ("Peer authentication", "map this user in pg_ident.conf, or declare `user` and a password"),
+        ("password", "name the password by `password`, `passfile` or `service`"),
+        ("pg_hba", "let this host in by the server's pg_hba.conf"),
+        ("does not exist", "correct the name in the plan"),
+        ("permission denied", "give its user the right to read it: GRANT pg_read_all_data TO …"),
+        ("row-level security", "let a user with BYPASSRLS make the copy"),
+    )
+    if lost:
+        return "see whether the server runs and can be reached"
+    return next((hint for word, hint in hints if word in why), "run the same by hand with psql and see")

@@ -1,0 +1,112 @@
+"""What a database holds, by its own catalogue: rows, objects, needs. Taken at capture in the dump's snapshot,
+and again of what was restored."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dr.errors import SourceError
+from dr.sources.facts import Facts, digest_of, key_of
+from dr.sources.postgres import queries
+from dr.sources.postgres.connection import Server, Session, literal
+
+log = logging.getLogger("dr.backup")
+
+#: What large objects are counted as, beside the tables.
+LARGE_OBJECTS = "pg_largeobject"
+#: Longer definitions are kept as a digest.
+_SHORT = 120
+#: PostgreSQL spells these differently once it has read them back: casts and brackets may move.
+_RESPELLED = frozenset({
+    "table", "view", "materialized view", "constraint", "index", "policy", "rule", "trigger", "type", "statistics",
+})  # fmt: skip
+_CAST = re.compile(
+    r'::(?:"[^"]*"|[\w.]+)(?: varying| precision| with(?:out)? time zone)?(?:\([\d, ]+\))?(?:\[\])*|[()\s]'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question of the plan's: `database` as the plan has it, and the query."""
+
+    database: str | None
+    query: str
+
+
+@dataclass
+class Inventory:
+    """What one database held at one moment."""
+
+    database: str
+    version: str = ""
+    rows: dict[str, int] = field(default_factory=dict)
+    objects: dict[str, str] = field(default_factory=dict)
+    needs: list[str] = field(default_factory=list)
+    answers: dict[str, str | None] = field(default_factory=dict)
+
+
+def take(session: Session, database: str) -> Inventory:
+    """Return what a database holds as a session that has begun sees it; `database` is its name in the facts.
+
+    A few statements, however many tables there are. Raises `SourceError`.
+    """
+    found = Inventory(database, version=session.rows(queries.VERSION)[0])
+    found.objects = {
+        f"{kind} {database}.{name}": _kept(kind, text) for kind, name, text in session.rows(queries.OBJECTS)
+    }
+    found.needs = sorted(set(session.rows(queries.NEEDS)))
+    found.rows = {f"{database}.{name}": int(count) for name, count in session.rows(queries.ROWS)}
+    return found
+
+
+def answers(server: Server, database: str, snapshot: str, asked: Iterable[Asked]) -> dict[str, str | None]:
+    """Return what queries give in an exported snapshot. One that fails is left out, and said.
+
+    Their checks then find no answer: a query that is wrong must not stop the copy.
+    """
+    begin = f"begin isolation level repeatable read read only;\nset transaction snapshot {literal(snapshot)};\n"
+    found: dict[str, str | None] = {}
+    for question in asked:
+        try:
+            found[key_of(question.database, question.query)] = server.value(database, question.query, before=begin)
+        except SourceError as error:
+            log.warning("%s: a check's query has no answer at capture: %s", server.name, error)
+    return found
+
+
+def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]]) -> Facts:
+    """Return the facts of several databases; `properties` are those each was made with."""
+    objects = {f"database {name}": json.dumps(each, sort_keys=True) for name, each in properties.items()}
+    return Facts(
+        server=f"PostgreSQL {found[0].version}" if found else "",
+        databases=tuple(each.database for each in found),
+        rows={name: count for each in found for name, count in each.rows.items()},
+        objects=objects | {name: text for each in found for name, text in each.objects.items()},
+        needs=tuple(sorted({need for each in found for need in each.needs})),
+        answers={key: value for each in found for key, value in each.answers.items()},
+    )
+
+
+def properties_of(captured: Facts | None, database: str) -> dict[str, Any]:
+    """Return what a database was made with, from the facts; empty where they do not say."""
+    kept = captured.objects.get(f"database {database}") if captured else None
+    return json.loads(kept) if kept else {}
+
+
+def major_of(captured: Facts | None) -> int:
+    """Return the major version that facts were taken from; 0 where they do not say."""
+    number = re.search(r"\d+", captured.server) if captured else None
+    return int(number[0]) if number else 0
+
+
+def _kept(kind: str, text: str | None) -> str:
+    text = text or ""
+    spelled = _CAST.sub("", text) if kind in _RESPELLED else text
+    if len(text) <= _SHORT and spelled == text:
+        return text
+    return digest_of(spelled)

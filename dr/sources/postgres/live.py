@@ -1,0 +1,189 @@
+"""A real recovery: databases restored beside the live ones of a server in use, and swapped in once they passed.
+
+Until then the live databases are not touched; the swap is one transaction, and the old ones are kept under
+another name. What an interrupted recovery left beside is known by its comment and taken away by the next.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+from dr.errors import DrError, SourceError, UsageError
+from dr.plan.source import PostgresSource
+from dr.sources.door import Room
+from dr.sources.postgres import making, queries
+from dr.sources.postgres.connection import Login, Server, identifier, literal, said_of
+from dr.sources.postgres.names import with_suffix
+from dr.sources.postgres.restored import Restored
+from dr.tools.host import Host
+
+log = logging.getLogger("dr.recover")
+
+_MARK = "unfinished recovery by dr of the database "
+_PLACES = ("postgres", "template1")
+_SWAP_SECONDS = 60
+
+_ROLE = "select json_build_array(rolsuper or rolcreatedb, rolsuper) from pg_roles where rolname = current_user"
+_UNFINISHED = f"""
+select json_build_array(datname, substr(shobj_description(oid, 'pg_database'), {len(_MARK) + 1})) from pg_database
+where shobj_description(oid, 'pg_database') like {literal(_MARK + "%")}
+"""  # noqa: S608 - a constant of this module
+
+
+class LiveServer(Restored):
+    """Databases restored onto the server that the plan declares."""
+
+    def __init__(self, name: str, declared: PostgresSource, room: Room, *, host: Host) -> None:
+        super().__init__(name, declared, room)
+        self._declared = declared
+        self.server, self.place = Server(name, host, Login.declared(declared)), _PLACES[0]
+        self._beside: list[str] = []
+        self._accepted = False
+
+    def preflight(self) -> None:
+        """See `Instance`: the server answers, lets us make databases, and nothing stands in the way."""
+        try:
+            there = self._look_round()
+            able, superuser = self.server.rows(self.place, _ROLE)[0]
+        except SourceError as error:
+            raise UsageError(f"nothing was touched: {error.what}", self.name, error.cause, hint=error.hint) from error
+        if not able:
+            raise UsageError(
+                "nothing was touched: the server's user may not make databases", self.name,
+                hint="grant it: ALTER ROLE … CREATEDB; roles and extensions may need a superuser",
+            )  # fmt: skip
+        if not superuser:
+            log.info("%s: the server's user is no superuser: owners and roles may not all come back", self.name)
+        self._refuse_existing(there)
+
+    def provision(self) -> None:
+        """See `Instance`: take away what interrupted recoveries of the same databases left."""
+        self._look_round()
+        for beside, database in self.server.rows(self.place, _UNFINISHED):
+            if database in self._meant():
+                why = self.server.complaints(self.place, f"drop database {identifier(beside)};")
+                what = f"could not be dropped ({why[0]})" if why else "was dropped"
+                log.warning("%s: %s, left of an interrupted recovery, %s", self.name, beside, what)
+
+    def physical(self, database: str) -> str:
+        """See `Restored`: a name of its own until it is accepted."""
+        return database if self._accepted else with_suffix(database, "dr", self.room.token)
+
+    def made(self, database: str) -> None:
+        """See `Restored`: say on the server what it is."""
+        beside = self.physical(database)
+        self._beside.append(beside)
+        self.server.execute(self.place, making.comment(beside, _MARK + database), doing=f"{beside} could not be marked")
+
+    def seen(self, database: str, properties: dict[str, Any]) -> dict[str, Any]:
+        """See `Restored`: our mark goes away when it is accepted."""
+        marked = str(properties["comment"]).startswith(_MARK)
+        return properties | {"comment": self.properties(database).get("comment")} if marked else properties
+
+    def start(self) -> None:
+        """See `Instance`; statistics are gathered, without which the first queries would be slow."""
+        super().start()
+        for database in self.databases:
+            self.server.execute(self.physical(database), "analyze;", doing=f"{database} could not be analysed")
+
+    def connection(self) -> Mapping[str, str]:
+        """See `Instance`. Empty for a server that only another host reaches."""
+        if not self.server.host.here or not self.databases:
+            return {}
+        first, login = self.physical(self.databases[0]), self.server.login
+        found = {"PGHOST": login.host, "PGPORT": login.port, "PGUSER": login.user, "PGSERVICE": login.service}
+        env = {key: str(value) for key, value in found.items() if value is not None}
+        secret = {key: text for key, text in self.server.environment.items() if key in ("PGPASSWORD", "PGPASSFILE")}
+        named = {"host": login.host, "port": login.port, "user": login.user, "service": login.service}
+        query = "&".join(f"{key}={quote(str(value), safe='')}" for key, value in named.items() if value is not None)
+        return {**env, **secret, "PGDATABASE": first, "DATABASE_URL": f"postgresql:///{quote(first, safe='')}?{query}"}
+
+    def accept(self) -> None:
+        """See `Instance`: the old ones step aside and the new ones take their names, all or none."""
+        there = self._look_round()
+        self._refuse_existing(there)
+        old = {each: with_suffix(each, "before", self.room.token) for each in self.databases if each in there}
+        statements = ["begin;"]
+        for database in self.databases:
+            if database in old:
+                statements.append(f"alter database {identifier(database)} rename to {identifier(old[database])};")
+            beside = self.physical(database)
+            statements.append(f"alter database {identifier(beside)} rename to {identifier(database)};")
+            statements.append(making.comment(database, self.properties(database).get("comment")))
+        self._swap("\n".join([*statements, "commit;\n"]), [*old, *map(self.physical, self.databases)])
+        self._accepted, self._beside = True, []
+        for database in self.databases:
+            kept = f"; the old one is kept as {old[database]}: drop it when it is not needed" if database in old else ""
+            log.warning("%s: the database %s is in place%s", self.name, database, kept)
+
+    def close(self) -> None:
+        """See `Instance`: what was not accepted is dropped."""
+        while self._beside:
+            database = self._beside.pop()
+            try:
+                self.server.execute(
+                    self.place, f"{_end_sessions([database])}\ndrop database if exists {identifier(database)};",
+                    doing=f"{database} could not be dropped",
+                )  # fmt: skip
+            except DrError as error:
+                log.warning("%s: %s: the next recovery drops it", self.name, error)
+
+    def _look_round(self) -> dict[str, Any]:
+        """Return the databases there, having found one that is not itself restored to speak to the server by."""
+        places = [place for place in _PLACES if place not in self._meant()] + [*self._declared.named]
+        for place in places[:-1]:
+            try:
+                self.place = place
+                return dict(self.server.rows(place, queries.DATABASES))
+            except SourceError as error:
+                if error.retryable:
+                    raise
+        self.place = places[-1]
+        return dict(self.server.rows(self.place, queries.DATABASES))
+
+    def _meant(self) -> tuple[str, ...]:
+        """Return the databases that this recovery is about, as far as is known before it begins."""
+        captured = self.captured()
+        return captured.databases if captured else self._declared.named
+
+    def _refuse_existing(self, there: Mapping[str, object]) -> None:
+        for database in self.databases or self._meant():
+            if database in there and database not in self.room.replace:
+                raise UsageError(
+                    f"nothing was touched: the database {database} is on the server", self.name,
+                    hint=f"say that it may be replaced, or rename it there: ALTER DATABASE {identifier(database)} …",
+                )  # fmt: skip
+
+    def _swap(self, script: str, concerned: list[str]) -> None:
+        """Run the renames, ending sessions until they are through.
+
+        A rename first keeps new sessions out, then waits a few seconds for the others to go: ended from beside,
+        they do, and none can come between.
+        """
+        ending, deadline = _end_sessions(concerned), time.monotonic() + _SWAP_SECONDS
+        self.server.complaints(self.place, ending)
+        with self.server.psql(self.place) as process, said_of(self.name):
+            with suppress(OSError):  # it has ended: its exit code and words say why
+                process.write(f"set lock_timeout = '30s';\n{script}".encode("utf-8", "surrogateescape"))
+                process.end_input()
+            while not process.ended() and time.monotonic() < deadline:
+                self.server.complaints(self.place, ending)
+                time.sleep(0.05)
+            if not process.ended():
+                process.kill()
+            done = process.finish()
+        if done.code != 0:
+            raise self.server.failure(done, "the databases could not be swapped; the old ones are as they were")
+
+
+def _end_sessions(databases: list[str]) -> str:
+    names = ", ".join(literal(each) for each in databases)
+    return (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity "  # noqa: S608 - quoted names
+        f"where datname in ({names}) and pid <> pg_backend_pid();"
+    )

@@ -1,0 +1,63 @@
+"""The accounts of a captured server, as `pg_dumpall` writes them: taken apart, so that each can be judged."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+#: What a statement is made of: texts, quoted names, comments, the end, anything else.
+_PIECE = re.compile(
+    r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|^\\[^\n]*|;|.""", re.DOTALL | re.MULTILINE
+)
+_NAME = r'("(?:[^"]|"")*"|[^\s";]+)'
+_OF_ROLE = re.compile(rf"\s*(?:CREATE|ALTER|COMMENT ON) ROLE {_NAME}")
+_MEMBER = re.compile(rf"\s*GRANT {_NAME} TO {_NAME}")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement about a role; for a membership that is who becomes a member, and `group` of what."""
+
+    text: str
+    role: str
+    group: str = ""
+
+
+def statements(script: str) -> Iterator[Statement]:
+    """Yield what a script says of roles, in its order; settings and tablespaces are passed over."""
+    for text in _split(script):
+        if found := _OF_ROLE.match(text):
+            yield Statement(text, _bare(found[1]))
+        elif found := _MEMBER.match(text):
+            yield Statement(text, _bare(found[2]), _bare(found[1]))
+
+
+def making(script: str, *, there: Collection[str]) -> str:
+    """Return the statements that make the roles that are not there yet. Roles that are there are left as they are.
+
+    A membership is granted where its member or its group is new; roles of the server's own are never made.
+    """
+    found = list(statements(script))
+    new = {each.role for each in found if not each.group} - set(there)
+    wanted = [each.text for each in found if (each.group or each.role) in new or each.role in new]
+    return "".join(f"{text};\n" for text in wanted)
+
+
+def made_by(script: str) -> set[str]:
+    """Return the roles that a script makes."""
+    return {each.role for each in statements(script) if not each.group}
+
+
+def _split(script: str) -> Iterator[str]:
+    parts: list[str] = []
+    for piece in _PIECE.findall(script):
+        if piece == ";":
+            yield "".join(parts).strip()
+            parts.clear()
+        elif not piece.startswith(("--", "\\")):
+            parts.append(piece)
+
+
+def _bare(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,0 +1,48 @@
+"""HTTP, as far as a check needs it: one request, its status and the beginning of its body."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+
+_BODY = 1 << 20  # bytes of an answer that are read
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: `status` None, and the `problem` in words, when nothing did."""
+
+    status: int | None
+    text: str = ""
+    problem: str = ""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect is an answer too: its status is what a check asked for."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def fetch(url: str, *, seconds: float) -> Answer:
+    """Return the answer to a GET; never raises for what the other side does. No proxy is used."""
+    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=seconds) as response:
+            return Answer(response.status, response.read(_BODY).decode("utf-8", "replace"))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read(_BODY).decode("utf-8", "replace"))
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return Answer(None, problem=getattr(reason, "strerror", None) or str(reason) or type(error).__name__)
+
+
+def free_port() -> int:
+    """Return a port of this host's loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

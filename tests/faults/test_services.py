@@ -1,0 +1,207 @@
+"""Faults of databases and of other hosts: never half a point, nothing left running, and the next run is well."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dr.tools import process
+from tests.conftest import Site, plan_text
+from tests.faults.test_full_disk import small_disk
+from tests.servers.postgres import PostgresServer
+from tests.servers.sshd import Sshd
+
+
+@pytest.fixture
+def disk(site: Site) -> Site:
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    return site
+
+
+def source(server: PostgresServer, database: str, more: str = "") -> str:
+    place = f"host: {server.socket}, port: {server.port}, user: {server.user}"
+    return f"database: {{postgres: {{database: {database}, {place}{more}}}}}"
+
+
+#: Returns while some dump is amid its data; asked on the server itself, which is quicker than any asking from here.
+WHEN_COPYING = """do $$ begin
+    for tries in 1..60000 loop
+        exit when exists (select from pg_stat_progress_copy where bytes_processed > 1000000);
+        perform pg_sleep(0.001), pg_stat_clear_snapshot();
+    end loop;
+    if not exists (select from pg_stat_progress_copy) then raise 'it never came to that'; end if;
+end $$"""
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.01)
+
+
+def elsewhere(sshd: Sshd, more: str = "") -> str:
+    return f"host: {{ssh: '{sshd.address}', known_hosts: '{sshd.known_hosts}', key: '{sshd.key}'{more}}}\n"
+
+
+def snapshots(site: Site, system: str) -> int:
+    folder = site.root / "disk" / system / "snapshots"
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+@contextmanager
+def big_database(server: PostgresServer, megabytes: int) -> Iterator[str]:
+    name = f"big_{secrets.token_hex(4)}"
+    server.psql(f"create database {name}")
+    rows = megabytes * 1000
+    filler = "string_agg(md5(random()::text), '')"
+    server.psql(f"create table t as select n, (select {filler} from generate_series(1, 30 + n * 0)) from generate_series(1, {rows}) n", name)
+    try:
+        yield name
+    finally:
+        server.psql(f"drop database if exists {name} with (force)")
+
+
+def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well(disk: Site) -> None:
+    with PostgresServer() as server, big_database(server, 60) as name:
+        disk.plan("sis", plan_text("sis", source(server, name), targets="[disk]"))
+        running = disk.start("--json", "backup", "sis")
+        server.psql(WHEN_COPYING)
+        server.kill()
+        out, _ = running.communicate(timeout=120)
+        assert running.returncode == 1, out
+        assert snapshots(disk, "sis") == 0, "no half dump became a snapshot"
+        assert disk.dr("--json", "points", "sis").document["points"] == []
+        server.start()
+        (run,) = disk.dr("--json", "backup", "sis").document["runs"]
+        assert run["complete"]
+
+
+def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServer) -> None:
+    name = f"locked_{secrets.token_hex(4)}"
+    postgres.psql(f"create database {name}")
+    postgres.psql("create table t (n int)", name)
+    locker = subprocess.Popen(
+        ["psql", "-Xqd", name, "-c", "begin; lock table t in access exclusive mode; select pg_sleep(60)"],
+        env=postgres.environment,
+    )
+    try:
+        until(lambda: postgres.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted", name) != "0")
+        disk.plan("sis", plan_text("sis", source(postgres, name, ", timeout: 3s"), targets="[disk]"))
+        began = time.monotonic()
+        (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
+        assert time.monotonic() - began < 45
+        assert "did not end within" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
+    finally:
+        locker.kill()
+        locker.wait()
+        postgres.psql(f"drop database {name} with (force)")
+
+
+def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(disk: Site, postgres: PostgresServer) -> None:
+    name = f"sis_{secrets.token_hex(4)}"
+    postgres.psql(f"create database {name}")
+    more = "drill: {checks: [manifest, {command: {run: [sleep, '60']}}]}\n"
+    disk.plan("sis", plan_text("sis", source(postgres, name), targets="[disk]", more=more))
+    disk.dr("backup", "sis")
+    running = disk.start("drill", "sis")
+    record = disk.root / "state" / "sandboxes"
+    until(lambda: [p for p in record.glob("drill-*/.annexes") if p.read_text().strip()])
+    (annex,) = [Path(line) for p in record.glob("drill-*/.annexes") for line in p.read_text().split()]
+    until(lambda: process.at_work_in([annex]))
+    until(lambda: process.at_work_in(list(record.glob("drill-*"))))
+    os.kill(running.pid, signal.SIGKILL)
+    running.communicate(timeout=30)
+    assert annex.is_dir(), "the negative: it was left"
+    disk.plan("sis", plan_text("sis", source(postgres, name), targets="[disk]"))
+    (drill,) = disk.dr("--json", "drill", "sis").document["drills"]
+    assert drill["outcome"] == "ok"
+    assert not annex.exists() and process.at_work_in([annex]) == []
+    assert [path.name for path in record.iterdir() if path.is_dir()] == []
+    postgres.psql(f"drop database {name} with (force)")
+
+
+def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finished_by_the_next(
+    disk: Site, tmp_path: Path
+) -> None:
+    with PostgresServer() as server, big_database(server, 60) as name:
+        disk.plan("sis", plan_text("sis", source(server, name), targets="[disk]", more="drill: {checks: [manifest, {rows: {source: database}}]}\n"))
+        disk.dr("backup", "sis")
+        server.psql("delete from t where n > 10", name)
+        argv = ("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", name, "--yes")
+        running = disk.start(*argv)
+        beside = f"select count(*) from pg_database where datname like '{name}_dr_%'"
+        until(lambda: server.psql(beside) != "0")
+        os.kill(running.pid, signal.SIGKILL)
+        running.communicate(timeout=30)
+        assert server.psql("select count(*) from t", name) == "10", "the live one is as it was"
+        (done,) = disk.dr(*argv).document["drills"]
+        assert done["outcome"] in ("ok", "degraded"), done
+        assert server.psql("select count(*) from t", name) == "60000"
+        assert server.psql(beside) == "0", "nothing half is left beside it"
+
+
+def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Site, tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd") as server:
+        mark = tmp_path / "begun"
+        script = f"echo x >> '{mark}'; head -c 3000000 /dev/zero; test -e '{tmp_path}/again' || sleep 60; echo end"
+        disk.plan("sis", plan_text("sis", f"export: {{command: {{run: [sh, -c, {script!r}], filename: x}}}}", targets="[disk]", more=elsewhere(server)))
+        running = disk.start("--json", "backup", "sis")
+        until(mark.exists)
+        time.sleep(0.5)
+        (tmp_path / "again").touch()
+        server.restart()
+        out, errors = running.communicate(timeout=120)
+        assert running.returncode == 0, errors
+        assert "trying again" in errors and len(mark.read_text().split()) == 2
+        assert snapshots(disk, "sis") == 2, "the data and its manifest, once"
+
+
+def test_a_host_that_is_down_fails_the_point_and_says_so(disk: Site, tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd") as server:
+        more = elsewhere(server, ", connect_timeout: 2s")
+        disk.plan("sis", plan_text("sis", "x: {command: {run: [seq, '9'], filename: x}}", targets="[disk]", more=more))
+        server.kill()
+        (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
+        assert run["outcome"] == "failed" and server.host in run["sources"][0]["error"]
+        assert disk.dr("--json", "points", "sis").document["points"] == []
+
+
+def test_a_full_disk_on_the_other_host_leaves_no_snapshot(disk: Site, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    with small_disk(small, "1m"), Sshd(tmp_path / "sshd", more=f"SetEnv TMPDIR={small}") as server:
+        subprocess.run(["sqlite3", f"{tmp_path}/big.db", "create table t as select zeroblob(3000000) as z"], check=True)
+        disk.plan("sis", plan_text("sis", f"db: {{sqlite: {{path: {tmp_path}/big.db}}}}", targets="[disk]", more=elsewhere(server)))
+        (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
+        assert "full" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
+        assert list(small.iterdir()) == [], "the half copy went away"
+
+
+def test_several_systems_on_one_host_keep_to_its_limit(disk: Site, tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd") as server:
+        script = f"echo $$ > {tmp_path}/on-$$; ls {tmp_path}/on-* | wc -l; sleep 0.5; rm {tmp_path}/on-$$"
+        for number in range(4):
+            text = f"x: {{command: {{run: [sh, -c, '{script}'], filename: x}}}}"
+            disk.plan(f"s{number}", plan_text(f"s{number}", text, targets="[disk]", more=elsewhere(server, ", at_once: 1")))
+        seen: list[int] = []
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.02):
+                seen.append(len(list(tmp_path.glob("on-*"))))
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        disk.dr("backup", "--all")
+        stop.set()
+        thread.join()
+        assert max(seen) == 1

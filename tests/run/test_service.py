@@ -1,0 +1,96 @@
+"""The check `http`: a program is started on what was restored, asked until it answers, and ended."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.evidence.record import CheckResult
+from dr.plan.check import Check
+from dr.run.checks import run_check
+from dr.run.ground import Ground
+from dr.tools import process
+
+SERVER = """
+import http.server, os, sys, time
+time.sleep(float(os.environ.get("LATE", "0")))
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(404 if self.path == "/none" else 302 if self.path == "/moved" else 200)
+        if self.path == "/moved":
+            self.send_header("Location", "/none")
+        self.end_headers()
+        self.wfile.write(("ok " + os.environ["DR_SANDBOX"] + " " + os.environ.get("AWS_SECRET_ACCESS_KEY", "-")).encode())
+    def log_message(self, *about):
+        print("x" * 5000, flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    (tmp_path / "serve.py").write_text(SERVER)
+    (tmp_path / "sandbox").mkdir()
+    return Ground(
+        root=tmp_path / "sandbox", plan_dir=tmp_path, seed="d", now=lambda: datetime(2026, 11, 24, tzinfo=UTC), sources={}
+    )
+
+
+def ask(ground: Ground, path: str = "/", serve: list[str] | None = None, **more: Any) -> CheckResult:
+    serve = serve or [sys.executable, str(ground.plan_dir / "serve.py"), "{port}"]
+    body = {"serve": serve, "url": f"http://127.0.0.1:{{port}}{path}", "within": "10s", **more}
+    (result,) = run_check(ground, Check.model_validate({"http": body}))
+    assert process.at_work_in([ground.root]) == [], "what was started has been ended"
+    return result
+
+
+def test_a_service_that_answers_passes_and_sees_the_sandbox_but_no_secret(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
+    result = ask(ground, expect={"status": 200, "body": f"matches ^ok {ground.root} -$"})
+    assert result.outcome == "ok", result.observed
+    assert result.expected.startswith("status 200") and result.observed.startswith("status 200 after")
+
+
+def test_a_service_that_starts_late_is_waited_for(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [sys.executable, "-c", "import time; time.sleep(1.5)\n" + SERVER, "{port}"]
+    assert ask(ground, serve=late).outcome == "ok"
+
+
+@pytest.mark.parametrize(("path", "told"), [("/none", "status 404"), ("/moved", "status 302")])
+def test_another_status_fails_and_is_told(ground: Ground, path: str, told: str) -> None:
+    result = ask(ground, path, within="1s")
+    assert result.outcome == "failed" and result.observed.startswith(told)
+
+
+def test_another_body_fails(ground: Ground) -> None:
+    assert ask(ground, expect={"body": "matches ^fine"}, within="1s").outcome == "failed"
+
+
+def test_a_program_that_ends_at_once_fails_without_waiting(ground: Ground) -> None:
+    began = time.monotonic()
+    result = ask(ground, serve=["sh", "-c", "echo no database >&2; exit 1"])
+    assert result.outcome == "failed" and result.observed == "the program that serves has ended: no database"
+    assert time.monotonic() - began < 5
+
+
+def test_nobody_answering_fails_in_time(ground: Ground) -> None:
+    result = ask(ground, serve=["sleep", "60"], within="1s")
+    assert result.outcome == "failed" and "no answer" in result.observed
+
+
+def test_a_program_that_is_not_there_is_said(ground: Ground) -> None:
+    result = ask(ground, serve=["./not-there"])
+    assert result.outcome == "failed" and "not on this machine" in result.observed
+
+
+def test_what_serves_may_print_more_than_a_pipe_holds(ground: Ground) -> None:
+    assert ask(ground, expect={"body": "matches never"}, within="2s").outcome == "failed"
+    assert os.listdir(ground.root) == []

@@ -1,0 +1,61 @@
+"""Another host with a home of its own, and a place for programs that come before those of the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dr.tools.ssh import Login, SshHost
+from tests.servers.sshd import Sshd
+
+
+class Far(Sshd):
+    """A throw-away sshd whose sessions have `user_home` as their home and `bin` first on their PATH."""
+
+    def __init__(self, place: Path) -> None:
+        self.user_home, self.bin = place / "home", place / "bin"
+        for folder in (self.user_home, self.bin):
+            folder.mkdir(parents=True)
+        path = f"{self.bin}:/usr/local/bin:/usr/bin:/bin"
+        super().__init__(place / "sshd", more=f"SetEnv HOME={self.user_home} PATH={path} LEFT_ALONE=yes")
+
+    def login(self) -> Login:
+        """All that it takes to reach it."""
+        return Login(host=self.host, user=self.user, port=self.port, known_hosts=self.known_hosts, key=self.key)
+
+    def program(self, name: str, text: str) -> None:
+        """Put a shell script before the machine's program of that name."""
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def plain(self) -> None:
+        """Take the scripts away."""
+        for path in self.bin.iterdir():
+            path.unlink()
+
+    def plan_host(self, mode: str = "agent") -> str:
+        """The plan's key `host`."""
+        return f"host: {{ssh: '{self.address}', known_hosts: {self.known_hosts}, key: {self.key}, mode: {mode}}}\n"
+
+
+@contextmanager
+def reached(far: Far) -> Iterator[SshHost]:
+    """A connection to it."""
+    host = SshHost(far.login())
+    yield host
+    host.close()
+
+
+def command_lines() -> str:
+    """All command lines on this machine but our own."""
+    lines = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                lines.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+            except OSError:
+                continue
+    return "\n".join(lines)
