@@ -274,3 +274,29 @@ def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, do
 def _begin(catalog: Catalog, run_id: str) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     catalog.open_run(run_id=run_id, verb="backup", system="s", started=now, plan_digest="0" * 64, plan_text="")
+
+
+def test_a_point_whose_only_copy_is_lost_or_damaged_is_no_longer_the_newest(catalog: Catalog) -> None:
+    catalog.record(run("old"))
+    catalog.record(run("new", hours=4))
+    now, since = NOON + timedelta(hours=5), NOON - timedelta(days=1)
+
+    def standing() -> tuple[datetime | None, float | None]:
+        found = catalog.standings(["sis"], now=now, since=since)["sis"]
+        return found.consistency_time, found.exposure_seconds
+
+    assert standing() == (NOON + timedelta(hours=4), 4 * 3600 + 300)
+    catalog.record(proof(damaged=("new",)))
+    assert standing() == (NOON, 5 * 3600), "what cannot be used is as old as what can"
+    catalog.adopt_points("sis", "t", [])
+    assert standing() == (None, None), "nothing is left anywhere"
+
+
+def test_the_board_is_shown_although_the_last_record_cannot_be_read(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path) as catalog:
+        catalog.record(run("a"))
+    for body in ("{", "[1]", ""):
+        _raw(tmp_path, f"update evidence set body = '{body}'")
+        with Catalog.open(tmp_path) as catalog:
+            backup = catalog.standings(["sis"], now=NOON + timedelta(hours=1), since=NOON)["sis"].backup
+        assert backup is not None and backup.outcome == "ok" and "dr audit" in str(backup.error)
