@@ -11,7 +11,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
-from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, DrError
+from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
 
@@ -129,7 +129,9 @@ def audit_command(context: Context) -> None:
 @click.option("--system", help="Tell of one system.")
 @click.option("--since", type=TIME, help="Tell of what happened since this time.")
 @click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file; `-` is stdout."
+)
 @pass_context
 def report_command(
     context: Context,
@@ -142,9 +144,12 @@ def report_command(
     """Write a report for reviewers: one file, readable offline and on paper."""
     from dr.orchestrator.tell import report
 
-    made = report(context.session, _items(context, (system,) if system else ()), drill=drill_id, since=since)
+    items = _items(context, (system,) if system else ())
+    made = report(context.session, items, drill=drill_id, since=None if drill_id else since)
+    if drill_id and system and made.focus[0].fact.system != system:
+        raise UsageError(f"the drill {drill_id} is not one of {system}", "--drill", hint="name the drill alone")
     text = _rendered(made, form)
-    if output:
+    if output and str(output) != "-":
         _write(output, text)
         context.put(report=str(output.absolute()), format=form)
         context.say(f"wrote {output}")

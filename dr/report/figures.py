@@ -241,6 +241,8 @@ def _headline(material: Material, focus: Sequence[DrillView], lines: Sequence[Li
 
 def _also(material: Material) -> str:
     """What is wrong today, whatever a drill once showed. A report on one drill is about that drill alone."""
+    if material.audit != "whole":
+        return f"The record of evidence is not whole: {material.audit}. What was altered is left out of this report."
     troubled = [row for row in material.rows if row.problems]
     if not troubled or material.focus:
         return ""

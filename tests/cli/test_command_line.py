@@ -1,0 +1,107 @@
+"""The command line itself: options anywhere, one document, and no claim from what was altered."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import dr
+from tests.conftest import Site, plan_text
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("status", "--version"), ("backup", "x", "--all", "--version")])
+def test_the_version_is_told_before_and_after_a_command(site: Site, arguments: tuple[str, ...]) -> None:
+    assert site.dr(*arguments).out.strip() == f"dr, version {dr.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--version",), dr.__version__), (("status", "--help"), "Usage: dr status"), (("-h",), "Usage: dr")],
+)
+def test_with_json_help_and_version_are_in_the_one_document(site: Site, arguments: tuple[str, ...], said: str) -> None:
+    document = site.dr(*arguments, "--json").document
+    assert document["schema"] == 1 and said in document["text"] and document["errors"] == []
+
+
+def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
+    for more in ((), ("--json",)):
+        running = files_site.start("schema", *more)
+        assert running.stdout and running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        running.stderr.close()
+        assert running.wait(60) in (0, 1)
+
+
+def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
+    place = site.root / "elsewhere"
+    argv = [word for word in site.argv("init", "--json") if word != "--config" and word != str(site.root / "config")]
+    done = subprocess.run(
+        argv, env={**site.env, "DR_CONFIG": str(place)}, cwd=site.root, capture_output=True, check=True
+    )
+    assert {Path(path).parent.parent for path in json.loads(done.stdout)["written"]} == {place}
+
+
+def test_validate_refuses_a_system_that_is_only_part_of_a_faulty_files_path(files_site: Site) -> None:
+    files_site.plan("payroll", "system: [typo\n")
+    assert "there is no plan" in files_site.dr("validate", "roll", code=2).err
+    assert "there is no plan" in files_site.dr("validate", "plans", code=2).err
+    assert "this is no YAML" in files_site.dr("validate", "payroll", code=2).err
+    files_site.dr("validate", "share")
+
+
+def test_a_warning_about_one_plan_is_not_said_of_another(files_site: Site) -> None:
+    text = plan_text("timeshare", f"docs: {{files: {{paths: [{files_site.root}/source]}}}}")
+    files_site.plan("timeshare", text + "cadence: {backup: every 9 hours}\n")
+    assert "over the RPO" not in files_site.dr("backup", "share", "--dry-run").err
+    assert "over the RPO" in files_site.dr("backup", "timeshare", "--dry-run").err
+
+
+def test_a_report_goes_to_stdout_or_to_a_file_whole(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    assert files_site.dr("report", "--format", "md", "-o", "-").out.startswith("# The share system")
+    assert not (files_site.root / "-").exists()
+    document = files_site.dr("report", "--format", "json", "--json").document
+    assert document["report"]["title"] == "The share system"
+    files_site.dr("report", "-o", str(files_site.root / "none" / "report.html"), code=1)
+    assert not (files_site.root / "none").exists()
+
+
+def test_a_report_needs_no_restic(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    for command in (("report", "-o", "r.html"), ("status",), ("points",), ("audit",)):
+        files_site.dr(*command, DR_RESTIC="/nonexistent/restic")
+
+
+def test_a_report_is_on_the_drill_that_was_named(files_site: Site) -> None:
+    site = files_site
+    site.plan("other", plan_text("other", f"docs: {{files: {{paths: [{site.root}/source]}}}}"))
+    site.dr("backup", "--all")
+    drill = site.dr("drill", "share", "--json").document["drills"][0]["drill_id"]
+    assert drill in site.dr("report", "--drill", drill, "--system", "share", "--since", "0s", "--format", "md").out
+    assert "is not one of other" in site.dr("report", "--drill", drill, "--system", "other", code=2).err
+    assert "there is no drill" in site.dr("report", "--drill", "drill-none", code=2).err
+    (site.root / "config" / "plans" / "share.yaml").unlink()
+    assert drill in site.dr("report", "--drill", drill, "--format", "md").out, "also when its plan is gone"
+
+
+def test_a_report_says_first_that_the_record_was_altered_and_passes_nothing_of_it_on(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    drill = site.dr("drill", "share", "--json").document["drills"][0]["drill_id"]
+    database = sqlite3.connect(site.root / "state" / "catalog.sqlite")
+    with database:
+        database.execute("update evidence set body = '{' where ref = ?", (drill,))
+    database.close()
+    for form in ("html", "md", "json"):
+        text = site.dr("report", "--format", form, "-o", "-").out
+        assert drill not in text
+        assert "record 2 was edited" in text
+    assert "The record of evidence is not whole" in site.dr("report", "--format", "md", "-o", "-").out.split("##")[0]
+    assert "there is no drill" in site.dr("report", "--drill", drill, code=2).err
+    assert "record 2" in site.dr("audit", code=1).err
+    site.dr("status")
