@@ -24,7 +24,16 @@ from dr.evidence.record import (
     Point,
     Proof,
 )
-from dr.evidence.seal import GENESIS, ChainResult, Sealed, fault_of, seal, verify_chain
+from dr.evidence.seal import (
+    GENESIS,
+    ChainResult,
+    Sealed,
+    fault_of,
+    is_readable,
+    one_chain,
+    seal,
+    verify_chain,
+)
 from dr.evidence.standing import Attempts, Standing
 from dr.tools import process
 
@@ -278,23 +287,23 @@ class Catalog:
     def adopt(self, records: Sequence[Sealed]) -> int:
         """Take records found on targets into a catalog that has none; return how many were taken.
 
-        A record that is not as it was sealed is left out. Numbers that are missing are remembered as
-        gaps, so that the chain goes on and `audit` tells a known gap from a new one.
+        A record that is not as it was sealed, or of another chain, is left out. Numbers that are missing
+        are remembered as gaps, so that the chain goes on and `audit` tells a known gap from a new one.
         """
-        good = {record.seq: record for record in records if fault_of(record) is None}
+        kept = one_chain(record for record in records if is_readable(record))
         with self._connections.writing() as db:
             if _head(db)[0]:
                 return 0
-            kept = [good[number] for number in sorted(good)]
             for record in kept:
                 _append(db, record)
                 fact = record.fact
                 _close_run(db, record, fact)
                 derive.apply(db, fact)
             if kept:
+                there = {record.seq for record in kept}
                 numbers = range(kept[0].seq, kept[-1].seq + 1)
                 _set_meta(db, "first", str(kept[0].seq))
-                _set_meta(db, "gaps", json.dumps([n for n in numbers if n not in good]))
+                _set_meta(db, "gaps", json.dumps([n for n in numbers if n not in there]))
         return len(kept)
 
     def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint]) -> None:

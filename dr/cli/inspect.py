@@ -11,7 +11,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
-from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
+from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
 
@@ -57,12 +57,18 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
 def _rebuild(context: Context, items: list[Any]) -> None:
     from dr.orchestrator.points import rebuild
 
-    fact = rebuild(context.session, items)
-    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {len(fact.targets)} repositories")
-    for state in fact.targets:
-        if state.error:
-            context.complain(state.error, state.target, "mend the target, then rebuild again")
-    context.ended({"ok": OK, "degraded": DEGRADED}.get(fact.outcome, FAILED))
+    done = rebuild(context.session, items)
+    fact, read = done.fact, len(done.fact.targets) - len(done.problems)
+    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
+    for where, error in done.problems:
+        hint = error.hint or "mend the target"
+        context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
+    if done.strangers:
+        context.warn(
+            f"{done.strangers} records on the targets are not of this chain and stay there",
+            hint="they were altered, or the catalog was begun anew meanwhile",
+        )
+    context.ended(done.exit_code)
 
 
 @click.command("status")
