@@ -45,11 +45,14 @@ def _look(context: Context) -> None:
     from dr.orchestrator.due import run_due
     from dr.orchestrator.session import Session
 
+    context.errors.clear()  # those of the last look were said; who stays for months keeps them not
     session = Session(context.config_dir, context.state_dir)
     try:
         done = run_due(session)
         say_all(context, done)
     except DrError as error:
         context.failed(error)
+    except OSError as error:
+        context.complain((error.strerror or str(error)).lower(), str(error.filename or ""), "the next look tries again")
     finally:
         session.close()

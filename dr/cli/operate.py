@@ -56,7 +56,8 @@ def say_backups(context: Context, results: list[Any]) -> None:
             if target.error:
                 context.complain(target.error, f"{run.system}: target {target.target}", _TARGET_HINT)
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
-            context.complain(run.error, run.system, "Run the backup again when that is mended")
+            hint = "Wait until it ends" if run.outcome == "skipped" else "Run the backup again when that is mended"
+            context.complain(run.error, run.system, hint)
         for note in (*run.notes, *result.problems):
             context.warn(note, run.system)
         context.ended(result.exit_code)
@@ -104,7 +105,8 @@ def say_proofs(context: Context, results: list[Any]) -> None:
                 "" if damage.problem == "unreferenced" else "Recover from another point or target, and back up again",
             )
         if proof.error:
-            context.complain(proof.error, f"{proof.system} on {proof.target}", "mend it, then run `dr verify` again")
+            hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
+            context.complain(proof.error, f"{proof.system} on {proof.target}", hint)
         context.ended(result.exit_code)
 
 
