@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -84,6 +85,16 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
             ["systemd-analyze", "verify", "--man=no", str(tmp_path / "dr.timer")], capture_output=True, text=True
         )
         assert "dr.timer" not in done.stderr and "dr.service" not in done.stderr, done.stderr
+
+
+def test_an_odd_path_is_one_word_of_the_unit(site: Site) -> None:
+    odd = site.root / 'it\'s $HOME 100% "ours" \\ x'
+    (odd / "plans").mkdir(parents=True)
+    argv = [*site.argv()[:3], "--config", str(odd), "--state", str(site.root / "state"), "systemd", "--json"]
+    done = subprocess.run(argv, env=site.env, capture_output=True, text=True, check=True)
+    start = next(x for x in json.loads(done.stdout)["service"].splitlines() if x.startswith("ExecStart="))
+    said = f'"{site.root}/it\'s $$HOME 100%% \\"ours\\" \\\\ x"'
+    assert f" --config {said} --state" in start
 
 
 def _until(wanted: object, seconds: float = 60) -> bool:
