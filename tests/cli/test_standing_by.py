@@ -129,9 +129,26 @@ def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigt
         daemon.kill()
     assert daemon.returncode == 0 and time.monotonic() - began < 30
     assert "stopped" in out and "Traceback" not in err
-    assert "second.yaml" in err
+    assert err.count("second.yaml:") == 1, "what stays wrong is said once"
     assert _points(daily) == 2, "each done once"
     assert daily.dr("audit", "--json").document["outcome"] == "ok"
+
+
+def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily: Site) -> None:
+    state = daily.root / "state"
+    state.write_text("a file where a directory should be")
+    daemon = daily.start("daemon", "--every", "1")
+    time.sleep(4)
+    assert daemon.poll() is None
+    state.unlink()
+    try:
+        assert _until(lambda: _points(daily) == 1), "the world was mended, and it goes on"
+        daemon.send_signal(signal.SIGTERM)
+        _, err = daemon.communicate(timeout=60)
+    finally:
+        daemon.kill()
+    assert daemon.returncode == 0 and "Traceback" not in err
+    assert err.lower().count("a directory") + err.lower().count("file exists") == 1
 
 
 def test_a_daemon_stopped_in_mid_backup_leaves_nothing_half(daily: Site) -> None:
