@@ -65,7 +65,7 @@ def _rebuild(context: Context, items: list[Any]) -> None:
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
     if done.strangers:
         context.warn(
-            f"{done.strangers} records on the targets are not of this chain and stay there",
+            f"records on the targets that are not of this chain stay there: {done.strangers}",
             hint="they were altered, or the catalog was begun anew meanwhile",
         )
     context.ended(done.exit_code)

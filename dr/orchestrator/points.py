@@ -36,7 +36,8 @@ def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
     """Make the catalog again from the targets: evidence first, then points from the snapshots' tags.
 
     May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read, or a
-    secret that is not there, makes the outcome degraded, and what is known of it is left as it is.
+    secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
+    is told, not recorded: the record would take a number that belongs to one which the next rebuild finds.
     """
     started, read = session.clock(), _Read()
     _move_damaged_aside(session, started)
@@ -52,7 +53,7 @@ def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
     adopted = session.catalog.adopt(list(read.records.values()))
     for system, place, points in read.found:
         session.catalog.adopt_points(system, place.name, points)
-    strangers = len(read.records) - adopted if adopted else 0
+    strangers = len(read.records.keys() - {record.digest for record in session.catalog.records()})
     return RebuildDone(_record(session, started, read, adopted), tuple(read.problems), strangers)
 
 
@@ -91,7 +92,8 @@ def _record(session: Session, started: datetime, read: _Read, adopted: int) -> R
         targets=(*whole, *failed),
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,
     )
-    session.catalog.record(fact)
+    if fact.outcome == "ok":
+        session.catalog.record(fact)
     return fact
 
 
