@@ -105,3 +105,18 @@ def test_a_report_says_first_that_the_record_was_altered_and_passes_nothing_of_i
     assert "there is no drill" in site.dr("report", "--drill", drill, code=2).err
     assert "record 2" in site.dr("audit", code=1).err
     site.dr("status")
+
+
+def test_what_went_wrong_is_said_once_and_where_it_is_to_be_mended(files_site: Site) -> None:
+    site = files_site
+    site.plan(
+        "broken", plan_text("broken", "export: {command: {run: [sh, -c, 'exit 5'], filename: x}}", targets="[disk]")
+    )
+    error = site.dr("backup", "broken", "--json", code=1).document["errors"][0]
+    assert (error["where"], error["what"]) == ("broken: source export", "the command failed with exit code 5")
+    (error,) = site.dr("verify", "share", "--json", code=1).document["errors"][:1]
+    assert (error["where"], error["what"]) == ("share on disk", "there is no repository yet")
+    for name in ("disk", "vault"):
+        site.target(name, f"target: {name}\nlocal: {{path: /nonexistent/place/{name}}}\n")
+    down = site.dr("backup", "share", "--json", code=1).document["errors"]
+    assert [error["where"] for error in down] == ["share: target disk", "share: target vault"], "no source is to blame"
