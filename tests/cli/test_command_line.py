@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
+import signal
 import sqlite3
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import dr
+from dr.catalog.store import Catalog
+from dr.cli.main import main
 from tests.conftest import Site, plan_text
+
+
+@pytest.fixture(autouse=True)
+def _signals_and_log_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("status", "--version"), ("backup", "x", "--all", "--version")])
@@ -120,3 +136,40 @@ def test_what_went_wrong_is_said_once_and_where_it_is_to_be_mended(files_site: S
         site.target(name, f"target: {name}\nlocal: {{path: /nonexistent/place/{name}}}\n")
     down = site.dr("backup", "share", "--json", code=1).document["errors"]
     assert [error["where"] for error in down] == ["share: target disk", "share: target vault"], "no source is to blame"
+
+
+def test_a_place_that_cannot_be_written_is_said_in_a_sentence(site: Site) -> None:
+    ran = site.dr("--config", "/proc/nowhere", "init", "--json", code=1)
+    (error,) = ran.document["errors"]
+    assert error["where"].startswith("/proc/nowhere") and error["hint"] == "see the file and its rights"
+
+
+def test_a_fault_of_this_program_is_one_sentence_and_a_traceback_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(self: Catalog) -> None:
+        raise ZeroDivisionError("a secret thing")
+
+    monkeypatch.setattr(Catalog, "audit", broken)
+    where = ("--config", str(tmp_path), "--state", str(tmp_path / "state"))
+    with pytest.raises(SystemExit) as ended:
+        main([*where, "audit", "--json"])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert json.loads(said.out)["errors"][0]["what"] == "a fault in this program (ZeroDivisionError)"
+    assert "a secret thing" not in said.out + said.err
+    with pytest.raises(ZeroDivisionError):
+        main([*where, "audit", "-v"])
+
+
+def test_ctrl_c_outside_of_any_run_is_130_with_a_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stopped(self: Catalog) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Catalog, "audit", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path), "--state", str(tmp_path / "state"), "audit", "--json"])
+    assert ended.value.code == 130
+    assert json.loads(capsys.readouterr().out)["errors"][0]["what"] == "stopped on request"
