@@ -205,3 +205,35 @@ def test_a_system_whose_files_hold_the_state_directory_itself_harms_nothing(file
     assert len(site.dr("points", "--json").document["points"]) == 2
     assert site.dr("audit", "--json").document["records"] == 2
     assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+def test_a_backup_killed_before_its_source_said_a_word_leaves_nothing_running(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", "slow: {command: {run: [sleep, '60'], filename: x}}"))
+    running = site.start("backup", "share")
+    work = site.root / "state" / "work"
+    until = time.monotonic() + 30
+    while len(_about(work)) < 2 and time.monotonic() < until:  # a guard for each target
+        time.sleep(0.05)
+    assert len(_about(work)) >= 2
+    time.sleep(2)
+    running.kill()
+    running.communicate()
+    until = time.monotonic() + 10
+    while _about(work) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _about(work) == []
+    assert _snapshots(site, "disk", "share") == set()
+
+
+def _about(place: Path) -> list[str]:
+    """The programs that have a place among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdecimal() else []
+        except OSError:
+            continue
+        if any(word.startswith(os.fsencode(place)) for word in words):
+            found.append(entry.name)
+    return found
