@@ -15,8 +15,14 @@ from dr.catalog.values import micros, moment
 from dr.evidence.standing import Attempts, LastDrill, LastRun, Standing
 from dr.tools import process
 
+_NEWEST = """
+    select value as system, (
+        select consistency from points p where system = value and complete = 1 and consistency <= :now
+            and exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0)
+        order by consistency desc limit 1) as newest
+    from json_each(:systems)"""
 _EXPOSURE = """
-    select system, max(consistency) as newest,
+    select system,
         max((coalesce(next_finished, :now) - consistency) / 1e6) as exposure
     from (select system, consistency, lead(finished) over (partition by system order by consistency) as next_finished
           from points where complete = 1 and consistency <= :now and system in (select value from json_each(:systems)))
@@ -88,8 +94,13 @@ def _attempts_of(row: Any) -> Attempts:
 
 
 def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
-    for row in db.execute(_EXPOSURE, given):
-        found[row["system"]].values |= {"consistency_time": moment(row["newest"]), "exposure_seconds": row["exposure"]}
+    exposed = {row["system"]: row["exposure"] for row in db.execute(_EXPOSURE, given)}
+    for row in db.execute(_NEWEST, given):
+        if row["newest"] is None:
+            continue
+        age = (given["now"] - row["newest"]) / 1e6  # longer than the record says when the newest copies were lost
+        exposure = max(age, exposed.get(row["system"], 0.0))
+        found[row["system"]].values |= {"consistency_time": moment(row["newest"]), "exposure_seconds": exposure}
     for row in db.execute(_PROOF, given):
         at = moment(row["at"]) if row["at"] else None
         found[row["system"]].values |= {"proof_level": row["level"], "proven_at": at}
@@ -111,7 +122,7 @@ def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gat
 
 
 def _last(row: Any) -> LastRun:
-    body = json.loads(row["body"])
+    body = _body(row["body"])
     common = {
         "outcome": row["outcome"],
         "started": moment(row["started"]),
@@ -127,6 +138,14 @@ def _last(row: Any) -> LastRun:
         rpa_seconds=body.get("rpa_seconds"),
         rto_target_seconds=body.get("objectives", {}).get("rto_seconds"),
     )
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    return body if isinstance(body, dict) else {"error": "its record cannot be read: see `dr audit`"}
 
 
 def _reason(body: Mapping[str, Any]) -> str | None:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from sqlite3 import Connection, Row
+from sqlite3 import Row
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from dr.catalog import derive
+from dr.catalog import chain, derive
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
@@ -24,7 +24,7 @@ from dr.evidence.record import (
     Point,
     Proof,
 )
-from dr.evidence.seal import GENESIS, ChainResult, Sealed, fault_of, seal, verify_chain
+from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, Standing
 from dr.tools import process
 
@@ -110,10 +110,10 @@ class Catalog:
     def record(self, fact: Fact) -> Sealed:
         """Seal a fact onto the chain and bring all that follows from it up to date, in one transaction."""
         with self._connections.writing() as db:
-            number, digest = _head(db)
+            number, digest = chain.head(db)
             sealed = seal(seq=number + 1, prev=digest, fact=fact)
-            _append(db, sealed)
-            _close_run(db, sealed, fact)
+            chain.put(db, sealed)
+            chain.close_run(db, sealed)
             derive.apply(db, fact)
         return sealed
 
@@ -188,7 +188,7 @@ class Catalog:
         """Yield the whole chain in its stored order."""
         with self._connections.reading() as db:
             for row in db.execute("select * from evidence order by rowid"):
-                yield _sealed(row)
+                yield chain.sealed(row)
 
     def facts(
         self,
@@ -208,22 +208,17 @@ class Catalog:
         after = since.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if since else None
         with self._connections.reading() as db:
             rows = db.execute(query, (json.dumps(list(kinds)), chosen, chosen, after, after, ref, ref)).fetchall()
-        return [_sealed(row) for row in rows]
+        return [chain.sealed(row) for row in rows]
 
     def head(self) -> tuple[int, str]:
         """Return the number and digest of the last record; 0 and zeros when there is none."""
         with self._connections.reading() as db:
-            return _head(db)
+            return chain.head(db)
 
     def audit(self) -> ChainResult:
         """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
         with self._connections.reading() as db:
-            records = [_sealed(row) for row in db.execute("select * from evidence order by rowid")]
-            head, first = _head(db), int(_meta(db, "first", "1"))
-            gaps: list[int] = json.loads(_meta(db, "gaps", "[]"))
-            stray = derive.first_stray(db)
-        whole = not gaps
-        result = verify_chain(records, head=head, first=first) if whole else _with_gaps(records, gaps, head, first)
+            result, stray = chain.audit(db), derive.first_stray(db)
         if result.first_bad is None and stray:
             return ChainResult(records=result.records, head=result.head, first_bad=stray)
         return result
@@ -235,7 +230,7 @@ class Catalog:
             " coalesce((select seq from sent where system = ? and target = ?), 0) order by seq"
         )
         with self._connections.reading() as db:
-            return [_sealed(row) for row in db.execute(query, (system, system, target))]
+            return [chain.sealed(row) for row in db.execute(query, (system, system, target))]
 
     def mark_sent(self, system: str, target: str, seq: int) -> None:
         """Note that a target has all records of a system up to one."""
@@ -276,26 +271,9 @@ class Catalog:
     # -- the way back -------------------------------------------------------------------------------
 
     def adopt(self, records: Sequence[Sealed]) -> int:
-        """Take records found on targets into a catalog that has none; return how many were taken.
-
-        A record that is not as it was sealed is left out. Numbers that are missing are remembered as
-        gaps, so that the chain goes on and `audit` tells a known gap from a new one.
-        """
-        good = {record.seq: record for record in records if fault_of(record) is None}
+        """Take records found on targets; see `dr.catalog.chain.adopt`."""
         with self._connections.writing() as db:
-            if _head(db)[0]:
-                return 0
-            kept = [good[number] for number in sorted(good)]
-            for record in kept:
-                _append(db, record)
-                fact = record.fact
-                _close_run(db, record, fact)
-                derive.apply(db, fact)
-            if kept:
-                numbers = range(kept[0].seq, kept[-1].seq + 1)
-                _set_meta(db, "first", str(kept[0].seq))
-                _set_meta(db, "gaps", json.dumps([n for n in numbers if n not in good]))
-        return len(kept)
+            return chain.adopt(db, records)
 
     def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint]) -> None:
         """Make what the catalog knows of a target what the target holds. May be called twice."""
@@ -350,47 +328,6 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
     )
 
 
-def _head(db: Connection) -> tuple[int, str]:
-    return int(_meta(db, "head_seq", "0")), _meta(db, "head_digest", GENESIS)
-
-
-def _meta(db: Connection, key: str, default: str) -> str:
-    row = db.execute("select value from meta where key = ?", (key,)).fetchone()
-    return str(row[0]) if row else default
-
-
-def _set_meta(db: Connection, key: str, value: str) -> None:
-    db.execute("insert or replace into meta values (?, ?)", (key, value))
-
-
-def _append(db: Connection, record: Sealed) -> None:
-    body = json.dumps(record.body, ensure_ascii=False, separators=(",", ":"))
-    db.execute(
-        "insert into evidence (seq, kind, ref, system, at, prev, digest, body) values (?, ?, ?, ?, ?, ?, ?, ?)",
-        (record.seq, record.kind, record.ref, record.system, record.at, record.prev, record.digest, body),
-    )
-    _set_meta(db, "head_seq", str(record.seq))
-    _set_meta(db, "head_digest", record.digest)
-
-
-def _close_run(db: Connection, record: Sealed, fact: Fact) -> None:
-    db.execute(
-        "insert into runs (run_id, verb, system, started, finished, outcome, process, plan_digest, seq)"
-        " values (?, ?, ?, ?, ?, ?, '', '', ?) on conflict (run_id) do update set"
-        " finished = excluded.finished, outcome = excluded.outcome, seq = excluded.seq",
-        (record.ref, record.kind, record.system, micros(fact.started), micros(fact.finished), fact.outcome, record.seq),
-    )
-
-
-def _sealed(row: Row) -> Sealed:
-    try:
-        body: Any = json.loads(row["body"])
-    except (ValueError, TypeError):
-        body = {"damaged": str(row["body"])}
-    keys = ("seq", "kind", "ref", "system", "at", "prev", "digest")
-    return Sealed(**{key: row[key] for key in keys}, body=body)
-
-
 def _point(row: Row, copies: Iterable[Copy]) -> Point:
     return Point(
         run_id=row["run_id"],
@@ -414,20 +351,3 @@ def _copy(row: Row) -> Copy:
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
     )
-
-
-def _with_gaps(records: list[Sealed], gaps: list[int], head: tuple[int, str], first: int) -> ChainResult:
-    """Audit a chain that was rebuilt with known gaps: each part by itself, and nothing else missing."""
-    expected = [n for n in range(first, head[0] + 1) if n not in set(gaps)]
-    for record, number in zip(records, expected, strict=False):
-        if record.seq != number or (fault := fault_of(record)):
-            problem = fault if record.seq == number else "removed or reordered"
-            return ChainResult(records=len(records), head=head[1], first_bad=(number, problem or ""))
-    before = {record.seq: record for record in records}
-    for record in records:
-        if record.seq - 1 in before and record.prev != before[record.seq - 1].digest:
-            return ChainResult(records=len(records), head=head[1], first_bad=(record.seq, "reordered or replaced"))
-    if len(records) != len(expected) or (records and records[-1].digest != head[1]):
-        bad = (records[-1].seq + 1 if records else first, "removed: the chain does not end as it should")
-        return ChainResult(records=len(records), head=head[1], first_bad=bad)
-    return ChainResult(records=len(records), head=head[1])

@@ -37,10 +37,10 @@ def chosen(
         context.left_out(faults)
     else:
         items = session.chosen(systems, everything=everything)
-    names = {str(item.path.name) for item in items}
+    files = {str(item.path) for item in items}
     for fault in session.declarations.faults:
-        if fault.severity != "refused" and any(fault.file.endswith(name) for name in names):
-            context.warn(fault.what, fault.where, fault.hint) if fault.severity == "unsound" else None
+        if fault.severity == "unsound" and fault.file in files:
+            context.warn(fault.what, fault.where, fault.hint)
     if due:
         from dr.orchestrator.due import due_now
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.errors import OK, DrError
+from dr.errors import OK, DrError, Fault
 
 log = logging.getLogger("dr.daemon")
 
@@ -25,11 +26,11 @@ def daemon_command(context: Context, every: int, once: bool) -> None:
 
     from dr.tools import command
 
-    scheduler = schedule.Scheduler()
-    scheduler.every(every).seconds.do(_look, context)
+    scheduler, said = schedule.Scheduler(), _Said()
+    scheduler.every(every).seconds.do(_look, context, said)
     context.say(f"looking every {every} s at what is due; SIGTERM ends it")
     with suppress(KeyboardInterrupt):  # a SIGTERM between two looks
-        _look(context)
+        _look(context, said)
         while not once and not command.stopping():
             command.wait_for_stop(max(0.0, min(scheduler.idle_seconds or 0.0, float(every))))
             if not command.stopping():
@@ -39,17 +40,39 @@ def daemon_command(context: Context, every: int, once: bool) -> None:
     context.say("stopped")
 
 
-def _look(context: Context) -> None:
+@dataclass
+class _Said:
+    """What the last look complained of: what stays wrong is said once, not every minute."""
+
+    faults: set[Fault] = field(default_factory=set)
+    error: str = ""
+
+
+def _look(context: Context, said: _Said) -> None:
     """One look. A failure is said and the daemon stays: the next look may find the world mended."""
     from dr.cli.operate import say_all
     from dr.orchestrator.due import run_due
     from dr.orchestrator.session import Session
 
-    session = Session(context.config_dir, context.state_dir)
+    context.errors.clear()  # who stays for months keeps none
+    session, before = Session(context.config_dir, context.state_dir), said.error
+    said.error = ""
     try:
         done = run_due(session)
+        now = set(done.faults)
+        done.faults = tuple(fault for fault in done.faults if fault not in said.faults)
+        said.faults = now
         say_all(context, done)
-    except DrError as error:
-        context.failed(error)
+    except (DrError, OSError) as error:
+        said.error = str(error)
+        if said.error != before:
+            _complain(context, error)
     finally:
         session.close()
+
+
+def _complain(context: Context, error: DrError | OSError) -> None:
+    if isinstance(error, DrError):
+        context.failed(error)
+    else:
+        context.complain((error.strerror or str(error)).lower(), str(error.filename or ""), "the next look tries again")

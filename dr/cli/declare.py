@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -17,7 +18,8 @@ def init_command(context: Context) -> None:
     """Write a first plan and a first target here, to be edited. Nothing that is there is touched."""
     from dr.plan.first import write_first
 
-    place = context.config or Path.cwd()
+    named = context.config or os.environ.get("DR_CONFIG")
+    place = Path(named).expanduser() if named else Path.cwd()
     written = write_first(place)
     context.put(written=[str(path) for path in written])
     for path in written:
@@ -32,7 +34,7 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
     declarations = context.session.declarations
     for name in systems:
-        if name not in declarations.plans and not any(name in fault.file for fault in declarations.faults):
+        if name not in declarations.plans and not declarations.about([name]):
             raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")
     faults = declarations.about(systems)
     for fault in faults:

@@ -11,7 +11,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
-from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, DrError
+from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
 
@@ -57,12 +57,18 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
 def _rebuild(context: Context, items: list[Any]) -> None:
     from dr.orchestrator.points import rebuild
 
-    fact = rebuild(context.session, items)
-    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {len(fact.targets)} repositories")
-    for state in fact.targets:
-        if state.error:
-            context.complain(state.error, state.target, "mend the target, then rebuild again")
-    context.ended({"ok": OK, "degraded": DEGRADED}.get(fact.outcome, FAILED))
+    done = rebuild(context.session, items)
+    fact, read = done.fact, len(done.fact.targets) - len(done.problems)
+    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
+    for where, error in done.problems:
+        hint = error.hint or "mend the target"
+        context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
+    if done.strangers:
+        context.warn(
+            f"records on the targets that are not of this chain stay there: {done.strangers}",
+            hint="they were altered, or the catalog was begun anew meanwhile",
+        )
+    context.ended(done.exit_code)
 
 
 @click.command("status")
@@ -129,7 +135,9 @@ def audit_command(context: Context) -> None:
 @click.option("--system", help="Tell of one system.")
 @click.option("--since", type=TIME, help="Tell of what happened since this time.")
 @click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file; `-` is stdout."
+)
 @pass_context
 def report_command(
     context: Context,
@@ -142,9 +150,12 @@ def report_command(
     """Write a report for reviewers: one file, readable offline and on paper."""
     from dr.orchestrator.tell import report
 
-    made = report(context.session, _items(context, (system,) if system else ()), drill=drill_id, since=since)
+    items = _items(context, (system,) if system else ())
+    made = report(context.session, items, drill=drill_id, since=None if drill_id else since)
+    if drill_id and system and made.focus[0].fact.system != system:
+        raise UsageError(f"the drill {drill_id} is not one of {system}", "--drill", hint="name the drill alone")
     text = _rendered(made, form)
-    if output:
+    if output and str(output) != "-":
         _write(output, text)
         context.put(report=str(output.absolute()), format=form)
         context.say(f"wrote {output}")

@@ -28,11 +28,17 @@ def crontab_command(context: Context) -> None:
     context.say(line)
 
 
+def _unit_word(word: str) -> str:
+    """Quote a word as systemd reads it (systemd.service(5), "Command lines"), which is not as a shell does."""
+    plain = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return plain if plain == shlex.quote(plain) else f'"{plain}"'
+
+
 @click.command("systemd")
 @pass_context
 def systemd_command(context: Context) -> None:
     """Print a service and a timer for systemd."""
-    start = " ".join(word.replace("%", "%%") for word in map(shlex.quote, [*_program(context), "run"]))
+    start = " ".join(map(_unit_word, [*_program(context), "run"]))
     service = (
         "[Unit]\nDescription=Disaster recovery: all that is due\nAfter=network-online.target\n"
         "Wants=network-online.target\n\n[Service]\nType=oneshot\nNice=10\nIOSchedulingClass=idle\n"

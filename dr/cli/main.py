@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
+import io
 import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +18,7 @@ import click
 
 import dr
 from dr.cli.context import Context
-from dr.errors import FAILED, INTERRUPTED, INVALID, DrError
+from dr.errors import FAILED, INTERRUPTED, INVALID, OK, DrError
 
 #: Command -> the module that has it. Modules load only when their command is used.
 COMMANDS = {
@@ -45,7 +47,7 @@ SUMMARIES = {
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",
 }
-_VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet")
+_VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
 
 
 class _Commands(click.Group):
@@ -90,15 +92,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     code = _guarded(context, arguments)
     logging.shutdown()
     try:
+        code = context.close() or code
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError:  # who read it has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
 
 
 def _guarded(context: Context, arguments: list[str]) -> int:
+    """Run the command; every error is said. Return what only the command line itself can end with."""
     try:
-        program(args=arguments, obj=context, standalone_mode=False, prog_name="dr")
+        with _heard(context):
+            program(args=arguments, obj=context, standalone_mode=False, prog_name="dr")
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -127,7 +132,19 @@ def _guarded(context: Context, arguments: list[str]) -> int:
             f"a fault in this program ({type(error).__name__})", hint="run again with -v and report what it says"
         )
         context.ended(FAILED)
-    return context.close()
+    return OK
+
+
+@contextlib.contextmanager
+def _heard(context: Context) -> Iterator[None]:
+    """Keep stdout for the one document that `--json` asks for: what `--help` and `--version` print goes into it."""
+    if not context.as_json:
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()) as heard:
+        yield
+    if text := heard.getvalue():
+        context.put(text=text)
 
 
 def _globals_first(arguments: list[str]) -> list[str]:

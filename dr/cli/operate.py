@@ -50,16 +50,23 @@ def say_backups(context: Context, results: list[Any]) -> None:
             f"({format_bytes(added)} new) in {took}, point {run.run_id}"
         )
         for source in run.sources:
-            if source.outcome != "ok" and source.error:
-                context.complain(source.error, f"{run.system}: source {source.source}", _SOURCE_HINT)
+            if source.outcome in ("degraded", "failed") and source.error:  # skipped: the targets say why
+                where = f"{run.system}: source {source.source}"
+                context.complain(_once(source.error, source.source), where, _SOURCE_HINT)
         for target in run.targets:
             if target.error:
                 context.complain(target.error, f"{run.system}: target {target.target}", _TARGET_HINT)
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
-            context.complain(run.error, run.system, "Run the backup again when that is mended")
+            hint = "Wait until it ends" if run.outcome == "skipped" else "Run the backup again when that is mended"
+            context.complain(_once(run.error, run.system), run.system, hint)
         for note in (*run.notes, *result.problems):
             context.warn(note, run.system)
         context.ended(result.exit_code)
+
+
+def _once(error: str, where: str) -> str:
+    """Leave out the place that an error begins with, where it is said before it."""
+    return error.removeprefix(f"{where}: ")
 
 
 _SOURCE_HINT = "mend the source, then run `dr backup` again; the point is not complete"
@@ -104,7 +111,9 @@ def say_proofs(context: Context, results: list[Any]) -> None:
                 "" if damage.problem == "unreferenced" else "Recover from another point or target, and back up again",
             )
         if proof.error:
-            context.complain(proof.error, f"{proof.system} on {proof.target}", "mend it, then run `dr verify` again")
+            hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
+            where = f"{proof.system} on {proof.target}"
+            context.complain(_once(proof.error, where), where, hint)
         context.ended(result.exit_code)
 
 

@@ -57,9 +57,12 @@ class Sealed:
     def from_json(cls, data: bytes) -> Sealed | None:
         """Return a record read from a target; None when the document is none."""
         try:
-            return cls(**json.loads(data))
-        except (ValueError, TypeError):
+            record = cls(**json.loads(data))
+        except (ValueError, TypeError, RecursionError):
             return None
+        texts = (record.kind, record.ref, record.system, record.at, record.prev, record.digest)
+        sound = type(record.seq) is int and all(isinstance(text, str) for text in texts)
+        return record if sound and isinstance(record.body, dict) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,41 @@ def fault_of(record: Sealed) -> str | None:
     except (rfc8785.CanonicalizationError, ValueError, TypeError):
         same = False
     return None if same else "edited: its digest is not that of its contents"
+
+
+def is_readable(record: Sealed) -> bool:
+    """Whether a record is as it was sealed, and of a kind that this release knows."""
+    if fault_of(record) is not None:
+        return False
+    try:
+        return isinstance(record.fact, Fact)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def one_chain(records: Iterable[Sealed]) -> list[Sealed]:
+    """Return, of records gathered from several places, those of one chain, by number; it may have gaps.
+
+    There are several chains when a catalog was lost and begun anew, or set back to an older state: two records then
+    have one number. The longest linked piece is kept, then the next that neither overlaps nor touches one kept.
+    """
+    by_digest = {record.digest: record for record in records}
+    ordered = sorted(by_digest.values(), key=lambda record: record.seq)
+    before = {
+        r.digest: by_digest[r.prev] for r in ordered if r.prev in by_digest and by_digest[r.prev].seq == r.seq - 1
+    }
+    length: dict[str, int] = {}
+    for record in ordered:
+        length[record.digest] = length.get(record.prev, 0) + 1 if record.digest in before else 1
+    last = {record.digest for record in ordered} - {record.digest for record in before.values()}
+    kept: dict[int, Sealed] = {}
+    for digest in sorted(last, key=lambda name: (length[name], by_digest[name].at), reverse=True):
+        end, size = by_digest[digest], length[digest]
+        if kept.keys().isdisjoint(range(end.seq - size, end.seq + 2)):
+            while size:
+                kept[end.seq], size = end, size - 1
+                end = before.get(end.digest, end)
+    return [kept[number] for number in sorted(kept)]
 
 
 def verify_chain(records: Iterable[Sealed], *, head: tuple[int, str] | None = None, first: int = 1) -> ChainResult:

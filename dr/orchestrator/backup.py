@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
@@ -43,23 +44,23 @@ def backup_one(session: Session, loaded: Loaded) -> BackupResult:
                 plan_digest=loaded.digest,
                 plan_text=loaded.text,
             )
-            return _under_lock(session, loaded, run_id)
+            return _under_lock(session, loaded, run_id, started)
     except DrError as error:
         if error.exit_code != LOCKED:
             raise
-        return BackupResult(_nothing(session, loaded, run_id, error, outcome="skipped"), LOCKED)
+        return BackupResult(_nothing(session, loaded, run_id, error, started=started, outcome="skipped"), LOCKED)
 
 
-def _under_lock(session: Session, loaded: Loaded, run_id: str) -> BackupResult:
+def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime) -> BackupResult:
     try:
         toolbox = session.toolbox(loaded)
         done = run_backup(toolbox, _request(session, toolbox, run_id))
     except InterruptedRunError as error:
-        run = _nothing(session, loaded, run_id, error, outcome="aborted")
+        run = _nothing(session, loaded, run_id, error, started=started, outcome="aborted")
         session.catalog.record(run)
         return BackupResult(run, INTERRUPTED)
     except (DrError, OSError) as error:
-        run = _nothing(session, loaded, run_id, error, outcome="failed")
+        run = _nothing(session, loaded, run_id, error, started=started, outcome="failed")
         session.catalog.record(run)
         return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
     _remember(session, toolbox, done)
@@ -99,16 +100,17 @@ def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-a
     return [place for place in toolbox.places if place.name in names]
 
 
-def _nothing(session: Session, loaded: Loaded, run_id: str, error: DrError | OSError, *, outcome: Outcome) -> BackupRun:
+def _nothing(
+    session: Session, loaded: Loaded, run_id: str, error: DrError | OSError, *, started: datetime, outcome: Outcome
+) -> BackupRun:
     """The fact of a run that came to nothing."""
     text = str(error) if isinstance(error, DrError) else f"{error.strerror}: {error.filename or ''}".strip(": ")
-    now = session.clock()
     return BackupRun(
         run_id=run_id,
         system=loaded.plan.system,
         outcome=outcome,
-        started=now,
-        finished=now,
+        started=started,
+        finished=session.clock(),
         error=text,
         plan_digest=loaded.digest,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from dr.errors import Fault
+from dr.errors import LOCKED, Fault
 from dr.evidence.standing import Attempts
 from dr.orchestrator.backup import BackupResult, backup_one
 from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
@@ -84,10 +84,17 @@ def run_due(session: Session) -> DueDone:
     done = DueDone(faults=faults)
 
     def all_of(loaded: Loaded) -> None:
+        """One system's verbs. While another run is at work on it there is nothing to prove or to drill yet."""
         if loaded in wanted["backup"] and not command.stopping():
-            done.backups.append(backup_one(session, loaded))
+            made = backup_one(session, loaded)
+            done.backups.append(made)
+            if made.exit_code == LOCKED:
+                return
         if loaded in wanted["verify"] and not command.stopping():
-            done.proofs.extend(verify_one(session, loaded, level=3))
+            proofs = verify_one(session, loaded, level=3)
+            done.proofs.extend(proofs)
+            if any(result.exit_code == LOCKED for result in proofs):
+                return
         if loaded in wanted["drill"] and not command.stopping():
             done.drills.append(drill_one(session, loaded, DrillOptions()))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dr.catalog.values import AdoptedPoint
-from dr.errors import CatalogError, DrError
+from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, worst
 from dr.evidence.record import Rebuild, TargetState
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
@@ -15,49 +16,84 @@ from dr.run.toolbox import Place
 from dr.tools.restic_events import Snapshot
 
 
-def rebuild(session: Session, items: list[Loaded]) -> Rebuild:
+@dataclass(frozen=True)
+class RebuildDone:
+    """The fact; where something could not be read, and why; and how many records found belong to no chain kept."""
+
+    fact: Rebuild
+    problems: tuple[tuple[str, DrError], ...]
+    strangers: int
+
+    @property
+    def exit_code(self) -> int:
+        """Degraded when something was read; else the worst of what stood in the way."""
+        if self.fact.outcome == "failed":
+            return worst([error.exit_code for _, error in self.problems])
+        return {"ok": OK}.get(self.fact.outcome, DEGRADED)
+
+
+def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
     """Make the catalog again from the targets: evidence first, then points from the snapshots' tags.
 
-    May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read
-    makes the outcome degraded, and what is known of it is left as it is.
+    May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read, or a
+    secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
+    is told, not recorded: the record would take a number that belongs to one which the next rebuild finds.
     """
-    started = session.clock()
+    started, read = session.clock(), _Read()
     _move_damaged_aside(session, started)
-    places = [(loaded.plan.system, place) for loaded in items for place in session.toolbox(loaded).places]
-    states: list[TargetState] = []
-    records: dict[str, Sealed] = {}
-    found: list[tuple[str, Place, list[AdoptedPoint]]] = []
-    for system, place in places:
+    for loaded in items:
+        system = loaded.plan.system
         try:
-            place.store.reachable()
-            records |= {sealed.digest: sealed for sealed in _evidence(place)}
-            there = place.store.exists("config")
-            snapshots = place.repository.snapshots((f"dr-system={system}",)) if there else []
-            found.append((system, place, points_from(snapshots)))
-            states.append(TargetState(target=f"{system}@{place.name}", outcome="ok"))
+            places = session.toolbox(loaded).places
         except DrError as error:
-            states.append(TargetState(target=f"{system}@{place.name}", outcome="failed", error=str(error)))
-    adopted = session.catalog.adopt(sorted(records.values(), key=lambda sealed: sealed.seq))
-    for system, place, points in found:
+            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.targets]
+            continue
+        for place in places:
+            _read_place(system, place, read)
+    adopted = session.catalog.adopt(list(read.records.values()))
+    for system, place, points in read.found:
         session.catalog.adopt_points(system, place.name, points)
-    return _record(session, started, states, {p.run_id for _, _, ps in found for p in ps}, adopted)
+    strangers = len(read.records.keys() - {record.digest for record in session.catalog.records()})
+    return RebuildDone(_record(session, started, read, adopted), tuple(read.problems), strangers)
 
 
-def _record(
-    session: Session, started: datetime, states: list[TargetState], points: Iterable[str], adopted: int
-) -> Rebuild:
-    failed = [state for state in states if state.outcome != "ok"]
+@dataclass
+class _Read:
+    """What the targets hold, and where something could not be read."""
+
+    records: dict[str, Sealed] = field(default_factory=dict)
+    found: list[tuple[str, Place, list[AdoptedPoint]]] = field(default_factory=list)
+    problems: list[tuple[str, DrError]] = field(default_factory=list)
+
+
+def _read_place(system: str, place: Place, read: _Read) -> None:
+    try:
+        place.store.reachable()
+        read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
+        there = place.store.exists("config")
+        snapshots = place.repository.snapshots((f"dr-system={system}",)) if there else []
+        read.found.append((system, place, points_from(snapshots)))
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        read.problems.append((f"{system}@{place.name}", error))
+
+
+def _record(session: Session, started: datetime, read: _Read, adopted: int) -> Rebuild:
+    failed = [TargetState(target=where, outcome="failed", error=str(error)) for where, error in read.problems]
+    whole = [TargetState(target=f"{system}@{place.name}", outcome="ok") for system, place, _ in read.found]
     fact = Rebuild(
         run_id=new_id("rebuild-", started),
         started=started,
         finished=session.clock(),
-        outcome="ok" if not failed else "failed" if len(failed) == len(states) else "degraded",
-        points=len(set(points)),
+        outcome="ok" if not failed else "degraded" if whole else "failed",
+        points=len({point.run_id for _, _, points in read.found for point in points}),
         records=adopted,
-        targets=tuple(states),
+        targets=(*whole, *failed),
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,
     )
-    session.catalog.record(fact)
+    if fact.outcome == "ok":
+        session.catalog.record(fact)
     return fact
 
 

@@ -86,6 +86,14 @@ class Session:
             "system": f"{platform.system()} {platform.release()}",
         }
 
+    @functools.cached_property
+    def versions_here(self) -> dict[str, str]:
+        """What there is here, also where restic is missing: reading the record needs none."""
+        try:
+            return self.versions
+        except DrError:
+            return {"dr": dr.__version__, "python": platform.python_version()}
+
     def chosen(self, systems: Sequence[str], *, everything: bool = False) -> list[Loaded]:
         """Return the plans asked for, in recovery order; refuses faulty and unknown ones.
 

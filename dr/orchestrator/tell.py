@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Proof
+from dr.evidence.seal import Sealed, fault_of
 from dr.evidence.standing import Attempts, Standing
 from dr.orchestrator.due import VERBS, next_due
 from dr.orchestrator.session import Session
@@ -52,16 +53,16 @@ def report(
     catalog, now = session.catalog, session.clock()
     names = [loaded.plan.system for loaded in items]
     if drill:
-        found = catalog.facts(("drill", "recovery"), ref=drill)
+        found = _as_sealed(catalog.facts(("drill", "recovery"), ref=drill))
         if not found:
             raise UsageError(f"there is no drill {drill!r}", "--drill", hint="`dr report --format json` lists them")
         names = [found[0].system]
-    records = catalog.facts(("drill", "recovery"), systems=names, since=since)
+    records = _as_sealed(catalog.facts(("drill", "recovery"), systems=names, since=since))
     audit = catalog.audit()
     rows = [entry.row for entry in board(session, [x for x in items if x.plan.system in names])]
     plans = {loaded.plan.system: loaded.plan for loaded in items if loaded.plan.system in names}
-    backups = [r.fact for r in catalog.facts(("backup",), systems=names, since=since)]
-    proofs = [r.fact for r in catalog.facts(("verify",), systems=names, since=since)]
+    backups = [r.fact for r in _as_sealed(catalog.facts(("backup",), systems=names, since=since))]
+    proofs = [r.fact for r in _as_sealed(catalog.facts(("verify",), systems=names, since=since))]
     return build(
         Material(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
@@ -74,11 +75,16 @@ def report(
             focus=drill,
             backups=[fact for fact in backups if isinstance(fact, BackupRun)],
             proofs=[fact for fact in proofs if isinstance(fact, Proof)],
-            audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} is {audit.first_bad[1]}",
+            audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} was {audit.first_bad[1]}",
             points={point.run_id: point for point in catalog.points(names)},
-            versions=session.versions,
+            versions=session.versions_here,
         )
     )
+
+
+def _as_sealed(records: Sequence[Sealed]) -> list[Sealed]:
+    """Leave out what is not as it was sealed: a report passes on no figure that somebody may have edited."""
+    return [record for record in records if fault_of(record) is None]
 
 
 def _title(plans: object, names: Sequence[str], drill: str | None) -> str:

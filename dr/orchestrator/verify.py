@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Proof
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -27,7 +27,11 @@ def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[Ver
 
 
 def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyResult]:
-    """Verify one system. A target that cannot be reached is a failed proof, not a gap."""
+    """Verify one system. A target that cannot be reached is a failed proof, not a gap.
+
+    Only the catalog's own failure and an interruption are raised. While another run holds the system nothing is
+    recorded: that run is on record.
+    """
     system = loaded.plan.system
     try:
         with session.locked(system):
@@ -38,19 +42,28 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
                 results.append(_prove(session, loaded, toolbox, place, level=level))
             session.send_evidence([toolbox.place(r.proof.target) for r in results if r.proof.error is None], system)
             return results
-    except InterruptedRunError:
+    except (InterruptedRunError, CatalogError):
         raise
     except DrError as error:
-        run_id = new_id("verify-", session.clock())
-        return [
-            VerifyResult(_unproven(session, loaded, target, run_id, error, level=level), error.exit_code)
+        locked = error.exit_code == LOCKED
+        proofs = [
+            _unproven(
+                session, loaded, target, _new_id(session), error, level=level, outcome="skipped" if locked else "failed"
+            )
             for target in loaded.plan.targets
         ]
+        for proof in () if locked else proofs:
+            session.catalog.record(proof)
+        return [VerifyResult(proof, error.exit_code) for proof in proofs]
+
+
+def _new_id(session: Session) -> str:
+    return new_id("verify-", session.clock())
 
 
 def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> VerifyResult:
     system, started = loaded.plan.system, session.clock()
-    run_id = new_id("verify-", started)
+    run_id = _new_id(session)
     session.catalog.open_run(
         run_id=run_id,
         verb="verify",

@@ -14,6 +14,7 @@ from dr.errors import Fault
 
 _LARGEST = 1 << 20
 _NODES = 20_000
+_TEXT, _NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 Place = tuple[int, int]
 
 
@@ -84,7 +85,7 @@ def _parse(path: Path, text: str, digest: str) -> Document | list[Fault]:
 
 @dataclass
 class _Walk:
-    """Notes places, and refuses duplicate keys, keys that are no text, and aliases that explode."""
+    """Notes places, refuses duplicate keys, keys that are no text, and aliases that explode; 1:30 stays text."""
 
     path: Path
     places: dict[tuple[str | int, ...], Place]
@@ -98,6 +99,8 @@ class _Walk:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 self._pair(key, value, at)
+        elif isinstance(node, yaml.ScalarNode) and ":" in node.value and node.tag in _NUMBERS:
+            node.tag = _TEXT  # YAML 1.1 counts 1:30 in sixties; who writes it means an hour and a half, or a minute
         elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.places[(*at, index)] = (item.start_mark.line + 1, item.start_mark.column + 1)
@@ -105,7 +108,7 @@ class _Walk:
 
     def _pair(self, key: yaml.Node, value: yaml.Node, at: tuple[str | int, ...]) -> None:
         place = (key.start_mark.line + 1, key.start_mark.column + 1)
-        if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+        if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
             shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
             self.faults.append(Fault(str(self.path), *place, f"the key {shown} is not text", "put it in quotes"))
             return

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Name
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 class EnvCredentials(Declaration):
@@ -37,6 +41,12 @@ class Immutability(Declaration):
     days: Annotated[int, Field(ge=0)] = 30
     max_lock_days: Annotated[int, Field(ge=1)] = 90
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Immutability:
+        if self.mode != "none" and self.days > self.max_lock_days:
+            raise ValueError(f"days ({self.days}) is more than max_lock_days ({self.max_lock_days})")
+        return self
+
 
 class S3Place(Declaration):
     """A bucket of any S3-compatible service. Without `credentials` the AWS_* environment is used."""
@@ -47,6 +57,30 @@ class S3Place(Declaration):
     region: str = "us-east-1"
     credentials: Credentials | None = None
     immutability: Immutability = Immutability()
+
+    @field_validator("endpoint")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password:
+            raise ValueError("an address holds no keys: name them under credentials")
+        if parts.scheme not in ("http", "https") or not parts.hostname or not _port_is_sound(parts):
+            raise ValueError(f"{value!r} is no address of a service: write it as https://HOST or https://HOST:PORT")
+        return value
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket_name(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value):
+            raise ValueError(f"{value!r} is no bucket name: use letters, digits, '.', '-' and '_', 3 to 63 of them")
+        return value
+
+
+def _port_is_sound(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 class LocalPlace(Declaration):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_LONGEST = 100 * 366 * 86_400
 _PART = re.compile(r"(\d+)\s*([wdhms])", re.IGNORECASE)
 _WHOLE = re.compile(r"(?:\s*\d+\s*[wdhms]\s*)+", re.IGNORECASE)
 
@@ -12,18 +13,27 @@ _WHOLE = re.compile(r"(?:\s*\d+\s*[wdhms]\s*)+", re.IGNORECASE)
 def parse_duration(value: object) -> int:
     """Return whole seconds from "90s", "15m", "2h", "1d", "1w", "1h30m" or a number of seconds.
 
-    Raises `ValueError` in plain words.
+    At most a hundred years: calendars and numbers in JSON hold no more. Raises `ValueError` in plain words.
     """
+    seconds = _seconds(value)
+    if seconds is None:
+        raise ValueError(f"{value!r} is no duration: write it as 90s, 15m, 2h, 1d, 1w or 1h30m")
+    if seconds < 0:
+        raise ValueError(f"a duration cannot be negative: {value}")
+    if seconds > _LONGEST:
+        raise ValueError(f"{value!r} is longer than a hundred years")
+    return seconds
+
+
+def _seconds(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
-        if value < 0:
-            raise ValueError(f"a duration cannot be negative: {value}")
         return value
     text = value.strip() if isinstance(value, str) else ""
     if text.isdecimal():
-        return int(text)
-    if _WHOLE.fullmatch(text):
+        return int(text) if len(text) < 20 else _LONGEST + 1
+    if _WHOLE.fullmatch(text) and len(text) < 200:
         return sum(int(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(text))
-    raise ValueError(f"{value!r} is no duration: write it as 90s, 15m, 2h, 1d, 1w or 1h30m")
+    return None
 
 
 def format_duration(seconds: float) -> str:

@@ -181,7 +181,7 @@ def build(material: Material) -> Report:
     else:
         focus = tuple({view.fact.system: view for view in views}.values())
     lines = _lines(material, focus)
-    headline, tone, label = _headline(material, focus, lines)
+    headline, tone, label = _today(material, *_headline(material, focus, lines))
     faulty = faulty_runs(material.backups)
     period = Period(material.since, material.generated)
     return Report(
@@ -239,8 +239,24 @@ def _headline(material: Material, focus: Sequence[DrillView], lines: Sequence[Li
     return (text, "odd", "Open") if "odd" in tones else (text, "good", "Met")
 
 
+def _today(material: Material, text: str, tone: Tone, label: str) -> tuple[str, Tone, str]:
+    """Add what misses its objective now: a drill that went well last month does not outweigh it.
+
+    A report on one drill is about that drill alone; an RTO missed is already the verdict of the last drill.
+    """
+    late = sum(row.rpo.word == "missed" for row in material.rows)
+    if not late or material.focus:
+        return text, tone, label
+    several = f"in {late} of {counted(len(material.rows), 'system')} the"
+    which = "its" if len(material.rows) == 1 else several
+    said = f"{text} But today {which} newest recovery point is older than the objective allows."
+    return (said, tone, label) if tone == "bad" else (said, "bad", "Missed today")
+
+
 def _also(material: Material) -> str:
     """What is wrong today, whatever a drill once showed. A report on one drill is about that drill alone."""
+    if material.audit != "whole":
+        return f"The record of evidence is not whole: {material.audit}. What was altered is left out of this report."
     troubled = [row for row in material.rows if row.problems]
     if not troubled or material.focus:
         return ""

@@ -43,6 +43,12 @@ class VerifyMemory:
         except (ValueError, TypeError, AttributeError):
             return cls()
 
+    @property
+    def needed(self) -> dict[str, int]:
+        """The objects that must still be there: what no index named may be cleaned away at any time."""
+        packs = {_data(pack) for pack in self.packs}
+        return {name: size for name, size in self.objects.items() if not name.startswith("data/") or name in packs}
+
     def to_json(self) -> str:
         """Return it as text."""
         return json.dumps(vars(self), separators=(",", ":"))
@@ -136,7 +142,7 @@ def _bytes(
     """Level 2, and what is stored that nothing names."""
     inventory.hash_all(place.store, stored)
     found.objects, found.bytes = len(stored.hashes), stored.bytes
-    expected = dict(previous.objects) | {_data(pack): size for pack, size in _expected(checked).items()}
+    expected = previous.needed | {_data(pack): size for pack, size in _expected(checked).items()}
     bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash)
     judged = {item.object for item in bad}
     found.damage = [item for item in found.damage if item.object not in judged] + bad

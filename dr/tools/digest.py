@@ -19,8 +19,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-#: (device, inode) of files that this process has locked, by `leave_closed`.
-_locked: set[tuple[int, int]] = set()
+#: Files that this process has locked, by device and inode: see `leave_closed`.
+_locked: dict[tuple[int, int], Path] = {}
 
 
 class NotAFileError(OSError):
@@ -31,8 +31,22 @@ def leave_closed(*paths: Path) -> None:
     """Never open these files here: POSIX drops a process's locks on a file when it closes it anywhere."""
     for path in paths:
         with suppress(FileNotFoundError):
-            status = path.stat()
-            _locked.add((status.st_dev, status.st_ino))
+            _locked[_identity(path)] = path
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_locked(identity: tuple[int, int]) -> bool:
+    """Whether it is one of those files still. One that is gone has left its inode to some other file."""
+    path = _locked.get(identity)
+    with suppress(FileNotFoundError):
+        if path is None or _identity(path) == identity:
+            return path is not None
+    _locked.pop(identity, None)
+    return False
 
 
 def open_file(path: Path | bytes | str) -> int:
@@ -41,7 +55,7 @@ def open_file(path: Path | bytes | str) -> int:
     Raises `NotAFileError` for a file that this process has locked: it is in use, and has no one content.
     """
     status = os.lstat(path)
-    if (status.st_dev, status.st_ino) in _locked:
+    if _locked and _is_locked((status.st_dev, status.st_ino)):
         raise NotAFileError("this process has locked it")
     try:
         return os.open(path, _FLAGS | getattr(os, "O_NOATIME", 0))

@@ -8,18 +8,18 @@ reported (`Stored.skipped`); a stream becomes a snapshot only when its source ha
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import os
 import re
 import secrets
+import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dr.errors import DrError, InterruptedRunError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
@@ -333,17 +333,21 @@ class StreamBackup:
         os.mkfifo(self._pipe, 0o600)
         argv = ["backup", *repository.tags_of(tags), "--stdin-filename", filename, "--stdin-from-command"]
         guard = ["--", "sh", "-c", _GUARD, "guard", str(self._pipe), str(self._okay)]
-        self._running = command.Running(repository.argv(*argv, *guard), env=repository.environment(), death="INT")
-        self._fd: int | None = None
+        self._fd: int | None = _write_end(self._pipe)
+        try:
+            self._running = command.Running(repository.argv(*argv, *guard), env=repository.environment(), death="INT")
+        except BaseException:
+            self._close()
+            raise
+        self._met = False
 
     def write(self, data: bytes) -> None:
         """Hand over bytes; raises what ails restic when it has ended early."""
-        if self._fd is None:
-            self._fd = self._open()
+        fd = self._meet()
         view = memoryview(data)
         try:
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[os.write(fd, view) :]
         except BrokenPipeError:
             self._give_up()
 
@@ -374,22 +378,24 @@ class StreamBackup:
                 running.finish()
         self._tidy()
 
-    def _open(self) -> int:
-        """Open the pipe once restic's side is there; give up when restic has ended instead."""
-        while True:
-            try:
-                fd = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                if self._running.ended():
-                    self._give_up()
-                time.sleep(0.01)
-            else:
-                os.set_blocking(fd, True)
-                return fd
+    def _meet(self) -> int:
+        """Return the pipe once restic's side is there; give up when restic has ended instead.
 
-    def _give_up(self) -> None:
+        `abort` may be called meanwhile, by another thread: it then ends restic by itself.
+        """
+        asked = select.poll()
+        while (fd := self._fd) is not None:
+            if not self._met:
+                asked.register(fd, 0)
+                self._met = not asked.poll(0)  # a pipe without a reader is in error
+            if self._met:
+                return fd
+            if self._running.ended() and self._fd is not None:
+                self._give_up()
+            time.sleep(0.01)
+        raise DrError("the backup was given up", self._repository.where, hint="run the backup again")
+
+    def _give_up(self) -> NoReturn:
         """Raise what ails restic."""
         self._close()
         events = Events()
@@ -409,6 +415,18 @@ class StreamBackup:
     def _tidy(self) -> None:
         self._pipe.unlink(missing_ok=True)
         self._okay.unlink(missing_ok=True)
+
+
+def _write_end(pipe: Path) -> int:
+    """Open a pipe for writing before anybody reads it.
+
+    However we die, whoever reads then finds its end: a guard that opened it after we are gone would wait for ever.
+    """
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.open(pipe, os.O_WRONLY)
+    finally:
+        os.close(reader)
 
 
 def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> bool:

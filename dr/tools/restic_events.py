@@ -165,7 +165,9 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
     heard = " ".join([events.fatal, *(text for _, text in events.errors), *events.messages])
     if code == WRONG_PASSWORD:
         return RefusedError(
-            "the passphrase does not open the repository", where, hint="check the plan's secrets.passphrase"
+            "the passphrase does not open the repository",
+            where,
+            hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets",
         )
     if code in (INTERRUPTED, -2, -15):
         return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")

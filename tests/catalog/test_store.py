@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dr.catalog.store import INTERRUPTED, Catalog
 from dr.catalog.values import AdoptedPoint
@@ -184,10 +187,52 @@ def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> N
         again.record(run("next"))
         assert again.audit().first_bad is None
         assert again.head()[0] == 6
-        assert again.adopt(records) == 0, "only into an empty catalog"
+        assert again.adopt(records) == 1, "the gap is filled"
+        assert again.audit().first_bad is None
+        assert again.adopt(records) == 0
     _raw(tmp_path / "b", "delete from evidence where seq = 4")
     with Catalog.open(tmp_path / "b") as tampered:
         assert tampered.audit().first_bad is not None
+
+
+@given(st.sets(st.integers(1, 8), max_size=7), st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_rebuild_in_part_is_completed_by_the_next_in_whatever_order_records_are_found(
+    tmp_path: Path, lost: set[int], dice: random.Random
+) -> None:
+    place = tmp_path / os.urandom(4).hex()
+    with Catalog.open(place / "a") as catalog:
+        records = [catalog.record(run(f"r{count}", hours=count)) for count in range(1, 9)]
+        whole = catalog.points()
+    some = [record for record in records if record.seq not in lost]
+    with Catalog.open(place / "b") as again:
+        again.adopt(dice.sample(some, len(some)))
+        assert again.audit().first_bad is None
+        again.adopt(dice.sample(records, len(records)))
+        assert [record.seq for record in again.records()] == list(range(1, 9))
+        assert again.audit().first_bad is None and again.head() == (8, records[-1].digest)
+        assert again.points() == whole
+
+
+def test_a_gap_is_filled_with_nothing_that_does_not_link(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "a") as catalog:
+        records = [catalog.record(run(f"r{count}")) for count in range(1, 4)]
+    with Catalog.open(tmp_path / "other") as catalog:
+        strangers = [catalog.record(run(f"s{count}")) for count in range(1, 6)]
+    with Catalog.open(tmp_path / "b") as again:
+        again.adopt([records[0], records[2]])
+        assert again.adopt(strangers) == 0
+        assert again.audit().first_bad is None and len(list(again.records())) == 2
+
+
+def test_what_an_older_record_found_late_says_does_not_outweigh_a_newer_one(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path / "a") as catalog:
+        facts = (run("a"), proof(damaged=("a",)), proof(points=("a",)))
+        first, bad, good = [catalog.record(fact) for fact in facts]
+    with Catalog.open(tmp_path / "b") as again:
+        again.adopt([first, good])
+        assert again.adopt([bad]) == 1
+        assert [(copy.damaged, copy.proof_level) for copy in again.points()[0].copies] == [(False, 3)]
 
 
 def test_a_forged_record_is_not_adopted(tmp_path: Path, catalog: Catalog) -> None:
@@ -274,3 +319,29 @@ def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, do
 def _begin(catalog: Catalog, run_id: str) -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     catalog.open_run(run_id=run_id, verb="backup", system="s", started=now, plan_digest="0" * 64, plan_text="")
+
+
+def test_a_point_whose_only_copy_is_lost_or_damaged_is_no_longer_the_newest(catalog: Catalog) -> None:
+    catalog.record(run("old"))
+    catalog.record(run("new", hours=4))
+    now, since = NOON + timedelta(hours=5), NOON - timedelta(days=1)
+
+    def standing() -> tuple[datetime | None, float | None]:
+        found = catalog.standings(["sis"], now=now, since=since)["sis"]
+        return found.consistency_time, found.exposure_seconds
+
+    assert standing() == (NOON + timedelta(hours=4), 4 * 3600 + 300)
+    catalog.record(proof(damaged=("new",)))
+    assert standing() == (NOON, 5 * 3600), "what cannot be used is as old as what can"
+    catalog.adopt_points("sis", "t", [])
+    assert standing() == (None, None), "nothing is left anywhere"
+
+
+def test_the_board_is_shown_although_the_last_record_cannot_be_read(tmp_path: Path) -> None:
+    with Catalog.open(tmp_path) as catalog:
+        catalog.record(run("a"))
+    for body in ("{", "[1]", ""):
+        _raw(tmp_path, f"update evidence set body = '{body}'")
+        with Catalog.open(tmp_path) as catalog:
+            backup = catalog.standings(["sis"], now=NOON + timedelta(hours=1), since=NOON)["sis"].backup
+        assert backup is not None and backup.outcome == "ok" and "dr audit" in str(backup.error)

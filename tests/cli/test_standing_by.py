@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -86,6 +87,16 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
         assert "dr.timer" not in done.stderr and "dr.service" not in done.stderr, done.stderr
 
 
+def test_an_odd_path_is_one_word_of_the_unit(site: Site) -> None:
+    odd = site.root / 'it\'s $HOME 100% "ours" \\ x'
+    (odd / "plans").mkdir(parents=True)
+    argv = [*site.argv()[:3], "--config", str(odd), "--state", str(site.root / "state"), "systemd", "--json"]
+    done = subprocess.run(argv, env=site.env, capture_output=True, text=True, check=True)
+    start = next(x for x in json.loads(done.stdout)["service"].splitlines() if x.startswith("ExecStart="))
+    said = f'"{site.root}/it\'s $$HOME 100%% \\"ours\\" \\\\ x"'
+    assert f" --config {said} --state" in start
+
+
 def _until(wanted: object, seconds: float = 60) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -118,9 +129,26 @@ def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigt
         daemon.kill()
     assert daemon.returncode == 0 and time.monotonic() - began < 30
     assert "stopped" in out and "Traceback" not in err
-    assert "second.yaml" in err
+    assert err.count("second.yaml:") == 1, "what stays wrong is said once"
     assert _points(daily) == 2, "each done once"
     assert daily.dr("audit", "--json").document["outcome"] == "ok"
+
+
+def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily: Site) -> None:
+    state = daily.root / "state"
+    state.write_text("a file where a directory should be")
+    daemon = daily.start("daemon", "--every", "1")
+    time.sleep(4)
+    assert daemon.poll() is None
+    state.unlink()
+    try:
+        assert _until(lambda: _points(daily) == 1), "the world was mended, and it goes on"
+        daemon.send_signal(signal.SIGTERM)
+        _, err = daemon.communicate(timeout=60)
+    finally:
+        daemon.kill()
+    assert daemon.returncode == 0 and "Traceback" not in err
+    assert err.lower().count("a directory") + err.lower().count("file exists") == 1
 
 
 def test_a_daemon_stopped_in_mid_backup_leaves_nothing_half(daily: Site) -> None:

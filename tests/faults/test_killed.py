@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,47 @@ def test_the_same_system_twice_at_once_is_exit_11(files_site: Site) -> None:
     shutil.rmtree(files_site.root / "disk")
 
 
+def test_while_a_first_backup_is_at_work_the_next_run_neither_proves_nor_drills_nor_blames(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 6'], filename: x}}"))
+    first = site.start("backup", "share")
+    time.sleep(2)
+    verify = site.dr("verify", "share", "--json", code=11).document["proofs"]
+    assert {proof["outcome"] for proof in verify} == {"skipped"}
+    second = site.dr("run", "--json", code=11).document
+    assert second["drills"] == [], "there is nothing to drill yet: that is no failed drill"
+    first.communicate()
+    assert first.returncode == 0
+    row = site.dr("status", "--json").document["systems"][0]
+    assert (row["rto_verdict"], row["last_drill"]) == ("unknown", None)
+    assert site.dr("audit", "--json").document["records"] == 1, "the backup alone is on record"
+
+
+def test_a_proof_that_could_not_be_made_is_on_record(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    plan = site.root / "config" / "plans" / "share.yaml"
+    plan.write_text(plan.read_text() + "secrets: {passphrase: {file: /nonexistent/secret}}\n")
+    assert len(site.dr("verify", "share", "--json", code=12).document["proofs"]) == 2
+    assert site.dr("audit", "--json").document["records"] == 3
+    problems = site.dr("status", "--json").document["systems"][0]["problems"]
+    assert any("the last verification failed" in problem for problem in problems)
+    ran = site.dr("run", "--json", code=12).document
+    assert ran["proofs"] == [], "it waits for its next time like any other that failed"
+
+
+def test_a_run_that_came_to_nothing_is_on_record_from_its_start(files_site: Site) -> None:
+    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
+    running = files_site.start("backup", "share", "--json")
+    time.sleep(3)
+    running.send_signal(signal.SIGTERM)
+    out, _ = running.communicate(timeout=60)
+    run = json.loads(out)["runs"][0]
+    assert (running.returncode, run["outcome"]) == (130, "aborted")
+    took = datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])
+    assert took.total_seconds() > 1
+
+
 def test_a_system_whose_files_hold_the_state_directory_itself_harms_nothing(files_site: Site) -> None:
     site = files_site
     site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source, {site.root}/state]}}}}"))
@@ -162,3 +205,35 @@ def test_a_system_whose_files_hold_the_state_directory_itself_harms_nothing(file
     assert len(site.dr("points", "--json").document["points"]) == 2
     assert site.dr("audit", "--json").document["records"] == 2
     assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+def test_a_backup_killed_before_its_source_said_a_word_leaves_nothing_running(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", "slow: {command: {run: [sleep, '60'], filename: x}}"))
+    running = site.start("backup", "share")
+    work = site.root / "state" / "work"
+    until = time.monotonic() + 30
+    while len(_about(work)) < 2 and time.monotonic() < until:  # a guard for each target
+        time.sleep(0.05)
+    assert len(_about(work)) >= 2
+    time.sleep(2)
+    running.kill()
+    running.communicate()
+    until = time.monotonic() + 10
+    while _about(work) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _about(work) == []
+    assert _snapshots(site, "disk", "share") == set()
+
+
+def _about(place: Path) -> list[str]:
+    """The programs that have a place among their arguments."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdecimal() else []
+        except OSError:
+            continue
+        if any(word.startswith(os.fsencode(place)) for word in words):
+            found.append(entry.name)
+    return found

@@ -137,3 +137,41 @@ def test_the_server_killed_and_restarted_in_mid_drill_is_ridden_out_or_said(file
     assert [path.name for path in sandboxes.iterdir() if path.is_dir()] == []
     assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
     assert files_site.dr("audit", "--json").document["outcome"] == "ok"
+
+
+def test_a_second_bucket_that_was_down_is_brought_what_it_lacks_from_the_first(
+    files_site: Site, s3, bucket: str
+) -> None:
+    """Two buckets have two key pairs, and restic takes one at a time: the copy goes by this machine."""
+    site, second = files_site, f"{bucket}-2"
+    s3.client().create_bucket(Bucket=second)
+    keys = site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+
+    def places(endpoint: str) -> None:
+        for name, where, held in (("disk", s3.endpoint, bucket), ("vault", endpoint, second)):
+            site.target(
+                name, f"target: {name}\ns3: {{endpoint: '{where}', bucket: {held}, credentials: {{file: {keys}}}}}\n"
+            )
+
+    places("http://127.0.0.1:9")
+    first = site.dr("backup", "share", "--json", code=3).document["runs"][0]
+    (site.root / "source" / "new.txt").write_text("since then\n")
+    site.dr("backup", "share", code=3)
+    places(s3.endpoint)
+    run = site.dr("backup", "share", "--json").document["runs"][0]
+    assert len(run["caught_up"]) == 2 and all(item.endswith("@vault") for item in run["caught_up"])
+    points = site.dr("points", "--json").document["points"]
+    assert [point["targets"] for point in points] == [["disk", "vault"]] * 3
+    assert points[0]["copies"][0]["snapshots"] != points[0]["copies"][1]["snapshots"]
+    drill = site.dr("drill", "share", "--target", "vault", "--at", first["consistency_time"], "--json").document[
+        "drills"
+    ][0]
+    assert (drill["run_id"], drill["target"], drill["outcome"], drill["proof_level"]) == (
+        first["run_id"],
+        "vault",
+        "ok",
+        4,
+    )
+    assert {p["outcome"] for p in site.dr("verify", "share", "--json").document["proofs"]} == {"ok"}
+    assert not list((site.root / "state" / "work").iterdir()), "the passing copy is swept away"

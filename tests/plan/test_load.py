@@ -70,6 +70,42 @@ def test_odd_files_are_faults_and_never_tracebacks(content: bytes, tmp_path: Pat
     assert [fault.severity for fault in load(tmp_path, env=ENV).faults] == ["refused"]
 
 
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("s3: {bucket: abc, endpoint: 'localhost:9000'}", "is no address of a service"),
+        ("s3: {bucket: abc, endpoint: 'ftp://place'}", "is no address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://'}", "is no address of a service"),
+        ("s3: {bucket: abc, endpoint: 'http://place:99999'}", "is no address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://key:secret@place'}", "an address holds no keys"),
+        ("s3: {bucket: 'a b c'}", "is no bucket name"),
+        ("s3: {bucket: ab}", "too short"),
+        (
+            "s3: {bucket: abc, immutability: {mode: compliance, days: 120}}",
+            "days (120) is more than max_lock_days (90)",
+        ),
+        ("s3: {bucket: abc, credentials: {file: x, profile: y}}", "give exactly one of profile, file or env"),
+        ("local: {path: x}\ns3: {bucket: abc}", "give exactly one of s3 or local"),
+    ],
+)
+def test_each_faulty_target_gets_its_sentence(place: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "t.yaml").write_text(f"target: t\n{place}\n")
+    found = load(tmp_path, env={"AWS_ACCESS_KEY_ID": "x"})
+    assert [fault.severity for fault in found.faults] == ["refused"] and not found.targets
+    assert expected in found.faults[0].what and "secret@" not in str(found.faults)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:9000", "https://s3.us-east-1.amazonaws.com", "http://[::1]:9000"]
+)
+def test_addresses_of_services_are_taken_as_they_are(endpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "t.yaml").write_text(f"target: t\ns3: {{bucket: a.B_c-1, endpoint: '{endpoint}'}}\n")
+    found = load(tmp_path, env={"AWS_ACCESS_KEY_ID": "x"})
+    assert not found.faults and found.targets["t"].s3 and found.targets["t"].s3.endpoint == endpoint
+
+
 def test_odd_places_are_faults_too(tmp_path: Path) -> None:
     (tmp_path / "plans" / "folder.yaml").mkdir(parents=True)
     (tmp_path / "plans" / "dangling.yaml").symlink_to("nowhere")

@@ -149,6 +149,22 @@ def test_the_headline_hides_nothing_that_is_wrong_today() -> None:
     assert report(drill(), rows=[row(damaged_points=1)], focus=drill().drill_id).also == "", "that is about one drill"
 
 
+def test_an_objective_that_is_missed_today_is_in_the_verdict_whatever_the_last_drill_showed() -> None:
+    late = row(consistency_time=ago(hours=19))
+    made = report(drill(), rows=[late])
+    assert (made.tone, made.label) == ("bad", "Missed today")
+    assert made.headline.endswith("But today its newest recovery point is older than the objective allows.")
+    plans = [plan(), plan("finance", "Finance")]
+    both = report(drill(), drill("finance"), plans=plans, rows=[row(), row(plans[1], consistency_time=ago(hours=19))])
+    assert both.tone == "bad" and "But today in 1 of 2 systems the newest recovery point" in both.headline
+    assert both.headline.startswith("2 of 2 systems came back")
+    failed = report(failed_drill(), rows=[late])
+    assert (failed.tone, failed.label) == ("bad", "Failed"), "what is worse stays first"
+    never = report(rows=[late])
+    assert (never.tone, never.label) == ("bad", "Missed today")
+    assert report(drill(), rows=[late], focus=drill().drill_id).label == "Met", "that is about one drill"
+
+
 @pytest.mark.parametrize(
     ("fact", "tone", "label", "said"),
     [

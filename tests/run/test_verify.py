@@ -150,3 +150,16 @@ def test_a_missing_object_is_found_without_any_memory(files_site: Site) -> None:
 def test_a_target_without_a_repository_is_a_failed_proof(files_site: Site) -> None:
     ran = files_site.dr("verify", "share", "--json", code=1)
     assert "run `dr backup` first" in ran.out or "no repository" in ran.err
+
+
+def test_a_stray_object_may_be_cleaned_away(stored: Any) -> None:
+    """It was listed once; that nothing names it is no reason to miss it for ever."""
+    site, objects = stored
+    junk = os.urandom(1000)
+    digest = hashlib.sha256(junk).hexdigest()
+    name = f"data/{digest[:2]}/{digest}"
+    objects.put(name, junk)
+    assert [item["problem"] for item in _proof(site, 2, 0)["damage"]] == ["unreferenced"]
+    objects.delete(name)
+    proof = _proof(site, 2, 0)
+    assert (proof["damage"], proof["outcome"], proof["level_reached"]) == ([], "ok", 2)

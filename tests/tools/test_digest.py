@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_file
+from dr.tools.digest import NotAFileError, in_threads, leave_closed, open_file, sha256_file
 
 BLOCK = 1 << 20
 
@@ -90,3 +90,23 @@ def test_a_failure_in_a_thread_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="seven hundred"):
         list(in_threads(act, range(1000), threads=2))
+
+
+def test_a_file_that_this_process_has_locked_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "locked").write_bytes(b"x")
+    leave_closed(tmp_path / "locked", tmp_path / "absent")
+    with pytest.raises(NotAFileError):
+        sha256_file(tmp_path / "locked")
+    (tmp_path / "other name").hardlink_to(tmp_path / "locked")
+    with pytest.raises(NotAFileError):
+        sha256_file(tmp_path / "other name")
+
+
+def test_a_file_with_the_inode_of_one_that_was_locked_and_is_gone_is_like_any_other(tmp_path: Path) -> None:
+    """SQLite removes its log when the last connection closes; the next file made takes the inode."""
+    (tmp_path / "log").write_bytes(b"x")
+    leave_closed(tmp_path / "log")
+    (tmp_path / "log").rename(tmp_path / "letter")
+    assert sha256_file(tmp_path / "letter")[1] == 1
+    (tmp_path / "log").write_bytes(b"another")
+    assert sha256_file(tmp_path / "letter")[1] == 1

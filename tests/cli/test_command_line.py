@@ -1,0 +1,175 @@
+"""The command line itself: options anywhere, one document, and no claim from what was altered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import dr
+from dr.catalog.store import Catalog
+from dr.cli.main import main
+from tests.conftest import Site, plan_text
+
+
+@pytest.fixture(autouse=True)
+def _signals_and_log_as_they_were() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("status", "--version"), ("backup", "x", "--all", "--version")])
+def test_the_version_is_told_before_and_after_a_command(site: Site, arguments: tuple[str, ...]) -> None:
+    assert site.dr(*arguments).out.strip() == f"dr, version {dr.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("--version",), dr.__version__), (("status", "--help"), "Usage: dr status"), (("-h",), "Usage: dr")],
+)
+def test_with_json_help_and_version_are_in_the_one_document(site: Site, arguments: tuple[str, ...], said: str) -> None:
+    document = site.dr(*arguments, "--json").document
+    assert document["schema"] == 1 and said in document["text"] and document["errors"] == []
+
+
+def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
+    for more in ((), ("--json",)):
+        running = files_site.start("schema", *more)
+        assert running.stdout and running.stderr
+        running.stdout.close()
+        assert running.stderr.read() == ""
+        running.stderr.close()
+        assert running.wait(60) in (0, 1)
+
+
+def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
+    place = site.root / "elsewhere"
+    argv = [word for word in site.argv("init", "--json") if word != "--config" and word != str(site.root / "config")]
+    done = subprocess.run(
+        argv, env={**site.env, "DR_CONFIG": str(place)}, cwd=site.root, capture_output=True, check=True
+    )
+    assert {Path(path).parent.parent for path in json.loads(done.stdout)["written"]} == {place}
+
+
+def test_validate_refuses_a_system_that_is_only_part_of_a_faulty_files_path(files_site: Site) -> None:
+    files_site.plan("payroll", "system: [typo\n")
+    assert "there is no plan" in files_site.dr("validate", "roll", code=2).err
+    assert "there is no plan" in files_site.dr("validate", "plans", code=2).err
+    assert "this is no YAML" in files_site.dr("validate", "payroll", code=2).err
+    files_site.dr("validate", "share")
+
+
+def test_a_warning_about_one_plan_is_not_said_of_another(files_site: Site) -> None:
+    text = plan_text("timeshare", f"docs: {{files: {{paths: [{files_site.root}/source]}}}}")
+    files_site.plan("timeshare", text + "cadence: {backup: every 9 hours}\n")
+    assert "over the RPO" not in files_site.dr("backup", "share", "--dry-run").err
+    assert "over the RPO" in files_site.dr("backup", "timeshare", "--dry-run").err
+
+
+def test_a_report_goes_to_stdout_or_to_a_file_whole(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    assert files_site.dr("report", "--format", "md", "-o", "-").out.startswith("# The share system")
+    assert not (files_site.root / "-").exists()
+    document = files_site.dr("report", "--format", "json", "--json").document
+    assert document["report"]["title"] == "The share system"
+    files_site.dr("report", "-o", str(files_site.root / "none" / "report.html"), code=1)
+    assert not (files_site.root / "none").exists()
+
+
+def test_a_report_needs_no_restic(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    for command in (("report", "-o", "r.html"), ("status",), ("points",), ("audit",)):
+        files_site.dr(*command, DR_RESTIC="/nonexistent/restic")
+
+
+def test_a_report_is_on_the_drill_that_was_named(files_site: Site) -> None:
+    site = files_site
+    site.plan("other", plan_text("other", f"docs: {{files: {{paths: [{site.root}/source]}}}}"))
+    site.dr("backup", "--all")
+    drill = site.dr("drill", "share", "--json").document["drills"][0]["drill_id"]
+    assert drill in site.dr("report", "--drill", drill, "--system", "share", "--since", "0s", "--format", "md").out
+    assert "is not one of other" in site.dr("report", "--drill", drill, "--system", "other", code=2).err
+    assert "there is no drill" in site.dr("report", "--drill", "drill-none", code=2).err
+    (site.root / "config" / "plans" / "share.yaml").unlink()
+    assert drill in site.dr("report", "--drill", drill, "--format", "md").out, "also when its plan is gone"
+
+
+def test_a_report_says_first_that_the_record_was_altered_and_passes_nothing_of_it_on(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    drill = site.dr("drill", "share", "--json").document["drills"][0]["drill_id"]
+    database = sqlite3.connect(site.root / "state" / "catalog.sqlite")
+    with database:
+        database.execute("update evidence set body = '{' where ref = ?", (drill,))
+    database.close()
+    for form in ("html", "md", "json"):
+        text = site.dr("report", "--format", form, "-o", "-").out
+        assert drill not in text
+        assert "record 2 was edited" in text
+    assert "The record of evidence is not whole" in site.dr("report", "--format", "md", "-o", "-").out.split("##")[0]
+    assert "there is no drill" in site.dr("report", "--drill", drill, code=2).err
+    assert "record 2" in site.dr("audit", code=1).err
+    site.dr("status")
+
+
+def test_what_went_wrong_is_said_once_and_where_it_is_to_be_mended(files_site: Site) -> None:
+    site = files_site
+    site.plan(
+        "broken", plan_text("broken", "export: {command: {run: [sh, -c, 'exit 5'], filename: x}}", targets="[disk]")
+    )
+    error = site.dr("backup", "broken", "--json", code=1).document["errors"][0]
+    assert (error["where"], error["what"]) == ("broken: source export", "the command failed with exit code 5")
+    (error,) = site.dr("verify", "share", "--json", code=1).document["errors"][:1]
+    assert (error["where"], error["what"]) == ("share on disk", "there is no repository yet")
+    for name in ("disk", "vault"):
+        site.target(name, f"target: {name}\nlocal: {{path: /nonexistent/place/{name}}}\n")
+    down = site.dr("backup", "share", "--json", code=1).document["errors"]
+    assert [error["where"] for error in down] == ["share: target disk", "share: target vault"], "no source is to blame"
+
+
+def test_a_place_that_cannot_be_written_is_said_in_a_sentence(site: Site) -> None:
+    ran = site.dr("--config", "/proc/nowhere", "init", "--json", code=1)
+    (error,) = ran.document["errors"]
+    assert error["where"].startswith("/proc/nowhere") and error["hint"] == "see the file and its rights"
+
+
+def test_a_fault_of_this_program_is_one_sentence_and_a_traceback_only_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def broken(self: Catalog) -> None:
+        raise ZeroDivisionError("a secret thing")
+
+    monkeypatch.setattr(Catalog, "audit", broken)
+    where = ("--config", str(tmp_path), "--state", str(tmp_path / "state"))
+    with pytest.raises(SystemExit) as ended:
+        main([*where, "audit", "--json"])
+    said = capsys.readouterr()
+    assert ended.value.code == 1
+    assert json.loads(said.out)["errors"][0]["what"] == "a fault in this program (ZeroDivisionError)"
+    assert "a secret thing" not in said.out + said.err
+    with pytest.raises(ZeroDivisionError):
+        main([*where, "audit", "-v"])
+
+
+def test_ctrl_c_outside_of_any_run_is_130_with_a_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def stopped(self: Catalog) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Catalog, "audit", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path), "--state", str(tmp_path / "state"), "audit", "--json"])
+    assert ended.value.code == 130
+    assert json.loads(capsys.readouterr().out)["errors"][0]["what"] == "stopped on request"
