@@ -141,7 +141,7 @@ class Services(Stage):
         kept = servers.postgres.psql("select datname from pg_database where datname like 'students_before%'")
         if (count, forms) != (STUDENTS, 40) or not kept:
             raise SystemExit(f"demo: not all came back: {count} students, {forms} forms")
-        print(f"      counted by hand: {count} students in the live database, {forms} forms; the old one is kept: {kept}")
+        print(f"      counted by hand: {count} students in the live database, {forms} forms; kept beside it: {kept}")
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import click
 
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
-from dr.cli.times import TIME
+from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
@@ -21,7 +21,7 @@ SCENARIOS = ("system-loss", "file-loss")
 @click.command("drill")
 @systems_and_all
 @click.option("--scenario", type=click.Choice(SCENARIOS), help="The loss assumed; the plan's by default.")
-@click.option("--at", type=TIME, help="Use the newest point not after this time.")
+@click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @pass_context
@@ -102,7 +102,7 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.command("recover")
 @click.argument("system")
 @click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
-@click.option("--at", type=TIME, help="Use the newest point not after this time.")
+@click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Recover from this target.")
 @click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
 @click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")

@@ -88,7 +88,7 @@ class Plan(Declaration):
     title: str = ""
     owner: Owner | None = None
     classification: str = ""
-    priority: Annotated[int, Field(ge=0)] = 100
+    priority: Annotated[int, Field(ge=0, strict=True)] = 100
     depends_on: tuple[Name, ...] = ()
     objectives: Objectives
     host: SshHost | None = None

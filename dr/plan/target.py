@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -101,6 +102,13 @@ class Target(Declaration):
         if (self.s3 is None) == (self.local is None):
             raise ValueError("give exactly one of s3 or local")
         return self
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where it lies: the same for two targets that are one place."""
+        if self.s3:
+            return ("s3", self.s3.endpoint.rstrip("/"), self.s3.bucket, self.s3.prefix.strip("/"))
+        return ("local", os.path.realpath(self.local.path if self.local else ""))
 
     @property
     def offsite(self) -> bool:

@@ -113,7 +113,7 @@ def capture_one(
     except SourceError as error:
         log.warning("%s: %s", what, error)
         progress.codes.append(error.exit_code)
-        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=str(error))
+        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=str(error).removeprefix(f"{name}: "))
     _remember(request, name, work / name, fact)
     return replace(fact, seconds=round(time.monotonic() - began, 3))
 

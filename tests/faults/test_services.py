@@ -160,7 +160,7 @@ def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Sit
         time.sleep(0.5)
         (tmp_path / "again").touch()
         server.restart()
-        out, errors = running.communicate(timeout=120)
+        _, errors = running.communicate(timeout=120)
         assert running.returncode == 0, errors
         assert "trying again" in errors and len(mark.read_text().split()) == 2
         assert snapshots(disk, "sis") == 2, "the data and its manifest, once"
