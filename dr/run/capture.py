@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.errors import DamageError, DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
@@ -126,7 +126,16 @@ def _capture(
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work)
     if isinstance(captured, Away):
         return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work)
-    return _store_tree(captured, doors, progress, tags)
+    before = _reusable(request, doors.name)
+    lost = captured.files == 0 and before is not None and _has_files(before)
+    return _store_tree(captured, doors, progress, tags, lost=lost)
+
+
+def _has_files(listed: Path) -> bool:
+    try:
+        return any(entry.kind == "file" for entry in manifest.read(listed))
+    except DamageError:
+        return False
 
 
 def _reusable(request: BackupRequest, name: str) -> Path | None:
@@ -135,14 +144,24 @@ def _reusable(request: BackupRequest, name: str) -> Path | None:
 
 
 def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture) -> None:
-    """Keep the manifest for the next run, which then hashes only what changed."""
+    """Keep the manifest for the next run, which then hashes only what changed.
+
+    That of a tree whose files are all gone is not kept: it is said again until they are back.
+    """
     made = work / MANIFEST
-    if fact.outcome in ("ok", "degraded") and made.is_file():
+    if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         made.replace(request.reuse / name)
 
 
-def _store_tree(tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str]) -> SourceCapture:
+_EMPTY = "no file is there, where there were some before: is its disk mounted? If it is meant, take it out of the plan"
+
+
+def _store_tree(
+    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, lost: bool = False
+) -> SourceCapture:
+    """Store a tree. `lost`: it holds no file, and held some when it was captured last."""
+
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
         return place.repository.backup_tree(
@@ -156,9 +175,9 @@ def _store_tree(tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str,
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
-    if settled.amended or (unreadable and stored):
-        _amend(tree, progress, stored, tags=tags, whole=not unreadable)
-    problem = _tree_problem(tree, unreadable)
+    problem = _tree_problem(tree, unreadable) or (_EMPTY if lost else None)
+    if settled.amended or (problem and stored):  # the repository alone must tell that the point is not whole
+        _amend(tree, progress, stored, tags=tags, whole=problem is None)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
     return _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
 

@@ -96,7 +96,7 @@ def drill(site: Site, *more: str) -> Any:
 
 
 def test_every_kind_is_stored_from_there_and_comes_back_from_every_target(sis: Site, far: Far) -> None:
-    sis.dr("validate", "sis", code=None)
+    sis.dr("validate", "sis")
     run = backup(sis)
     assert {s["source"]: s["outcome"] for s in run["sources"]} == {"uploads": "ok", "database": "ok", "export": "ok"}
     assert [(t["target"], t["outcome"]) for t in run["targets"]] == [("offsite", "ok"), ("disk", "ok")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from dr.errors import SourceError
@@ -97,6 +98,17 @@ def reading(server: Server, database: str | None = None) -> Iterator[Session]:
         session.do("SET SESSION TRANSACTION READ ONLY")
         session.do("START TRANSACTION READ ONLY")
         yield session
+
+
+def client_home(place: Path, *, socket: str | None, user: str | None) -> str:
+    """Return a directory for `MYSQL_HOME`, with what a client needs to come to this server.
+
+    Its file is read after the machine's own, which may name another server's socket, and so win over
+    `MYSQL_UNIX_PORT`. It holds no password.
+    """
+    lines = [f"{key}={value}\n" for key, value in (("socket", socket), ("user", user)) if value]
+    (place / "my.cnf").write_text("".join(["[client]\n", *lines]), "utf-8")
+    return str(place)
 
 
 def url(parts: Mapping[str, str], database: str) -> str:
