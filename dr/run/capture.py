@@ -124,16 +124,15 @@ def _capture(
     captured = doors.capture(work, _reusable(request, doors.name))
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work)
+    had_files = _has_files(_reusable(request, doors.name))
     if isinstance(captured, Away):
-        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work)
-    before = _reusable(request, doors.name)
-    lost = captured.files == 0 and before is not None and _has_files(before)
-    return _store_tree(captured, doors, progress, tags, lost=lost)
+        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, had_files=had_files)
+    return _store_tree(captured, doors, progress, tags, had_files=had_files)
 
 
-def _has_files(listed: Path) -> bool:
+def _has_files(listed: Path | None) -> bool:
     try:
-        return any(entry.kind == "file" for entry in manifest.read(listed))
+        return listed is not None and any(entry.kind == "file" for entry in manifest.read(listed))
     except DamageError:
         return False
 
@@ -158,9 +157,9 @@ _EMPTY = "no file is there, where there were some before: is its disk mounted? I
 
 
 def _store_tree(
-    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, lost: bool = False
+    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, had_files: bool
 ) -> SourceCapture:
-    """Store a tree. `lost`: it holds no file, and held some when it was captured last."""
+    """Store a tree. `had_files`: whether it held any when it was captured last."""
 
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
@@ -175,7 +174,7 @@ def _store_tree(
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
-    problem = _tree_problem(tree, unreadable) or (_EMPTY if lost else None)
+    problem = _tree_problem(tree, unreadable) or (_EMPTY if had_files and not tree.files else None)
     if settled.amended or (problem and stored):  # the repository alone must tell that the point is not whole
         _amend(tree, progress, stored, tags=tags, whole=problem is None)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
@@ -265,8 +264,10 @@ def _store_stream(
     return _source_fact(doors, progress, stored, files=1, size=size)
 
 
-def _store_away(away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], work: Path) -> SourceCapture:
-    landed = store_away(away, progress.ready, tags, work=work)
+def _store_away(
+    away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, had_files: bool
+) -> SourceCapture:
+    landed = store_away(away, progress.ready, tags, work=work, had_files=had_files)
     sent = landed.sent
     for name, error in landed.lost.items():
         progress.lose(name, error)
@@ -276,7 +277,8 @@ def _store_away(away: Away, doors: Doors, progress: Progress, tags: Mapping[str,
     stored = {landed.giver: sent.stored} if landed.snapshots else {}
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
-    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=_tree_problem(sent, sent.unreadable))
+    problem = _tree_problem(sent, sent.unreadable) or (_EMPTY if landed.emptied else None)
+    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=problem)
 
 
 def _as_found(fact: SourceCapture, settled: Settled, *, unreadable: int, problem: str | None) -> SourceCapture:

@@ -15,7 +15,7 @@ import pytest
 
 from dr.tools.restic import Repository
 from tests.conftest import Site, plan_text
-from tests.servers.far import Far, command_lines
+from tests.far import Far, command_lines
 
 CHECKS = """drill:
   checks:
