@@ -70,3 +70,23 @@ def test_faulty_plans_and_none_at_all_are_said(files_site: Site) -> None:
     assert _found(files_site, 1)["plans"]["hint"] == "run `dr validate`"
     (files_site.root / "config" / "plans" / "share.yaml").unlink()
     assert _found(files_site, 1)["plans"]["hint"] == "run `dr init`"
+
+
+def test_what_databases_and_other_hosts_need_is_looked_at(files_site: Site, sshd: Any) -> None:
+    host = f"host: {{ssh: '{sshd.address}', known_hosts: '{sshd.known_hosts}', key: '{sshd.key}'}}\n"
+    sources = ("db: {postgres: {database: sis}}", "small: {sqlite: {path: /srv/small.db}}")
+    files_site.plan("sis", plan_text("sis", *sources, more=host))
+    found = _found(files_site, 0)
+    assert found[f"sis: host {sshd.address}"]["observed"] == "it lets us in"
+    assert found["sis: db"]["outcome"] == found["sis: small"]["outcome"] == "ok"
+
+
+def test_a_program_that_is_not_there_and_a_host_that_is_not_known_are_said(files_site: Site, sshd: Any) -> None:
+    files_site.plan("books", plan_text("books", "db: {mysql: {database: library, bin: /opt/none}}"))
+    (files_site.root / "nobody").write_text("")
+    host = f"host: {{ssh: '{sshd.address}', known_hosts: '{files_site.root}/nobody', key: '{sshd.key}'}}\n"
+    files_site.plan("sis", plan_text("sis", "db: {postgres: {database: sis}}", more=host))
+    found = _found(files_site, 1)
+    assert found["books: db"]["outcome"] == "failed" and "mariadb or mysql" in found["books: db"]["observed"]
+    assert found[f"sis: host {sshd.address}"]["outcome"] == "failed"
+    assert "sis: db" not in found, "what lies on a host that is not reached is not guessed at"
