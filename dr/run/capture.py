@@ -111,9 +111,10 @@ def capture_one(
     try:
         fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
     except SourceError as error:
-        log.warning("%s: %s", what, error)
+        told = str(error).removeprefix(f"{name}: ")
+        log.warning("%s: %s", what, told)
         progress.codes.append(error.exit_code)
-        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=str(error).removeprefix(f"{name}: "))
+        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told)
     _remember(request, name, work / name, fact)
     return replace(fact, seconds=round(time.monotonic() - began, 3))
 
