@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-services test fast lint format check bench sizes clean
 PY := .venv/bin/python
-# Branch coverage of the whole suite under this fails `make test`. 90 is the aim.
-COVERAGE := 80
+# Branch coverage of the whole suite under this fails `make test`.
+COVERAGE := 90
 # The oldest restic that is supported runs everything; the newest runs the tests where restic matters.
 OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
-WHERE_RESTIC_MATTERS := tests/tools tests/run tests/e2e tests/faults
+WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/tools/test_agent.py tests/sources/test_agent.py tests/sources/test_walk.py tests/sources/test_files.py tests/sources/test_remote_files.py tests/run tests/e2e tests/faults
 PYTEST := $(PY) -m pytest -n 2 -q -p tests.no_skips
 
 help: ## Say what there is
