@@ -44,8 +44,8 @@ def _files_of(at: Key, host: SshHost) -> Iterator[Found]:
 def _drill_host(host: SshHost) -> Iterator[Found]:
     at: Key = ("drill", "host")
     yield from _files_of(at, host)
-    if "mode" in host.model_fields_set:
-        what = "the host of a drill has no `mode`: that says how sources are captured, and here one is restored"
+    if host.mode != "stream":
+        what = f"a drill's host has no use for `mode: {host.mode}`: that says how sources are captured, not restored"
         yield (*at, "mode"), what, "take `mode` away", "refused"
 
 

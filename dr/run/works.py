@@ -24,8 +24,9 @@ umask 077; mkdir -p -- "${1%/*}" && cat >"$1" && chmod 700 -- "$1";
 """
 #: $1 the address, $2 seconds, $3 a file for the answer, at most a megabyte of which is told. First the status.
 _FETCH = """
-umask 077; rm -f -- "$3"; s=000;
-if command -v curl >/dev/null; then s=$(curl -sS --noproxy "*" -m "$2" -o "$3" -w "%{http_code}" -- "$1"); r=$?;
+umask 077; mkdir -p -- "${3%/*}"; rm -f -- "$3"; s=000;
+if command -v curl >/dev/null; then
+s=$(curl -sS --noproxy "*" -m "$2" -o "$3" -w "%{http_code}" -- "$1"); r=$?; [ "$r" = 0 ] || s=000;
 elif command -v wget >/dev/null; then
 wget -S --no-proxy --max-redirect=0 --content-on-error -t 1 -T "$2" -O "$3" -- "$1" 2>"$3.said"; r=$?;
 s=$(sed -n "s|^ *HTTP/[0-9.]* \\([0-9]*\\).*|\\1|p" "$3.said" | tail -n 1);

@@ -33,8 +33,9 @@ if [ -f "$place/$name" ] && [ -x "$place/$name" ]; then echo "$place/$name"; exi
 command -v "$name" && exit 0; done; exit 1;
 """
 #: $1 who, $2 the signal that ends it when its parent is gone: out of reach of what else ends the parent's group.
+#: What is temporary goes into its own place: that of the user there may be closed to it.
 _AS_USER = """
-u=$1 s=$2; shift 2;
+u=$1 s=$2; shift 2; TMPDIR=$PWD; export TMPDIR;
 if setpriv --pdeathsig "$s" -- true 2>/dev/null; then
 [ -n "$u" ] || exec setsid setpriv --pdeathsig "$s" -- "$@";
 exec setsid setpriv --reuid "$u" --regid "$(id -g "$u")" --init-groups --pdeathsig "$s" -- "$@"; fi;
