@@ -50,7 +50,8 @@ class FarDatabase(Instance):
             except ProgramMissingError as error:
                 error.hint = "install the package sqlite3 there"
                 raise
-            done = host.run(argv, stdin=statement + b"\n;\n", timeout=QUERY_SECONDS)
+            # The space: a line that begins with a dot is a command of the program's, not a query.
+            done = host.run(argv, stdin=b" " + statement + b"\n;\n", timeout=QUERY_SECONDS)
         if done.code == 66:
             raise SourceError(
                 "the database file is not there", self._file.name, hint="see whether the source was restored"
@@ -60,12 +61,16 @@ class FarDatabase(Instance):
                 f"{doing}: sqlite3 on {host.name} says {done.last_words!r}", self.name,
                 hint="run it there by hand and see; it must be 3.33 or newer",
             )  # fmt: skip
-        return _first(done.stdout)
+        try:
+            return _first(done.stdout)
+        except ValueError:
+            raise SourceError(f"{doing}: it gives more than one answer", self.name, hint="ask one thing") from None
 
 
 def _first(answer: bytes) -> object:
+    """Return the first value of the first row. Raises `ValueError` for several answers."""
     text = answer.decode("utf-8", "replace").strip()
     if not text:
         return None
-    row = json.loads(text, object_pairs_hook=lambda pairs: pairs[0][1] if pairs else None)
-    return row[0] if row else None
+    rows = json.loads(text, object_pairs_hook=lambda pairs: pairs[0][1] if pairs else None)
+    return rows[0] if rows else None
