@@ -17,9 +17,9 @@ import pytest
 from dr.tools import command
 from dr.tools.restic import find_restic
 from scripts.s3_server import S3Server
-from tests.servers.mariadb import MariadbServer
-from tests.servers.postgres import PostgresServer
-from tests.servers.sshd import Sshd
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.postgres import PostgresServer
+from scripts.servers.sshd import Sshd
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from dr.errors import DrError
+from dr.orchestrator import needs
+from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.plan.load import Loaded
 from dr.plan.units import format_duration
@@ -19,21 +20,12 @@ _SKEW_SECONDS = 60.0  # S3 services refuse requests from 15 minutes on
 _CLOCK_HINT = "set the clock, and keep it by NTP: objectives are measured by it"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `ok`, `degraded` (works, should be mended) or `failed`."""
-
-    what: str
-    outcome: Literal["ok", "degraded", "failed"]
-    observed: str
-    hint: str = ""
-
-
 def examine(session: Session) -> list[Finding]:
-    """Look at tools, state, plans, secrets and every target. Changes nothing but an absent state."""
+    """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
     findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
+        findings += needs.of_plan(loaded.plan)
     return findings
 
 

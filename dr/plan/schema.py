@@ -11,7 +11,9 @@ _DURATION = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+\s*[wdhmsWDHMS]?\s*)+$"}]
 }
 _SHARE = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}]}
-_DURATIONS = {"rto", "rpo", "mtd", "timeout"}
+_DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within"}
+#: What may also be written short: a check for its defaults, a hook as its arguments alone.
+_SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
 
 
 def schema(kind: str) -> dict[str, Any]:
@@ -23,4 +25,7 @@ def schema(kind: str) -> dict[str, Any]:
                 definition["properties"][name] = {**_DURATION, "title": described.get("title", name)}
             elif name == "sample":
                 definition["properties"][name] = dict(_SHARE)
+    for name, short in _SHORT.items():
+        if name in found.get("$defs", {}):
+            found["$defs"][name] = {"anyOf": [short, found["$defs"][name]]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

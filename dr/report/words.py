@@ -50,7 +50,7 @@ CHECKS = {
     "http": "The service answers",
 }
 #: Checks that put a question to what was restored, beyond its being there.
-ASKING = ("sql", "command", "http")
+ASKING = ("rows", "sql", "command", "http")
 SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",

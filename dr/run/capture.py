@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.errors import DamageError, DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
@@ -111,9 +111,10 @@ def capture_one(
     try:
         fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
     except SourceError as error:
-        log.warning("%s: %s", what, error)
+        told = str(error).removeprefix(f"{name}: ")
+        log.warning("%s: %s", what, told)
         progress.codes.append(error.exit_code)
-        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=str(error).removeprefix(f"{name}: "))
+        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told)
     _remember(request, name, work / name, fact)
     return replace(fact, seconds=round(time.monotonic() - began, 3))
 
@@ -124,9 +125,17 @@ def _capture(
     captured = doors.capture(work, _reusable(request, doors.name))
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work)
+    had_files = _has_files(_reusable(request, doors.name))
     if isinstance(captured, Away):
-        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work)
-    return _store_tree(captured, doors, progress, tags)
+        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, had_files=had_files)
+    return _store_tree(captured, doors, progress, tags, had_files=had_files)
+
+
+def _has_files(listed: Path | None) -> bool:
+    try:
+        return listed is not None and any(entry.kind == "file" for entry in manifest.read(listed))
+    except DamageError:
+        return False
 
 
 def _reusable(request: BackupRequest, name: str) -> Path | None:
@@ -135,14 +144,24 @@ def _reusable(request: BackupRequest, name: str) -> Path | None:
 
 
 def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture) -> None:
-    """Keep the manifest for the next run, which then hashes only what changed."""
+    """Keep the manifest for the next run, which then hashes only what changed.
+
+    That of a tree whose files are all gone is not kept: it is said again until they are back.
+    """
     made = work / MANIFEST
-    if fact.outcome in ("ok", "degraded") and made.is_file():
+    if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         made.replace(request.reuse / name)
 
 
-def _store_tree(tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str]) -> SourceCapture:
+_EMPTY = "no file is there, where there were some before: is its disk mounted? If it is meant, take it out of the plan"
+
+
+def _store_tree(
+    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, had_files: bool
+) -> SourceCapture:
+    """Store a tree. `had_files`: whether it held any when it was captured last."""
+
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
         return place.repository.backup_tree(
@@ -156,9 +175,9 @@ def _store_tree(tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str,
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
-    if settled.amended or (unreadable and stored):
-        _amend(tree, progress, stored, tags=tags, whole=not unreadable)
-    problem = _tree_problem(tree, unreadable)
+    problem = _tree_problem(tree, unreadable) or (_EMPTY if had_files and not tree.files else None)
+    if settled.amended or (problem and stored):  # the repository alone must tell that the point is not whole
+        _amend(tree, progress, stored, tags=tags, whole=problem is None)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
     return _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
 
@@ -246,8 +265,10 @@ def _store_stream(
     return _source_fact(doors, progress, stored, files=1, size=size)
 
 
-def _store_away(away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], work: Path) -> SourceCapture:
-    landed = store_away(away, progress.ready, tags, work=work)
+def _store_away(
+    away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, had_files: bool
+) -> SourceCapture:
+    landed = store_away(away, progress.ready, tags, work=work, had_files=had_files)
     sent = landed.sent
     for name, error in landed.lost.items():
         progress.lose(name, error)
@@ -257,7 +278,8 @@ def _store_away(away: Away, doors: Doors, progress: Progress, tags: Mapping[str,
     stored = {landed.giver: sent.stored} if landed.snapshots else {}
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
-    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=_tree_problem(sent, sent.unreadable))
+    problem = _tree_problem(sent, sent.unreadable) or (_EMPTY if landed.emptied else None)
+    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=problem)
 
 
 def _as_found(fact: SourceCapture, settled: Settled, *, unreadable: int, problem: str | None) -> SourceCapture:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dr.errors import DrError
+from dr.errors import DrError, InterruptedRunError
 from dr.evidence.record import Copy, Point
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.restic import Repository
@@ -42,6 +42,8 @@ def catch_up(
                 continue
             try:
                 done.append(_copy(ready[giver.target], ready[name], point, giver, work=work))
+            except InterruptedRunError:
+                raise
             except DrError as error:
                 notes.append(f"point {point.run_id} could not be copied to {name}: {error.what}")
                 log.warning("%s: point %s not copied to %s: %s", toolbox.plan.system, point.run_id, name, error)

@@ -26,6 +26,8 @@ def not_run(ground: Ground) -> str | None:
         return "not run: this drill restored samples only"
     if any(unloaded(restored) for restored in ground.sources.values()):
         return "not run: the dumps were not loaded into a server"
+    if any(restored.poured and not restored.instance.connection() for restored in ground.sources.values()):
+        return "not run: the restored server cannot be reached from here"
     return None
 
 

@@ -19,6 +19,8 @@ from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
 from dr.sources.door import Instance
 
+#: Checks that put a question to what was restored, beyond its being there: what makes it a service.
+ASKING = ("rows", "sql", "command", "http")
 #: Proof that restoring a few files can give at most: stored data was decrypted.
 SAMPLE_PROOF = 3
 
@@ -101,7 +103,7 @@ def proof_level(job: Job, progress: Progress) -> int:
     equal = {check.source for check in progress.checks if check.check == "manifest" and check.outcome == "ok"}
     if not all(name in equal and progress.asked.get(name) == 1 for name in progress.restored):
         return known
-    return 5 if any(c.check != "manifest" and c.outcome == "ok" for c in progress.checks) else 4
+    return 5 if any(c.check in ASKING and c.outcome == "ok" for c in progress.checks) else 4
 
 
 def share_compared(progress: Progress) -> float:

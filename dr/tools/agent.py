@@ -22,7 +22,7 @@ from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.digest import sha256_file
 from dr.tools.host import Process
 from dr.tools.restic import OLDEST, Repository
-from dr.tools.restic_events import Events, Stored, error_for
+from dr.tools.restic_events import Events, Stored, failure
 
 if TYPE_CHECKING:
     from dr.tools.ssh import SshHost  # loads paramiko
@@ -241,7 +241,7 @@ class Agent:
         if done.code != 0:
             events = Events()
             events.feed_all(done.stderr)
-            raise error_for(done.code, events, where=where, doing="reaching the target")
+            raise failure(done.code, events, where=where, doing="reaching the target")
         return far
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dr.errors import DrError, InterruptedRunError, NoRepositoryError, TargetDownError
+from dr.errors import DrError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
 from dr.tools.restic_events import (
     INCOMPLETE,
@@ -32,7 +32,7 @@ from dr.tools.restic_events import (
     Snapshot,
     Stored,
     checked_of,
-    error_for,
+    failure,
     snapshot_of,
     stored_of,
 )
@@ -67,7 +67,6 @@ def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
     raise DrError(
         "restic 0.18.0 or newer is not on this machine",
         hint="run scripts/get-restic, or install it and name it in DR_RESTIC",
-        exit_code=1,
     )
 
 
@@ -135,7 +134,7 @@ class Repository:
         argv += ["--one-file-system"] if one_filesystem else []
         done, events = self._run(*argv, "--", *paths, cwd=cwd)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
-            raise _error(done.code or 1, events, where=self.where, doing="the backup")
+            raise failure(done.code or 1, events, where=self.where, doing="the backup")
         return stored_of(events)
 
     def backup_output(self, argv: Sequence[str], *, filename: str, tags: Mapping[str, str]) -> Stored:
@@ -143,7 +142,7 @@ class Repository:
         name = ("--stdin-filename", filename, "--stdin-from-command")
         done, events = self._run("backup", *self.tags_of(tags), *name, "--", *argv)
         if done.code != 0 or "snapshot_id" not in events.summary:
-            raise _error(done.code or 1, events, where=self.where, doing="the backup")
+            raise failure(done.code or 1, events, where=self.where, doing="the backup")
         return stored_of(events)
 
     def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
@@ -155,7 +154,9 @@ class Repository:
 
         Both must be reachable with one set of S3 keys: `env` of this one wins.
         """
-        env = {**other.env, **self.env, **_renamed(other)}
+        env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location}
+        for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"):
+            env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
         self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
 
     # -- reading ------------------------------------------------------------------------------------
@@ -168,10 +169,8 @@ class Repository:
         argv += [f"--include={pattern}" for pattern in include]
         done, events = self._run(*argv)
         summary = events.summary
-        if not summary and done.code != 0:
-            raise _error(done.code, events, where=self.where, doing="the restore")
-        if done.code not in (0, 1):
-            raise _error(done.code, events, where=self.where, doing="the restore")
+        if done.code not in (0, 1) or (done.code and not summary):
+            raise failure(done.code, events, where=self.where, doing="the restore")
         errors = tuple(f"{item}: {text}" if item else text for item, text in events.errors)
         if done.code and not errors:
             errors = (events.complaint,)
@@ -191,7 +190,7 @@ class Repository:
             done, events = running.finish(), Events()
             events.feed_all(done.stderr)
             if done.code != 0:
-                raise _error(done.code, events, where=self.where, doing="reading a stored stream")
+                raise failure(done.code, events, where=self.where, doing="reading a stored stream")
 
         argv = self.argv("dump", "--no-lock", snapshot_id, path)
         with command.Running(argv, env=self.environment(), death="INT") as running:
@@ -214,7 +213,7 @@ class Repository:
         argv += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         done, events = self._run(*argv)
         if done.code not in (0, 1) or (done.code == 1 and not events.summary):
-            raise _error(done.code, events, where=self.where, doing="the check")
+            raise failure(done.code, events, where=self.where, doing="the check")
         return checked_of(done.code, events)
 
     def indexed(self, *, known: Index | None = None) -> Index:
@@ -251,7 +250,7 @@ class Repository:
         for start in range(0, len(ids), 500):
             done, events = self._run("find", "--no-lock", kind, *ids[start : start + 500])
             if done.code != 0:
-                raise _error(done.code, events, where=self.where, doing="finding what a pack holds")
+                raise failure(done.code, events, where=self.where, doing="finding what a pack holds")
             found |= set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
         return found
 
@@ -302,7 +301,7 @@ class Repository:
             if done.code != 0:
                 events = Events()
                 events.feed_all(done.stderr)
-                raise _error(done.code, events, where=self.where, doing=doing)
+                raise failure(done.code, events, where=self.where, doing=doing)
             return done
 
         return retry.persist(once, what=self.where)
@@ -313,7 +312,7 @@ class Repository:
         def once() -> dict[str, Any]:
             done, events = self._run(*arguments, env=whole)
             if done.code != 0:
-                raise _error(done.code, events, where=self.where, doing=doing)
+                raise failure(done.code, events, where=self.where, doing=doing)
             return events.summary
 
         return retry.persist(once, what=self.where)
@@ -365,7 +364,7 @@ class StreamBackup:
         self._tidy()
         if done.code != 0 or "snapshot_id" not in events.summary:
             where = self._repository.where
-            raise _error(done.code or 1, events, where=where, doing="the backup")
+            raise failure(done.code or 1, events, where=where, doing="the backup")
         return stored_of(events)
 
     def abort(self) -> None:
@@ -405,7 +404,7 @@ class StreamBackup:
             done = running.finish()
         events.feed_all(done.stderr)
         self._tidy()
-        raise _error(done.code or 1, events, where=self._repository.where, doing="the backup")
+        raise failure(done.code or 1, events, where=self._repository.where, doing="the backup")
 
     def _close(self) -> None:
         if self._fd is not None:
@@ -445,18 +444,3 @@ def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> boo
             return False
         raise
     return True
-
-
-def _error(code: int, events: Events, *, where: str, doing: str) -> DrError:
-    """Return what a failed process deserves. One that failed because we are stopping was interrupted."""
-    if command.stopping():
-        return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
-    return error_for(code, events, where=where, doing=doing)
-
-
-def _renamed(other: Repository) -> dict[str, str]:
-    env = {"RESTIC_FROM_REPOSITORY": other.location}
-    for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"):
-        if key in other.env:
-            env[key.replace("RESTIC_", "RESTIC_FROM_")] = other.env[key]
-    return env

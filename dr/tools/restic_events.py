@@ -21,6 +21,7 @@ from dr.errors import (
     RefusedError,
     TargetDownError,
 )
+from dr.tools import command
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
@@ -154,6 +155,13 @@ _DAMAGE = re.compile(
     r"unexpected file size|not found in (repository|index)|no such key|does not exist|file does not exist",
     re.IGNORECASE,
 )
+
+
+def failure(code: int, events: Events, *, where: str, doing: str) -> DrError:
+    """Return what a failed process deserves. One that failed because we are stopping was interrupted."""
+    if command.stopping():
+        return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
+    return error_for(code, events, where=where, doing=doing)
 
 
 def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:

@@ -26,8 +26,8 @@ from dr.sources.postgres.doors import Postgres
 from dr.tools.host import ThisHost
 from dr.tools.restic import Repository, find_restic
 from dr.tools.restic_events import Stored
+from scripts.servers.postgres import PostgresServer, program
 from tests.bench.measure import interleaved, say, scratch
-from tests.servers.postgres import PostgresServer, program
 
 GOAL = "1.1"
 DATABASE = "bench"

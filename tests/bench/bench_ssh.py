@@ -18,8 +18,8 @@ from pathlib import Path
 from dr.plan.source import FilesSource
 from dr.sources.remote_files import RemoteFiles
 from dr.tools.ssh import Login, SshHost
+from scripts.servers.sshd import Sshd
 from tests.bench.measure import interleaved, make_files, say, scratch
-from tests.servers.sshd import Sshd
 
 
 def main() -> None:

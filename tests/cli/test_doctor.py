@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from dr.orchestrator.doctor import examine
 from dr.orchestrator.session import Session
 from tests.conftest import Site, plan_text
+from tests.far import Far
 
 
 def _found(site: Site, code: int) -> dict[str, dict[str, str]]:
@@ -70,3 +72,38 @@ def test_faulty_plans_and_none_at_all_are_said(files_site: Site) -> None:
     assert _found(files_site, 1)["plans"]["hint"] == "run `dr validate`"
     (files_site.root / "config" / "plans" / "share.yaml").unlink()
     assert _found(files_site, 1)["plans"]["hint"] == "run `dr init`"
+
+
+def test_what_databases_and_other_hosts_need_is_looked_at(files_site: Site, sshd: Any) -> None:
+    host = f"host: {{ssh: '{sshd.address}', known_hosts: '{sshd.known_hosts}', key: '{sshd.key}'}}\n"
+    sources = ("db: {postgres: {database: sis}}", "small: {sqlite: {path: /srv/small.db}}")
+    files_site.plan("sis", plan_text("sis", *sources, more=host))
+    found = _found(files_site, 0)
+    assert found[f"sis: host {sshd.address}"]["observed"] == "it lets us in"
+    assert found["sis: db"]["outcome"] == found["sis: small"]["outcome"] == "ok"
+
+
+def test_a_program_that_is_not_there_and_a_host_that_is_not_known_are_said(files_site: Site, sshd: Any) -> None:
+    files_site.plan("books", plan_text("books", "db: {mysql: {database: library, bin: /opt/none}}"))
+    (files_site.root / "nobody").write_text("")
+    host = f"host: {{ssh: '{sshd.address}', known_hosts: '{files_site.root}/nobody', key: '{sshd.key}'}}\n"
+    files_site.plan("sis", plan_text("sis", "db: {postgres: {database: sis}}", more=host))
+    found = _found(files_site, 1)
+    assert found["books: db"]["outcome"] == "failed" and "mariadb or mysql" in found["books: db"]["observed"]
+    assert found[f"sis: host {sshd.address}"]["outcome"] == "failed"
+    assert "sis: db" not in found, "what lies on a host that is not reached is not guessed at"
+
+
+def test_what_a_drill_needs_on_another_host_is_looked_at(files_site: Site, tmp_path: Path) -> None:
+    with Far(tmp_path / "spare") as far:
+        more = f"drill: {{{far.plan_host().strip().replace(', mode: agent', '')}}}\n"
+        files_site.plan("sis", plan_text("sis", "db: {mysql: {database: library}}", more=more))
+        assert _found(files_site, 0)[f"sis: host {far.address}"]["observed"] == "it lets us in"
+        config = far.home / "sshd_config"
+        config.write_text(config.read_text().replace(":/usr/local/bin:/usr/bin:/bin", ""))
+        for name in ("sh", "dd", "setsid", "true", "tar"):
+            (far.bin / name).symlink_to(f"/usr/bin/{name}")
+        far.restart()
+        lacking = _found(files_site, 3)["sis: drills"]
+        assert "find, sha256sum" in lacking["observed"] and "tar" not in lacking["observed"]
+    assert _found(files_site, 1)[f"sis: host {far.address}"]["outcome"] == "failed"

@@ -15,7 +15,7 @@ import pytest
 
 from dr.tools.restic import Repository
 from tests.conftest import Site, plan_text
-from tests.servers.far import Far, command_lines
+from tests.far import Far, command_lines
 
 CHECKS = """drill:
   checks:
@@ -96,7 +96,7 @@ def drill(site: Site, *more: str) -> Any:
 
 
 def test_every_kind_is_stored_from_there_and_comes_back_from_every_target(sis: Site, far: Far) -> None:
-    sis.dr("validate", "sis", code=None)
+    sis.dr("validate", "sis")
     run = backup(sis)
     assert {s["source"]: s["outcome"] for s in run["sources"]} == {"uploads": "ok", "database": "ok", "export": "ok"}
     assert [(t["target"], t["outcome"]) for t in run["targets"]] == [("offsite", "ok"), ("disk", "ok")]

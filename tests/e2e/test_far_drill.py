@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from dr.run.far_places import FarPlaces
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
 from tests.e2e.test_services import APP, district, library, mysql_source, outcomes, postgres_source
-from tests.servers.far import Far
-from tests.servers.mariadb import MariadbServer
-from tests.servers.postgres import PostgresServer
+from tests.far import Far
 
 __all__ = ["district", "library"]
 SECRET = "a-passphrase-that-stays-here"
@@ -142,6 +142,7 @@ def test_databases_are_served_there_and_answer_every_check(
         "rows: {source: books}", "schema: {source: books}", f"sql: {{source: books, query: {asked}}}",
         "sql: {source: books, query: 'select max(name) from students', expect: captured}",
         "command: {run: [sh, -c, 'test \"$THERE\" = yes && psql -Atc \"select count(*) from students\"'], expect: {stdout: 500}}",
+        "command: {run: [sh, -c, 'mariadb -Ne \"select count(*) from students\" \"$MYSQL_DATABASE\"'], expect: {stdout: 500}}",
         f"http: {{{serve}, expect: {{body: 'matches students: 500'}}, within: 30s}}",
         f"http: {{{serve}, expect: {{status: 404}}, within: 2s, mandatory: false}}",
     )  # fmt: skip
@@ -157,7 +158,7 @@ def test_databases_are_served_there_and_answer_every_check(
     assert f"{far.temporary}/dr-postgres-" in seen and f"{far.temporary}/dr-mysql-" in seen, (out, err)
     (drill,) = json.loads(out)["drills"]
     assert outcomes(drill) == {
-        "manifest": ["ok", "ok"], "rows": ["ok", "ok"], "schema": ["ok", "ok"], "sql": ["ok"] * 3, "command": ["ok"],
+        "manifest": ["ok", "ok"], "rows": ["ok", "ok"], "schema": ["ok", "ok"], "sql": ["ok"] * 3, "command": ["ok", "ok"],
         "http": ["ok", "failed"],
     }, (drill["checks"], err)  # fmt: skip
     assert drill["proof_level"] == 5 and drill["data_rpa_seconds"] is not None and drill["sandbox"] == "destroyed"

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.postgres import PostgresServer
+from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
-from tests.servers.mariadb import MariadbServer
-from tests.servers.postgres import PostgresServer
-from tests.servers.sshd import Sshd
 
 APP = """
 import http.server, os, subprocess, sys
@@ -114,7 +114,9 @@ ALL_OK = {"manifest": ["ok"], "rows": ["ok"], "schema": ["ok"], "sql": ["ok", "o
 def test_a_postgres_drill_ends_in_a_running_checked_service(
     disk: Site, postgres: PostgresServer, district: str, app: Path
 ) -> None:
-    disk.plan("sis", plan_text("sis", postgres_source(postgres, district), targets="[disk]", more=checks("postgres", app)))
+    disk.plan(
+        "sis", plan_text("sis", postgres_source(postgres, district), targets="[disk]", more=checks("postgres", app))
+    )
     disk.dr("validate")
     (run,) = disk.dr("--json", "backup", "sis").document["runs"]
     assert [(s["kind"], s["outcome"]) for s in run["sources"]] == [("postgres", "ok")]
@@ -130,7 +132,9 @@ def test_a_postgres_drill_ends_in_a_running_checked_service(
 def test_a_mysql_drill_ends_in_a_running_checked_service(
     disk: Site, mariadb: MariadbServer, library: str, app: Path
 ) -> None:
-    disk.plan("library", plan_text("library", mysql_source(mariadb, library), targets="[disk]", more=checks("mysql", app)))
+    disk.plan(
+        "library", plan_text("library", mysql_source(mariadb, library), targets="[disk]", more=checks("mysql", app))
+    )
     disk.dr("backup", "library")
     (drill,) = disk.dr("--json", "drill", "library").document["drills"]
     assert outcomes(drill) == ALL_OK, drill["checks"]
@@ -150,7 +154,9 @@ def test_rows_lost_between_capture_and_restore_are_seen(disk: Site, postgres: Po
     assert postgres.psql("select count(*) from students", district) == "500", "the live one was never touched"
 
 
-def test_several_databases_and_a_whole_cluster_are_one_source(disk: Site, postgres: PostgresServer, district: str) -> None:
+def test_several_databases_and_a_whole_cluster_are_one_source(
+    disk: Site, postgres: PostgresServer, district: str
+) -> None:
     other = f"{district}_x Ü"
     postgres.psql(f'create database "{other}"')
     postgres.psql("create table bills (n int); insert into bills values (1), (2)", other)
@@ -179,7 +185,9 @@ def test_a_real_recovery_refuses_a_live_database_then_replaces_it_when_told_by_n
     assert postgres.psql("select count(*) from students", district) == "100"
     said = disk.dr("recover", "sis", "--to", str(tmp_path / "to"), "--replace", district, "--dry-run").out
     assert "beside the live databases" in said and "in place of" in said
-    (done,) = disk.dr("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", district, "--yes").document["drills"]
+    (done,) = disk.dr(
+        "--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", district, "--yes"
+    ).document["drills"]
     assert done["real"] and done["outcome"] in ("ok", "degraded"), done
     assert postgres.psql("select count(*) from students", district) == "500"
     kept = postgres.psql(f"select datname from pg_database where datname like '{district}_before%'")
@@ -278,7 +286,10 @@ def test_every_kind_of_source_comes_from_another_host(
 
 def test_a_changed_host_key_is_refused_with_the_fingerprint(disk: Site, tmp_path: Path) -> None:
     with Sshd(tmp_path / "other") as server:
-        disk.plan("sis", plan_text("sis", "x: {command: {run: [seq, '9'], filename: x}}", targets="[disk]", more=elsewhere(server)))
+        disk.plan(
+            "sis",
+            plan_text("sis", "x: {command: {run: [seq, '9'], filename: x}}", targets="[disk]", more=elsewhere(server)),
+        )
         disk.dr("backup", "sis")
         server.change_host_key()
         (run,) = disk.dr("--json", "backup", "sis", code=12).document["runs"]

@@ -174,3 +174,21 @@ def test_a_typo_in_one_plan_stops_no_other_system_and_is_never_silent(files_site
         assert "payroll.yaml:2" in site.dr(*command, code=2).err, command
     assert len(site.dr("points", "--json", code=3).document["points"]) == before, "refused: nothing was touched"
     site.dr("backup", "share")
+
+
+def test_a_tree_whose_files_are_all_gone_is_no_complete_point_until_they_are_back(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    source = files_site.root / "source"
+    source.rename(files_site.root / "elsewhere")
+    source.mkdir()
+    for _ in range(2):  # it is said again, not once
+        (run,) = files_site.dr("--json", "backup", "share", code=3).document["runs"]
+        assert not run["complete"] and "is its disk mounted?" in run["sources"][0]["error"]
+    (files_site.root / "state" / "catalog.sqlite").unlink()
+    files_site.dr("points", "--rebuild")
+    points = files_site.dr("--json", "points", "share").document["points"]
+    assert [point["complete"] for point in points] == [False, False, True], "the repository alone tells it too"
+    source.rmdir()
+    (files_site.root / "elsewhere").rename(source)
+    (run,) = files_site.dr("--json", "backup", "share").document["runs"]
+    assert run["complete"]

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from dr.tools import process
+from scripts.servers.postgres import PostgresServer
+from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
 from tests.faults.test_full_disk import small_disk
-from tests.servers.postgres import PostgresServer
-from tests.servers.sshd import Sshd
 
 
 @pytest.fixture
@@ -64,7 +64,10 @@ def big_database(server: PostgresServer, megabytes: int) -> Iterator[str]:
     server.psql(f"create database {name}")
     rows = megabytes * 1000
     filler = "string_agg(md5(random()::text), '')"
-    server.psql(f"create table t as select n, (select {filler} from generate_series(1, 30 + n * 0)) from generate_series(1, {rows}) n", name)
+    server.psql(
+        f"create table t as select n, (select {filler} from generate_series(1, 30 + n * 0)) from generate_series(1, {rows}) n",
+        name,
+    )
     try:
         yield name
     finally:
@@ -95,7 +98,12 @@ def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServ
         env=postgres.environment,
     )
     try:
-        until(lambda: postgres.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted", name) != "0")
+        until(
+            lambda: (
+                postgres.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted", name)
+                != "0"
+            )
+        )
         disk.plan("sis", plan_text("sis", source(postgres, name, ", timeout: 3s"), targets="[disk]"))
         began = time.monotonic()
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
@@ -134,7 +142,15 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
     disk: Site, tmp_path: Path
 ) -> None:
     with PostgresServer() as server, big_database(server, 60) as name:
-        disk.plan("sis", plan_text("sis", source(server, name), targets="[disk]", more="drill: {checks: [manifest, {rows: {source: database}}]}\n"))
+        disk.plan(
+            "sis",
+            plan_text(
+                "sis",
+                source(server, name),
+                targets="[disk]",
+                more="drill: {checks: [manifest, {rows: {source: database}}]}\n",
+            ),
+        )
         disk.dr("backup", "sis")
         server.psql("delete from t where n > 10", name)
         argv = ("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", name, "--yes")
@@ -154,7 +170,15 @@ def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Sit
     with Sshd(tmp_path / "sshd") as server:
         mark = tmp_path / "begun"
         script = f"echo x >> '{mark}'; head -c 3000000 /dev/zero; test -e '{tmp_path}/again' || sleep 60; echo end"
-        disk.plan("sis", plan_text("sis", f"export: {{command: {{run: [sh, -c, {script!r}], filename: x}}}}", targets="[disk]", more=elsewhere(server)))
+        disk.plan(
+            "sis",
+            plan_text(
+                "sis",
+                f"export: {{command: {{run: [sh, -c, {script!r}], filename: x}}}}",
+                targets="[disk]",
+                more=elsewhere(server),
+            ),
+        )
         running = disk.start("--json", "backup", "sis")
         until(mark.exists)
         time.sleep(0.5)
@@ -180,7 +204,10 @@ def test_a_full_disk_on_the_other_host_leaves_no_snapshot(disk: Site, tmp_path: 
     small = tmp_path / "small"
     with small_disk(small, "1m"), Sshd(tmp_path / "sshd", more=f"SetEnv TMPDIR={small}") as server:
         subprocess.run(["sqlite3", f"{tmp_path}/big.db", "create table t as select zeroblob(3000000) as z"], check=True)
-        disk.plan("sis", plan_text("sis", f"db: {{sqlite: {{path: {tmp_path}/big.db}}}}", targets="[disk]", more=elsewhere(server)))
+        disk.plan(
+            "sis",
+            plan_text("sis", f"db: {{sqlite: {{path: {tmp_path}/big.db}}}}", targets="[disk]", more=elsewhere(server)),
+        )
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
         assert "full" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
         assert list(small.iterdir()) == [], "the half copy went away"
@@ -191,7 +218,9 @@ def test_several_systems_on_one_host_keep_to_its_limit(disk: Site, tmp_path: Pat
         script = f"echo $$ > {tmp_path}/on-$$; ls {tmp_path}/on-* | wc -l; sleep 0.5; rm {tmp_path}/on-$$"
         for number in range(4):
             text = f"x: {{command: {{run: [sh, -c, '{script}'], filename: x}}}}"
-            disk.plan(f"s{number}", plan_text(f"s{number}", text, targets="[disk]", more=elsewhere(server, ", at_once: 1")))
+            disk.plan(
+                f"s{number}", plan_text(f"s{number}", text, targets="[disk]", more=elsewhere(server, ", at_once: 1"))
+            )
         seen: list[int] = []
         stop = threading.Event()
 

@@ -45,7 +45,7 @@ def test_what_a_dead_drill_left_is_swept_with_its_processes(tmp_path: Path) -> N
         "import os, subprocess, sys; from pathlib import Path\n"
         "from dr.run.sandbox import Sandbox; from tests.run.test_annex import POINT\n"
         f"box = Sandbox(Path({str(tmp_path)!r}), 'drill-2'); box.prepare(POINT, 0); annex = box.annex('mysql')\n"
-        "child = subprocess.Popen(['sleep', '60'], cwd=annex, start_new_session=True, stdout=subprocess.DEVNULL)\n"
+        "child = subprocess.Popen(['sleep', '60'], cwd=annex, start_new_session=True, stdout=-3, stderr=-3)\n"
         "print(annex, child.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -20,7 +20,7 @@ from dr.sources.door import Room
 from dr.sources.files import Files
 from dr.sources.kinds import open_source
 from dr.tools.ssh import SshHost as Remote
-from tests.servers.far import Far, reached
+from tests.far import Far, reached
 
 
 @pytest.fixture

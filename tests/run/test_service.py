@@ -38,7 +38,11 @@ def ground(tmp_path: Path) -> Ground:
     (tmp_path / "serve.py").write_text(SERVER)
     (tmp_path / "sandbox").mkdir()
     return Ground(
-        root=tmp_path / "sandbox", plan_dir=tmp_path, seed="d", now=lambda: datetime(2026, 11, 24, tzinfo=UTC), sources={}
+        root=tmp_path / "sandbox",
+        plan_dir=tmp_path,
+        seed="d",
+        now=lambda: datetime(2026, 11, 24, tzinfo=UTC),
+        sources={},
     )
 
 

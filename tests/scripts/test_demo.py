@@ -15,11 +15,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def start(place: Path) -> subprocess.Popen[str]:
-    """Start the demo with its own directory for temporary files and its own place for the report."""
+def start(place: Path, script: str = "demo.py") -> subprocess.Popen[str]:
+    """Start a demo with its own directory for temporary files and its own place for the report."""
     (place / "tmp").mkdir()
     return subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / "demo.py", "--report", place / "report"],
+        [sys.executable, ROOT / "scripts" / script, "--report", place / "report"],
         env={**os.environ, "TMPDIR": str(place / "tmp")}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
@@ -54,6 +54,18 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) ->
     assert str(tmp_path / "report" / "report.html") in out
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
     assert "is corrupt" in out
+    assert soon_nothing_runs(tmp_path)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
+    demo = start(tmp_path, "demo_services.py")
+    out, _ = demo.communicate(timeout=280)
+    assert demo.returncode == 0, out
+    assert "20000 students in the live database, 40 forms" in out
+    assert "nothing was touched: the database students is on the server" in out
+    assert "observed status 200" in out and "expected > 30000; observed 30000" in out
+    assert (tmp_path / "report" / "services.html").read_text().startswith("<!doctype html>")
     assert soon_nothing_runs(tmp_path)
     assert list((tmp_path / "tmp").iterdir()) == []
 

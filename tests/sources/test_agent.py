@@ -25,7 +25,7 @@ from dr.sources.walk import excluder, walk
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
-from tests.servers.far import Far, reached
+from tests.far import Far, reached
 
 TAGS = {"run": "r", "source": "docs"}
 

@@ -25,8 +25,8 @@ from dr.sources.mysql import Mysql
 from dr.sources.mysql.capture import Capture
 from dr.sources.mysql.cut import Text, cut, database_of, file_of, renamed
 from dr.tools.host import Host, ThisHost
-from tests.servers.mariadb import MariadbServer
-from tests.servers.sshd import Sshd
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.sshd import Sshd
 
 OTHERS = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
 OPEN: list[Capture] = []

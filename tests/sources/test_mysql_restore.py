@@ -26,8 +26,8 @@ from dr.sources.mysql import Mysql, swap
 from dr.sources.mysql.cut import asleep, awake, events_apart
 from dr.tools import command
 from dr.tools.host import ThisHost
-from tests.servers.mariadb import MariadbServer
-from tests.servers.sshd import Sshd
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.sshd import Sshd
 
 BYTES = bytes(range(256)).hex()
 #: Everything that databases are made of, under names that are hard to quote. (No quote in the database's own name:

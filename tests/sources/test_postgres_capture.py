@@ -26,8 +26,8 @@ from dr.sources.postgres.names import database_of, dumps_in, file_of, with_suffi
 from dr.tools.command import Running
 from dr.tools.host import ThisHost
 from dr.tools.ssh import Login, SshHost
-from tests.servers.postgres import PostgresServer, program
-from tests.servers.sshd import Sshd
+from scripts.servers.postgres import PostgresServer, program
+from scripts.servers.sshd import Sshd
 
 _PASSWORD = "throw-away"
 

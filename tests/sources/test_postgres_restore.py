@@ -28,8 +28,8 @@ from dr.sources.postgres import roles, scratch
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import Host, ThisHost
 from dr.tools.ssh import Login, SshHost
-from tests.servers.postgres import PostgresServer, program
-from tests.servers.sshd import Sshd
+from scripts.servers.postgres import PostgresServer, program
+from scripts.servers.sshd import Sshd
 
 ODD = 'Schüler "A" b'
 ROLES = r"""

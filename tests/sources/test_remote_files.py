@@ -25,7 +25,7 @@ from dr.sources.remote_files import RemoteFiles
 from dr.tools.restic import Repository
 from dr.tools.sftp import Status
 from dr.tools.ssh import Login, SshHost
-from tests.servers.sshd import Sshd
+from scripts.servers.sshd import Sshd
 
 
 def reach(server: Sshd) -> SshHost:

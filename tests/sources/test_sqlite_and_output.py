@@ -184,7 +184,9 @@ def test_a_database_left_in_mid_transaction_by_a_crash_is_put_right_in_the_copy(
     work.mkdir()
     doors = Sqlite("db", SqliteSource(path=str(path)))
     doors.capture(work, None)
-    assert restored(doors, work).probe("select count(*) from t where n = 99") == 0, "the half transaction is rolled back"
+    assert restored(doors, work).probe("select count(*) from t where n = 99") == 0, (
+        "the half transaction is rolled back"
+    )
     assert restored(doors, work).probe("select count(*) from t") == 5_000
     assert (path.read_bytes(), journal.read_bytes()) == before, "the original is as it was"
     assert sorted(p.name for p in work.iterdir()) == ["dr-manifest", "x.db"]

@@ -26,7 +26,7 @@ from dr.tools.command import TimeoutExpiredError
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
 from dr.tools.ssh_process import HostDownError
-from tests.servers.far import Far, command_lines, reached
+from tests.far import Far, command_lines, reached
 
 TAGS = {"run": "r", "source": "s"}
 PASSPHRASE, KEY = "correct-horse-battery-19", "s3-key-that-nobody-sees-7"

@@ -27,7 +27,7 @@ from dr.tools.host import Host, ThisHost
 from dr.tools.ssh import Address, Login, SshHost
 from dr.tools.ssh_keys import HostKey
 from dr.tools.ssh_process import HostDownError
-from tests.servers.sshd import Sshd, make_key
+from scripts.servers.sshd import Sshd, make_key
 
 ROOT = Path(__file__).parents[2]
 

@@ -104,7 +104,9 @@ class Live(Restored):
         if not self._host.here:
             return {}
         declared, database = self._declared, next(iter(self.actual.values()), "")
+        self.room.apart.mkdir(mode=0o700, parents=True, exist_ok=True)
         pairs = {
+            "MYSQL_HOME": pour.client_home(self.room.apart, socket=declared.socket, user=declared.user),
             "MYSQL_HOST": declared.host or "localhost",
             "MYSQL_TCP_PORT": str(declared.port or ""),
             "MYSQL_UNIX_PORT": declared.socket or "",

@@ -14,16 +14,19 @@ from dr.sources.mysql.connection import CLIENTS, DUMPS, Server, translated
 from dr.sources.mysql.inventory import NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
+from dr.tools.command import Done
 from dr.tools.host import Host, Process
 
 _HINT = "install the MariaDB or MySQL server there (its service need not run), or name it with `bin`"
 _PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
 _START_SECONDS = 120.0
 _LARGEST_POOL = 1 << 30
+#: The kernel's own asynchronous reads are few on a machine, and other servers may have taken them.
+_OWN_AIO = "--innodb-use-native-aio=0"
 #: Nothing here must survive a crash: what is restored is still in its repository.
 _FAST = (
     "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-flush-method=nosync",
-    "--sync-binlog=0", "--loose-debug-no-sync", "--skip-log-bin", "--performance-schema=OFF",
+    "--sync-binlog=0", "--loose-debug-no-sync", "--skip-log-bin", "--performance-schema=OFF", _OWN_AIO,
 )  # fmt: skip
 _QUIET = ("--skip-networking", "--event-scheduler=OFF", "--skip-name-resolve", "--local-infile=0")
 
@@ -91,6 +94,7 @@ class Scratch(Restored):
         """See `Instance`."""
         socket, database = str(self._socket), next(iter(self._declared.named or self.actual), "")
         return {
+            "MYSQL_HOME": pour.client_home(self._socket.parent, socket=socket, user="root", host=self.room.host),
             "MYSQL_UNIX_PORT": socket,
             "MYSQL_HOST": "localhost",
             "MYSQL_USER": "root",
@@ -117,11 +121,11 @@ class Scratch(Restored):
         return [maker, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
 
     def _install(self, maker: list[str], home: Path, user: str | None) -> None:
-        argv = [*maker, f"--datadir={home / 'data'}", *self._taken_over(NAMES_CASE)]
+        argv = [*maker, f"--datadir={home / 'data'}", _OWN_AIO, *self._taken_over(NAMES_CASE)]
         done = scratch.run_as(self.room.host, argv, user=user, cwd=home, env=_environment(), timeout=_START_SECONDS * 3)
         if done.code != 0:
             raise SourceError(
-                "the scratch server could not be made", self.name, done.last_words, hint="see the disk and its rights"
+                "the scratch server could not be made", self.name, _why(done), hint="see the disk and its rights"
             )
 
     def _options(self, home: Path, *, maria: bool) -> list[str]:
@@ -161,3 +165,10 @@ class Scratch(Restored):
 def _environment() -> dict[str, str]:
     """What a server of another user may know: nothing of ours."""
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+
+
+def _why(done: Done) -> str:
+    """Return what a server says before it gives up; its last word is only that it does."""
+    lines = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace").splitlines()
+    errors = [line.strip() for line in lines if "ERROR" in line and not line.rstrip().endswith("Aborting")]
+    return "".join(c if c.isprintable() else "?" for c in errors[-1])[-300:] if errors else done.last_words

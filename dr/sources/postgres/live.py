@@ -63,12 +63,15 @@ class LiveServer(Restored):
 
     def provision(self) -> None:
         """See `Instance`: take away what interrupted recoveries of the same databases left."""
-        self._look_round()
-        for beside, database in self.server.rows(self.place, _UNFINISHED):
-            if database in self._meant():
-                why = self.server.complaints(self.place, f"drop database {identifier(beside)};")
-                what = f"could not be dropped ({why[0]})" if why else "was dropped"
-                log.warning("%s: %s, left of an interrupted recovery, %s", self.name, beside, what)
+        there = self._look_round()
+        marked = [beside for beside, database in self.server.rows(self.place, _UNFINISHED) if database in self._meant()]
+        # One that was killed before it could be marked bears the token of this very recovery, which goes on.
+        ours = [name for name in map(self.physical, self._meant()) if name in there]
+        for beside in dict.fromkeys([*marked, *ours]):
+            script = f"{_end_sessions([beside])}\ndrop database {identifier(beside)};"
+            why = self.server.complaints(self.place, script)
+            what = f"could not be dropped ({why[0]})" if why else "was dropped"
+            log.warning("%s: %s, left of an interrupted recovery, %s", self.name, beside, what)
 
     def physical(self, database: str) -> str:
         """See `Restored`: a name of its own until it is accepted."""

@@ -51,7 +51,7 @@ class MariadbServer:
         """Start it, and wait until it answers."""
         argv = [
             DAEMON or "mariadbd", "--no-defaults", f"--datadir={self.base}/data", f"--socket={self.socket}",
-            "--skip-networking", f"--pid-file={self.base}/pid", "--innodb-flush-method=nosync",
+            "--skip-networking", f"--pid-file={self.base}/pid", f"--tmpdir={self.base}", "--innodb-flush-method=nosync",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", "--performance-schema=OFF",
             "--character-set-server=utf8mb4", *self._options,
         ]  # fmt: skip
@@ -107,7 +107,7 @@ class MariadbServer:
     def _install(self) -> None:
         argv = [
             "mariadb-install-db", "--no-defaults", f"--datadir={self.base}/data", "--skip-test-db",
-            "--auth-root-authentication-method=normal",
+            "--auth-root-authentication-method=normal", f"--tmpdir={self.base}",
         ]  # fmt: skip
         done = subprocess.run(self._as_user(argv), cwd=self.base, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dr.tools.ssh import Login, SshHost
-from tests.servers.sshd import Sshd
+from scripts.servers.sshd import Sshd
 
 
 class Far(Sshd):

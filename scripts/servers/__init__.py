@@ -1,0 +1,1 @@
+"""Throw-away servers for the tests and the demo: each in a directory of its own, ended with its context."""
