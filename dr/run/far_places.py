@@ -79,9 +79,15 @@ class FarPlaces:
         try:
             done = host.run(script(_CLEAR, *places), timeout=_CLEAR_SECONDS, regardless=True)
         except DrError as error:
-            raise _left(places, host.name, str(error)) from error
+            raise self._left(places, host.name, str(error)) from error
         if done.code != 0:
-            raise _left(places, host.name, done.last_words)
+            raise self._left(places, host.name, done.last_words)
+
+    def _left(self, places: list[str], host: str, reason: str) -> DrError:
+        return DrError(
+            f"what a drill left on {host} could not be removed; it holds restored data", ", ".join(places), reason,
+            hint=f"the next drill tries again; when that host is gone for good, remove {self._record.parent}",
+        )  # fmt: skip
 
     def _write(self, line: str) -> None:
         try:
@@ -106,10 +112,3 @@ class FarPlaces:
 
 def _ours(path: str) -> bool:
     return _OURS.fullmatch(path) is not None and ".." not in path.split("/")
-
-
-def _left(places: list[str], host: str, reason: str) -> DrError:
-    return DrError(
-        f"what a drill left on {host} could not be removed; it holds restored data", ", ".join(places), reason,
-        hint="the next drill tries again; by hand, there: rm -rf " + " ".join(places),
-    )  # fmt: skip

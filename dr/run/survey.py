@@ -101,7 +101,7 @@ class TreeHere:
 class TreeThere:
     """A tree on another host, listed once and hashed by its own programs. `aside` is for a file that is looked into."""
 
-    batch = (2_000, 256 << 20)
+    batch = (1_000, 64 << 20)  # a program is started for each, so many at once as the plan allows
     specials = False  # they come in a tar of restic's, which leaves them out
 
     def __init__(self, host: Host, root: Path, *, aside: Path) -> None:
