@@ -158,13 +158,13 @@ def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3:
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:
     text = (ROOT / "docs" / "services.md").read_text()
     parts = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(parts) == 3
+    assert len(parts) == 4
     checks = "".join(
         f"    - {{{check}}}\n" for check in ("rows: {source: database}", "schema: {source: database}", "manifest: {}")
     )
     head = "system: sis\nowner: {role: Data manager}\nobjectives: {rto: 1h, rpo: 4h}\ntargets: [disk]\n"
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
-    site.plan("sis", head + "".join(parts) + "drill:\n  checks:\n" + checks)
+    site.plan("sis", head + "".join(parts).replace("drill:\n", f"drill:\n  checks:\n{checks}", 1))
     ran = site.dr("validate", "sis", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
 

@@ -11,7 +11,7 @@ from dr.plan.plan import Plan
 from dr.plan.source import Source
 from dr.sources.hosts import open_host
 from dr.sources.scratch import find_program
-from dr.tools.host import Host
+from dr.tools.host import Host, script
 
 #: What captures a kind of source: of each group one program must be there.
 _CAPTURE = {
@@ -24,6 +24,8 @@ _DRILL = {
     "mysql": (("mariadbd", "mysqld"),),
 }
 _PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
+#: What a drill needs on another host.
+_LAND = ("tar", "find", "sha256sum", "xargs", "df")
 _PACKAGES = {"postgres": "PostgreSQL", "mysql": "MariaDB or MySQL"}
 _ASK = 'for name; do command -v "$name" >/dev/null && echo "$name"; done; true'
 _SECONDS = 30.0
@@ -31,17 +33,27 @@ _SECONDS = 30.0
 
 def of_plan(plan: Plan) -> Iterator[Finding]:
     """Yield what was found of each source's host and programs. Other hosts are asked; nothing is changed there."""
-    asked: dict[str, DrError | None] = {}
-    for name, source in plan.sources.items():
-        host = open_host(plan.host_of(name))
-        what = f"{plan.system}: {name}"
+    drill, sources = open_host(plan.drill.host), {name: open_host(plan.host_of(name)) for name in plan.sources}
+    hosts = {host.name: host for host in (*sources.values(), drill)}
+    refused = {name: None if host.here else _refused(host) for name, host in hosts.items()}
+    for name, host in hosts.items():
         if not host.here:
-            if host.name not in asked:
-                asked[host.name] = _refused(host)
-                yield _reached(f"{plan.system}: host {host.name}", asked[host.name])
-            if asked[host.name]:
-                continue
-        yield from _programs(what, source, host)
+            yield _reached(f"{plan.system}: host {name}", refused[name])
+    if not drill.here and not refused[drill.name]:
+        yield from _land(f"{plan.system}: drills", drill)
+    for name, source in plan.sources.items():
+        what = f"{plan.system}: {name}"
+        if not refused[sources[name].name]:
+            yield from _programs(what, source, sources[name])
+        if not refused[drill.name] and (problem := _no_server(source, drill)):
+            yield Finding(f"{what}: drills", "degraded", problem, "a drill starts a scratch server of its own there")
+
+
+def _land(what: str, host: Host) -> Iterator[Finding]:
+    """What a drill needs on another host, whatever it restores there."""
+    asked = host.run(["sh", "-c", _ASK, "ask", *_LAND], timeout=_SECONDS).stdout.decode().split("\n")
+    if lacking := [name for name in _LAND if name not in asked]:
+        yield Finding(what, "degraded", f"not found on {host.name}: {', '.join(lacking)}", "install it there")
 
 
 def _refused(host: Host) -> DrError | None:
@@ -57,7 +69,7 @@ def _reached(what: str, error: DrError | None) -> Finding:
 
 
 def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:
-    """A lack on the source's host stops backups; a lack here stops drills, and real recoveries do without."""
+    """A lack on the source's host stops backups."""
     groups = _CAPTURE.get(source.kind, (("sqlite3",),) if source.sqlite and not host.here else ())
     if groups:
         lacking = _lacking(groups, source, host)
@@ -66,8 +78,6 @@ def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:
             yield Finding(what, "failed", f"not found{on}: {', '.join(lacking)}", "install it, or name it with `bin`")
         else:
             yield Finding(what, "ok", f"its programs are there{on}")
-    if source.kind in _DRILL and (problem := _no_server(source)):
-        yield Finding(f"{what}: drills", "degraded", problem, "drills start a scratch server of their own here")
 
 
 def _lacking(groups: tuple[tuple[str, ...], ...], source: Source, host: Host) -> list[str]:
@@ -77,11 +87,15 @@ def _lacking(groups: tuple[tuple[str, ...], ...], source: Source, host: Host) ->
     return [" or ".join(group) for group in groups if not any(names[name] in found for name in group)]
 
 
-def _no_server(source: Source) -> str | None:
-    newest = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if source.postgres else []
+def _no_server(source: Source, host: Host) -> str | None:
+    """A lack on the drill's host stops drills; real recoveries do without."""
+    if source.kind not in _DRILL:
+        return None
     try:
+        newest = host.run(script('for d in /usr/lib/postgresql/*/bin; do echo "$d"; done;')).stdout.decode().split("\n")
+        places = [Path(each) for each in (*sorted(filter(None, newest), reverse=True), *_PLACES)]
         for group in _DRILL[source.kind]:
-            find_program(group, [*newest, *map(Path, _PLACES)], hint="")
+            find_program(host, group, places, hint="")
     except DrError as error:
         return f"{error.what}: install {_PACKAGES[source.kind]}'s server (it need not run)"
     return None

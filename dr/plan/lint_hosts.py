@@ -20,6 +20,8 @@ def hosts(plan: Plan, targets: Mapping[str, Target], env: Mapping[str, str]) -> 
     """Yield the faults of a plan's hosts, of how its sources are captured there, and of its servers' secrets."""
     if plan.host:
         yield from _files_of(("host",), plan.host)
+    if plan.drill.host:
+        yield from _drill_host(plan.drill.host)
     for name, source in plan.sources.items():
         at: Key = ("sources", name)
         if source.host:
@@ -37,6 +39,14 @@ def _files_of(at: Key, host: SshHost) -> Iterator[Found]:
         yield (*at, "known_hosts"), f"the known_hosts file {known} is not there", hint, "unsound"
     if host.key and not host.key.is_file():
         yield (*at, "key"), f"the private key {host.key} is not there", "make it with ssh-keygen", "unsound"
+
+
+def _drill_host(host: SshHost) -> Iterator[Found]:
+    at: Key = ("drill", "host")
+    yield from _files_of(at, host)
+    if host.mode != "stream":
+        what = f"a drill's host has no use for `mode: {host.mode}`: that says how sources are captured, not restored"
+        yield (*at, "mode"), what, "take `mode` away", "refused"
 
 
 def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -> Iterator[Found]:

@@ -69,9 +69,13 @@ class Retention(Declaration):
 
 
 class Drill(Declaration):
-    """How recovery is rehearsed: the loss assumed, and what must then be true."""
+    """How recovery is rehearsed: the loss assumed, where it is rehearsed, and what must then be true.
+
+    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one.
+    """
 
     scenario: Scenario = "system-loss"
+    host: SshHost | None = None
     checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,10 +32,10 @@ from dr.plan.check import (
 )
 from dr.plan.expect import describe, holds
 from dr.run import databases, service
-from dr.run.compare import Comparison, Terms, compare, walk
+from dr.run.compare import Comparison, Terms, compare
 from dr.run.ground import Ground, Poured, Seen
 from dr.run.pattern import bases_of, below
-from dr.tools import command
+from dr.run.survey import Survey
 
 _LONGEST = 300
 #: Checks that put questions to a database.
@@ -137,10 +138,10 @@ def _manifest(ground: Ground, body: ManifestCheck) -> Seen:
     terms = Terms(
         sample=body.sample,
         seed=f"{ground.seed}/{restored.name}",
-        rights=os.geteuid() == 0,
+        rights=ground.land.owners and not (ground.partial and os.geteuid()),
         only=restored.only,
     )
-    found = compare(restored.root, restored.manifest, terms)
+    found = compare(ground.land.survey(restored.root), restored.manifest, terms)
     ground.names += [(restored.name, problem, path) for problem, path in found.names]
     return Seen(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
 
@@ -194,16 +195,16 @@ def _file(ground: Ground, body: FileCheck) -> Seen:
     wanted = below(bases_of(restored.declared), body.path)
     contains = re.compile(os.fsencode(body.contains), re.MULTILINE) if body.contains is not None else None
     count = wrong_size = wrong_text = 0
-    for path, entry in walk(restored.root):
+    survey = ground.land.survey(restored.root)
+    for path, status in survey.files():
         if not wanted.fullmatch(path):
             continue
         count += 1
-        plain = entry.is_file(follow_symlinks=False)
-        size = entry.stat(follow_symlinks=False).st_size
-        if body.size is not None and not (plain and holds(body.size, size)):
+        plain = stat.S_ISREG(status.st_mode)
+        if body.size is not None and not (plain and holds(body.size, status.st_size)):
             wrong_size += 1
             ground.names.append((restored.name, "wrong size", path))
-        if contains is not None and not (plain and _has(entry.path, contains)):
+        if contains is not None and not (plain and _has(survey, path, contains)):
             wrong_text += 1
             ground.names.append((restored.name, "wrong text", path))
     observed = [f"{count:,} found"]
@@ -214,16 +215,13 @@ def _file(ground: Ground, body: FileCheck) -> Seen:
     return Seen(_wanted_files(body), ", ".join(observed), outcome)
 
 
-def _has(path: bytes, contains: re.Pattern[bytes]) -> bool:
+def _has(survey: Survey, path: bytes, contains: re.Pattern[bytes]) -> bool:
     """Whether a file's content matches somewhere; read through a map, so that its size does not matter."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
+    with survey.opened(path) as fd:
         if os.fstat(fd).st_size == 0:
             return contains.search(b"") is not None
         with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as content:
             return contains.search(content) is not None
-    finally:
-        os.close(fd)
 
 
 # -- command -----------------------------------------------------------------------------------------
@@ -237,12 +235,8 @@ def _wanted_exit(body: CommandCheck) -> str:
 def _command(ground: Ground, body: CommandCheck) -> Seen:
     if why := databases.not_run(ground):
         return Seen(_wanted_exit(body), why, "skipped")
-    done = command.run(
-        service.argv(ground, body.run),
-        env=service.environment(ground),
-        cwd=ground.root,
-        timeout=body.timeout,
-    )
+    argv, env = service.argv(ground, body.run), service.environment(ground)
+    done = ground.land.works.run(argv, env=env, cwd=ground.root, timeout=body.timeout)
     said = done.stdout.decode("utf-8", "replace").strip()
     observed, passed = f"exit {done.code}", done.code == body.expect.exit
     if body.expect.stdout is not None:

@@ -12,18 +12,17 @@ import random
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.run.survey import Survey, TreeHere
 from dr.tools import command
-from dr.tools.digest import sha256_file
 
 THREADS = min(16, 2 * (os.cpu_count() or 1))
-_BATCH_FILES, _BATCH_BYTES = 64, 32 << 20
 _NAMES_KEPT = 10_000
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 
@@ -74,38 +73,26 @@ class Terms:
     only: re.Pattern[bytes] | None = None
 
 
-def compare(root: Path, listed: Path, terms: Terms) -> Comparison:
-    """Compare the tree below `root` with the manifest at `listed`.
+def compare(tree: Survey | Path, listed: Path, terms: Terms) -> Comparison:
+    """Compare a tree (a path: one on this machine) with the manifest at `listed`.
 
-    Raises `InterruptedRunError` when the program is asked to stop; every other finding is in the result.
+    Raises `InterruptedRunError` when the program is asked to stop, and what a survey of another host raises; every
+    other finding is in the result.
     """
     total = Comparison()
-    top = os.fsencode(root)
+    survey = TreeHere(tree) if isinstance(tree, Path) else tree
     with ThreadPoolExecutor(THREADS) as pool:
         running: deque[Future[Comparison]] = deque()
-        for batch in _batches(listed, terms):
+        for batch in _batches(listed, terms, survey.batch):
             command.raise_if_stopping()
-            running.append(pool.submit(_judge_all, top, batch, terms.rights))
+            running.append(pool.submit(_judge_all, survey, batch, terms.rights))
             if len(running) > 4 * THREADS:
                 total.add(running.popleft().result())
         for future in running:
             total.add(future.result())
     if terms.only is None:
-        total.extra = max(0, sum(1 for _ in walk(root)) - total.known)
+        total.extra = max(0, sum(1 for _ in survey.files()) - total.known)
     return total
-
-
-def walk(root: Path) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
-    """Yield every entry below `root` that is no directory, with its path from there. Follows no link."""
-    pending = [(os.fsencode(root), b"")]
-    while pending:
-        folder, prefix = pending.pop()
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append((entry.path, prefix + entry.name + b"/"))
-                else:
-                    yield prefix + entry.name, entry
 
 
 def chosen(listed: Path, only: re.Pattern[bytes] | None) -> Iterator[Entry]:
@@ -115,8 +102,8 @@ def chosen(listed: Path, only: re.Pattern[bytes] | None) -> Iterator[Entry]:
             yield entry
 
 
-def _batches(listed: Path, terms: Terms) -> Iterator[list[tuple[Entry, bool]]]:
-    """Yield entries in handy batches, each with whether its content is to be hashed."""
+def _batches(listed: Path, terms: Terms, most: tuple[int, int]) -> Iterator[list[tuple[Entry, bool]]]:
+    """Yield entries in batches of so many files and bytes at `most`, each with whether its content is to be hashed."""
     picked = _picked(listed, terms)
     batch: list[tuple[Entry, bool]] = []
     size, number = 0, -1
@@ -127,7 +114,7 @@ def _batches(listed: Path, terms: Terms) -> Iterator[list[tuple[Entry, bool]]]:
             hashed = picked is None or number in picked
         batch.append((entry, hashed))
         size += entry.size if hashed else 0
-        if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+        if len(batch) >= most[0] or size >= most[1]:
             yield batch
             batch, size = [], 0
     if batch:
@@ -147,54 +134,62 @@ def _sampled(entry: Entry) -> bool:
     return entry.kind == "file" and entry.state == "ok"
 
 
-def _judge_all(top: bytes, batch: list[tuple[Entry, bool]], rights: bool) -> Comparison:
+def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: bool) -> Comparison:
     part = Comparison()
-    for entry, hashed in batch:
-        _judge(top, entry, part, hashed=hashed, rights=rights)
+    found = [(entry, survey.status(_place(entry)), hashed) for entry, hashed in batch]
+    digests = survey.digests([_place(entry) for entry, status, hashed in found if hashed and _worth(entry, status)])
+    for entry, status, hashed in found:
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            part.known += 1
+        if entry.state != "ok":
+            part.unsettled += 1
+        elif status is None:
+            if not _never_there(entry, survey):
+                part.missing += 1
+                part.note("missing", entry.path)
+        elif not _same(survey, entry, status, part, digests=digests if hashed else None):
+            part.differ += 1
+            part.note("differs", entry.path)
+        elif rights and entry.mode and _rights(entry, status):
+            part.rights += 1
+            part.note("other owner or mode", entry.path)
     return part
 
 
-def _judge(top: bytes, entry: Entry, part: Comparison, *, hashed: bool, rights: bool) -> None:
-    path = top + b"/" + entry.path.lstrip(b"/")
-    try:
-        found = os.lstat(path)
-    except OSError:
-        found = None
-    if found is not None and not stat.S_ISDIR(found.st_mode):
-        part.known += 1
-    if entry.state != "ok":
-        part.unsettled += 1
-    elif found is None:
-        if not stat.S_ISSOCK(entry.mode):  # restic stores no sockets: there is nothing to lose in one
-            part.missing += 1
-            part.note("missing", entry.path)
-    elif not _same(path, entry, found, part, hashed=hashed):
-        part.differ += 1
-        part.note("differs", entry.path)
-    elif rights and entry.mode and _rights(entry, found):
-        part.rights += 1
-        part.note("other owner or mode", entry.path)
+def _place(entry: Entry) -> bytes:
+    return entry.path.lstrip(b"/")
 
 
-def _same(path: bytes, entry: Entry, found: os.stat_result, part: Comparison, *, hashed: bool) -> bool:
-    """Whether the restored entry is the captured one; counts it when it is."""
+def _worth(entry: Entry, found: os.stat_result | None) -> bool:
+    """Whether a file has to be hashed to tell whether it is the captured one."""
+    if entry.kind != "file" or entry.state != "ok" or found is None:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == entry.size
+
+
+def _never_there(entry: Entry, survey: Survey) -> bool:
+    """Whether nothing is lost where an entry is not: restic stores no sockets, and its tar holds no special file."""
+    return stat.S_ISSOCK(entry.mode) or (entry.kind == "other" and not survey.specials)
+
+
+def _same(
+    survey: Survey, entry: Entry, found: os.stat_result, part: Comparison, *, digests: Mapping[bytes, str] | None
+) -> bool:
+    """Whether the restored entry is the captured one; counts it when it is. Without `digests` its size is enough."""
     if _KINDS.get(stat.S_IFMT(found.st_mode), "other") != entry.kind:
         return False
     if entry.kind == "dir":
         part.folders += 1
         return True
-    if entry.kind == "link" and os.readlink(path) != entry.link_target:
+    if entry.kind == "link" and survey.target(_place(entry)) != entry.link_target:
         return False
     if entry.kind == "file":
         if found.st_size != entry.size:
             return False
-        if not hashed:
+        if digests is None:
             part.present += 1
             return True
-        try:
-            if sha256_file(path)[0] != entry.sha256:
-                return False
-        except OSError:
+        if entry.sha256 is None or digests.get(_place(entry)) != entry.sha256:
             return False
     part.equal += 1
     return True

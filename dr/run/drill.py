@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr.evidence.record import Drill, Point
-from dr.run.engine import carry_out
+from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
@@ -50,4 +50,14 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         clock=request.clock,
         checks=toolbox.plan.drill.checks,
     )
-    return carry_out(toolbox, points, job, Sandbox(toolbox.state, request.drill_id, keep=request.keep))
+    return carry_out(toolbox, points, job, _site(toolbox, request))
+
+
+def _site(toolbox: Toolbox, request: DrillRequest) -> Site:
+    """Return where the drill is held: here, or on the host that the plan names for it."""
+    declared = toolbox.plan.drill.host
+    if declared is None:
+        return Sandbox(toolbox.state, request.drill_id, keep=request.keep)
+    from dr.run.far_sandbox import FarSandbox
+
+    return FarSandbox(toolbox.state, request.drill_id, declared, keep=request.keep)

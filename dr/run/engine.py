@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from dr.run.fact import Job, Progress, last_mandatory, make_fact
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
 from dr.run.journal import Journal
+from dr.run.land import Land
 from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Place, Toolbox
@@ -35,6 +36,14 @@ FULL_MANIFEST = Check.model_validate({"manifest": {}})
 
 class Site(Protocol):
     """Where a point is restored to."""
+
+    @property
+    def where(self) -> str:
+        """That in words."""
+
+    @property
+    def land(self) -> Land:
+        """The host it lies on."""
 
     def prepare(self, point: Point, size: int) -> Path:
         """Make the place for `size` bytes and return it; `DrError` when that cannot be."""
@@ -56,11 +65,13 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
             _after(toolbox, job, progress)
     finally:
         for instance in progress.instances.values():
-            instance.close()
+            with suppress(DrError):  # of a host that is gone: the site's end says so
+                instance.close()
         fate = site.finish(achieved=progress.achieved)
     if progress.error:
         progress.journal.note(progress.error, outcome="aborted" if progress.aborted else "failed")
-    _say_fate(progress.journal, fate, toolbox, job)
+    progress.machine = site.land.machine
+    _say_fate(progress.journal, fate, site.where)
     _write_names(toolbox, job, progress)
     return make_fact(toolbox, job, progress, fate)
 
@@ -88,7 +99,7 @@ def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, pro
     with progress.journal.phase("start"):
         _start(progress)
     with progress.journal.phase("verify"):
-        _verify(toolbox, job, shipment.root, progress)
+        _verify(shipment, job, progress)
     progress.ended = True
 
 
@@ -120,8 +131,8 @@ def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: P
     root = site.prepare(point, 0 if job.partial else point.bytes)
     shipment = Shipment(
         toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id, annex=site.annex,
-        real=job.real, replaced=job.replaced, as_files=job.as_files or job.partial, token=job.token or job.drill_id,
-        instances=progress.instances,
+        real=job.real, land=site.land, replaced=job.replaced, as_files=job.as_files or job.partial,
+        token=job.token or job.drill_id, instances=progress.instances,
     )  # fmt: skip
     make_rooms(shipment)
     for name, instance in progress.instances.items():
@@ -129,7 +140,8 @@ def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: P
             progress.journal.note(f"{name} was captured from {captured.server}")
     for instance in progress.instances.values():  # here, not in a pool: a server ends with the thread that began it
         instance.provision()
-    progress.journal.note("the place of recovery is ready" if job.real else "sandbox made", timed=True)
+    there = "" if site.land.host.here else f" on {site.land.host.name}"
+    progress.journal.note("the place of recovery is ready" if job.real else f"sandbox made{there}", timed=True)
     return shipment
 
 
@@ -182,11 +194,12 @@ def _start(progress: Progress) -> None:
         progress.journal.note("restored data opened", timed=True)
 
 
-def _verify(toolbox: Toolbox, job: Job, root: Path, progress: Progress) -> None:
+def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:
     _find_newest(progress)
     ground = Ground(
-        root=root, plan_dir=toolbox.plan_dir, seed=job.drill_id, now=progress.journal.now,
-        sources=progress.restored, partial=job.partial, newest=progress.newest, names=progress.names,
+        root=shipment.root, land=shipment.land, plan_dir=shipment.toolbox.plan_dir, seed=job.drill_id,
+        now=progress.journal.now, sources=progress.restored, partial=job.partial, newest=progress.newest,
+        names=progress.names,
     )  # fmt: skip
     checks = _all_checks(job, progress)
     progress.asked = _asked(checks, progress)
@@ -271,8 +284,7 @@ def _chosen(progress: Progress) -> tuple[Point, Copy]:
     return progress.point, progress.copy
 
 
-def _say_fate(journal: Journal, fate: Fate, toolbox: Toolbox, job: Job) -> None:
-    where = toolbox.state / "sandboxes" / job.drill_id
+def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
     if fate == "destroyed":
         journal.note("sandbox destroyed")
     elif fate == "kept":

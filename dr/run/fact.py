@@ -15,7 +15,6 @@ from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen
 from dr.plan.check import Check
 from dr.run.ground import Restored
 from dr.run.journal import Journal
-from dr.run.machine import describe_machine
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
 from dr.sources.door import Instance
@@ -65,6 +64,7 @@ class Progress:
     checks: list[CheckResult] = field(default_factory=list)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
     hooks: list[HookRun] = field(default_factory=list)
+    machine: str = ""
     instances: dict[str, Instance] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
     aborted: bool = False
@@ -160,7 +160,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         error_code=progress.error_code,
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
-        machine=describe_machine(),
+        machine=progress.machine,
     )
 
 

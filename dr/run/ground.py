@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dr.evidence.record import Outcome
 from dr.plan.source import Source
+from dr.run.land import HERE, Land
 from dr.sources.door import Instance
 
 
@@ -45,7 +46,7 @@ class Restored:
 
 @dataclass(kw_only=True)
 class Ground:
-    """Where checks run: the restored sources below `root`, and what is known about them.
+    """Where checks run: the restored sources below `root` on the `land`, and what is known about them.
 
     `partial` says that only samples were restored. `names` gathers (source, problem, path).
     """
@@ -55,6 +56,7 @@ class Ground:
     seed: str
     now: Callable[[], datetime]
     sources: Mapping[str, Restored]
+    land: Land = HERE
     partial: bool = False
     newest: Mapping[str, datetime] = field(default_factory=dict)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)

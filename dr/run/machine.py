@@ -15,7 +15,10 @@ def describe_machine() -> str:
         system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         system = platform.system()
-    cores = os.cpu_count() or 1
+    return in_words(os.cpu_count() or 1, memory, system, platform.machine())
+
+
+def in_words(cores: int, memory: int, system: str, kind: str) -> str:
+    """Return the class of a machine in words; `memory` in bytes."""
     size = f"{memory / 2**30:.0f} GiB memory"
-    parts = (f"{cores} core{'s' * (cores > 1)}", size, system, platform.machine())
-    return ", ".join(parts)
+    return ", ".join((f"{cores} core{'s' * (cores > 1)}", size, system, kind))

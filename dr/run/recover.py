@@ -22,11 +22,12 @@ from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Drill, Point
 from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import choose, find_usable
-from dr.run.compare import walk
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
-from dr.run.restore import MANIFESTS
-from dr.run.sandbox import HEADROOM, Fate, available, claim, require_space
+from dr.run.land import HERE, MANIFESTS, Land
+from dr.run.sandbox import Fate, claim
+from dr.run.space import HEADROOM, available, require_space
+from dr.run.survey import walk
 from dr.run.toolbox import Toolbox
 from dr.sources.door import Instance, Room
 
@@ -234,6 +235,8 @@ class Destination:
     def __init__(self, request: RecoverRequest, system: str) -> None:
         self._request, self._system = request, system
         self._root = request.to
+        self.where = str(request.to)
+        self.land: Land = HERE
         self._owner: int | None = None
 
     @contextmanager

@@ -23,14 +23,13 @@ from dr.errors import DrError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Copy, Point
-from dr.run.compare import chosen, walk
+from dr.run.compare import chosen
 from dr.run.ground import Poured, Restored
+from dr.run.land import HERE, Land
 from dr.run.pattern import bases_of, below, for_restic, literal
-from dr.run.sandbox import require_space
 from dr.run.toolbox import Place, Toolbox
 from dr.sources.door import MANIFEST, Instance, Room
 
-MANIFESTS = ".manifests"
 #: Two restic processes at once keep a network busy without tripling the memory they need.
 _AT_ONCE = 2
 T = TypeVar("T")
@@ -38,9 +37,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Shipment:
-    """What to bring, from where, to where. `seed` picks the samples; `as_files` leaves dumps unloaded.
+    """What to bring, from where, to where: `root` on the `land`. `seed` picks the samples.
 
-    `instances` is filled by `make_rooms`: what the restore makes of each source.
+    `as_files` leaves dumps unloaded. `instances` is filled by `make_rooms`: what the restore makes of each source.
     """
 
     toolbox: Toolbox
@@ -50,6 +49,7 @@ class Shipment:
     root: Path
     seed: str
     annex: Callable[[str], Path]
+    land: Land = HERE
     real: bool = False
     replaced: frozenset[str] = frozenset()
     as_files: bool = False
@@ -69,7 +69,7 @@ class Shipment:
 
 def make_rooms(shipment: Shipment) -> None:
     """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
-    (shipment.root / MANIFESTS).mkdir(mode=0o700, exist_ok=True)
+    shipment.land.aside(shipment.root).mkdir(mode=0o700, exist_ok=True)
     _each(shipment.names, lambda name: _make_room(shipment, name))
     for name in shipment.names:
         shipment.instances[name] = instance_of(shipment, name)
@@ -84,6 +84,7 @@ def instance_of(shipment: Shipment, name: str) -> Instance:
         token=shipment.token or shipment.seed,
         real=shipment.real,
         replace=shipment.replaced,
+        host=shipment.land.host,
     )
     if shipment.doors_apply(name):
         instance = shipment.toolbox.source(name).instance(room)
@@ -116,12 +117,12 @@ def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
 
 
 def _apart(shipment: Shipment, name: str) -> Path:
-    return shipment.root / MANIFESTS / name
+    return shipment.land.aside(shipment.root) / name
 
 
 def _make_room(shipment: Shipment, name: str) -> None:
     """Bring what was stored apart from the data: a stream's manifest and facts, or a manifest amended later."""
-    (shipment.root / name).mkdir(mode=0o700, exist_ok=True)
+    shipment.land.make(shipment.root / name)
     apart = _apart(shipment, name)
     apart.mkdir(mode=0o700, exist_ok=True)
     snapshot = shipment.copy.manifests.get(name)
@@ -150,9 +151,8 @@ def _bring_all_of(shipment: Shipment, name: str) -> Restored:
     instance = shipment.instances[name]
     if instance.takes_stream:
         return _pour(shipment, name, instance)
-    root = shipment.root / name
-    done = shipment.place.repository.restore(shipment.copy.snapshots[name], root, overwrite="always")
-    return _settle(shipment, name, complaints=done.errors)
+    complaints = shipment.land.lay(shipment.place.repository, shipment.copy.snapshots[name], instance.room)
+    return _settle(shipment, name, complaints=complaints)
 
 
 def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
@@ -190,11 +190,10 @@ def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
 
 
 def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
-    root, repository = shipment.root / name, shipment.place.repository
+    land, repository, room = shipment.land, shipment.place.repository, shipment.instances[name].room
     snapshot, listed = shipment.copy.snapshots[name], _apart(shipment, name) / MANIFEST
     if not listed.is_file():
-        repository.restore(snapshot, root, include=[f"/{MANIFEST}"])
-        listed = root / MANIFEST
+        listed = land.manifest(repository, snapshot, room)
     if not listed.is_file():
         raise DrError(
             "the point holds no manifest, so no sample can be picked",
@@ -202,17 +201,16 @@ def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
             hint="drill the whole system: --scenario system-loss",
         )
     sample = _sample(shipment, name, listed)
-    require_space(root, sum(entry.size for entry in chosen(listed, sample.only)))
-    done = repository.restore(snapshot, root, include=sample.include, overwrite="always")
-    restored = _settle(shipment, name, complaints=done.errors)
+    land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
+    restored = _settle(shipment, name, complaints=land.lay(repository, snapshot, room, sample.include))
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
 def _settle(shipment: Shipment, name: str, *, complaints: tuple[str, ...]) -> Restored:
-    """Put in order what restic laid down, and count it."""
+    """Put in order what was laid down, and count it."""
     instance, amended = shipment.instances[name], _apart(shipment, name) / MANIFEST
-    laid = instance.settle()
-    sizes = [_content(entry.stat(follow_symlinks=False)) for _, entry in walk(shipment.root / name)]
+    laid = shipment.land.settle(instance)
+    sizes = [_content(status) for _, status in shipment.land.survey(shipment.root / name).files()]
     return Restored(
         name=name,
         kind=shipment.point.kinds.get(name, "files"),

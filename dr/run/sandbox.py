@@ -20,34 +20,15 @@ from typing import Literal
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.plan.units import format_bytes
 from dr.run.annex import RECORD, Annexes, vacate
+from dr.run.far_places import FarPlaces
+from dr.run.land import HERE, Land
+from dr.run.space import require_space
 
 log = logging.getLogger("dr.sandbox")
 
 KEPT = ".kept"
-#: What the restored data needs beside its own bytes: directories, partly filled blocks.
-HEADROOM = 1.05
-
 Fate = Literal["destroyed", "kept", "left behind", "not used"]
-
-
-def available(place: Path) -> int:
-    """Return the bytes that can still be written at `place`, or where it would be made."""
-    while not place.is_dir() and place != place.parent:
-        place = place.parent
-    return shutil.disk_usage(place).free
-
-
-def require_space(place: Path, size: int, *, there: int = 0) -> None:
-    """Raise `DrError` unless `size` bytes and some headroom fit at `place`, which holds `there` of them."""
-    needed, free = max(0, int(size * HEADROOM) - there), available(place)
-    if free < needed:
-        raise DrError(
-            f"the disk is too small: the restore needs {format_bytes(needed)} free, "
-            f"{format_bytes(free)} available at {place}",
-            hint="free some space there, or use a place on a larger disk",
-        )
 
 
 class Sandbox:
@@ -55,6 +36,8 @@ class Sandbox:
 
     def __init__(self, state: Path, drill_id: str, *, keep: bool = False) -> None:
         self.root = state / "sandboxes" / drill_id
+        self.where = str(self.root)
+        self.land: Land = HERE
         self._keep = keep
         self._owner: int | None = None
         self._fate: Fate = "not used"
@@ -102,7 +85,8 @@ class Sandbox:
 def sweep(state: Path) -> list[str]:
     """Destroy the sandboxes whose owner is dead; return their drill ids. Kept ones stay.
 
-    One that cannot be removed is warned about, and tried again next time.
+    One that cannot be removed, here or on another host, is warned about, and tried again next time. A host that
+    does not answer is not asked twice.
     """
     home = state / "sandboxes"
     swept: list[str] = []
@@ -110,13 +94,17 @@ def sweep(state: Path) -> list[str]:
         return swept
     with _alone(home):
         ours = {path: claim(path) for path in sorted(home.iterdir()) if _is_sandbox(path)}
+    down: set[str] = set()
     for path, owner in ours.items():
         if owner is None:
             continue
+        there = FarPlaces(path).declared()
         try:
-            clear(path)
-            swept.append(path.name)
+            if not (there and there.ssh in down):
+                clear(path)
+                swept.append(path.name)
         except DrError as error:
+            down |= {there.ssh} if there else set()
             log.warning("%s", error)
         finally:
             os.close(owner)
@@ -124,7 +112,11 @@ def sweep(state: Path) -> list[str]:
 
 
 def clear(root: Path) -> None:
-    """End what runs in a sandbox and its annexes, and remove them all; `DrError` when one is left."""
+    """End what runs in a sandbox and its annexes, and remove them all; `DrError` when one is left.
+
+    What it has on another host goes first: the record of that is here.
+    """
+    FarPlaces(root).clear()
     places = Annexes(root / RECORD).places()
     if count := vacate(root, places):
         log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from dr.errors import DrError
 from dr.evidence.record import Outcome
 from dr.plan.check import HttpCheck
 from dr.plan.expect import describe, holds
 from dr.run.databases import connections, not_run
 from dr.run.ground import Ground, Seen
+from dr.run.works import Works
 from dr.tools import command
 from dr.tools import http as web
+from dr.tools.host import Process
 
-_KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
 _ASK_SECONDS = 0.2
 _ANSWER_SECONDS = 30.0
 
@@ -25,13 +26,13 @@ def argv(ground: Ground, run: Sequence[str]) -> list[str]:
     """Return a plan's command; `./smoke-test` lies beside the plan, not in the sandbox."""
     name = run[0]
     if "/" in name and not name.startswith("/"):
-        name = str((ground.plan_dir / name).resolve())
+        name = ground.land.works.program((ground.plan_dir / name).resolve())
     return [name, *run[1:]]
 
 
 def environment(ground: Ground, **more: str) -> dict[str, str]:
     """What a command may know: where the restored data is, how its services are reached, and no secret of ours."""
-    kept = {key: os.environ[key] for key in _KEPT_ENV if key in os.environ}
+    kept = ground.land.works.environment()
     places = {_variable(name): str(restored.root) for name, restored in ground.sources.items()}
     return {**kept, **connections(ground.sources), "DR_SANDBOX": str(ground.root), **places, **more}
 
@@ -51,19 +52,19 @@ def http(ground: Ground, body: HttpCheck) -> Seen:
     """Start what serves, if the plan says so, and ask until it answers as expected, or its time is over."""
     if why := not_run(ground):
         return Seen(wanted(body), why, "skipped")
-    port = str(web.free_port())
+    works = ground.land.works
+    port = str(works.free_port())
     url = body.url.replace("{port}", port)
     if body.serve is None:
-        return _ask(url, body, None)
+        return _ask(works, url, body, None)
     serve = [part.replace("{port}", port) for part in argv(ground, body.serve)]
     with _served(ground, serve, port) as running:
-        return _ask(url, body, running)
+        return _ask(works, url, body, running)
 
 
 @contextmanager
-def _served(ground: Ground, serve: list[str], port: str) -> Iterator[command.Running]:
-    env = environment(ground, PORT=port)
-    with command.Running(serve, env=env, cwd=ground.root) as running:
+def _served(ground: Ground, serve: list[str], port: str) -> Iterator[Process]:
+    with ground.land.works.start(serve, env=environment(ground, PORT=port), cwd=ground.root) as running:
         threading.Thread(target=_drain, args=(running,), daemon=True).start()
         try:
             yield running
@@ -71,22 +72,22 @@ def _served(ground: Ground, serve: list[str], port: str) -> Iterator[command.Run
             running.kill()
 
 
-def _drain(running: command.Running) -> None:
+def _drain(running: Process) -> None:
     """Read what a server prints, so that it never waits for us."""
     try:
         while running.read():
             pass
-    except (OSError, ValueError):  # closed: it has been ended
+    except (OSError, ValueError, DrError):  # closed: it has been ended
         return
 
 
-def _ask(url: str, body: HttpCheck, running: command.Running | None) -> Seen:
+def _ask(works: Works, url: str, body: HttpCheck, running: Process | None) -> Seen:
     """Ask again and again: a service that starts may first refuse, then answer with an error."""
     deadline, began = time.monotonic() + body.within, time.monotonic()
     while True:
         command.raise_if_stopping()
         left = deadline - time.monotonic()
-        answer = web.fetch(url, seconds=max(0.1, min(left, _ANSWER_SECONDS)))
+        answer = works.fetch(url, seconds=max(0.1, min(left, _ANSWER_SECONDS)))
         passed = answer.status == body.expect.status and (
             body.expect.body is None or holds(body.expect.body, answer.text)
         )

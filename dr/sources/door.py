@@ -14,6 +14,7 @@ from pathlib import Path
 from dr.errors import SourceError
 from dr.sources import facts
 from dr.sources.facts import Facts
+from dr.tools.host import Host, ThisHost
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
 
@@ -105,7 +106,8 @@ class Room:
 
     `root` is its directory; restic lays files down there. `apart` is where its manifest and sidecars are
     laid first. `annex` makes a directory with a short path, outside every private one, that goes away with
-    the sandbox: for services and their sockets. `real` says that the real place is meant, not a sandbox;
+    the sandbox: for services and their sockets. `host` is where `root` and annexes lie; `apart` is always here.
+    `real` says that the real place is meant, not a sandbox;
     then `replace` names the live databases that may be replaced. `token` is the id of the drill or recovery.
     """
 
@@ -115,6 +117,7 @@ class Room:
     token: str
     real: bool = False
     replace: frozenset[str] = frozenset()
+    host: Host = field(default_factory=ThisHost)
 
 
 class Instance:

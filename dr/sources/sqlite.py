@@ -108,6 +108,10 @@ class Sqlite(Doors):
 
 def restored_database(name: str, filename: str, newest: str | None, room: Room) -> Instance:
     """Return what a restore makes of a database's file, wherever it was captured."""
+    if not room.host.here:
+        from dr.sources.far_sqlite import FarDatabase
+
+        return FarDatabase(name, filename, newest, room)
     return _Restored(name, filename, newest, room)
 
 

@@ -66,8 +66,12 @@ class Host(Protocol):
         cwd: str | None = None,
         timeout: float | None = None,
         feed: bool = False,
+        standing: bool = False,
     ) -> Process:
-        """Start a program; `timeout` in seconds is for its whole life. Raises `DrError` when that cannot be."""
+        """Start a program; `timeout` in seconds is for its whole life. Raises `DrError` when that cannot be.
+
+        One that is `standing`, such as a server, takes no place from those that come and go.
+        """
 
     def run(
         self,
@@ -99,6 +103,7 @@ class ThisHost:
         cwd: str | None = None,
         timeout: float | None = None,
         feed: bool = False,
+        standing: bool = False,
     ) -> command.Running:
         """See `Host`."""
         return command.Running(argv, env=own_environment(env), cwd=cwd, timeout=timeout, feed=feed)
@@ -122,3 +127,12 @@ def own_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this process's environment without its secrets, and with what is added."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(SECRET_PREFIXES)}
     return {**kept, **(more or {})}
+
+
+def script(text: str, *arguments: str) -> list[str]:
+    """Return the command that runs a POSIX shell's script, on whichever host.
+
+    Login shells differ: a script holds no exclamation mark, and each of its lines ends where one may be joined to
+    the next.
+    """
+    return ["sh", "-c", text.replace("\n", " "), "dr", *arguments]

@@ -97,13 +97,16 @@ class SshHost:
         cwd: str | None = None,
         timeout: float | None = None,
         feed: bool = False,
+        standing: bool = False,
     ) -> SshProcess:
         """See `Host`. Of a program that is killed the code is -9; of one that a signal ended, 128 and the signal."""
         command.raise_if_stopping()
-        return self._start(argv, timeout=timeout).begin(env or {}, cwd, feed=feed)
+        return self._start(argv, timeout=timeout, standing=standing).begin(env or {}, cwd, feed=feed)
 
-    def _start(self, argv: Sequence[str], *, timeout: float | None, regardless: bool = False) -> SshProcess:
-        leave = self._gate.enter(regardless=regardless)
+    def _start(
+        self, argv: Sequence[str], *, timeout: float | None, regardless: bool = False, standing: bool = False
+    ) -> SshProcess:
+        leave = _stay if standing else self._gate.enter(regardless=regardless)
         try:
             line = Line(self._channel(), self.name, regardless=regardless)
         except BaseException:
@@ -184,6 +187,10 @@ class SshHost:
             channel.settimeout(POLL_SECONDS)
             channel.exec_command(f"exec sh -c 'kill -s KILL -- -{group}'")
             channel.status_event.wait(_Gate.PATIENCE)
+
+
+def _stay() -> None:
+    """What a program that never took a place gives back."""
 
 
 class _Gate:

@@ -42,6 +42,7 @@ class Sshd:
     """The server; a context that starts it and ends it with every session. `more` is added to its configuration."""
 
     host = _HOST
+    as_user: str | None = None  # who runs it, when root starts it for another; then that user alone is let in
 
     def __init__(self, home: Path, *, more: str = "") -> None:
         self.home, self.user, self._more = home, getpass.getuser(), more
@@ -81,9 +82,13 @@ class Sshd:
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if not program:
             raise RuntimeError("sshd is not on this machine: install openssh-server")
+        before: list[str] = []
+        if self.as_user:
+            subprocess.run(["chown", "-R", self.as_user, self.home], check=True)
+            before = ["setpriv", f"--reuid={self.as_user}", "--clear-groups", "--"]
         with (self.home / "sshd.log").open("ab") as log:
             self._listener = subprocess.Popen(
-                [program, "-D", "-e", "-f", str(self.home / "sshd_config")],
+                [*before, program, "-D", "-e", "-f", str(self.home / "sshd_config")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._wait()

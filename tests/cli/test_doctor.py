@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from dr.orchestrator.doctor import examine
 from dr.orchestrator.session import Session
 from tests.conftest import Site, plan_text
+from tests.far import Far
 
 
 def _found(site: Site, code: int) -> dict[str, dict[str, str]]:
@@ -90,3 +92,18 @@ def test_a_program_that_is_not_there_and_a_host_that_is_not_known_are_said(files
     assert found["books: db"]["outcome"] == "failed" and "mariadb or mysql" in found["books: db"]["observed"]
     assert found[f"sis: host {sshd.address}"]["outcome"] == "failed"
     assert "sis: db" not in found, "what lies on a host that is not reached is not guessed at"
+
+
+def test_what_a_drill_needs_on_another_host_is_looked_at(files_site: Site, tmp_path: Path) -> None:
+    with Far(tmp_path / "spare") as far:
+        more = f"drill: {{{far.plan_host().strip().replace(', mode: agent', '')}}}\n"
+        files_site.plan("sis", plan_text("sis", "db: {mysql: {database: library}}", more=more))
+        assert _found(files_site, 0)[f"sis: host {far.address}"]["observed"] == "it lets us in"
+        config = far.home / "sshd_config"
+        config.write_text(config.read_text().replace(":/usr/local/bin:/usr/bin:/bin", ""))
+        for name in ("sh", "dd", "setsid", "true", "tar"):
+            (far.bin / name).symlink_to(f"/usr/bin/{name}")
+        far.restart()
+        lacking = _found(files_site, 3)["sis: drills"]
+        assert "find, sha256sum" in lacking["observed"] and "tar" not in lacking["observed"]
+    assert _found(files_site, 1)[f"sis: host {far.address}"]["outcome"] == "failed"

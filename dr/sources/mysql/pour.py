@@ -15,6 +15,7 @@ from dr.sources.mysql.cut import SEVERAL, database_of, holds_views, parts_of
 from dr.sources.mysql.inventory import first_value
 from dr.sources.mysql.session import Session
 from dr.tools import command
+from dr.tools.host import Host, script
 
 #: Seconds that a check's query may take, and that a restore may.
 QUERY_SECONDS = 600
@@ -100,14 +101,18 @@ def reading(server: Server, database: str | None = None) -> Iterator[Session]:
         yield session
 
 
-def client_home(place: Path, *, socket: str | None, user: str | None) -> str:
-    """Return a directory for `MYSQL_HOME`, with what a client needs to come to this server.
+def client_home(place: Path, *, socket: str | None, user: str | None, host: Host | None = None) -> str:
+    """Return a directory for `MYSQL_HOME`, with what a client needs to come to this server; `host` None: here.
 
     Its file is read after the machine's own, which may name another server's socket, and so win over
     `MYSQL_UNIX_PORT`. It holds no password.
     """
     lines = [f"{key}={value}\n" for key, value in (("socket", socket), ("user", user)) if value]
-    (place / "my.cnf").write_text("".join(["[client]\n", *lines]), "utf-8")
+    text, path = "".join(["[client]\n", *lines]), place / "my.cnf"
+    if host is None or host.here:
+        path.write_text(text, "utf-8")
+    elif (done := host.run(script('cat >"$1";', str(path)), stdin=text.encode())).code != 0:
+        raise SourceError(f"{path} cannot be written on {host.name}", cause=done.last_words, hint="see its disk")
     return str(place)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from dr.sources.mysql.connection import CLIENTS, DUMPS, Server, translated
 from dr.sources.mysql.inventory import NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
-from dr.tools import command
-from dr.tools.host import Host, ThisHost
+from dr.tools.command import Done
+from dr.tools.host import Host, Process
 
-_HINT = "install the MariaDB or MySQL server on this machine (its service need not run), or name it with `bin`"
+_HINT = "install the MariaDB or MySQL server there (its service need not run), or name it with `bin`"
 _PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
 _START_SECONDS = 120.0
 _LARGEST_POOL = 1 << 30
@@ -33,13 +32,14 @@ _QUIET = ("--skip-networking", "--event-scheduler=OFF", "--skip-name-resolve", "
 
 
 class Scratch(Restored):
-    """Databases in a scratch server on this machine."""
+    """Databases in a scratch server on the room's host."""
 
     def __init__(self, name: str, declared: MysqlSource, host: Host, room: Room) -> None:
         super().__init__(name, declared, room)
         # The plan's directory of programs is on the plan's host, which may be another.
-        self._places = ((Path(declared.bin),) if declared.bin and host.here else ()) + _PLACES
-        self._running: command.Running | None = None
+        known = declared.bin and (host.here or not room.host.here)
+        self._places = ((Path(declared.bin),) if declared.bin and known else ()) + _PLACES
+        self._running: Process | None = None
         self._socket = Path()
         self._server: Server | None = None
 
@@ -52,20 +52,22 @@ class Scratch(Restored):
 
     def provision(self) -> None:
         """See `Instance`: make a server and start it."""
-        home, user = self.room.annex("mysql"), scratch.service_user("mysql")
-        self._socket = home / "s"
-        scratch.hand_over(home, user)
-        program = scratch.find_program(("mariadbd", "mysqld"), self._places, hint=_HINT)
-        server = self._reach()
+        there = self.room.host
         with translated(self.name):
-            maria = b"MariaDB" in command.run([program, "--version"], timeout=60).stdout
+            home, user = self.room.annex("mysql"), scratch.service_user(there, "mysql")
+            self._socket = home / "s"
+            scratch.hand_over(there, home, user)
+            program = scratch.find_program(there, ("mariadbd", "mysqld"), self._places, hint=_HINT)
+            server = self._reach()
+            maria = b"MariaDB" in there.run([program, "--version"], timeout=60).stdout
             self._install(self._maker(program, maria=maria), home, user)
             options = self._options(home, maria=maria)
-            self._running = command.Running([program, *options], cwd=home, env=_environment(), user=user)
+            self._running = scratch.start_as(there, [program, *options], user=user, cwd=home, env=_environment())
         self._server = server
         scratch.wait_until(
-            self._responds, self._running, seconds=_START_SECONDS, what="database server", log=home / "error.log"
-        )
+            self._responds, self._running, seconds=_START_SECONDS, what="database server",
+            last_words=lambda: scratch.last_line(there, home / "error.log"),
+        )  # fmt: skip
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
         """See `Instance`: accounts first, then database by database, then the views of each.
@@ -92,7 +94,7 @@ class Scratch(Restored):
         """See `Instance`."""
         socket, database = str(self._socket), next(iter(self._declared.named or self.actual), "")
         return {
-            "MYSQL_HOME": pour.client_home(self._socket.parent, socket=socket, user="root"),
+            "MYSQL_HOME": pour.client_home(self._socket.parent, socket=socket, user="root", host=self.room.host),
             "MYSQL_UNIX_PORT": socket,
             "MYSQL_HOST": "localhost",
             "MYSQL_USER": "root",
@@ -106,25 +108,28 @@ class Scratch(Restored):
         if self._running:
             with self._running:
                 self._running.kill()
-            self._socket.unlink(missing_ok=True)
+            if self.room.host.here:
+                self._socket.unlink(missing_ok=True)
 
     def _maker(self, program: str, *, maria: bool) -> list[str]:
         """Return the command that makes a server's directory, with a `root` that needs no password."""
         if not maria:
             return [program, "--no-defaults", "--initialize-insecure"]
-        maker = scratch.find_program(("mariadb-install-db", "mysql_install_db"), self._places, hint=_HINT)
+        maker = scratch.find_program(
+            self.room.host, ("mariadb-install-db", "mysql_install_db"), self._places, hint=_HINT
+        )
         return [maker, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
 
     def _install(self, maker: list[str], home: Path, user: str | None) -> None:
         argv = [*maker, f"--datadir={home / 'data'}", _OWN_AIO, *self._taken_over(NAMES_CASE)]
-        done = command.run(argv, cwd=home, env=_environment(), timeout=_START_SECONDS * 3, user=user)
+        done = scratch.run_as(self.room.host, argv, user=user, cwd=home, env=_environment(), timeout=_START_SECONDS * 3)
         if done.code != 0:
             raise SourceError(
                 "the scratch server could not be made", self.name, _why(done), hint="see the disk and its rights"
             )
 
     def _options(self, home: Path, *, maria: bool) -> list[str]:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = scratch.memory_of(self.room.host)
         captured = self.captured()
         sisters = captured is not None and captured.server.startswith("MariaDB") == maria
         return [
@@ -144,9 +149,9 @@ class Scratch(Restored):
     def _reach(self) -> Server:
         return Server(
             where=self.name,
-            host=ThisHost(),
-            client=scratch.find_program(CLIENTS, self._places, hint=_HINT),
-            dump=scratch.find_program(DUMPS, self._places, hint=_HINT),
+            host=self.room.host,
+            client=scratch.find_program(self.room.host, CLIENTS, self._places, hint=_HINT),
+            dump=scratch.find_program(self.room.host, DUMPS, self._places, hint=_HINT),
             login=("--no-defaults", f"--socket={self._socket}", "--user=root"),
             env={"MYSQL_PWD": ""},
         )
@@ -162,7 +167,7 @@ def _environment() -> dict[str, str]:
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
-def _why(done: command.Done) -> str:
+def _why(done: Done) -> str:
     """Return what a server says before it gives up; its last word is only that it does."""
     lines = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace").splitlines()
     errors = [line.strip() for line in lines if "ERROR" in line and not line.rstrip().endswith("Aborting")]

@@ -6,30 +6,36 @@ server's was.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from dr.errors import SourceError
+from dr.errors import DrError, SourceError
 from dr.plan.source import PostgresSource
 from dr.sources import scratch
 from dr.sources.door import Room
-from dr.sources.postgres.connection import Login, Server
+from dr.sources.postgres.connection import Login, Server, said_of
 from dr.sources.postgres.inventory import LARGE_OBJECTS, major_of
 from dr.sources.postgres.restored import Restored
-from dr.tools import command
-from dr.tools.host import ThisHost, own_environment
+from dr.tools.host import Host, Process, own_environment, script
 
 SUPERUSER = "postgres"
 PORT = 5432  # a part of the socket's name: nothing listens on a network
 _START_SECONDS = 60
 _STOP_SECONDS = 10
-_HOMES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin")
+_VERSION = re.compile(r"(/.*) postgres \(.*?(\d+)[\d.]*.*")
+_MAKE_SECONDS = 600
+_QUIT = 'read -r p <"$1" && kill -s QUIT "$p";'
+#: Every directory with server programs and what they say of their version; $1 may name one that comes first.
+_LOOK = """
+( [ -z "$1" ] || echo "$1"; for d in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin; do echo "$d"; done;
+echo "$PATH" | tr ":" "\\n" ) | while IFS= read -r d; do
+[ -n "$d" ] && [ -f "$d/initdb" ] && [ -x "$d/initdb" ] && echo "$d $("$d/postgres" --version </dev/null 2>&1)"; done;
+exit 0;
+"""
 #: Nothing of it must last.
 SETTINGS = (
     "listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=minimal",
@@ -54,18 +60,20 @@ class ScratchServer(Restored):
     def __init__(self, name: str, declared: PostgresSource, room: Room) -> None:
         super().__init__(name, declared, room)
         self._declared_bin = declared.bin
-        self._running: command.Running | None = None
+        self._running: Process | None = None
 
     def provision(self) -> None:
         """See `Instance`: make the server and start it. It ends with the thread that calls."""
-        programs = find_programs(self._declared_bin, at_least=major_of(self.captured()), name=self.name)
-        self._user, self._home = scratch.service_user(SUPERUSER), self.room.annex("postgres")
-        scratch.hand_over(self._home, self._user)
-        self._make(programs)
-        self._running = self._run(programs)
+        host = self.room.host
+        with said_of(self.name):
+            programs = find_programs(host, self._declared_bin, at_least=major_of(self.captured()), name=self.name)
+            self._user, self._home = scratch.service_user(host, SUPERUSER), self.room.annex("postgres")
+            scratch.hand_over(host, self._home, self._user)
+            self._make(programs)
+            self._running = self._run(programs)
         login = Login(host=str(self._home), port=PORT, user=SUPERUSER, bin=str(programs))
         # `template1`, so that a captured `postgres` can be made anew.
-        self.server, self.place = Server(self.name, ThisHost(), login), "template1"
+        self.server, self.place = Server(self.name, host, login), "template1"
         self._wait(self._running)
         self.server.execute(self.place, "drop database postgres;", doing="the scratch server could not be emptied")
 
@@ -97,34 +105,37 @@ class ScratchServer(Restored):
         if running is None:
             return
         with running:
-            with suppress(OSError, ValueError):
-                first = (self._home / "data" / "postmaster.pid").read_text("ascii").split("\n", 1)[0]
-                if not running.ended():
-                    os.kill(int(first), signal.SIGQUIT)
+            if not running.ended():
+                quitting = script(_QUIT, str(self._home / "data" / "postmaster.pid"))
+                with suppress(DrError):  # of a host that is gone: there it ends with the connection
+                    self.room.host.run(quitting, timeout=_STOP_SECONDS, regardless=True)
             wait_for_end(running)
 
     def _make(self, programs: Path) -> None:
         argv = [str(programs / "initdb"), "-D", str(self._home / "data"), "-U", SUPERUSER, "-A", "trust", "--no-sync"]
         for locale in ("C.UTF-8", "C"):
-            done = command.run(
-                [*argv, "-E", "UTF8", f"--locale={locale}"], env=own_environment(), cwd=self._home, user=self._user
-            )
+            done = scratch.run_as(
+                self.room.host, [*argv, "-E", "UTF8", f"--locale={locale}"],
+                user=self._user, cwd=self._home, env=own_environment(), timeout=_MAKE_SECONDS,
+            )  # fmt: skip
             if done.code == 0:
                 return
         raise SourceError(
             "the scratch server could not be made", self.name, done.last_words, hint="see the disk and its rights"
         )
 
-    def _run(self, programs: Path) -> command.Running:
+    def _run(self, programs: Path) -> Process:
         settings = (*SETTINGS, f"port={PORT}", f"unix_socket_directories={self._home}")
         options = [part for setting in settings for part in ("-c", setting)]
         argv = [str(programs / "postgres"), "-D", str(self._home / "data"), *options]
-        return command.Running(argv, env=own_environment(), cwd=self._home, user=self._user, death="QUIT")
+        return scratch.start_as(
+            self.room.host, argv, user=self._user, cwd=self._home, env=own_environment(), death="QUIT"
+        )
 
-    def _wait(self, running: command.Running) -> None:
-        what, log = "PostgreSQL server", self._home / "log"  # it logs to us, not to a file
-        try:
-            scratch.wait_until(self._answers, running, seconds=_START_SECONDS, what=what, log=log)
+    def _wait(self, running: Process) -> None:
+        what = "PostgreSQL server"
+        try:  # it logs to us, not to a file
+            scratch.wait_until(self._answers, running, seconds=_START_SECONDS, what=what, last_words=str)
         except SourceError as error:
             running.kill()
             raise SourceError(error.what, self.name, running.finish().last_words, hint=error.hint) from error
@@ -137,7 +148,7 @@ class ScratchServer(Restored):
         return True
 
 
-def wait_for_end(running: command.Running) -> None:
+def wait_for_end(running: Process) -> None:
     """Wait a while for a program that was asked to end; then it is ended by force."""
     for _ in range(_STOP_SECONDS * 50):
         if running.ended():
@@ -145,27 +156,22 @@ def wait_for_end(running: command.Running) -> None:
         time.sleep(0.02)
 
 
-def find_programs(declared: str | None, *, at_least: int, name: str) -> Path:
-    """Return the directory of the newest server programs here; `SourceError` when they are older than the capture.
+def find_programs(host: Host, declared: str | None, *, at_least: int, name: str) -> Path:
+    """Return the directory of the newest server programs there; `SourceError` when older than the capture.
 
     The newest, since a dump is written by the newest programs of its host, and only such can read it.
     """
-    found = [Path(path) for pattern in _HOMES for path in Path("/").glob(pattern.lstrip("/"))]
-    places = [Path(declared)] if declared else []
-    places += [*found, *(Path(folder) for folder in os.environ.get("PATH", "").split(":") if folder)]
-    versions = {place: _major(place) for place in places if os.access(place / "initdb", os.X_OK)}
+    done = host.run(script(_LOOK, declared or ""), timeout=_START_SECONDS)
+    lines = done.stdout.decode("utf-8", "surrogateescape").splitlines()
+    found = [_VERSION.fullmatch(line) for line in lines]
+    versions = {Path(each[1]): int(each[2]) for each in found if each}
     best = max(versions, key=lambda place: versions[place], default=None)
     if best is None or versions[best] < at_least:
         here = f"PostgreSQL {versions[best]} is" if best else "none are"
         wanted = f"PostgreSQL {at_least}" if at_least else "PostgreSQL"
+        place = "here" if host.here else f"on {host.name}"
         raise SourceError(
-            f"the drill needs the server programs of {wanted} or newer here; {here} installed",
+            f"the drill needs the server programs of {wanted} or newer {place}; {here} installed",
             name, hint=f"install the package postgresql{f'-{at_least}' if at_least else ''}",
         )  # fmt: skip
     return best
-
-
-def _major(place: Path) -> int:
-    done = command.run([str(place / "postgres"), "--version"], timeout=30)
-    number = re.search(rb"\d+", done.stdout)
-    return int(number[0]) if number else 0

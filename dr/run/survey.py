@@ -1,0 +1,171 @@
+"""What lies in a restored tree, for those who judge it: a tree on this machine, or on another host.
+
+Paths are bytes, from the tree's top, without a leading slash. Nothing here follows a restored link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from dr.errors import DrError
+from dr.sources.listing import Listing, hash_files, list_trees
+from dr.tools.digest import sha256_file
+from dr.tools.host import Host
+
+T = TypeVar("T")
+_HINT = "install GNU findutils and coreutils there, or drill on another host"
+
+
+class Survey(Protocol):
+    """A tree as it is found. `batch` is how many files, and bytes of them, are best hashed at a time.
+
+    `specials` says whether pipes and devices come back there; they hold nothing that could be lost.
+    """
+
+    @property
+    def batch(self) -> tuple[int, int]:
+        """Files and bytes to hash at a time."""
+
+    @property
+    def specials(self) -> bool:
+        """Whether pipes and devices are restored there."""
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """Return what lies at a path; None for nothing."""
+
+    def target(self, path: bytes) -> bytes | None:
+        """Return what a link says."""
+
+    def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
+        """Return the SHA-256 of files; those that cannot be read are left out. Called from several threads."""
+
+    def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """Yield all that is no directory."""
+
+    def opened(self, path: bytes) -> AbstractContextManager[int]:
+        """Give a descriptor that reads a regular file. Raises `OSError` or `DrError`."""
+
+
+class TreeHere:
+    """A tree on this machine."""
+
+    batch = (64, 32 << 20)
+    specials = True
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._top = root, os.fsencode(root)
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """See `Survey`."""
+        try:
+            return os.lstat(self._at(path))
+        except OSError:
+            return None
+
+    def target(self, path: bytes) -> bytes | None:
+        """See `Survey`."""
+        return os.readlink(self._at(path))
+
+    def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `Survey`."""
+        found = {}
+        for path in paths:
+            with suppress(OSError):
+                found[path] = sha256_file(self._at(path))[0]
+        return found
+
+    def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """See `Survey`."""
+        return ((path, entry.stat(follow_symlinks=False)) for path, entry in walk(self._root))
+
+    @contextmanager
+    def opened(self, path: bytes) -> Iterator[int]:
+        """See `Survey`."""
+        fd = os.open(self._at(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _at(self, path: bytes) -> bytes:
+        return self._top + b"/" + path
+
+
+class TreeThere:
+    """A tree on another host, listed once and hashed by its own programs. `aside` is for a file that is looked into."""
+
+    batch = (1_000, 64 << 20)  # a program is started for each, so many at once as the plan allows
+    specials = False  # they come in a tar of restic's, which leaves them out
+
+    def __init__(self, host: Host, root: Path, *, aside: Path) -> None:
+        self._host, self._top, self._aside = host, os.fsencode(root), aside
+
+    def status(self, path: bytes) -> os.stat_result | None:
+        """See `Survey`."""
+        return self._listing.found.get(self._at(path))
+
+    def target(self, path: bytes) -> bytes | None:
+        """See `Survey`."""
+        return self._listing.links.get(self._at(path))
+
+    def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `Survey`."""
+        found = _with_hint(lambda: hash_files(self._host, [self._at(path) for path in paths], at_once=1))
+        return {path[len(self._top) + 1 :]: digest for path, digest in found.items()}
+
+    def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
+        """See `Survey`."""
+        for path, status in self._listing.found.items():
+            if not stat.S_ISDIR(status.st_mode):
+                yield path[len(self._top) + 1 :], status
+
+    @contextmanager
+    def opened(self, path: bytes) -> Iterator[int]:
+        """See `Survey`: its bytes are brought here for as long as they are looked at."""
+        with tempfile.TemporaryFile(dir=self._aside) as copy:
+            with self._host.start(["cat", "--", os.fsdecode(self._at(path))]) as process:
+                for block in iter(process.read, b""):
+                    copy.write(block)
+                done = process.finish()
+            if done.code != 0:
+                raise DrError(f"a file cannot be read on {self._host.name}", hint="see the rights of its directory")
+            copy.flush()
+            yield copy.fileno()
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return _with_hint(
+            lambda: list_trees(self._host, [os.fsdecode(self._top)], excluded=lambda path: False, one_filesystem=False)
+        )
+
+    def _at(self, path: bytes) -> bytes:
+        return self._top + b"/" + path if path else self._top
+
+
+def _with_hint(act: Callable[[], T]) -> T:
+    """Say what helps a drill, where what is said of a capture would not."""
+    try:
+        return act()
+    except DrError as error:
+        error.hint = _HINT if "mode: sftp" in error.hint else error.hint
+        raise
+
+
+def walk(root: Path) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    """Yield every entry below `root` that is no directory, with its path from there. Follows no link."""
+    pending = [(os.fsencode(root), b"")]
+    while pending:
+        folder, prefix = pending.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, prefix + entry.name + b"/"))
+                else:
+                    yield prefix + entry.name, entry

@@ -1,0 +1,141 @@
+"""Programs run on what was restored, for checks: on this machine, or on the host it was restored to."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from dr.errors import DrError
+from dr.tools import command
+from dr.tools import http as web
+from dr.tools.command import Done
+from dr.tools.host import Host, Process, script
+from dr.tools.http import Answer
+
+_KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+_PORTS = range(20_000, 30_000)  # below those that systems give away by themselves
+
+_TAKE = """
+umask 077; mkdir -p -- "${1%/*}" && cat >"$1" && chmod 700 -- "$1";
+"""
+#: $1 the address, $2 seconds, $3 a file for the answer, at most a megabyte of which is told. First the status.
+_FETCH = """
+umask 077; mkdir -p -- "${3%/*}"; rm -f -- "$3"; s=000;
+if command -v curl >/dev/null; then
+s=$(curl -sS --noproxy "*" -m "$2" -o "$3" -w "%{http_code}" -- "$1"); r=$?; [ "$r" = 0 ] || s=000;
+elif command -v wget >/dev/null; then
+wget -S --no-proxy --max-redirect=0 --content-on-error -t 1 -T "$2" -O "$3" -- "$1" 2>"$3.said"; r=$?;
+s=$(sed -n "s|^ *HTTP/[0-9.]* \\([0-9]*\\).*|\\1|p" "$3.said" | tail -n 1);
+[ -n "$s" ] || sed -n "\\$p" "$3.said" >&2; rm -f -- "$3.said";
+else echo "neither curl nor wget is there" >&2; exit 127; fi;
+echo "${s:-000}"; [ -f "$3" ] && head -c 1048576 -- "$3"; rm -f -- "$3"; exit "$r";
+"""
+
+
+class Works(Protocol):
+    """Where a plan's own programs run."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Return what they get of this machine's environment."""
+
+    def program(self, path: Path) -> str:
+        """Return how a program that lies on this machine, beside the plan, is called there."""
+
+    def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
+        """Run one to its end."""
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
+        """Start one that serves."""
+
+    def free_port(self) -> int:
+        """Return a port of the loopback there that nobody listens on now."""
+
+    def fetch(self, url: str, *, seconds: float) -> Answer:
+        """Return the answer to a GET made there."""
+
+
+class WorksHere:
+    """This machine. Programs get a short list of its environment, and no secret."""
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Works`."""
+        return {key: os.environ[key] for key in _KEPT_ENV if key in os.environ}
+
+    def program(self, path: Path) -> str:
+        """See `Works`."""
+        return str(path)
+
+    def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
+        """See `Works`."""
+        return command.run(argv, env=env, cwd=cwd, timeout=timeout)
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
+        """See `Works`."""
+        return command.Running(argv, env=env, cwd=cwd)
+
+    def free_port(self) -> int:
+        """See `Works`."""
+        return web.free_port()
+
+    def fetch(self, url: str, *, seconds: float) -> Answer:
+        """See `Works`."""
+        return web.fetch(url, seconds=seconds)
+
+
+class WorksThere:
+    """Another host, with its own environment. `place` is a directory there that goes with the sandbox."""
+
+    def __init__(self, host: Host, place: Path) -> None:
+        self._host, self._place = host, place
+
+    def environment(self) -> Mapping[str, str]:
+        """See `Works`."""
+        return {}
+
+    def program(self, path: Path) -> str:
+        """See `Works`: it is brought there. Raises `DrError` when it is not beside the plan."""
+        there = self._place / "programs" / path.name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DrError(
+                f"the program {path.name!r} is not beside the plan", cause=error.strerror or "",
+                hint="correct its name, or name one that is on the drill's host by its whole path",
+            ) from error  # fmt: skip
+        done = self._host.run(script(_TAKE, str(there)), stdin=content)
+        if done.code != 0:
+            raise DrError(
+                f"the program {path.name!r} cannot be brought to {self._host.name}", cause=done.last_words,
+                hint="free some space there",
+            )  # fmt: skip
+        return str(there)
+
+    def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
+        """See `Works`."""
+        return self._host.run(argv, env=env, cwd=str(cwd), timeout=timeout)
+
+    def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
+        """See `Works`."""
+        return self._host.start(argv, env=env, cwd=str(cwd), standing=True)
+
+    def free_port(self) -> int:
+        """See `Works`."""
+        table = self._host.run(script("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; exit 0;")).stdout
+        taken = {int(port, 16) for port in re.findall(rb":([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ", table)}
+        return random.choice([port for port in _PORTS if port not in taken])  # noqa: S311 - hides nothing
+
+    def fetch(self, url: str, *, seconds: float) -> Answer:
+        """See `Works`: by curl or wget, whichever is there. Raises `DrError` when neither is."""
+        answer = str(self._place / "answer")
+        argv = script(_FETCH, url, f"{max(1, round(seconds))}", answer)
+        done = self._host.run(argv, timeout=seconds + 30)
+        if done.code == 127:
+            raise DrError(f"neither curl nor wget is on {self._host.name}", hint="install one of them there")
+        first, _, body = done.stdout.partition(b"\n")
+        if not first.isdigit() or not 100 <= int(first) <= 599:
+            return Answer(None, problem=done.last_words or "no answer")
+        return Answer(int(first), body.decode("utf-8", "replace"))
