@@ -28,7 +28,7 @@ from dr.plan.source import FilesSource
 from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle
 from dr.sources.listing import Listing, hash_files, list_trees
-from dr.sources.output import as_source_error
+from dr.sources.own_errors import own_errors
 from dr.sources.walk import Excluded
 from dr.tools import command
 from dr.tools.agent import PLACE, Agent, Placed
@@ -60,7 +60,7 @@ class AgentFiles(Doors):
 
     def capture(self, work: Path, reuse: Path | None) -> Away:
         """See `Doors`. Every file is read once by us, but for those unchanged since the last manifest."""
-        with as_source_error(self.name):
+        with own_errors(self.name):
             placed = self._agent.placed()
             trees = self._trees(placed)
             first = trees.list()
@@ -220,5 +220,5 @@ def _blame(name: str) -> Iterator[None]:
         command.raise_if_stopping()
         raise SourceError("restic was ended there from outside", name, hint="start the backup again") from error
     except DrError:
-        with as_source_error(name):
+        with own_errors(name):
             raise

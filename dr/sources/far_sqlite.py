@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.sources.door import Instance, Room, parse_timestamp
-from dr.sources.output import as_source_error
+from dr.sources.own_errors import own_errors
 from dr.tools.command import ProgramMissingError
 
 _KIND = "sqlite"
@@ -44,7 +44,7 @@ class FarDatabase(Instance):
         host, statement = self.room.host, query.strip().rstrip(";").encode("utf-8", "surrogateescape")
         argv = ["sh", "-c", 'test -f "$1" || exit 66; shift; exec "$@";', "dr", str(self._file)]
         argv += ["sqlite3", *_OPTIONS, str(self._file)]
-        with as_source_error(self.name):
+        with own_errors(self.name):
             try:
                 host.run(["sqlite3", "-version"], timeout=60)
             except ProgramMissingError as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.errors import SourceError
 from dr.plan.source import CommandSource
 from dr.sources.door import Doors, Stream
+from dr.sources.own_errors import own_errors
 from dr.tools import command
 from dr.tools.host import Host, Process, ThisHost
 
@@ -33,21 +33,8 @@ def output_of(
     name: str, host: Host, argv: Sequence[str], filename: str, *, cwd: str | None = None, timeout: float
 ) -> Stream:
     """Begin to capture what a program on a host writes, as the file `filename` of the source `name`."""
-    with as_source_error(name):
+    with own_errors(name):
         return _Output(name, filename, host.start(argv, cwd=cwd, timeout=timeout))
-
-
-@contextmanager
-def as_source_error(name: str) -> Iterator[None]:
-    """Turn what a host raises into the source's own error; whether another try can help stays."""
-    try:
-        yield
-    except (InterruptedRunError, SourceError):
-        raise
-    except DrError as error:
-        raise SourceError(
-            error.what, error.where or name, error.cause, error.hint, error.retryable, exit_code=error.exit_code
-        ) from error
 
 
 class _Output(Stream):
@@ -61,7 +48,7 @@ class _Output(Stream):
     def chunks(self) -> Iterator[bytes]:
         """See `Stream`. An empty output is a failed export, as a rule, and refused."""
         size = 0
-        with as_source_error(self._name):
+        with own_errors(self._name):
             while block := self._running.read():
                 size += len(block)
                 yield block

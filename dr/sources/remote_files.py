@@ -26,7 +26,7 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry, State
 from dr.plan.source import FilesSource
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
-from dr.sources.output import as_source_error
+from dr.sources.own_errors import own_errors
 from dr.sources.walk import Excluded, excluder
 from dr.tools import command
 from dr.tools.sftp import Sftp, Status
@@ -149,7 +149,7 @@ class RemoteFiles(Doors):
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
-            with as_source_error(self.name):
+            with own_errors(self.name):
                 yield
         except OSError as error:
             raise SourceError(

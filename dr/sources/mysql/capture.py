@@ -22,10 +22,11 @@ from dr.sources import facts, several
 from dr.sources.door import Stream
 from dr.sources.facts import Facts
 from dr.sources.mysql import accounts
-from dr.sources.mysql.connection import Server, complaint, translated
+from dr.sources.mysql.connection import Server, complaint
 from dr.sources.mysql.cut import SEVERAL, cut, cut_one, file_of
 from dr.sources.mysql.inventory import Inventory, databases_of
 from dr.sources.mysql.session import Session
+from dr.sources.own_errors import own_errors
 from dr.tools import command
 
 log = logging.getLogger("dr.mysql")
@@ -67,7 +68,7 @@ class Dump:
         """Yield what it writes. Raises `SourceError` unless it ended well, and with a dump's last line."""
         self._opening.join()
         tail = b""
-        with translated(self._where):
+        with own_errors(self._where):
             for block in chain(self._head, iter(self._process.read, b"")):
                 tail = (tail + block)[-len(_END) - 64 :]
                 yield block
@@ -149,7 +150,7 @@ class Capture(Stream):
         self._needs = self._inventory.needs()
         self.sidecars = (facts.FILENAME, *self._accounts())
         self._warn()
-        with translated(self._server.where):
+        with own_errors(self._server.where):
             self._dump = Dump(self._server, self._argv(), timeout=self._declared.timeout)
         self._same = self._begin_together(self._dump)
         self._thread.start()

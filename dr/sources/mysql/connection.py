@@ -6,14 +6,12 @@ Passwords go by environment (`MYSQL_PWD`) or option file, never by argument.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dr.errors import REFUSED, DrError, InterruptedRunError, RefusedError, SourceError
+from dr.errors import REFUSED, RefusedError, SourceError
 from dr.plan.source import MysqlSource
 from dr.sources.secret import read_secret
-from dr.tools import command
 from dr.tools.host import Host
 
 CLIENTS = ("mariadb", "mysql")
@@ -159,17 +157,3 @@ def _hint(number: int) -> str:
     if number == 1356:
         return "repair or drop that view: nobody can read it, and no dump program passes over it"
     return "see the server's log, or run the statement by hand"
-
-
-@contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Turn what programs and hosts raise into the source's own error. An interruption passes."""
-    try:
-        yield
-    except (SourceError, InterruptedRunError):
-        raise
-    except DrError as error:
-        command.raise_if_stopping()
-        raise SourceError(
-            error.what, where, error.cause, hint=error.hint, retryable=error.retryable, exit_code=error.exit_code
-        ) from error

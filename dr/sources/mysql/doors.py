@@ -8,9 +8,10 @@ from pathlib import Path
 from dr.plan.source import MysqlSource
 from dr.sources.door import Doors, Instance, Room, Stream
 from dr.sources.mysql.capture import Capture
-from dr.sources.mysql.connection import reach, translated
+from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
 from dr.sources.mysql.scratch import Scratch
+from dr.sources.own_errors import own_errors
 from dr.tools.host import Host
 
 
@@ -32,7 +33,7 @@ class Mysql(Doors):
 
     def capture(self, work: Path, reuse: Path | None) -> Stream:
         """See `Doors`. The thread that calls must live on until the stream is closed."""
-        with translated(self.name):
+        with own_errors(self.name):
             server = reach(self._declared, self._host, self.name)
             return Capture(server, self._declared, work, self._questions)
 

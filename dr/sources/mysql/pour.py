@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from dr.errors import SourceError
 from dr.sources import several
-from dr.sources.mysql.connection import Server, complaint, quoted, translated
+from dr.sources.mysql.connection import Server, complaint, quoted
 from dr.sources.mysql.cut import SEVERAL, database_of, holds_views, parts_of
 from dr.sources.mysql.inventory import first_value
 from dr.sources.mysql.session import Session
+from dr.sources.own_errors import own_errors
 from dr.tools import command
 from dr.tools.host import Host, script
 
@@ -54,7 +55,7 @@ def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: boo
     setting += "" if log_bin else ", sql_log_bin = 0"
     options = ("--binary-mode", "--batch", f"--init-command={setting}", *(["--force"] if to_the_end else []))
     argv = ["sh", "-c", _MUTE, "sh", *server.client_argv(*options, f"--database={database}")]
-    with translated(server.where):
+    with own_errors(server.where):
         process = server.host.start(argv, env=server.env, timeout=RESTORE_SECONDS, feed=True)
     with process:
         for block in blocks:
@@ -63,7 +64,7 @@ def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: boo
             except OSError:
                 break  # it has ended: `finish` says why
         process.end_input()
-        with translated(server.where):
+        with own_errors(server.where):
             done = process.finish()
     command.raise_if_stopping()
     said = done.stderr.decode("utf-8", "replace")

@@ -10,10 +10,11 @@ from dr.plan.source import MysqlSource
 from dr.sources import scratch
 from dr.sources.door import Room
 from dr.sources.mysql import accounts, pour
-from dr.sources.mysql.connection import CLIENTS, DUMPS, Server, translated
+from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
 from dr.sources.mysql.inventory import NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
+from dr.sources.own_errors import own_errors
 from dr.tools.command import Done
 from dr.tools.host import Host, Process
 
@@ -53,7 +54,7 @@ class Scratch(Restored):
     def provision(self) -> None:
         """See `Instance`: make a server and start it."""
         there = self.room.host
-        with translated(self.name):
+        with own_errors(self.name):
             home, user = self.room.annex("mysql"), scratch.service_user(there, "mysql")
             self._socket = home / "s"
             scratch.hand_over(there, home, user)

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from dr.errors import SourceError
-from dr.sources.mysql.connection import Server, complaint, translated
+from dr.sources.mysql.connection import Server, complaint
+from dr.sources.own_errors import own_errors
 from dr.tools import command
 
 Row = tuple[str | None, ...]
@@ -43,7 +44,7 @@ class Session:
         options = ("--no-auto-rehash", "--skip-reconnect", "--batch", "--force", "--xml", "--unbuffered")
         chosen = (f"--database={database}",) if database is not None else ()
         argv = server.client_argv(*options, *chosen)
-        with translated(self._where):
+        with own_errors(self._where):
             self._process = server.host.start(
                 ["sh", "-c", _MERGED, "sh", *argv], env=server.env, timeout=timeout, feed=True
             )
@@ -136,7 +137,7 @@ class Session:
         """Raise why the client has ended."""
         while block := self._process.read():
             said += block
-        with translated(self._where):
+        with own_errors(self._where):
             self._process.finish()
         command.raise_if_stopping()
         failed = _FAILED.findall(_RESULT.sub(b"", said))

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from dr.errors import DrError, SourceError
 from dr.sources.mysql import accounts, pour
-from dr.sources.mysql.connection import Server, complaint, quoted, text_of, translated
+from dr.sources.mysql.connection import Server, complaint, quoted, text_of
 from dr.sources.mysql.cut import asleep, pointed, renamed
 from dr.sources.mysql.session import Session
+from dr.sources.own_errors import own_errors
 from dr.tools import command
 
 log = logging.getLogger("dr.recover")
@@ -149,7 +150,7 @@ class Swap:
     def _dumped(self, database: str, live: str, *options: str, tables: Sequence[str] = ()) -> bytes:
         """Return what the dump program says; of a broken database, as much as it can."""
         argv = self.server.dump_argv("--force", *options, database, *tables)
-        with translated(self.server.where):
+        with own_errors(self.server.where):
             done = self.server.host.run(argv, env=self.server.env, timeout=pour.QUERY_SECONDS)
         command.raise_if_stopping()
         if done.code != 0:

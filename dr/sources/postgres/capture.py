@@ -20,8 +20,9 @@ from dr.errors import SourceError
 from dr.plan.source import PostgresSource
 from dr.sources import facts, several
 from dr.sources.door import Stream
+from dr.sources.own_errors import own_errors
 from dr.sources.postgres import inventory, queries
-from dr.sources.postgres.connection import Login, Server, Session, said_of
+from dr.sources.postgres.connection import Login, Server, Session
 from dr.sources.postgres.inventory import Asked, Inventory
 from dr.sources.postgres.names import SEVERAL, file_of
 from dr.tools.host import Host, Process
@@ -138,7 +139,7 @@ def _whole(server: Server, process: Process, database: str, counted: Future[Inve
     When the counting fails the dump is of no use, and is not waited for: why it failed is what matters.
     """
     size = 0
-    with said_of(server.name):
+    with own_errors(server.name):
         while block := process.read():
             if counted.done():
                 counted.result()
@@ -170,7 +171,7 @@ def _write_globals(server: Server, database: str, to: Path) -> None:
     options = ("--globals-only", "-w", "-l", server.conninfo(database))
     done = None
     for more in ((), ("--no-role-passwords",)):
-        with server.start("pg_dumpall", *options, *more) as process, said_of(server.name):
+        with server.start("pg_dumpall", *options, *more) as process, own_errors(server.name):
             text = b"".join(iter(process.read, b""))
             done = process.finish()
         if done.code == 0:

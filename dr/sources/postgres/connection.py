@@ -10,16 +10,16 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.errors import SourceError
 from dr.plan.secret import SecretPlace
 from dr.plan.source import PostgresSource
+from dr.sources.own_errors import own_errors
 from dr.sources.secret import read_secret
 from dr.tools import command
 from dr.tools.command import Done
@@ -91,7 +91,7 @@ class Server:
 
     def start(self, program: str, *arguments: str, feed: bool = False, text: bool = False) -> Process:
         """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. Raises `SourceError`."""
-        with said_of(self.name):
+        with own_errors(self.name):
             env = self.environment | ({"PGCLIENTENCODING": "UTF8"} if text else {})
             path = f"{self.login.bin}/{program}" if self.login.bin else program
             return self.host.start((path, *arguments), env=env, timeout=self._left(), feed=feed)
@@ -111,7 +111,7 @@ class Server:
 
     def complaints(self, database: str, sql: str) -> list[str]:
         """Run statements, going on after errors; return what the server said to them."""
-        with self.psql(database, "-v", "ON_ERROR_STOP=0") as process, said_of(self.name):
+        with self.psql(database, "-v", "ON_ERROR_STOP=0") as process, own_errors(self.name):
             _drain(process, sql)
             done = process.finish()
         if done.code != 0:
@@ -142,7 +142,7 @@ class Server:
         return SourceError(doing, self.name, why, hint=_hint(why, lost=lost), retryable=lost)
 
     def _through(self, process: Process, sql: str, doing: str) -> bytes:
-        with process, said_of(self.name):
+        with process, own_errors(self.name):
             out = _drain(process, sql)
             done = process.finish()
         if done.code != 0:
@@ -191,7 +191,7 @@ class Session:
 
     def _line(self) -> bytes:
         while b"\n" not in self._held:
-            with said_of(self._server.name):
+            with own_errors(self._server.name):
                 block = self._process.read()
             if not block:
                 self._ended()
@@ -200,20 +200,9 @@ class Session:
         return line
 
     def _ended(self) -> None:
-        with said_of(self._server.name):
+        with own_errors(self._server.name):
             done = self._process.finish()
         raise self._server.failure(done, f"the database {self._database} could not be asked")
-
-
-@contextmanager
-def said_of(name: str) -> Iterator[None]:
-    """Make every error one of the source `name`; only a stop on request stays what it is."""
-    try:
-        yield
-    except (InterruptedRunError, SourceError):
-        raise
-    except DrError as error:
-        raise SourceError(error.what, name, error.cause, hint=error.hint, retryable=error.retryable) from error
 
 
 def identifier(name: str) -> str:

@@ -16,8 +16,9 @@ from urllib.parse import quote
 from dr.errors import DrError, SourceError, UsageError
 from dr.plan.source import PostgresSource
 from dr.sources.door import Room
+from dr.sources.own_errors import own_errors
 from dr.sources.postgres import making, queries
-from dr.sources.postgres.connection import Login, Server, identifier, literal, said_of
+from dr.sources.postgres.connection import Login, Server, identifier, literal
 from dr.sources.postgres.names import with_suffix
 from dr.sources.postgres.restored import Restored
 from dr.tools.host import Host
@@ -170,7 +171,7 @@ class LiveServer(Restored):
         """
         ending, deadline = _end_sessions(concerned), time.monotonic() + _SWAP_SECONDS
         self.server.complaints(self.place, ending)
-        with self.server.psql(self.place) as process, said_of(self.name):
+        with self.server.psql(self.place) as process, own_errors(self.name):
             with suppress(OSError):  # it has ended: its exit code and words say why
                 process.write(f"set lock_timeout = '30s';\n{script}".encode("utf-8", "surrogateescape"))
                 process.end_input()

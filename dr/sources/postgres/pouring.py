@@ -15,7 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dr.errors import SourceError
-from dr.sources.postgres.connection import Server, said_of, told
+from dr.sources.own_errors import own_errors
+from dr.sources.postgres.connection import Server, told
 from dr.tools import command
 from dr.tools.command import Done
 
@@ -67,7 +68,7 @@ def _read_head(server: Server, head: Path, blocks: Iterator[bytes]) -> list[byte
 
 def _listed(server: Server, head: Path) -> Done:
     """Read the table of contents and nothing else."""
-    with server.start("pg_restore", "-l", str(head)) as process, said_of(server.name):
+    with server.start("pg_restore", "-l", str(head)) as process, own_errors(server.name):
         while process.read():
             pass
         return process.finish()
@@ -81,7 +82,7 @@ def _again(held: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _restore(server: Server, database: str, blocks: Iterator[bytes] | None, options: tuple[str, ...]) -> list[str]:
     arguments = ("-w", "--no-tablespaces", "-d", server.conninfo(database), *options)
-    with server.start("pg_restore", *arguments, feed=blocks is not None) as process, said_of(server.name):
+    with server.start("pg_restore", *arguments, feed=blocks is not None) as process, own_errors(server.name):
         for block in blocks or ():
             command.raise_if_stopping()
             try:

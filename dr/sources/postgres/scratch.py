@@ -17,7 +17,8 @@ from dr.errors import DrError, SourceError
 from dr.plan.source import PostgresSource
 from dr.sources import scratch
 from dr.sources.door import Room
-from dr.sources.postgres.connection import Login, Server, said_of
+from dr.sources.own_errors import own_errors
+from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.inventory import LARGE_OBJECTS, major_of
 from dr.sources.postgres.restored import Restored
 from dr.tools.host import Host, Process, own_environment, script
@@ -65,7 +66,7 @@ class ScratchServer(Restored):
     def provision(self) -> None:
         """See `Instance`: make the server and start it. It ends with the thread that calls."""
         host = self.room.host
-        with said_of(self.name):
+        with own_errors(self.name):
             programs = find_programs(host, self._declared_bin, at_least=major_of(self.captured()), name=self.name)
             self._user, self._home = scratch.service_user(host, SUPERUSER), self.room.annex("postgres")
             scratch.hand_over(host, self._home, self._user)
