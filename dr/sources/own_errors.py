@@ -21,6 +21,7 @@ def own_errors(name: str) -> Iterator[None]:
         raise
     except DrError as error:
         command.raise_if_stopping()
+        where = "" if error.where in ("", name) else f"{error.where}: "  # such as the host that did not answer
         raise SourceError(
-            error.what, name, error.cause, hint=error.hint, retryable=error.retryable, exit_code=error.exit_code
+            where + error.what, name, error.cause, hint=error.hint, retryable=error.retryable, exit_code=error.exit_code
         ) from error
