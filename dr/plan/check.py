@@ -20,6 +20,8 @@ def _sound(value: Plain) -> Plain:
 Expectation = Annotated[Plain, AfterValidator(_sound)]
 CheckKind = Literal["manifest", "rows", "schema", "sql", "file", "command", "http"]
 _KINDS: tuple[CheckKind, ...] = ("manifest", "rows", "schema", "sql", "file", "command", "http")
+#: Checks that put a question to what was restored, beyond its being there: what makes it a service.
+ASKING = ("rows", "sql", "command", "http")
 #: As `expect` of an sql check: the value that the same query had in the source when it was captured.
 CAPTURED = "captured"
 

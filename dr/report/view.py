@@ -7,11 +7,11 @@ from typing import Literal
 
 from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import Sealed
+from dr.plan.check import ASKING
 from dr.plan.plan import Plan
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, duration, isolated, percent
 from dr.report.verdict import Verdict, mtd_verdict, rpo_verdict, rto_verdict
-from dr.report.words import ASKING
 
 PHASES = ("declare", "provision", "restore", "start", "verify")
 #: good: an objective met. bad: missed, or failed. odd: neither can be said.

@@ -49,8 +49,6 @@ CHECKS = {
     "command": "Command run on the restored system",
     "http": "The service answers",
 }
-#: Checks that put a question to what was restored, beyond its being there.
-ASKING = ("rows", "sql", "command", "http")
 SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",

@@ -12,15 +12,13 @@ from datetime import datetime
 
 from dr.errors import FAILED
 from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, Point
-from dr.plan.check import Check
+from dr.plan.check import ASKING, Check
 from dr.run.ground import Restored
 from dr.run.journal import Journal
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
 from dr.sources.door import Instance
 
-#: Checks that put a question to what was restored, beyond its being there: what makes it a service.
-ASKING = ("rows", "sql", "command", "http")
 #: Proof that restoring a few files can give at most: stored data was decrypted.
 SAMPLE_PROOF = 3
 
