@@ -22,16 +22,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 OWNERS = {
     "subprocess": ("dr/tools/command.py",),
     "tenacity": ("dr/tools/retry.py",),
-    "boto3": ("dr/tools/s3.py",),
-    "botocore": ("dr/tools/s3.py",),
+    "boto3": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
+    "botocore": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
     "paramiko": ("dr/tools/ssh.py", "dr/tools/ssh_keys.py", "dr/tools/ssh_process.py", "dr/tools/ssh_wire.py"),
     "yaml": ("dr/plan/document.py",),
     "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),
     "jinja2": ("dr/report/html.py",),
     "schedule": ("dr/cli/daemon.py",),
+    "pyrage": ("dr/tools/age.py",),
+    "shamir_mnemonic": ("dr/tools/shares.py",),
+    "reportlab": ("dr/report/pdf.py",),
 }
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
-HEAVY = {"boto3", "botocore", "jinja2", "rich", "tenacity", "paramiko"}
+HEAVY = {"boto3", "botocore", "jinja2", "rich", "tenacity", "paramiko", "reportlab", "shamir_mnemonic"}
 
 #: Errors that need no hint, each with its reason.
 NO_HINT = {

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterable, Mapping
 
 from dr.errors import DrError, TargetDownError
-from dr.tools.restic import StreamBackup
 from dr.tools.restic_events import Stored
+from dr.tools.restic_stream import StreamBackup
 
 _BLOCKS_AHEAD = 16
 STALL_SECONDS = 60.0

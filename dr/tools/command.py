@@ -27,6 +27,8 @@ from dr.errors import DrError, InterruptedRunError
 
 _KEPT = 1 << 20  # bytes of stderr remembered
 _PIPE = 1 << 20  # bytes that may wait between two programs
+#: Its parent may have died before that signal was asked for: then nobody would end it.
+_UNLESS_ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'
 _live: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
 _stopping = threading.Event()
@@ -99,7 +101,7 @@ def _dying_with_us(with_signal: str, user: str | None) -> tuple[str, ...]:
     if user and not program:
         raise ProgramMissingError("the program 'setpriv' is not on this machine", hint="install util-linux")
     as_user = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups") if user else ()
-    return (program, *as_user, "--pdeathsig", with_signal, "--") if program else ()
+    return (program, *as_user, "--pdeathsig", with_signal, "--", "/bin/sh", "-c", _UNLESS_ORPHAN) if program else ()
 
 
 def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
@@ -135,9 +137,10 @@ def _start(
     if not regardless:
         raise_if_stopping()
     program = _program(argv[0], cwd, (env or os.environ).get("PATH"))
+    wrapped = (*prefix, str(os.getpid())) if (prefix := _dying_with_us(death, user)) else ()
     try:
         child = subprocess.Popen(
-            [*_dying_with_us(death, user), program, *argv[1:]],
+            [*wrapped, program, *argv[1:]],
             env=None if env is None else dict(env),
             cwd=cwd,
             stdin=stdin,

@@ -12,14 +12,11 @@ import functools
 import json
 import os
 import re
-import secrets
-import select
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from dr.errors import DrError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
@@ -36,14 +33,13 @@ from dr.tools.restic_events import (
     snapshot_of,
     stored_of,
 )
+from dr.tools.restic_stream import StreamBackup
 
 OLDEST = (0, 18, 0)
 _KEEP_ENV = (
     "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy",
     "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS",
 )  # fmt: skip
-#: Ends with success only when the marker file says that the source succeeded: else no snapshot.
-_GUARD = 'cat "$1"; test -e "$2"'
 
 
 def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
@@ -147,7 +143,9 @@ class Repository:
 
     def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
         """Begin a snapshot of bytes that the caller writes; see `StreamBackup`."""
-        return StreamBackup(self, filename, tags=tags, work=work)
+        name = ("--stdin-filename", filename, "--stdin-from-command")
+        argv = self.argv("backup", *self.tags_of(tags), *name)
+        return StreamBackup(argv, env=self.environment(), where=self.where, work=work)
 
     def copy_from(self, other: Repository, snapshot_ids: Sequence[str]) -> None:
         """Copy snapshots from another repository, keeping time, host and tags; what is there stays.
@@ -316,116 +314,6 @@ class Repository:
             return events.summary
 
         return retry.persist(once, what=self.where)
-
-
-class StreamBackup:
-    """A snapshot in the making, of bytes that the caller writes.
-
-    restic reads a named pipe through a guard that succeeds only when `commit` was called. So whatever
-    else happens (the source fails, we are killed, the pipe breaks) there is no snapshot.
-    """
-
-    def __init__(self, repository: Repository, filename: str, *, tags: Mapping[str, str], work: Path) -> None:
-        self._repository = repository
-        token = secrets.token_hex(6)
-        self._pipe, self._okay = work / f"pipe-{token}", work / f"okay-{token}"
-        os.mkfifo(self._pipe, 0o600)
-        argv = ["backup", *repository.tags_of(tags), "--stdin-filename", filename, "--stdin-from-command"]
-        guard = ["--", "sh", "-c", _GUARD, "guard", str(self._pipe), str(self._okay)]
-        self._fd: int | None = _write_end(self._pipe)
-        try:
-            self._running = command.Running(repository.argv(*argv, *guard), env=repository.environment(), death="INT")
-        except BaseException:
-            self._close()
-            raise
-        self._met = False
-
-    def write(self, data: bytes) -> None:
-        """Hand over bytes; raises what ails restic when it has ended early."""
-        fd = self._meet()
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(fd, view) :]
-        except BrokenPipeError:
-            self._give_up()
-
-    def commit(self) -> Stored:
-        """Say that the source succeeded, and wait for the snapshot."""
-        self.write(b"")
-        self._okay.touch()
-        self._close()
-        events = Events()
-        with self._running as running:
-            for line in running.stdout:
-                events.feed(line.decode("utf-8", "replace"))
-            done = running.finish()
-        events.feed_all(done.stderr)
-        self._tidy()
-        if done.code != 0 or "snapshot_id" not in events.summary:
-            where = self._repository.where
-            raise failure(done.code or 1, events, where=where, doing="the backup")
-        return stored_of(events)
-
-    def abort(self) -> None:
-        """End without a snapshot. May be called at any time, and twice."""
-        self._close()
-        with self._running as running:
-            if not running.ended():
-                running.interrupt()
-                running.stdout.read()
-                running.finish()
-        self._tidy()
-
-    def _meet(self) -> int:
-        """Return the pipe once restic's side is there; give up when restic has ended instead.
-
-        `abort` may be called meanwhile, by another thread: it then ends restic by itself.
-        """
-        asked = select.poll()
-        while (fd := self._fd) is not None:
-            if not self._met:
-                asked.register(fd, 0)
-                self._met = not asked.poll(0)  # a pipe without a reader is in error
-            if self._met:
-                return fd
-            if self._running.ended() and self._fd is not None:
-                self._give_up()
-            time.sleep(0.01)
-        raise DrError("the backup was given up", self._repository.where, hint="run the backup again")
-
-    def _give_up(self) -> NoReturn:
-        """Raise what ails restic."""
-        self._close()
-        events = Events()
-        with self._running as running:
-            running.interrupt()
-            events.feed_all(running.stdout.read())
-            done = running.finish()
-        events.feed_all(done.stderr)
-        self._tidy()
-        raise failure(done.code or 1, events, where=self._repository.where, doing="the backup")
-
-    def _close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def _tidy(self) -> None:
-        self._pipe.unlink(missing_ok=True)
-        self._okay.unlink(missing_ok=True)
-
-
-def _write_end(pipe: Path) -> int:
-    """Open a pipe for writing before anybody reads it.
-
-    However we die, whoever reads then finds its end: a guard that opened it after we are gone would wait for ever.
-    """
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return os.open(pipe, os.O_WRONLY)
-    finally:
-        os.close(reader)
 
 
 def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> bool:

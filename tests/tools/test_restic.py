@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
-from dr.tools import command
+from dr.tools import command, restic_stream
 from dr.tools.restic import Repository, find_restic, make_if_absent, version
 from dr.tools.restic_events import Events, error_for
 
@@ -192,3 +193,13 @@ def test_a_program_that_hangs_is_ended_with_its_children() -> None:
 def test_last_words_are_printable() -> None:
     done = command.run(["sh", "-c", "printf 'a\\033[1mb\\n' >&2; exit 4"])
     assert (done.code, done.last_words) == (4, "a?[1mb")
+
+
+def test_the_guard_of_a_stream_ends_when_its_writer_died_before_it_opened_the_pipe(tmp_path: Path) -> None:
+    pipe, okay = tmp_path / "pipe", tmp_path / "okay"
+    os.mkfifo(pipe)
+    guard = ["sh", "-c", restic_stream._GUARD, "guard", str(pipe), str(okay)]
+    assert subprocess.run(guard, timeout=10, check=False).returncode == 1
+    pipe.unlink()
+    assert subprocess.run(guard, timeout=10, check=False).returncode == 1
+    assert not pipe.exists(), "a guard that came too late must make no file"
