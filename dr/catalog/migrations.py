@@ -35,4 +35,9 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create table plan_cache (path text primary key, key text not null, text text not null) without rowid;
     """,
+    """
+    alter table copies add column lock_mode text not null default '';
+    alter table copies add column protected_until integer;
+    alter table copies add column locked_until integer;
+    """,
 )

@@ -172,6 +172,14 @@ class Catalog:
         with self._connections.writing() as db:
             derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests)
 
+    def protect(self, target: str, *, mode: str, ends: Mapping[str, tuple[datetime, datetime] | None]) -> None:
+        """Note of points, by run id, when the first and the last lock on what they need there runs out."""
+        rows = [(mode if pair else "", *map(micros, pair or ()), *([None] * (0 if pair else 2)), run_id, target)
+                for run_id, pair in ends.items()]  # fmt: skip
+        query = "update copies set lock_mode = ?, protected_until = ?, locked_until = ? where run_id = ? and target = ?"
+        with self._connections.writing() as db:
+            db.executemany(query, rows)
+
     def forget_copies(self, system: str, target: str) -> None:
         """Note that a target lost all it had of a system. What was sent there is sent again."""
         with self._connections.writing() as db:
@@ -350,4 +358,7 @@ def _copy(row: Row) -> Copy:
         proof_level=row["proof_level"],
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
+        lock_mode=row["lock_mode"],
+        protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
+        locked_until=moment(row["locked_until"]) if row["locked_until"] else None,
     )

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import FAILED
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
@@ -88,6 +89,7 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
@@ -206,6 +208,7 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    posture: TargetPosture | None = None  # how the target it used is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +239,9 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,9 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
     whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
-    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "hooks", "notes", "error")}
+    return {
+        **whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "hooks", "locks", "notes", "error")
+    }  # fmt: skip
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class BackupRequest:
     reuse: Path
     missed: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     established: frozenset[str] = frozenset()
+    #: Target -> the ids of the snapshots that points on record have there.
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass
