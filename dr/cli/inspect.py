@@ -46,12 +46,24 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
+            **_guarded(point, context.session.clock()),
         }
         for point in points
     ]
     context.plain_rows(rows)
     if not rows:
         context.say("no recovery points yet")
+
+
+def _guarded(point: Any, now: datetime) -> dict[str, str]:
+    from dr.report.protection import guard_of
+
+    guard = guard_of(point)
+    free = guard.destroyable_from
+    return {
+        "protected": guard.in_words(now),
+        "destroyable": f"from {free:%Y-%m-%d}" if free and free > now else "now",
+    }
 
 
 def _rebuild(context: Context, items: list[Any]) -> None:
