@@ -22,7 +22,7 @@ class Guard:
     def in_words(self, now: datetime) -> str:
         """Say it with mode and date, or that there is none."""
         if self.copy is None or self.copy.protected_until is None:
-            return "not protected by a lock"
+            return "not protected by a known lock"
         day = f"{self.copy.protected_until:%Y-%m-%d}"
         if self.copy.protected_until <= now:
             return f"not protected: its lock on {self.copy.target} ran out on {day}"

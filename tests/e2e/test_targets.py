@@ -88,7 +88,7 @@ def test_a_backup_whose_locks_cannot_be_kept_is_degraded_with_one_sentence(site:
     assert ran.err.count("may not lengthen locks") == 1
     point = site.dr("points", "--json").document["points"][0]
     assert point["protected_until"] == {"vault": None} and point["destroyable_from"] is None
-    assert "not protected by a lock" in site.dr("points").out
+    assert "not protected by a known lock" in site.dr("points").out
     declare(site, s3, bucket=name, more=f", credentials: {{file: {keys(site, s3, 'keeper')}}}")
     mended = site.dr("backup", "sis", "--json").document["runs"][0]["locks"][0]
     assert mended["outcome"] == "ok" and mended["extended"] == mended["needed"] > 0

@@ -25,7 +25,7 @@ def locked(mode: str = "compliance", first: int = 20, last: int = 30) -> Point:
 def test_a_lock_is_never_said_without_its_mode_and_date() -> None:
     assert guard_of(locked()).in_words(NOW) == "compliance lock on offsite until 2026-12-14"
     assert guard_of(locked(first=-1)).in_words(NOW) == "not protected: its lock on offsite ran out on 2026-11-23"
-    assert guard_of(point()).in_words(NOW) == "not protected by a lock"
+    assert guard_of(point()).in_words(NOW) == "not protected by a known lock"
 
 
 def test_the_last_copy_to_be_free_says_when_a_point_can_be_destroyed() -> None:
