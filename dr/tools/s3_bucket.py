@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError
-from dr.tools.s3 import S3Store, http_time
+from dr.tools.s3 import S3Store, content_md5, http_time
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access
 
@@ -157,7 +157,7 @@ class S3Bucket(S3Store):
 
     def versions(self, prefix: str = "", *, pages: int | None = None) -> Iterator[Version]:
         """Yield versions and delete markers below the prefix, a thousand a request; at most so many pages."""
-        start = {"KeyMarker": "", "VersionIdMarker": ""}
+        start: dict[str, str] = {}  # empty markers are refused by some services
         number = 0
         while pages is None or number < pages:
             number += 1
@@ -170,13 +170,16 @@ class S3Bucket(S3Store):
             yield from (self._version(item, marker=True) for item in page.get("DeleteMarkers", ()))
             if not page.get("IsTruncated"):
                 return
-            start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+            start = {"KeyMarker": page["NextKeyMarker"]}
+            start |= {"VersionIdMarker": marker} if (marker := page.get("NextVersionIdMarker")) else {}
 
     def put_version(self, name: str, data: bytes) -> str:
         """Write an object and return the id of its version; `null` where there are no versions."""
         self._count()
         with self._errors(f"writing {name}"):
-            answer = self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + name, Body=data, ContentMD5=content_md5(data)
+            )
         return str(answer.get("VersionId", "null"))
 
     def get_version(self, name: str, version_id: str) -> bytes:
