@@ -70,8 +70,25 @@ class Vault:
         return self.place.repository._call(*arguments, doing="testing").stdout
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Path:
+    """A repository of two snapshots in a directory, made once: its objects are copied into each vault."""
+    root = tmp_path_factory.mktemp("template")
+    repository = Repository(
+        program=restic_program, location=str(root / "repository"), where="template", host="sis",
+        env={"RESTIC_PASSWORD": "x"}, cache=root / "cache",
+    )  # fmt: skip
+    repository.init()
+    for number in range(2):
+        source = root / str(number)
+        source.mkdir()
+        (source / "data").write_bytes(secrets.token_bytes(100_000))
+        repository.backup_tree([str(source)], cwd=root, tags={"source": str(number)})
+    return root / "repository"
+
+
 @pytest.fixture
-def vault(s3: S3Server, tmp_path: Path, restic_program: str) -> Callable[..., Vault]:
+def vault(s3: S3Server, tmp_path: Path, restic_program: str, template: Path) -> Callable[..., Vault]:
     """Make a vault with a repository of two snapshots."""
 
     def make(mode: str = "compliance", *, days: int = 30, user: str = "admin", filled: bool = True) -> Vault:
@@ -95,12 +112,11 @@ def vault(s3: S3Server, tmp_path: Path, restic_program: str) -> Callable[..., Va
         bucket = open_locks(target.s3).child("sis")
         made = Vault(s3, Place("vault", target, repository, bucket, bucket), name, tmp_path / "state")
         if filled:
-            repository.init()
-            for number in range(2):
-                source = tmp_path / name / str(number)
-                source.mkdir(parents=True)
-                (source / "data").write_bytes(secrets.token_bytes(100_000))
-                repository.backup_tree([str(source)], cwd=tmp_path, tags={"source": str(number)})
+            client = s3.client()
+            for path in sorted(template.rglob("*")):
+                if path.is_file():
+                    key = f"sis/{path.relative_to(template).as_posix()}"
+                    client.put_object(Bucket=name, Key=key, Body=path.read_bytes())
         return made
 
     return make
