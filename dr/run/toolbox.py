@@ -14,6 +14,7 @@ from pathlib import Path
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
+from dr.run.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.door import Doors
 from dr.sources.hosts import open_host
@@ -29,13 +30,19 @@ from dr.tools.store import ObjectStore
 
 @dataclass(frozen=True)
 class Place:
-    """One target of a plan: its repository, the objects of that repository, and its evidence."""
+    """One target of a plan: its repository, the objects of that repository, its evidence, and its whole root."""
 
     name: str
     target: Target
     repository: Repository
     store: ObjectStore
     evidence: ObjectStore
+    root: ObjectStore | None = None
+
+    @property
+    def system(self) -> str:
+        """The system that the repository is of."""
+        return self.repository.host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +116,7 @@ def open_toolbox(
 
 def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place:
     """Make the tools of one plan on one target."""
-    secret_env = _passphrase(plan, target, state)
+    secret_env = _passphrase(plan, target, state) | key_hint(state, plan.system, target.target)
     if target.s3:
         root, location, keys = _s3(target.s3)
         secret_env |= {
@@ -131,7 +138,7 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place
         cache=state / "cache" / "restic",
     )
     evidence = root.child(f"_evidence/{plan.system}")
-    return Place(target.target, target, repository, root.child(plan.system), evidence)
+    return Place(target.target, target, repository, root.child(plan.system), evidence, root)
 
 
 def _s3(place: S3Place) -> tuple[ObjectStore, str, S3Keys]:
