@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
-from dr.tools.store import Posture, Stored
+from dr.tools.store import ObjectStore, Posture, Stored
+
+_BLOCK = 1 << 20
+#: The name of what is being written: the object's, hidden, with eight digits of its own.
+_BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 class DiskStore:
@@ -60,7 +65,7 @@ class DiskStore:
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
-        digest, size, block = hashlib.sha256(), 0, bytearray(1 << 20)
+        digest, size, block = hashlib.sha256(), 0, bytearray(_BLOCK)
         with self._errors(f"reading {name}"), (self.root / name).open("rb", buffering=0) as file:
             while count := file.readinto(block):
                 digest.update(memoryview(block)[:count])
@@ -72,20 +77,51 @@ class DiskStore:
         with self._errors(f"reading {name}"):
             return (self.root / name).read_bytes()
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """See `ObjectStore`."""
+        with self._errors(f"reading {name}"), (self.root / name).open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK):
+                yield block
+
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`. Whole or not at all."""
-        path = self.root / name
+        self._write(name, iter((data,)), sha256=None)
+
+    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+        """See `ObjectStore`."""
+        return self._write(name, source.blocks(name), sha256=sha256)
+
+    def _write(self, name: str, blocks: Iterator[bytes], *, sha256: str | None) -> bool:
+        """Write beside the place and move there what is whole. What a killed writer left beside is swept by `tidy`."""
+        path, digest = self.root / name, hashlib.sha256()
         beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        with self._errors(f"writing {name}"):
+        with self._errors(f"writing {name}", absent="the directory went away"):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with beside.open("wb") as file:
-                    file.write(data)
+                    for block in blocks:
+                        digest.update(block)
+                        file.write(block)
                     file.flush()
                     os.fsync(file.fileno())
+                if sha256 not in (None, digest.hexdigest()):
+                    return False
                 beside.replace(path)
+                _sync_folder(path.parent)
+                return True
             finally:
                 beside.unlink(missing_ok=True)
+
+    def tidy(self) -> int:
+        """Remove what writers that were killed left beside their objects; return how many there were.
+
+        Only for who knows that nobody else writes here.
+        """
+        with self._errors("tidying up"):
+            stale = [path for path in self.root.rglob(".*") if _BESIDE.fullmatch(path.name) and path.is_file()]
+            for path in stale:
+                path.unlink(missing_ok=True)
+        return len(stale)
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
@@ -93,16 +129,30 @@ class DiskStore:
             return (self.root / name).exists()
 
     @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def _errors(self, doing: str, *, absent: str = "") -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
+            if absent:
+                raise TargetDownError(
+                    f"{doing}: {absent}", self.where, hint="mount the disk, then try again", retryable=True
+                ) from error
             raise DamageError(f"{doing}: it is not there", self.where, hint="run `dr verify` to see all") from error
         except PermissionError as error:
             raise RefusedError(f"{doing}: not permitted", self.where, hint="correct the rights") from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise DrError(f"{doing} failed", self.where, reason, hint="see the disk, then try again") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """See to it that a renamed file is still there after the power went, where the file system can say so."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _raise_unless_absent(error: OSError) -> None:
