@@ -123,6 +123,7 @@ class ViewStore:
         self._versioned, self.view, self._prefix = versioned, view, prefix
         self.refused: dict[str, str] = {}
         self._whole: OrderedDict[str, bytes] = OrderedDict()
+        self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
     @property
@@ -164,10 +165,10 @@ class ViewStore:
     def get(self, name: str) -> bytes:
         """See `ObjectStore`. Of several versions the one whose bytes are what the name promises; else `DamageError`."""
         name = self._prefix + name
-        with self._guard:
-            if name in self._whole:
-                self._whole.move_to_end(name)
-                return self._whole[name]
+        with self._reading(name):
+            return self._kept(name) or self._read(name)
+
+    def _read(self, name: str) -> bytes:
         promised, versions = hash_in(name), self.view.of_name(name)
         for version in versions:
             data = b"".join(self._versioned.read(version))
@@ -194,6 +195,17 @@ class ViewStore:
     def put(self, name: str, data: bytes) -> None:
         """Refuse: the past is not written to."""
         raise DrError(f"{name} cannot be written ({len(data)} bytes)", self.where, hint="write to the target itself")
+
+    def _reading(self, name: str) -> threading.Lock:
+        """Return the lock under which an object is read: who asks for parts of it at once reads it once."""
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def _kept(self, name: str) -> bytes | None:
+        with self._guard:
+            if name in self._whole:
+                self._whole.move_to_end(name)
+            return self._whole.get(name)
 
     def _keep(self, name: str, data: bytes) -> None:
         """Keep a whole object for the parts of it that will be asked for next, and let the oldest go."""
