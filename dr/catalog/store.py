@@ -290,14 +290,17 @@ class Catalog:
         with self._connections.writing() as db:
             return chain.adopt(db, records)
 
-    def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint]) -> None:
-        """Make what the catalog knows of a target what the target holds. May be called twice."""
+    def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint], *, whole: bool = True) -> None:
+        """Make what the catalog knows of a target what the target holds. May be called twice.
+
+        Unless the points are the `whole` of what it holds, what is known beside them stays.
+        """
         with self._connections.writing() as db:
             there = json.dumps([point.run_id for point in points])
             db.execute(
-                "delete from copies where target = ? and run_id in (select run_id from points where system = ?)"
+                "delete from copies where ? and target = ? and run_id in (select run_id from points where system = ?)"
                 " and run_id not in (select value from json_each(?))",
-                (target, system, there),
+                (whole, target, system, there),
             )
             for point in points:
                 derive.adopt_point(db, system, target, point)

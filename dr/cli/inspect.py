@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.cli.times import TIME
+from dr.cli.times import LAST_MOMENT, TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
@@ -26,15 +26,18 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 @click.command("points")
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
+@click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
 @pass_context
-def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> None:
+def points_command(context: Context, systems: tuple[str, ...], renew: bool, at: datetime | None) -> None:
     """List recovery points, newest first, with their proof; or rebuild the catalog from the targets."""
     from dr.report.documents import point_document
 
     context.put(points=[])
+    if at and not renew:
+        raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
     items = _items(context, systems)
     if renew:
-        _rebuild(context, items)
+        _rebuild(context, items, at)
     points = context.session.points(*items)
     context.put(points=[point_document(point) for point in points])
     rows = [
@@ -54,12 +57,14 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
         context.say("no recovery points yet")
 
 
-def _rebuild(context: Context, items: list[Any]) -> None:
+def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
     from dr.orchestrator.points import rebuild
 
-    done = rebuild(context.session, items)
+    done = rebuild(context.session, items, at=at)
     fact, read = done.fact, len(done.fact.targets) - len(done.problems)
     context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
+    for note in done.notes:
+        context.say(f"  {note}")
     for where, error in done.problems:
         hint = error.hint or "mend the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")

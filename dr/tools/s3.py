@@ -83,7 +83,7 @@ class S3Store:
         """See `ObjectStore`."""
         with self._errors("looking at the bucket"):
             headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
-            clock = _http_time(headers.get("date"))
+            clock = http_time(headers.get("date"))
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         return Posture(self._versioning(), self._object_lock(), self._public_access(), clock)
 
@@ -325,7 +325,7 @@ def _room_here() -> Iterator[None]:
         ) from error
 
 
-def _http_time(text: str | None) -> datetime | None:
+def http_time(text: str | None) -> datetime | None:
     """Return the moment of a `Date` header (RFC 9110, 5.6.7); None for none, or one that is no date."""
     try:
         moment = parsedate_to_datetime(text or "")
