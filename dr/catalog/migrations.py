@@ -35,4 +35,10 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create table plan_cache (path text primary key, key text not null, text text not null) without rowid;
     """,
+    """
+    create table places (
+        system text not null, target text not null, seen integer, replicated integer, replication text, problem text,
+        worked integer, proven integer, proof text, object_lock text not null default '',
+        primary key (system, target)) without rowid;
+    """,
 )

@@ -12,7 +12,7 @@ from dr.evidence.record import Rebuild, TargetState
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.toolbox import Place
+from dr.run.toolbox import Place, is_away
 from dr.tools.restic_events import Snapshot
 
 
@@ -44,9 +44,9 @@ def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
     for loaded in items:
         system = loaded.plan.system
         try:
-            places = session.toolbox(loaded).places
+            places = [place for place in session.toolbox(loaded).everywhere if not is_away(place)]
         except DrError as error:
-            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.targets]
+            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.places]
             continue
         for place in places:
             _read_place(system, place, read)

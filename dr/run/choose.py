@@ -41,7 +41,7 @@ def find_usable(
 
     Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
     """
-    places = {place.name: place for place in toolbox.places}
+    places = {place.name: place for place in toolbox.everywhere}
     down: dict[str, DrError] = {}
     for point, copy in candidates(points, at, target):
         place = places.get(copy.target)
