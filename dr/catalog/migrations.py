@@ -38,4 +38,10 @@ STEPS: tuple[str, ...] = (
     """
     alter table copies add column destroyed integer not null default 0;
     """,
+    """
+    create table places (
+        system text not null, target text not null, seen integer, replicated integer, replication text, problem text,
+        worked integer, proven integer, proof text, object_lock text not null default '',
+        primary key (system, target)) without rowid;
+    """,
 )

@@ -13,7 +13,7 @@ from typing import Self
 
 from dr.catalog import chain, derive
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.standings import attempts, standings
+from dr.catalog.standings import attempts, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
 from dr.evidence.record import (
     BackupRun,
@@ -26,9 +26,10 @@ from dr.evidence.record import (
     ObjectivesThen,
     Point,
     Proof,
+    Replication,
 )
 from dr.evidence.seal import ChainResult, Sealed, seal
-from dr.evidence.standing import Attempts, Standing
+from dr.evidence.standing import Attempts, PlaceState, Standing
 from dr.tools import process
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
@@ -159,6 +160,11 @@ class Catalog:
         for row in copies:
             grouped.setdefault(row["run_id"], []).append(_copy(row))
         return [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+
+    def place_states(self, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
+        """Return by system and target how its copies stand there, as recorded."""
+        with self._connections.reading() as db:
+            return place_states(db, systems)
 
     def missing_on(self, system: str, target: str) -> list[Point]:
         """Return the complete points that a target lacks, newest first."""
@@ -312,6 +318,18 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
         return BackupRun(
             run_id=run.run_id,
             system=run.system,
+            outcome="aborted",
+            started=run.started,
+            finished=now,
+            error=INTERRUPTED,
+            plan_digest=run.plan_digest,
+        )
+    if run.verb == "replicate":
+        return Replication(
+            run_id=run.run_id,
+            system=run.system,
+            source="",
+            target="",
             outcome="aborted",
             started=run.started,
             finished=now,

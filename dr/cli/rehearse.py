@@ -47,11 +47,11 @@ def drill_command(
 
 def _known_target(target: str | None, items: list[Any]) -> None:
     for loaded in items:
-        if target and target not in loaded.plan.targets:
+        if target and target not in loaded.plan.places:
             raise UsageError(
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
-                hint=f"its targets are {', '.join(loaded.plan.targets)}",
+                hint=f"its targets are {', '.join(loaded.plan.places)}",
             )
 
 

@@ -14,7 +14,7 @@ from dr.errors import FAILED
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "keys", "hold"]
+RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -127,6 +127,43 @@ class Proof:
     share: str = ""
     notes: tuple[str, ...] = ()
     error: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """What one run brought from a system's repository on one target to another.
+
+    `by` is "objects" where the repository itself was copied to a replica, "snapshots" where a target with a
+    repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
+    None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
+    bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
+    were not copied for that.
+    """
+
+    run_id: str
+    system: str
+    source: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    by: Literal["objects", "snapshots"] = "objects"
+    objects: int = 0
+    bytes: int = 0
+    objects_copied: int = 0
+    bytes_copied: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    corrupt: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    points: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    object_lock: str = ""  # as `Proof.object_lock`
+    plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -273,7 +310,7 @@ class HoldEvent:
     outcome: Outcome = "ok"
 
 
-Fact = BackupRun | Proof | Drill | Rebuild | KeyEvent | HoldEvent
+Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,12 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, HoldEvent, KeyEvent, Proof, Rebuild, RecordKind
+from dr.evidence.record import BackupRun, Drill, Fact, HoldEvent, KeyEvent, Proof, Rebuild, RecordKind, Replication
 
 GENESIS = "0" * 64
 _FACTS: dict[str, type[Any]] = {
-    "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
-    "keys": KeyEvent, "hold": HoldEvent,
+    "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
+    "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent,
 }  # fmt: skip
 
 
@@ -173,6 +173,8 @@ def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
         return ("recovery" if fact.real else "drill"), fact.drill_id, fact.system
     if isinstance(fact, BackupRun):
         return "backup", fact.run_id, fact.system
+    if isinstance(fact, Replication):
+        return "replicate", fact.run_id, fact.system
     if isinstance(fact, Proof):
         return "verify", fact.run_id, fact.system
     if isinstance(fact, KeyEvent | HoldEvent):

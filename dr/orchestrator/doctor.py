@@ -14,6 +14,7 @@ from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.plan.load import Loaded
 from dr.plan.units import format_duration
+from dr.run.toolbox import is_away
 from dr.tools.restic import find_restic, version
 
 _SKEW_SECONDS = 60.0  # S3 services refuse requests from 15 minutes on
@@ -96,8 +97,11 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
     except DrError as error:
         return [Finding(f"{loaded.plan.system}: secrets", "failed", str(error), error.hint)]
     findings = []
-    for place in toolbox.places:
+    for place in toolbox.everywhere:
         name = f"{loaded.plan.system} on {place.name}"
+        if is_away(place):
+            findings.append(Finding(name, "ok", "its disk is not there now, as it may be"))
+            continue
         try:
             place.store.reachable()
             posture = place.store.preflight()

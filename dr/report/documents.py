@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.record import BackupRun, Drill, Point, Proof
+from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
 from dr.report.figures import Row
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
@@ -33,6 +33,15 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
         "seconds", "share", "damage", "points", "damaged_points", "notes", "error",
+    )  # fmt: skip
+
+
+def replication_document(run: Replication) -> dict[str, Any]:
+    """One replication of `dr replicate`. `points` is null when it was not learnt which are there."""
+    return _picked(
+        run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
+        "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "notes",
+        "error",
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def find_usable(
     `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
     Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
     """
-    places = {place.name: place for place in toolbox.places}
+    places = {place.name: place for place in toolbox.everywhere}
     down: dict[str, DrError] = {}
     for point, copy in candidates(points, at, target):
         place = places.get(copy.target)

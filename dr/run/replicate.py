@@ -129,7 +129,8 @@ class _Pass:
         self._done.objects = 1 + sum(map(len, parts))
         self._there = {item.name: item.size for item in self._to.list() if not item.name.startswith("locks/")}
         with ThreadPoolExecutor(1) as pool:  # restic takes its time: it looks while objects are on their way
-            named = pool.submit(self._insight.named) if self._insight else None
+            curious = self._insight and not snapshots.keys() <= self._there.keys()
+            named = pool.submit(self._insight.named) if self._insight and curious else None
             self._copy(keys)
             self._config(sum(sum(part.values()) for part in parts))
             self._copy(data)

@@ -19,12 +19,25 @@ _BLOCK = 1 << 20
 _BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
-class DiskStore:
-    """A directory of objects. `top` is the directory that must be there for the target to be up."""
+#: The file by which a disk that is taken away is known when it is there.
+MARK = ".dr-target"
 
-    def __init__(self, root: Path, top: Path | None = None) -> None:
+
+class AbsentError(TargetDownError):
+    """A disk that may be taken away is not there, or was never used: no error, where that is foreseen."""
+
+
+class DiskStore:
+    """A directory of objects. `top` is the directory that must be there for the target to be up.
+
+    `label` is the name of a target whose disk may be taken away: what lies at `top` then is a mount point, which is
+    not to be filled. Such a disk is there when it bears the mark of first use, or the repository.
+    """
+
+    def __init__(self, root: Path, top: Path | None = None, *, label: str = "") -> None:
         self.root = root
         self._top = top or root
+        self._label = label
 
     @property
     def where(self) -> str:
@@ -33,11 +46,16 @@ class DiskStore:
 
     def child(self, prefix: str) -> DiskStore:
         """See `ObjectStore`."""
-        return DiskStore(self.root / prefix, self._top)
+        return DiskStore(self.root / prefix, self._top, label=self._label)
 
     def reachable(self) -> None:
-        """See `ObjectStore`. The directory is made when only its last part is missing."""
+        """See `ObjectStore`. The directory is made when only its last part is missing.
+
+        `AbsentError` for a disk that was taken away.
+        """
         with self._errors("reaching the target"):
+            if self._label:
+                self._require_disk()
             if not self._top.parent.is_dir():
                 raise TargetDownError(
                     "the directory is not there", str(self._top), hint="mount the disk, or correct the path"
@@ -45,6 +63,27 @@ class DiskStore:
             self._top.mkdir(mode=0o700, exist_ok=True)
             if not os.access(self._top, os.R_OK | os.X_OK):
                 raise RefusedError("the directory may not be read", str(self._top), hint="correct its rights")
+
+    def first_use(self) -> None:
+        """Mark the disk that is there now as the target's, so that it is known from an empty mount point."""
+        with self._errors("marking the disk", absent="its directory is not there"):
+            (self._top / MARK).write_text(f"{self._label}\n", "utf-8")
+
+    def _require_disk(self) -> None:
+        mark = self._top / MARK
+        label = mark.read_text("utf-8", "replace").strip() if mark.is_file() else self._label
+        if label != self._label:
+            raise DrError(
+                f"the disk there is that of the target {label!r}",
+                str(self._top),
+                hint=f"put in the disk of {self._label}, or remove {mark} if it is meant to be",
+            )
+        if not mark.is_file() and not (self.root / "config").is_file():
+            raise AbsentError(
+                "the disk is not there, or was never used",
+                str(self._top),
+                hint=f"mount it; before its first use confirm it with `dr replicate --first-use {self._label}`",
+            )
 
     def preflight(self) -> Posture:
         """See `ObjectStore`."""

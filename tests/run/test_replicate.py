@@ -189,7 +189,7 @@ class Pruned(DiskStore):
     def list(self, prefix: str = "") -> Iterator[Stored]:
         if prefix == "data/" and self.times:
             self.times -= 1
-            old = [min(item.name for item in super().list(part)) for part in ("index/", "data/")]
+            old = [min(item.name for item in DiskStore.list(self, part)) for part in ("index/", "data/")]
             put(self, "index")
             for name in old:
                 (self.root / name).unlink()
