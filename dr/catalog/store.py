@@ -23,6 +23,7 @@ from dr.evidence.record import (
     ObjectivesThen,
     Point,
     Proof,
+    Rewind,
 )
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, Standing
@@ -314,6 +315,18 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
             level_asked=0,
             level_reached=0,
             error=INTERRUPTED,
+        )
+    if run.verb == "rewind":
+        return Rewind(
+            run_id=run.run_id,
+            system=run.system,
+            target="",
+            started=run.started,
+            finished=now,
+            outcome="aborted",
+            moment=run.started,
+            error=INTERRUPTED,
+            plan_digest=run.plan_digest,
         )
     return Drill(
         drill_id=run.run_id,
