@@ -27,6 +27,7 @@ from dr.evidence.record import (
     Point,
     Proof,
     Replication,
+    Rewind,
 )
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
@@ -357,6 +358,18 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
             started=run.started,
             finished=now,
             error=INTERRUPTED,
+        )
+    if run.verb == "rewind":
+        return Rewind(
+            run_id=run.run_id,
+            system=run.system,
+            target="",
+            started=run.started,
+            finished=now,
+            outcome="aborted",
+            moment=run.started,
+            error=INTERRUPTED,
+            plan_digest=run.plan_digest,
         )
     return Drill(
         drill_id=run.run_id,

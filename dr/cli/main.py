@@ -28,6 +28,7 @@ COMMANDS = {
     "replicate": "replicate",
     "drill": "rehearse", "recover": "rehearse",
     "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "target": "target",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
@@ -45,6 +46,7 @@ SUMMARIES = {
     "status": "Show the board: objectives against facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
+    "target": "Say what happened to a target, and put it back.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

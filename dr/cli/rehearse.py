@@ -90,7 +90,7 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
-        context.complain(fact.error, fact.system, "Mend it, then run it again")
+        context.complain(fact.error, fact.system, result.hint or "Mend it, then run it again")
     for check in fact.checks:
         if check.outcome == "failed":
             context.complain(

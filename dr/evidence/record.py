@@ -14,7 +14,7 @@ from dr.errors import FAILED
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold"]
+RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold", "rewind"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -261,6 +261,34 @@ class Rebuild:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rewind:
+    """What is on top in a bucket was put back to what it was at `moment`, for one system.
+
+    Of the objects there were then, `intact` needed nothing, `uncovered` had a delete marker taken away, `copied` an old
+    version copied on top; `hidden` were added since under a name that their bytes do not deserve. `verified` were read
+    back, and have the bytes that their name promises. No version of any data was deleted.
+    """
+
+    run_id: str
+    system: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    moment: datetime
+    objects: int = 0
+    intact: int = 0
+    uncovered: int = 0
+    copied: int = 0
+    hidden: int = 0
+    verified: int = 0
+    failed: tuple[str, ...] = ()  # names, the first thousand
+    error: str | None = None
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyChange:
     """What a change of keys came to on one target; ids of keys only.
 
@@ -310,7 +338,7 @@ class HoldEvent:
     outcome: Outcome = "ok"
 
 
-Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent
+Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,23 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, HoldEvent, KeyEvent, Proof, Rebuild, RecordKind, Replication
+from dr.evidence.record import (
+    BackupRun,
+    Drill,
+    Fact,
+    HoldEvent,
+    KeyEvent,
+    Proof,
+    Rebuild,
+    RecordKind,
+    Replication,
+    Rewind,
+)
 
 GENESIS = "0" * 64
 _FACTS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
-    "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent,
+    "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind,
 }  # fmt: skip
 
 
@@ -179,6 +190,8 @@ def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
         return "verify", fact.run_id, fact.system
     if isinstance(fact, KeyEvent | HoldEvent):
         return "keys" if isinstance(fact, KeyEvent) else "hold", fact.run_id, fact.system
+    if isinstance(fact, Rewind):
+        return "rewind", fact.run_id, fact.system
     return "rebuild", fact.run_id, ""
 
 

@@ -59,7 +59,9 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         "rpa_seconds": drill.rpa_seconds,
         "data_rpa_seconds": drill.data_rpa_seconds,
         "phases": phases,
-        **_picked(drill, "run_id", "target", "proof_level", "t_loss", "started", "finished", "consistency_time"),
+        **_picked(
+            drill, "run_id", "target", "proof_level", "t_loss", "started", "finished", "consistency_time", "seen_at"
+        ),
         "checks": [
             _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
             for c in drill.checks

@@ -126,7 +126,9 @@ class Travel:
             evidence = ViewStore(beside, self._view(beside, until))
         self._stores.append(store)
         location = self._open.enter_context(shown(store, self._socket()))
-        self.say(f"{place.name} is seen as it was at {in_words(store.view.since)}: {len(store.view.objects):,} objects")
+        if len(self._stores) == 1:
+            count = f"{len(store.view.objects):,} objects"
+            self.say(f"{place.name} is seen as it was at {in_words(self.moment)}: {count}")
         repository = replace(
             place.repository,
             location=location,

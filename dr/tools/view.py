@@ -12,7 +12,8 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -25,6 +26,7 @@ GRAIN = timedelta(seconds=1)
 _BY_HASH = re.compile(r"(?:.*/)?(?:data/[0-9a-f]{2}|index|snapshots|keys)/(?P<hash>[0-9a-f]{64})")
 #: Bytes of whole objects kept while their parts are asked for.
 _KEPT = 256 << 20
+_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,20 @@ class ViewStore:
             if name.startswith(start):
                 yield Stored(name[len(self._prefix) :], versions[0].size, versions[0].modified)
 
+    def sound(self, prefix: str) -> Sequence[Stored]:
+        """Return the small objects below a prefix that have the bytes their names promise; the others are refused.
+
+        One junk index among them would stop restic. Their bytes are kept for who asks for them next.
+        """
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return [item for item in pool.map(self._sound, self.list(prefix)) if item]
+
+    def _sound(self, item: Stored) -> Stored | None:
+        try:
+            return Stored(item.name, len(self.get(item.name, keep=True)), item.modified)
+        except DamageError:
+            return None
+
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
         return self._prefix + name in self.view.objects
@@ -165,18 +181,18 @@ class ViewStore:
             return None
         return versions[0].size if len(versions) == 1 else len(self.get(name))
 
-    def get(self, name: str) -> bytes:
+    def get(self, name: str, *, keep: bool = False) -> bytes:
         """See `ObjectStore`. Of several versions the one whose bytes are what the name promises; else `DamageError`."""
         name = self._prefix + name
         with self._reading(name):
-            return self._kept(name) or self._read(name)
+            return self._kept(name) or self._read(name, keep=keep)
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, *, keep: bool) -> bytes:
         promised, versions = hash_in(name), self.view.of_name(name)
         for version in versions:
             data = b"".join(self._versioned.read(version))
             if not promised or hashlib.sha256(data).hexdigest() == promised:
-                if len(versions) > 1:
+                if keep or len(versions) > 1:
                     self._keep(name, data)
                 return data
         reason = "no version of it has the bytes that its name promises" if versions else "no version of it is left"

@@ -81,7 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, kind: str, *, body: bool) -> None:
         """Name the objects of a kind. Locks are those of another time, and none of them holds us."""
-        items = self.server.store.list(f"{kind}/") if kind != "locks" else ()
+        store = self.server.store
+        items = () if kind == "locks" else store.list("data/") if kind == "data" else store.sound(f"{kind}/")
         names = [{"name": item.name.rpartition("/")[2], "size": item.size} for item in items]
         text = json.dumps(names).encode()
         self._say(200, text if body else b"", kind=_LIST, length=len(text))
