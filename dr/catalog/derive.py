@@ -9,18 +9,22 @@ import json
 from collections.abc import Mapping, Sequence
 from sqlite3 import Connection
 
+from dr.catalog import suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.record import BackupRun, Drill, Fact, Proof
+from dr.evidence.record import BackupRun, Drill, Fact, Proof, Trust
 
 
 def apply(db: Connection, fact: Fact) -> None:
     """Bring the derived tables up to date with a new fact."""
     if isinstance(fact, BackupRun):
         _backup(db, fact)
+        suspicion.note_run(db, fact)
     elif isinstance(fact, Proof):
         _proof(db, fact)
     elif isinstance(fact, Drill):
         _drill(db, fact)
+    elif isinstance(fact, Trust):
+        suspicion.note_trust(db, fact)
 
 
 def _backup(db: Connection, run: BackupRun) -> None:
