@@ -35,7 +35,8 @@ SMALL_DUMP, FALLEN = 64 << 10, 0.4
 LESS_COMPRESSIBLE = 0.15
 #: Rows that an emptied table had; bytes added before their compression is judged.
 FEW_ROWS, FEW_ADDED = 100, 32 << 20
-_SPREADS, _LEAST_SPREAD, _ABOVE_GREATEST = 5.0, 0.5, 1.25
+#: What is out of the ordinary: five deviations, yet at most three times and at least a quarter above the greatest seen.
+_SPREADS, _LEAST_SPREAD, _FAR_ABOVE, _ABOVE_GREATEST = 5.0, 0.5, 3.0, 1.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,11 @@ class Change:
         return changed + min(new, float(self.removed))
 
     @property
+    def seen(self) -> int:
+        """How many of the earlier files were really seen to look encrypted; new ones as in `lost`."""
+        return self.strange + min(self.strange_new, self.removed)
+
+    @property
     def compression(self) -> float | None:
         """What is left of the bytes added when compressed; None when too little was added to tell."""
         return self.packed_added / self.raw_added if self.raw_added >= FEW_ADDED else None
@@ -133,7 +139,8 @@ def usual(values: Sequence[float]) -> Usual:
     middle = median(logs)
     spread = max(1.4826 * median(abs(value - middle) for value in logs), _LEAST_SPREAD)
     ordered = sorted(values)
-    limit = max(math.expm1(middle + _SPREADS * spread), _ABOVE_GREATEST * ordered[-1])
+    bound = min(math.expm1(middle + _SPREADS * spread), _FAR_ABOVE * ordered[-1])
+    limit = max(bound, _ABOVE_GREATEST * ordered[-1])
     last = len(ordered) - 1
     return Usual(ordered[round(0.1 * last)], ordered[round(0.9 * last)], limit)
 
@@ -229,15 +236,28 @@ def _is_encrypted(view: _View) -> bool:
     lost = view.change.lost
     if not view.seasoned:
         return lost >= FEW_UNSEASONED and view.share(lost) >= UNSEASONED_ENCRYPTED
-    return lost >= FEW_ENCRYPTED and _tells(view) and view.above(_lost)
+    share = _strange_by_nature(view)
+    if share >= STRANGE_BY_NATURE:
+        return False
+    return lost - _expected(view.change, share) >= FEW_ENCRYPTED and view.above(_lost)
 
 
-def _tells(view: _View) -> bool:
-    """Whether looking at content tells anything: not where files always looked like encrypted ones."""
+def _strange_by_nature(view: _View) -> float:
+    """The share of samples that always looked like encrypted ones; never quite nothing, since few were looked at."""
     older = [item for item in view.past if view.at - item.at > SLOW] or view.past
     sampled = sum(item.change.sampled + item.change.sampled_new for item in older)
     strange = sum(item.change.strange + item.change.strange_new for item in older)
-    return sampled == 0 or strange / sampled < STRANGE_BY_NATURE
+    return (strange + 1) / (sampled + 50)
+
+
+def _expected(change: Change, share: float) -> float:
+    """How many may look encrypted by nature: twice the usual share, and four deviations of a sample of that size."""
+    changed = change.changed * _at_most(share, change.sampled)
+    return changed + min(change.added * _at_most(share, change.sampled_new), float(change.removed))
+
+
+def _at_most(share: float, sampled: int) -> float:
+    return 2 * share + 4 * math.sqrt(share / max(1, sampled))
 
 
 def _is_deleted(view: _View) -> bool:
@@ -248,21 +268,24 @@ def _is_deleted(view: _View) -> bool:
 
 
 def _slowly(view: _View) -> str | None:
-    """Encryption of a few files at a time, each too little to be judged, summed up."""
-    if not view.seasoned or not _tells(view) or view.change.lost < 1:
+    """Encryption of a few files at a time, each too little to be judged, summed up: those really seen, no estimate."""
+    share = _strange_by_nature(view)
+    if not view.seasoned or share >= STRANGE_BY_NATURE or not view.change.seen:
         return None
-    recent = [item for item in view.past if view.at - item.at <= SLOW]
+    recent = [item.change for item in view.past if view.at - item.at <= SLOW] + [view.change]
     older = [item for item in view.past if view.at - item.at > SLOW]
     if len(older) < LEAST_RUNS:
         return None
-    total = view.change.lost + sum(item.change.lost for item in recent)
-    greatest = max(
-        sum(other.change.lost for other in older if timedelta() <= item.at - other.at <= SLOW) for item in older
-    )
-    if total < 2 * FEW_ENCRYPTED or total <= 2 * greatest + FEW_ENCRYPTED:
+    total, sampled = sum(item.seen for item in recent), sum(item.sampled + item.sampled_new for item in recent)
+    greatest = max(_within(older, item.at) for item in older)
+    by_nature = 2 * share * sampled + 4 * math.sqrt(share * sampled)
+    if total - max(by_nature, 1.5 * greatest) < 2 * FEW_ENCRYPTED:
         return None
-    often = f"at most {round(greatest)} in such a time before"
-    return f"about {round(total)} files have come to look encrypted within {SLOW.days} days, {often}"
+    return f"{total} files sampled within {SLOW.days} days look encrypted, at most {greatest} in such a time before"
+
+
+def _within(past: Sequence[Past], end: datetime) -> int:
+    return sum(item.change.seen for item in past if timedelta() <= end - item.at <= SLOW)
 
 
 def _has_notes(view: _View) -> bool:
