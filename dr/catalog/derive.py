@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
+from dr.catalog import suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.record import BackupRun, Drill, Fact, KeyEvent, Proof, Replication
+from dr.evidence.record import BackupRun, Drill, Fact, KeyEvent, Proof, Replication, Trust
 
 
 def apply(db: Connection, fact: Fact) -> None:
     """Bring the derived tables up to date with a new fact."""
     if isinstance(fact, BackupRun):
         _backup(db, fact)
+        suspicion.note_run(db, fact)
     elif isinstance(fact, Replication):
         _replication(db, fact)
     elif isinstance(fact, Proof):
@@ -26,6 +28,8 @@ def apply(db: Connection, fact: Fact) -> None:
         _drill(db, fact)
     elif isinstance(fact, KeyEvent):
         _keys(db, fact)
+    elif isinstance(fact, Trust):
+        suspicion.note_trust(db, fact)
 
 
 def _backup(db: Connection, run: BackupRun) -> None:

@@ -11,10 +11,11 @@ from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import chain, derive
+from dr.catalog import chain, derive, suspicion
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
+from dr.evidence.change import Past
 from dr.evidence.record import (
     BackupRun,
     Copy,
@@ -31,6 +32,7 @@ from dr.evidence.record import (
 )
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
+from dr.evidence.suspicion import frozen, held_against
 from dr.tools import process
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
@@ -157,10 +159,26 @@ class Catalog:
             copies = db.execute(
                 "select * from copies where run_id in (select value from json_each(?))", (ids,)
             ).fetchall()
+            marks = suspicion.marks(db, systems)
         grouped: dict[str, list[Copy]] = {}
         for row in copies:
             grouped.setdefault(row["run_id"], []).append(_copy(row))
-        return [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+        points = [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+        against = {p.run_id: held_against(marks.get(p.system, ()), p.run_id, p.consistency_time) for p in points}
+        return [replace(point, suspect=against[point.run_id]) if against[point.run_id] else point for point in points]
+
+    def change_history(self, system: str, sources: Sequence[str], *, now: datetime) -> dict[str, tuple[Past, ...]]:
+        """Return the ordinary changes of each source, by which the next one is judged."""
+        with self._connections.reading() as db:
+            return {source: suspicion.history(db, system, source, now=now) for source in sources}
+
+    def retention_frozen(self, system: str) -> str | None:
+        """Return why no recovery point of a system may be expired now; None when they may.
+
+        Whatever removes recovery points asks this first: while a point is suspect, those before it are what is left.
+        """
+        with self._connections.reading() as db:
+            return frozen(suspicion.marks(db, [system]).get(system, ()))
 
     def place_states(self, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
         """Return by system and target how its copies stand there, as recorded."""

@@ -27,15 +27,26 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
 @click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
+@click.option("--trust", "trusted", metavar="RUN_ID", help="Say that this suspect point holds what it should.")
+@click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
-def points_command(context: Context, systems: tuple[str, ...], renew: bool, at: datetime | None) -> None:
-    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets."""
+def points_command(
+    context: Context, /, systems: tuple[str, ...], renew: bool, at: datetime | None, **told: Any
+) -> None:
+    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets.
+
+    With --trust: say that what is out of the ordinary in a point was expected.
+    """
     from dr.report.documents import point_document
 
     context.put(points=[])
+    trusted, because = told["trusted"], told["because"]
+    _whole_trust(systems, trusted, because)
     if at and not renew:
         raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
     items = _items(context, systems)
+    if trusted and because:
+        _trust(context, items[0], trusted, because)
     if renew:
         _rebuild(context, items, at)
     points = context.session.points(*items)
@@ -45,7 +56,7 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool, at: 
             "system": point.system,
             "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
             "point": point.run_id,
-            "outcome": point.outcome if point.complete else f"{point.outcome}, not complete",
+            "outcome": _ended(point),
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
@@ -53,8 +64,36 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool, at: 
         for point in points
     ]
     context.plain_rows(rows)
+    for point in reversed(points):
+        if point.suspect:
+            context.say(f"{point.system}: {point.run_id} is suspect: {point.suspect}")
     if not rows:
         context.say("no recovery points yet")
+
+
+def _ended(point: Any) -> str:
+    flaws = [*([] if point.complete else ["not complete"]), *(["suspect"] if point.suspect else [])]
+    return ", ".join([point.outcome, *flaws])
+
+
+def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | None) -> None:
+    if bool(trusted) != bool(because) or (trusted and len(systems) != 1):
+        raise UsageError(
+            "a point is trusted by one person for one reason",
+            "--trust",
+            hint="say all three: dr points SYSTEM --trust RUN_ID --because TEXT",
+        )
+
+
+def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
+    from dr.orchestrator.trust import trust
+
+    sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
+    left = context.session.catalog.retention_frozen(system)
+    context.put(trusted=run_id, evidence_digest=sealed.digest, retention_frozen=left)
+    context.say(f"{system}: the point {run_id} is trusted; recorded as {sealed.ref}")
+    if left:
+        context.warn(f"retention stays frozen: {left}", system)
 
 
 def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:

@@ -73,6 +73,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+    if fact.suspect:
+        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")
@@ -128,6 +130,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
         if dry_run:
             steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+            clean = foreseen.would.last_unsuspected_point
+            context.put(suspect=foreseen.would.suspect, last_unsuspected_point=clean)
             context.say(told)
             return
         _confirm(told)

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import FAILED
+from dr.evidence.change import Change
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold", "rewind"]
+RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold", "rewind", "trust"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -52,6 +53,7 @@ class SourceCapture:
     unreadable: int = 0  # files that could not be read: not in the point
     seconds: float = 0.0
     error: str | None = None
+    change: Change | None = None  # against its last capture; None where it was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class BackupRun:
     """One backup run: one attempt at one recovery point.
 
     `consistency_time` is the start of the earliest capture; the point is complete only when every
-    source was captured whole on at least one target.
+    source was captured whole on at least one target. `suspect`: what in it is out of the ordinary, in plain words.
     """
 
     run_id: str
@@ -92,6 +94,7 @@ class BackupRun:
     error: str | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +247,8 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    suspect: str | None = None  # what is held against the point used
+    last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,7 +343,26 @@ class HoldEvent:
     outcome: Outcome = "ok"
 
 
-Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """A person said that a recovery point holds what it should: what was out of the ordinary in it was expected.
+
+    `point` is the run that made it, `consistency_time` that point's; `by` the user name of who said so.
+    """
+
+    run_id: str
+    system: str
+    point: str
+    consistency_time: datetime
+    because: str
+    started: datetime
+    finished: datetime
+    by: str = ""
+    suspect: str | None = None  # what was held against it
+    outcome: Outcome = "ok"
+
+
+Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind | Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,6 +409,7 @@ class Point:
     kinds: dict[str, str]  # source -> kind, of the sources captured
     bytes: int = 0
     copies: tuple[Copy, ...] = ()
+    suspect: str | None = None  # what is held against it, and nobody has said to be expected
 
     @property
     def complete(self) -> bool:

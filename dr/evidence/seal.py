@@ -29,12 +29,13 @@ from dr.evidence.record import (
     RecordKind,
     Replication,
     Rewind,
+    Trust,
 )
 
 GENESIS = "0" * 64
 _FACTS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
-    "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind,
+    "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind, "trust": Trust,
 }  # fmt: skip
 
 
@@ -192,6 +193,8 @@ def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
         return "keys" if isinstance(fact, KeyEvent) else "hold", fact.run_id, fact.system
     if isinstance(fact, Rewind):
         return "rewind", fact.run_id, fact.system
+    if isinstance(fact, Trust):
+        return "trust", fact.run_id, fact.system
     return "rebuild", fact.run_id, ""
 
 

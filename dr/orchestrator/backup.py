@@ -79,6 +79,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         reuse=reuse_dir(session.state, system),
         missed=missed if len(toolbox.places) > 1 else {},
         established=frozenset(held),
+        history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
     )
 
 

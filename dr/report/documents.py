@@ -20,12 +20,17 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     """One run of `dr backup`."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
-                "vanished", "unreadable", "seconds", "error")
+                "vanished", "unreadable", "seconds", "error", "change")
         for s in run.sources
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
     whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
-    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "hooks", "notes", "error")}
+    return {
+        **whole,
+        "sources": sources,
+        "targets": targets,
+        **_picked(run, "suspect", "caught_up", "hooks", "notes", "error"),
+    }
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
@@ -67,6 +72,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             for c in drill.checks
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
+        **_picked(drill, "suspect", "last_unsuspected_point"),
         "evidence_digest": evidence_digest,
         "error": drill.error,
     }
@@ -86,6 +92,7 @@ def point_document(point: Point) -> dict[str, Any]:
         "proven_at": encode(best.proven_at) if best else None,
         "targets": [copy.target for copy in usable],
         "copies": [encode(copy) for copy in point.copies],
+        "suspect": point.suspect,
     }
 
 
@@ -99,4 +106,5 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),
+        "retention_frozen": row.retention_frozen,
     }

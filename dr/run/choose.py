@@ -83,6 +83,25 @@ def ready(place: Place) -> None:
         )
 
 
+def last_unsuspected(points: Sequence[Point], before: Point) -> Point | None:
+    """Return the newest usable point older than one, against which nothing is held; None when there is none."""
+    older = [p for p in points if p.usable and not p.suspect and p.consistency_time < before.consistency_time]
+    return max(older, key=lambda point: point.consistency_time, default=None)
+
+
+def suspect_in_words(points: Sequence[Point], point: Point) -> str | None:
+    """Return what to know of a suspect point, and which to use instead; None when nothing is held against it."""
+    if not point.suspect:
+        return None
+    clean = last_unsuspected(points, point)
+    instead = (
+        f"the last one before it that is not: {clean.run_id} (--at '{in_words(clean.consistency_time)}')"
+        if clean
+        else "there is no earlier one that is not"
+    )
+    return f"the point {point.run_id} is suspect: {point.suspect}; {instead}"
+
+
 def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> DrError:
     """Return the error that says why no point can be used, and what would help."""
     where = f" on {target}" if target else ""

@@ -59,6 +59,7 @@ class Progress:
     journal: Journal
     point: Point | None = None
     copy: Copy | None = None
+    unsuspected: Point | None = None  # the last one before, where the point is suspect
     restored: dict[str, Restored] = field(default_factory=dict)
     newest: dict[str, datetime] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
@@ -163,6 +164,8 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
         machine=progress.machine,
+        suspect=point.suspect if point else None,
+        last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
     )
 
 
