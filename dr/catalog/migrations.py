@@ -55,4 +55,9 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create index marks_system on marks (system, consistency);
     """,
+    """
+    alter table copies add column lock_mode text not null default '';
+    alter table copies add column protected_until integer;
+    alter table copies add column locked_until integer;
+    """,
 )

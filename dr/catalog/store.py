@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Row
@@ -12,42 +12,22 @@ from types import TracebackType
 from typing import Self
 
 from dr.catalog import chain, derive, suspicion
+from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
 from dr.evidence.change import Past
 from dr.evidence.record import (
-    BackupRun,
     Copy,
-    Drill,
     Fact,
     Hold,
     HoldEvent,
-    KeyEvent,
-    ObjectivesThen,
     Point,
-    Proof,
-    Replication,
-    Rewind,
 )
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
 from dr.evidence.suspicion import frozen, held_against
 from dr.tools import process
-
-INTERRUPTED = "the run was interrupted: its process ended without finishing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenRun:
-    """A run that was begun and has no end yet."""
-
-    run_id: str
-    verb: str
-    system: str
-    started: datetime
-    plan_digest: str
-    process: str
 
 
 class Catalog:
@@ -200,6 +180,14 @@ class Catalog:
         with self._connections.writing() as db:
             derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests)
 
+    def protect(self, target: str, *, mode: str, ends: Mapping[str, tuple[datetime, datetime] | None]) -> None:
+        """Note of points, by run id, when the first and the last lock on what they need there runs out."""
+        rows = [(mode if pair else "", *map(micros, pair or ()), *([None] * (0 if pair else 2)), run_id, target)
+                for run_id, pair in ends.items()]  # fmt: skip
+        query = "update copies set lock_mode = ?, protected_until = ?, locked_until = ? where run_id = ? and target = ?"
+        with self._connections.writing() as db:
+            db.executemany(query, rows)
+
     def forget_copies(self, system: str, target: str) -> None:
         """Note that a target lost all it had of a system. What was sent there is sent again."""
         with self._connections.writing() as db:
@@ -331,80 +319,6 @@ class Catalog:
                 derive.adopt_point(db, system, target, point)
 
 
-def aborted_fact(run: OpenRun, now: datetime) -> Fact:
-    """Return the fact of a run that ended without a word."""
-    if run.verb == "backup":
-        return BackupRun(
-            run_id=run.run_id,
-            system=run.system,
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    if run.verb == "replicate":
-        return Replication(
-            run_id=run.run_id,
-            system=run.system,
-            source="",
-            target="",
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    if run.verb == "verify":
-        return Proof(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            level_asked=0,
-            level_reached=0,
-            error=INTERRUPTED,
-        )
-    if run.verb == "keys":
-        return KeyEvent(
-            run_id=run.run_id,
-            system=run.system,
-            what="destruction" if run.run_id.startswith("destruction-") else "rotation",
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-        )
-    if run.verb == "rewind":
-        return Rewind(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            moment=run.started,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    return Drill(
-        drill_id=run.run_id,
-        system=run.system,
-        scenario="system-loss",
-        real=run.verb == "recovery",
-        outcome="aborted",
-        t_loss=run.started,
-        started=run.started,
-        finished=now,
-        objectives=ObjectivesThen(rto_seconds=0, rpo_seconds=0),
-        sandbox="swept",
-        error=INTERRUPTED,
-        plan_digest=run.plan_digest,
-    )
-
-
 def _note(found: dict[str, Hold], event: HoldEvent) -> None:
     """Bring the holds up to date with what happened to one of them."""
     if event.act == "placed":
@@ -444,4 +358,7 @@ def _copy(row: Row) -> Copy:
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
         destroyed=bool(row["destroyed"]),
+        lock_mode=row["lock_mode"],
+        protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
+        locked_until=moment(row["locked_until"]) if row["locked_until"] else None,
     )

@@ -60,6 +60,7 @@ def points_command(
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
+            **_guarded(point, context.session.clock()),
         }
         for point in points
     ]
@@ -94,6 +95,17 @@ def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
     context.say(f"{system}: the point {run_id} is trusted; recorded as {sealed.ref}")
     if left:
         context.warn(f"retention stays frozen: {left}", system)
+
+
+def _guarded(point: Any, now: datetime) -> dict[str, str]:
+    from dr.report.protection import guard_of
+
+    guard = guard_of(point)
+    free = guard.destroyable_from
+    return {
+        "protected": guard.in_words(now),
+        "destroyable": f"from {free:%Y-%m-%d}" if free and free > now else "now",
+    }
 
 
 def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:

@@ -46,7 +46,7 @@ SUMMARIES = {
     "status": "Show the board: objectives against facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
-    "target": "Say what happened to a target, and put it back.",
+    "target": "Look at targets, make them the right way, and put them back after an attack.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

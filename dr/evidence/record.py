@@ -12,6 +12,7 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
@@ -90,6 +91,7 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
@@ -249,6 +251,7 @@ class Drill:
     machine: str = ""  # the class of the restore host: cores, memory, system
     suspect: str | None = None  # what is held against the point used
     last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
+    posture: TargetPosture | None = None  # how the target it used is kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,6 +398,9 @@ class Copy:
     proven_at: datetime | None = None
     damaged: bool = False
     destroyed: bool = False  # its keys were destroyed: nobody can read it
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -222,20 +222,21 @@ def encode(value: Any) -> Any:
 
 def decode(kind: str, body: Mapping[str, Any]) -> Fact:
     """Return the fact of a record. Keys of a later release are left out; absent ones have their defaults."""
-    return cast("Fact", _build(_FACTS[kind], body))
+    return cast("Fact", build(_FACTS[kind], body))
 
 
-def _build(kind: Any, value: Any) -> Any:
+def build(kind: Any, value: Any) -> Any:
+    """Return the value of a type that `encode` turned into JSON values."""
     origin = typing.get_origin(kind)
     if value is None:
         return None
     if dataclasses.is_dataclass(kind):
         types_of = _hints(cast("Any", kind))
-        return cast("Any", kind)(**{k: _build(types_of[k], v) for k, v in value.items() if k in types_of})
+        return cast("Any", kind)(**{k: build(types_of[k], v) for k, v in value.items() if k in types_of})
     if origin in (typing.Union, types.UnionType):
-        return _build(next(x for x in typing.get_args(kind) if x is not type(None)), value)
+        return build(next(x for x in typing.get_args(kind) if x is not type(None)), value)
     if origin is tuple:
-        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
+        return tuple(build(typing.get_args(kind)[0], item) for item in value)
     if kind is datetime:
         return datetime.fromisoformat(value)
     return float(value) if kind is float else value

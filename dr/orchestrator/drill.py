@@ -11,6 +11,7 @@ from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.targets import posture_of
 from dr.orchestrator.travel import moment_before
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
@@ -89,6 +90,7 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             clock=session.clock,
         )
         fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+        fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     return _recorded(session, loaded, fact)

@@ -49,6 +49,9 @@ def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], env: Map
     for target, document in targets.values():
         if target.s3 and document:
             faults += [_at(document, *item) for item in _credentials(target.s3.credentials, env)]
+            if (apart := target.s3.immutability.credentials) is not None:
+                at: Key = ("s3", "immutability", "credentials")
+                faults += [_at(document, *item) for item in _credentials(apart, env, at)]
     return faults
 
 
@@ -177,8 +180,9 @@ def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
                 yield ("sources", name), f"{path} is not there on this machine", "correct it, or mount it", "advice"
 
 
-def _credentials(declared: Credentials | None, env: Mapping[str, str]) -> Iterator[Found]:
-    at: Key = ("s3", "credentials")
+def _credentials(
+    declared: Credentials | None, env: Mapping[str, str], at: Key = ("s3", "credentials")
+) -> Iterator[Found]:
     hint = "make it, or correct the name"
     if declared is None:
         if not env.get("AWS_ACCESS_KEY_ID"):

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
 from dr.report.figures import Row
+from dr.report.protection import destroyable_from
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
 
 
@@ -29,7 +31,7 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
         **whole,
         "sources": sources,
         "targets": targets,
-        **_picked(run, "suspect", "caught_up", "hooks", "notes", "error"),
+        **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "error"),
     }
 
 
@@ -73,6 +75,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
         **_picked(drill, "suspect", "last_unsuspected_point"),
+        "posture": posture_document(drill.posture) if drill.posture else None,
         "evidence_digest": evidence_digest,
         "error": drill.error,
     }
@@ -91,9 +94,16 @@ def point_document(point: Point) -> dict[str, Any]:
         "proof_level": point.proof_level,
         "proven_at": encode(best.proven_at) if best else None,
         "targets": [copy.target for copy in usable],
+        "protected_until": {copy.target: encode(copy.protected_until) for copy in usable},
+        "destroyable_from": encode(destroyable_from(point)),
         "copies": [encode(copy) for copy in point.copies],
         "suspect": point.suspect,
     }
+
+
+def posture_document(posture: TargetPosture) -> dict[str, Any]:
+    """One target of `dr target check`."""
+    return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
 
 
 def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
@@ -51,9 +51,9 @@ class S3Store:
         """See `ObjectStore`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
-    def child(self, prefix: str) -> S3Store:
+    def child(self, prefix: str) -> Self:
         """See `ObjectStore`. Shares the connections."""
-        child = S3Store(
+        child = type(self)(
             endpoint=self._endpoint,
             bucket=self._bucket,
             prefix=self._prefix + prefix,
