@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +71,13 @@ class Catalog:
     def quick_check(self) -> None:
         """Raise `CatalogError` when the file is damaged."""
         quick_check(self._connections)
+
+    def copy(self) -> bytes:
+        """Return the whole file as it is at one moment, whoever writes meanwhile."""
+        with self._connections.reading() as db, closing(sqlite3.connect(":memory:")) as other:
+            db.backup(other)
+            other.execute("pragma journal_mode = memory")
+            return other.serialize()
 
     # -- runs ---------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dr.errors import FAILED
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild"]
+RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "kit"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -165,6 +165,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleanRoom:
+    """How a recovery that began with nothing of its host was opened.
+
+    `shares` of the kit's `threshold` were used; 0 when the host's own key opened the self-copy, so that the
+    custodians' shares were not exercised. `self_copy` is the name of the one used, `taken_from` the target, or "kit".
+    """
+
+    kit_id: str
+    shares: int
+    threshold: int
+    self_copy: str
+    taken_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drill:
     """One drill, or one real recovery (`real`).
 
@@ -206,6 +221,7 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    clean_room: CleanRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +238,42 @@ class Rebuild:
     error: str | None = None
 
 
-Fact = BackupRun | Proof | Drill | Rebuild
+@dataclass(frozen=True, kw_only=True)
+class KitRepository:
+    """Whether a kit opened one repository, and by which key: "escrow", or the repository's own "passphrase"."""
+
+    system: str
+    target: str
+    opened: bool
+    key: str = ""
+    snapshots: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitAct:
+    """A recovery kit was made, made in place of another, or tested. Custodians are roles, in the order of shares.
+
+    `shares` are the numbers of those used; `stale` says what differs between the kit and today.
+    """
+
+    run_id: str
+    act: Literal["made", "replaced", "tested"]
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    kit_id: str = ""
+    threshold: int = 0
+    custodians: tuple[str, ...] = ()
+    shares: tuple[int, ...] = ()
+    repositories: tuple[KitRepository, ...] = ()
+    stale: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+Fact = BackupRun | Proof | Drill | Rebuild | KitAct
 
 
 @dataclass(frozen=True, kw_only=True)

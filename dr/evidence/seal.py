@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, Proof, Rebuild, RecordKind
+from dr.evidence.record import BackupRun, Drill, Fact, KitAct, Proof, Rebuild, RecordKind
 
 GENESIS = "0" * 64
 _FACTS: dict[str, type[Any]] = {
     "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
+    "kit": KitAct,
 }  # fmt: skip
 
 
@@ -174,6 +175,8 @@ def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
         return "backup", fact.run_id, fact.system
     if isinstance(fact, Proof):
         return "verify", fact.run_id, fact.system
+    if isinstance(fact, KitAct):
+        return "kit", fact.run_id, ""
     return "rebuild", fact.run_id, ""
 
 

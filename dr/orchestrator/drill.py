@@ -10,6 +10,7 @@ from statistics import median
 from dr.errors import FAILED, INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
@@ -67,7 +68,9 @@ def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[
     """Drill systems side by side. A drill that could not run is recorded as failed, not left out."""
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
-    return session.each(items, lambda loaded: drill_one(session, loaded, options))
+    results = session.each(items, lambda loaded: drill_one(session, loaded, options))
+    save_self(session)
+    return results
 
 
 def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
@@ -104,7 +107,9 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
-    return _recorded(session, loaded, fact)
+    result = _recorded(session, loaded, fact)
+    save_self(session)
+    return result
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:

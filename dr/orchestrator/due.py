@@ -12,6 +12,7 @@ from dr.errors import LOCKED, Fault
 from dr.evidence.standing import Attempts
 from dr.orchestrator.backup import BackupResult, backup_one
 from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session
 from dr.orchestrator.verify import VerifyResult, verify_one
 from dr.plan import cadence
@@ -100,4 +101,5 @@ def run_due(session: Session) -> DueDone:
 
     if ordered:
         session.each(ordered, all_of)
+        save_self(session)
     return done

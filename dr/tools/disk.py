@@ -87,6 +87,11 @@ class DiskStore:
             finally:
                 beside.unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """See `ObjectStore`."""
+        with self._errors(f"removing {name}"):
+            (self.root / name).unlink(missing_ok=True)
+
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
         with self._errors(f"looking for {name}"):

@@ -59,6 +59,9 @@ class ObjectStore(Protocol):
     def put(self, name: str, data: bytes) -> None:
         """Write an object."""
 
+    def remove(self, name: str) -> None:
+        """Take an object away; no error when it is not there, `RefusedError` where that is not permitted."""
+
     def exists(self, name: str) -> bool:
         """Whether an object of that name is there."""
 
