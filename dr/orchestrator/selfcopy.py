@@ -92,8 +92,8 @@ def saved_on(session: Session, target: str) -> Saved:
         return Saved()
 
 
-def make_copy(session: Session) -> tuple[str, bytes, dict[str, bytes]]:
-    """Return a self-copy of now, with the catalog: its name, its sealed bytes, and what is in it.
+def make_copy(session: Session) -> tuple[str, bytes]:
+    """Return a self-copy of now, with the catalog: its name and its sealed bytes.
 
     Raises `DrError` when escrow is switched off, so that nobody could open it.
     """
@@ -102,7 +102,7 @@ def make_copy(session: Session) -> tuple[str, bytes, dict[str, bytes]]:
         raise DrError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
     contents = gather(material_of(session))
     contents[CATALOG] = session.catalog.copy()
-    return *_packed(session, contents, recipient, session.clock()), contents
+    return _packed(session, contents, recipient, session.clock())
 
 
 def _packed(session: Session, contents: Mapping[str, bytes], recipient: str, now: datetime) -> tuple[str, bytes]:

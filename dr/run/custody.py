@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,23 @@ def control_key(state: Path) -> bytes:
 def sealed_escrow(state: Path) -> dict[str, bytes]:
     """Return the sealed escrow passphrases, by `SYSTEM@TARGET`."""
     return {path.stem: path.read_bytes() for path in sorted(folder(state).glob("*@*.age"))}
+
+
+@contextmanager
+def noted(state: Path, path: Path) -> Iterator[None]:
+    """Keep on record where secrets are being written, so that what a kill leaves there is found: `sweep_noted`."""
+    note = folder(state) / "unfinished"
+    write(note, f"{path.absolute()}\n".encode())
+    yield
+    note.unlink(missing_ok=True)
+
+
+def sweep_noted(state: Path) -> None:
+    """Remove what a killed run left half written."""
+    note = folder(state) / "unfinished"
+    if left := read(note):
+        shutil.rmtree(left, ignore_errors=True)
+        note.unlink(missing_ok=True)
 
 
 def read(path: Path) -> str | None:

@@ -41,6 +41,13 @@ def split(identity: str, *, threshold: int, count: int) -> list[Share]:
     """
     from shamir_mnemonic import generate_mnemonics
 
+    refuse_numbers(threshold=threshold, count=count)
+    (group,) = generate_mnemonics(1, [(threshold, count)], _secret(identity))
+    return [parse(text) for text in group]
+
+
+def refuse_numbers(*, threshold: int, count: int) -> None:
+    """Raise `UsageError` for a number of shares that cannot be, or makes no sense."""
     if not 1 <= threshold <= count <= MOST:
         raise UsageError(
             f"{threshold} of {count} shares cannot be", "--threshold", hint=f"1 to {MOST} shares, and as many or fewer"
@@ -51,8 +58,6 @@ def split(identity: str, *, threshold: int, count: int) -> list[Share]:
             "--threshold",
             hint="say at least 2, or name one custodian only",
         )
-    (group,) = generate_mnemonics(1, [(threshold, count)], _secret(identity))
-    return [parse(text) for text in group]
 
 
 def parse(text: str, where: str = "the share") -> Share:
