@@ -35,4 +35,7 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create table plan_cache (path text primary key, key text not null, text text not null) without rowid;
     """,
+    """
+    alter table copies add column destroyed integer not null default 0;
+    """,
 )

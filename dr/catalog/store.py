@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Row
@@ -22,6 +22,9 @@ from dr.evidence.record import (
     Copy,
     Drill,
     Fact,
+    Hold,
+    HoldEvent,
+    KeyEvent,
     ObjectivesThen,
     Point,
     Proof,
@@ -246,6 +249,18 @@ class Catalog:
         with self._connections.writing() as db:
             db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
 
+    def holds(self, system: str | None = None) -> list[Hold]:
+        """Return the holds on a system, or on any, oldest first; the released and those that ran out too.
+
+        They are read from the chain itself: a row that went missing in an index could not lift a hold.
+        """
+        found: dict[str, Hold] = {}
+        for record in self.facts(("hold",), systems=None if system is None else [system]):
+            fact = record.fact
+            if isinstance(fact, HoldEvent):
+                _note(found, fact)
+        return list(found.values())
+
     # -- what helps the next run --------------------------------------------------------------------
 
     def memory(self, system: str, target: str) -> str | None:
@@ -321,6 +336,16 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
             level_reached=0,
             error=INTERRUPTED,
         )
+    if run.verb == "keys":
+        return KeyEvent(
+            run_id=run.run_id,
+            system=run.system,
+            what="destruction" if run.run_id.startswith("destruction-") else "rotation",
+            outcome="aborted",
+            started=run.started,
+            finished=now,
+            error=INTERRUPTED,
+        )
     return Drill(
         drill_id=run.run_id,
         system=run.system,
@@ -335,6 +360,22 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
         error=INTERRUPTED,
         plan_digest=run.plan_digest,
     )
+
+
+def _note(found: dict[str, Hold], event: HoldEvent) -> None:
+    """Bring the holds up to date with what happened to one of them."""
+    if event.act == "placed":
+        found[event.hold_id] = Hold(
+            hold_id=event.hold_id,
+            system=event.system,
+            reason=event.reason,
+            placed=event.started,
+            until=event.until,
+            point=event.point,
+        )
+    elif event.hold_id in found:
+        released = replace(found[event.hold_id], released=event.started, released_reason=event.reason)
+        found[event.hold_id] = released
 
 
 def _point(row: Row, copies: Iterable[Copy]) -> Point:
@@ -359,4 +400,5 @@ def _copy(row: Row) -> Copy:
         proof_level=row["proof_level"],
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
+        destroyed=bool(row["destroyed"]),
     )

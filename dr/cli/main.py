@@ -27,6 +27,7 @@ COMMANDS = {
     "backup": "operate", "verify": "operate", "run": "operate",
     "drill": "rehearse", "recover": "rehearse",
     "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "kit": "kit",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
@@ -43,6 +44,7 @@ SUMMARIES = {
     "status": "Show the board: objectives against facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
+    "kit": "Write, test or open the recovery kit.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

@@ -14,7 +14,7 @@ from dr.errors import FAILED
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "kit"]
+RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "keys", "hold", "kit"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -239,6 +239,56 @@ class Rebuild:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeyChange:
+    """What a change of keys came to on one target; ids of keys only.
+
+    `left` are keys that should be gone and are not yet; `shown` is what was proven there, in words.
+    """
+
+    target: str
+    outcome: Outcome
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyEvent:
+    """A change of a system's keys. `limits` says what was not, or cannot be, proven."""
+
+    run_id: str
+    system: str
+    what: Literal["escrow", "rotation", "destruction"]
+    outcome: Outcome
+    started: datetime
+    finished: datetime
+    targets: tuple[KeyChange, ...] = ()
+    points: tuple[str, ...] = ()  # the points that a destruction made unreadable
+    limits: tuple[str, ...] = ()
+    error: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldEvent:
+    """A hold was placed or released. `point` narrows it to one recovery point; absent, it is on all of them."""
+
+    run_id: str
+    hold_id: str
+    system: str
+    act: Literal["placed", "released"]
+    reason: str
+    started: datetime
+    finished: datetime
+    until: datetime | None = None
+    point: str | None = None
+    outcome: Outcome = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
 class KitRepository:
     """Whether a kit opened one repository, and by which key: "escrow", or the repository's own "passphrase"."""
 
@@ -273,7 +323,25 @@ class KitAct:
     versions: dict[str, str] = field(default_factory=dict)
 
 
-Fact = BackupRun | Proof | Drill | Rebuild | KitAct
+Fact = BackupRun | Proof | Drill | Rebuild | KeyEvent | HoldEvent | KitAct
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """What must be kept whatever else is due: a legal hold, or one for public records. It wins over everything."""
+
+    hold_id: str
+    system: str
+    reason: str
+    placed: datetime
+    until: datetime | None = None
+    point: str | None = None
+    released: datetime | None = None
+    released_reason: str = ""
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it is in force."""
+        return self.released is None and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +355,7 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    destroyed: bool = False  # its keys were destroyed: nobody can read it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,23 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, KitAct, Proof, Rebuild, RecordKind
+from dr.evidence.record import (
+    BackupRun,
+    Drill,
+    Fact,
+    HoldEvent,
+    KeyEvent,
+    KitAct,
+    Proof,
+    Rebuild,
+    RecordKind,
+)
 
 GENESIS = "0" * 64
 _FACTS: dict[str, type[Any]] = {
     "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
     "kit": KitAct,
+    "keys": KeyEvent, "hold": HoldEvent,
 }  # fmt: skip
 
 
@@ -177,6 +188,8 @@ def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
         return "verify", fact.run_id, fact.system
     if isinstance(fact, KitAct):
         return "kit", fact.run_id, ""
+    if isinstance(fact, KeyEvent | HoldEvent):
+        return "keys" if isinstance(fact, KeyEvent) else "hold", fact.run_id, fact.system
     return "rebuild", fact.run_id, ""
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 import dr
-from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, RefusedError, UsageError
+from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryError, RefusedError, UsageError
 from dr.evidence.record import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.selfcopy import make_copy
 from dr.orchestrator.session import Session, new_id
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
-from dr.run import custody, selfcopy
+from dr.run import custody, escrow, selfcopy
 from dr.run.bundle import CONTROL, by_hand
 from dr.run.kit import (
     DESCRIPTION,
@@ -37,6 +37,7 @@ from dr.run.kit import (
     read_shares,
     write_out,
 )
+from dr.run.toolbox import Place
 from dr.tools import age, shares
 from dr.tools.shares import Share
 
@@ -110,7 +111,7 @@ def _unfinished(session: Session, wanted: KitWanted) -> KitFolder | None:
         there = find_kit(wanted.out)
     except DrError:
         there = None
-    secret = custody.identity_here(session.state)
+    secret = escrow.identity_here(session.state)
     same = there and secret and age.recipient_of(secret) == there.kit.recipient
     if there and same and (there.kit.custodians, there.kit.threshold) == (wanted.custodians, wanted.threshold):
         return there
@@ -119,10 +120,10 @@ def _unfinished(session: Session, wanted: KitWanted) -> KitFolder | None:
 
 def _identity(session: Session, wanted: KitWanted) -> str:
     """Return the organisation's identity: the one here, or the one that an earlier kit's shares give."""
-    recipient = custody.recipient_of(session.state)
+    recipient = escrow.recipient_of(session.state)
     if recipient is None:
         raise UsageError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
-    secret = custody.identity_here(session.state)
+    secret = escrow.identity_here(session.state)
     if secret is None and wanted.shares:
         given = read_shares(wanted.shares)
         secret = identity_of(find_kit(wanted.old).kit, given) if wanted.old else shares.combine(given)
@@ -233,7 +234,7 @@ def _hand_over(
     key = custody.control_key(session.state)
     copy = selfcopy.unpack(folder.read(SELF_COPY), identity=identity, key=key, name=folder.kit.self_copy)
     if not wanted.keep_identity:
-        custody.take_identity(session.state)
+        escrow.take_identity(session.state)
     unread = [text for text in folder.kit.left_out if text.startswith("the secrets of")]
     fact = KitAct(
         run_id=new_id("kit-", started),
@@ -265,7 +266,7 @@ def replace_kit(session: Session, wanted: KitWanted, *, same_identity: bool = Fa
             identity_of(find_kit(wanted.old).kit, given)
     if same_identity:
         return make_kit(session, wanted, act="replaced")
-    custody.new_recipient(session.state)
+    escrow.new_recipient(session.state)
     late = renew_all(session)
     done = make_kit(session, replace(wanted, shares=(), old=None), act="replaced")
     if not late:
@@ -282,7 +283,7 @@ def renew_all(session: Session) -> list[str]:
         try:
             with session.locked(loaded.plan.system):
                 for place in session.toolbox(loaded).places:
-                    late += _renew(session, place)
+                    late += _renew(place, session)
         except InterruptedRunError:
             raise
         except DrError as error:
@@ -290,5 +291,14 @@ def renew_all(session: Session) -> list[str]:
     return late
 
 
-def _renew(session: Session, place: object) -> list[str]:
-    return []
+def _renew(place: Place, session: Session) -> list[str]:
+    where = f"{place.system} on {place.name}"
+    try:
+        place.store.reachable()
+        return [f"{where}: {note}" for note in escrow.renew_escrow(place, session.state).notes]
+    except InterruptedRunError:
+        raise
+    except NoRepositoryError:
+        return []  # its escrow key is made with it
+    except DrError as error:
+        return [f"{where}: its escrow key is made anew by the next backup: {error.what}"]

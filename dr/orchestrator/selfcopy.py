@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from dr.errors import DrError, InterruptedRunError
 from dr.orchestrator.session import Session
-from dr.run import custody, selfcopy
+from dr.run import custody, escrow, selfcopy
 from dr.run.bundle import CATALOG, Material, gather
 from dr.run.toolbox import Toolbox
 from dr.tools import age
@@ -56,7 +56,7 @@ def save_self(session: Session) -> list[str]:
 
 
 def _save(session: Session, reached: Mapping[str, ObjectStore]) -> list[str]:
-    recipient = custody.recipient_of(session.state)
+    recipient = escrow.recipient_of(session.state)
     if recipient is None:
         return []
     contents = gather(material_of(session))
@@ -97,7 +97,7 @@ def make_copy(session: Session) -> tuple[str, bytes]:
 
     Raises `DrError` when escrow is switched off, so that nobody could open it.
     """
-    recipient = custody.recipient_of(session.state)
+    recipient = escrow.recipient_of(session.state)
     if recipient is None:
         raise DrError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
     contents = gather(material_of(session))

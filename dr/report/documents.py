@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.record import BackupRun, Drill, Point, Proof
+from dr.evidence.record import BackupRun, Drill, KitAct, Point, Proof
 from dr.evidence.seal import encode
 from dr.report.figures import Row
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
@@ -55,9 +55,18 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
             for c in drill.checks
         ],
-        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
+        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         "evidence_digest": evidence_digest,
         "error": drill.error,
+    }
+
+
+def kit_document(fact: KitAct, *, evidence_digest: str) -> dict[str, Any]:
+    """One kit that was made, replaced or tested."""
+    return {
+        **_picked(fact, "run_id", "act", "outcome", "started", "finished", "kit_id", "threshold", "custodians"),
+        **_picked(fact, "shares", "repositories", "stale", "notes", "error"),
+        "evidence_digest": evidence_digest,
     }
 
 

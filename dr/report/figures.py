@@ -17,7 +17,13 @@ from dr.report.view import DrillView, Tone, view_of
 
 #: How many faulty runs and proofs a report lists; what is left out is counted.
 LISTED = 20
-_NOUNS = {"backup": "backup", "verify": "verification", "drill": "drill", "recovery": "recovery"}
+_NOUNS = {
+    "backup": "backup",
+    "verify": "verification",
+    "drill": "drill",
+    "recovery": "recovery",
+    "keys": "change of keys",
+}
 _ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
 
 

@@ -13,8 +13,9 @@ import dr
 from dr.errors import DrError
 from dr.plan.load import Loaded
 from dr.plan.target import Target
-from dr.run import custody
+from dr.run import custody, escrow
 from dr.run.toolbox import Place, Toolbox, carried_keys, carried_passphrase
+from dr.tools.secrets import write_private
 
 CONTROL = "control.json"
 CATALOG = "catalog.sqlite"
@@ -43,15 +44,17 @@ def gather(material: Material) -> dict[str, bytes]:
         left_out += _not_carried(loaded)
     targets = {name: material.targets[name] for name in sorted({t for x in material.plans for t in x.plan.targets})}
     for name, target in targets.items():
-        contents[f"config/targets/{name}.yaml"] = _absolute(target, material.config / "targets")
+        contents[f"config/targets/{name}.yaml"] = target_file(target, material.config / "targets")
     executable = _files_beside(material.config / "plans", contents, left_out)
     for toolbox in material.toolboxes:
         for place in toolbox.places:
             _secrets(toolbox, place, contents, left_out)
     for name, sealed in custody.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
+    for path in sorted((material.state / "escrow").glob("*@*.json")):
+        contents[f"escrow/{path.name}"] = path.read_bytes()
     contents["escrow/control.key"] = custody.control_key(material.state).hex().encode()
-    contents["escrow/recipient"] = (custody.recipient_of(material.state) or "").encode()
+    contents["escrow/recipient"] = (escrow.recipient_of(material.state) or "").encode()
     contents[CONTROL] = _control(material, targets, executable, left_out)
     return contents
 
@@ -79,7 +82,7 @@ def _control(
     return json.dumps(body, indent=1, sort_keys=True).encode()
 
 
-def _absolute(target: Target, folder: Path) -> bytes:
+def target_file(target: Target, folder: Path) -> bytes:
     """Return a target as a file that means the same place wherever it lies: as it was written, where it can be."""
     if target.local:
         return json.dumps({"target": target.target, "local": {"path": str(target.local.path.absolute())}}).encode()
@@ -192,7 +195,8 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         raise DrError(
             "the directory cannot be made", str(path.parent), error.strerror or "", hint="see the rights there"
         ) from error
-    custody.write(path, data, mode=mode)
+    write_private(path, data)
+    path.chmod(mode)
 
 
 # -- by hand -----------------------------------------------------------------------------------------

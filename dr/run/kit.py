@@ -20,6 +20,7 @@ from typing import Any
 from dr.errors import DamageError, DrError, RefusedError, UsageError
 from dr.run import custody
 from dr.tools import age, shares
+from dr.tools.secrets import write_private
 from dr.tools.shares import Share
 
 DESCRIPTION = "kit.json"
@@ -183,7 +184,7 @@ def write_out(out: Path, kit: Mapping[str, bytes], pages: Mapping[str, bytes]) -
             for name, data in files.items():
                 path = coming / folder / PurePosixPath(name)
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                custody.write(path, data)
+                write_private(path, data)
         for directory, _, _ in os.walk(coming, topdown=False):
             custody.settle(Path(directory))
         if out.exists():

@@ -44,6 +44,10 @@ class Sandbox:
 
     def prepare(self, point: Point, size: int) -> Path:
         """Make the sandbox for `size` bytes and return it; `DrError` when they do not fit."""
+        return self.make(size)
+
+    def make(self, size: int) -> Path:
+        """Make the sandbox, whatever is to be in it."""
         require_space(self.root.parent, size)
         try:
             with _alone(self.root.parent):

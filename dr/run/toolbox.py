@@ -14,6 +14,7 @@ from pathlib import Path
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
+from dr.run.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.door import Doors
 from dr.sources.hosts import open_host
@@ -115,7 +116,7 @@ def open_toolbox(
 
 def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place:
     """Make the tools of one plan on one target."""
-    secret_env = _passphrase(plan, target, state)
+    secret_env = _passphrase(plan, target, state) | key_hint(state, plan.system, target.target)
     if target.s3:
         root, location, keys = _s3(target.s3, carried=carried_keys(state, target.target))
         secret_env |= {

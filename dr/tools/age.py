@@ -1,4 +1,4 @@
-"""age: sealing small secrets for who holds an identity elsewhere. Sole user of pyrage, loaded when first needed.
+"""age: sealing small secrets for who holds an identity elsewhere. Sole user of pyrage.
 
 The format is that of https://age-encryption.org/v1, so that the program `age` alone opens what is sealed here.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyrage  # type: ignore[import-untyped]
+
 from dr.errors import DrError, RefusedError
 
 _NO_IDENTITY = "put in an age identity: one line that begins with AGE-SECRET-KEY-1"
@@ -14,26 +16,20 @@ _NO_IDENTITY = "put in an age identity: one line that begins with AGE-SECRET-KEY
 
 def new_identity() -> tuple[str, str]:
     """Return a new X25519 pair: the identity, which opens and is secret, and the recipient, which seals."""
-    from pyrage import x25519
-
-    identity = x25519.Identity.generate()
+    identity = pyrage.x25519.Identity.generate()
     return str(identity), str(identity.to_public())
 
 
 def recipient_of(identity: str) -> str:
     """Return the recipient whose sealings an identity opens; `RefusedError` when it is none."""
-    from pyrage import IdentityError, x25519
-
     try:
-        return str(x25519.Identity.from_str(identity.strip()).to_public())
-    except IdentityError:
+        return str(pyrage.x25519.Identity.from_str(identity.strip()).to_public())
+    except pyrage.IdentityError:
         raise RefusedError("this is not an age identity", hint=_NO_IDENTITY) from None
 
 
 def seal(data: bytes, recipients: Sequence[str]) -> bytes:
     """Return data that any of the recipients' identities opens, and nothing else; `DrError` for a faulty one."""
-    import pyrage
-
     try:
         whom = [pyrage.x25519.Recipient.from_str(each.strip()) for each in recipients]
         return bytes(pyrage.encrypt(data, whom))
@@ -47,8 +43,6 @@ def seal(data: bytes, recipients: Sequence[str]) -> bytes:
 
 def unseal(data: bytes, identity: str) -> bytes:
     """Return what was sealed. `RefusedError` when the identity is none, is another's, or the data is damaged."""
-    import pyrage
-
     try:
         whose = pyrage.x25519.Identity.from_str(identity.strip())
     except pyrage.IdentityError:
