@@ -179,3 +179,13 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
     places = f"--config {done.config} --state {done.state}"
     context.say(f"next: dr {places} points --rebuild")
     context.say(f"then: dr {places} recover SYSTEM --to DIR")
+
+
+@kit_command.command("rehearse", hidden=True)
+@click.argument("room", type=_PATH)
+@pass_context
+def rehearse_command(context: Context, room: Path) -> None:
+    """Be the clean room of a drill of control-loss: what `dr drill` starts, in an environment of its own."""
+    from dr.orchestrator.control_loss import rehearse
+
+    context.put(**rehearse(room))

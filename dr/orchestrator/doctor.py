@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import DrError
-from dr.orchestrator import needs
+from dr.orchestrator import kit, needs
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.plan.load import Loaded
@@ -26,7 +26,14 @@ def examine(session: Session) -> list[Finding]:
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
-    return findings
+    return findings + _without_us(session)
+
+
+def _without_us(session: Session) -> list[Finding]:
+    try:
+        return kit.findings(session)
+    except DrError as error:
+        return [Finding("recovery kit", "failed", str(error), error.hint)]
 
 
 def _skew(session: Session, there: datetime | None) -> str:

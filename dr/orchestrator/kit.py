@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,8 @@ import dr
 from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryError, RefusedError, UsageError
 from dr.evidence.record import KitAct
 from dr.evidence.seal import Sealed
-from dr.orchestrator.selfcopy import make_copy
+from dr.orchestrator.finding import Finding
+from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
 from dr.orchestrator.session import Session, new_id
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
@@ -70,17 +71,24 @@ class KitDone:
         return OK if self.fact.outcome == "ok" else DEGRADED
 
 
-def make_kit(session: Session, wanted: KitWanted, act: Literal["made", "replaced"] = "made") -> KitDone:
+def make_kit(
+    session: Session, wanted: KitWanted, *, act: Literal["made", "replaced"] = "made", notes: tuple[str, ...] = ()
+) -> KitDone:
     """Write a kit and its custodians' shares, prove that they open it, then take the identity from this host.
+
+    `notes` are what could not be done before, in words, and make the result degraded.
 
     Killed at any instant, the identity is here or the proven shares are on the disk; run again, it goes on.
     Raises `UsageError` with nothing touched when the host has no identity and no shares give it.
     """
     started = session.clock()
+    about = KitAct(
+        run_id=new_id("kit-", started), act=act, outcome="ok", started=started, finished=started, notes=notes
+    )
     refuse_unfit(wanted)
     custody.sweep_noted(session.state)
     if (there := _unfinished(session, wanted)) is not None:
-        return _hand_over(session, there, wanted, started=started, act=act)
+        return _hand_over(session, there, keep=wanted.keep_identity, about=about)
     identity = _identity(session, wanted)
     parts = shares.split(identity, threshold=wanted.threshold, count=len(wanted.custodians))
     _prove_shares(parts, identity, wanted.threshold)
@@ -88,7 +96,7 @@ def make_kit(session: Session, wanted: KitWanted, act: Literal["made", "replaced
     sheet = _sheet(kit, shares.first_words(parts))
     with custody.noted(session.state, beside(wanted.out)):
         write_out(wanted.out, files, _pages(sheet, parts, wanted))
-    return _hand_over(session, find_kit(wanted.out), wanted, started=started, act=act)
+    return _hand_over(session, find_kit(wanted.out), keep=wanted.keep_identity, about=about)
 
 
 def refuse_unfit(wanted: KitWanted) -> None:
@@ -219,9 +227,7 @@ def _pages(sheet: KitSheet, parts: Sequence[Share], wanted: KitWanted) -> dict[s
     return pages
 
 
-def _hand_over(
-    session: Session, folder: KitFolder, wanted: KitWanted, *, started: datetime, act: Literal["made", "replaced"]
-) -> KitDone:
+def _hand_over(session: Session, folder: KitFolder, *, keep: bool, about: KitAct) -> KitDone:
     """Read the kit again from the disk; when its shares open it, take the identity from this host, and record it."""
     if damage := folder.damage():
         raise DrError(f"the kit was not written whole: {damage[0]}", str(folder.path), hint="write it elsewhere")
@@ -233,22 +239,22 @@ def _hand_over(
     _prove_shares(sorted(given, key=lambda share: share.index), identity, folder.kit.threshold)
     key = custody.control_key(session.state)
     copy = selfcopy.unpack(folder.read(SELF_COPY), identity=identity, key=key, name=folder.kit.self_copy)
-    if not wanted.keep_identity:
+    if not keep:
         escrow.take_identity(session.state)
     unread = [text for text in folder.kit.left_out if text.startswith("the secrets of")]
-    fact = KitAct(
-        run_id=new_id("kit-", started),
-        act=act,
-        outcome="degraded" if unread or not copy.genuine else "ok",
-        started=started,
+    fact = replace(
+        about,
+        outcome="ok" if copy.genuine and not (unread or about.notes) else "degraded",
         finished=session.clock(),
         kit_id=folder.kit.kit_id,
         threshold=folder.kit.threshold,
         custodians=folder.kit.custodians,
-        notes=tuple(unread),
+        notes=(*about.notes, *unread),
         versions=session.versions,
     )
-    return KitDone(fact=fact, sealed=session.catalog.record(fact), folder=folder, pages=tuple(pages))
+    done = KitDone(fact=fact, sealed=session.catalog.record(fact), folder=folder, pages=tuple(pages))
+    save_everywhere(session)
+    return done
 
 
 def replace_kit(session: Session, wanted: KitWanted, *, same_identity: bool = False) -> KitDone:
@@ -268,11 +274,7 @@ def replace_kit(session: Session, wanted: KitWanted, *, same_identity: bool = Fa
         return make_kit(session, wanted, act="replaced")
     escrow.new_recipient(session.state)
     late = renew_all(session)
-    done = make_kit(session, replace(wanted, shares=(), old=None), act="replaced")
-    if not late:
-        return done
-    fact = replace(done.fact, outcome="degraded", notes=(*done.fact.notes, *late))
-    return replace(done, fact=fact)
+    return make_kit(session, replace(wanted, shares=(), old=None), act="replaced", notes=tuple(late))
 
 
 def renew_all(session: Session) -> list[str]:
@@ -302,3 +304,40 @@ def _renew(place: Place, session: Session) -> list[str]:
         return []  # its escrow key is made with it
     except DrError as error:
         return [f"{where}: its escrow key is made anew by the next backup: {error.what}"]
+
+
+def findings(session: Session) -> list[Finding]:
+    """Say for `dr doctor` whether a recovery would be possible without this host: the kit, and the self-copies."""
+    if not (session.state / "escrow" / "recipient").exists():
+        return []
+    return [_kit_finding(session), *_copy_findings(session)]
+
+
+def _kit_finding(session: Session) -> Finding:
+    acts = [record.fact for record in session.catalog.facts(("kit",))]
+    known = [fact for fact in acts if isinstance(fact, KitAct) and fact.outcome in ("ok", "degraded")]
+    if not known:
+        return Finding("recovery kit", "degraded", "there is none: nobody could recover without this host", _MAKE)
+    if escrow.identity_here(session.state):
+        return Finding("recovery kit", "degraded", "its secret still lies on this host", _MAKE)
+    last = max(fact.finished for fact in known)
+    told = f"{known[-1].kit_id}, made or tested {last:%Y-%m-%d}"
+    if session.clock() - last > _TEST_EVERY:
+        return Finding("recovery kit", "degraded", f"{told}: more than a year ago", "run `dr kit test` with its shares")
+    return Finding("recovery kit", "ok", told)
+
+
+def _copy_findings(session: Session) -> list[Finding]:
+    found = []
+    for name in sorted({target for item in session.usable()[0] for target in item.plan.targets}):
+        at = saved_on(session, name).at
+        found.append(
+            Finding(f"self-copy on {name}", "ok", f"saved {at[:16].replace('T', ' ')}Z")
+            if at
+            else Finding(f"self-copy on {name}", "degraded", "none was saved there yet", "run `dr backup --all`")
+        )
+    return found
+
+
+_MAKE = "make one with `dr kit`, and hand its shares to their custodians"
+_TEST_EVERY = timedelta(days=366)

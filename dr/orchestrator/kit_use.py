@@ -223,6 +223,7 @@ def _tested(session: Session, folder: KitFolder, identity: str, fact: KitAct, ro
                 found.append(_ask(place, folder.escrow.get(f"{place.system}@{place.name}"), identity, notes))
     finally:
         theirs.close()
+    clean = not notes
     if folder.shares_beside:
         notes.append(f"share files still lie beside the kit, in {folder.path.parent}/shares: hand them out")
     stale = tuple(differences(session, folder))
@@ -231,7 +232,7 @@ def _tested(session: Session, folder: KitFolder, identity: str, fact: KitAct, ro
         repositories=tuple(found),
         stale=stale,
         notes=tuple(notes),
-        outcome=_outcome(found, clean=not (stale or notes)),
+        outcome=_outcome(found, clean=clean and not stale),
         error=_error(found),
     )
 
