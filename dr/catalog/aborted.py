@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.evidence.record import BackupRun, Drill, Fact, KeyEvent, ObjectivesThen, Proof, Replication, Rewind
+from dr.evidence.acts import KeyEvent, Rewind
+from dr.evidence.fact import Fact
+from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, Replication
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
 

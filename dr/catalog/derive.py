@@ -12,7 +12,9 @@ from sqlite3 import Connection
 
 from dr.catalog import suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.record import BackupRun, Drill, Fact, KeyEvent, Proof, Replication, Trust
+from dr.evidence.acts import KeyEvent, Trust
+from dr.evidence.fact import Fact
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 
 def apply(db: Connection, fact: Fact) -> None:

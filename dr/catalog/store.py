@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +18,10 @@ from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
+from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
-from dr.evidence.record import (
-    Copy,
-    Fact,
-    Hold,
-    HoldEvent,
-    Point,
-)
+from dr.evidence.fact import Fact
+from dr.evidence.record import Copy, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
 from dr.evidence.suspicion import frozen, held_against
@@ -56,6 +54,13 @@ class Catalog:
     def quick_check(self) -> None:
         """Raise `CatalogError` when the file is damaged."""
         quick_check(self._connections)
+
+    def copy(self) -> bytes:
+        """Return the whole file as it is at one moment, whoever writes meanwhile."""
+        with self._connections.reading() as db, closing(sqlite3.connect(":memory:")) as other:
+            db.backup(other)
+            other.execute("pragma journal_mode = memory")
+            return other.serialize()
 
     # -- runs ---------------------------------------------------------------------------------------
 

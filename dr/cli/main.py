@@ -29,6 +29,7 @@ COMMANDS = {
     "drill": "rehearse", "recover": "rehearse",
     "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
     "target": "target",
+    "kit": "kit",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
@@ -47,6 +48,7 @@ SUMMARIES = {
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
     "target": "Look at targets, make them the right way, and put them back after an attack.",
+    "kit": "Write, test or open the recovery kit.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

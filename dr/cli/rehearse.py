@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss")
+SCENARIOS = ("system-loss", "file-loss", "control-loss")
 
 
 @click.command("drill")
@@ -24,6 +24,8 @@ SCENARIOS = ("system-loss", "file-loss")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
+@click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
+@click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
 @pass_context
 def drill_command(
     context: Context,
@@ -34,14 +36,17 @@ def drill_command(
     at: datetime | None,
     target: str | None,
     keep: bool,
+    kit: Path | None,
+    shares: tuple[Path, ...],
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
-    from dr.orchestrator.drill import DrillOptions, drill
+    from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares)
+    refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 
 

@@ -16,7 +16,6 @@ from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold", "rewind", "trust"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -207,6 +206,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleanRoom:
+    """How a recovery that began with nothing of its host was opened.
+
+    `shares` of the kit's `threshold` were used; 0 when the host's own key opened the self-copy, so that the
+    custodians' shares were not exercised. `self_copy` is the name of the one used, `taken_from` the target, or "kit".
+    """
+
+    kit_id: str
+    shares: int
+    threshold: int
+    self_copy: str
+    taken_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drill:
     """One drill, or one real recovery (`real`).
 
@@ -252,6 +266,7 @@ class Drill:
     suspect: str | None = None  # what is held against the point used
     last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
     posture: TargetPosture | None = None  # how the target it used is kept
+    clean_room: CleanRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,124 +281,6 @@ class Rebuild:
     records: int = 0
     targets: tuple[TargetState, ...] = ()
     error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rewind:
-    """What is on top in a bucket was put back to what it was at `moment`, for one system.
-
-    Of the objects there were then, `intact` needed nothing, `uncovered` had a delete marker taken away, `copied` an old
-    version copied on top; `hidden` were added since under a name that their bytes do not deserve. `verified` were read
-    back, and have the bytes that their name promises. No version of any data was deleted.
-    """
-
-    run_id: str
-    system: str
-    target: str
-    started: datetime
-    finished: datetime
-    outcome: Outcome
-    moment: datetime
-    objects: int = 0
-    intact: int = 0
-    uncovered: int = 0
-    copied: int = 0
-    hidden: int = 0
-    verified: int = 0
-    failed: tuple[str, ...] = ()  # names, the first thousand
-    error: str | None = None
-    plan_digest: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyChange:
-    """What a change of keys came to on one target; ids of keys only.
-
-    `left` are keys that should be gone and are not yet; `shown` is what was proven there, in words.
-    """
-
-    target: str
-    outcome: Outcome
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyEvent:
-    """A change of a system's keys. `limits` says what was not, or cannot be, proven."""
-
-    run_id: str
-    system: str
-    what: Literal["escrow", "rotation", "destruction"]
-    outcome: Outcome
-    started: datetime
-    finished: datetime
-    targets: tuple[KeyChange, ...] = ()
-    points: tuple[str, ...] = ()  # the points that a destruction made unreadable
-    limits: tuple[str, ...] = ()
-    error: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldEvent:
-    """A hold was placed or released. `point` narrows it to one recovery point; absent, it is on all of them."""
-
-    run_id: str
-    hold_id: str
-    system: str
-    act: Literal["placed", "released"]
-    reason: str
-    started: datetime
-    finished: datetime
-    until: datetime | None = None
-    point: str | None = None
-    outcome: Outcome = "ok"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trust:
-    """A person said that a recovery point holds what it should: what was out of the ordinary in it was expected.
-
-    `point` is the run that made it, `consistency_time` that point's; `by` the user name of who said so.
-    """
-
-    run_id: str
-    system: str
-    point: str
-    consistency_time: datetime
-    because: str
-    started: datetime
-    finished: datetime
-    by: str = ""
-    suspect: str | None = None  # what was held against it
-    outcome: Outcome = "ok"
-
-
-Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind | Trust
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hold:
-    """What must be kept whatever else is due: a legal hold, or one for public records. It wins over everything."""
-
-    hold_id: str
-    system: str
-    reason: str
-    placed: datetime
-    until: datetime | None = None
-    point: str | None = None
-    released: datetime | None = None
-    released_reason: str = ""
-
-    def holds(self, now: datetime) -> bool:
-        """Whether it is in force."""
-        return self.released is None and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True, kw_only=True)

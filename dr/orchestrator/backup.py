@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Outcome, Point
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
@@ -27,7 +28,9 @@ class BackupResult:
 
 def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
     """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
-    return session.each(items, lambda loaded: backup_one(session, loaded))
+    results = session.each(items, lambda loaded: backup_one(session, loaded))
+    save_self(session)
+    return results
 
 
 def backup_one(session: Session, loaded: Loaded) -> BackupResult:

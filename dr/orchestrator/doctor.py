@@ -11,7 +11,7 @@ from typing import Literal
 from dr.errors import DrError
 from dr.evidence.posture import Attempt, TargetPosture
 from dr.evidence.posture import Finding as PostureFinding
-from dr.orchestrator import needs
+from dr.orchestrator import kit, needs
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.orchestrator.targets import check
@@ -27,7 +27,14 @@ def examine(session: Session) -> list[Finding]:
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
-    return findings + _targets(session)
+    return findings + _targets(session) + _without_us(session)
+
+
+def _without_us(session: Session) -> list[Finding]:
+    try:
+        return kit.findings(session)
+    except DrError as error:
+        return [Finding("recovery kit", "failed", str(error), error.hint)]
 
 
 def _clock(session: Session) -> Finding:

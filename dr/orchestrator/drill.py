@@ -10,6 +10,7 @@ from statistics import median
 from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.targets import posture_of
 from dr.orchestrator.travel import moment_before
@@ -21,6 +22,7 @@ from dr.run.sandbox import sweep
 
 #: So many of the last drills that worked say how long a recovery may take.
 _RECENT = 5
+_CONTROL_LOSS = "control-loss"
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,31 @@ class DrillOptions:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
 
 
 def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[DrillResult]:
     """Drill systems side by side. A drill that could not run is recorded as failed, not left out."""
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
-    return session.each(items, lambda loaded: drill_one(session, loaded, options))
+    results = session.each(items, lambda loaded: drill_one(session, loaded, options))
+    save_self(session)
+    return results
+
+
+def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
+    """Raise `UsageError`, with nothing touched, for options that do not go together."""
+    from dr.orchestrator import control_loss
+
+    for loaded in items:
+        scenario = options.scenario or loaded.plan.drill.scenario
+        if scenario == _CONTROL_LOSS:
+            control_loss.refuse_unfit(options.kit, options.shares, keep=options.keep)
+        elif options.kit or options.shares:
+            raise UsageError(
+                f"the scenario {scenario} has no use for a kit", "--kit", hint="say --scenario control-loss"
+            )
 
 
 def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
@@ -86,10 +106,17 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             at=options.at,
             target=options.target,
             keep=options.keep,
+            kit=options.kit,
+            shares=options.shares,
             t_loss=t_loss,
             clock=session.clock,
         )
-        fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+        if scenario == _CONTROL_LOSS:
+            from dr.orchestrator.control_loss import hold
+
+            fact = hold(session, loaded, request)
+        else:
+            fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
         fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
@@ -109,6 +136,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
+    save_self(session)
     return replace(done, hint=_way_back(session, loaded, options)) if fact.error and not fact.checks else done
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
-from dr.evidence.record import Outcome, Rewind
+from dr.evidence.acts import Rewind
+from dr.evidence.record import Outcome
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.history import Change, History, read_history

@@ -6,7 +6,8 @@ import getpass
 from contextlib import suppress
 
 from dr.errors import DrError, UsageError
-from dr.evidence.record import Point, Trust
+from dr.evidence.acts import Trust
+from dr.evidence.record import Point
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded

@@ -171,6 +171,7 @@ def _way_back(plans: Mapping[str, Plan], start: str) -> list[str] | None:
 
 def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
     yield from secret_faults(("secrets", "passphrase"), plan.secrets.passphrase, env)
+    yield from _kit(plan, env)
     for name, source in plan.sources.items():
         if plan.host_of(name):
             continue  # another host is asked when it is needed, not here
@@ -178,6 +179,32 @@ def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
         for path in paths:
             if not Path(path).exists():
                 yield ("sources", name), f"{path} is not there on this machine", "correct it, or mount it", "advice"
+
+
+def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
+    """The recovery kit that a drill begins with, and its shares."""
+    drill = plan.drill
+    if bool(drill.kit) != bool(drill.shares):
+        lacks = "shares" if drill.kit else "kit"
+        hint = "name both; or neither, and the drill begins with this host's own key"
+        yield (
+            ("drill", "kit" if drill.kit else "shares"),
+            f"the drill's kit needs both, and lacks `{lacks}`",
+            hint,
+            "refused",
+        )
+    if drill.kit and drill.scenario != "control-loss":
+        what = f"the scenario {drill.scenario} has no use for a kit"
+        yield ("drill", "kit"), what, "write `scenario: control-loss`, or take the kit away", "advice"
+    if drill.kit and not drill.kit.is_dir():
+        yield (
+            ("drill", "kit"),
+            f"the kit {drill.kit} is not there",
+            "make it with `dr kit`, or correct its path",
+            "unsound",
+        )
+    for number, place in enumerate(drill.shares):
+        yield from secret_faults(("drill", "shares", number), place, env)
 
 
 def _credentials(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from dr.evidence.acts import KitAct
 from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
@@ -73,11 +74,20 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
             for c in drill.checks
         ],
-        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
+        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         **_picked(drill, "suspect", "last_unsuspected_point"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "evidence_digest": evidence_digest,
         "error": drill.error,
+    }
+
+
+def kit_document(fact: KitAct, *, evidence_digest: str) -> dict[str, Any]:
+    """One kit that was made, replaced or tested."""
+    return {
+        **_picked(fact, "run_id", "act", "outcome", "started", "finished", "kit_id", "threshold", "custodians"),
+        **_picked(fact, "shares", "repositories", "stale", "notes", "error"),
+        "evidence_digest": evidence_digest,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from dr.evidence.record import Drill, Point
 from dr.run.engine import Site, carry_out
@@ -23,7 +24,8 @@ class DrillRequest:
     """What the caller knows before the drill. `t_loss` is the moment of loss; `at` only picks the point.
 
     Without `at` the newest complete point of before the loss is used, without `target` the first target
-    that answers. `keep` leaves the sandbox for somebody to look at.
+    that answers. `keep` leaves the sandbox for somebody to look at. `kit` and the files of its `shares` are what a
+    drill of `control-loss` begins with: `dr.orchestrator.control_loss`.
     """
 
     drill_id: str
@@ -33,6 +35,8 @@ class DrillRequest:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
 
 
 def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:

@@ -153,7 +153,7 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
     opens = key_of or target.target
     secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
     if target.s3:
-        root, location, keys = _s3(target.s3)
+        root, location, keys = _s3(target.s3, carried=carried_keys(state, target.target))
         secret_env |= {
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
@@ -177,8 +177,8 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
     return Place(target.target, target, repository, root.child(plan.system), evidence, root)
 
 
-def _s3(place: S3Place) -> tuple[ObjectStore, str, S3Keys]:
-    keys = read_keys(place.credentials)
+def _s3(place: S3Place, *, carried: Path) -> tuple[ObjectStore, str, S3Keys]:
+    keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
     root = S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
     prefix = place.prefix.strip("/")
     parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
@@ -198,8 +198,23 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(variable(names[0]), variable(names[1]))
 
 
+def carried_keys(state: Path, target: str) -> Path:
+    """Return where a recovery kit leaves a target's key pair, in AWS format; what is there comes before the target's.
+
+    On the machine that a kit was opened on, the places that plans and targets name are empty.
+    """
+    return state / "carried" / f"{target}.keys"
+
+
+def carried_passphrase(state: Path, system: str, target: str) -> Path:
+    """Return where a recovery kit leaves the passphrase of a repository; what is there comes before the plan's."""
+    return state / "carried" / f"{system}@{target}.passphrase"
+
+
 def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
-    declared = plan.secrets.passphrase
+    declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
+    if carried.is_file():
+        return {"RESTIC_PASSWORD_FILE": str(generated_passphrase(carried))}
     if declared is None:
         path = generated_passphrase(state / "secrets" / f"{plan.system}@{target}.passphrase")
         return {"RESTIC_PASSWORD_FILE": str(path)}

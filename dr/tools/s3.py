@@ -187,6 +187,11 @@ class S3Store:
                     )
         return True
 
+    def remove(self, name: str) -> None:
+        """See `ObjectStore`. In a versioned bucket the bytes stay, below a delete marker."""
+        with self._errors(f"removing {name}"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
+
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
         try:

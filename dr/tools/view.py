@@ -224,6 +224,10 @@ class ViewStore:
         """Refuse: the past is not written to."""
         raise DrError(f"{name} cannot be written ({sha256[:12]} of {source.where})", self.where, hint=_ELSEWHERE)
 
+    def remove(self, name: str) -> None:
+        """Refuse: the past is not written to."""
+        raise DrError(f"{name} cannot be removed", self.where, hint=_ELSEWHERE)
+
     def _reading(self, name: str) -> threading.Lock:
         """Return the lock under which an object is read: who asks for parts of it at once reads it once."""
         with self._guard:
