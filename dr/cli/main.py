@@ -27,6 +27,7 @@ COMMANDS = {
     "backup": "operate", "verify": "operate", "run": "operate",
     "drill": "rehearse", "recover": "rehearse",
     "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "keys": "keys", "hold": "keys",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
@@ -43,6 +44,8 @@ SUMMARIES = {
     "status": "Show the board: objectives against facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
+    "keys": "List, rotate or destroy the keys of repositories.",
+    "hold": "Keep points whatever else is due: legal and records holds.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

@@ -11,9 +11,11 @@ from typing import Literal
 from dr.errors import DrError
 from dr.orchestrator import needs
 from dr.orchestrator.finding import Finding
+from dr.orchestrator.keys import identity_problem
 from dr.orchestrator.session import Session, make_state
 from dr.plan.load import Loaded
 from dr.plan.units import format_duration
+from dr.run.escrow import recipient_of
 from dr.tools.restic import find_restic, version
 
 _SKEW_SECONDS = 60.0  # S3 services refuse requests from 15 minutes on
@@ -22,7 +24,7 @@ _CLOCK_HINT = "set the clock, and keep it by NTP: objectives are measured by it"
 
 def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
-    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
+    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session), _escrow(session)]
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
@@ -78,6 +80,21 @@ def _state(session: Session) -> Finding:
     if loose:
         return Finding("state", "degraded", f"{session.state} is open to others", f"chmod 700 {session.state}")
     return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")
+
+
+def _escrow(session: Session) -> Finding:
+    """Whether a recovery kit could open the repositories, and who else could."""
+    try:
+        recipient, problem = recipient_of(session.state, make=False), identity_problem(session)
+    except DrError as error:
+        return Finding("escrow", "failed", str(error), error.hint)
+    switch = session.state / "escrow" / "recipient"
+    if recipient is None and switch.exists():
+        observed = "switched off: no recovery kit opens the repositories"
+        return Finding("escrow", "ok", observed, f"remove {switch} to switch it on")
+    if problem:
+        return Finding("escrow", "degraded", problem, "hand the secret to custodians with a recovery kit")
+    return Finding("escrow", "ok", f"sealed for {recipient}" if recipient else "begins with the first backup")
 
 
 def _plans(session: Session) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.record import BackupRun, Drill, Point, Proof
+from dr.evidence.record import BackupRun, Drill, Hold, Point, Proof
 from dr.evidence.seal import encode
 from dr.report.figures import Row
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
@@ -75,6 +75,14 @@ def point_document(point: Point) -> dict[str, Any]:
         "proven_at": encode(best.proven_at) if best else None,
         "targets": [copy.target for copy in usable],
         "copies": [encode(copy) for copy in point.copies],
+    }
+
+
+def hold_document(hold: Hold, *, now: datetime) -> dict[str, Any]:
+    """One hold of `dr hold`, `dr points` and `dr status`."""
+    return {
+        **_picked(hold, "hold_id", "system", "reason", "placed", "until", "point", "released", "released_reason"),
+        "in_force": hold.holds(now),
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dr.errors import RefusedError
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
@@ -162,7 +163,20 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(variable(names[0]), variable(names[1]))
 
 
+def tombstone(state: Path, system: str, target: str) -> Path:
+    """Return the file that stands in the place of a passphrase whose keys were destroyed; it says when."""
+    return state / "secrets" / f"{system}@{target}.destroyed"
+
+
 def _passphrase(plan: Plan, target: Target, state: Path) -> dict[str, str]:
+    grave = tombstone(state, plan.system, target.target)
+    if grave.exists():
+        raise RefusedError(
+            "the keys of this system were destroyed: nothing opens its copies any more",
+            f"{plan.system} on {target.target}",
+            grave.read_text("utf-8").strip(),
+            hint="take its plan away; to protect the system anew, give it another name",
+        )
     declared = plan.secrets.passphrase
     if declared is None:
         path = generated_passphrase(state / "secrets" / f"{plan.system}@{target.target}.passphrase")
