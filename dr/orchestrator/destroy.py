@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import FAILED, OK, DrError, UsageError, worst
-from dr.evidence.record import KeyChange, KeyEvent, Outcome
+from dr.evidence.acts import KeyChange, KeyEvent
+from dr.evidence.record import Outcome
 from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -78,7 +79,7 @@ def destroy(session: Session, loaded: Loaded) -> KeysChanged:
         toolbox = session.toolbox(loaded)
         session.catalog.close_abandoned(system, now=started)
         open_keys_run(session, loaded, run_id, started)
-        results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.places]  # type: ignore[misc]
+        results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.everywhere]  # type: ignore[misc]
         changes = [change for change, _ in results]
         done = all(change.outcome == "ok" for change in changes)
         left, error = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED)
@@ -98,7 +99,7 @@ def destroy(session: Session, loaded: Loaded) -> KeysChanged:
         )
         session.catalog.record(event)
         _note(session, loaded).unlink(missing_ok=True)
-        problems = session.send_evidence(toolbox.places, system)
+        problems = session.send_evidence(toolbox.everywhere, system)
     code = OK if event.outcome == "ok" else worst([code for _, code in results]) or FAILED
     return KeysChanged(event, code, tuple(problems))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import DrError, UsageError
-from dr.evidence.record import Hold, HoldEvent
+from dr.evidence.acts import Hold, HoldEvent
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 

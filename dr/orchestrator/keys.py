@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +18,16 @@ from dr.errors import (
     LockedError,
     worst,
 )
-from dr.evidence.record import KeyChange, KeyEvent, Outcome, worst_outcome
+from dr.evidence.acts import KeyChange, KeyEvent
+from dr.evidence.record import Outcome, worst_outcome
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
 from dr.run.capture import everywhere
-from dr.run.escrow import MARK, Ensured, ensure_escrow, identity_here, recipient_of, renew_escrow
+from dr.run.escrow import MARK, Ensured, ensure_escrow, recipient_of, renew_escrow
 from dr.run.key_record import KeyRecord, record_path
 from dr.run.key_traces import kept_versions
 from dr.run.keys import Rotated, finish, rotate
-from dr.run.toolbox import Place, Toolbox
+from dr.run.toolbox import Place, Toolbox, is_away
 from dr.tools.lock import hold, is_held
 from dr.tools.restic_keys import Key, key_names, keys_of
 
@@ -82,11 +84,11 @@ def list_keys(session: Session, items: Sequence[Loaded]) -> KeysFound:
     problems: list[tuple[str, DrError]] = []
     for loaded in items:
         try:
-            places = {place.name: place for place in session.toolbox(loaded).places}
+            places = {place.name: place for place in session.toolbox(loaded).everywhere if not is_away(place)}
         except DrError as error:
             problems.append((loaded.plan.system, error))
             continue
-        for name, found in everywhere(places, lambda place: _rows(session, place)).items():
+        for name, found in everywhere(places, functools.partial(_rows, session, loaded)).items():
             if isinstance(found, DrError):
                 problems.append((f"{loaded.plan.system} on {name}", found))
             else:
@@ -94,9 +96,10 @@ def list_keys(session: Session, items: Sequence[Loaded]) -> KeysFound:
     return KeysFound(tuple(rows), tuple(problems))
 
 
-def _rows(session: Session, place: Place) -> list[KeyRow]:
+def _rows(session: Session, loaded: Loaded, place: Place) -> list[KeyRow]:
     place.store.reachable()
-    known = KeyRecord.read(record_path(session.state, place.system, place.name)) or KeyRecord()
+    owner = loaded.plan.targets[0] if place.name in loaded.plan.replicas else place.name
+    known = KeyRecord.read(record_path(session.state, place.system, owner)) or KeyRecord()
     return [KeyRow(place.system, place.name, key, _kind(key, known)) for key in keys_of(place.repository)]
 
 
@@ -126,7 +129,7 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     changes: list[KeyChange] = []
     try:
         with changing(session, system):
-            for name, kept in everywhere(places, lambda place: _keep(session, place)).items():
+            for name, kept in everywhere(places, lambda place: _keep(session, toolbox, place)).items():
                 if isinstance(kept, DrError):
                     problems.append(f"the escrow key on {name} could not be seen to: {kept}")
                 else:
@@ -150,9 +153,9 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     return problems
 
 
-def _keep(session: Session, place: Place) -> tuple[list[KeyChange], list[str]]:
+def _keep(session: Session, toolbox: Toolbox, place: Place) -> tuple[list[KeyChange], list[str]]:
     changes, problems = [], []
-    if rotated := finish(place, session.state):
+    if rotated := finish(place, session.state, _replicas_of(toolbox, place)):
         if rotated.removed:
             changes.append(_rotation(place, rotated))
         if rotated.waits:
@@ -161,6 +164,10 @@ def _keep(session: Session, place: Place) -> tuple[list[KeyChange], list[str]]:
     if ensured.done == "made":
         changes.append(_escrow(place, ensured, removed=()))
     return changes, [*problems, *ensured.notes]
+
+
+def _replicas_of(toolbox: Toolbox, place: Place) -> tuple[Place, ...]:
+    return toolbox.replicas if place.name == toolbox.places[0].name else ()
 
 
 _WAITS = "put the new one in the place that the plan names, then rotate again"
@@ -186,7 +193,7 @@ def rotate_keys(
         changes: list[KeyChange] = []
         codes: list[int] = []
         for place in places:
-            changed, code = _one(session, place, escrow=escrow, given=given)
+            changed, code = _one(session, toolbox, place, escrow=escrow, given=given)
             changes.append(changed)
             codes.append(code)
             if code == INTERRUPTED:
@@ -218,7 +225,7 @@ def open_keys_run(session: Session, loaded: Loaded, run_id: str, started: dateti
     )
 
 
-def _one(session: Session, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
+def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
     def unused() -> bool:
         return not is_held(session.state / "locks" / f"{place.system}.lock")
 
@@ -228,7 +235,8 @@ def _one(session: Session, place: Place, *, escrow: bool, given: str | None) -> 
             before = key_names(place.store)
             ensured = renew_escrow(place, session.state)
             return _escrow(place, ensured, removed=tuple(sorted(before - key_names(place.store))))
-        return _rotation(place, rotate(place, session.state, given=given, unused=unused))
+        replicas = _replicas_of(toolbox, place)
+        return _rotation(place, rotate(place, session.state, given=given, unused=unused, replicas=replicas))
 
     return guarded(place.name, act)
 
@@ -249,11 +257,11 @@ def _rotation(place: Place, rotated: Rotated) -> KeyChange:
     notes = kept_versions(place, rotated.removed)
     if rotated.waits:
         notes = (*notes, f"the new passphrase opens the repository, and so does the old: {_WAITS}")
-    elif rotated.left:
+    elif rotated.left or rotated.why:
         notes = (*notes, f"the old passphrase still opens the repository: {rotated.why}")
     return KeyChange(
         target=place.name,
-        outcome="degraded" if rotated.left else "ok",
+        outcome="degraded" if rotated.left or rotated.why else "ok",
         added=rotated.added,
         removed=rotated.removed,
         left=rotated.left,
@@ -301,10 +309,3 @@ def key_problems(session: Session, loaded: Loaded) -> list[str]:
         elif known.strangers:
             problems.append(f"keys that this program did not make open the repository on {name}: see `dr keys list`")
     return problems
-
-
-def identity_problem(session: Session) -> str:
-    """Say that the identity of the escrow still lies on this machine; nothing when a kit has taken it."""
-    if recipient_of(session.state, make=False) is None or identity_here(session.state) is None:
-        return ""
-    return "the secret that opens every escrow key still lies in the state of this machine: make a recovery kit"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dr.errors import UsageError
-from dr.evidence.record import BackupRun, Hold, Proof
+from dr.evidence.acts import Hold
+from dr.evidence.record import BackupRun, Proof
 from dr.evidence.seal import Sealed, fault_of
 from dr.evidence.standing import Attempts, Standing
 from dr.orchestrator.due import VERBS, next_due

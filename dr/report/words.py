@@ -20,7 +20,7 @@ LADDER = (
     ("decrypted sample", "a rotating share was decrypted and read"),
     ("restored and equal", "restored, and equal to what was hashed at capture, file by file"),
     ("service proven", "checks of the application passed on the restored system"),
-    ("clean room", "recovered from the recovery kit alone, without this organisation's machines"),
+    ("clean room", "recovered from the recovery kit and its shares alone, with nothing of the backup host's state"),
 )
 RUNGS = tuple(name for name, _ in LADDER)
 LIMITS = (

@@ -17,7 +17,8 @@ from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, RefusedError
-from dr.evidence.record import Hold, KeyChange, Point
+from dr.evidence.acts import Hold, KeyChange
+from dr.evidence.record import Point
 from dr.plan.plan import Plan
 from dr.run.escrow import escrow_store, sealed_path
 from dr.run.key_record import record_path
@@ -71,7 +72,7 @@ def examine(
 
     Raises when a target cannot be asked: a copy that is out of reach would live on.
     """
-    found = tuple(_condemned(place, points, now) for place in toolbox.places)
+    found = tuple(_condemned(place, points, now) for place in toolbox.everywhere)
     system = toolbox.plan.system
     obstacles = [
         f"the hold {hold.hold_id} is in force{f' until {hold.until:%Y-%m-%d}' if hold.until else ''}: {hold.reason}"
@@ -110,7 +111,7 @@ def _warnings(toolbox: Toolbox, points: Sequence[Point], others: Sequence[Plan])
     system = toolbox.plan.system
     needing = sorted(plan.system for plan in others if system in plan.depends_on)
     told = [f"{', '.join(needing)} depends on {system}"] if needing else []
-    named = {place.name for place in toolbox.places}
+    named = {place.name for place in toolbox.everywhere}
     strays = sorted({copy.target for point in points for copy in point.copies} - named)
     if strays:
         told.append(f"there are copies on {', '.join(strays)}, which the plan does not name: they are not destroyed")
@@ -173,7 +174,7 @@ def destroy_here(toolbox: Toolbox, others: Sequence[Plan], *, now: datetime) -> 
     After this no repository of the system is made any more: a tombstone stands in the place of the passphrase.
     """
     plan, state = toolbox.plan, toolbox.state
-    for place in toolbox.places:
+    for place in toolbox.everywhere:
         _forget_cache(place, state)
         sealed = sealed_path(state, plan.system, place.name)
         for path in (*secret_files(place), sealed, sealed.with_suffix(".next")):
@@ -184,7 +185,7 @@ def destroy_here(toolbox: Toolbox, others: Sequence[Plan], *, now: datetime) -> 
     named = plan.secrets.passphrase
     if named and named.file and not left:
         shred(named.file)
-    for place in toolbox.places:
+    for place in toolbox.everywhere:
         told = f"{now:%Y-%m-%d %H:%M} UTC"
         write_private(tombstone(state, plan.system, place.name), told.encode() + b"\n")
     return left

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from dr.evidence.record import Drill, Point
 from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
+from dr.run.travel import Travel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,8 @@ class DrillRequest:
     """What the caller knows before the drill. `t_loss` is the moment of loss; `at` only picks the point.
 
     Without `at` the newest complete point of before the loss is used, without `target` the first target
-    that answers. `keep` leaves the sandbox for somebody to look at.
+    that answers. `keep` leaves the sandbox for somebody to look at. `kit` and the files of its `shares` are what a
+    drill of `control-loss` begins with: `dr.orchestrator.control_loss`.
     """
 
     drill_id: str
@@ -32,6 +35,8 @@ class DrillRequest:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
 
 
 def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:
@@ -49,6 +54,7 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         t_loss=request.t_loss,
         clock=request.clock,
         checks=toolbox.plan.drill.checks,
+        travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
     )
     return carry_out(toolbox, points, job, _site(toolbox, request))
 

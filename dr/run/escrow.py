@@ -128,6 +128,13 @@ def load_sealed_there(place: Place) -> bytes | None:
         return None
 
 
+def hand_on_sealed(primary: Place, replica: Place, state: Path) -> None:
+    """Put what is sealed for a repository beside its replica too, which opens with the same escrow key."""
+    sealed = load_sealed(state, primary.system, primary.name)
+    if sealed and load_sealed_there(replica) != sealed:
+        escrow_store(replica).put(f"{primary.system}.age", sealed)
+
+
 def ensure_escrow(place: Place, state: Path) -> Ensured:
     """See that the repository has an escrow key whose sealing lies here and on the target. May be called any time.
 

@@ -9,12 +9,13 @@ the secret: `….next` holds the new passphrase until it is switched, `….previ
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, UsageError
 from dr.run.key_record import KeyRecord, record_path
+from dr.run.key_replicas import hand_on, take_back
 from dr.run.toolbox import Place
 from dr.tools.restic import Repository
 from dr.tools.restic_keys import add_key, keys_of, opened_by, remove_key, with_passphrase
@@ -98,23 +99,29 @@ def is_pending(place: Place, state: Path) -> bool:
     return beside or bool(known and (known.coming or known.retiring))
 
 
-def finish(place: Place, state: Path) -> Rotated | None:
+def finish(place: Place, state: Path, replicas: Sequence[Place] = ()) -> Rotated | None:
     """Go on with a rotation that was begun, as far as can be; None when there is none. May be called any time.
 
     Only the holder of the system's lock may ask: nobody then uses the old passphrase.
     """
-    return _go_on(place, state) if is_pending(place, state) else None
+    return _go_on(place, state, replicas=replicas) if is_pending(place, state) else None
 
 
 def rotate(
-    place: Place, state: Path, *, given: str | None = None, unused: Callable[[], bool] = lambda: True
+    place: Place,
+    state: Path,
+    *,
+    given: str | None = None,
+    unused: Callable[[], bool] = lambda: True,
+    replicas: Sequence[Place] = (),
 ) -> Rotated:
     """Change the passphrase; one that was begun is finished instead. Only one at a time may do this.
 
     `given` is the new passphrase, for a plan that names its passphrase: its key is added, and the old one goes when
     the plan's place holds it. `unused` is asked after the switch: whether nobody began before it and still works with
-    the old passphrase; else the old key is left for `finish`. Raises what adding or proving a key raises: the old
-    passphrase then opens as before.
+    the old passphrase; else the old key is left for `finish`. `replicas` are copies of this repository: they get the
+    new key, and while one of them lacks it the old passphrase is kept. Raises what adding or proving a key raises:
+    the old passphrase then opens as before.
     """
     path = secret_path(place)
     if path is None and given is None:
@@ -126,7 +133,7 @@ def rotate(
     fresh = not is_pending(place, state)
     if fresh and path is not None:
         _Secret(path).coming()
-    return _go_on(place, state, given=given, fresh=fresh and path is not None, unused=unused)
+    return _go_on(place, state, given=given, fresh=fresh and path is not None, unused=unused, replicas=replicas)
 
 
 def _go_on(
@@ -136,6 +143,7 @@ def _go_on(
     given: str | None = None,
     fresh: bool = False,
     unused: Callable[[], bool] = lambda: True,
+    replicas: Sequence[Place] = (),
 ) -> Rotated:
     """Do what is left of a rotation, from wherever a kill, a lock or an absent target has left it."""
     where = record_path(state, place.system, place.name)
@@ -148,6 +156,8 @@ def _go_on(
         ready, added = _ready(place.repository, new, known, fresh=fresh)
         known = _with_coming(known, own, ready)
         known.write(where)
+    if known.coming:
+        hand_on(place, replicas, known.coming)
     if secret and known.coming:
         secret.switch()
         own = _in_use(place, known.coming, secret)
@@ -157,7 +167,10 @@ def _go_on(
     known.write(where)
     if known.retiring and not unused():
         return Rotated(added=added, left=known.retiring, why=IN_USE)
-    return replace(_retire(place, where, known, secret), added=added)
+    if known.retiring and (lacking := hand_on(place, replicas, own)):
+        why = f"{', '.join(lacking)} has not got the new key: the next backup, or `dr keys rotate`, tries again"
+        return Rotated(added=added, left=known.retiring, why=why)
+    return replace(_retire(place, where, known, secret, replicas), added=added)
 
 
 def _with_coming(known: KeyRecord, own: str, ready: str) -> KeyRecord:
@@ -199,11 +212,13 @@ def _in_use(place: Place, coming: str, secret: _Secret) -> str:
     return own
 
 
-def _retire(place: Place, where: Path, known: KeyRecord, secret: _Secret | None) -> Rotated:
+def _retire(place: Place, where: Path, known: KeyRecord, secret: _Secret | None, replicas: Sequence[Place]) -> Rotated:
     """Take the old keys away, then the old passphrase. A key that cannot go now is left for the next run."""
     there = {key.id for key in keys_of(place.repository)}
     due = [key for key in known.retiring if key != known.own and key in there]
-    removed, stale, why = [], [], ""
+    behind = {name for key in known.retiring if key != known.own for name in take_back(replicas, key)}
+    removed, stale = [], []
+    why = f"the old key could not be removed from {', '.join(sorted(behind))}" if behind else ""
     for key in due:
         try:
             remove_key(place.repository, key)
