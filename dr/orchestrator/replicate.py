@@ -14,6 +14,7 @@ from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
+from dr.run.escrow import hand_on_sealed
 from dr.run.replica import ReplicateRequest, replicate
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
@@ -106,7 +107,10 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     done = replicate(toolbox, place, request)
     session.catalog.record(done.fact)
     reached = [place] if done.fact.points is not None else []
-    return ReplicateResult(done.fact, done.exit_code, problems=tuple(session.send_evidence(reached, system)))
+    problems = session.send_evidence(reached, system)
+    if reached and not problems:
+        hand_on_sealed(toolbox.places[0], place, session.state)
+    return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
 
 
 def _open(session: Session, loaded: Loaded) -> str:

@@ -157,6 +157,7 @@ class Session:
     @contextmanager
     def locked(self, system: str) -> Iterator[None]:
         """Hold the system's repositories against another run; `LockedError` at once when held."""
+        make_state(self.state)
         with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
             yield
 
@@ -201,7 +202,7 @@ def _known(names: list[str]) -> str:
 def make_state(state: Path) -> None:
     """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
     try:
-        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details"):
+        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
             (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DrError(

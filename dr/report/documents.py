@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import KitAct
+from dr.evidence.acts import Hold, KitAct
 from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
@@ -108,6 +108,14 @@ def point_document(point: Point) -> dict[str, Any]:
         "destroyable_from": encode(destroyable_from(point)),
         "copies": [encode(copy) for copy in point.copies],
         "suspect": point.suspect,
+    }
+
+
+def hold_document(hold: Hold, *, now: datetime) -> dict[str, Any]:
+    """One hold of `dr hold`, `dr points` and `dr status`."""
+    return {
+        **_picked(hold, "hold_id", "system", "reason", "placed", "until", "point", "released", "released_reason"),
+        "in_force": hold.holds(now),
     }
 
 
