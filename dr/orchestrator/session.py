@@ -157,6 +157,7 @@ class Session:
     @contextmanager
     def locked(self, system: str) -> Iterator[None]:
         """Hold the system's repositories against another run; `LockedError` at once when held."""
+        make_state(self.state)
         with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
             yield
 
