@@ -37,6 +37,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def other_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A second S3 server: another provider."""
+    with S3Server(tmp_path_factory.mktemp("other-s3")) as server:
+        yield server
+
+
 @pytest.fixture
 def bucket(s3: S3Server) -> str:
     """A fresh bucket."""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.cli.times import TIME
+from dr.cli.times import LAST_MOMENT, TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
@@ -26,15 +26,29 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 @click.command("points")
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
+@click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
+@click.option("--trust", "trusted", metavar="RUN_ID", help="Say that this suspect point holds what it should.")
+@click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
-def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> None:
-    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets."""
+def points_command(
+    context: Context, /, systems: tuple[str, ...], renew: bool, at: datetime | None, **told: Any
+) -> None:
+    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets.
+
+    With --trust: say that what is out of the ordinary in a point was expected.
+    """
     from dr.report.documents import point_document
 
     context.put(points=[])
+    trusted, because = told["trusted"], told["because"]
+    _whole_trust(systems, trusted, because)
+    if at and not renew:
+        raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
     items = _items(context, systems)
+    if trusted and because:
+        _trust(context, items[0], trusted, because)
     if renew:
-        _rebuild(context, items)
+        _rebuild(context, items, at)
     points = context.session.points(*items)
     context.put(points=[point_document(point) for point in points])
     rows = [
@@ -42,24 +56,66 @@ def points_command(context: Context, systems: tuple[str, ...], renew: bool) -> N
             "system": point.system,
             "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
             "point": point.run_id,
-            "outcome": point.outcome if point.complete else f"{point.outcome}, not complete",
+            "outcome": _ended(point),
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
+            **_guarded(point, context.session.clock()),
         }
         for point in points
     ]
     context.plain_rows(rows)
+    for point in reversed(points):
+        if point.suspect:
+            context.say(f"{point.system}: {point.run_id} is suspect: {point.suspect}")
     if not rows:
         context.say("no recovery points yet")
 
 
-def _rebuild(context: Context, items: list[Any]) -> None:
+def _ended(point: Any) -> str:
+    flaws = [*([] if point.complete else ["not complete"]), *(["suspect"] if point.suspect else [])]
+    return ", ".join([point.outcome, *flaws])
+
+
+def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | None) -> None:
+    if bool(trusted) != bool(because) or (trusted and len(systems) != 1):
+        raise UsageError(
+            "a point is trusted by one person for one reason",
+            "--trust",
+            hint="say all three: dr points SYSTEM --trust RUN_ID --because TEXT",
+        )
+
+
+def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
+    from dr.orchestrator.trust import trust
+
+    sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
+    left = context.session.catalog.retention_frozen(system)
+    context.put(trusted=run_id, evidence_digest=sealed.digest, retention_frozen=left)
+    context.say(f"{system}: the point {run_id} is trusted; recorded as {sealed.ref}")
+    if left:
+        context.warn(f"retention stays frozen: {left}", system)
+
+
+def _guarded(point: Any, now: datetime) -> dict[str, str]:
+    from dr.report.protection import guard_of
+
+    guard = guard_of(point)
+    free = guard.destroyable_from
+    return {
+        "protected": guard.in_words(now),
+        "destroyable": f"from {free:%Y-%m-%d}" if free and free > now else "now",
+    }
+
+
+def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
     from dr.orchestrator.points import rebuild
 
-    done = rebuild(context.session, items)
+    done = rebuild(context.session, items, at=at)
     fact, read = done.fact, len(done.fact.targets) - len(done.problems)
     context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
+    for note in done.notes:
+        context.say(f"  {note}")
     for where, error in done.problems:
         hint = error.hint or "mend the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")

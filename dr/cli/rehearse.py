@@ -52,11 +52,11 @@ def drill_command(
 
 def _known_target(target: str | None, items: list[Any]) -> None:
     for loaded in items:
-        if target and target not in loaded.plan.targets:
+        if target and target not in loaded.plan.places:
             raise UsageError(
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
-                hint=f"its targets are {', '.join(loaded.plan.targets)}",
+                hint=f"its targets are {', '.join(loaded.plan.places)}",
             )
 
 
@@ -78,6 +78,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+    if fact.suspect:
+        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")
@@ -95,7 +97,7 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
-        context.complain(fact.error, fact.system, "Mend it, then run it again")
+        context.complain(fact.error, fact.system, result.hint or "Mend it, then run it again")
     for check in fact.checks:
         if check.outcome == "failed":
             context.complain(
@@ -133,6 +135,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
         if dry_run:
             steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+            clean = foreseen.would.last_unsuspected_point
+            context.put(suspect=foreseen.would.suspect, last_unsuspected_point=clean)
             context.say(told)
             return
         _confirm(told)

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import FAILED
+from dr.evidence.change import Change
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "keys", "hold", "kit"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -52,6 +53,7 @@ class SourceCapture:
     unreadable: int = 0  # files that could not be read: not in the point
     seconds: float = 0.0
     error: str | None = None
+    change: Change | None = None  # against its last capture; None where it was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class BackupRun:
     """One backup run: one attempt at one recovery point.
 
     `consistency_time` is the start of the earliest capture; the point is complete only when every
-    source was captured whole on at least one target.
+    source was captured whole on at least one target. `suspect`: what in it is out of the ordinary, in plain words.
     """
 
     run_id: str
@@ -88,10 +90,12 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,43 @@ class Proof:
     share: str = ""
     notes: tuple[str, ...] = ()
     error: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """What one run brought from a system's repository on one target to another.
+
+    `by` is "objects" where the repository itself was copied to a replica, "snapshots" where a target with a
+    repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
+    None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
+    bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
+    were not copied for that.
+    """
+
+    run_id: str
+    system: str
+    source: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    by: Literal["objects", "snapshots"] = "objects"
+    objects: int = 0
+    bytes: int = 0
+    objects_copied: int = 0
+    bytes_copied: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    corrupt: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    points: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    object_lock: str = ""  # as `Proof.object_lock`
+    plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -202,6 +243,7 @@ class Drill:
     target: str | None = None
     consistency_time: datetime | None = None
     requested_at: datetime | None = None
+    seen_at: datetime | None = None  # the target was seen as it was then, not as it is
     phases: dict[str, float] = field(default_factory=dict)
     rta_seconds: float | None = None
     rpa_seconds: float | None = None
@@ -221,6 +263,9 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    suspect: str | None = None  # what is held against the point used
+    last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
+    posture: TargetPosture | None = None  # how the target it used is kept
     clean_room: CleanRoom | None = None
 
 
@@ -239,112 +284,6 @@ class Rebuild:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyChange:
-    """What a change of keys came to on one target; ids of keys only.
-
-    `left` are keys that should be gone and are not yet; `shown` is what was proven there, in words.
-    """
-
-    target: str
-    outcome: Outcome
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeyEvent:
-    """A change of a system's keys. `limits` says what was not, or cannot be, proven."""
-
-    run_id: str
-    system: str
-    what: Literal["escrow", "rotation", "destruction"]
-    outcome: Outcome
-    started: datetime
-    finished: datetime
-    targets: tuple[KeyChange, ...] = ()
-    points: tuple[str, ...] = ()  # the points that a destruction made unreadable
-    limits: tuple[str, ...] = ()
-    error: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HoldEvent:
-    """A hold was placed or released. `point` narrows it to one recovery point; absent, it is on all of them."""
-
-    run_id: str
-    hold_id: str
-    system: str
-    act: Literal["placed", "released"]
-    reason: str
-    started: datetime
-    finished: datetime
-    until: datetime | None = None
-    point: str | None = None
-    outcome: Outcome = "ok"
-
-
-@dataclass(frozen=True, kw_only=True)
-class KitRepository:
-    """Whether a kit opened one repository, and by which key: "escrow", or the repository's own "passphrase"."""
-
-    system: str
-    target: str
-    opened: bool
-    key: str = ""
-    snapshots: int = 0
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class KitAct:
-    """A recovery kit was made, made in place of another, or tested. Custodians are roles, in the order of shares.
-
-    `shares` are the numbers of those used; `stale` says what differs between the kit and today.
-    """
-
-    run_id: str
-    act: Literal["made", "replaced", "tested"]
-    outcome: Outcome
-    started: datetime
-    finished: datetime
-    kit_id: str = ""
-    threshold: int = 0
-    custodians: tuple[str, ...] = ()
-    shares: tuple[int, ...] = ()
-    repositories: tuple[KitRepository, ...] = ()
-    stale: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-Fact = BackupRun | Proof | Drill | Rebuild | KeyEvent | HoldEvent | KitAct
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hold:
-    """What must be kept whatever else is due: a legal hold, or one for public records. It wins over everything."""
-
-    hold_id: str
-    system: str
-    reason: str
-    placed: datetime
-    until: datetime | None = None
-    point: str | None = None
-    released: datetime | None = None
-    released_reason: str = ""
-
-    def holds(self, now: datetime) -> bool:
-        """Whether it is in force."""
-        return self.released is None and (self.until is None or now < self.until)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
 
@@ -356,6 +295,9 @@ class Copy:
     proven_at: datetime | None = None
     damaged: bool = False
     destroyed: bool = False  # its keys were destroyed: nobody can read it
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,6 +312,7 @@ class Point:
     kinds: dict[str, str]  # source -> kind, of the sources captured
     bytes: int = 0
     copies: tuple[Copy, ...] = ()
+    suspect: str | None = None  # what is held against it, and nobody has said to be expected
 
     @property
     def complete(self) -> bool:

@@ -12,6 +12,8 @@ from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.targets import posture_of
+from dr.orchestrator.travel import moment_before
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
 from dr.run.drill import DrillRequest, run_drill
@@ -30,6 +32,7 @@ class DrillResult:
     drill: Drill
     sealed: Sealed
     exit_code: int
+    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +117,7 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             fact = hold(session, loaded, request)
         else:
             fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+        fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     return _recorded(session, loaded, fact)
@@ -131,20 +135,37 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
-    result = _recorded(session, loaded, fact)
+    done = _recorded(session, loaded, fact)
     save_self(session)
-    return result
+    return replace(done, hint=_way_back(session, loaded, options)) if fact.error and not fact.checks else done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     """Return what `recover` would do; raises what stands in its way. Touches nothing."""
-    would = plan_recover(
-        session.toolbox(loaded), session.points(loaded), _request(session, options, "", session.clock())
-    )
+    request = _request(session, options, "", session.clock())
+    try:
+        would = plan_recover(session.toolbox(loaded), session.points(loaded), request)
+    except UsageError:
+        raise
+    except DrError as error:
+        error.hint = _way_back(session, loaded, options) or error.hint
+        raise
     records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
     taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == "system-loss"][-_RECENT:]
     return Intent(would, median(taken) if taken else None, len(taken))
+
+
+def _way_back(session: Session, loaded: Loaded, options: RecoverOptions) -> str:
+    """Return what to type when a recovery cannot begin and a target was attacked; nothing when none was."""
+    if options.at:
+        return ""
+    found = moment_before(session, loaded, target=options.target)
+    if found is None:
+        return ""
+    target, before = found
+    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ} --to {options.to}"
+    return f"the objects on {target} were deleted or overwritten: go back to before that with `{command}`"
 
 
 def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: datetime) -> RecoverRequest:

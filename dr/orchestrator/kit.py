@@ -12,7 +12,7 @@ from typing import Literal
 
 import dr
 from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryError, RefusedError, UsageError
-from dr.evidence.record import KitAct
+from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError, InterruptedRunError, RefusedError, UsageError
-from dr.evidence.record import KitAct, KitRepository, Outcome
+from dr.evidence.acts import KitAct, KitRepository
+from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded

@@ -146,7 +146,7 @@ class Session:
 
     def points(self, *items: Loaded) -> list[Point]:
         """Return the points of some systems, newest first, their copies in the plan's order: the primary first."""
-        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.targets)} for item in items}
+        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.places)} for item in items}
 
         def in_order(point: Point) -> Point:
             order = orders[point.system]

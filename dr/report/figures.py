@@ -48,6 +48,7 @@ class Row:
     last_drill: datetime | None
     last_drill_outcome: str | None
     problems: tuple[str, ...]
+    retention_frozen: str | None = None
 
 
 def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[str] = ()) -> Row:
@@ -78,6 +79,7 @@ def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[s
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
         problems=tuple(_problems(standing, rpo, overdue)),
+        retention_frozen=standing.retention_frozen,
     )
 
 
@@ -86,6 +88,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
         yield "no complete recovery point yet"
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
+    if standing.retention_frozen:
+        yield f"no recovery point may be expired: {standing.retention_frozen}"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
     if standing.damaged_points:
@@ -101,6 +105,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
 
 
 def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
+    if last.outcome == "degraded" and last.suspect and not last.error:
+        return  # it was done in whole; what is held against its point is said where retention is
     if last.outcome in _ENDED:
         yield f"the last {noun} {_ENDED[last.outcome]}" + (f": {last.error}" if last.error else "")
 

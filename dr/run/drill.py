@@ -16,6 +16,7 @@ from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
+from dr.run.travel import Travel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,7 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         t_loss=request.t_loss,
         clock=request.clock,
         checks=toolbox.plan.drill.checks,
+        travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
     )
     return carry_out(toolbox, points, job, _site(toolbox, request))
 

@@ -1,0 +1,44 @@
+"""The original version of each stored object: the one whose SHA-256 is its name, whatever came over it since."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from dr.errors import DamageError
+from dr.tools.s3_bucket import S3Bucket, Version
+
+_HASH = re.compile(r"(?:.*/)?([0-9a-f]{64})")
+
+
+def originals(bucket: S3Bucket, versions: Iterable[Version]) -> Mapping[str, Version]:
+    """Return by name the version to keep: the oldest, as restic writes each object once.
+
+    Where versions of one name differ, they are read, oldest first, until one has the hash that is its name; `config`
+    bears no hash, and there the oldest is taken.
+    """
+    grouped: dict[str, list[Version]] = {}
+    for version in versions:
+        if not version.marker:
+            grouped.setdefault(version.name, []).append(version)
+    return {name: _original(bucket, name, several) for name, several in grouped.items()}
+
+
+def _original(bucket: S3Bucket, name: str, several: Sequence[Version]) -> Version:
+    oldest_first = list(several)[::-1]  # lists give the newest first; sorting keeps the order of equal seconds
+    oldest_first.sort(key=lambda version: version.modified)
+    named = _HASH.fullmatch(name)
+    if named and len({(version.size, version.etag) for version in several}) > 1:
+        for version in oldest_first:
+            if _is_named(bucket, version, named[1]):
+                return version
+    return oldest_first[0]
+
+
+def _is_named(bucket: S3Bucket, version: Version, digest: str) -> bool:
+    try:
+        data = bucket.get_version(version.name, version.version_id)
+    except DamageError:
+        return False
+    return hashlib.sha256(data).hexdigest() == digest
