@@ -10,6 +10,7 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
@@ -40,6 +41,7 @@ class ReplicateResult:
 def replicate_all(session: Session, items: list[Loaded]) -> list[ReplicateResult]:
     """Bring the replicas of systems up to date, and their targets what they missed. Systems go side by side."""
     found = session.each(items, lambda loaded: replicate_one(session, loaded))
+    save_self(session)
     return [result for results in found for result in results]
 
 
