@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss")
+SCENARIOS = ("system-loss", "file-loss", "ransomware")
 
 
 @click.command("drill")
@@ -24,6 +24,7 @@ SCENARIOS = ("system-loss", "file-loss")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
+@click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
 @pass_context
 def drill_command(
     context: Context,
@@ -34,6 +35,7 @@ def drill_command(
     at: datetime | None,
     target: str | None,
     keep: bool,
+    scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
@@ -41,7 +43,7 @@ def drill_command(
     _known_target(target, items)
     from dr.orchestrator.drill import DrillOptions, drill
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, scratch=scratch)
     say_drills(context, drill(context.session, items, options))
 
 

@@ -14,7 +14,7 @@ from dr.plan.host import SshHost
 from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
 
-Scenario = Literal["system-loss", "file-loss"]
+Scenario = Literal["system-loss", "file-loss", "ransomware"]
 
 
 class Owner(Declaration):
@@ -71,10 +71,13 @@ class Retention(Declaration):
 class Drill(Declaration):
     """How recovery is rehearsed: the loss assumed, where it is rehearsed, and what must then be true.
 
-    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one.
+    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one. `scratch`
+    names the target of the scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of
+    the repository is made, attacked, and recovered from.
     """
 
     scenario: Scenario = "system-loss"
+    scratch: Name | None = None
     host: SshHost | None = None
     checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
 
