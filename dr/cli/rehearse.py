@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss", "control-loss")
+SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
 
 @click.command("drill")
@@ -26,6 +26,7 @@ SCENARIOS = ("system-loss", "file-loss", "control-loss")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
 @click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
+@click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
 @pass_context
 def drill_command(
     context: Context,
@@ -38,6 +39,7 @@ def drill_command(
     keep: bool,
     kit: Path | None,
     shares: tuple[Path, ...],
+    scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
@@ -45,7 +47,7 @@ def drill_command(
     _known_target(target, items)
     from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
     refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 

@@ -53,7 +53,7 @@ SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",
     "site-loss": "the whole site is lost",
-    "ransomware": "everything since an earlier time is encrypted by an attacker",
+    "ransomware": "a copy of the repository, attacked: its objects overwritten and deleted",
     "target-loss": "the first copy is lost",
     "control-loss": "the backup host itself is lost",
 }

@@ -1,7 +1,8 @@
 """The verb drill: a rehearsed recovery in a sandbox, timed and checked.
 
 The drill runs the engine (`dr.run.engine`) in a sandbox (`dr.run.sandbox`) under a scenario: `system-loss`
-restores every source of the point; `file-loss` a sample of each tree, and says how little that shows.
+restores every source of the point; `file-loss` a sample of each tree, and says how little that shows;
+`ransomware` begins in `dr.run.ransomware`.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         checks=toolbox.plan.drill.checks,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
     )
-    return carry_out(toolbox, points, job, _site(toolbox, request))
+    return carry_out(toolbox, points, job, site_of(toolbox, request))
 
 
-def _site(toolbox: Toolbox, request: DrillRequest) -> Site:
+def site_of(toolbox: Toolbox, request: DrillRequest) -> Site:
     """Return where the drill is held: here, or on the host that the plan names for it."""
     declared = toolbox.plan.drill.host
     if declared is None:
