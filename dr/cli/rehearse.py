@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss")
+SCENARIOS = ("system-loss", "file-loss", "target-loss")
 
 
 @click.command("drill")
@@ -39,6 +39,7 @@ def drill_command(
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
+    _not_lost(target, scenario, items)
     from dr.orchestrator.drill import DrillOptions, drill
 
     options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep)
@@ -52,6 +53,16 @@ def _known_target(target: str | None, items: list[Any]) -> None:
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
                 hint=f"its targets are {', '.join(loaded.plan.places)}",
+            )
+
+
+def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
+    for loaded in items:
+        if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
+            raise UsageError(
+                f"{target} is the primary of {loaded.plan.system}, which target-loss takes for lost",
+                "--target",
+                hint="name another target, or leave the choice to the drill",
             )
 
 

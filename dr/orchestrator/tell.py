@@ -11,8 +11,10 @@ from dr.evidence.record import BackupRun, Proof
 from dr.evidence.seal import Sealed, fault_of
 from dr.evidence.standing import Attempts, Standing
 from dr.orchestrator.due import VERBS, next_due
+from dr.orchestrator.replicate import due as replicate_due
 from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
+from dr.plan.target import Target
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
 
 #: The time over which exposure is told.
@@ -32,14 +34,19 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     now = session.clock()
     names = [loaded.plan.system for loaded in items]
     standings = session.catalog.standings(names, now=now, since=now - PERIOD)
-    return [_board_row(loaded, standings[loaded.plan.system], now) for loaded in items]
+    targets = session.declarations.targets
+    return [_board_row(loaded, standings[loaded.plan.system], targets, now) for loaded in items]
 
 
-def _board_row(loaded: Loaded, standing: Standing, now: datetime) -> BoardRow:
+def _board_row(loaded: Loaded, standing: Standing, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = {verb: standing.attempts.get(verb, Attempts()) for verb in VERBS}
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts[verb], now) for verb in VERBS}
-    late = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
-    return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late), due)
+    late: list[str] = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
+    due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
+    away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
+    if overdue(replicate_due(loaded, standing.places, now, but=away), now=now):
+        late.append("replicate")
+    return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late, targets=targets), due)
 
 
 def report(

@@ -87,6 +87,18 @@ def point_document(point: Point) -> dict[str, Any]:
     }
 
 
+def _copies(row: Row) -> dict[str, Any] | None:
+    """The rule 3-2-1-1-0: its numbers, and what is missing. `errors` is null while nothing was verified."""
+    found = row.copies
+    if found is None:
+        return None
+    return {
+        **_picked(found, "copies", "media", "offsite", "immutable_or_offline", "errors"),
+        "met": found.met,
+        "missing": list(found.missing),
+    }
+
+
 def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[str, Any]:
     """One system of `dr status`."""
     return {
@@ -97,4 +109,6 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),
+        "copies": _copies(row),
+        "places": [encode(place) for place in row.places],
     }

@@ -113,6 +113,8 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     def say(target: str, error: DrError) -> None:
         journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
 
+    if job.assumed:
+        journal.note(job.assumed)
     before = job.at or job.t_loss
     point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say)
     progress.point, progress.copy = point, copy

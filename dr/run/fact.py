@@ -28,7 +28,8 @@ class Job:
     """What is to be done. `at` and `target` None leave the choice to the engine.
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
-    `token` names what is made beside the live: the id of the recovery that began it.
+    `token` names what is made beside the live: the id of the recovery that began it. `assumed` says for the timeline
+    what the scenario takes for lost.
     """
 
     drill_id: str
@@ -42,6 +43,7 @@ class Job:
     replaced: frozenset[str] = frozenset()
     as_files: bool = False
     token: str = ""
+    assumed: str = ""
 
     @property
     def partial(self) -> bool:
