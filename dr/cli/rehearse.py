@@ -45,6 +45,7 @@ def drill_command(
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
+    _not_lost(target, scenario, items)
     from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
     options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
@@ -59,6 +60,16 @@ def _known_target(target: str | None, items: list[Any]) -> None:
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
                 hint=f"its targets are {', '.join(loaded.plan.places)}",
+            )
+
+
+def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
+    for loaded in items:
+        if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
+            raise UsageError(
+                f"{target} is the primary of {loaded.plan.system}, which target-loss takes for lost",
+                "--target",
+                hint="name another target, or leave the choice to the drill",
             )
 
 

@@ -30,7 +30,8 @@ class Job:
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
     `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
-    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`.
+    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
+    what the scenario takes for lost.
     """
 
     drill_id: str
@@ -46,6 +47,7 @@ class Job:
     token: str = ""
     travel: Travel | None = None
     noticed: datetime | None = None
+    assumed: str = ""
 
     @property
     def partial(self) -> bool:
