@@ -122,7 +122,8 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             clock=session.clock,
         )
         fact = _held(session, loaded, request, options)
-        fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
+        if fact.outcome != "aborted":
+            fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     return _recorded(session, loaded, fact)

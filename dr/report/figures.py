@@ -14,6 +14,7 @@ from dr.plan.target import Target
 from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
+from dr.report.protection import GuardRow, guard_rows
 from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
@@ -197,6 +198,8 @@ class Report:
     faulty_more: int
     proofs: tuple[ProofView, ...]  # newest first
     proofs_more: int
+    guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
+    guards_more: int
     headline: str
     also: str  # what the headline must not hide
     tone: Tone
@@ -213,7 +216,7 @@ def build(material: Material) -> Report:
         focus = tuple({view.fact.system: view for view in views}.values())
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
-    faulty = faulty_runs(material.backups)
+    faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
     period = Period(material.since, material.generated)
     return Report(
         material=material,
@@ -226,6 +229,8 @@ def build(material: Material) -> Report:
         faulty_more=max(0, len(faulty) - LISTED),
         proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
         proofs_more=max(0, len(material.proofs) - LISTED),
+        guards=guarded[:LISTED],
+        guards_more=max(0, len(guarded) - LISTED),
         headline=headline,
         also=_also(material),
         tone=tone,

@@ -63,6 +63,7 @@ def test_a_point_has_its_keys_and_names_only_targets_that_can_be_used() -> None:
     contract = keys("run_id system consistency_time finished outcome snapshots proof_level proven_at targets")
     assert set(made) == contract | keys("complete bytes copies suspect protected_until destroyable_from")
     assert (made["targets"], made["proof_level"]) == (["vault"], 2)
+    assert (made["protected_until"], made["destroyable_from"]) == ({"vault": None}, None)
     assert plain(point_document(whole))["targets"] == ["offsite", "vault"]
 
 
