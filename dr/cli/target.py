@@ -9,12 +9,17 @@ from typing import Any
 import click
 
 from dr.cli.context import Context, pass_context
+from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
 
 
-@click.group("target")
+@click.group("target", context_settings={"help_option_names": ["-h", "--help"]})
 def target_command() -> None:
-    """Look at targets: how they are kept, and what their keys could destroy; make them the right way."""
+    """Look at targets, make them the right way, and see and undo what was done to them."""
+
+
+target_command.add_command(history_command)
+target_command.add_command(rewind_command)
 
 
 # -- check -------------------------------------------------------------------------------------------

@@ -18,12 +18,9 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, Proof, Rebuild, RecordKind
+from dr.evidence.fact import KINDS, Fact, RecordKind, identity
 
 GENESIS = "0" * 64
-_FACTS: dict[str, type[Any]] = {
-    "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +78,7 @@ class ChainResult:
 
 def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
     """Return the sealed record of a fact, number `seq`, after the record whose digest is `prev`."""
-    kind, ref, system = _identity(fact)
+    kind, ref, system = identity(fact)
     parts: dict[str, Any] = {
         "seq": seq, "kind": kind, "ref": ref, "system": system, "at": _text(fact.finished),
         "prev": prev, "body": encode(fact),
@@ -167,16 +164,6 @@ def _problem(record: Sealed, expected: int, prev: str | None) -> tuple[int, str]
     return None
 
 
-def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
-    if isinstance(fact, Drill):
-        return ("recovery" if fact.real else "drill"), fact.drill_id, fact.system
-    if isinstance(fact, BackupRun):
-        return "backup", fact.run_id, fact.system
-    if isinstance(fact, Proof):
-        return "verify", fact.run_id, fact.system
-    return "rebuild", fact.run_id, ""
-
-
 # -- facts as JSON, and back --------------------------------------------------------------------------
 
 
@@ -201,7 +188,7 @@ def encode(value: Any) -> Any:
 
 def decode(kind: str, body: Mapping[str, Any]) -> Fact:
     """Return the fact of a record. Keys of a later release are left out; absent ones have their defaults."""
-    return cast("Fact", build(_FACTS[kind], body))
+    return cast("Fact", build(KINDS[kind], body))
 
 
 def build(kind: Any, value: Any) -> Any:

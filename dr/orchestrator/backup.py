@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Outcome, Point
+from dr.orchestrator.keys import keep_keys
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
@@ -27,7 +29,9 @@ class BackupResult:
 
 def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
     """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
-    return session.each(items, lambda loaded: backup_one(session, loaded))
+    results = session.each(items, lambda loaded: backup_one(session, loaded))
+    save_self(session)
+    return results
 
 
 def backup_one(session: Session, loaded: Loaded) -> BackupResult:
@@ -65,7 +69,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
         session.catalog.record(run)
         return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
     _remember(session, toolbox, done)
-    problems = session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
+    problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 
@@ -81,6 +86,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         reuse=reuse_dir(session.state, system),
         missed=missed if len(toolbox.places) > 1 else {},
         established=frozenset(held),
+        history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
     )
 

@@ -111,18 +111,36 @@ class LocalPlace(Declaration):
     path: ConfigPath
 
 
+Media = Literal["object-storage", "disk", "tape", "optical", "other"]
+
+
 class Target(Declaration):
-    """One target file."""
+    """One target file.
+
+    `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `media` is what the
+    copies lie on (default: by kind). `provider` and `account` are words for the report.
+    """
 
     target: Name
     s3: S3Place | None = None
     local: LocalPlace | None = None
+    offline: bool = False
+    media: Media | None = None
+    provider: str = ""
+    account: str = ""
 
     @model_validator(mode="after")
     def _one(self) -> Target:
         if (self.s3 is None) == (self.local is None):
             raise ValueError("give exactly one of s3 or local")
+        if self.offline and not self.local:
+            raise ValueError("only a local target can be offline: a disk that is taken away")
         return self
+
+    @property
+    def medium(self) -> Media:
+        """What the copies lie on, as declared or by kind."""
+        return self.media or ("object-storage" if self.s3 else "disk")
 
     @property
     def place(self) -> tuple[str, ...]:

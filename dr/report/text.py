@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from dr.plan.units import format_bytes, format_duration
 from dr.report import words
-from dr.report.figures import Report
+from dr.report.copies import RULE
+from dr.report.figures import Report, Row
 from dr.report.phrases import count, counted, duration, percent, when, writable
 from dr.report.view import DrillView
 
@@ -43,7 +44,7 @@ def _board(report: Report) -> Iterator[str]:
     if not rows:
         return
     yield from ("## Systems today", "")
-    heads = ("System", "Newest data", "RPO", "Last drill took", "RTO", "Longest exposure", "Proof", "Last drill")
+    heads = ("System", "Newest data", "RPO", "Last drill took", "RTO", "Longest exposure", "Proof", RULE, "Last drill")
     yield from _table(heads, [
         (
             row.title,
@@ -53,12 +54,20 @@ def _board(report: Report) -> Iterator[str]:
             f"{row.rto.word} ({format_duration(row.rto_target_seconds)})",
             duration(row.exposure_seconds, "unknown"),
             f"{row.proof_level} {words.RUNGS[row.proof_level]}",
+            _copies(row),
             when(row.last_drill),
         )
         for row in rows
     ])  # fmt: skip
     problems = [f"- {_plain(row.title)}: {_plain(problem)}" for row in rows for problem in row.problems]
     yield from ("### To be mended", "", *problems, "") if problems else ()
+
+
+def _copies(row: Row) -> str:
+    if row.copies is None:
+        return "unknown"
+    lacks = f"no: {'; '.join(row.copies.missing)}"
+    return f"met ({row.copies.numbers})" if row.copies.met else f"{lacks} ({row.copies.numbers})"
 
 
 def _drill(view: DrillView) -> Iterator[str]:

@@ -20,7 +20,7 @@ LADDER = (
     ("decrypted sample", "a rotating share was decrypted and read"),
     ("restored and equal", "restored, and equal to what was hashed at capture, file by file"),
     ("service proven", "checks of the application passed on the restored system"),
-    ("clean room", "recovered from the recovery kit alone, without this organisation's machines"),
+    ("clean room", "recovered from the recovery kit and its shares alone, with nothing of the backup host's state"),
 )
 RUNGS = tuple(name for name, _ in LADDER)
 LIMITS = (
@@ -54,7 +54,7 @@ SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",
     "site-loss": "the whole site is lost",
-    "ransomware": "everything since an earlier time is encrypted by an attacker",
+    "ransomware": "a copy of the repository, attacked: its objects overwritten and deleted",
     "target-loss": "the first copy is lost",
     "control-loss": "the backup host itself is lost",
 }

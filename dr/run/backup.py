@@ -2,7 +2,8 @@
 
 In order: make the targets ready, run the hook before, capture each source once and store it on every ready
 target, run the hook after, then copy to a target what it missed while it was down. The point is complete
-only when every source was captured whole. The run ends there; then locks that run out are lengthened.
+only when every source was captured whole. A point in which much is out of the
+ordinary is suspect: kept as it is, and said. The run ends there; then locks that run out are lengthened.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DEGRADED, FAILED, OK, DrError
+from dr.evidence.change import suspicion
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, skipped
 from dr.run.catch_up import CaughtUp, catch_up
+from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
 from dr.run.lock_all import keep_all_locked, with_locks
 from dr.run.locks import Kept
@@ -53,6 +56,7 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     else:
         work, consistency = toolbox.work(), request.clock()
         _capture_all(toolbox, request, progress, work, consistency)
+        _judge(toolbox, request, progress, consistency)
         caught = catch_up(toolbox, progress.ready, request.missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
@@ -82,6 +86,24 @@ def _capture_all(
         _hook(toolbox, request, progress, hooks.after, "after capture")
     else:
         _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
+
+
+def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: datetime) -> None:
+    """Say what is out of the ordinary, and list the files that look strange where only this machine sees them."""
+    judged = [
+        (capture.source, suspicion(capture.change, request.history.get(capture.source, ()), at=at))
+        for capture in progress.captures
+        if capture.change
+    ]
+    progress.suspect = "; ".join(f"{source}: {reason}" for source, reason in judged if reason) or None
+    if progress.suspect:
+        log.warning("%s: point %s is suspect: %s", toolbox.plan.system, request.run_id, progress.suspect)
+        try:
+            path = write_names(toolbox.state, request.run_id, progress.strange)
+        except OSError as error:
+            progress.notes.append(f"the list of strange files could not be written: {error.strerror}")
+        else:
+            progress.notes.extend([f"files that look strange are listed in {path}"] if path else [])
 
 
 def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Hook | None, moment: str) -> bool:
@@ -144,6 +166,7 @@ def _fact(
         error=_run_error(progress, complete=complete),
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
+        suspect=progress.suspect,
     )
 
 
@@ -167,6 +190,8 @@ def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: 
         return "failed"
     hooked = any(hook.outcome != "ok" for hook in progress.hooks)
     if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or progress.renewed or hooked:
+        return "degraded"
+    if progress.suspect:
         return "degraded"
     return "ok"
 

@@ -154,9 +154,13 @@ class Repository:
         Both must be reachable with one set of S3 keys: `env` of this one wins.
         """
         env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location}
-        for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"):
+        for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_KEY_HINT"):
             env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
         self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
+
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """Remove snapshots; the data stays until a prune. What a thief of the passphrase does in a drill."""
+        self._call("forget", *snapshot_ids, doing="removing snapshots")
 
     # -- reading ------------------------------------------------------------------------------------
 

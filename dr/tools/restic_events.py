@@ -44,7 +44,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Stored:
-    """What one backup stored. `unreadable` names what restic could not read."""
+    """What one backup stored. `unreadable` names what restic could not read.
+
+    `bytes_added` is what the repository grew by, `raw_added` the same before compression.
+    """
 
     snapshot_id: str
     files: int
@@ -52,6 +55,7 @@ class Stored:
     bytes_added: int
     unreadable: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()  # declared paths that restic did not find
+    raw_added: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,7 @@ def stored_of(events: Events) -> Stored:
         bytes_added=int(summary.get("data_added_packed", summary.get("data_added", 0))),
         unreadable=tuple(unreadable),
         skipped=tuple(skipped),
+        raw_added=int(summary.get("data_added", 0)),
     )
 
 
