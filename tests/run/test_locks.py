@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import secrets
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr.errors import InterruptedRunError
+from dr.errors import InterruptedRunError, TargetDownError
 from dr.plan.target import Target
 from dr.run import locks
 from dr.run.bucket import open_locks
@@ -287,6 +288,29 @@ def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault
     kept = made.keep()
     assert kept.state.extended == kept.state.needed > 0 and kept.state.outcome == "ok"
     assert all(end and end > datetime.now(UTC) + 29 * DAY for end in made.ends().values())
+
+
+def test_a_service_that_goes_down_meanwhile_is_not_asked_a_thousand_times(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = vault(filled=False)
+    many(made, 60)
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+    asked, count = [0], itertools.count(1)
+    real = S3Bucket.lock
+
+    def going_down(self: S3Bucket, name: str, version_id: str, lock: Lock, **more: Any) -> None:
+        asked[0] = number = next(count)
+        if number > 5:
+            raise TargetDownError("it does not answer", hint="wait", retryable=True)
+        real(self, name, version_id, lock, **more)
+
+    monkeypatch.setattr(S3Bucket, "lock", going_down)
+    cut = made.keep(after=21 * DAY)
+    assert "does not answer" in (cut.state.error or "") and asked[0] < 5 + 2 * locks.THREADS
+    assert cut.state.extended == 5, "what was done before is known"
+    monkeypatch.setattr(S3Bucket, "lock", real)
+    assert made.keep(after=21 * DAY).state.extended == 55
 
 
 def test_without_a_default_on_the_bucket_each_object_is_locked_after_the_backup(vault: Callable[..., Vault]) -> None:
