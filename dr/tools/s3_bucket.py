@@ -209,10 +209,24 @@ class S3Bucket(S3Store):
 
     def lock(self, name: str, version_id: str, lock: Lock, *, bypass: bool = False) -> None:
         """Lock a version, or lengthen its lock. A service shortens none, but with `bypass` one of governance."""
+        from botocore.exceptions import ClientError
+
         more: dict[str, Any] = {"BypassGovernanceRetention": True} if bypass else {}
-        retention = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
-        where = {"Key": self._prefix + name, "VersionId": version_id}
-        self._change(f"locking {name}", "put_object_retention", **where, Retention=retention, **more)
+        retention: Any = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
+        self._count()
+        with self._errors(f"locking {name}"):
+            try:
+                self._client.put_object_retention(
+                    Bucket=self._bucket, Key=self._prefix + name, VersionId=version_id, Retention=retention, **more
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _NO_LOCK:
+                    raise DrError(
+                        "Object Lock is off on this bucket, so nothing can be locked",
+                        self.where,
+                        hint="see `dr target check`; make another bucket with `dr target create`",
+                    ) from None
+                raise
 
     # -- mechanism ----------------------------------------------------------------------------------
 

@@ -290,6 +290,19 @@ def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault
     assert all(end and end > datetime.now(UTC) + 29 * DAY for end in made.ends().values())
 
 
+def test_a_bucket_without_object_lock_is_said_in_one_sentence(vault: Callable[..., Vault], s3: S3Server) -> None:
+    made = vault(filled=False)
+    plain = f"plain-{secrets.token_hex(6)}"
+    s3.client().create_bucket(Bucket=plain)
+    s3.client().put_object(Bucket=plain, Key="sis/config", Body=b"x")
+    assert made.place.target.s3
+    place = made.place.target.s3.model_copy(update={"bucket": plain})
+    made.place = replace(made.place, target=made.place.target.model_copy(update={"s3": place}))
+    kept = made.keep()
+    assert kept.state.outcome == "degraded" and "Object Lock is off on this bucket" in (kept.state.error or "")
+    assert kept.state.protected_until is None
+
+
 def test_a_service_that_goes_down_meanwhile_is_not_asked_a_thousand_times(
     vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
 ) -> None:
