@@ -89,8 +89,8 @@ class Travel:
         last = max((point.consistency_time for point in found.values()), default=self.moment)
         order = {name: number for number, name in enumerate(toolbox.plan.targets)}
         # A time that was found is the service's own; what was there then is there by either clock.
-        before = max(self.moment, last) if self.find else self.moment
-        return before, [_in_order(point, order) for point in found.values()]
+        moment = max(self.moment, last) if self.find else self.moment
+        return moment, [_in_order(point, order) for point in found.values()]
 
     def _held(self, place: Place, system: str) -> list[Point]:
         """Return the points that a target held; none when it keeps no versions, or cannot be asked."""
