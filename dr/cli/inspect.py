@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,19 @@ def points_command(
     if renew:
         _rebuild(context, items, at)
     points = context.session.points(*items)
-    context.put(points=[point_document(point) for point in points])
+    now = context.session.clock()
+    holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
+
+    def held(point: Any) -> list[str]:
+        return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
+
+    context.put(points=[{**point_document(point), "holds": held(point)} for point in points])
     rows = [
         {
             "system": point.system,
             "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
             "point": point.run_id,
-            "outcome": _ended(point),
+            "outcome": _ended(point) + (", on hold" if held(point) else ""),
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
@@ -73,7 +80,9 @@ def points_command(
 
 
 def _ended(point: Any) -> str:
-    flaws = [*([] if point.complete else ["not complete"]), *(["suspect"] if point.suspect else [])]
+    destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
+    lacking = "its keys were destroyed" if destroyed else "not complete"
+    flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
     return ", ".join([point.outcome, *flaws])
 
 
@@ -133,18 +142,48 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
     """Show the board: objectives against facts. Exit 4 when any objective is missed."""
     from dr.orchestrator.tell import board
-    from dr.report.documents import status_document
+    from dr.report.documents import hold_document, status_document
 
     context.put(systems=[])
     found = board(context.session, _items(context, systems))
-    context.put(systems=[status_document(entry.row, entry.next_due) for entry in found])
+    now = context.session.clock()
+    context.put(
+        systems=[
+            {
+                **status_document(entry.row, entry.next_due),
+                "holds": [hold_document(hold, now=now) for hold in entry.holds],
+            }
+            for entry in found
+        ]
+    )
     rows = [_line(entry.row) for entry in found]
     context.plain_rows(rows)
     for entry in found:
         for problem in entry.row.problems:
             context.say(f"{entry.row.system}: {problem}")
+        for hold in entry.holds:
+            context.say(f"{entry.row.system}: {_held(hold)}")
+        for line in _about_copies(entry.row, asked=bool(systems)):
+            context.say(f"{entry.row.system}: {line}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
     context.ended(OBJECTIVE_MISSED if missed else OK)
+
+
+def _held(hold: Any) -> str:
+    on = f"point {hold.point}" if hold.point else "all points"
+    until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
+    return f"{on} on hold{until} ({hold.hold_id}): {hold.reason}"
+
+
+def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
+    """When a disk that is taken away was last there; and what 3-2-1-1-0 lacks, where the system was named."""
+    for place in row.places:
+        if place.offline:
+            seen = f"{place.seen:%Y-%m-%d %H:%M}Z" if place.seen else "never"
+            newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
+            yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
+    if asked and row.copies and not row.copies.met:
+        yield f"for 3-2-1-1-0 there lacks: {'; '.join(row.copies.missing)}"
 
 
 def _line(row: Any) -> dict[str, str]:
@@ -160,6 +199,7 @@ def _line(row: Any) -> dict[str, str]:
         "exposure": told(row.exposure_seconds, "unknown"),
         "rto": f"{row.rto.word} ({back} of {format_duration(row.rto_target_seconds)})",
         "proof": f"{row.proof_level}{age}",
+        "3-2-1-1-0": "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
         "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
     }
 

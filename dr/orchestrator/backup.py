@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Outcome, Point
+from dr.orchestrator.keys import keep_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -68,7 +69,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
         session.catalog.record(run)
         return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
     _remember(session, toolbox, done)
-    problems = session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
+    problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 

@@ -16,6 +16,7 @@ from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.orchestrator.targets import check
 from dr.plan.load import Loaded
+from dr.run.escrow import recipient_of
 from dr.run.posture import CLOCK_HINT
 from dr.run.toolbox import is_away
 from dr.tools.restic import find_restic, version
@@ -23,7 +24,7 @@ from dr.tools.restic import find_restic, version
 
 def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
-    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
+    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session), _escrow(session)]
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
@@ -80,6 +81,19 @@ def _state(session: Session) -> Finding:
     return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")
 
 
+def _escrow(session: Session) -> Finding:
+    """Whether a recovery kit could open the repositories."""
+    try:
+        recipient = recipient_of(session.state, make=False)
+    except DrError as error:
+        return Finding("escrow", "failed", str(error), error.hint)
+    switch = session.state / "escrow" / "recipient"
+    if recipient is None and switch.exists():
+        observed = "switched off: no recovery kit opens the repositories"
+        return Finding("escrow", "ok", observed, f"remove {switch} to switch it on")
+    return Finding("escrow", "ok", f"sealed for {recipient}" if recipient else "begins with the first backup")
+
+
 def _plans(session: Session) -> Finding:
     bad = [fault for fault in session.declarations.faults if fault.severity != "advice"]
     count = len(session.declarations.plans)
@@ -114,7 +128,7 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
 
 def _targets(session: Session) -> list[Finding]:
     """The posture of each target that a plan uses; what its keys could do is told as it was last tried."""
-    used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.targets}
+    used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.places}
     names = sorted(used & session.declarations.targets.keys())
     found = check(session, [session.declarations.targets[name] for name in names], probing=False)
     return [finding for checked in found for finding in _of_posture(checked.posture)]

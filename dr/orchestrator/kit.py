@@ -15,6 +15,7 @@ from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryEr
 from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
+from dr.orchestrator.keys import changing
 from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
 from dr.orchestrator.session import Session, new_id
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
@@ -283,7 +284,7 @@ def renew_all(session: Session) -> list[str]:
     items, _ = session.usable()
     for loaded in items:
         try:
-            with session.locked(loaded.plan.system):
+            with session.locked(loaded.plan.system), changing(session, loaded.plan.system):
                 for place in session.toolbox(loaded).places:
                     late += _renew(place, session)
         except InterruptedRunError:
@@ -308,7 +309,7 @@ def _renew(place: Place, session: Session) -> list[str]:
 
 def findings(session: Session) -> list[Finding]:
     """Say for `dr doctor` whether a recovery would be possible without this host: the kit, and the self-copies."""
-    if not (session.state / "escrow" / "recipient").exists():
+    if escrow.recipient_of(session.state, make=False) is None:
         return []
     return [_kit_finding(session), *_copy_findings(session)]
 

@@ -202,7 +202,7 @@ def _known(names: list[str]) -> str:
 def make_state(state: Path) -> None:
     """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
     try:
-        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details"):
+        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
             (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DrError(

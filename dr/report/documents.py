@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import KitAct
+from dr.evidence.acts import Hold, KitAct
 from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
@@ -111,9 +111,29 @@ def point_document(point: Point) -> dict[str, Any]:
     }
 
 
+def hold_document(hold: Hold, *, now: datetime) -> dict[str, Any]:
+    """One hold of `dr hold`, `dr points` and `dr status`."""
+    return {
+        **_picked(hold, "hold_id", "system", "reason", "placed", "until", "point", "released", "released_reason"),
+        "in_force": hold.holds(now),
+    }
+
+
 def posture_document(posture: TargetPosture) -> dict[str, Any]:
     """One target of `dr target check`."""
     return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
+
+
+def _copies(row: Row) -> dict[str, Any] | None:
+    """The rule 3-2-1-1-0: its numbers, and what is missing. `errors` is null while nothing was verified."""
+    found = row.copies
+    if found is None:
+        return None
+    return {
+        **_picked(found, "copies", "media", "offsite", "immutable_or_offline", "errors"),
+        "met": found.met,
+        "missing": list(found.missing),
+    }
 
 
 def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[str, Any]:
@@ -127,4 +147,6 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),
         "retention_frozen": row.retention_frozen,
+        "copies": _copies(row),
+        "places": [encode(place) for place in row.places],
     }

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
-from dr.run.capture import everywhere
 from dr.run.key_record import KeyRecord, record_path
 from dr.run.toolbox import Place
 from dr.tools import age
@@ -53,15 +52,18 @@ def escrow_store(place: Place) -> ObjectStore:
 # -- for whom ----------------------------------------------------------------------------------------
 
 
-def recipient_of(state: Path) -> str | None:
+def recipient_of(state: Path, *, make: bool = True) -> str | None:
     """Return for whom escrow passphrases are sealed; None when escrow is switched off.
 
-    On first use a pair is made; its identity stays in the state until a kit has taken it. Safe to call at once twice.
+    On first use a pair is made, unless `make` is False; its identity stays in the state until a kit has taken it.
+    Safe to call at once twice.
     """
     path = state / "escrow" / "recipient"
     if (named := _line(path)) is not None:
         return None if named == OFF else named
     secret = identity_here(state)
+    if secret is None and not make:
+        return None
     if secret is None:
         try:
             write_private(path.with_name("identity"), age.new_identity()[0].encode() + b"\n", replace=False)
@@ -126,9 +128,11 @@ def load_sealed_there(place: Place) -> bytes | None:
         return None
 
 
-def ensure_all(places: Mapping[str, Place], state: Path) -> dict[str, Ensured | DrError]:
-    """Do `ensure_escrow` on several targets side by side; a target's error is its result."""
-    return everywhere(places, lambda place: ensure_escrow(place, state))
+def hand_on_sealed(primary: Place, replica: Place, state: Path) -> None:
+    """Put what is sealed for a repository beside its replica too, which opens with the same escrow key."""
+    sealed = load_sealed(state, primary.system, primary.name)
+    if sealed and load_sealed_there(replica) != sealed:
+        escrow_store(replica).put(f"{primary.system}.age", sealed)
 
 
 def ensure_escrow(place: Place, state: Path) -> Ensured:
@@ -172,20 +176,25 @@ def _is_settled(place: Place, state: Path, known: KeyRecord) -> bool:
 
 def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ensured:
     keys = keys_of(place.repository)
-    coming, there = _bytes(_coming(place, state)), load_sealed_there(place)
-    found = _found(keys, coming, load_sealed(state, place.system, place.name), there)
+    coming, beside = _bytes(_coming(place, state)), load_sealed_there(place)
+    found = _found(keys, coming, load_sealed(state, place.system, place.name), beside)
     if found and renew and not (found[0] == coming and found[2] == _user_of(coming, recipient)):
         found = None
     sealed, key_id, user = found or _make(place, state, recipient)
-    _settle(place, state, sealed, there)
+    _settle(place, state, sealed, beside)
     old = [key for key in keys if key.user.startswith(MARK) and key.id != key_id]
-    record = KeyRecord(
-        own=next(key.id for key in keys if key.current),
+    own, known = next(key.id for key in keys if key.current), KeyRecord.read(_record(place, state)) or KeyRecord()
+    there = {key.id: key.user for key in keys}
+    kept = tuple(old for old in known.stale if old in there and not there[old].startswith(MARK))
+    ours = {own, known.coming, *known.retiring, *kept}
+    record = replace(
+        known,
+        own=own,
         escrow=key_id,
         sealed=_digest(sealed),
         recipient=recipient if user == _user_of(sealed, recipient) else "",
-        stale=_take_away(place, old),
-        strangers=tuple(key.id for key in keys if not key.current and not key.user.startswith(MARK)),
+        stale=(*kept, *_take_away(place, old)),
+        strangers=tuple(key.id for key in keys if key.id not in ours and not key.user.startswith(MARK)),
     )
     record.write(_record(place, state))
     return Ensured("adopted" if found else "made", record, _notes(place, record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from dr.tools.secrets import write_private
 
@@ -16,7 +16,8 @@ class KeyRecord:
 
     `own` opens with the passphrase in use. `escrow` has its passphrase sealed for `recipient`, which is empty when
     another state sealed it. `stale` are keys of ours that may not be taken away with the credentials there are.
-    `strangers` are keys that this program did not make.
+    `strangers` are keys that this program did not make. While the passphrase is being rotated, `coming` opens with
+    the new one, and `retiring` are the keys that go when the new one is in use.
     """
 
     own: str = ""
@@ -25,19 +26,23 @@ class KeyRecord:
     recipient: str = ""
     stale: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
+    coming: str = ""
+    retiring: tuple[str, ...] = ()
 
     @property
     def ids(self) -> set[str]:
         """Every key that was there when this was written."""
-        return {self.own, self.escrow, *self.stale, *self.strangers} - {""}
+        known = {self.own, self.escrow, self.coming, *self.stale, *self.strangers, *self.retiring}
+        return known - {""}
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Return what was kept; None when nothing usable was."""
         try:
-            kept = json.loads(path.read_bytes())
-            return cls(**{**kept, "stale": tuple(kept["stale"]), "strangers": tuple(kept["strangers"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            kept: dict[str, Any] = json.loads(path.read_bytes())
+            typed: Any = {name: tuple(each) if isinstance(each, list) else each for name, each in kept.items()}
+            return cls(**typed)
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def write(self, path: Path) -> None:

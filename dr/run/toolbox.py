@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dr.errors import DrError
+from dr.errors import DrError, RefusedError
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
@@ -211,7 +211,20 @@ def carried_passphrase(state: Path, system: str, target: str) -> Path:
     return state / "carried" / f"{system}@{target}.passphrase"
 
 
+def tombstone(state: Path, system: str, target: str) -> Path:
+    """Return the file that stands in the place of a passphrase whose keys were destroyed; it says when."""
+    return state / "secrets" / f"{system}@{target}.destroyed"
+
+
 def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
+    grave = tombstone(state, plan.system, target)
+    if grave.exists():
+        raise RefusedError(
+            "the keys of this system were destroyed: nothing opens its copies any more",
+            f"{plan.system} on {target}",
+            grave.read_text("utf-8").strip(),
+            hint="take its plan away; to protect the system anew, give it another name",
+        )
     declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
     if carried.is_file():
         return {"RESTIC_PASSWORD_FILE": str(generated_passphrase(carried))}

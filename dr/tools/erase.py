@@ -10,11 +10,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from dr.errors import DamageError, DrError, RefusedError
+from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.disk import DiskStore
 from dr.tools.s3 import CONNECTIONS, S3Store
 from dr.tools.secrets import shred
 from dr.tools.store import ObjectStore
+
+#: What a service answers to a question about a lock where the bucket has none.
+_NO_LOCK = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "InvalidRequest", "NotImplemented"}
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,28 @@ class S3Eraser(S3Store):
                 )
         except DamageError:
             return []  # gone meanwhile
-        found = []
+        found = [Lock(trace.name, "legal hold", None)] if head.get("ObjectLockLegalHoldStatus") == "ON" else []
         if until := head.get("ObjectLockRetainUntilDate"):
-            found.append(Lock(trace.name, str(head.get("ObjectLockMode", "")).lower(), until))
-        if head.get("ObjectLockLegalHoldStatus") == "ON":
-            found.append(Lock(trace.name, "legal hold", None))
-        return found
+            return [*found, Lock(trace.name, str(head.get("ObjectLockMode", "")).lower(), until)]
+        return [*found, *self._retention_of(trace)]
+
+    def _retention_of(self, trace: Trace) -> list[Lock]:
+        """Ask once more: to some key pairs the head keeps silent about locks."""
+        try:
+            with self._errors(f"asking for the lock of {trace.name}"):
+                answer = self._client.get_object_retention(
+                    Bucket=self._bucket, Key=self._prefix + trace.name, **self._which(trace)
+                )
+        except DamageError:
+            return []
+        except TargetDownError as error:
+            if error.cause in _NO_LOCK:
+                return []
+            raise
+        retention = answer.get("Retention", {})
+        if "RetainUntilDate" not in retention:
+            return []
+        return [Lock(trace.name, str(retention.get("Mode", "")).lower(), retention["RetainUntilDate"])]
 
     def erase(self, trace: Trace) -> None:
         """See `Eraser`."""

@@ -88,6 +88,12 @@ def opened_by(repository: Repository) -> str:
     return next(key.id for key in keys_of(repository) if key.current)
 
 
+def repository_id(repository: Repository) -> str:
+    """Return the id of the repository, which also names its cache."""
+    done = _run(repository, "cat", "config", "--no-lock", doing="reading the repository's configuration")
+    return str(json.loads(done.stdout)["id"])
+
+
 def describe(keys: Iterable[Key]) -> str:
     """Return keys in words: `12ab34cd (dr-escrow)`."""
     return ", ".join(f"{key.id[:8]} ({key.user})" for key in keys)
