@@ -183,6 +183,13 @@ def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> Non
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
 
 
+def test_the_target_shown_about_targets_is_accepted(files_site: Site) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "targets.md").read_text(), re.DOTALL)
+    files_site.target("vault", text)
+    ran = files_site.dr("validate", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "plans").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_plans_that_come_along_have_no_fault_but_their_places(path: Path, site: Site) -> None:
     for folder in ("plans", "targets"):

@@ -10,20 +10,28 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
+from dr.catalog import suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.record import BackupRun, Drill, Fact, Proof, Replication
+from dr.evidence.acts import KeyEvent, Trust
+from dr.evidence.fact import Fact
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 
 def apply(db: Connection, fact: Fact) -> None:
     """Bring the derived tables up to date with a new fact."""
     if isinstance(fact, BackupRun):
         _backup(db, fact)
+        suspicion.note_run(db, fact)
     elif isinstance(fact, Replication):
         _replication(db, fact)
     elif isinstance(fact, Proof):
         _proof(db, fact)
     elif isinstance(fact, Drill):
         _drill(db, fact)
+    elif isinstance(fact, KeyEvent):
+        _keys(db, fact)
+    elif isinstance(fact, Trust):
+        suspicion.note_trust(db, fact)
 
 
 def _backup(db: Connection, run: BackupRun) -> None:
@@ -159,6 +167,16 @@ def _drill(db: Connection, drill: Drill) -> None:
             "update copies set proof_level = max(proof_level, ?), proven_at = ? where run_id = ? and target = ?",
             (drill.proof_level, micros(drill.finished), drill.run_id, drill.target),
         )
+
+
+def _keys(db: Connection, event: KeyEvent) -> None:
+    """Where the keys were destroyed no point can be read any more, and nothing that was proven of it counts."""
+    gone = [change.target for change in event.targets if event.what == "destruction" and change.outcome == "ok"]
+    db.execute(
+        "update copies set complete = 0, proof_level = 0, proven_at = null, damaged = 0, destroyed = 1"
+        " where target in (select value from json_each(?)) and run_id in (select run_id from points where system = ?)",
+        (json.dumps(gone), event.system),
+    )
 
 
 def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint) -> None:

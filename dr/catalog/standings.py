@@ -10,9 +10,11 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Any
 
+from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.standing import Attempts, LastDrill, LastRun, PlaceState, Standing
+from dr.evidence.suspicion import frozen
 from dr.tools import process
 
 _NEWEST = """
@@ -75,6 +77,8 @@ def standings(
         _points(db, given, found)
         _runs(db, given, found)
         places = place_states(db, systems)
+        for name, marks in suspicion.marks(db, systems).items():
+            found[name].values["retention_frozen"] = frozen(marks)
     return {
         name: Standing(
             system=name,
@@ -156,6 +160,7 @@ def _last(row: Any) -> LastRun:
         "started": moment(row["started"]),
         "ref": row["run_id"],
         "error": _reason(body),
+        "suspect": body.get("suspect") if row["verb"] == "backup" else None,
     }
     if row["verb"] != "drill":
         return LastRun(**common)

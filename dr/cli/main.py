@@ -28,6 +28,9 @@ COMMANDS = {
     "replicate": "replicate",
     "drill": "rehearse", "recover": "rehearse",
     "points": "inspect", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "keys": "keys", "hold": "keys",
+    "target": "target",
+    "kit": "kit",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
@@ -45,6 +48,10 @@ SUMMARIES = {
     "status": "Show the board: objectives against facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
+    "keys": "List, rotate or destroy the keys of repositories.",
+    "hold": "Keep points whatever else is due: legal and records holds.",
+    "target": "Look at targets, make them the right way, and put them back after an attack.",
+    "kit": "Write, test or open the recovery kit.",
     "daemon": "Do all that is due, resident.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

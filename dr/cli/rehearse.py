@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss", "target-loss")
+SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
 
 @click.command("drill")
@@ -24,6 +24,9 @@ SCENARIOS = ("system-loss", "file-loss", "target-loss")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
+@click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
+@click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
+@click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
 @pass_context
 def drill_command(
     context: Context,
@@ -34,15 +37,19 @@ def drill_command(
     at: datetime | None,
     target: str | None,
     keep: bool,
+    kit: Path | None,
+    shares: tuple[Path, ...],
+    scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
     _not_lost(target, scenario, items)
-    from dr.orchestrator.drill import DrillOptions, drill
+    from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
+    refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 
 
@@ -84,6 +91,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+    if fact.suspect:
+        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")
@@ -101,7 +110,9 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
-        context.complain(fact.error, fact.system, "Mend it, then run it again")
+        context.complain(fact.error, fact.system, result.hint or "Mend it, then run it again")
+    elif result.hint:
+        context.complain("what came back is not what was stored", fact.system, result.hint)
     for check in fact.checks:
         if check.outcome == "failed":
             context.complain(
@@ -139,6 +150,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
         if dry_run:
             steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+            clean = foreseen.would.last_unsuspected_point
+            context.put(suspect=foreseen.would.suspect, last_unsuspected_point=clean)
             context.say(told)
             return
         _confirm(told)

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import FAILED
+from dr.evidence.change import Change
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "replicate", "verify", "drill", "recovery", "rebuild"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -52,6 +53,7 @@ class SourceCapture:
     unreadable: int = 0  # files that could not be read: not in the point
     seconds: float = 0.0
     error: str | None = None
+    change: Change | None = None  # against its last capture; None where it was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class BackupRun:
     """One backup run: one attempt at one recovery point.
 
     `consistency_time` is the start of the earliest capture; the point is complete only when every
-    source was captured whole on at least one target.
+    source was captured whole on at least one target. `suspect`: what in it is out of the ordinary, in plain words.
     """
 
     run_id: str
@@ -88,10 +90,12 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +206,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleanRoom:
+    """How a recovery that began with nothing of its host was opened.
+
+    `shares` of the kit's `threshold` were used; 0 when the host's own key opened the self-copy, so that the
+    custodians' shares were not exercised. `self_copy` is the name of the one used, `taken_from` the target, or "kit".
+    """
+
+    kit_id: str
+    shares: int
+    threshold: int
+    self_copy: str
+    taken_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drill:
     """One drill, or one real recovery (`real`).
 
@@ -224,6 +243,8 @@ class Drill:
     target: str | None = None
     consistency_time: datetime | None = None
     requested_at: datetime | None = None
+    noticed: datetime | None = None  # RTA counts from here: the end of a simulated attack; absent: from t_loss
+    seen_at: datetime | None = None  # the target was seen as it was then, not as it is
     phases: dict[str, float] = field(default_factory=dict)
     rta_seconds: float | None = None
     rpa_seconds: float | None = None
@@ -243,6 +264,10 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    suspect: str | None = None  # what is held against the point used
+    last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
+    posture: TargetPosture | None = None  # how the target it used is kept
+    clean_room: CleanRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,9 +284,6 @@ class Rebuild:
     error: str | None = None
 
 
-Fact = BackupRun | Replication | Proof | Drill | Rebuild
-
-
 @dataclass(frozen=True, kw_only=True)
 class Copy:
     """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
@@ -273,6 +295,10 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    destroyed: bool = False  # its keys were destroyed: nobody can read it
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +313,7 @@ class Point:
     kinds: dict[str, str]  # source -> kind, of the sources captured
     bytes: int = 0
     copies: tuple[Copy, ...] = ()
+    suspect: str | None = None  # what is held against it, and nobody has said to be expected
 
     @property
     def complete(self) -> bool:

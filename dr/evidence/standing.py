@@ -11,12 +11,13 @@ from dr.evidence.record import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """The last finished run of a verb. `target` is where a proof looked."""
+    """The last finished run of a verb. `suspect`: what in a backup is out of the ordinary."""
 
     outcome: Outcome
     started: datetime
     ref: str
     error: str | None = None
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Standing:
     `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next
     (to now, for the last) over the period asked for; None without a complete point. `ahead`: records bear a
     later time than now, so that a clock was wrong then or is wrong now.
-    `attempts` is by verb, `places` by target.
+    `attempts` is by verb, `places` by target. `retention_frozen`: why no point may be expired; None when they may.
     """
 
     system: str
@@ -87,3 +88,4 @@ class Standing:
     places: Mapping[str, PlaceState] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     interrupted: tuple[str, ...] = ()
+    retention_frozen: str | None = None

@@ -14,6 +14,7 @@ from dr.orchestrator.backup import BackupResult, backup_one
 from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
 from dr.orchestrator.replicate import ReplicateResult, replicate_one
 from dr.orchestrator.replicate import due as replicate_due
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session
 from dr.orchestrator.verify import VerifyResult, verify_one
 from dr.plan import cadence
@@ -120,4 +121,5 @@ def run_due(session: Session) -> DueDone:
 
     if ordered:
         session.each(ordered, all_of)
+        save_self(session)
     return done

@@ -10,10 +10,12 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
+from dr.run.escrow import hand_on_sealed
 from dr.run.replica import ReplicateRequest, replicate
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
@@ -40,6 +42,7 @@ class ReplicateResult:
 def replicate_all(session: Session, items: list[Loaded], *, due_only: bool = False) -> list[ReplicateResult]:
     """Bring the replicas of systems up to date, and their targets what they missed. Systems go side by side."""
     found = session.each(items, lambda loaded: replicate_one(session, loaded, due_only=due_only))
+    save_self(session)
     return [result for results in found for result in results]
 
 
@@ -108,7 +111,10 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     done = replicate(toolbox, place, request)
     session.catalog.record(done.fact)
     reached = [place] if done.fact.points is not None else []
-    return ReplicateResult(done.fact, done.exit_code, problems=tuple(session.send_evidence(reached, system)))
+    problems = session.send_evidence(reached, system)
+    if reached and not problems:
+        hand_on_sealed(toolbox.places[0], place, session.state)
+    return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
 
 
 def _open(session: Session, loaded: Loaded) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Proof
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.toolbox import Place, Toolbox, is_away
@@ -23,6 +24,7 @@ class VerifyResult:
 def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[VerifyResult]:
     """Verify systems side by side, and each on all its targets, one after the other."""
     found = session.each(items, lambda loaded: verify_one(session, loaded, level=level))
+    save_self(session)
     return [result for results in found for result in results]
 
 

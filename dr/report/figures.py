@@ -14,6 +14,7 @@ from dr.plan.target import Target
 from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
+from dr.report.protection import GuardRow, guard_rows
 from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
@@ -24,6 +25,7 @@ _NOUNS = {
     "verify": "verification",
     "drill": "drill",
     "recovery": "recovery",
+    "keys": "change of keys",
     "replicate": "replication",
 }
 _ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
@@ -50,6 +52,7 @@ class Row:
     last_drill: datetime | None
     last_drill_outcome: str | None
     problems: tuple[str, ...]
+    retention_frozen: str | None = None
     copies: Copies | None = None
     places: tuple[PlaceRow, ...] = ()
 
@@ -90,6 +93,7 @@ def row_of(
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
         problems=tuple(_problems(standing, rpo, overdue, [name for name in plan.replicas if name in standing.places])),
+        retention_frozen=standing.retention_frozen,
         copies=count_copies(places, standing) if targets else None,
         places=places,
     )
@@ -100,6 +104,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
         yield "no complete recovery point yet"
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
+    if standing.retention_frozen:
+        yield f"no recovery point may be expired: {standing.retention_frozen}"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
     if standing.damaged_points:
@@ -119,6 +125,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
 
 
 def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
+    if last.outcome == "degraded" and last.suspect and not last.error:
+        return  # it was done in whole; what is held against its point is said where retention is
     if last.outcome in _ENDED:
         yield f"the last {noun} {_ENDED[last.outcome]}" + (f": {last.error}" if last.error else "")
 
@@ -190,6 +198,8 @@ class Report:
     faulty_more: int
     proofs: tuple[ProofView, ...]  # newest first
     proofs_more: int
+    guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
+    guards_more: int
     headline: str
     also: str  # what the headline must not hide
     tone: Tone
@@ -206,7 +216,7 @@ def build(material: Material) -> Report:
         focus = tuple({view.fact.system: view for view in views}.values())
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
-    faulty = faulty_runs(material.backups)
+    faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
     period = Period(material.since, material.generated)
     return Report(
         material=material,
@@ -219,6 +229,8 @@ def build(material: Material) -> Report:
         faulty_more=max(0, len(faulty) - LISTED),
         proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
         proofs_more=max(0, len(material.proofs) - LISTED),
+        guards=guarded[:LISTED],
+        guards_more=max(0, len(guarded) - LISTED),
         headline=headline,
         also=_also(material),
         tone=tone,

@@ -35,6 +35,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _drill(view)
     yield from _history(report)
     yield from _kept(report)
+    yield from _guards(report)
     yield from _end(report)
 
 
@@ -118,6 +119,7 @@ def _facts(view: DrillView) -> Iterator[tuple[str, str]]:
     yield "restored", f"{counted(fact.files, 'file')}, {format_bytes(fact.bytes)}{share}"
     yield "scope", _plain(scope.text) + (f" Left out: {_plain(', '.join(scope.left_out))}." if scope.left_out else "")
     yield "place", _plain(words.SANDBOXES.get(fact.sandbox, fact.sandbox) + (f"; {fact.machine}" * bool(fact.machine)))
+    yield "target's posture", _plain("; ".join(view.posture))
     yield "versions", _plain(", ".join(f"{name} {version}" for name, version in fact.versions.items()) or "unknown")
     yield "plan", f"SHA-256 `{_code(fact.plan_digest) or 'unknown'}`"
     yield "evidence", f"record {view.seq}, SHA-256 `{view.digest}`"
@@ -153,6 +155,16 @@ def _kept(report: Report) -> Iterator[str]:
              f"{p.fact.level_reached} {words.RUNGS[p.fact.level_reached]}", count(p.fact.objects), p.observed)
             for p in report.proofs
         ])  # fmt: skip
+
+
+def _guards(report: Report) -> Iterator[str]:
+    if not report.guards:
+        return
+    yield from ("## Until when recovery points are protected", "")
+    more = f" {count(report.guards_more)} older ones are not listed." if report.guards_more else ""
+    yield from (f"{words.LOCKS}{more}", "")
+    rows = [(when(row.at), row.system, row.protected, row.destroyable) for row in report.guards]
+    yield from _table(("Point as of", "System", "Protected", "Its last copy can be destroyed"), rows)
 
 
 def _end(report: Report) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dr.evidence.record import Copy, Point
 from dr.run.toolbox import Place, Toolbox
 
 Say = Callable[[str, DrError], None]
+See = Callable[[Place, Point], Place]
 
 
 def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> tuple[Point, Copy]:
@@ -35,10 +36,11 @@ def candidates(points: Sequence[Point], at: datetime, target: str | None = None)
 
 
 def find_usable(
-    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say
+    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say, through: See | None = None
 ) -> tuple[Point, Copy, Place]:
     """Return the best point and copy whose target answers; `say` hears of each target passed over.
 
+    `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
     Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
     """
     places = {place.name: place for place in toolbox.everywhere}
@@ -48,6 +50,7 @@ def find_usable(
         if place is None or copy.target in down:
             continue
         try:
+            place = through(place, point) if through else place
             ready(place)
         except InterruptedRunError:
             raise
@@ -78,6 +81,25 @@ def ready(place: Place) -> None:
             place.repository.where,
             hint="see with `dr verify` what is left of it, or use another target",
         )
+
+
+def last_unsuspected(points: Sequence[Point], before: Point) -> Point | None:
+    """Return the newest usable point older than one, against which nothing is held; None when there is none."""
+    older = [p for p in points if p.usable and not p.suspect and p.consistency_time < before.consistency_time]
+    return max(older, key=lambda point: point.consistency_time, default=None)
+
+
+def suspect_in_words(points: Sequence[Point], point: Point) -> str | None:
+    """Return what to know of a suspect point, and which to use instead; None when nothing is held against it."""
+    if not point.suspect:
+        return None
+    clean = last_unsuspected(points, point)
+    instead = (
+        f"the last one before it that is not: {clean.run_id} (--at '{in_words(clean.consistency_time)}')"
+        if clean
+        else "there is no earlier one that is not"
+    )
+    return f"the point {point.run_id} is suspect: {point.suspect}; {instead}"
 
 
 def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> DrError:

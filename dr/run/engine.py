@@ -18,8 +18,9 @@ from dr.plan.check import Check
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
 from dr.run.checks import in_order, run_check
-from dr.run.choose import find_usable, in_words
+from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
 from dr.run.databases import unloaded
+from dr.run.details import write_names
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
@@ -28,6 +29,7 @@ from dr.run.land import Land
 from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Place, Toolbox
+from dr.run.travel import Travel
 from dr.tools import command
 from dr.tools.host import ThisHost
 
@@ -64,6 +66,9 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
         with _faults_become_facts(progress):
             _after(toolbox, job, progress)
     finally:
+        if job.travel:
+            job.travel.close()
+            _say_lost(job.travel, progress)
         for instance in progress.instances.values():
             with suppress(DrError):  # of a host that is gone: the site's end says so
                 instance.close()
@@ -115,11 +120,17 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
 
     if job.assumed:
         journal.note(job.assumed)
-    before = job.at or job.t_loss
-    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say)
+    before, through = job.at or job.t_loss, None
+    if job.travel:
+        job.travel.say, through = journal.note, job.travel.of_point
+        before, points = job.travel.depart(toolbox, points, target=job.target)
+    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say, through=through)
     progress.point, progress.copy = point, copy
     when = in_words(point.consistency_time)
     journal.note(f"point {point.run_id} of {when} on {copy.target} chosen", timed=True)
+    if warning := suspect_in_words(points, point):
+        progress.unsuspected = last_unsuspected(points, point)
+        journal.note(warning, outcome="degraded")
     for name in sorted(set(toolbox.plan.sources) - set(copy.snapshots)):
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(toolbox.plan.sources)):
@@ -295,16 +306,21 @@ def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
         journal.note(f"the sandbox could not be removed: {where}", outcome="degraded")
 
 
+def _say_lost(travel: Travel, progress: Progress) -> None:
+    """Say which objects no version is left of: what the time asked for would have needed."""
+    lost = travel.lost()
+    progress.names += [("repository", reason, name.encode()) for name, reason in lost.items()]
+    if lost:
+        some = ", ".join(list(lost)[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")
+        progress.journal.note(f"the target has lost {some}: use another target or an older point", outcome="degraded")
+
+
 def _write_names(toolbox: Toolbox, job: Job, progress: Progress) -> None:
     """Write which files have which problem to a local list: names of files are no evidence."""
     if not progress.names:
         return
-    path = toolbox.state / "details" / f"{job.drill_id}.txt"
-    lines = [f"{source}\t{problem}\t".encode() + name for source, problem, name in progress.names]
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(b"\n".join(line.replace(b"\n", b"\\n") for line in lines) + b"\n")
+        path = write_names(toolbox.state, job.drill_id, progress.names)
     except OSError as error:
         progress.journal.note(f"the list of files could not be written: {error.strerror}", outcome="degraded")
     else:

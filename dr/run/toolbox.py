@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dr.errors import DrError
+from dr.errors import DrError, RefusedError
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
+from dr.run.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.door import Doors
 from dr.sources.hosts import open_host
@@ -30,7 +31,7 @@ from dr.tools.store import ObjectStore
 
 @dataclass(frozen=True)
 class Place:
-    """One target of a plan: its repository, the objects of that repository, and its evidence.
+    """One target of a plan: its repository, the objects of that repository, its evidence, and its whole root.
 
     A replica's repository is the primary's, copied, and opens with its passphrase.
     """
@@ -40,6 +41,12 @@ class Place:
     repository: Repository
     store: ObjectStore
     evidence: ObjectStore
+    root: ObjectStore | None = None
+
+    @property
+    def system(self) -> str:
+        """The system that the repository is of."""
+        return self.repository.host
 
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
@@ -143,9 +150,10 @@ def open_toolbox(
 
 def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: str = "") -> Place:
     """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
-    secret_env = _passphrase(plan, key_of or target.target, state)
+    opens = key_of or target.target
+    secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
     if target.s3:
-        root, location, keys = _s3(target.s3)
+        root, location, keys = _s3(target.s3, carried=carried_keys(state, target.target))
         secret_env |= {
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
@@ -166,11 +174,11 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
         cache=state / "cache" / "restic",
     )
     evidence = root.child(f"_evidence/{plan.system}")
-    return Place(target.target, target, repository, root.child(plan.system), evidence)
+    return Place(target.target, target, repository, root.child(plan.system), evidence, root)
 
 
-def _s3(place: S3Place) -> tuple[ObjectStore, str, S3Keys]:
-    keys = read_keys(place.credentials)
+def _s3(place: S3Place, *, carried: Path) -> tuple[ObjectStore, str, S3Keys]:
+    keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
     root = S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
     prefix = place.prefix.strip("/")
     parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
@@ -190,8 +198,36 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(variable(names[0]), variable(names[1]))
 
 
+def carried_keys(state: Path, target: str) -> Path:
+    """Return where a recovery kit leaves a target's key pair, in AWS format; what is there comes before the target's.
+
+    On the machine that a kit was opened on, the places that plans and targets name are empty.
+    """
+    return state / "carried" / f"{target}.keys"
+
+
+def carried_passphrase(state: Path, system: str, target: str) -> Path:
+    """Return where a recovery kit leaves the passphrase of a repository; what is there comes before the plan's."""
+    return state / "carried" / f"{system}@{target}.passphrase"
+
+
+def tombstone(state: Path, system: str, target: str) -> Path:
+    """Return the file that stands in the place of a passphrase whose keys were destroyed; it says when."""
+    return state / "secrets" / f"{system}@{target}.destroyed"
+
+
 def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
-    declared = plan.secrets.passphrase
+    grave = tombstone(state, plan.system, target)
+    if grave.exists():
+        raise RefusedError(
+            "the keys of this system were destroyed: nothing opens its copies any more",
+            f"{plan.system} on {target}",
+            grave.read_text("utf-8").strip(),
+            hint="take its plan away; to protect the system anew, give it another name",
+        )
+    declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
+    if carried.is_file():
+        return {"RESTIC_PASSWORD_FILE": str(generated_passphrase(carried))}
     if declared is None:
         path = generated_passphrase(state / "secrets" / f"{plan.system}@{target}.passphrase")
         return {"RESTIC_PASSWORD_FILE": str(path)}

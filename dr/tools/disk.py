@@ -162,6 +162,11 @@ class DiskStore:
                 path.unlink(missing_ok=True)
         return len(stale)
 
+    def remove(self, name: str) -> None:
+        """See `ObjectStore`."""
+        with self._errors(f"removing {name}"):
+            (self.root / name).unlink(missing_ok=True)
+
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
         with self._errors(f"looking for {name}"):

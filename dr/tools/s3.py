@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
@@ -51,9 +51,9 @@ class S3Store:
         """See `ObjectStore`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
-    def child(self, prefix: str) -> S3Store:
+    def child(self, prefix: str) -> Self:
         """See `ObjectStore`. Shares the connections."""
-        child = S3Store(
+        child = type(self)(
             endpoint=self._endpoint,
             bucket=self._bucket,
             prefix=self._prefix + prefix,
@@ -83,7 +83,7 @@ class S3Store:
         """See `ObjectStore`."""
         with self._errors("looking at the bucket"):
             headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
-            clock = _http_time(headers.get("date"))
+            clock = http_time(headers.get("date"))
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
         return Posture(self._versioning(), self._object_lock(), self._public_access(), clock)
 
@@ -187,6 +187,11 @@ class S3Store:
                         ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                     )
         return True
+
+    def remove(self, name: str) -> None:
+        """See `ObjectStore`. In a versioned bucket the bytes stay, below a delete marker."""
+        with self._errors(f"removing {name}"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
@@ -326,7 +331,7 @@ def _room_here() -> Iterator[None]:
         ) from error
 
 
-def _http_time(text: str | None) -> datetime | None:
+def http_time(text: str | None) -> datetime | None:
     """Return the moment of a `Date` header (RFC 9110, 5.6.7); None for none, or one that is no date."""
     try:
         moment = parsedate_to_datetime(text or "")

@@ -69,6 +69,9 @@ class ObjectStore(Protocol):
         with nothing written. Whole or not at all, also when this process is killed.
         """
 
+    def remove(self, name: str) -> None:
+        """Take an object away; no error when it is not there, `RefusedError` where that is not permitted."""
+
     def exists(self, name: str) -> bool:
         """Whether an object of that name is there."""
 
