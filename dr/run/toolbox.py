@@ -49,9 +49,13 @@ class Place:
         return self.repository.host
 
     def object_lock(self) -> str:
-        """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
-        declared = self.target.s3 and self.target.s3.immutability.mode != "none"
-        return (self.store.preflight().object_lock or "off") if declared else ""
+        """Return the lock that the bucket says it enforces, "off" for none; nothing where none was declared or learnt."""
+        if not self.target.s3 or self.target.s3.immutability.mode == "none":
+            return ""
+        try:
+            return self.store.preflight().object_lock or "off"
+        except DrError:
+            return ""
 
 
 def is_away(place: Place) -> bool:
