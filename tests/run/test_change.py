@@ -26,8 +26,10 @@ from dr.evidence.record import BackupRun, SourceCapture
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup import run_backup
+from dr.run.baseline import baseline, recorded
+from dr.run.blocks import Blocks
 from dr.run.capture import BackupRequest
-from dr.run.change import Blocks, Found, Watch
+from dr.run.change import Found, Watch
 from dr.run.toolbox import open_toolbox
 from dr.sources.door import MANIFEST
 from dr.sources.facts import FILENAME, Facts, write
@@ -106,7 +108,9 @@ class School:
         """Back up as of the next day, all or some sources, and remember what was ordinary."""
         self.day += 1
         now = FIRST + timedelta(days=self.day)
-        done = run_backup(self._toolbox(*sources), self._request(now))
+        request = self._request(now)
+        done = run_backup(self._toolbox(*sources), request)
+        recorded(request.reuse)
         assert done.run.complete, done.run
         assert done.run.outcome == ("degraded" if done.run.suspect else "ok")
         assert done.exit_code == (DEGRADED if done.run.suspect else 0)
@@ -325,6 +329,21 @@ def test_ordinary_weeks_with_real_backups_raise_no_alarm(school: School) -> None
                 path.unlink()
         run = school.backup(*(["database", "export"] if day in (6, 8) else ["share"]))
         assert run.suspect is None, (day, run.suspect)
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_had_seen_is_seen_by_the_next(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had captured the struck files, and their manifest is kept for its hashes; but nobody was told."""
+    in_place(school)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr("dr.run.backup._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        school.backup("share")
+    reuse = school.home / "state" / "cache" / "manifests"
+    assert baseline(reuse, "share") != reuse / "share"
+    assert "900 of 900 files changed" in (school.backup("share").suspect or "")
+    assert baseline(reuse, "share") == reuse / "share"
+    school.ordinary_day()
+    assert school.backup("share").suspect is None, "once recorded, it is compared with no more"
 
 
 def test_no_other_run_is_suspect_where_nothing_was_before(tmp_path: Path) -> None:
