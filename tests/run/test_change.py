@@ -447,3 +447,31 @@ def test_a_change_survives_its_way_through_json() -> None:
     change = Change(files=3, before=2, changed=1, packed=0.25, head="text", extension=".x")
     assert Change.of({**encode(change), "of a later release": 1}) == change
     assert replace(change, added=4).loudness == change.loudness, "who adds loses nothing"
+
+
+def test_files_of_a_host_with_nothing_but_sshd_are_sampled_in_their_copy(sshd: Any, tmp_path: Path) -> None:
+    from dr.plan.source import FilesSource
+    from dr.sources.remote_files import RemoteFiles
+    from dr.tools.ssh import Login, SshHost
+
+    there = tmp_path / "there"
+    there.mkdir()
+    for number in range(12):
+        (there / f"{number}.docx").write_bytes(b"PK\x03\x04" + os.urandom(900))
+    login = Login(host=sshd.host, user=sshd.user, port=sshd.port, known_hosts=sshd.known_hosts, key=sshd.key)
+    host = SshHost(login)
+    try:
+        doors = RemoteFiles("docs", FilesSource(paths=(str(there),)), host)
+        works = [tmp_path / name for name in ("first", "second")]
+        for work in works:
+            work.mkdir()
+        first = doors.capture(works[0], None)
+        for path in sorted(there.iterdir())[:5]:
+            path.write_bytes(aes(path.read_bytes()))
+        second = doors.capture(works[1], None)
+        change = Watch("docs", first.cwd / MANIFEST, "seed").tree(second, {})
+        calm = Watch("docs", second.cwd / MANIFEST, "seed").tree(second, {})
+    finally:
+        host.close()
+    assert (change.before, change.changed, change.sampled, change.strange) == (12, 5, 5, 5)
+    assert (calm.changed, calm.sampled) == (0, 0)
