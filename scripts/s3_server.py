@@ -20,6 +20,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+#: Who may do what, beside the administrator: who backs up, and who only reads and lengthens locks.
+USERS = {
+    "writer": ["Read", "List", "Write"],
+    "keeper": ["Read", "List", "PutObjectRetention", "GetObjectRetention", "GetBucketObjectLockConfiguration"],
+}
+
 
 class S3Server:
     """One server with its own directory, ports and keys; ended with SIGKILL, as it loses nothing by it."""
@@ -27,6 +33,7 @@ class S3Server:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.access_key, self.secret_key = "admin" + secrets.token_hex(6), secrets.token_hex(20)
+        self.users = {name: (name + secrets.token_hex(6), secrets.token_hex(20)) for name in USERS}
         self.port = 0
         self._ports: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,8 +86,35 @@ class S3Server:
             self._process.wait()
             self._process = None
 
-    def client(self) -> Any:
-        """Return a boto3 client with the administrator's keys."""
+    def keys(self, user: str = "admin") -> tuple[str, str]:
+        """Return the key pair of the administrator, or of one of `USERS`."""
+        return self.users.get(user) or (self.access_key, self.secret_key)
+
+    def make_locked(self, bucket: str, mode: str, days: int = 30) -> None:
+        """Make a bucket with Object Lock, and a default for new objects unless `days` is 0."""
+        client = self.client()
+        client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+        rule = {"Rule": {"DefaultRetention": {"Mode": mode.upper(), "Days": days}}} if days else {}
+        whole = {"ObjectLockEnabled": "Enabled", **rule}
+        client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=whole)
+
+    def append_only(self, bucket: str, user: str = "writer") -> None:
+        """Let a user add objects to a bucket, and neither delete them nor change their locks or its settings."""
+        denied = [f"s3:{act}" for act in (
+            "DeleteObjectVersion", "BypassGovernanceRetention", "PutObjectRetention", "PutObjectLegalHold",
+            "PutBucketVersioning", "PutLifecycleConfiguration", "PutBucketPolicy", "DeleteBucketPolicy",
+            "PutBucketObjectLockConfiguration", "DeleteBucket",
+        )]  # fmt: skip
+        place = f"arn:aws:s3:::{bucket}"
+        who = {"Effect": "Deny", "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{user}"}}
+        policy = {"Version": "2012-10-17", "Statement": [
+            {"Sid": "a", **who, "Action": denied, "Resource": [place, f"{place}/*"]},
+            {"Sid": "b", **who, "Action": ["s3:DeleteObject"], "NotResource": [f"{place}/*/locks/*"]},
+        ]}  # fmt: skip
+        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+    def client(self, user: str = "admin") -> Any:
+        """Return a boto3 client with the administrator's keys, or those of one of `USERS`."""
         import boto3
         from botocore.config import Config
 
@@ -88,8 +122,8 @@ class S3Server:
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
+            aws_access_key_id=self.keys(user)[0],
+            aws_secret_access_key=self.keys(user)[1],
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 10}),
         )
 
@@ -101,6 +135,10 @@ class S3Server:
                 "credentials": [{"accessKey": self.access_key, "secretKey": self.secret_key}],
                 "actions": ["Admin", "Read", "List", "Tagging", "Write"],
             }
+        ]
+        identities += [
+            {"name": name, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": USERS[name]}
+            for name, (key, secret) in self.users.items()
         ]
         (place / "s3.json").write_text(json.dumps({"identities": identities}))
         return [

@@ -13,7 +13,7 @@ from typing import Any
 from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.standing import Attempts, LastDrill, LastRun, Standing
+from dr.evidence.standing import Attempts, LastDrill, LastRun, PlaceState, Standing
 from dr.evidence.suspicion import frozen
 from dr.tools import process
 
@@ -46,6 +46,13 @@ _LAST = """
     join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
         on r.system = s and r.verb = v and r.seq = q
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
+_PLACES = """
+    select p.system, c.target, sum(c.complete and not c.damaged) as points, sum(c.damaged) as damaged,
+        max(case when c.complete and not c.damaged then p.consistency end) as newest,
+        max(case when c.complete and not c.damaged then c.proof_level else 0 end) as level
+    from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
+    group by p.system, c.target"""
+_SEEN = "select * from places where system in (select value from json_each(:systems))"
 _AHEAD = "select distinct system from runs where started > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
@@ -69,6 +76,7 @@ def standings(
     with connections.reading() as db:
         _points(db, given, found)
         _runs(db, given, found)
+        places = place_states(db, systems)
         for name, marks in suspicion.marks(db, systems).items():
             found[name].values["retention_frozen"] = frozen(marks)
     return {
@@ -76,6 +84,7 @@ def standings(
             system=name,
             **found[name].values,
             attempts=found[name].attempts,
+            places=places.get(name, {}),
             running=tuple(found[name].running),
             interrupted=tuple(found[name].interrupted),
         )
@@ -91,6 +100,25 @@ def attempts(connections: Connections, systems: Sequence[str], *, now: datetime)
     with connections.reading() as db:
         rows = db.execute(_ATTEMPTS, {"systems": json.dumps(list(systems)), "now": micros(now)}).fetchall()
     return {(row["system"], row["verb"]): _attempts_of(row) for row in rows}
+
+
+def place_states(db: Connection, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
+    """Return by system and target how its copies stand there."""
+    given = {"systems": json.dumps(list(systems))}
+    values: defaultdict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    for row in db.execute(_PLACES, given):
+        newest = moment(row["newest"]) if row["newest"] else None
+        values[row["system"], row["target"]] |= {
+            "points": row["points"], "damaged": row["damaged"], "newest": newest, "proof_level": row["level"]
+        }  # fmt: skip
+    for row in db.execute(_SEEN, given):
+        times = {name: moment(row[name]) if row[name] else None for name in ("seen", "replicated", "worked", "proven")}
+        said = {name: row[name] for name in ("replication", "problem", "proof", "object_lock")}
+        values[row["system"], row["target"]] |= {**times, **said}
+    found: dict[str, dict[str, PlaceState]] = {}
+    for (system, target), known in values.items():
+        found.setdefault(system, {})[target] = PlaceState(target=target, **known)
+    return found
 
 
 def _attempts_of(row: Any) -> Attempts:

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from sqlite3 import Connection, Row
 
 from dr.catalog.values import micros, moment
+from dr.evidence.acts import Trust
 from dr.evidence.change import Change, Past
-from dr.evidence.record import BackupRun, Trust
+from dr.evidence.record import BackupRun
 from dr.evidence.seal import encode
 from dr.evidence.suspicion import Mark
 

@@ -129,20 +129,22 @@ def say_proofs(context: Context, results: list[Any]) -> None:
 @click.command("run")
 @pass_context
 def run_command(context: Context) -> None:
-    """Do all that is due, once: backups, proofs and drills, the most overdue first."""
+    """Do all that is due, once: backups, replicas, proofs and drills, the most overdue first."""
     from dr.orchestrator.due import run_due
 
     done = run_due(context.session)
     say_all(context, done)
-    if not (done.backups or done.proofs or done.drills):
+    if not (done.backups or done.replications or done.proofs or done.drills):
         context.say("nothing is due")
 
 
 def say_all(context: Context, done: Any) -> None:
     """Tell of all that one run did."""
     from dr.cli.rehearse import say_drills
+    from dr.cli.replicate import say_replications
 
     context.left_out(done.faults)
     say_backups(context, done.backups)
+    say_replications(context, done.replications)
     say_proofs(context, done.proofs)
     say_drills(context, done.drills)

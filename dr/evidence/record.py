@@ -12,10 +12,10 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "trust"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -90,6 +90,7 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
@@ -131,6 +132,43 @@ class Proof:
     notes: tuple[str, ...] = ()
     error: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """What one run brought from a system's repository on one target to another.
+
+    `by` is "objects" where the repository itself was copied to a replica, "snapshots" where a target with a
+    repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
+    None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
+    bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
+    were not copied for that.
+    """
+
+    run_id: str
+    system: str
+    source: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    by: Literal["objects", "snapshots"] = "objects"
+    objects: int = 0
+    bytes: int = 0
+    objects_copied: int = 0
+    bytes_copied: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    corrupt: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    points: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    object_lock: str = ""  # as `Proof.object_lock`
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +206,21 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CleanRoom:
+    """How a recovery that began with nothing of its host was opened.
+
+    `shares` of the kit's `threshold` were used; 0 when the host's own key opened the self-copy, so that the
+    custodians' shares were not exercised. `self_copy` is the name of the one used, `taken_from` the target, or "kit".
+    """
+
+    kit_id: str
+    shares: int
+    threshold: int
+    self_copy: str
+    taken_from: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Drill:
     """One drill, or one real recovery (`real`).
 
@@ -190,6 +243,8 @@ class Drill:
     target: str | None = None
     consistency_time: datetime | None = None
     requested_at: datetime | None = None
+    noticed: datetime | None = None  # RTA counts from here: the end of a simulated attack; absent: from t_loss
+    seen_at: datetime | None = None  # the target was seen as it was then, not as it is
     phases: dict[str, float] = field(default_factory=dict)
     rta_seconds: float | None = None
     rpa_seconds: float | None = None
@@ -211,6 +266,8 @@ class Drill:
     machine: str = ""  # the class of the restore host: cores, memory, system
     suspect: str | None = None  # what is held against the point used
     last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
+    posture: TargetPosture | None = None  # how the target it used is kept
+    clean_room: CleanRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,28 +285,6 @@ class Rebuild:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trust:
-    """A person said that a recovery point holds what it should: what was out of the ordinary in it was expected.
-
-    `point` is the run that made it, `consistency_time` that point's; `by` the user name of who said so.
-    """
-
-    run_id: str
-    system: str
-    point: str
-    consistency_time: datetime
-    because: str
-    started: datetime
-    finished: datetime
-    by: str = ""
-    suspect: str | None = None  # what was held against it
-    outcome: Outcome = "ok"
-
-
-Fact = BackupRun | Proof | Drill | Rebuild | Trust
-
-
-@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
 
@@ -260,6 +295,10 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    destroyed: bool = False  # its keys were destroyed: nobody can read it
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,18 +7,25 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from dr.errors import FAILED, INTERRUPTED, DrError
+from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
+from dr.orchestrator.scratch import scratch_of
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.targets import posture_of
+from dr.orchestrator.travel import moment_before
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
 from dr.run.drill import DrillRequest, run_drill
+from dr.run.ransomware import refuse_unready, run_ransomware
 from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_live, refuse_unfit, run_recover
 from dr.run.sandbox import sweep
+from dr.tools.lock import hold
 
 #: So many of the last drills that worked say how long a recovery may take.
 _RECENT = 5
+_CONTROL_LOSS = "control-loss"
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class DrillResult:
     drill: Drill
     sealed: Sealed
     exit_code: int
+    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +69,38 @@ class DrillOptions:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
+    scratch: str | None = None
 
 
 def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[DrillResult]:
-    """Drill systems side by side. A drill that could not run is recorded as failed, not left out."""
+    """Drill systems side by side. A drill that could not run is recorded as failed, not left out.
+
+    Raises `UsageError`, with nothing touched, when a scratch target is not safe to attack.
+    """
+    for loaded in items:
+        if (options.scenario or loaded.plan.drill.scenario) == "ransomware":
+            refuse_unready(scratch_of(session, loaded, options))
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
-    return session.each(items, lambda loaded: drill_one(session, loaded, options))
+    results = session.each(items, lambda loaded: drill_one(session, loaded, options))
+    save_self(session)
+    return results
+
+
+def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
+    """Raise `UsageError`, with nothing touched, for options that do not go together."""
+    from dr.orchestrator import control_loss
+
+    for loaded in items:
+        scenario = options.scenario or loaded.plan.drill.scenario
+        if scenario == _CONTROL_LOSS:
+            control_loss.refuse_unfit(options.kit, options.shares, keep=options.keep)
+        elif options.kit or options.shares:
+            raise UsageError(
+                f"the scenario {scenario} has no use for a kit", "--kit", hint="say --scenario control-loss"
+            )
 
 
 def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
@@ -83,13 +116,38 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             at=options.at,
             target=options.target,
             keep=options.keep,
+            kit=options.kit,
+            shares=options.shares,
             t_loss=t_loss,
             clock=session.clock,
         )
-        fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+        fact = _held(session, loaded, request, options)
+        if fact.outcome != "aborted":
+            fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
-    return _recorded(session, loaded, fact)
+    done = _recorded(session, loaded, fact)
+    asked = fact.outcome == "failed" and scenario != "ransomware"
+    return replace(done, hint=_way_back(session, loaded, options)) if asked else done
+
+
+def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
+    """Hold a ransomware drill, alone in its scratch place: a second of the same system waits for another time."""
+    scratch, system = scratch_of(session, loaded, options), loaded.plan.system
+    refuse_unready(scratch)
+    with hold(session.state / "locks" / f"{system}.ransomware.lock", what=f"a ransomware drill of {system} is at work"):
+        return run_ransomware(session.toolbox(loaded), session.points(loaded), request, scratch)
+
+
+def _held(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
+    """Hold the drill that its scenario asks for."""
+    if request.scenario == "ransomware":
+        return _ransomware(session, loaded, request, options)
+    if request.scenario == _CONTROL_LOSS:
+        from dr.orchestrator.control_loss import hold
+
+        return hold(session, loaded, request)
+    return run_drill(session.toolbox(loaded), session.points(loaded), request)
 
 
 def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
@@ -104,18 +162,38 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
-    return _recorded(session, loaded, fact)
+    done = _recorded(session, loaded, fact)
+    save_self(session)
+    return replace(done, hint=_way_back(session, loaded, options)) if fact.outcome == "failed" else done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     """Return what `recover` would do; raises what stands in its way. Touches nothing."""
-    would = plan_recover(
-        session.toolbox(loaded), session.points(loaded), _request(session, options, "", session.clock())
-    )
+    request = _request(session, options, "", session.clock())
+    try:
+        would = plan_recover(session.toolbox(loaded), session.points(loaded), request)
+    except UsageError:
+        raise
+    except DrError as error:
+        error.hint = _way_back(session, loaded, options) or error.hint
+        raise
     records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
     taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == "system-loss"][-_RECENT:]
     return Intent(would, median(taken) if taken else None, len(taken))
+
+
+def _way_back(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions) -> str:
+    """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
+    if options.at:
+        return ""
+    found = moment_before(session, loaded, target=options.target)
+    if found is None:
+        return ""
+    target, before = found
+    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ}"
+    command += f" --to {options.to if isinstance(options, RecoverOptions) else 'DIR'}"
+    return f"the objects on {target} were deleted or overwritten: go back to before that with `{command}`"
 
 
 def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: datetime) -> RecoverRequest:
@@ -148,7 +226,8 @@ def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
     sealed = session.catalog.record(fact)
     try:
         toolbox = session.toolbox(loaded)
-        reachable = [p for p in toolbox.places if p.name == fact.target or fact.target is None]
+        known = fact.target if fact.target in {place.name for place in toolbox.everywhere} else None
+        reachable = [p for p in toolbox.everywhere if known in (None, p.name)]
         session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
     except DrError:
         pass  # the record is in the catalog, and the next run sends it

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from dr.catalog.values import AdoptedPoint
 from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, worst
-from dr.evidence.record import Rebuild, TargetState
+from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.toolbox import Place
-from dr.tools.restic_events import Snapshot
+from dr.run.recognise import points_in
+from dr.run.toolbox import Place, is_away
+from dr.run.travel import Travel
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class RebuildDone:
     fact: Rebuild
     problems: tuple[tuple[str, DrError], ...]
     strangers: int
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -32,8 +35,10 @@ class RebuildDone:
         return {"ok": OK}.get(self.fact.outcome, DEGRADED)
 
 
-def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
+def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None) -> RebuildDone:
     """Make the catalog again from the targets: evidence first, then points from the snapshots' tags.
+
+    With `at` from the targets as they were then, where they keep versions; what is known of later points stays.
 
     May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read, or a
     secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
@@ -44,17 +49,20 @@ def rebuild(session: Session, items: list[Loaded]) -> RebuildDone:
     for loaded in items:
         system = loaded.plan.system
         try:
-            places = session.toolbox(loaded).places
+            toolbox = session.toolbox(loaded)
+            places = [place for place in toolbox.everywhere if not is_away(place)]
         except DrError as error:
-            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.targets]
+            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.places]
             continue
-        for place in places:
-            _read_place(system, place, read)
+        with closing(Travel(at, toolbox.state, session.clock, say=read.notes.append)) as travel:
+            for place in places:
+                _read_place(system, place, read, travel)
     adopted = session.catalog.adopt(list(read.records.values()))
     for system, place, points in read.found:
-        session.catalog.adopt_points(system, place.name, points)
+        session.catalog.adopt_points(system, place.name, points, whole=at is None)
     strangers = len(read.records.keys() - {record.digest for record in session.catalog.records()})
-    return RebuildDone(_record(session, started, read, adopted), tuple(read.problems), strangers)
+    fact = _record(session, started, read, adopted)
+    return RebuildDone(fact, tuple(read.problems), strangers, tuple(read.notes))
 
 
 @dataclass
@@ -64,15 +72,15 @@ class _Read:
     records: dict[str, Sealed] = field(default_factory=dict)
     found: list[tuple[str, Place, list[AdoptedPoint]]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def _read_place(system: str, place: Place, read: _Read) -> None:
+def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.store.reachable()
+        place = travel.seen(place) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
-        there = place.store.exists("config")
-        snapshots = place.repository.snapshots((f"dr-system={system}",)) if there else []
-        read.found.append((system, place, points_from(snapshots)))
+        read.found.append((system, place, [_adopted(point) for point in points_in(place, system)]))
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -116,43 +124,16 @@ def _evidence(place: Place) -> Iterable[Sealed]:
             yield sealed
 
 
-def points_from(snapshots: Iterable[Snapshot]) -> list[AdoptedPoint]:
-    """Recognise recovery points by the tags of their snapshots alone, newest first."""
-    runs: dict[str, list[Snapshot]] = {}
-    for snapshot in snapshots:
-        if {"run", "source", "part"} <= set(snapshot.tags):
-            runs.setdefault(snapshot.tags["run"], []).append(snapshot)
-    points = [_point(run_id, parts) for run_id, parts in runs.items()]
-    return sorted(points, key=lambda point: point.consistency_time, reverse=True)
-
-
-def _point(run_id: str, parts: list[Snapshot]) -> AdoptedPoint:
-    data = {s.tags["source"]: s for s in parts if s.tags["part"] == "data"}
-    apart = {s.tags["source"]: s.id for s in parts if s.tags["part"] in ("manifest", "amend")}
-    tags = parts[0].tags
-    sources = int(tags.get("sources", "0") or 0)
-    # What has its manifest apart and lacks it, or a tree that was not read whole, makes no point complete.
-    listed_apart = {name for name, s in data.items() if _listed_apart(s.tags)}
-    whole = not any(s.tags.get("whole") == "no" for s in parts) and listed_apart <= set(apart)
+def _adopted(point: Point) -> AdoptedPoint:
+    """Return a point recognised on one target as the catalog takes it."""
+    copy = point.copies[0]
     return AdoptedPoint(
-        run_id=run_id,
-        consistency_time=_consistency(tags, parts),
-        finished=max(s.time for s in parts).astimezone(UTC),
-        complete=whole and sources > 0 and len(data) == sources,
-        kinds={name: s.tags.get("kind", "files") for name, s in data.items()},
-        snapshots={name: s.id for name, s in data.items()},
-        manifests=apart,
-        bytes=sum(s.bytes for s in data.values()),
+        run_id=point.run_id,
+        consistency_time=point.consistency_time,
+        finished=point.finished,
+        complete=copy.complete,
+        kinds=point.kinds,
+        snapshots=copy.snapshots,
+        manifests=copy.manifests,
+        bytes=point.bytes,
     )
-
-
-def _listed_apart(tags: dict[str, str]) -> bool:
-    """Whether a source's manifest is a snapshot of its own. What 0.1 made tells it by its kind."""
-    return tags.get("form") in ("agent", "stream") or tags.get("kind") == "command"
-
-
-def _consistency(tags: dict[str, str], parts: list[Snapshot]) -> datetime:
-    try:
-        return datetime.strptime(tags["consistency"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
-    except (KeyError, ValueError):
-        return min(s.time for s in parts).astimezone(UTC)

@@ -3,13 +3,14 @@
 In order: make the targets ready, run the hook before, capture each source once and store it on every ready
 target, run the hook after, then copy to a target what it missed while it was down. The point is complete
 only when every source was captured whole. A point in which much is out of the
-ordinary is suspect: kept as it is, and said.
+ordinary is suspect: kept as it is, and said. The run ends there; then locks that run out are lengthened.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, ski
 from dr.run.catch_up import CaughtUp, catch_up
 from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
+from dr.run.lock_all import keep_all_locked, with_locks
+from dr.run.locks import Kept
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
 from dr.tools.restic import make_if_absent
@@ -36,6 +39,7 @@ class BackupDone:
     caught_up: tuple[CaughtUp, ...] = ()
     renewed: tuple[str, ...] = ()
     exit_code: int = OK
+    kept: Mapping[str, Kept] = field(default_factory=dict)  # by target: what is locked there
 
 
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
@@ -56,7 +60,10 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         caught = catch_up(toolbox, progress.ready, request.missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
-    return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=_exit_code(run, progress))
+    kept = keep_all_locked(toolbox, progress.ready, request, taken=progress.renewed)
+    run = with_locks(run, kept)
+    code = _exit_code(run, progress)
+    return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept)
 
 
 _NOT_BEGUN = "the hook before capture failed"

@@ -50,6 +50,8 @@ class BackupRequest:
     missed: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     established: frozenset[str] = frozenset()
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
+    #: Target -> the ids of the snapshots that points on record have there.
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from dr.evidence.record import Copy, Point
 from dr.run.toolbox import Place, Toolbox
 
 Say = Callable[[str, DrError], None]
+See = Callable[[Place, Point], Place]
 
 
 def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> tuple[Point, Copy]:
@@ -35,19 +36,21 @@ def candidates(points: Sequence[Point], at: datetime, target: str | None = None)
 
 
 def find_usable(
-    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say
+    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say, through: See | None = None
 ) -> tuple[Point, Copy, Place]:
     """Return the best point and copy whose target answers; `say` hears of each target passed over.
 
+    `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
     Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
     """
-    places = {place.name: place for place in toolbox.places}
+    places = {place.name: place for place in toolbox.everywhere}
     down: dict[str, DrError] = {}
     for point, copy in candidates(points, at, target):
         place = places.get(copy.target)
         if place is None or copy.target in down:
             continue
         try:
+            place = through(place, point) if through else place
             ready(place)
         except InterruptedRunError:
             raise

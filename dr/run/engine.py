@@ -29,6 +29,7 @@ from dr.run.land import Land
 from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Place, Toolbox
+from dr.run.travel import Travel
 from dr.tools import command
 from dr.tools.host import ThisHost
 
@@ -65,6 +66,9 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
         with _faults_become_facts(progress):
             _after(toolbox, job, progress)
     finally:
+        if job.travel:
+            job.travel.close()
+            _say_lost(job.travel, progress)
         for instance in progress.instances.values():
             with suppress(DrError):  # of a host that is gone: the site's end says so
                 instance.close()
@@ -114,8 +118,13 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     def say(target: str, error: DrError) -> None:
         journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
 
-    before = job.at or job.t_loss
-    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say)
+    if job.assumed:
+        journal.note(job.assumed)
+    before, through = job.at or job.t_loss, None
+    if job.travel:
+        job.travel.say, through = journal.note, job.travel.of_point
+        before, points = job.travel.depart(toolbox, points, target=job.target)
+    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say, through=through)
     progress.point, progress.copy = point, copy
     when = in_words(point.consistency_time)
     journal.note(f"point {point.run_id} of {when} on {copy.target} chosen", timed=True)
@@ -295,6 +304,15 @@ def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
         journal.note(f"sandbox kept, with restored data in it: {where}")
     elif fate == "left behind":
         journal.note(f"the sandbox could not be removed: {where}", outcome="degraded")
+
+
+def _say_lost(travel: Travel, progress: Progress) -> None:
+    """Say which objects no version is left of: what the time asked for would have needed."""
+    lost = travel.lost()
+    progress.names += [("repository", reason, name.encode()) for name, reason in lost.items()]
+    if lost:
+        some = ", ".join(list(lost)[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")
+        progress.journal.note(f"the target has lost {some}: use another target or an older point", outcome="degraded")
 
 
 def _write_names(toolbox: Toolbox, job: Job, progress: Progress) -> None:

@@ -17,6 +17,7 @@ from dr.run.ground import Restored
 from dr.run.journal import Journal
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
+from dr.run.travel import Travel
 from dr.sources.door import Instance
 
 #: Proof that restoring a few files can give at most: stored data was decrypted.
@@ -28,7 +29,9 @@ class Job:
     """What is to be done. `at` and `target` None leave the choice to the engine.
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
-    `token` names what is made beside the live: the id of the recovery that began it.
+    `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
+    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
+    what the scenario takes for lost.
     """
 
     drill_id: str
@@ -42,6 +45,9 @@ class Job:
     replaced: frozenset[str] = frozenset()
     as_files: bool = False
     token: str = ""
+    travel: Travel | None = None
+    noticed: datetime | None = None
+    assumed: str = ""
 
     @property
     def partial(self) -> bool:
@@ -141,8 +147,10 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         target=progress.copy.target if progress.copy else None,
         consistency_time=point.consistency_time if point else None,
         requested_at=job.at,
+        seen_at=job.travel.at if job.travel else None,
         phases=dict(journal.phases),
-        rta_seconds=_seconds(job.t_loss, passed),
+        noticed=job.noticed,
+        rta_seconds=_seconds(job.noticed or job.t_loss, passed),
         rpa_seconds=_seconds(point.consistency_time, job.t_loss) if point else None,
         data_rpa_seconds=data_rpa(job.t_loss, progress.newest),
         proof_level=proof_level(job, progress),

@@ -13,13 +13,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DrError, LockedError, UsageError
-from dr.evidence.record import Drill, Point
+from dr.evidence.record import Copy, Drill, Point
 from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import choose, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
@@ -29,6 +29,7 @@ from dr.run.sandbox import Fate, claim
 from dr.run.space import HEADROOM, available, require_space
 from dr.run.survey import walk
 from dr.run.toolbox import Toolbox
+from dr.run.travel import Travel
 from dr.sources.door import Instance, Room
 
 MARKER = ".dr-recovery.json"
@@ -81,11 +82,17 @@ class RecoveryPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Marker:
-    """What an unfinished recovery in a directory is about."""
+    """What an unfinished recovery in a directory is about; `at` is the time it travelled to, if it did."""
 
     system: str
     run_id: str
     drill_id: str
+    at: str = ""
+
+    @property
+    def moment(self) -> datetime | None:
+        """The time it travelled to."""
+        return datetime.fromisoformat(self.at) if self.at else None
 
 
 def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> Drill:
@@ -94,6 +101,7 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
     Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
     work there; `refuse_live` is the caller's to ask first. Everything else that goes wrong is in the fact.
     """
+    request = _resumed(request)
     begun = read_marker(request.to)
     job = Job(
         drill_id=request.drill_id,
@@ -107,6 +115,7 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         replaced=request.replaced,
         as_files=request.as_files,
         token=begun.drill_id if begun else request.drill_id,
+        travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
     )
     destination = Destination(request, toolbox.plan.system)
     with destination.held():
@@ -116,15 +125,12 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
 
 def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> RecoveryPlan:
     """Say what `run_recover` would do, having asked the targets whether they answer. Touches nothing."""
+    request = _resumed(request)
     refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
     notes: list[str] = []
 
-    def say(target: str, error: DrError) -> None:
-        notes.append(f"target {target} cannot be used: {error}")
-
     prospect = refuse_live(toolbox, request)
-    before, suitable = request.at or request.t_loss, _suitable(points, request)
-    point, copy, _ = find_usable(toolbox, suitable, before, target=request.target, say=say)
+    point, copy = _foreseen(toolbox, points, request, notes)
     clean = last_unsuspected(points, point) if point.suspect else None
     notes += filter(None, [suspect_in_words(points, point)])
     return RecoveryPlan(
@@ -143,6 +149,23 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
         suspect=point.suspect,
         last_unsuspected_point=clean.run_id if clean else None,
     )
+
+
+def _foreseen(
+    toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest, notes: list[str]
+) -> tuple[Point, Copy]:
+    """Return the point and the copy that a recovery would use."""
+
+    def say(target: str, error: DrError) -> None:
+        notes.append(f"target {target} cannot be used: {error}")
+
+    suitable, at, target = _suitable(points, request), request.at, request.target
+    if at is None:
+        return find_usable(toolbox, suitable, request.t_loss, target=target, say=say)[:2]
+    travel = Travel(at, toolbox.state, request.clock, say=notes.append)
+    with closing(travel):
+        before, there = travel.depart(toolbox, suitable, target=target)
+        return find_usable(toolbox, there, before, target=target, say=say, through=travel.of_point)[:2]
 
 
 def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
@@ -207,9 +230,16 @@ def read_marker(to: Path) -> Marker | None:
     """Return what the unfinished recovery in a directory is about; None when there is none."""
     try:
         body = json.loads((to / MARKER).read_text("utf-8"))
-        return Marker(system=body["system"], run_id=body["run_id"], drill_id=body["drill_id"])
+        marker = Marker(**{key: str(body[key]) for key in ("system", "run_id", "drill_id")}, at=body.get("at") or "")
+        return marker if marker.moment or not marker.at else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _resumed(request: RecoverRequest) -> RecoverRequest:
+    """Return the request with the time that the recovery begun there travelled to, unless another is named."""
+    marker = read_marker(request.to)
+    return replace(request, at=marker.moment) if marker and request.at is None else request
 
 
 def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Point]:
@@ -218,6 +248,8 @@ def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Poin
     if marker is None:
         return points
     begun = [point for point in points if point.run_id == marker.run_id]
+    if request.at and request.at == marker.moment:
+        return begun  # what the record lacks, the view of that time has
     other = request.at and choose(points, request.at, request.target)[0].run_id != marker.run_id
     if (other or not begun) and not request.force:
         raise UsageError(
@@ -259,7 +291,8 @@ class Destination:
     def prepare(self, point: Point, size: int) -> Path:
         """Make the directory and mark it as ours; `DrError` when it does not fit."""
         require_space(self._root, size, there=_written(self._root))
-        marker = Marker(system=self._system, run_id=point.run_id, drill_id=self._request.drill_id)
+        at = self._request.at.isoformat() if self._request.at else ""
+        marker = Marker(system=self._system, run_id=point.run_id, drill_id=self._request.drill_id, at=at)
         try:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._owner is None:

@@ -263,3 +263,15 @@ def checked_of(code: int, events: Events) -> Checked:
         missing=tuple(re.findall(_PACK + r"does not exist", whole)),
         truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
     )
+
+
+def unneeded_of(text: str) -> set[str]:
+    """Return the packs, by the first eight digits, that a prune rehearsed with `-v` says it would remove.
+
+    Raises `DrError` when its list is not there: nothing may then be taken for unneeded.
+    """
+    found = re.search(r"no longer used packs:\s*\{([0-9a-f\s]*)\}", text)
+    if not found:
+        raise DrError("restic does not say which packs are needed", hint="update restic, or this program")
+    stray = re.search(r"following unreferenced packs:\s*\{([0-9a-f\s]*)\}", text)
+    return {*found[1].split(), *(stray[1].split() if stray else ())}

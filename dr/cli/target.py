@@ -1,0 +1,141 @@
+"""`dr target`: how the targets are kept, and making one the right way."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.cli.past import history_command, rewind_command
+from dr.errors import UsageError
+
+
+@click.group("target", context_settings={"help_option_names": ["-h", "--help"]})
+def target_command() -> None:
+    """Look at targets, make them the right way, and see and undo what was done to them."""
+
+
+target_command.add_command(history_command)
+target_command.add_command(rewind_command)
+
+
+# -- check -------------------------------------------------------------------------------------------
+
+
+@target_command.command("check")
+@click.argument("names", nargs=-1, metavar="[TARGET]...")
+@click.option("--no-probe", is_flag=True, help="Try nothing with the backup keys; tell of the last time.")
+@pass_context
+def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> None:
+    """Say how targets are kept, and try what their backup keys could destroy, on a canary.
+
+    Exit 3 for a high or medium finding, 1 for a target that cannot be reached, 12 for keys that are refused.
+    """
+    from dr.orchestrator.targets import check, chosen
+    from dr.report.documents import posture_document
+
+    context.put(targets=[])
+    found = check(context.session, chosen(context.session, names), probing=not no_probe)
+    context.put(targets=[posture_document(one.posture) for one in found])
+    for one in found:
+        _say(context, one.posture)
+        context.ended(one.exit_code)
+
+
+def _say(context: Context, posture: Any) -> None:
+    context.say(f"{posture.target}: {posture.outcome}")
+    if posture.error:
+        context.complain(posture.error, hint="see the target's file, its network and its keys")
+    rows = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
+    for row in rows:
+        head = f"  {row.severity:<7} {row.what}"
+        outcome = f" ({row.outcome})" if hasattr(row, "outcome") else ""
+        context.say(f"{head}{outcome}: {row.observed}")
+        if row.severity in ("high", "medium"):
+            context.warn(row.observed, f"{posture.target}: {row.what}", row.hint)
+    if posture.probe:
+        why = f", {posture.probe.error}" if posture.probe.error else ", on a canary"
+        context.say(f"  probe   {posture.probe.tried:%Y-%m-%d %H:%M:%S} UTC{why}")
+
+
+# -- create ------------------------------------------------------------------------------------------
+
+
+@target_command.command("create")
+@click.argument("name", metavar="TARGET")
+@click.option("--credentials", type=click.Path(path_type=Path), help="Keys that may, in AWS shared-credentials format.")
+@click.option("--admin-profile", metavar="PROFILE", help="Keys that may, by their profile in your AWS files.")
+@click.option("--admin-env", nargs=2, metavar="ID SECRET", help="Keys that may, by the names of two variables.")
+@click.option("--append-only", "principal", metavar="ARN", help="Let this user add, and delete nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@pass_context
+def create_command(
+    context: Context,
+    /,
+    name: str,
+    principal: str | None,
+    yes: bool,
+    dry_run: bool,
+    **keys: Any,
+) -> None:
+    """Make the bucket a target declares, with Object Lock, versions and lifecycle rules; or bring one nearer to it.
+
+    May be run again. Weakens nothing; what cannot be changed is said (exit 3).
+    """
+    from dr.orchestrator.targets import chosen, create, foresee
+
+    context.put(targets=[])
+    target = chosen(context.session, (name,))[0]
+    making = foresee(context.session, target, credentials=_credentials(**keys), principal=principal)
+    changes = [change.what for change in making.plan.changes]
+    if changes and not dry_run:
+        if not yes:
+            _confirm(making.plan.where, changes)
+        making = create(making)
+    context.put(targets=[_document(making, changes)])
+    word = "would " if changes and not making.done else ""
+    for what in changes:
+        context.say(f"{making.target}: {word}{what}" if word else f"{making.target}: done: {what}")
+    if not changes:
+        context.say(f"{making.target}: nothing to do: {making.plan.where} is as declared, as far as it can be")
+    for text in making.plan.stays:
+        context.warn(text, making.target)
+    context.ended(making.exit_code)
+
+
+def _document(making: Any, changes: list[str]) -> dict[str, Any]:
+    return {
+        "target": making.target,
+        "outcome": "ok" if not making.plan.stays else "degraded",
+        "created": making.plan.new and making.done,
+        "changes": changes,
+        "done": making.done,
+        "stays": list(making.plan.stays),
+    }
+
+
+def _credentials(*, credentials: Path | None, admin_profile: str | None, admin_env: tuple[str, str] | None) -> Any:
+    """Return where the keys are read from; None for the target's own. Keys themselves are never arguments."""
+    if sum(x is not None for x in (credentials, admin_profile, admin_env)) > 1:
+        raise UsageError("name keys once", hint="use --credentials, --admin-profile or --admin-env")
+    from dr.plan.target import Credentials, EnvCredentials
+
+    if credentials:
+        return Credentials(file=credentials.expanduser().absolute())
+    if admin_profile:
+        return Credentials(profile=admin_profile)
+    if admin_env:
+        return Credentials(env=EnvCredentials(access_key_id=admin_env[0], secret_access_key=admin_env[1]))
+    return None
+
+
+def _confirm(where: str, changes: list[str]) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("making a bucket asks for confirmation", "--yes", hint="add --yes, or --dry-run to see first")
+    click.echo(f"{where}: would " + "; ".join(changes), err=True)
+    if not click.confirm("Go on?", default=False, err=True):
+        raise UsageError("nothing was done", hint="answer y, or add --yes")

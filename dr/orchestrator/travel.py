@@ -1,0 +1,219 @@
+"""`dr target history` and `dr target rewind`: what happened to a target, and what is on top there put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
+from dr.evidence.acts import Rewind
+from dr.evidence.record import Outcome
+from dr.orchestrator.session import Session, new_id
+from dr.plan.load import Loaded
+from dr.run.history import Change, History, read_history
+from dr.run.rewind import Rewound, Step, nothing_there, rewind, steps_to
+from dr.run.toolbox import Place
+from dr.run.travel import versions_of
+from dr.tools.s3 import S3Store
+from dr.tools.s3_versions import S3Versions
+from dr.tools.view import View, hash_in
+
+
+@dataclass(frozen=True)
+class Told:
+    """The history of one system on one target; `history` None where no versions are kept, `error` says why else."""
+
+    system: str
+    target: str
+    history: History | None = None
+    error: DrError | None = None
+
+
+def history(session: Session, name: str) -> list[Told]:
+    """Tell the history of a target, or of all targets of a system. Reads only, and needs no passphrase."""
+    return [_told(session, loaded, target) for loaded, target in _named(session, name)]
+
+
+def _named(session: Session, name: str, system: str | None = None) -> list[tuple[Loaded, str]]:
+    plans = session.declarations.plans
+    if name in session.declarations.targets:
+        found = [(loaded, name) for loaded in plans.values() if name in loaded.plan.places]
+        found = [pair for pair in found if system in (None, pair[0].plan.system)]
+    elif name in plans and system is None:
+        found = [(plans[name], target) for target in plans[name].plan.places]
+    else:
+        known = ", ".join(sorted(session.declarations.targets))
+        raise UsageError(f"there is no target {name!r}", hint=f"targets: {known}" if known else "declare one")
+    if not found:
+        about = f"the system {system!r}" if system else "any system"
+        raise UsageError(f"no plan keeps {about} on {name}", hint="see `dr validate` for plans that cannot be read")
+    return sorted(found, key=lambda pair: (pair[0].plan.priority, pair[0].plan.system))
+
+
+def _told(session: Session, loaded: Loaded, target: str) -> Told:
+    system = loaded.plan.system
+    try:
+        return Told(system, target, history_of(session, session.toolbox(loaded).place(target), system))
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        return Told(system, target, error=error)
+
+
+def history_of(session: Session, place: Place, system: str) -> History | None:
+    """Return the history of a place; None when it keeps no versions."""
+    place.store.reachable()
+    versions = versions_of(place)
+    if versions is None:
+        return None
+    copies = [copy for point in session.catalog.points([system]) for copy in point.copies if copy.target == place.name]
+    live = {snapshot for copy in copies for snapshot in (*copy.snapshots.values(), *copy.manifests.values())}
+    return read_history(versions.versions(), live=live, harmless=lambda change: _harmless(versions, change))
+
+
+def _harmless(versions: S3Versions, change: Change) -> bool:
+    """Whether an object was junk from the first, or was overwritten by the same bytes."""
+    promised, first = hash_in(change.name), versions.sha256_of(change.first)
+    if promised and first != promised:
+        return True
+    return change.what == "overwritten" and versions.sha256_of(change.became) == first
+
+
+def moment_before(session: Session, loaded: Loaded, *, target: str | None = None) -> tuple[str, datetime] | None:
+    """Return the first target that was attacked, by its versions, and the last moment before; None for none.
+
+    For the hint of an error: what cannot be asked is passed over.
+    """
+    for name in loaded.plan.places if target is None else [target]:
+        told = _told(session, loaded, name)
+        if told.history and told.history.before:
+            return name, told.history.before
+    return None
+
+
+# -- rewind ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a rewind of one system would do: the steps for its repository, and for the evidence beside it."""
+
+    loaded: Loaded
+    place: Place
+    moment: datetime
+    parts: tuple[tuple[S3Versions, list[Step]], ...]
+    objects: int
+    intact: int
+
+    @property
+    def steps(self) -> list[Step]:
+        """All of them."""
+        return [step for _, steps in self.parts for step in steps]
+
+
+@dataclass(frozen=True)
+class RewindResult:
+    """One system's rewind, with the exit code it deserves, and why single objects failed."""
+
+    fact: Rewind
+    exit_code: int
+    failed: dict[str, str]
+
+
+def foresee_rewind(session: Session, target: str, moment: datetime, *, system: str | None = None) -> list[Prospect]:
+    """Return what a rewind would do, system by system. Raises when the target keeps no versions, or held nothing."""
+    if target not in session.declarations.targets:
+        _named(session, target, system or "")
+    return [_foresee(session, loaded, name, moment) for loaded, name in _named(session, target, system)]
+
+
+def _foresee(session: Session, loaded: Loaded, target: str, moment: datetime) -> Prospect:
+    place = session.toolbox(loaded).place(target)
+    place.store.reachable()
+    versions = versions_of(place)
+    if versions is None:
+        raise UsageError(
+            "this target keeps no versions: there is nothing to go back to",
+            place.store.where,
+            hint="recover from another target; and turn versioning on for the next time",
+        )
+    parts, objects, intact = [], 0, 0
+    beside = S3Versions.of(place.evidence) if isinstance(place.evidence, S3Store) else None
+    for each in filter(None, (versions, beside)):
+        listed = list(each.versions())
+        view = View.of(listed, moment)
+        if each is versions and "config" not in view.objects:
+            raise nothing_there(place.store.where, moment)
+        steps, right = steps_to(listed, view)
+        parts.append((each, steps))
+        objects, intact = objects + len(view.objects), intact + right
+    return Prospect(loaded, place, moment, tuple(parts), objects, intact)
+
+
+def rewind_all(session: Session, prospects: list[Prospect]) -> list[RewindResult]:
+    """Put back what was foreseen, one system after the other; each is on record, whatever happened."""
+    return [_rewind_one(session, prospect) for prospect in prospects]
+
+
+def _rewind_one(session: Session, prospect: Prospect) -> RewindResult:
+    loaded, started = prospect.loaded, session.clock()
+    system, run_id = loaded.plan.system, new_id("rewind-", started)
+    with session.locked(system):
+        session.catalog.close_abandoned(system, now=started)
+        session.catalog.open_run(
+            run_id=run_id,
+            verb="rewind",
+            system=system,
+            started=started,
+            plan_digest=loaded.digest,
+            plan_text=loaded.text,
+        )
+        done, error = _carry_out(prospect)
+        fact = _fact(session, prospect, done, error, run_id=run_id, started=started)
+        session.catalog.record(fact)
+        session.send_evidence([prospect.place] if fact.outcome == "ok" else [], system)
+    code = {"ok": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(fact.outcome, FAILED)
+    return RewindResult(fact, code, done.failed)
+
+
+def _carry_out(prospect: Prospect) -> tuple[Rewound, DrError | None]:
+    """Do all steps; return what was done until an error ended it."""
+    done = Rewound(counts={}, verified=0, failed={})
+    for place, steps in prospect.parts:
+        try:
+            done = _sum(done, rewind(place, steps))
+        except DrError as error:
+            return done, error
+    return done, None
+
+
+def _sum(one: Rewound, other: Rewound) -> Rewound:
+    counts = {key: one.counts.get(key, 0) + other.counts.get(key, 0) for key in {*one.counts, *other.counts}}
+    return Rewound(counts=counts, verified=one.verified + other.verified, failed=one.failed | other.failed)
+
+
+def _fact(
+    session: Session, prospect: Prospect, done: Rewound, error: DrError | None, *, run_id: str, started: datetime
+) -> Rewind:
+    outcome: Outcome = "degraded" if done.failed else "ok"
+    if error:
+        outcome = "aborted" if isinstance(error, InterruptedRunError) else "failed"
+    return Rewind(
+        run_id=run_id,
+        system=prospect.loaded.plan.system,
+        target=prospect.place.name,
+        started=started,
+        finished=session.clock(),
+        outcome=outcome,
+        moment=prospect.moment,
+        objects=prospect.objects,
+        intact=prospect.intact,
+        uncovered=done.counts.get("uncovered", 0),
+        copied=done.counts.get("copied", 0),
+        hidden=done.counts.get("hidden", 0),
+        verified=done.verified,
+        failed=tuple(sorted(done.failed)[:1000]),
+        error=str(error) if error else None,
+        plan_digest=prospect.loaded.digest,
+        versions=dict(session.versions_here),
+    )

@@ -1,0 +1,198 @@
+"""Time travel: a target seen as it was at a time, for a recovery that must not depend on what it is now.
+
+A target that keeps no versions is used as it is, and that is noted. Nothing is written to any target.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from dr.errors import DrError, InterruptedRunError
+from dr.evidence.record import Copy, Point
+from dr.run.choose import candidates, in_words
+from dr.run.recognise import points_in
+from dr.run.toolbox import Place, Toolbox
+from dr.tools.s3 import S3Store
+from dr.tools.s3_versions import S3Versions
+from dr.tools.view import Version, View, ViewStore, shows
+from dr.tools.view_server import shown
+
+#: A socket's path has at most 107 bytes.
+_SHORT = 100
+#: A `Date` header tells whole seconds; a difference below this is none.
+_AGREE = timedelta(seconds=3)
+#: A socket younger than so many seconds may be one on which its maker does not listen yet.
+_YOUNG = 60
+#: No proxy stands between restic and the socket.
+_PLAIN = {"HTTP_PROXY": "", "http_proxy": "", "HTTPS_PROXY": "", "https_proxy": ""}
+
+
+def versions_of(place: Place) -> S3Versions | None:
+    """Return a place with the versions it keeps; None for one that keeps none. Raises as the target does."""
+    if not isinstance(place.store, S3Store):
+        return None
+    versions = S3Versions.of(place.store)
+    return versions if versions.keeps() else None
+
+
+@dataclass
+class Travel:
+    """The views of one run, each shown to restic until `close`.
+
+    `at` is the time asked for; where that must be found first, `find` does it.
+    """
+
+    at: datetime | None
+    state: Path
+    clock: Callable[[], datetime]
+    find: Callable[[], datetime] | None = None
+    say: Callable[[str], None] = lambda text: None
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
+    _stores: list[ViewStore] = field(default_factory=list, repr=False)
+    _listed: dict[str, list[Version]] = field(default_factory=dict, repr=False)
+
+    @property
+    def moment(self) -> datetime:
+        """The time travelled to; found now when it was not given."""
+        if self.at is None:
+            if self.find is None:
+                raise DrError("no time was named to travel to", hint="name one with --at")
+            self.at = self.find()
+            self.say(f"time travelled to: {in_words(self.at)}")
+        return self.at
+
+    def depart(
+        self, toolbox: Toolbox, known: Sequence[Point], *, target: str | None
+    ) -> tuple[datetime, Sequence[Point]]:
+        """Return the time, and the points to choose from: those known, and those that the targets held then.
+
+        The targets are asked only where the record may be short of something: when it has no usable point of before
+        that time, or a newer one that it holds for lost or incomplete. What attacked a target misled the record too.
+        """
+        best = next(candidates(known, self.moment, target), None)
+        before = [point for point in known if point.consistency_time <= self.moment]
+        if best and not any(point.consistency_time > best[0].consistency_time for point in before):
+            return self.moment, known
+        found = {point.run_id: point for point in known}
+        for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
+            for point in self._held(place, toolbox.plan.system):
+                found[point.run_id] = _joined(found.get(point.run_id), point)
+        last = max((point.consistency_time for point in found.values()), default=self.moment)
+        order = {name: number for number, name in enumerate(toolbox.plan.places)}
+        # A time that was found is the service's own; what was there then is there by either clock.
+        latest = max(self.moment, last) if self.find else self.moment
+        return latest, [_in_order(point, order) for point in found.values()]
+
+    def _held(self, place: Place, system: str) -> list[Point]:
+        """Return the points that a target held; none when it keeps no versions, or cannot be asked."""
+        try:
+            seen = self.seen(place)
+            return points_in(seen, system) if shows(seen.store) else []
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            self.say(f"{place.name} could not be asked for the points it held: {error}")
+            return []
+
+    def of_point(self, place: Place, point: Point) -> Place:
+        """Return the place as it was from the time travelled to until the point's end."""
+        return self.seen(place, point.finished)
+
+    def lost(self) -> dict[str, str]:
+        """Return what was asked for, and of which no version is left; by name, with the reason."""
+        parts = ("config", "keys/", "snapshots/", "index/", "data/")
+        return {n: why for store in self._stores for n, why in store.refused.items() if n.startswith(parts)}
+
+    def seen(self, place: Place, until: datetime | None = None) -> Place:
+        """Return a place as it was from `at` until a later moment, such as a point's end: read only.
+
+        The place itself when it keeps no versions. Raises as the target does.
+        """
+        place.store.reachable()
+        versions = versions_of(place)
+        if versions is None:
+            self.say(f"{place.name} keeps no versions: it is read as it is now")
+            return place
+        store = ViewStore(versions, self._view(versions, until))
+        evidence = place.evidence
+        if isinstance(evidence, S3Store):
+            beside = S3Versions.of(evidence)
+            evidence = ViewStore(beside, self._view(beside, until))
+        self._stores.append(store)
+        location = self._open.enter_context(shown(store, self._socket()))
+        if len(self._stores) == 1:
+            count = f"{len(store.view.objects):,} objects"
+            self.say(f"{place.name} is seen as it was at {in_words(self.moment)}: {count}")
+        repository = replace(
+            place.repository,
+            location=location,
+            where=f"{place.repository.where} as of {in_words(self.moment)}",
+            cache=self.state / "cache" / "view",  # restic clears a cache of what it does not see
+            env={**place.repository.env, **_PLAIN},
+            options=(),
+        )
+        return replace(place, repository=repository, store=store, evidence=evidence)
+
+    def close(self) -> None:
+        """Show the views no more. May be called twice."""
+        self._open.close()
+
+    def _view(self, versions: S3Versions, until: datetime | None) -> View:
+        """Choose what was there in the span, by either clock where the service's differs from ours."""
+        last = max(self.moment, until or self.moment)
+        off = versions.now() - self.clock()
+        off = timedelta() if abs(off) < _AGREE else off
+        if versions.where not in self._listed:
+            self._listed[versions.where] = list(versions.versions())
+        return View.of(self._listed[versions.where], self.moment + min(off, timedelta()), last + max(off, timedelta()))
+
+    def _socket(self) -> Path:
+        home = self.state / "views"
+        if len(os.fsencode(home)) > _SHORT - 16:
+            home = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="dr-")))
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(home)
+        return home / secrets.token_hex(4)
+
+
+def _sweep(home: Path) -> None:
+    """Remove the sockets on which nobody listens any more: their process was killed."""
+    for path in home.iterdir():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                if time.time() - path.lstat().st_mtime > _YOUNG:
+                    probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
+            except OSError:
+                continue
+
+
+# -- which points there were -------------------------------------------------------------------------
+
+
+def _joined(known: Point | None, held: Point) -> Point:
+    """Return a point with the copy that a target held of it, in place of what the record says of that copy."""
+    if known is None:
+        return held
+    here = held.copies[0]
+    others = tuple(copy for copy in known.copies if copy.target != here.target)
+    before = next((copy for copy in known.copies if copy.target == here.target), None)
+    return replace(known, copies=(*others, _undamaged(before, here)))
+
+
+def _undamaged(known: Copy | None, held: Copy) -> Copy:
+    return replace(known, damaged=False) if known and known.complete and known.snapshots == held.snapshots else held
+
+
+def _in_order(point: Point, order: dict[str, int]) -> Point:
+    return replace(point, copies=tuple(sorted(point.copies, key=lambda copy: order.get(copy.target, len(order)))))
