@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def points_command(
         for point in points
     ]
     context.plain_rows(rows)
-    for point in reversed(points):
-        if point.suspect:
-            context.say(f"{point.system}: {point.run_id} is suspect: {point.suspect}")
+    for loaded in items:
+        if frozen := context.session.catalog.retention_frozen(loaded.plan.system):
+            context.say(f"{loaded.plan.system}: retention is frozen: {frozen}")
     if not rows:
         context.say("no recovery points yet")
 
@@ -162,6 +163,8 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
             context.say(f"{entry.row.system}: {problem}")
         for hold in entry.holds:
             context.say(f"{entry.row.system}: {_held(hold)}")
+        for line in _about_copies(entry.row, asked=bool(systems)):
+            context.say(f"{entry.row.system}: {line}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
     context.ended(OBJECTIVE_MISSED if missed else OK)
 
@@ -170,6 +173,17 @@ def _held(hold: Any) -> str:
     on = f"point {hold.point}" if hold.point else "all points"
     until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
     return f"{on} on hold{until} ({hold.hold_id}): {hold.reason}"
+
+
+def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
+    """When a disk that is taken away was last there; and what 3-2-1-1-0 lacks, where the system was named."""
+    for place in row.places:
+        if place.offline:
+            seen = f"{place.seen:%Y-%m-%d %H:%M}Z" if place.seen else "never"
+            newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
+            yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
+    if asked and row.copies and not row.copies.met:
+        yield f"for 3-2-1-1-0 there lacks: {'; '.join(row.copies.missing)}"
 
 
 def _line(row: Any) -> dict[str, str]:
@@ -185,6 +199,7 @@ def _line(row: Any) -> dict[str, str]:
         "exposure": told(row.exposure_seconds, "unknown"),
         "rto": f"{row.rto.word} ({back} of {format_duration(row.rto_target_seconds)})",
         "proof": f"{row.proof_level}{age}",
+        "3-2-1-1-0": "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
         "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
     }
 

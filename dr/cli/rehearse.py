@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss", "control-loss")
+SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
 
 @click.command("drill")
@@ -26,6 +26,7 @@ SCENARIOS = ("system-loss", "file-loss", "control-loss")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
 @click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
+@click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
 @pass_context
 def drill_command(
     context: Context,
@@ -38,14 +39,16 @@ def drill_command(
     keep: bool,
     kit: Path | None,
     shares: tuple[Path, ...],
+    scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
+    _not_lost(target, scenario, items)
     from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
     refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 
@@ -57,6 +60,16 @@ def _known_target(target: str | None, items: list[Any]) -> None:
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
                 hint=f"its targets are {', '.join(loaded.plan.places)}",
+            )
+
+
+def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
+    for loaded in items:
+        if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
+            raise UsageError(
+                f"{target} is the primary of {loaded.plan.system}, which target-loss takes for lost",
+                "--target",
+                hint="name another target, or leave the choice to the drill",
             )
 
 
@@ -98,6 +111,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
         context.complain(fact.error, fact.system, result.hint or "Mend it, then run it again")
+    elif result.hint:
+        context.complain("what came back is not what was stored", fact.system, result.hint)
     for check in fact.checks:
         if check.outcome == "failed":
             context.complain(

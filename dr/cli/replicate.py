@@ -38,11 +38,11 @@ def replicate_command(
         if not (systems or everything or due):
             return
     items = chosen(context, systems, everything=everything, due="replicate" if due else None)
-    results = replicate_all(context.session, items)
+    results = replicate_all(context.session, items, due_only=due)
     say_replications(context, results)
     told = {result.fact.system for result in results}
     for loaded in items:
-        if loaded.plan.system not in told:
+        if loaded.plan.system not in told and not due:
             context.say(f"{loaded.plan.system}: {_nothing_to_do(loaded.plan)}")
 
 

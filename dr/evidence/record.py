@@ -243,6 +243,7 @@ class Drill:
     target: str | None = None
     consistency_time: datetime | None = None
     requested_at: datetime | None = None
+    noticed: datetime | None = None  # RTA counts from here: the end of a simulated attack; absent: from t_loss
     seen_at: datetime | None = None  # the target was seen as it was then, not as it is
     phases: dict[str, float] = field(default_factory=dict)
     rta_seconds: float | None = None

@@ -71,6 +71,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     _remember(session, toolbox, done)
     problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
     problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
+        problems.append(f"retention is still frozen: {frozen}")
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 

@@ -115,7 +115,7 @@ def _share(place: SecretPlace) -> shares.Share:
 def _newest(session: Session, loaded: Loaded) -> tuple[str, str, bytes]:
     """Return the newest self-copy that is ours, and the target that has it."""
     said: list[str] = []
-    places = session.toolbox(loaded).places
+    places = session.toolbox(loaded).everywhere
     roots = {place.name: place.root for place in places if place.root is not None}
     identity, key = custody.host_identity(session.state), custody.control_key(session.state)
     found = selfcopy.newest(roots, identity=identity, key=key, say=said)

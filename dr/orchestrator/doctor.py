@@ -128,7 +128,7 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
 
 def _targets(session: Session) -> list[Finding]:
     """The posture of each target that a plan uses; what its keys could do is told as it was last tried."""
-    used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.targets}
+    used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.places}
     names = sorted(used & session.declarations.targets.keys())
     found = check(session, [session.declarations.targets[name] for name in names], probing=False)
     return [finding for checked in found for finding in _of_posture(checked.posture)]

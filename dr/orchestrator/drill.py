@@ -10,6 +10,7 @@ from statistics import median
 from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
+from dr.orchestrator.scratch import scratch_of
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.targets import posture_of
@@ -17,8 +18,10 @@ from dr.orchestrator.travel import moment_before
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
 from dr.run.drill import DrillRequest, run_drill
+from dr.run.ransomware import refuse_unready, run_ransomware
 from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_live, refuse_unfit, run_recover
 from dr.run.sandbox import sweep
+from dr.tools.lock import hold
 
 #: So many of the last drills that worked say how long a recovery may take.
 _RECENT = 5
@@ -68,10 +71,17 @@ class DrillOptions:
     keep: bool = False
     kit: Path | None = None
     shares: tuple[Path, ...] = ()
+    scratch: str | None = None
 
 
 def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[DrillResult]:
-    """Drill systems side by side. A drill that could not run is recorded as failed, not left out."""
+    """Drill systems side by side. A drill that could not run is recorded as failed, not left out.
+
+    Raises `UsageError`, with nothing touched, when a scratch target is not safe to attack.
+    """
+    for loaded in items:
+        if (options.scenario or loaded.plan.drill.scenario) == "ransomware":
+            refuse_unready(scratch_of(session, loaded, options))
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
     results = session.each(items, lambda loaded: drill_one(session, loaded, options))
@@ -111,16 +121,33 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             t_loss=t_loss,
             clock=session.clock,
         )
-        if scenario == _CONTROL_LOSS:
-            from dr.orchestrator.control_loss import hold
-
-            fact = hold(session, loaded, request)
-        else:
-            fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
-        fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
+        fact = _held(session, loaded, request, options)
+        if fact.outcome != "aborted":
+            fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
-    return _recorded(session, loaded, fact)
+    done = _recorded(session, loaded, fact)
+    asked = fact.outcome == "failed" and scenario != "ransomware"
+    return replace(done, hint=_way_back(session, loaded, options)) if asked else done
+
+
+def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
+    """Hold a ransomware drill, alone in its scratch place: a second of the same system waits for another time."""
+    scratch, system = scratch_of(session, loaded, options), loaded.plan.system
+    refuse_unready(scratch)
+    with hold(session.state / "locks" / f"{system}.ransomware.lock", what=f"a ransomware drill of {system} is at work"):
+        return run_ransomware(session.toolbox(loaded), session.points(loaded), request, scratch)
+
+
+def _held(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
+    """Hold the drill that its scenario asks for."""
+    if request.scenario == "ransomware":
+        return _ransomware(session, loaded, request, options)
+    if request.scenario == _CONTROL_LOSS:
+        from dr.orchestrator.control_loss import hold
+
+        return hold(session, loaded, request)
+    return run_drill(session.toolbox(loaded), session.points(loaded), request)
 
 
 def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
@@ -137,7 +164,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
     save_self(session)
-    return replace(done, hint=_way_back(session, loaded, options)) if fact.error and not fact.checks else done
+    return replace(done, hint=_way_back(session, loaded, options)) if fact.outcome == "failed" else done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
@@ -156,15 +183,16 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     return Intent(would, median(taken) if taken else None, len(taken))
 
 
-def _way_back(session: Session, loaded: Loaded, options: RecoverOptions) -> str:
-    """Return what to type when a recovery cannot begin and a target was attacked; nothing when none was."""
+def _way_back(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions) -> str:
+    """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
     if options.at:
         return ""
     found = moment_before(session, loaded, target=options.target)
     if found is None:
         return ""
     target, before = found
-    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ} --to {options.to}"
+    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ}"
+    command += f" --to {options.to if isinstance(options, RecoverOptions) else 'DIR'}"
     return f"the objects on {target} were deleted or overwritten: go back to before that with `{command}`"
 
 
@@ -198,7 +226,8 @@ def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
     sealed = session.catalog.record(fact)
     try:
         toolbox = session.toolbox(loaded)
-        reachable = [p for p in toolbox.places if p.name == fact.target or fact.target is None]
+        known = fact.target if fact.target in {place.name for place in toolbox.everywhere} else None
+        reachable = [p for p in toolbox.everywhere if known in (None, p.name)]
         session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
     except DrError:
         pass  # the record is in the catalog, and the next run sends it

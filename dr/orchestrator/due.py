@@ -88,8 +88,8 @@ def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
 
 def _replicate(session: Session, loaded: Loaded, done: DueDone) -> None:
     """Replicate when that is due, now that a backup may have been made. Of a disk that is away nothing is said."""
-    if loaded.plan.replicas and not command.stopping() and replicas_due(session, [loaded]):
-        found = replicate_one(session, loaded, targets_too=False)
+    if loaded.plan.replicas and not command.stopping():
+        found = replicate_one(session, loaded, due_only=True)
         done.replications.extend(result for result in found if not result.absent)
 
 

@@ -174,7 +174,7 @@ def _kit_files(
         recipient=age.recipient_of(identity),
         self_copy=name,
         systems=tuple(
-            System(system=x.plan.system, title=x.plan.title, plan=x.path.name, digest=x.digest, targets=x.plan.targets)
+            System(system=x.plan.system, title=x.plan.title, plan=x.path.name, digest=x.digest, targets=x.plan.places)
             for x in items
         ),
         targets={x.removesuffix(".yaml"): selfcopy.digest_of({"": data}) for x, data in targets.items()},

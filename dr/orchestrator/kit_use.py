@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError, InterruptedRunError, RefusedError, UsageError
+from dr.errors import (
+    DEGRADED,
+    FAILED,
+    OK,
+    DamageError,
+    DrError,
+    InterruptedRunError,
+    RefusedError,
+    UsageError,
+)
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
@@ -21,6 +30,7 @@ from dr.run.sandbox import Sandbox
 from dr.run.selfcopy import SelfCopy
 from dr.run.toolbox import Place, carried_passphrase
 from dr.tools import age
+from dr.tools.disk import AbsentError
 from dr.tools.restic_keys import with_passphrase
 from dr.tools.secrets import write_private
 from dr.tools.shares import Share
@@ -138,8 +148,8 @@ def _places(session: Session, notes: list[str]) -> Iterator[Place]:
         except DrError as error:
             notes.append(f"{loaded.plan.system}: {error}")
             continue
-        yield from (place for place in toolbox.places if place.name not in seen)
-        seen |= {place.name for place in toolbox.places}
+        yield from (place for place in toolbox.everywhere if place.name not in seen)
+        seen |= {place.name for place in toolbox.everywhere}
 
 
 def _fill_from_escrow(copy: SelfCopy, identity: str, state: Path, notes: list[str]) -> None:
@@ -218,13 +228,16 @@ def _tested(session: Session, folder: KitFolder, identity: str, fact: KitAct, ro
     theirs = Session(opened.config, opened.state)
     found: list[KitRepository] = []
     notes: list[str] = []
+    away: list[str] = []
     try:
         for loaded in theirs.usable()[0]:
-            for place in theirs.toolbox(loaded).places:
-                found.append(_ask(place, folder.escrow.get(f"{place.system}@{place.name}"), identity, notes))
+            for place in theirs.toolbox(loaded).everywhere:
+                key_of = place.name if place.name in loaded.plan.targets else loaded.plan.targets[0]
+                found += _ask(place, folder.escrow.get(f"{place.system}@{key_of}"), identity, notes, away)
     finally:
         theirs.close()
     clean = not notes
+    notes += away
     if folder.shares_beside:
         notes.append(f"share files still lie beside the kit, in {folder.path.parent}/shares: hand them out")
     stale = tuple(differences(session, folder))
@@ -238,8 +251,18 @@ def _tested(session: Session, folder: KitFolder, identity: str, fact: KitAct, ro
     )
 
 
-def _ask(place: Place, sealed: bytes | None, identity: str, notes: list[str]) -> KitRepository:
-    """Open one repository with what the kit holds for it: by escrow, else by its own passphrase."""
+def _ask(
+    place: Place, sealed: bytes | None, identity: str, notes: list[str], away: list[str]
+) -> Iterator[KitRepository]:
+    """Open one repository with what the kit holds for it; nothing is asked of a disk that is taken away."""
+    try:
+        yield _opened(place, sealed, identity, notes)
+    except AbsentError as error:
+        away.append(f"{place.system} on {place.name} was not asked: {error.what}")
+
+
+def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str]) -> KitRepository:
+    """Open one repository: by escrow, else by its own passphrase."""
     where = f"{place.system} on {place.name}"
     told = KitRepository(system=place.system, target=place.name, opened=False)
     try:
@@ -253,7 +276,7 @@ def _ask(place: Place, sealed: bytes | None, identity: str, notes: list[str]) ->
         count = len(place.repository.snapshots())
         notes.append(f"{where}: no escrow key of the kit opens it; its own passphrase in the kit does")
         return replace(told, opened=True, key="passphrase", snapshots=count)
-    except InterruptedRunError:
+    except (InterruptedRunError, AbsentError):
         raise
     except DrError as error:
         return replace(told, error=str(error))
@@ -302,7 +325,7 @@ def differences(session: Session, folder: KitFolder) -> Iterator[str]:
 
 
 def _target_differences(session: Session, folder: KitFolder, items: Iterable[Loaded]) -> Iterator[str]:
-    used = sorted({name for item in items for name in item.plan.targets})
+    used = sorted({name for item in items for name in item.plan.places})
     for name in used:
         data = target_file(session.declarations.targets[name], session.config / "targets")
         then = folder.kit.targets.get(name)

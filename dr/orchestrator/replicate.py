@@ -10,6 +10,7 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
@@ -21,6 +22,7 @@ from dr.run.verify import VerifyMemory
 from dr.tools import command
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.lock import hold
+from dr.tools.restic import make_if_absent
 
 #: After a failure, or damage at the source, a replica is tried again so much later, not by every `dr run`.
 _AGAIN: Mapping[str, timedelta] = {"degraded": timedelta(days=1)}
@@ -37,27 +39,29 @@ class ReplicateResult:
     problems: tuple[str, ...] = ()
 
 
-def replicate_all(session: Session, items: list[Loaded]) -> list[ReplicateResult]:
+def replicate_all(session: Session, items: list[Loaded], *, due_only: bool = False) -> list[ReplicateResult]:
     """Bring the replicas of systems up to date, and their targets what they missed. Systems go side by side."""
-    found = session.each(items, lambda loaded: replicate_one(session, loaded))
+    found = session.each(items, lambda loaded: replicate_one(session, loaded, due_only=due_only))
+    save_self(session)
     return [result for results in found for result in results]
 
 
-def replicate_one(session: Session, loaded: Loaded, *, targets_too: bool = True) -> list[ReplicateResult]:
+def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -> list[ReplicateResult]:
     """Bring one system's copies up to date, place by place; a place that fails stops no other.
 
-    Without `targets_too` only the replicas: what a target missed, the next backup brings it.
+    With `due_only` the replicas that are due: what a target missed, the next backup brings it.
     """
+    wanted = due_replicas(session, loaded) if due_only else loaded.plan.replicas
     try:
         toolbox = session.toolbox(loaded)
     except DrError as error:
-        return [_nothing(session, loaded, name, error) for name in loaded.plan.replicas]
+        return [_nothing(session, loaded, name, error) for name in wanted]
     results = []
-    for place in toolbox.places if targets_too and len(toolbox.everywhere) > 1 else ():
+    for place in toolbox.places if not due_only and len(toolbox.everywhere) > 1 else ():
         if missed := session.catalog.missing_on(loaded.plan.system, place.name):
             results.append(_bring(session, loaded, toolbox, place, missed))
     for place in toolbox.replicas:
-        if not command.stopping():
+        if place.name in wanted and not command.stopping():
             results.append(_replicate(session, loaded, toolbox, place))
     return results
 
@@ -174,6 +178,9 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
     problem: DrError | None = None
     try:
         place.store.reachable()
+        if make_if_absent(place.repository, exists=lambda: place.store.exists("config")):
+            session.catalog.forget_copies(system, place.name)
+            missed = session.catalog.missing_on(system, place.name)
         ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
         wanted = {place.name: tuple(reversed(missed))}
         for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
@@ -234,6 +241,14 @@ def due(
     names = [name for name in loaded.plan.replicas if name not in but]
     moments = [_due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names]
     return min((moment for moment in moments if moment), default=None)
+
+
+def due_replicas(session: Session, loaded: Loaded) -> list[str]:
+    """Return the replicas of a system that are due now."""
+    now, names = session.clock(), loaded.plan.replicas
+    states = session.catalog.place_states([loaded.plan.system]).get(loaded.plan.system, {})
+    moments = {name: _due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names}
+    return [name for name, moment in moments.items() if moment and moment <= now]
 
 
 def _due(loaded: Loaded, there: PlaceState | None, primary: PlaceState | None, now: datetime) -> datetime | None:

@@ -14,6 +14,7 @@ from dr.run import custody, escrow, selfcopy
 from dr.run.bundle import CATALOG, Material, gather
 from dr.run.toolbox import Toolbox
 from dr.tools import age
+from dr.tools.disk import AbsentError
 from dr.tools.store import ObjectStore
 
 log = logging.getLogger("dr.selfcopy")
@@ -59,7 +60,7 @@ def save_everywhere(session: Session) -> list[str]:
     """Save a self-copy on every target that answers; return what went wrong, in words."""
     problems = []
     for toolbox in material_of(session).toolboxes:
-        for place in toolbox.places:
+        for place in toolbox.everywhere:
             if place.root is None or place.name in session.reached:
                 continue
             try:
@@ -67,6 +68,8 @@ def save_everywhere(session: Session) -> list[str]:
                 session.reached[place.name] = place.root
             except InterruptedRunError:
                 raise
+            except AbsentError:
+                continue  # a disk that is taken away
             except DrError as error:
                 problems.append(f"no self-copy could be put on {place.name}: {error.what}")
     return problems + save_self(session)

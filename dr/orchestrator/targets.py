@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, UsageError
+from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
 from dr.evidence.posture import Probe, TargetPosture
 from dr.orchestrator.session import Session, make_state
-from dr.plan.target import Credentials, Target
+from dr.plan.target import Credentials, S3Place, Target
 from dr.run.bucket_plan import BucketPlan, build_bucket, plan_bucket
 from dr.run.posture import look, unseen
 from dr.run.probe import probe
 from dr.run.probe_memory import is_fresh, keep_probe, last_probe
+from dr.tools.lock import hold
 
 log = logging.getLogger("dr.targets")
 
@@ -70,15 +72,24 @@ def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
         return last
     make_state(session.state)
     try:
-        found = probe(target.s3, now=now)
+        with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):
+            found = _tried(target.s3, now)
+            keep_probe(session.state, target.target, target.place, found)
+    except LockedError:
+        return last
+    return found
+
+
+def _tried(place: S3Place, now: datetime) -> Probe:
+    """Try it; keys that may not even write or list a canary are told, a service that is down is raised."""
+    try:
+        return probe(place, now=now)
     except InterruptedRunError:
         raise
     except DrError as error:
         if error.retryable:
             raise
-        found = Probe(tried=now, error=f"not tried: {error}")
-    keep_probe(session.state, target.target, target.place, found)
-    return found
+        return Probe(tried=now, error=f"not tried: {error}")
 
 
 def posture_of(session: Session, name: str | None, *, system: str) -> TargetPosture | None:

@@ -9,6 +9,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence.acts import Trust
 from dr.evidence.record import Point
 from dr.evidence.seal import Sealed
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 
@@ -36,6 +37,7 @@ def trust(session: Session, loaded: Loaded, run_id: str, *, because: str) -> Sea
     sealed = session.catalog.record(fact)
     with suppress(DrError):  # the record is in the catalog, and the next run sends it
         session.send_evidence(session.toolbox(loaded).places, point.system)
+    save_self(session)
     return sealed
 
 

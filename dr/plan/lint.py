@@ -15,6 +15,7 @@ from dr.plan.document import Document, read
 from dr.plan.lint_hosts import Found, Key, hosts, secret_faults
 from dr.plan.lint_places import places
 from dr.plan.plan import Plan
+from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
 from dr.plan.target import Credentials, Target
 from dr.plan.units import format_duration
@@ -35,6 +36,7 @@ def lint_plans(
     for name, (plan, source) in plans.items():
         found = [*_within(plan), *_between(plan, targets, declared, cycles.get(name)), *_here(plan, env)]
         found += hosts(plan, targets, env)
+        found += _scratch(plan, {other: each for other, (each, _) in plans.items()}, targets)
         if isinstance(source, Path):  # known from before: its advice was given then
             found = [item for item in found if item[3] != "advice"]
         if found:
@@ -141,6 +143,18 @@ def _between(plan: Plan, targets: Mapping[str, Target], declared: set[str], cycl
         )
     elif len(known) == 1:
         yield ("targets",), "there is one copy only", "add a second target", "advice"
+
+
+def _scratch(plan: Plan, plans: Mapping[str, Plan], targets: Mapping[str, Target]) -> Iterator[Found]:
+    """A scratch target belongs to the scenario ransomware, and nothing that is needed may lie there."""
+    named, attacked = plan.drill.scratch, plan.drill.scenario == "ransomware"
+    if attacked and named is None:
+        hint = "add `scratch:` with the name of a target that no plan uses, in a bucket of its own"
+        yield ("drill", "scenario"), "a ransomware drill needs a scratch target to attack", hint, "refused"
+    elif named and not attacked:
+        yield ("drill", "scratch"), "only the scenario ransomware has a scratch target", "take it away", "refused"
+    elif named and (why := why_unsafe(named, plans, targets)):
+        yield ("drill", "scratch"), why, "name a target that no plan uses, in a bucket of its own", "refused"
 
 
 def _cycles(plans: Mapping[str, Plan]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dr.plan.host import SshHost
 from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
 
-Scenario = Literal["system-loss", "file-loss", "target-loss", "control-loss"]
+Scenario = Literal["system-loss", "file-loss", "ransomware", "target-loss", "control-loss"]
 
 
 class Owner(Declaration):
@@ -77,10 +77,13 @@ class Drill(Declaration):
 
     `host` is another host to restore to, where scratch servers and checks then run too; absent: this one.
     For the scenario `control-loss`, `kit` is a recovery kit's directory and `shares` where custodians' shares are
-    read from; without them the drill begins with this host's own key, and says so.
+    read from; without them the drill begins with this host's own key, and says so. `scratch` names the target of the
+    scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of the repository is made,
+    attacked, and recovered from.
     """
 
     scenario: Scenario = "system-loss"
+    scratch: Name | None = None
     kit: ConfigPath | None = None
     shares: tuple[SecretPlace, ...] = ()
     host: SshHost | None = None

@@ -124,6 +124,18 @@ def posture_document(posture: TargetPosture) -> dict[str, Any]:
     return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
 
 
+def _copies(row: Row) -> dict[str, Any] | None:
+    """The rule 3-2-1-1-0: its numbers, and what is missing. `errors` is null while nothing was verified."""
+    found = row.copies
+    if found is None:
+        return None
+    return {
+        **_picked(found, "copies", "media", "offsite", "immutable_or_offline", "errors"),
+        "met": found.met,
+        "missing": list(found.missing),
+    }
+
+
 def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[str, Any]:
     """One system of `dr status`."""
     return {
@@ -135,4 +147,6 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),
         "retention_frozen": row.retention_frozen,
+        "copies": _copies(row),
+        "places": [encode(place) for place in row.places],
     }

@@ -101,20 +101,20 @@ def _worst_day(kit: KitSheet) -> Sequence[tuple[str, Sequence[str]]]:
         ),
         (
             "Open the kit. It takes the newest copy of plans, catalog and keys from the first target that has it:",
-            ("dr kit open KIT --share share-a.txt --share share-b.txt --to /root/recovery",),
+            ("dr kit open KIT --share share-a.txt --share share-b.txt --to /srv/recovery",),
         ),
         (
             "Find what there is to recover:",
-            ("dr --config /root/recovery/config --state /root/recovery/state points --rebuild",),
+            ("dr --config /srv/recovery/config --state /srv/recovery/state points --rebuild",),
         ),
         (
             "Recover one system after the other, in the order above:",
             (
-                "dr --config /root/recovery/config --state /root/recovery/state \\",
+                "dr --config /srv/recovery/config --state /srv/recovery/state \\",
                 "   recover SYSTEM --to /srv/recovered/SYSTEM",
             ),
         ),
-        ("When it is over: make a new kit, since these shares have been seen. Remove /root/recovery.", ()),
+        ("When it is over: make a new kit, since these shares have been seen. Remove /srv/recovery.", ()),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 from xml.sax.saxutils import escape
 
@@ -17,6 +16,7 @@ _MARGIN = 54.0  # three quarters of an inch
 _INK, _GREY, _PALE = "#1a1a1a", "#5a5a5a", "#e9edf2"
 _QR_SIZE = 200.0
 _COLUMNS = 3
+_NAMED = 4
 
 
 def share_page(share: ShareSheet, paper: Paper = "A4") -> bytes:
@@ -105,13 +105,15 @@ def _rules(share: ShareSheet, style: dict[str, Any]) -> list[Flowable]:
     return [
         *(_paragraph(f"{number}. {escape(rule)}", style["rule"]) for number, rule in enumerate(RULES, 1)),
         _paragraph(escape(about), style["rule"]),
-        _paragraph(f"Held with: {escape(', '.join(_others(share)))}.", style["rule"]),
+        _paragraph(f"The other shares: {escape(_others(share))}.", style["rule"]),
     ]
 
 
-def _others(share: ShareSheet) -> Iterator[str]:
+def _others(share: ShareSheet) -> str:
     roles = [role for number, role in enumerate(share.kit.custodians, 1) if number != share.number]
-    yield from roles or ["nobody else"]
+    if len(roles) > _NAMED:
+        return f"{len(roles)} more, named in the kit"
+    return ", ".join(roles) or "there is none"
 
 
 def _signatures(style: dict[str, Any], paper: Paper) -> list[Flowable]:

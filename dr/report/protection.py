@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from dr.evidence.posture import TargetPosture
 from dr.evidence.record import Copy, Point
+from dr.report.phrases import counted, day
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Guard:
     def in_words(self, now: datetime) -> str:
         """Say it with mode and date, or that there is none."""
         if self.copy is None or self.copy.protected_until is None:
-            return "not protected by a lock"
+            return "not protected by a known lock"
         day = f"{self.copy.protected_until:%Y-%m-%d}"
         if self.copy.protected_until <= now:
             return f"not protected: its lock on {self.copy.target} ran out on {day}"
@@ -46,3 +48,47 @@ def guards(points: Iterable[Point]) -> Sequence[Guard]:
     """Return the guards of complete points, newest first."""
     whole = [point for point in points if point.complete]
     return [guard_of(point) for point in sorted(whole, key=lambda point: point.consistency_time, reverse=True)]
+
+
+@dataclass(frozen=True)
+class GuardRow:
+    """One point as the report tells of it."""
+
+    at: datetime
+    system: str
+    protected: str
+    destroyable: str
+
+
+def guard_rows(points: Iterable[Point], now: datetime) -> tuple[GuardRow, ...]:
+    """Return a row for each complete point, newest first; none when no point ever had a lock."""
+    found = guards(points)
+    if not any(guard.copy for guard in found):
+        return ()
+    return tuple(
+        GuardRow(guard.point.consistency_time, guard.point.system, guard.in_words(now), _free(guard, now))
+        for guard in found
+    )
+
+
+def _free(guard: Guard, now: datetime) -> str:
+    free = guard.destroyable_from
+    return f"from {day(free)}" if free and free > now else "at any time"
+
+
+def posture_in_words(posture: TargetPosture | None) -> tuple[str, ...]:
+    """Say how the target of a drill was kept: first a summary, then each grave finding."""
+    if posture is None:
+        return ("not looked at",)
+    if posture.error:
+        return (f"{posture.target} could not be looked at: {posture.error}",)
+    tries = posture.probe.attempts if posture.probe else ()
+    grave = [f"{f.severity}: {f.what}: {f.observed}" for f in posture.findings if f.severity in ("high", "medium")]
+    grave += [f"{a.severity}: could {a.what}: {a.observed}" for a in tries if a.severity in ("high", "medium")]
+    said = f"{posture.target}: {counted(len(grave), 'grave finding') if grave else 'no grave finding'}"
+    if posture.probe:
+        held = sum(attempt.outcome == "refused" for attempt in tries)
+        said += (
+            f"; its keys were tried on {day(posture.probe.tried)}: {held} of {counted(len(tries), 'attempt')} refused"
+        )
+    return (said, *grave)

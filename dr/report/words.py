@@ -34,6 +34,7 @@ LIMITS = (
     "That the organisation fulfils a law, a policy or an insurance condition. This is evidence, not a judgement and not legal advice.",
     "That nobody who holds every key could have rewritten all of it: the chain makes tampering evident, not impossible.",
 )  # fmt: skip
+LOCKS = "As the locks were when last looked at, after each backup. A lock keeps stored bytes from being deleted or replaced until its date; it does not keep anybody from reading them, and destroying the keys makes them unreadable at any time."
 SIGN_OFF = (
     ("Prepared by", ""),
     ("System owner", "accepts the result"),
@@ -53,7 +54,7 @@ SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",
     "site-loss": "the whole site is lost",
-    "ransomware": "everything since an earlier time is encrypted by an attacker",
+    "ransomware": "a copy of the repository, attacked: its objects overwritten and deleted",
     "target-loss": "the first copy is lost",
     "control-loss": "the backup host itself is lost",
 }

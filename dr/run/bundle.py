@@ -42,13 +42,18 @@ def gather(material: Material) -> dict[str, bytes]:
     for loaded in material.plans:
         contents[f"config/plans/{loaded.path.name}"] = loaded.text.encode()
         left_out += _not_carried(loaded)
-    targets = {name: material.targets[name] for name in sorted({t for x in material.plans for t in x.plan.targets})}
+    targets = {name: material.targets[name] for name in sorted({t for x in material.plans for t in x.plan.places})}
     for name, target in targets.items():
         contents[f"config/targets/{name}.yaml"] = target_file(target, material.config / "targets")
+    if (custodians := material.config / "kit.yaml").is_file():
+        contents["config/kit.yaml"] = custodians.read_bytes()
     executable = _files_beside(material.config / "plans", contents, left_out)
     for toolbox in material.toolboxes:
         for place in toolbox.places:
-            _secrets(toolbox, place, contents, left_out)
+            _passphrase(toolbox, place, contents, left_out)
+        for place in toolbox.everywhere:
+            if place.target.s3:
+                contents[f"keys/{place.name}"] = _aws(place.repository.env)
     for name, sealed in custody.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
     for path in sorted((material.state / "escrow").glob("*@*.json")):
@@ -72,6 +77,7 @@ def _control(
                 "plan": loaded.path.name,
                 "digest": loaded.digest,
                 "targets": list(loaded.plan.targets),
+                "replicas": list(loaded.plan.replicas),
             }
             for loaded in material.plans
         ],
@@ -85,7 +91,8 @@ def _control(
 def target_file(target: Target, folder: Path) -> bytes:
     """Return a target as a file that means the same place wherever it lies: as it was written, where it can be."""
     if target.local:
-        return json.dumps({"target": target.target, "local": {"path": str(target.local.path.absolute())}}).encode()
+        local = target.local.model_copy(update={"path": target.local.path.absolute()})
+        return target.model_copy(update={"local": local}).model_dump_json(exclude_defaults=True).encode()
     for path in sorted(folder.glob("*.y*ml")):
         if path.stem == target.target:
             return path.read_bytes()
@@ -115,8 +122,8 @@ def _files_beside(folder: Path, contents: dict[str, bytes], left_out: list[str])
     return executable
 
 
-def _secrets(toolbox: Toolbox, place: Place, contents: dict[str, bytes], left_out: list[str]) -> None:
-    """Take along what opens a repository and its target, as restic gets it."""
+def _passphrase(toolbox: Toolbox, place: Place, contents: dict[str, bytes], left_out: list[str]) -> None:
+    """Take along what opens a repository, as restic gets it. A replica opens with the primary's."""
     env, name = place.repository.env, f"{toolbox.plan.system}@{place.name}"
     kind = "given" if toolbox.plan.secrets.passphrase else "generated"
     try:
@@ -125,8 +132,6 @@ def _secrets(toolbox: Toolbox, place: Place, contents: dict[str, bytes], left_ou
         contents[f"passphrases/{kind}/{name}"] = phrase
     except (OSError, KeyError):
         left_out.append(f"the passphrase of {name}")
-    if place.target.s3:
-        contents[f"keys/{place.name}"] = _aws(env)
 
 
 def _aws(env: Mapping[str, str]) -> bytes:
@@ -208,7 +213,7 @@ def by_hand(loaded: Loaded, targets: Mapping[str, Target]) -> str:
     They start where a self-copy was unpacked.
     """
     plan, lines = loaded.plan, []
-    for name in plan.targets:
+    for name in plan.places:
         target = targets[name]
         lines += [f"# {plan.system} on {name}"]
         if target.s3:
@@ -221,9 +226,10 @@ def by_hand(loaded: Loaded, targets: Mapping[str, Target]) -> str:
         else:
             location = f"{target.local.path.absolute() if target.local else ''}/{plan.system}"
         kind = "given" if plan.secrets.passphrase else "generated"
+        opens = name if name in plan.targets else plan.targets[0]
         lines += [
             f"export RESTIC_REPOSITORY={shlex.quote(location)}",
-            f"export RESTIC_PASSWORD_FILE=passphrases/{kind}/{plan.system}@{name}",
+            f"export RESTIC_PASSWORD_FILE=passphrases/{kind}/{plan.system}@{opens}",
             "restic snapshots --no-lock",
             f"restic restore SNAPSHOT --no-lock --target /srv/recovered/{plan.system}   # one for each source",
             "",

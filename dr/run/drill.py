@@ -1,7 +1,9 @@
 """The verb drill: a rehearsed recovery in a sandbox, timed and checked.
 
 The drill runs the engine (`dr.run.engine`) in a sandbox (`dr.run.sandbox`) under a scenario: `system-loss`
-restores every source of the point; `file-loss` a sample of each tree, and says how little that shows.
+restores every source of the point; `file-loss` a sample of each tree, and says how little that shows;
+`target-loss` does as `system-loss` does, from another place than the primary, which is not asked for anything;
+`ransomware` begins in `dr.run.ransomware`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from dr.evidence.record import Drill, Point
 from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
+from dr.run.loss import without_primary
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
 from dr.run.travel import Travel
@@ -42,9 +45,14 @@ class DrillRequest:
 def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:
     """Drill one system and return the fact, whatever happened: a failed or aborted drill is a fact too.
 
+    Raises `DrError` when what the scenario assumes leaves nothing to recover from.
+
     Safe for several drills at once, of the same system too: nothing is shared but the repositories, read
     without a lock.
     """
+    assumed = ""
+    if request.scenario == "target-loss":
+        toolbox, points, assumed = without_primary(toolbox, points, target=request.target)
     job = Job(
         drill_id=request.drill_id,
         scenario=request.scenario,
@@ -55,11 +63,12 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         clock=request.clock,
         checks=toolbox.plan.drill.checks,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
+        assumed=assumed,
     )
-    return carry_out(toolbox, points, job, _site(toolbox, request))
+    return carry_out(toolbox, points, job, site_of(toolbox, request))
 
 
-def _site(toolbox: Toolbox, request: DrillRequest) -> Site:
+def site_of(toolbox: Toolbox, request: DrillRequest) -> Site:
     """Return where the drill is held: here, or on the host that the plan names for it."""
     declared = toolbox.plan.drill.host
     if declared is None:

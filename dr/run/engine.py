@@ -118,6 +118,8 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     def say(target: str, error: DrError) -> None:
         journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
 
+    if job.assumed:
+        journal.note(job.assumed)
     before, through = job.at or job.t_loss, None
     if job.travel:
         job.travel.say, through = journal.note, job.travel.of_point

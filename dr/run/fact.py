@@ -30,7 +30,8 @@ class Job:
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
     `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
-    seen as they were.
+    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
+    what the scenario takes for lost.
     """
 
     drill_id: str
@@ -45,6 +46,8 @@ class Job:
     as_files: bool = False
     token: str = ""
     travel: Travel | None = None
+    noticed: datetime | None = None
+    assumed: str = ""
 
     @property
     def partial(self) -> bool:
@@ -146,7 +149,8 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         requested_at=job.at,
         seen_at=job.travel.at if job.travel else None,
         phases=dict(journal.phases),
-        rta_seconds=_seconds(job.t_loss, passed),
+        noticed=job.noticed,
+        rta_seconds=_seconds(job.noticed or job.t_loss, passed),
         rpa_seconds=_seconds(point.consistency_time, job.t_loss) if point else None,
         data_rpa_seconds=data_rpa(job.t_loss, progress.newest),
         proof_level=proof_level(job, progress),

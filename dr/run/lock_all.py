@@ -19,7 +19,7 @@ def keep_all_locked(
 ) -> dict[str, Kept]:
     """Lengthen what is due on each ready target that declares a lock; by target what came of it.
 
-    `taken` are the targets whose repository was gone and made anew: nothing on record lies there.
+    `taken` are the targets whose repository was gone and made anew.
     """
     places = {name: place for name, place in ready.items() if _mode(place) != "none"}
     if not places:
@@ -28,7 +28,7 @@ def keep_all_locked(
     def keep(place: Place) -> Kept:
         s3 = place.target.s3
         assert s3 is not None  # noqa: S101 - `_mode` says so
-        live = frozenset() if place.name in taken else request.held.get(place.name, frozenset())
+        live = None if place.name in taken else request.held.get(place.name, frozenset())
         bucket = open_locks(s3).child(toolbox.plan.system)
         return keep_locked(place, bucket, state=toolbox.state, now=request.clock(), live=live)
 

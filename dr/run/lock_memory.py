@@ -34,12 +34,16 @@ class Held:
 
 @dataclass
 class LockMemory:
-    """The objects of one repository by name, and those of them that nothing needed when it was last looked at."""
+    """The objects of one repository by name, and those of them that nothing needed when it was last looked at.
+
+    `frozen`: until then all that is stored is needed, whatever the head of the repository says.
+    """
 
     path: Path
     place: tuple[str, ...]
     objects: dict[str, Held] = field(default_factory=dict)
     spare: frozenset[str] = frozenset()
+    frozen: datetime | None = None
 
     @classmethod
     def load(cls, path: Path, *, place: Sequence[str]) -> Self:
@@ -50,8 +54,9 @@ class LockMemory:
             if kept["place"] == list(place):
                 memory.objects = {name: _held(item) for name, item in kept["objects"].items()}
                 memory.spare = frozenset(kept["spare"])
+                memory.frozen = None if kept["frozen"] is None else _moment(kept["frozen"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
-            memory.objects, memory.spare = {}, frozenset()
+            memory.objects, memory.spare, memory.frozen = {}, frozenset(), None
         return memory
 
     def take(self, there: Mapping[str, Version]) -> None:
@@ -73,6 +78,7 @@ class LockMemory:
             "place": list(self.place),
             "objects": {name: _item(held) for name, held in self.objects.items()},
             "spare": sorted(self.spare),
+            "frozen": self.frozen.timestamp() if self.frozen else None,
         }
         beside = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         try:

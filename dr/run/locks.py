@@ -12,6 +12,9 @@ request for a thousand objects; the lock of new objects is inferred from a sampl
 
 from __future__ import annotations
 
+import bisect
+import functools
+import itertools
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +28,7 @@ from dr.evidence.posture import LockState
 from dr.plan.target import Immutability
 from dr.plan.units import format_duration
 from dr.run.lock_memory import Held, LockMemory
-from dr.run.originals import originals
+from dr.run.originals import object_name, originals
 from dr.run.toolbox import Place
 from dr.tools import command
 from dr.tools.s3_bucket import Lock, S3Bucket, in_days
@@ -42,6 +45,8 @@ _SLACK = timedelta(minutes=2)
 _EXACT = "exactly what the snapshots need, as restic finds it"
 _KNOWN = "nothing was due"
 _ALL = "all that is stored"
+#: What restic itself takes away when it forgets, prunes or rewrites.
+_TAKEN = ("data/", "index/", "snapshots/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +55,12 @@ class Kept:
 
     state: LockState
     needed: Mapping[str, Held] = field(default_factory=dict)
+
+    @functools.cached_property
+    def _ends(self) -> tuple[list[datetime], list[datetime]]:
+        """When objects were written, in order, and until when the last of those written by then is locked."""
+        ordered = sorted((held.modified, held.until) for held in self.needed.values() if held.until)
+        return [written for written, _ in ordered], list(itertools.accumulate((end for _, end in ordered), max))
 
     def of_snapshots(self, ids: Collection[str]) -> tuple[datetime, datetime] | None:
         """Return when the first and the last lock run out on what these snapshots need; None when one has no lock.
@@ -60,9 +71,9 @@ class Kept:
         there = [self.needed.get(f"snapshots/{each}") for each in ids]
         if not ids or None in there or self.state.protected_until is None:
             return None
-        written = max(held.modified for held in there if held)
-        ends = [held.until for held in self.needed.values() if held.until and held.modified <= written]
-        return self.state.protected_until, max(ends)
+        written, last = self._ends
+        place = bisect.bisect_right(written, max(held.modified for held in there if held))
+        return self.state.protected_until, last[place - 1]
 
 
 @dataclass
@@ -84,11 +95,13 @@ class _Work:
         return in_days(self.now, min(self.rules.days, self.rules.max_lock_days))
 
 
-def keep_locked(place: Place, bucket: S3Bucket, *, state: Path, now: datetime, live: Collection[str]) -> Kept:
+def keep_locked(place: Place, bucket: S3Bucket, *, state: Path, now: datetime, live: Collection[str] | None) -> Kept:
     """Lengthen what is due on one target; whatever goes wrong is in the fact returned.
 
     `bucket` lies at the repository, with keys that may lock. `live` are the ids of the snapshots that recovery
-    points on record have here. Killed at any instant, the next call goes on where this one was.
+    points on record have here; None when the repository was gone and has been made anew: what was there before is
+    then kept locked for `max_lock_days`, time to find out who took it away. Killed at any instant, the next call goes
+    on where this one was.
     """
     began = time.monotonic()
     target = place.target
@@ -96,9 +109,11 @@ def keep_locked(place: Place, bucket: S3Bucket, *, state: Path, now: datetime, l
     path = state / "cache" / "locks" / f"{place.repository.host}@{place.name}.json"
     work = _Work(bucket, rules, now, LockMemory.load(path, place=target.place))
     found = Kept(state=LockState(target=place.name, mode=rules.mode, outcome="ok"))
+    if live is None:
+        work.memory.frozen = in_days(now, rules.max_lock_days)
     try:
         _refuse_wrong_clock(bucket, now)
-        found = _keep(work, place, live)
+        found = _keep(work, place, live or ())
     except DrError as error:
         work.error = _in_words(error)
     calls, seconds = bucket.calls, round(time.monotonic() - began, 3)
@@ -132,7 +147,7 @@ def _keep(work: _Work, place: Place, live: Collection[str]) -> Kept:
     scope = _KNOWN
     if due:
         heads = {version.name for version in versions if version.current and not version.marker}
-        work.memory.spare, scope = _spare(place, work.memory.objects, heads, live)
+        work.memory.spare, scope = _spare(work, place, heads, live)
     needed = [name for name in due if name not in work.memory.spare]
     needed.sort(key=lambda name: work.memory.objects[name].until or _never(work.now))
     try:
@@ -186,14 +201,16 @@ def _told(work: _Work, place: Place, scope: str, *, due: int) -> Kept:
     return Kept(state=state, needed=needed)
 
 
-def _spare(
-    place: Place, stored: Collection[str], heads: Collection[str], live: Collection[str]
-) -> tuple[frozenset[str], str]:
+def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[str]) -> tuple[frozenset[str], str]:
     """Return the stored names that nothing needs, and how that is known.
 
-    Snapshots and index files that are no longer there were taken away by restic, and need no lock; but when a
-    snapshot of a recovery point on record is missing, somebody else did it, and all is kept. Keys always are.
+    What is no longer at the head of a sound repository was taken away by restic, and needs no lock; but when a snapshot
+    of a recovery point on record is missing, or the repository was made anew, somebody else did it, and all is kept.
+    Keys always are.
     """
+    stored, frozen = work.memory.objects, work.memory.frozen
+    if frozen and work.now < frozen:
+        return frozenset(), f"{_ALL}, until {frozen:%Y-%m-%d}: the repository was gone and has been made anew"
     lost = [each for each in live if f"snapshots/{each}" not in heads]
     if lost:
         return frozenset(), f"{_ALL}: {len(lost)} snapshots of recovery points are missing at the head"
@@ -208,7 +225,7 @@ def _spare(
         if name.startswith("data/"):
             packs.setdefault(name.rpartition("/")[2][:8], []).append(name)
     unneeded = [names[0] for digits in short if len(names := packs.get(digits, [])) == 1]
-    taken = [name for name in stored if name.startswith(("snapshots/", "index/")) and name not in heads]
+    taken = [name for name in stored if name.startswith(_TAKEN) and name not in heads]
     return frozenset((*unneeded, *taken)), _EXACT
 
 
@@ -222,7 +239,7 @@ def _infer(work: _Work) -> None:
         return
     sample = sorted(new)[:: max(1, len(new) // SAMPLE)][:SAMPLE]
     try:
-        locks = [(work.bucket.lock_of(name, new[name].version), new[name]) for name in sample]
+        locks = [(work.bucket.lock_of(object_name(name), new[name].version), new[name]) for name in sample]
     except (RefusedError, DamageError):
         locks = [(None, held) for held in new.values()]
     spans = [lock.until - held.modified if lock else None for lock, held in locks]
@@ -257,7 +274,7 @@ def _one(work: _Work, name: str) -> tuple[str, Held]:
     held = work.memory.objects[name]
     wanted = Lock(work.rules.mode, work.until)
     try:
-        work.bucket.lock(name, held.version, wanted)
+        work.bucket.lock(object_name(name), held.version, wanted)
     except RefusedError:
         return name, _despite(work, name, held, wanted)
     except DamageError:
@@ -268,11 +285,11 @@ def _one(work: _Work, name: str) -> tuple[str, Held]:
 def _despite(work: _Work, name: str, held: Held, wanted: Lock) -> Held:
     """What was refused may be locked longer already, or in the other mode: then that one is lengthened."""
     try:
-        there = work.bucket.lock_of(name, held.version)
+        there = work.bucket.lock_of(object_name(name), held.version)
         if there and there.until >= wanted.until - _SLACK:
             return replace(held, until=there.until, asked=True)
         if there and there.mode != wanted.mode:
-            work.bucket.lock(name, held.version, Lock(there.mode, wanted.until))
+            work.bucket.lock(object_name(name), held.version, Lock(there.mode, wanted.until))
             return replace(held, until=wanted.until, asked=True)
     except RefusedError:
         pass

@@ -10,19 +10,30 @@ from dr.errors import DamageError
 from dr.tools.s3_bucket import S3Bucket, Version
 
 _HASH = re.compile(r"(?:.*/)?([0-9a-f]{64})")
+#: Set behind the name of an object of which a second version is kept.
+OLDEST = "?oldest"
 
 
 def originals(bucket: S3Bucket, versions: Iterable[Version]) -> Mapping[str, Version]:
     """Return by name the version to keep: the oldest, as restic writes each object once.
 
-    Where versions of one name differ, they are read, oldest first, until one has the hash that is its name; `config`
-    bears no hash, and there the oldest is taken.
+    Where versions of one name differ, they are read, oldest first, until one has the hash that is its name. `config`
+    bears no hash, and one may be of a repository that was begun anew: its newest version is kept, and the oldest too.
     """
     grouped: dict[str, list[Version]] = {}
     for version in versions:
         if not version.marker:
             grouped.setdefault(version.name, []).append(version)
-    return {name: _original(bucket, name, several) for name, several in grouped.items()}
+    kept = {name: _original(bucket, name, several) for name, several in grouped.items()}
+    if len(several := grouped.get("config", [])) > 1:
+        kept["config" + OLDEST] = kept["config"]
+        kept["config"] = max(several, key=lambda version: (version.current, version.modified))
+    return kept
+
+
+def object_name(key: str) -> str:
+    """Return the name of the object that a key of `originals` stands for."""
+    return key.removesuffix(OLDEST)
 
 
 def _original(bucket: S3Bucket, name: str, several: Sequence[Version]) -> Version:

@@ -71,20 +71,20 @@ def _victim(bucket: S3Bucket, now: datetime) -> _Victim:
     for version in there:
         lock, _ = locks[version.version_id]
         if lock and lock.until > now + timedelta(hours=1):
-            return _taken(bucket, version.version_id, lock, others=len(there) - 1)
+            return _taken(bucket, version.version_id, (lock, True), others=len(there) - 1)
     left = [version.version_id for version in there if _remains(bucket, version)]
-    never = [version for version in left if locks[version] == (None, True)]
+    never = [version for version in left if locks[version][0] is None]
     if len(never) > 1:  # no lock comes by itself here, and these keys cannot delete: another would only pile up
-        return _taken(bucket, never[0], None, others=len(left) - 1)
+        return _taken(bucket, never[0], locks[never[0]], others=len(left) - 1)
     made = bucket.put_version(CANARY, _TEXT)
     lock, known = _lock_of(bucket, made)
     return _Victim(bucket, made, _TEXT, lock, lock_known=known, others=len(left))
 
 
-def _taken(bucket: S3Bucket, version: str, lock: Lock | None, *, others: int) -> _Victim:
+def _taken(bucket: S3Bucket, version: str, seen: tuple[Lock | None, bool], *, others: int) -> _Victim:
     """Take a version that is there: what it holds now is what must be there afterwards."""
     text = bucket.get_version(CANARY, version)
-    return _Victim(bucket, version, text, lock, lock_known=True, others=others)
+    return _Victim(bucket, version, text, seen[0], lock_known=seen[1], others=others)
 
 
 def _remains(bucket: S3Bucket, version: Version) -> bool:

@@ -83,11 +83,14 @@ class Travel:
         if best and not any(point.consistency_time > best[0].consistency_time for point in before):
             return self.moment, known
         found = {point.run_id: point for point in known}
-        for place in toolbox.places if target is None else [toolbox.place(target)]:
+        for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
             for point in self._held(place, toolbox.plan.system):
                 found[point.run_id] = _joined(found.get(point.run_id), point)
-        order = {name: number for number, name in enumerate(toolbox.plan.targets)}
-        return self.moment, [_in_order(point, order) for point in found.values()]
+        last = max((point.consistency_time for point in found.values()), default=self.moment)
+        order = {name: number for number, name in enumerate(toolbox.plan.places)}
+        # A time that was found is the service's own; what was there then is there by either clock.
+        latest = max(self.moment, last) if self.find else self.moment
+        return latest, [_in_order(point, order) for point in found.values()]
 
     def _held(self, place: Place, system: str) -> list[Point]:
         """Return the points that a target held; none when it keeps no versions, or cannot be asked."""

@@ -158,6 +158,10 @@ class Repository:
             env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
         self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
 
+    def forget(self, snapshot_ids: Sequence[str]) -> None:
+        """Remove snapshots; the data stays until a prune. What a thief of the passphrase does in a drill."""
+        self._call("forget", *snapshot_ids, doing="removing snapshots")
+
     # -- reading ------------------------------------------------------------------------------------
 
     def restore(

@@ -18,6 +18,7 @@ from dr.errors import InterruptedRunError
 from dr.plan.target import Target
 from dr.run import locks
 from dr.run.bucket import open_locks
+from dr.run.lock_memory import LockMemory
 from dr.run.locks import Kept, keep_locked
 from dr.run.toolbox import Place
 from dr.tools import command
@@ -36,6 +37,10 @@ class Vault:
     place: Place
     name: str
     state: Path
+
+    @property
+    def memory(self) -> Path:
+        return self.state / "cache" / "locks" / "sis@vault.json"
 
     def bucket(self) -> S3Bucket:
         assert self.place.target.s3
@@ -146,6 +151,31 @@ def test_only_what_the_snapshots_need_is_lengthened(vault: Callable[..., Vault])
     assert "config" in longer and kept.state.scope.startswith("exactly") and kept.state.needed == len(longer)
 
 
+def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is(
+    vault: Callable[..., Vault],
+) -> None:
+    made = vault()
+    first, second = made.place.repository.snapshots()
+    before = made.ends()
+    made.restic("forget", "--prune", "--max-unused=0", first.id)
+    kept = made.keep(after=21 * DAY, live=[second.id])
+    assert kept.state.scope.startswith("exactly")
+    gone = [name for name, held in LockMemory.load(made.memory, place=made.place.target.place).objects.items()
+            if name not in kept.needed and held.until == before[name]]  # fmt: skip
+    assert f"snapshots/{first.id}" in gone and any(name.startswith("data/") for name in gone)
+    # The repository is wiped and begun anew: what was there is kept, by this run and the next.
+    client = made.s3.client()
+    for item in client.list_objects_v2(Bucket=made.name, Prefix="sis/")["Contents"]:
+        client.delete_object(Bucket=made.name, Key=item["Key"])
+    made.place.repository.init()
+    anew = made.keep(after=42 * DAY, live=None)
+    assert "made anew" in anew.state.scope and f"snapshots/{second.id}" in anew.needed
+    assert {"config", "config?oldest"} <= set(anew.needed), "both repositories can be opened"
+    assert made.keep(after=43 * DAY).state.due == 0
+    assert "made anew" in made.keep(after=70 * DAY).state.scope
+    assert made.keep(after=140 * DAY).state.scope.startswith("exactly"), "not for ever: destruction stays possible"
+
+
 def test_when_a_snapshot_of_a_point_was_deleted_all_is_kept_and_the_record_says_so(
     vault: Callable[..., Vault],
 ) -> None:
@@ -218,13 +248,13 @@ def test_calls_are_bounded_and_the_first_to_run_out_go_first(
     made.keep()
     for name in names[:6]:  # these are locked longer than the others
         bucket.lock(name, versions[name], Lock("compliance", soon + 30 * DAY))
-    (made.state / "cache" / "locks" / "sis@vault.json").unlink()
+    made.memory.unlink()
     made.declare(max_calls=11, price_per_1000=5.0)
     monkeypatch.setattr(locks, "SAMPLE", 12)  # locks differ: each object counts as without one
     kept = made.keep(after=21 * DAY)
     assert kept.state.left > 0 and kept.state.cost == pytest.approx(kept.state.calls * 0.005)
     assert kept.state.outcome == "degraded" and "max_calls" in (kept.state.error or "")
-    kept_file = json.loads((made.state / "cache" / "locks" / "sis@vault.json").read_text())
+    kept_file = json.loads(made.memory.read_text())
     assert len(kept_file["objects"]) == 12
     made.declare(max_calls=1000)
     rest = made.keep(after=21 * DAY)

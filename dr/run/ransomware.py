@@ -1,0 +1,284 @@
+"""The scenario ransomware: a copy of a repository is attacked, then recovered from before the attack.
+
+Before the clock starts: the repository is copied object by object below a place of this drill's own on the scratch
+target, `PREFIX/ransomware/SYSTEM/DRILL/SYSTEM`, which must be empty; then, with the scratch target's keys, every object
+there is overwritten or deleted, and the snapshots are expired with the real passphrase. Nothing outside that place is
+ever written to. Then the clock starts, and all that a recovery needs is found from the versions alone: when the
+attack began, which points there were, their data. What a lock keeps of the copy is left for a later drill to remove.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from dr.errors import DamageError, DrError, RefusedError, UsageError
+from dr.evidence.record import Drill, Event, Outcome, Point
+from dr.plan.target import Target
+from dr.run.choose import find_usable, in_words
+from dr.run.drill import DrillRequest, site_of
+from dr.run.engine import carry_out
+from dr.run.fact import Job
+from dr.run.history import read_history
+from dr.run.toolbox import Place, Toolbox, read_keys
+from dr.run.travel import Travel
+from dr.tools import command
+from dr.tools.s3 import S3Store
+from dr.tools.s3_versions import S3Versions
+from dr.tools.store import ObjectStore
+from dr.tools.view import Version, hash_in
+
+#: The folder below the scratch target's prefix to which a drill keeps.
+FOLDER = "ransomware"
+_THREADS = 8
+#: Bytes of junk that the attack writes over an object.
+_JUNK = b"your files are encrypted\n"
+#: Versions are told apart by the second: so long nothing happens before the attack.
+_STILL_SECONDS = 2.2
+
+
+@dataclass
+class _Prelude:
+    """What was done before the engine's journal begins, for the timeline."""
+
+    clock: Callable[[], datetime]
+    events: list[Event] = field(default_factory=list)
+
+    def note(self, what: str, *, outcome: Outcome = "ok", seconds: float | None = None) -> None:
+        """Write one line."""
+        self.events.append(Event(at=self.clock(), what=what, seconds=seconds, outcome=outcome))
+
+
+def refuse_unready(target: Target) -> None:
+    """Raise `UsageError` unless the scratch target is a bucket that keeps versions now. Reads only."""
+    home = _home(target)
+    home.reachable()
+    if home.preflight().versioning is not True:
+        raise UsageError(
+            "the scratch target keeps no versions: an attack on it could not be undone",
+            home.where,
+            hint="turn versioning on in that bucket, or name another target",
+        )
+
+
+def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest, scratch: Target) -> Drill:
+    """Hold the drill and return the fact. Raises `DrError` when it could not begin; the copy is put away all the same.
+
+    Whether the scratch target is safe to attack is the caller's to ask first (`dr.plan.scratch`).
+    """
+    prelude = _Prelude(request.clock)
+    source = _source(toolbox, points, request, prelude)
+    system = toolbox.plan.system
+    home = _home(scratch).child(f"{FOLDER}/{system}/")
+    _clear(S3Versions.of(home), scratch.target, prelude, "earlier drills")
+    place = _place(source, scratch, home, f"{request.drill_id}/{system}")
+    with _put_away(S3Versions.of(home), scratch.target, prelude) as later:
+        if next(S3Versions.of(_store(place)).versions(), None):
+            raise UsageError("the scratch place is not empty", place.store.where, hint="run the drill again")
+        began = time.monotonic()
+        count, size = copy_objects(source.store, place.store)
+        took = round(time.monotonic() - began, 3)
+        prelude.note(f"{count:,} objects, {size:,} bytes, copied from {source.name} to {scratch.target}", seconds=took)
+        time.sleep(_STILL_SECONDS)
+        command.raise_if_stopping()
+        t_loss = request.clock()
+        attack(place, prelude)
+        job = _job(toolbox, request, place, t_loss=t_loss, noticed=request.clock())
+        there = replace(toolbox, places=(place,))
+        drill = carry_out(there, (), job, site_of(toolbox, request))
+    return replace(drill, events=(*prelude.events[: later[0]], *drill.events, *prelude.events[later[0] :]))
+
+
+def _source(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest, prelude: _Prelude) -> Place:
+    """Return the target that the copy is made from: the one that a recovery would use now."""
+
+    def say(target: str, error: DrError) -> None:
+        prelude.note(f"target {target} cannot be used: {error}", outcome="degraded")
+
+    return find_usable(toolbox, points, request.t_loss, target=request.target, say=say)[2]
+
+
+def _job(toolbox: Toolbox, request: DrillRequest, place: Place, *, t_loss: datetime, noticed: datetime) -> Job:
+    return Job(
+        drill_id=request.drill_id,
+        scenario="ransomware",
+        real=False,
+        at=None,
+        target=None,
+        t_loss=t_loss,
+        noticed=noticed,
+        clock=request.clock,
+        checks=toolbox.plan.drill.checks,
+        travel=Travel(None, toolbox.state, request.clock, find=lambda: _find(place)),
+    )
+
+
+def _find(place: Place) -> datetime:
+    """Find the moment before the attack, by what the bucket itself tells."""
+    before = read_history(S3Versions.of(_store(place)).versions()).before
+    if before is None:
+        raise DrError(
+            "the versions in the bucket tell of no attack",
+            place.store.where,
+            hint="see whether the scratch target's keys may overwrite and delete",
+        )
+    return before
+
+
+# -- the scratch place -------------------------------------------------------------------------------
+
+
+def _home(scratch: Target) -> S3Store:
+    place = scratch.s3
+    if place is None:
+        raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
+    keys = read_keys(place.credentials)
+    return S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+
+
+def _place(source: Place, scratch: Target, home: S3Store, inner: str) -> Place:
+    """Return the copy's place: the source's repository and passphrase, in the scratch target with its keys."""
+    declared = scratch.s3
+    if declared is None:
+        raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
+    keys, store = read_keys(declared.credentials), home.child(inner)
+    own = {
+        "AWS_ACCESS_KEY_ID": keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+        "AWS_DEFAULT_REGION": declared.region,
+        **({"AWS_SESSION_TOKEN": keys.session_token} if keys.session_token else {}),
+    }
+    kept = {name: value for name, value in source.repository.env.items() if not name.startswith("AWS_")}
+    repository = replace(
+        source.repository,
+        location=f"s3:{declared.endpoint.rstrip('/')}/{store.where.removeprefix('s3://')}",
+        where=f"{source.repository.host} on {scratch.target}",
+        env={**kept, **own},
+    )
+    return Place(scratch.target, scratch, repository, store, store.child("_evidence"))
+
+
+def _store(place: Place) -> S3Store:
+    if not isinstance(place.store, S3Store):
+        raise UsageError("the scratch target is no bucket", place.name, hint="name an s3 target")
+    return place.store
+
+
+def copy_objects(source: ObjectStore, to: ObjectStore) -> tuple[int, int]:
+    """Copy a repository's objects, each checked by its name on the way; return how many, and their bytes.
+
+    In the order in which the copy is valid at every instant. Raises `DamageError` for one that is not what it should
+    be: a damaged repository is recovered from another target, not drilled.
+    """
+    count = size = 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for part in ("keys/", "config", "data/", "index/", "snapshots/"):
+            names = [item.name for item in source.list(part)] if part.endswith("/") else [part]
+            for copied in pool.map(lambda name: _copy_one(source, to, name), names):
+                count, size = count + 1, size + copied
+    return count, size
+
+
+def _copy_one(source: ObjectStore, to: ObjectStore, name: str) -> int:
+    command.raise_if_stopping()
+    data, promised = source.get(name), hash_in(name)
+    if promised and hashlib.sha256(data).hexdigest() != promised:
+        raise DamageError(f"{name} is corrupt", source.where, hint="run `dr verify` to see all, then drill again")
+    to.put(name, data)
+    return len(data)
+
+
+# -- the attack --------------------------------------------------------------------------------------
+
+
+def attack(place: Place, prelude: _Prelude) -> None:
+    """Expire the snapshots with the real passphrase, then overwrite every object and delete every other one.
+
+    Keeps to the objects below the copy's own place. What the keys or a lock forbid is counted, not an error.
+    """
+    began, store = time.monotonic(), S3Versions.of(_store(place))
+    names = sorted(version.name for version in store.versions() if version.latest and not version.marker)
+    expired = _expire(place)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        did = list(pool.map(lambda pair: _harm(store, *pair), enumerate(names)))
+    took, refused = round(time.monotonic() - began, 3), sum(did.count(word) for word in ("refused", "delete refused"))
+    parts = [f"{len(names):,} objects attacked", "the snapshots expired with the passphrase" if expired else ""]
+    parts += [f"{refused:,} times the target forbade it" if refused else ""]
+    prelude.note("; ".join(filter(None, parts)), seconds=took)
+
+
+def _expire(place: Place) -> bool:
+    try:
+        place.repository.forget([snapshot.id for snapshot in place.repository.snapshots()])
+        return not place.repository.snapshots()  # restic 0.18.0 ends well where it was forbidden too
+    except DrError:
+        command.raise_if_stopping()
+        return False
+
+
+def _harm(store: S3Versions, number: int, name: str) -> Literal["done", "delete refused", "refused"]:
+    command.raise_if_stopping()
+    try:
+        store.put(name, _JUNK + name.encode())
+    except RefusedError:
+        return "refused"
+    if number % 2 == 0:
+        return "done"
+    try:
+        store.delete(name)
+    except RefusedError:
+        return "delete refused"
+    return "done"
+
+
+# -- afterwards --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _put_away(home: S3Versions, name: str, prelude: _Prelude) -> Iterator[list[int]]:
+    """Remove the copy when the block ends, however it ends; give where in the timeline that part begins."""
+    later = [0]
+    try:
+        yield later
+    finally:
+        later[0] = len(prelude.events)
+        _clear(home, name, prelude, "the scratch copy")
+
+
+def _clear(home: S3Versions, name: str, prelude: _Prelude, what: str) -> None:
+    """Remove every version there is of a system's scratch copies, as far as locks and rights permit; say what stays."""
+    try:
+        versions = list(home.versions())
+        with ThreadPoolExecutor(_THREADS) as pool:
+            stays = [version for version in pool.map(lambda each: _drop(home, each), versions) if version]
+        if not versions:
+            return
+        if not stays:
+            prelude.note(f"{what}: {len(versions):,} versions removed from {name}")
+            return
+        until = max((end for end in map(home.protected_until, _some(stays)) if end), default=None)
+        why = f"locked until {in_words(until)}" if until else "the keys may not delete versions"
+        prelude.note(f"{what}: {len(stays):,} of {len(versions):,} versions stay on {name}: {why}")
+    except DrError as error:
+        if command.stopping():
+            return
+        prelude.note(f"{what} could not be removed from {name}: {error}", outcome="degraded")
+
+
+def _drop(home: S3Versions, version: Version) -> Version | None:
+    try:
+        home.drop(version)
+    except RefusedError:
+        return version
+    return None
+
+
+def _some(stays: Sequence[Version]) -> list[Version]:
+    """Return a few of what stays: data, not markers, which bear no lock."""
+    return [version for version in stays if not version.marker][:20]
