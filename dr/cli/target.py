@@ -14,9 +14,12 @@ from dr.errors import DEGRADED, OK, UsageError
 from dr.evidence.seal import encode
 
 
-@click.group("target", context_settings={"help_option_names": ["-h", "--help"]})
-def target_command() -> None:
+@click.group("target", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def target_command(click_context: click.Context) -> None:
     """Look after a target: what happened to it, and the way back."""
+    if click_context.invoked_subcommand is None:
+        click.echo(click_context.get_help())
 
 
 @target_command.command("history")
