@@ -22,6 +22,7 @@ FILLED = {
     "/srv/recovered": "{root}/recovered",
     "2026-11-24T06:00:00Z": "2099-01-01T00:00:00Z",
     "NAME": "disk",
+    **{f"/srv/{name}": f"{{root}}/{name}" for name in ("kit", "next-kit", "recovery", "back")},
 }
 
 
@@ -62,12 +63,18 @@ targets: [disk, offsite]
 drill: {{checks: [{{manifest: {{}}}}]}}
 """)  # fmt: skip
     site.target("disk", f"target: disk\nlocal: {{path: {root}/disk}}\n")
+    site.target("cellar", f"target: cellar\nlocal: {{path: {root}/cellar}}\noffline: true\n")
+    (root / "cellar").mkdir()
+    kit = re.search(r"```yaml\n(custodians:.*?)```", (ROOT / "docs" / "kit.md").read_text(), re.DOTALL)
+    assert kit
+    (root / "config" / "kit.yaml").write_text(kit[1])
     s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
 
 
 def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) -> None:
     district(site, s3, bucket)
+    site.escrow(True)
     site.dr("validate")
     site.dr("backup", "--all")
     shown = commands()
@@ -78,10 +85,14 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
         arguments = line.split()[1:]
         if arguments[0] == "recover":
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
-        if arguments == ["backup"] or arguments == ["verify"]:
+        if arguments in (["backup"], ["verify"], ["replicate"]):
             arguments += ["--all"]
         if arguments == ["drill"]:
             arguments += ["sis"]
+        if "--config" in arguments and "--to" in arguments:
+            arguments += ["--yes"]
+        if arguments[0] == "kit" and len(arguments) <= 2:
+            arguments += ["--help"]
         if arguments == ["daemon"]:
             arguments += ["--once"]
         if arguments == ["init"]:
@@ -153,6 +164,18 @@ def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3:
         env=site.env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len(json.loads(listing.stdout)) == 3, "each source of the point, found by its tags"
+
+
+def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) -> None:
+    text = (ROOT / "docs" / "replicas.md").read_text()
+    plan, *targets = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    site.plan("sis", plan)
+    for shown in targets:
+        site.target(shown.split()[1], shown)
+    site.target("offsite", targets[0].replace("second", "offsite").replace("sis-copies", "sis"))
+    ran = site.dr("validate", "sis", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+    assert len(targets) == 2
 
 
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:

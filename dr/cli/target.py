@@ -13,9 +13,12 @@ from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
 
 
-@click.group("target", context_settings={"help_option_names": ["-h", "--help"]})
-def target_command() -> None:
+@click.group("target", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def target_command(click_context: click.Context) -> None:
     """Look at targets, make them the right way, and see and undo what was done to them."""
+    if click_context.invoked_subcommand is None:
+        click.echo(click_context.get_help())
 
 
 target_command.add_command(history_command)

@@ -14,6 +14,7 @@ from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
+from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
 from dr.run.locks import Kept
 from dr.run.toolbox import Toolbox
@@ -72,6 +73,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     _remember(session, toolbox, done)
     problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
     problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
+        problems.append(f"retention is still frozen: {frozen}")
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 
@@ -112,6 +115,7 @@ def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
     for target in done.renewed:
         session.catalog.forget_copies(toolbox.plan.system, target)
     session.catalog.record(done.run)
+    recorded(reuse_dir(session.state, toolbox.plan.system))
     for late in done.caught_up:
         session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
     note_locks(session, toolbox.plan.system, done.kept)

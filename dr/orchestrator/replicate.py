@@ -55,6 +55,7 @@ def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -
     With `due_only` the replicas that are due: what a target missed, the next backup brings it.
     """
     wanted = due_replicas(session, loaded) if due_only else loaded.plan.replicas
+    session.catalog.close_abandoned(loaded.plan.system, now=session.clock())
     try:
         toolbox = session.toolbox(loaded)
     except DrError as error:

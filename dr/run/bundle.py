@@ -45,6 +45,8 @@ def gather(material: Material) -> dict[str, bytes]:
     targets = {name: material.targets[name] for name in sorted({t for x in material.plans for t in x.plan.places})}
     for name, target in targets.items():
         contents[f"config/targets/{name}.yaml"] = target_file(target, material.config / "targets")
+    if (custodians := material.config / "kit.yaml").is_file():
+        contents["config/kit.yaml"] = custodians.read_bytes()
     executable = _files_beside(material.config / "plans", contents, left_out)
     for toolbox in material.toolboxes:
         for place in toolbox.places:

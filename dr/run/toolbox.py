@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,10 +53,12 @@ class Place:
         s3 = self.target.s3
         if s3 is None or s3.immutability.mode == "none":
             return ""
-        said = self.store.preflight().object_lock
-        if said is None and s3.immutability.credentials:  # keys that back up often may not ask
-            with suppress(RefusedError):
+        try:
+            said = self.store.preflight().object_lock
+            if said is None and s3.immutability.credentials:  # keys that back up often may not ask
                 said = _store(s3, read_keys(s3.immutability.credentials)).preflight().object_lock
+        except DrError:
+            return ""
         return said or "off"
 
 
