@@ -47,9 +47,10 @@ class Vault:
         assert self.place.target.s3
         return open_locks(self.place.target.s3).child("sis")
 
-    def keep(self, *, after: timedelta = timedelta(), live: Any = ()) -> Kept:
+    def keep(self, *, after: timedelta = timedelta(), live: Any = (), dropped: Any = ()) -> Kept:
         """Keep the locks as a run would that many days from now."""
-        return keep_locked(self.place, self.bucket(), state=self.state, now=datetime.now(UTC) + after, live=live)
+        now = datetime.now(UTC) + after
+        return keep_locked(self.place, self.bucket(), state=self.state, now=now, live=live, dropped=dropped)
 
     def ends(self) -> dict[str, datetime | None]:
         """Until when each object's newest version is locked, as the service says."""
@@ -191,6 +192,22 @@ def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is
     assert made.keep(after=43 * DAY).state.due == 0
     assert "made anew" in made.keep(after=70 * DAY).state.scope
     assert made.keep(after=140 * DAY).state.scope.startswith("exactly"), "not for ever: destruction stays possible"
+
+
+def test_a_key_that_was_removed_on_record_is_let_go_and_one_that_somebody_took_is_kept(
+    vault: Callable[..., Vault], tmp_path: Path
+) -> None:
+    made = vault()
+    (tmp_path / "new").write_text("y")
+    made.restic("key", "add", "--new-password-file", str(tmp_path / "new"))
+    client = made.s3.client()
+    there = json.loads(made.restic("key", "list"))
+    (other,) = [key["id"] for key in there if not key["current"]]
+    (name,) = [n for n in made.ends() if n.startswith(f"keys/{other}")]
+    client.delete_object(Bucket=made.name, Key=f"sis/{name}")
+    assert name in made.keep(after=21 * DAY).needed
+    later = made.keep(after=42 * DAY, dropped=[name.removeprefix("keys/")])
+    assert later.state.scope.startswith("exactly") and name not in later.needed
 
 
 def test_when_a_snapshot_of_a_point_was_deleted_all_is_kept_and_the_record_says_so(
