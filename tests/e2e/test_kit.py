@@ -119,7 +119,8 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file() and not path.relative_to(folder).parts[0].startswith(("catalog.sqlite", "cache", "locks"))
+        if path.is_file()
+        and not path.relative_to(folder).parts[0].startswith(("catalog.sqlite", "cache", "locks"))
         and path.name != ".lock"
     }
 
