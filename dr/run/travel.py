@@ -122,7 +122,7 @@ class Travel:
         if versions is None:
             self.say(f"{place.name} keeps no versions: it is read as it is now")
             return place
-        store = ViewStore(versions, self._view(versions, until))
+        store = ViewStore(versions, _with_key_in_use(self._view(versions, until), place))
         evidence = place.evidence
         if isinstance(evidence, S3Store):
             beside = S3Versions.of(evidence)
@@ -196,3 +196,11 @@ def _undamaged(known: Copy | None, held: Copy) -> Copy:
 
 def _in_order(point: Point, order: dict[str, int]) -> Point:
     return replace(point, copies=tuple(sorted(point.copies, key=lambda copy: order.get(copy.target, len(order)))))
+
+
+def _with_key_in_use(view: View, place: Place) -> View:
+    """Show the key in use too, where it was made since by a rotation: keys of all times wrap the same master key."""
+    name = f"keys/{place.repository.env.get('RESTIC_KEY_HINT', '')}"
+    if name not in view.objects and (versions := view.of_name(name)):
+        view.objects[name] = versions
+    return view
