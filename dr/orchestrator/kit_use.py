@@ -279,7 +279,7 @@ def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str])
     except (InterruptedRunError, AbsentError):
         raise
     except DrError as error:
-        return replace(told, error=str(error))
+        return replace(told, error=f"{error.what} ({error.cause})" if error.cause else error.what)
 
 
 def _opens(place: Place, sealed: bytes, identity: str) -> int | None:

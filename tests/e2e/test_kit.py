@@ -305,6 +305,42 @@ def test_a_lost_custodian_is_replaced_and_old_shares_open_no_escrow_key_any_more
     assert shares.combine(third) == now
 
 
+@pytest.mark.slow
+def test_a_target_that_is_down_gets_its_new_escrow_key_with_the_next_backup(small: Site) -> None:
+    (small.root / "vault").rename(small.root / "gone")
+    (small.root / "vault").write_text("a file where a directory was\n")
+    named = ["--custodian", "A", "--custodian", "B", "--custodian", "C", "--threshold", "2"]
+    (kit,) = small.dr("kit", "replace", *named, "-o", str(small.root / "out"), "--json", code=3).document["kits"]
+    assert kit["outcome"] == "degraded" and any("share on vault" in note for note in kit["notes"])
+    assert identity_here(small.root / "state") is None
+    (small.root / "vault").unlink()
+    (small.root / "gone").rename(small.root / "vault")
+    small.dr("backup", "share")
+    (told,) = small.dr("kit", "test", str(small.root / "out"), *share_of(small, 1, 2), "--json", code=3).document[
+        "kits"
+    ]
+    assert {(each["target"], each["key"]) for each in told["repositories"]} == {("disk", "escrow"), ("vault", "escrow")}
+    assert any("made anew since" in note for note in told["notes"])
+
+
+@pytest.mark.slow
+def test_killed_in_the_clean_room_nothing_of_it_is_left(small: Site) -> None:
+    make(small)
+    given = ["--kit", str(small.root / "out"), *share_of(small, 1, 2)]
+    running = small.start("drill", "share", "--scenario", "control-loss", *given)
+    room = small.root / "state" / "sandboxes"
+    until = time.monotonic() + 60
+    while not list(room.glob("*/room/opened/state/catalog.sqlite")) and time.monotonic() < until:
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert [path for path in room.iterdir() if path.is_dir()], "it was in the middle"
+    small.dr("drill", "share")
+    assert [path for path in room.iterdir() if path.is_dir()] == []
+    outcomes = [drill["outcome"] for drill in json.loads(small.dr("report", "--format", "json").out)["drills"]]
+    assert sorted(outcomes) == ["aborted", "ok"]
+
+
 def _opens(site: Site, target: str, passphrase: str) -> bool:
     env = {**site.env, "RESTIC_PASSWORD": passphrase, "RESTIC_REPOSITORY": str(site.root / target / "share")}
     argv = [site.env["DR_RESTIC"], "cat", "config", "--no-lock", "--no-cache"]
