@@ -358,12 +358,12 @@ def test_killed_while_the_kit_is_written_the_secret_is_never_lost(small: Site) -
     small.dr(*argv)
     whole = time.monotonic() - began
     fates = set()
-    for number in range(5):
+    for number in range(3):
         shutil.rmtree(small.root / "out", ignore_errors=True)
         shutil.rmtree(small.root / "state")
         shutil.copytree(clock_free, small.root / "state")
         running = small.start(*argv)
-        time.sleep(whole * (0.55 + 0.45 * number / 5))
+        time.sleep(whole * (0.55 + 0.45 * number / 3))
         running.send_signal(signal.SIGKILL)
         running.communicate()
         fates.add(_fate(small, secret))
@@ -412,6 +412,7 @@ def test_by_hand_without_this_program_the_kit_and_plain_restic_suffice(district:
     assert [path.read_text() for path in (place / "back").rglob("letter.txt")] == ["the first\n"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_is_refused_before_anything_is_touched(small: Site) -> None:
     out = str(small.root / "out")
     for words, problem in (
