@@ -157,7 +157,7 @@ def _not_carried(loaded: Loaded) -> Iterator[str]:
 
 
 def unfold(contents: Mapping[str, bytes], older: Mapping[str, bytes], to: Path) -> None:
-    """Make `to/config` and `to/state` from a self-copy; secrets and the catalog, where it lacks them, from an older one.
+    """Make `to/config` and `to/state` from a self-copy; secrets and the catalog that it lacks, from an older one.
 
     `to` must be there. Files are 0600, directories 0700, scripts 0700. Raises `DrError`.
     """
