@@ -63,6 +63,8 @@ targets: [disk, offsite]
 drill: {{checks: [{{manifest: {{}}}}]}}
 """)  # fmt: skip
     site.target("disk", f"target: disk\nlocal: {{path: {root}/disk}}\n")
+    site.target("cellar", f"target: cellar\nlocal: {{path: {root}/cellar}}\noffline: true\n")
+    (root / "cellar").mkdir()
     kit = re.search(r"```yaml\n(custodians:.*?)```", (ROOT / "docs" / "kit.md").read_text(), re.DOTALL)
     assert kit
     (root / "config" / "kit.yaml").write_text(kit[1])
@@ -83,7 +85,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
         arguments = line.split()[1:]
         if arguments[0] == "recover":
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
-        if arguments == ["backup"] or arguments == ["verify"]:
+        if arguments in (["backup"], ["verify"], ["replicate"]):
             arguments += ["--all"]
         if arguments == ["drill"]:
             arguments += ["sis"]
@@ -162,6 +164,18 @@ def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3:
         env=site.env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert len(json.loads(listing.stdout)) == 3, "each source of the point, found by its tags"
+
+
+def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) -> None:
+    text = (ROOT / "docs" / "replicas.md").read_text()
+    plan, *targets = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    site.plan("sis", plan)
+    for shown in targets:
+        site.target(shown.split()[1], shown)
+    site.target("offsite", targets[0].replace("second", "offsite").replace("sis-copies", "sis"))
+    ran = site.dr("validate", "sis", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+    assert len(targets) == 2
 
 
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:

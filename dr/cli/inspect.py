@@ -72,9 +72,9 @@ def points_command(
         for point in points
     ]
     context.plain_rows(rows)
-    for point in reversed(points):
-        if point.suspect:
-            context.say(f"{point.system}: {point.run_id} is suspect: {point.suspect}")
+    for loaded in items:
+        if frozen := context.session.catalog.retention_frozen(loaded.plan.system):
+            context.say(f"{loaded.plan.system}: retention is frozen: {frozen}")
     if not rows:
         context.say("no recovery points yet")
 

@@ -29,7 +29,7 @@ def held_against(marks: Iterable[Mark], run_id: str, consistency_time: datetime)
     if first is None:
         return None
     own = next((mark.reason for mark in until if mark.run_id == run_id), None)
-    return own or f"taken after the suspect point {first.run_id}"
+    return own or f"taken after the suspect point {first.run_id} ({first.reason})"
 
 
 def frozen(marks: Iterable[Mark]) -> str | None:

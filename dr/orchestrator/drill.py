@@ -126,7 +126,9 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
-    return _recorded(session, loaded, fact)
+    done = _recorded(session, loaded, fact)
+    asked = fact.outcome == "failed" and scenario != "ransomware"
+    return replace(done, hint=_way_back(session, loaded, options)) if asked else done
 
 
 def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
@@ -162,7 +164,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
     save_self(session)
-    return replace(done, hint=_way_back(session, loaded, options)) if fact.error and not fact.checks else done
+    return replace(done, hint=_way_back(session, loaded, options)) if fact.outcome == "failed" else done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
@@ -181,15 +183,16 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     return Intent(would, median(taken) if taken else None, len(taken))
 
 
-def _way_back(session: Session, loaded: Loaded, options: RecoverOptions) -> str:
-    """Return what to type when a recovery cannot begin and a target was attacked; nothing when none was."""
+def _way_back(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions) -> str:
+    """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
     if options.at:
         return ""
     found = moment_before(session, loaded, target=options.target)
     if found is None:
         return ""
     target, before = found
-    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ} --to {options.to}"
+    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ}"
+    command += f" --to {options.to if isinstance(options, RecoverOptions) else 'DIR'}"
     return f"the objects on {target} were deleted or overwritten: go back to before that with `{command}`"
 
 

@@ -97,7 +97,6 @@ def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: dat
     ]
     progress.suspect = "; ".join(f"{source}: {reason}" for source, reason in judged if reason) or None
     if progress.suspect:
-        log.warning("%s: point %s is suspect: %s", toolbox.plan.system, request.run_id, progress.suspect)
         try:
             path = write_names(toolbox.state, request.run_id, progress.strange)
         except OSError as error:

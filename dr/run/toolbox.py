@@ -50,8 +50,12 @@ class Place:
 
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
-        declared = self.target.s3 and self.target.s3.immutability.mode != "none"
-        return (self.store.preflight().object_lock or "off") if declared else ""
+        if not self.target.s3 or self.target.s3.immutability.mode == "none":
+            return ""
+        try:
+            return self.store.preflight().object_lock or "off"
+        except DrError:
+            return ""
 
 
 def is_away(place: Place) -> bool:
