@@ -324,6 +324,25 @@ def test_a_target_that_is_down_gets_its_new_escrow_key_with_the_next_backup(smal
 
 
 @pytest.mark.slow
+def test_a_passphrase_changed_since_and_no_newer_copy_the_escrow_key_opens(small: Site) -> None:
+    make(small)
+    (small.root / "new-phrase").write_text("another passphrase\n")
+    old = small.root / "state" / "secrets" / "share@disk.passphrase"
+    argv = [small.env["DR_RESTIC"], "-r", str(small.root / "disk" / "share"), "--no-cache", "key", "passwd"]
+    argv += ["--password-file", str(old), "--new-password-file", str(small.root / "new-phrase")]
+    subprocess.run(argv, env=small.env, check=True, capture_output=True)
+    words = ["--to", str(small.root / "new"), "--kit-only", "--json"]
+    ran = elsewhere(small, "kit", "open", str(small.root / "out"), *share_of(small, 1, 2), *words)
+    (opened,) = ran.document["kits"]
+    assert opened["taken_from"] == "kit" and opened["notes"] == ["share on disk is opened by its escrow passphrase"]
+    places = ("--config", opened["config"], "--state", opened["state"])
+    assert elsewhere(small, *places, "points", "--rebuild", "--json").document["points"][0]["targets"] == [
+        "disk",
+        "vault",
+    ]
+
+
+@pytest.mark.slow
 def test_killed_in_the_clean_room_nothing_of_it_is_left(small: Site) -> None:
     make(small)
     given = ["--kit", str(small.root / "out"), *share_of(small, 1, 2)]
