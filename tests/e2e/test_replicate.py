@@ -76,6 +76,7 @@ def targets_of(site: Site) -> list[list[str]]:
 # -- the whole story ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_provider_and_a_disk_hold_every_point(
     providers: tuple[Site, str, str], s3: S3Server, other_s3: S3Server
 ) -> None:
@@ -164,6 +165,7 @@ def test_replicate_brings_a_target_what_it_missed(files_site: Site) -> None:
 # -- disks that are taken away -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_away_is_no_error_and_its_mount_point_is_not_filled(disks: Site) -> None:
     site = disks
     (site.root / "cellar").mkdir()
