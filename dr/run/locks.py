@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -310,26 +311,31 @@ def _one(work: _Work, name: str) -> tuple[str, Held]:
     wanted = Lock(work.rules.mode, work.until)
     try:
         work.bucket.lock(object_name(name), held.version, wanted)
-    except RefusedError:
-        return name, _despite(work, name, held, wanted)
     except DamageError:
         return name, replace(held, gone=True)
+    except DrError as error:
+        if error.retryable:
+            raise
+        return name, _despite(work, name, held, wanted, error)
     return name, replace(held, until=work.until, asked=True)
 
 
-def _despite(work: _Work, name: str, held: Held, wanted: Lock) -> Held:
-    """What was refused may be locked longer already, or in the other mode: then that one is lengthened."""
-    try:
+def _despite(work: _Work, name: str, held: Held, wanted: Lock, error: DrError) -> Held:
+    """What was refused may be locked longer already, or in the other mode: then that one is lengthened.
+
+    Services call it by several names: some refuse a shorter lock as access denied, some as an invalid request.
+    """
+    with suppress(RefusedError):
         there = work.bucket.lock_of(object_name(name), held.version)
         if there and there.until >= wanted.until - _SLACK:
             return replace(held, until=there.until, asked=True)
         if there and there.mode != wanted.mode:
             work.bucket.lock(object_name(name), held.version, Lock(there.mode, wanted.until))
             return replace(held, until=wanted.until, asked=True)
-    except RefusedError:
-        pass
+    if not isinstance(error, RefusedError):
+        raise error
     raise RefusedError(
         "these keys may not lengthen locks (PutObjectRetention), so locks will run out",
         work.bucket.where,
         hint="name keys that may under immutability.credentials",
-    ) from None
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr.errors import InterruptedRunError, TargetDownError
+from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.plan.target import Target
 from dr.run import locks
 from dr.run.bucket import open_locks
@@ -318,6 +318,28 @@ def test_a_bucket_without_object_lock_is_said_in_one_sentence(vault: Callable[..
     kept = made.keep()
     assert kept.state.outcome == "degraded" and "Object Lock is off on this bucket" in (kept.state.error or "")
     assert kept.state.protected_until is None
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidRequest"])
+def test_an_object_that_is_locked_longer_already_is_no_failure_however_the_service_says_it(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    made = vault(filled=False)
+    many(made, 3)
+    bucket, far = made.bucket(), datetime.now(UTC).replace(microsecond=0) + 200 * DAY
+    for version in bucket.versions():
+        bucket.lock(version.name, version.version_id, Lock("compliance", far))
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+
+    def shorter(self: S3Bucket, name: str, version_id: str, lock: Lock, **more: Any) -> None:
+        raise RefusedError("no", hint="-") if code == "AccessDenied" else DrError("it is protected", hint="-")
+
+    monkeypatch.setattr(S3Bucket, "lock", shorter)
+    monkeypatch.setattr(S3Bucket, "lock_of", lambda self, name, version_id: Lock("compliance", far))
+    monkeypatch.setattr(locks, "_infer", lambda work: None)
+    kept = made.keep()
+    assert (kept.state.outcome, kept.state.extended) == ("ok", 3) and kept.state.protected_until == far
+    assert any("past the ceiling" in note for note in kept.state.notes)
 
 
 def test_a_service_that_goes_down_meanwhile_is_not_asked_a_thousand_times(
