@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-
 #: Who may do what, beside the administrator: who backs up, and who only reads and lengthens locks.
 USERS = {
     "writer": ["Read", "List", "Write"],

@@ -37,6 +37,13 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def other_s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A second S3 server: another provider."""
+    with S3Server(tmp_path_factory.mktemp("other-s3")) as server:
+        yield server
+
+
 @pytest.fixture
 def bucket(s3: S3Server) -> str:
     """A fresh bucket."""
@@ -107,6 +114,16 @@ class Site:
         path.write_text(text)
         return path
 
+    def escrow(self, wanted: bool) -> None:
+        """Switch escrow on or off. It is off unless a test is about it: its key takes seconds a repository."""
+        path = self.root / "state" / "escrow" / "recipient"
+        if wanted:
+            path.unlink(missing_ok=True)
+            return
+        for folder in (path.parents[1], path.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("none\n")
+
     def argv(self, *arguments: str) -> list[str]:
         """The command line."""
         config, state = str(self.root / "config"), str(self.root / "state")
@@ -155,7 +172,9 @@ def site(tmp_path: Path, restic_program: str) -> Site:
         **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
     }
     (tmp_path / "config" / "plans").mkdir(parents=True)
-    return Site(tmp_path, env)
+    made = Site(tmp_path, env)
+    made.escrow(False)
+    return made
 
 
 @pytest.fixture

@@ -62,6 +62,8 @@ targets: [disk, offsite]
 drill: {{checks: [{{manifest: {{}}}}]}}
 """)  # fmt: skip
     site.target("disk", f"target: disk\nlocal: {{path: {root}/disk}}\n")
+    site.target("cellar", f"target: cellar\nlocal: {{path: {root}/cellar}}\noffline: true\n")
+    (root / "cellar").mkdir()
     s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
 
@@ -78,7 +80,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
         arguments = line.split()[1:]
         if arguments[0] == "recover":
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
-        if arguments == ["backup"] or arguments == ["verify"]:
+        if arguments in (["backup"], ["verify"], ["replicate"]):
             arguments += ["--all"]
         if arguments == ["drill"]:
             arguments += ["sis"]
@@ -155,6 +157,18 @@ def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3:
     assert len(json.loads(listing.stdout)) == 3, "each source of the point, found by its tags"
 
 
+def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) -> None:
+    text = (ROOT / "docs" / "replicas.md").read_text()
+    plan, *targets = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    site.plan("sis", plan)
+    for shown in targets:
+        site.target(shown.split()[1], shown)
+    site.target("offsite", targets[0].replace("second", "offsite").replace("sis-copies", "sis"))
+    ran = site.dr("validate", "sis", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+    assert len(targets) == 2
+
+
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:
     text = (ROOT / "docs" / "services.md").read_text()
     parts = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
@@ -166,6 +180,13 @@ def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> Non
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
     site.plan("sis", head + "".join(parts).replace("drill:\n", f"drill:\n  checks:\n{checks}", 1))
     ran = site.dr("validate", "sis", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+
+
+def test_the_target_shown_about_targets_is_accepted(files_site: Site) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "targets.md").read_text(), re.DOTALL)
+    files_site.target("vault", text)
+    ran = files_site.dr("validate", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
 
 

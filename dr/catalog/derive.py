@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from sqlite3 import Connection
 
+from dr.catalog import suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.record import BackupRun, Drill, Fact, Proof
+from dr.evidence.acts import KeyEvent, Trust
+from dr.evidence.fact import Fact
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 
 def apply(db: Connection, fact: Fact) -> None:
     """Bring the derived tables up to date with a new fact."""
     if isinstance(fact, BackupRun):
         _backup(db, fact)
+        suspicion.note_run(db, fact)
+    elif isinstance(fact, Replication):
+        _replication(db, fact)
     elif isinstance(fact, Proof):
         _proof(db, fact)
     elif isinstance(fact, Drill):
         _drill(db, fact)
+    elif isinstance(fact, KeyEvent):
+        _keys(db, fact)
+    elif isinstance(fact, Trust):
+        suspicion.note_trust(db, fact)
 
 
 def _backup(db: Connection, run: BackupRun) -> None:
+    for state in run.targets:
+        if state.outcome == "ok":
+            _place(db, run.system, state.target, seen=run.finished)
     stored = [state for state in run.targets if state.snapshots]
     if run.consistency_time is None or not stored:
         return
@@ -68,6 +82,52 @@ def put_copy(
     )
 
 
+def _replication(db: Connection, run: Replication) -> None:
+    """What an object copy brought has the source's snapshots; what is not there any more has no row."""
+    if run.target:
+        _place(db, run.system, run.target, seen=run.finished if run.outcome in ("ok", "degraded") else None)
+        db.execute(
+            "update places set replicated = :at, replication = :outcome, problem = :error,"
+            " worked = case when :outcome in ('ok', 'degraded') then :at else worked end,"
+            " object_lock = case when :lock = '' then object_lock else :lock end"
+            " where system = :system and target = :target",
+            {
+                "at": micros(run.started),
+                "outcome": run.outcome,
+                "error": run.error,
+                "lock": run.object_lock,
+                "system": run.system,
+                "target": run.target,
+            },
+        )
+    if run.points is None or run.by != "objects":
+        return
+    there = json.dumps(run.points)
+    db.execute(
+        "delete from copies where target = ? and run_id in (select run_id from points where system = ?)"
+        " and run_id not in (select value from json_each(?))",
+        (run.target, run.system, there),
+    )
+    rows = db.execute(
+        "select run_id, complete, snapshots, manifests from copies where target = ?"
+        " and run_id in (select value from json_each(?))",
+        (run.source, there),
+    ).fetchall()
+    for row in rows:
+        snapshots, manifests = json.loads(row["snapshots"]), json.loads(row["manifests"])
+        complete = bool(row["complete"])
+        put_copy(db, row["run_id"], run.target, complete=complete, snapshots=snapshots, manifests=manifests)
+
+
+def _place(db: Connection, system: str, target: str, *, seen: datetime | None) -> None:
+    """Note that a target is one of a system's places, and when it was last seen to work."""
+    db.execute(
+        "insert into places (system, target, seen) values (?, ?, ?) on conflict (system, target) do update set"
+        " seen = max(coalesce(seen, 0), coalesce(excluded.seen, seen, 0))",
+        (system, target, micros(seen) if seen else None),
+    )
+
+
 def _json(values: Mapping[str, str]) -> str:
     return json.dumps(dict(sorted(values.items())))
 
@@ -75,6 +135,13 @@ def _json(values: Mapping[str, str]) -> str:
 def _proof(db: Connection, proof: Proof) -> None:
     """A proof holds for the points it names; damage turns off the proof of exactly those that need it."""
     at = micros(proof.finished)
+    if proof.target:
+        _place(db, proof.system, proof.target, seen=None if proof.error else proof.finished)
+        db.execute(
+            "update places set proven = ?, proof = ?, object_lock = case when ? = '' then object_lock else ? end"
+            " where system = ? and target = ?",
+            (at, proof.outcome, proof.object_lock, proof.object_lock, proof.system, proof.target),
+        )
     if proof.level_reached:
         db.execute(
             "update copies set proof_level = max(case when damaged then 0 else proof_level end, ?), proven_at = ?,"
@@ -100,6 +167,16 @@ def _drill(db: Connection, drill: Drill) -> None:
             "update copies set proof_level = max(proof_level, ?), proven_at = ? where run_id = ? and target = ?",
             (drill.proof_level, micros(drill.finished), drill.run_id, drill.target),
         )
+
+
+def _keys(db: Connection, event: KeyEvent) -> None:
+    """Where the keys were destroyed no point can be read any more, and nothing that was proven of it counts."""
+    gone = [change.target for change in event.targets if event.what == "destruction" and change.outcome == "ok"]
+    db.execute(
+        "update copies set complete = 0, proof_level = 0, proven_at = null, damaged = 0, destroyed = 1"
+        " where target in (select value from json_each(?)) and run_id in (select run_id from points where system = ?)",
+        (json.dumps(gone), event.system),
+    )
 
 
 def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint) -> None:

@@ -35,4 +35,29 @@ STEPS: tuple[str, ...] = (
     ) without rowid;
     create table plan_cache (path text primary key, key text not null, text text not null) without rowid;
     """,
+    """
+    alter table copies add column destroyed integer not null default 0;
+    """,
+    """
+    create table places (
+        system text not null, target text not null, seen integer, replicated integer, replication text, problem text,
+        worked integer, proven integer, proof text, object_lock text not null default '',
+        primary key (system, target)) without rowid;
+    """,
+    """
+    create table changes (
+        run_id text not null, source text not null, system text not null, at integer not null,
+        loud integer not null, body text not null, primary key (run_id, source)) without rowid;
+    create index changes_newest on changes (system, source, at);
+    create index changes_loudest on changes (system, source, loud);
+    create table marks (
+        run_id text primary key, system text not null, consistency integer not null, reason text, trusted text
+    ) without rowid;
+    create index marks_system on marks (system, consistency);
+    """,
+    """
+    alter table copies add column lock_mode text not null default '';
+    alter table copies add column protected_until integer;
+    alter table copies add column locked_until integer;
+    """,
 )

@@ -10,9 +10,11 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Any
 
+from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.standing import Attempts, LastDrill, LastRun, Standing
+from dr.evidence.standing import Attempts, LastDrill, LastRun, PlaceState, Standing
+from dr.evidence.suspicion import frozen
 from dr.tools import process
 
 _NEWEST = """
@@ -44,6 +46,13 @@ _LAST = """
     join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
         on r.system = s and r.verb = v and r.seq = q
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
+_PLACES = """
+    select p.system, c.target, sum(c.complete and not c.damaged) as points, sum(c.damaged) as damaged,
+        max(case when c.complete and not c.damaged then p.consistency end) as newest,
+        max(case when c.complete and not c.damaged then c.proof_level else 0 end) as level
+    from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
+    group by p.system, c.target"""
+_SEEN = "select * from places where system in (select value from json_each(:systems))"
 _AHEAD = "select distinct system from runs where started > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
@@ -67,11 +76,15 @@ def standings(
     with connections.reading() as db:
         _points(db, given, found)
         _runs(db, given, found)
+        places = place_states(db, systems)
+        for name, marks in suspicion.marks(db, systems).items():
+            found[name].values["retention_frozen"] = frozen(marks)
     return {
         name: Standing(
             system=name,
             **found[name].values,
             attempts=found[name].attempts,
+            places=places.get(name, {}),
             running=tuple(found[name].running),
             interrupted=tuple(found[name].interrupted),
         )
@@ -87,6 +100,25 @@ def attempts(connections: Connections, systems: Sequence[str], *, now: datetime)
     with connections.reading() as db:
         rows = db.execute(_ATTEMPTS, {"systems": json.dumps(list(systems)), "now": micros(now)}).fetchall()
     return {(row["system"], row["verb"]): _attempts_of(row) for row in rows}
+
+
+def place_states(db: Connection, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
+    """Return by system and target how its copies stand there."""
+    given = {"systems": json.dumps(list(systems))}
+    values: defaultdict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
+    for row in db.execute(_PLACES, given):
+        newest = moment(row["newest"]) if row["newest"] else None
+        values[row["system"], row["target"]] |= {
+            "points": row["points"], "damaged": row["damaged"], "newest": newest, "proof_level": row["level"]
+        }  # fmt: skip
+    for row in db.execute(_SEEN, given):
+        times = {name: moment(row[name]) if row[name] else None for name in ("seen", "replicated", "worked", "proven")}
+        said = {name: row[name] for name in ("replication", "problem", "proof", "object_lock")}
+        values[row["system"], row["target"]] |= {**times, **said}
+    found: dict[str, dict[str, PlaceState]] = {}
+    for (system, target), known in values.items():
+        found.setdefault(system, {})[target] = PlaceState(target=target, **known)
+    return found
 
 
 def _attempts_of(row: Any) -> Attempts:
@@ -128,6 +160,7 @@ def _last(row: Any) -> LastRun:
         "started": moment(row["started"]),
         "ref": row["run_id"],
         "error": _reason(body),
+        "suspect": body.get("suspect") if row["verb"] == "backup" else None,
     }
     if row["verb"] != "drill":
         return LastRun(**common)

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import chain, derive
+from dr.catalog import chain, derive, suspicion
+from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.standings import attempts, standings
+from dr.catalog.standings import attempts, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
-from dr.evidence.record import (
-    BackupRun,
-    Copy,
-    Drill,
-    Fact,
-    ObjectivesThen,
-    Point,
-    Proof,
-    Rewind,
-)
+from dr.evidence.acts import Hold, HoldEvent
+from dr.evidence.change import Past
+from dr.evidence.fact import Fact
+from dr.evidence.record import Copy, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
-from dr.evidence.standing import Attempts, Standing
+from dr.evidence.standing import Attempts, PlaceState, Standing
+from dr.evidence.suspicion import frozen, held_against
 from dr.tools import process
-
-INTERRUPTED = "the run was interrupted: its process ended without finishing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OpenRun:
-    """A run that was begun and has no end yet."""
-
-    run_id: str
-    verb: str
-    system: str
-    started: datetime
-    plan_digest: str
-    process: str
 
 
 class Catalog:
@@ -70,6 +54,13 @@ class Catalog:
     def quick_check(self) -> None:
         """Raise `CatalogError` when the file is damaged."""
         quick_check(self._connections)
+
+    def copy(self) -> bytes:
+        """Return the whole file as it is at one moment, whoever writes meanwhile."""
+        with self._connections.reading() as db, closing(sqlite3.connect(":memory:")) as other:
+            db.backup(other)
+            other.execute("pragma journal_mode = memory")
+            return other.serialize()
 
     # -- runs ---------------------------------------------------------------------------------------
 
@@ -153,10 +144,31 @@ class Catalog:
             copies = db.execute(
                 "select * from copies where run_id in (select value from json_each(?))", (ids,)
             ).fetchall()
+            marks = suspicion.marks(db, systems)
         grouped: dict[str, list[Copy]] = {}
         for row in copies:
             grouped.setdefault(row["run_id"], []).append(_copy(row))
-        return [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+        points = [_point(row, grouped.get(row["run_id"], [])) for row in rows]
+        against = {p.run_id: held_against(marks.get(p.system, ()), p.run_id, p.consistency_time) for p in points}
+        return [replace(point, suspect=against[point.run_id]) if against[point.run_id] else point for point in points]
+
+    def change_history(self, system: str, sources: Sequence[str], *, now: datetime) -> dict[str, tuple[Past, ...]]:
+        """Return the ordinary changes of each source, by which the next one is judged."""
+        with self._connections.reading() as db:
+            return {source: suspicion.history(db, system, source, now=now) for source in sources}
+
+    def retention_frozen(self, system: str) -> str | None:
+        """Return why no recovery point of a system may be expired now; None when they may.
+
+        Whatever removes recovery points asks this first: while a point is suspect, those before it are what is left.
+        """
+        with self._connections.reading() as db:
+            return frozen(suspicion.marks(db, [system]).get(system, ()))
+
+    def place_states(self, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
+        """Return by system and target how its copies stand there, as recorded."""
+        with self._connections.reading() as db:
+            return place_states(db, systems)
 
     def missing_on(self, system: str, target: str) -> list[Point]:
         """Return the complete points that a target lacks, newest first."""
@@ -172,6 +184,14 @@ class Catalog:
         """Note that a point has reached a target late."""
         with self._connections.writing() as db:
             derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests)
+
+    def protect(self, target: str, *, mode: str, ends: Mapping[str, tuple[datetime, datetime] | None]) -> None:
+        """Note of points, by run id, when the first and the last lock on what they need there runs out."""
+        rows = [(mode if pair else "", *map(micros, pair or ()), *([None] * (0 if pair else 2)), run_id, target)
+                for run_id, pair in ends.items()]  # fmt: skip
+        query = "update copies set lock_mode = ?, protected_until = ?, locked_until = ? where run_id = ? and target = ?"
+        with self._connections.writing() as db:
+            db.executemany(query, rows)
 
     def forget_copies(self, system: str, target: str) -> None:
         """Note that a target lost all it had of a system. What was sent there is sent again."""
@@ -238,6 +258,18 @@ class Catalog:
         with self._connections.writing() as db:
             db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
 
+    def holds(self, system: str | None = None) -> list[Hold]:
+        """Return the holds on a system, or on any, oldest first; the released and those that ran out too.
+
+        They are read from the chain itself: a row that went missing in an index could not lift a hold.
+        """
+        found: dict[str, Hold] = {}
+        for record in self.facts(("hold",), systems=None if system is None else [system]):
+            fact = record.fact
+            if isinstance(fact, HoldEvent):
+                _note(found, fact)
+        return list(found.values())
+
     # -- what helps the next run --------------------------------------------------------------------
 
     def memory(self, system: str, target: str) -> str | None:
@@ -292,56 +324,20 @@ class Catalog:
                 derive.adopt_point(db, system, target, point)
 
 
-def aborted_fact(run: OpenRun, now: datetime) -> Fact:
-    """Return the fact of a run that ended without a word."""
-    if run.verb == "backup":
-        return BackupRun(
-            run_id=run.run_id,
-            system=run.system,
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
+def _note(found: dict[str, Hold], event: HoldEvent) -> None:
+    """Bring the holds up to date with what happened to one of them."""
+    if event.act == "placed":
+        found[event.hold_id] = Hold(
+            hold_id=event.hold_id,
+            system=event.system,
+            reason=event.reason,
+            placed=event.started,
+            until=event.until,
+            point=event.point,
         )
-    if run.verb == "verify":
-        return Proof(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            level_asked=0,
-            level_reached=0,
-            error=INTERRUPTED,
-        )
-    if run.verb == "rewind":
-        return Rewind(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            moment=run.started,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    return Drill(
-        drill_id=run.run_id,
-        system=run.system,
-        scenario="system-loss",
-        real=run.verb == "recovery",
-        outcome="aborted",
-        t_loss=run.started,
-        started=run.started,
-        finished=now,
-        objectives=ObjectivesThen(rto_seconds=0, rpo_seconds=0),
-        sandbox="swept",
-        error=INTERRUPTED,
-        plan_digest=run.plan_digest,
-    )
+    elif event.hold_id in found:
+        released = replace(found[event.hold_id], released=event.started, released_reason=event.reason)
+        found[event.hold_id] = released
 
 
 def _point(row: Row, copies: Iterable[Copy]) -> Point:
@@ -366,4 +362,8 @@ def _copy(row: Row) -> Copy:
         proof_level=row["proof_level"],
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
+        destroyed=bool(row["destroyed"]),
+        lock_mode=row["lock_mode"],
+        protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
+        locked_until=moment(row["locked_until"]) if row["locked_until"] else None,
     )

@@ -25,7 +25,7 @@ def chosen(
     systems: tuple[str, ...],
     *,
     everything: bool,
-    due: Literal["backup", "verify", "drill"] | None = None,
+    due: Literal["backup", "replicate", "verify", "drill"] | None = None,
 ) -> list[Any]:
     """Return the plans asked for; refuses a contradictory question, and says the plans' other faults."""
     if sum((bool(systems), everything, bool(due))) > 1:
@@ -42,9 +42,9 @@ def chosen(
         if fault.severity == "unsound" and fault.file in files:
             context.warn(fault.what, fault.where, fault.hint)
     if due:
-        from dr.orchestrator.due import due_now
+        from dr.orchestrator.due import due_now, replicas_due
 
-        items = due_now(session, items, due)
+        items = replicas_due(session, items) if due == "replicate" else due_now(session, items, due)
         if not items:
             context.say("nothing is due")
     return items

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,34 +28,93 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
 @click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
+@click.option("--trust", "trusted", metavar="RUN_ID", help="Say that this suspect point holds what it should.")
+@click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
-def points_command(context: Context, systems: tuple[str, ...], renew: bool, at: datetime | None) -> None:
-    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets."""
+def points_command(
+    context: Context, /, systems: tuple[str, ...], renew: bool, at: datetime | None, **told: Any
+) -> None:
+    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets.
+
+    With --trust: say that what is out of the ordinary in a point was expected.
+    """
     from dr.report.documents import point_document
 
     context.put(points=[])
+    trusted, because = told["trusted"], told["because"]
+    _whole_trust(systems, trusted, because)
     if at and not renew:
         raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
     items = _items(context, systems)
+    if trusted and because:
+        _trust(context, items[0], trusted, because)
     if renew:
         _rebuild(context, items, at)
     points = context.session.points(*items)
-    context.put(points=[point_document(point) for point in points])
+    now = context.session.clock()
+    holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
+
+    def held(point: Any) -> list[str]:
+        return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
+
+    context.put(points=[{**point_document(point), "holds": held(point)} for point in points])
     rows = [
         {
             "system": point.system,
             "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
             "point": point.run_id,
-            "outcome": point.outcome if point.complete else f"{point.outcome}, not complete",
+            "outcome": _ended(point) + (", on hold" if held(point) else ""),
             "size": format_bytes(point.bytes),
             "proof": str(point.proof_level),
             "targets": ", ".join(copy.target for copy in point.usable) or "none",
+            **_guarded(point, context.session.clock()),
         }
         for point in points
     ]
     context.plain_rows(rows)
+    for loaded in items:
+        if frozen := context.session.catalog.retention_frozen(loaded.plan.system):
+            context.say(f"{loaded.plan.system}: retention is frozen: {frozen}")
     if not rows:
         context.say("no recovery points yet")
+
+
+def _ended(point: Any) -> str:
+    destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
+    lacking = "its keys were destroyed" if destroyed else "not complete"
+    flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
+    return ", ".join([point.outcome, *flaws])
+
+
+def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | None) -> None:
+    if bool(trusted) != bool(because) or (trusted and len(systems) != 1):
+        raise UsageError(
+            "a point is trusted by one person for one reason",
+            "--trust",
+            hint="say all three: dr points SYSTEM --trust RUN_ID --because TEXT",
+        )
+
+
+def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
+    from dr.orchestrator.trust import trust
+
+    sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
+    left = context.session.catalog.retention_frozen(system)
+    context.put(trusted=run_id, evidence_digest=sealed.digest, retention_frozen=left)
+    context.say(f"{system}: the point {run_id} is trusted; recorded as {sealed.ref}")
+    if left:
+        context.warn(f"retention stays frozen: {left}", system)
+
+
+def _guarded(point: Any, now: datetime) -> dict[str, str]:
+    from dr.report.protection import guard_of
+
+    guard = guard_of(point)
+    free = guard.destroyable_from
+    return {
+        "protected": guard.in_words(now),
+        "destroyable": f"from {free:%Y-%m-%d}" if free and free > now else "now",
+    }
 
 
 def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
@@ -82,18 +142,48 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
     """Show the board: objectives against facts. Exit 4 when any objective is missed."""
     from dr.orchestrator.tell import board
-    from dr.report.documents import status_document
+    from dr.report.documents import hold_document, status_document
 
     context.put(systems=[])
     found = board(context.session, _items(context, systems))
-    context.put(systems=[status_document(entry.row, entry.next_due) for entry in found])
+    now = context.session.clock()
+    context.put(
+        systems=[
+            {
+                **status_document(entry.row, entry.next_due),
+                "holds": [hold_document(hold, now=now) for hold in entry.holds],
+            }
+            for entry in found
+        ]
+    )
     rows = [_line(entry.row) for entry in found]
     context.plain_rows(rows)
     for entry in found:
         for problem in entry.row.problems:
             context.say(f"{entry.row.system}: {problem}")
+        for hold in entry.holds:
+            context.say(f"{entry.row.system}: {_held(hold)}")
+        for line in _about_copies(entry.row, asked=bool(systems)):
+            context.say(f"{entry.row.system}: {line}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
     context.ended(OBJECTIVE_MISSED if missed else OK)
+
+
+def _held(hold: Any) -> str:
+    on = f"point {hold.point}" if hold.point else "all points"
+    until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
+    return f"{on} on hold{until} ({hold.hold_id}): {hold.reason}"
+
+
+def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
+    """When a disk that is taken away was last there; and what 3-2-1-1-0 lacks, where the system was named."""
+    for place in row.places:
+        if place.offline:
+            seen = f"{place.seen:%Y-%m-%d %H:%M}Z" if place.seen else "never"
+            newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
+            yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
+    if asked and row.copies and not row.copies.met:
+        yield f"for 3-2-1-1-0 there lacks: {'; '.join(row.copies.missing)}"
 
 
 def _line(row: Any) -> dict[str, str]:
@@ -109,6 +199,7 @@ def _line(row: Any) -> dict[str, str]:
         "exposure": told(row.exposure_seconds, "unknown"),
         "rto": f"{row.rto.word} ({back} of {format_duration(row.rto_target_seconds)})",
         "proof": f"{row.proof_level}{age}",
+        "3-2-1-1-0": "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
         "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
     }
 

@@ -53,6 +53,8 @@ def say_backups(context: Context, results: list[Any]) -> None:
             if source.outcome in ("degraded", "failed") and source.error:  # skipped: the targets say why
                 where = f"{run.system}: source {source.source}"
                 context.complain(_once(source.error, source.source), where, _SOURCE_HINT)
+        if run.suspect:
+            context.complain(f"the point {run.run_id} is suspect: {run.suspect}", run.system, _suspect_hint(run))
         for target in run.targets:
             if target.error:
                 context.complain(target.error, f"{run.system}: target {target.target}", _TARGET_HINT)
@@ -62,6 +64,13 @@ def say_backups(context: Context, results: list[Any]) -> None:
         for note in (*run.notes, *result.problems):
             context.warn(note, run.system)
         context.ended(result.exit_code)
+
+
+def _suspect_hint(run: Any) -> str:
+    return (
+        "no older point will be expired until somebody has looked; if this was expected, say so: "
+        f"dr points {run.system} --trust {run.run_id} --because TEXT"
+    )
 
 
 def _once(error: str, where: str) -> str:
@@ -120,20 +129,22 @@ def say_proofs(context: Context, results: list[Any]) -> None:
 @click.command("run")
 @pass_context
 def run_command(context: Context) -> None:
-    """Do all that is due, once: backups, proofs and drills, the most overdue first."""
+    """Do all that is due, once: backups, replicas, proofs and drills, the most overdue first."""
     from dr.orchestrator.due import run_due
 
     done = run_due(context.session)
     say_all(context, done)
-    if not (done.backups or done.proofs or done.drills):
+    if not (done.backups or done.replications or done.proofs or done.drills):
         context.say("nothing is due")
 
 
 def say_all(context: Context, done: Any) -> None:
     """Tell of all that one run did."""
     from dr.cli.rehearse import say_drills
+    from dr.cli.replicate import say_replications
 
     context.left_out(done.faults)
     say_backups(context, done.backups)
+    say_replications(context, done.replications)
     say_proofs(context, done.proofs)
     say_drills(context, done.drills)

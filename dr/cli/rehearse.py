@@ -15,7 +15,7 @@ from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import format_bytes, format_duration
 
-SCENARIOS = ("system-loss", "file-loss", "ransomware")
+SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
 
 @click.command("drill")
@@ -24,6 +24,8 @@ SCENARIOS = ("system-loss", "file-loss", "ransomware")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
+@click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
+@click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
 @click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
 @pass_context
 def drill_command(
@@ -35,25 +37,39 @@ def drill_command(
     at: datetime | None,
     target: str | None,
     keep: bool,
+    kit: Path | None,
+    shares: tuple[Path, ...],
     scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
-    from dr.orchestrator.drill import DrillOptions, drill
+    _not_lost(target, scenario, items)
+    from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, scratch=scratch)
+    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
+    refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 
 
 def _known_target(target: str | None, items: list[Any]) -> None:
     for loaded in items:
-        if target and target not in loaded.plan.targets:
+        if target and target not in loaded.plan.places:
             raise UsageError(
                 f"the plan of {loaded.plan.system} has no target {target!r}",
                 "--target",
-                hint=f"its targets are {', '.join(loaded.plan.targets)}",
+                hint=f"its targets are {', '.join(loaded.plan.places)}",
+            )
+
+
+def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
+    for loaded in items:
+        if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
+            raise UsageError(
+                f"{target} is the primary of {loaded.plan.system}, which target-loss takes for lost",
+                "--target",
+                hint="name another target, or leave the choice to the drill",
             )
 
 
@@ -75,6 +91,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+    if fact.suspect:
+        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")
@@ -132,6 +150,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
         if dry_run:
             steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+            clean = foreseen.would.last_unsuspected_point
+            context.put(suspect=foreseen.would.suspect, last_unsuspected_point=clean)
             context.say(told)
             return
         _confirm(told)

@@ -1,163 +1,144 @@
-"""The commands about a target itself: its history, and the way back."""
+"""`dr target`: how the targets are kept, and making one the right way."""
 
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.cli.times import LAST_MOMENT
-from dr.errors import DEGRADED, OK, UsageError
-from dr.evidence.seal import encode
+from dr.cli.past import history_command, rewind_command
+from dr.errors import UsageError
 
 
 @click.group("target", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def target_command(click_context: click.Context) -> None:
-    """Look after a target: what happened to it, and the way back."""
+    """Look at targets, make them the right way, and see and undo what was done to them."""
     if click_context.invoked_subcommand is None:
         click.echo(click_context.get_help())
 
 
-@target_command.command("history")
-@click.argument("name", metavar="TARGET|SYSTEM")
+target_command.add_command(history_command)
+target_command.add_command(rewind_command)
+
+
+# -- check -------------------------------------------------------------------------------------------
+
+
+@target_command.command("check")
+@click.argument("names", nargs=-1, metavar="[TARGET]...")
+@click.option("--no-probe", is_flag=True, help="Try nothing with the backup keys; tell of the last time.")
 @pass_context
-def history_command(context: Context, name: str) -> None:
-    """Find when an attack on the copies began, from the versions that the bucket keeps. Exit 3 when there was one.
+def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> None:
+    """Say how targets are kept, and try what their backup keys could destroy, on a canary.
 
-    Needs the target's key pair alone: no passphrase, and nothing of what is on top in the bucket.
+    Exit 3 for a high or medium finding, 1 for a target that cannot be reached, 12 for keys that are refused.
     """
-    from dr.orchestrator.travel import history
+    from dr.orchestrator.targets import check, chosen
+    from dr.report.documents import posture_document
 
-    context.put(histories=[])
-    told = history(context.session, name)
-    context.put(histories=[_history_document(each) for each in told])
-    for each in told:
-        _say_history(context, each)
-
-
-def _history_document(told: Any) -> dict[str, Any]:
-    found = told.history
-    if found is None:
-        return {"system": told.system, "target": told.target, "versions_kept": None if told.error else False}
-    return {
-        "system": told.system,
-        "target": told.target,
-        "versions_kept": True,
-        "objects": found.objects,
-        "versions": found.versions,
-        "attacked": found.onset is not None,
-        "onset": encode(found.onset),
-        "before": encode(found.before),
-        "last": encode(found.last),
-        "harm": dict(found.harm),
-        "added": found.added,
-        "ordinary": found.ordinary,
-    }
+    context.put(targets=[])
+    found = check(context.session, chosen(context.session, names), probing=not no_probe)
+    context.put(targets=[posture_document(one.posture) for one in found])
+    for one in found:
+        _say(context, one.posture)
+        context.ended(one.exit_code)
 
 
-def _say_history(context: Context, told: Any) -> None:
-    found, where = told.history, f"{told.system} on {told.target}"
-    if told.error:
-        context.failed(told.error)
-    elif found is None:
-        context.say(f"{where}: the target keeps no versions, so it has no history")
-    elif found.onset is None:
-        usual = f" ({found.ordinary:,} deleted in the ordinary way)" if found.ordinary else ""
-        context.say(f"{where}: no attack found; {found.objects:,} objects in {found.versions:,} versions{usual}")
-        context.ended(OK)
-    else:
-        harm = ", ".join(f"{count:,} {what}" for what, count in found.harm.items())
-        context.say(f"{where}: attacked from {found.onset:%Y-%m-%d %H:%M:%S}Z to {found.last:%Y-%m-%d %H:%M:%S}Z")
-        context.say(f"  since      {harm}; {found.added:,} objects added")
-        named = f"{told.system} --target {told.target} --at {_typed(found.before)}"
-        context.say(f"  before it  {_typed(found.before)}")
-        context.say(f"  now type   dr recover {named} --to DIR")
-        context.ended(DEGRADED)
+def _say(context: Context, posture: Any) -> None:
+    context.say(f"{posture.target}: {posture.outcome}")
+    if posture.error:
+        context.complain(posture.error, hint="see the target's file, its network and its keys")
+    rows = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
+    for row in rows:
+        head = f"  {row.severity:<7} {row.what}"
+        outcome = f" ({row.outcome})" if hasattr(row, "outcome") else ""
+        context.say(f"{head}{outcome}: {row.observed}")
+        if row.severity in ("high", "medium"):
+            context.warn(row.observed, f"{posture.target}: {row.what}", row.hint)
+    if posture.probe:
+        why = f", {posture.probe.error}" if posture.probe.error else ", on a canary"
+        context.say(f"  probe   {posture.probe.tried:%Y-%m-%d %H:%M:%S} UTC{why}")
 
 
-def _typed(moment: datetime) -> str:
-    """Return a moment as it is typed after `--at`."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+# -- create ------------------------------------------------------------------------------------------
 
 
-@target_command.command("rewind")
-@click.argument("target")
-@click.option("--at", type=LAST_MOMENT, required=True, help="Put back what was there at this time.")
-@click.option("--system", help="Only this system's repository.")
+@target_command.command("create")
+@click.argument("name", metavar="TARGET")
+@click.option("--credentials", type=click.Path(path_type=Path), help="Keys that may, in AWS shared-credentials format.")
+@click.option("--admin-profile", metavar="PROFILE", help="Keys that may, by their profile in your AWS files.")
+@click.option("--admin-env", nargs=2, metavar="ID SECRET", help="Keys that may, by the names of two variables.")
+@click.option("--append-only", "principal", metavar="ARN", help="Let this user add, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @pass_context
-def rewind_command(context: Context, target: str, at: datetime, system: str | None, yes: bool, dry_run: bool) -> None:
-    """Put what is on top in a bucket back to what it was at a time. Deletes no version of any data.
+def create_command(
+    context: Context,
+    /,
+    name: str,
+    principal: str | None,
+    yes: bool,
+    dry_run: bool,
+    **keys: Any,
+) -> None:
+    """Make the bucket a target declares, with Object Lock, versions and lifecycle rules; or bring one nearer to it.
 
-    Recover first: `dr recover --at` needs no rewind. May be run again after an interruption: it does what is left.
+    May be run again. Weakens nothing; what cannot be changed is said (exit 3).
     """
-    from dr.orchestrator.travel import foresee_rewind, rewind_all
+    from dr.orchestrator.targets import chosen, create, foresee
 
-    context.put(rewinds=[])
-    prospects = foresee_rewind(context.session, target, at, system=system)
-    told = "\n".join(_foreseen(prospect) for prospect in prospects)
-    if dry_run:
-        context.put(dry_run=True, would=told)
-        context.say(told)
-        return
-    if not yes:
-        _confirm(told)
-    results = rewind_all(context.session, prospects)
-    context.put(rewinds=[_rewind_document(result) for result in results])
-    for result in results:
-        _say_rewind(context, result)
+    context.put(targets=[])
+    target = chosen(context.session, (name,))[0]
+    making = foresee(context.session, target, credentials=_credentials(**keys), principal=principal)
+    changes = [change.what for change in making.plan.changes]
+    if changes and not dry_run:
+        if not yes:
+            _confirm(making.plan.where, changes)
+        making = create(making)
+    context.put(targets=[_document(making, changes)])
+    word = "would " if changes and not making.done else ""
+    for what in changes:
+        context.say(f"{making.target}: {word}{what}" if word else f"{making.target}: done: {what}")
+    if not changes:
+        context.say(f"{making.target}: nothing to do: {making.plan.where} is as declared, as far as it can be")
+    for text in making.plan.stays:
+        context.warn(text, making.target)
+    context.ended(making.exit_code)
 
 
-def _foreseen(prospect: Any) -> str:
-    acts = [step.act for step in prospect.steps]
-    words = {
-        "uncover": "have their delete markers taken away",
-        "lift": "have their old version copied on top",
-        "hide": "were added since and are looked at",
+def _document(making: Any, changes: list[str]) -> dict[str, Any]:
+    return {
+        "target": making.target,
+        "outcome": "ok" if not making.plan.stays else "degraded",
+        "created": making.plan.new and making.done,
+        "changes": changes,
+        "done": making.done,
+        "stays": list(making.plan.stays),
     }
-    done = ", ".join(f"{acts.count(act):,} would {text}" for act, text in words.items() if act in acts)
-    done = done.replace("would were", "were")
-    return (
-        f"{prospect.loaded.plan.system} on {prospect.place.name} as of {_typed(prospect.moment)}: "
-        f"{prospect.objects:,} objects, {prospect.intact:,} as they were{f'; {done}' if done else ''}"
-    )
 
 
-def _confirm(told: str) -> None:
+def _credentials(*, credentials: Path | None, admin_profile: str | None, admin_env: tuple[str, str] | None) -> Any:
+    """Return where the keys are read from; None for the target's own. Keys themselves are never arguments."""
+    if sum(x is not None for x in (credentials, admin_profile, admin_env)) > 1:
+        raise UsageError("name keys once", hint="use --credentials, --admin-profile or --admin-env")
+    from dr.plan.target import Credentials, EnvCredentials
+
+    if credentials:
+        return Credentials(file=credentials.expanduser().absolute())
+    if admin_profile:
+        return Credentials(profile=admin_profile)
+    if admin_env:
+        return Credentials(env=EnvCredentials(access_key_id=admin_env[0], secret_access_key=admin_env[1]))
+    return None
+
+
+def _confirm(where: str, changes: list[str]) -> None:
     if not sys.stdin.isatty():
-        raise UsageError("a rewind asks for confirmation", "--yes", hint="add --yes to rewind without a question")
-    click.echo(told, err=True)
+        raise UsageError("making a bucket asks for confirmation", "--yes", hint="add --yes, or --dry-run to see first")
+    click.echo(f"{where}: would " + "; ".join(changes), err=True)
     if not click.confirm("Go on?", default=False, err=True):
         raise UsageError("nothing was done", hint="answer y, or add --yes")
-
-
-def _rewind_document(result: Any) -> dict[str, Any]:
-    fact = result.fact
-    names = ("run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden", "verified")
-    return {
-        **{name: getattr(fact, name) for name in names},
-        "at": encode(fact.moment),
-        "failed": [{"object": name, "problem": why} for name, why in result.failed.items()],
-        "error": fact.error,
-    }
-
-
-def _say_rewind(context: Context, result: Any) -> None:
-    fact, where = result.fact, f"{result.fact.system} on {result.fact.target}"
-    context.say(
-        f"{where}: rewind {fact.outcome}, {fact.objects:,} objects as of {_typed(fact.moment)}: {fact.intact:,} as "
-        f"they were, {fact.uncovered:,} uncovered, {fact.copied:,} copied on top, {fact.hidden:,} hidden; "
-        f"{fact.verified:,} read back"
-    )
-    for name, why in list(result.failed.items())[:10]:
-        context.complain(why, f"{where}: {name}", "use a key that may, or recover from another target")
-    if fact.error:
-        context.complain(fact.error, where, "mend it, then rewind again: it does what is left")
-    if fact.outcome == "ok":
-        context.say(f"  now type   dr points {fact.system} --rebuild; dr verify {fact.system} --level 2")
-    context.ended(result.exit_code)

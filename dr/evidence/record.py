@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import Literal
 
 from dr.errors import FAILED
+from dr.evidence.change import Change
+from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
-RecordKind = Literal["backup", "verify", "drill", "recovery", "rebuild", "rewind"]
 
 #: Worst first: the outcome of a whole is the worst of its parts.
 OUTCOMES: tuple[Outcome, ...] = ("aborted", "failed", "degraded", "ok", "skipped")
@@ -52,6 +53,7 @@ class SourceCapture:
     unreadable: int = 0  # files that could not be read: not in the point
     seconds: float = 0.0
     error: str | None = None
+    change: Change | None = None  # against its last capture; None where it was not measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class BackupRun:
     """One backup run: one attempt at one recovery point.
 
     `consistency_time` is the start of the earliest capture; the point is complete only when every
-    source was captured whole on at least one target.
+    source was captured whole on at least one target. `suspect`: what in it is out of the ordinary, in plain words.
     """
 
     run_id: str
@@ -88,10 +90,12 @@ class BackupRun:
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
     hooks: tuple[HookRun, ...] = ()
+    locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +132,43 @@ class Proof:
     notes: tuple[str, ...] = ()
     error: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replication:
+    """What one run brought from a system's repository on one target to another.
+
+    `by` is "objects" where the repository itself was copied to a replica, "snapshots" where a target with a
+    repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
+    None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
+    bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
+    were not copied for that.
+    """
+
+    run_id: str
+    system: str
+    source: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    by: Literal["objects", "snapshots"] = "objects"
+    objects: int = 0
+    bytes: int = 0
+    objects_copied: int = 0
+    bytes_copied: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    corrupt: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    points: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    object_lock: str = ""  # as `Proof.object_lock`
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +203,21 @@ class Event:
     what: str
     seconds: float | None = None
     outcome: Outcome = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanRoom:
+    """How a recovery that began with nothing of its host was opened.
+
+    `shares` of the kit's `threshold` were used; 0 when the host's own key opened the self-copy, so that the
+    custodians' shares were not exercised. `self_copy` is the name of the one used, `taken_from` the target, or "kit".
+    """
+
+    kit_id: str
+    shares: int
+    threshold: int
+    self_copy: str
+    taken_from: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +264,10 @@ class Drill:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     machine: str = ""  # the class of the restore host: cores, memory, system
+    suspect: str | None = None  # what is held against the point used
+    last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
+    posture: TargetPosture | None = None  # how the target it used is kept
+    clean_room: CleanRoom | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,37 +285,6 @@ class Rebuild:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewind:
-    """What is on top in a bucket was put back to what it was at `moment`, for one system.
-
-    Of the objects there were then, `intact` needed nothing, `uncovered` had a delete marker taken away, `copied` an old
-    version copied on top; `hidden` were added since under a name that their bytes do not deserve. `verified` were read
-    back, and have the bytes that their name promises. No version of any data was deleted.
-    """
-
-    run_id: str
-    system: str
-    target: str
-    started: datetime
-    finished: datetime
-    outcome: Outcome
-    moment: datetime
-    objects: int = 0
-    intact: int = 0
-    uncovered: int = 0
-    copied: int = 0
-    hidden: int = 0
-    verified: int = 0
-    failed: tuple[str, ...] = ()  # names, the first thousand
-    error: str | None = None
-    plan_digest: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-Fact = BackupRun | Proof | Drill | Rebuild | Rewind
-
-
-@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
 
@@ -266,6 +295,10 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    destroyed: bool = False  # its keys were destroyed: nobody can read it
+    lock_mode: str = ""  # of the locks on it, when they were last looked at
+    protected_until: datetime | None = None  # when the first lock on what it needs runs out
+    locked_until: datetime | None = None  # when the last one does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -280,6 +313,7 @@ class Point:
     kinds: dict[str, str]  # source -> kind, of the sources captured
     bytes: int = 0
     copies: tuple[Copy, ...] = ()
+    suspect: str | None = None  # what is held against it, and nobody has said to be expected
 
     @property
     def complete(self) -> bool:

@@ -18,13 +18,9 @@ from typing import Any, cast
 
 import rfc8785
 
-from dr.evidence.record import BackupRun, Drill, Fact, Proof, Rebuild, RecordKind, Rewind
+from dr.evidence.fact import KINDS, Fact, RecordKind, identity
 
 GENESIS = "0" * 64
-_FACTS: dict[str, type[Any]] = {
-    "backup": BackupRun, "verify": Proof, "drill": Drill, "recovery": Drill, "rebuild": Rebuild,
-    "rewind": Rewind,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +78,7 @@ class ChainResult:
 
 def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
     """Return the sealed record of a fact, number `seq`, after the record whose digest is `prev`."""
-    kind, ref, system = _identity(fact)
+    kind, ref, system = identity(fact)
     parts: dict[str, Any] = {
         "seq": seq, "kind": kind, "ref": ref, "system": system, "at": _text(fact.finished),
         "prev": prev, "body": encode(fact),
@@ -168,18 +164,6 @@ def _problem(record: Sealed, expected: int, prev: str | None) -> tuple[int, str]
     return None
 
 
-def _identity(fact: Fact) -> tuple[RecordKind, str, str]:
-    if isinstance(fact, Drill):
-        return ("recovery" if fact.real else "drill"), fact.drill_id, fact.system
-    if isinstance(fact, BackupRun):
-        return "backup", fact.run_id, fact.system
-    if isinstance(fact, Proof):
-        return "verify", fact.run_id, fact.system
-    if isinstance(fact, Rewind):
-        return "rewind", fact.run_id, fact.system
-    return "rebuild", fact.run_id, ""
-
-
 # -- facts as JSON, and back --------------------------------------------------------------------------
 
 
@@ -204,20 +188,21 @@ def encode(value: Any) -> Any:
 
 def decode(kind: str, body: Mapping[str, Any]) -> Fact:
     """Return the fact of a record. Keys of a later release are left out; absent ones have their defaults."""
-    return cast("Fact", _build(_FACTS[kind], body))
+    return cast("Fact", build(KINDS[kind], body))
 
 
-def _build(kind: Any, value: Any) -> Any:
+def build(kind: Any, value: Any) -> Any:
+    """Return the value of a type that `encode` turned into JSON values."""
     origin = typing.get_origin(kind)
     if value is None:
         return None
     if dataclasses.is_dataclass(kind):
         types_of = _hints(cast("Any", kind))
-        return cast("Any", kind)(**{k: _build(types_of[k], v) for k, v in value.items() if k in types_of})
+        return cast("Any", kind)(**{k: build(types_of[k], v) for k, v in value.items() if k in types_of})
     if origin in (typing.Union, types.UnionType):
-        return _build(next(x for x in typing.get_args(kind) if x is not type(None)), value)
+        return build(next(x for x in typing.get_args(kind) if x is not type(None)), value)
     if origin is tuple:
-        return tuple(_build(typing.get_args(kind)[0], item) for item in value)
+        return tuple(build(typing.get_args(kind)[0], item) for item in value)
     if kind is datetime:
         return datetime.fromisoformat(value)
     return float(value) if kind is float else value

@@ -11,12 +11,13 @@ from dr.evidence.record import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """The last finished run of a verb. `target` is where a proof looked."""
+    """The last finished run of a verb. `suspect`: what in a backup is out of the ordinary."""
 
     outcome: Outcome
     started: datetime
     ref: str
     error: str | None = None
+    suspect: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +40,38 @@ class Attempts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlaceState:
+    """How a system's copies stand on one target, as recorded.
+
+    `newest` is the consistency time of the newest whole, undamaged point there, `points` their number, `damaged` that
+    of the damaged. `seen`: when the place last worked; `replicated`, `worked`: start of the last replication there,
+    and of the last that worked; `problem`: why the last was not ok; `proof`: the outcome of the last verification
+    there; `object_lock`: as last seen.
+    """
+
+    target: str
+    points: int = 0
+    damaged: int = 0
+    newest: datetime | None = None
+    proof_level: int = 0
+    seen: datetime | None = None
+    replicated: datetime | None = None
+    replication: Outcome | None = None
+    problem: str | None = None
+    worked: datetime | None = None
+    proven: datetime | None = None
+    proof: Outcome | None = None
+    object_lock: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Standing:
     """One system.
 
     `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next
     (to now, for the last) over the period asked for; None without a complete point. `ahead`: records bear a
     later time than now, so that a clock was wrong then or is wrong now.
-    `attempts` is by verb.
+    `attempts` is by verb, `places` by target. `retention_frozen`: why no point may be expired; None when they may.
     """
 
     system: str
@@ -59,5 +85,7 @@ class Standing:
     verify: LastRun | None = None
     drill: LastDrill | None = None
     attempts: Mapping[str, Attempts] = field(default_factory=dict)
+    places: Mapping[str, PlaceState] = field(default_factory=dict)
     running: tuple[str, ...] = ()
     interrupted: tuple[str, ...] = ()
+    retention_frozen: str | None = None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
-from dr.evidence.record import BackupRun, Outcome
+from dr.evidence.record import BackupRun, Outcome, Point
+from dr.orchestrator.keys import keep_keys
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
@@ -26,7 +29,9 @@ class BackupResult:
 
 def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
     """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
-    return session.each(items, lambda loaded: backup_one(session, loaded))
+    results = session.each(items, lambda loaded: backup_one(session, loaded))
+    save_self(session)
+    return results
 
 
 def backup_one(session: Session, loaded: Loaded) -> BackupResult:
@@ -64,7 +69,10 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
         session.catalog.record(run)
         return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
     _remember(session, toolbox, done)
-    problems = session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
+    problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
+        problems.append(f"retention is still frozen: {frozen}")
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 
@@ -72,14 +80,23 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
     catalog, system = session.catalog, toolbox.plan.system
     missed = {place.name: tuple(reversed(catalog.missing_on(system, place.name))) for place in toolbox.places}
-    held = {copy.target for point in catalog.points([system], limit=50) for copy in point.copies}
+    points = catalog.points([system])
+    held = {copy.target for point in points[:50] for copy in point.copies}
     return BackupRequest(
         run_id=run_id,
         clock=session.clock,
         reuse=reuse_dir(session.state, system),
         missed=missed if len(toolbox.places) > 1 else {},
         established=frozenset(held),
+        history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
+        held={place.name: ids_on(points, place.name) for place in toolbox.places},
     )
+
+
+def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
+    """Return the ids of all snapshots that points have on a target."""
+    copies = [copy for point in points for copy in point.copies if copy.target == target and not copy.damaged]
+    return frozenset(x for copy in copies for x in (*copy.snapshots.values(), *copy.manifests.values()))
 
 
 def reuse_dir(state: Path, system: str) -> Path:
@@ -93,6 +110,12 @@ def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
     session.catalog.record(done.run)
     for late in done.caught_up:
         session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
+    points = session.catalog.points([toolbox.plan.system]) if done.kept else []
+    for target, kept in done.kept.items():
+        if not kept.needed:  # nothing could be looked at: what was known stays
+            continue
+        ends = {point.run_id: kept.of_snapshots(ids_on([point], target)) for point in points}
+        session.catalog.protect(target, mode=kept.state.mode, ends=ends)
 
 
 def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-arg]

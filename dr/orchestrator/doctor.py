@@ -5,36 +5,37 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Literal
 
 from dr.errors import DrError
-from dr.orchestrator import needs
+from dr.evidence.posture import Attempt, TargetPosture
+from dr.evidence.posture import Finding as PostureFinding
+from dr.orchestrator import kit, needs
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
+from dr.orchestrator.targets import check
 from dr.plan.load import Loaded
-from dr.plan.units import format_duration
+from dr.run.escrow import recipient_of
+from dr.run.posture import CLOCK_HINT
+from dr.run.toolbox import is_away
 from dr.tools.restic import find_restic, version
-
-_SKEW_SECONDS = 60.0  # S3 services refuse requests from 15 minutes on
-_CLOCK_HINT = "set the clock, and keep it by NTP: objectives are measured by it"
 
 
 def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
-    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
+    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session), _escrow(session)]
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
-    return findings
+    return findings + _targets(session) + _without_us(session)
 
 
-def _skew(session: Session, there: datetime | None) -> str:
-    """Return in words by how much this machine's clock differs from a target's; nothing when it agrees."""
-    off = (session.clock() - there).total_seconds() if there else 0.0
-    if abs(off) <= _SKEW_SECONDS:
-        return ""
-    return f"this machine's clock is {format_duration(abs(off))} {'ahead of' if off > 0 else 'behind'} the target's"
+def _without_us(session: Session) -> list[Finding]:
+    try:
+        return kit.findings(session)
+    except DrError as error:
+        return [Finding("recovery kit", "failed", str(error), error.hint)]
 
 
 def _clock(session: Session) -> Finding:
@@ -46,7 +47,7 @@ def _clock(session: Session) -> Finding:
         return Finding("catalog", "failed", str(error), error.hint)
     if newest and newest > now:
         ahead = f"runs are on record from {newest:%Y-%m-%d %H:%M}Z, still to come"
-        return Finding("clock", "degraded", ahead, _CLOCK_HINT)
+        return Finding("clock", "degraded", ahead, CLOCK_HINT)
     return Finding("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S}Z")
 
 
@@ -80,6 +81,19 @@ def _state(session: Session) -> Finding:
     return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")
 
 
+def _escrow(session: Session) -> Finding:
+    """Whether a recovery kit could open the repositories."""
+    try:
+        recipient = recipient_of(session.state, make=False)
+    except DrError as error:
+        return Finding("escrow", "failed", str(error), error.hint)
+    switch = session.state / "escrow" / "recipient"
+    if recipient is None and switch.exists():
+        observed = "switched off: no recovery kit opens the repositories"
+        return Finding("escrow", "ok", observed, f"remove {switch} to switch it on")
+    return Finding("escrow", "ok", f"sealed for {recipient}" if recipient else "begins with the first backup")
+
+
 def _plans(session: Session) -> Finding:
     bad = [fault for fault in session.declarations.faults if fault.severity != "advice"]
     count = len(session.declarations.plans)
@@ -91,22 +105,43 @@ def _plans(session: Session) -> Finding:
 
 
 def _places(session: Session, loaded: Loaded) -> list[Finding]:
+    """Whether a plan's secrets are there and its targets answer; how they are kept is looked at once a target."""
     try:
         toolbox = session.toolbox(loaded)
     except DrError as error:
         return [Finding(f"{loaded.plan.system}: secrets", "failed", str(error), error.hint)]
     findings = []
-    for place in toolbox.places:
+    for place in toolbox.everywhere:
         name = f"{loaded.plan.system} on {place.name}"
+        if is_away(place):
+            findings.append(Finding(name, "ok", "its disk is not there now, as it may be"))
+            continue
         try:
             place.store.reachable()
-            posture = place.store.preflight()
+            there = place.store.exists("config")
         except DrError as error:
             findings.append(Finding(name, "failed", str(error), error.hint))
             continue
-        if skew := _skew(session, posture.clock):
-            findings.append(Finding(f"{loaded.plan.system} on {place.name}: clock", "degraded", skew, _CLOCK_HINT))
-        outcome: Literal["ok", "degraded"] = "degraded" if posture.public_access == "open" else "ok"
-        hint = "let nobody but its owner in: a public bucket, or a directory open to all" if outcome != "ok" else ""
-        findings.append(Finding(name, outcome, posture.in_words(), hint))
+        findings.append(Finding(name, "ok", "its repository is there" if there else "no repository yet"))
     return findings
+
+
+def _targets(session: Session) -> list[Finding]:
+    """The posture of each target that a plan uses; what its keys could do is told as it was last tried."""
+    used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.places}
+    names = sorted(used & session.declarations.targets.keys())
+    found = check(session, [session.declarations.targets[name] for name in names], probing=False)
+    return [finding for checked in found for finding in _of_posture(checked.posture)]
+
+
+def _of_posture(posture: TargetPosture) -> Iterator[Finding]:
+    if posture.error:  # the plans that use it say so
+        return
+    tries = posture.probe.attempts if posture.probe else ()
+    whole: tuple[PostureFinding | Attempt, ...] = (*posture.findings, *tries)
+    for item in whole:
+        outcome: Literal["ok", "degraded"] = "degraded" if item.severity in ("high", "medium") else "ok"
+        grave = f"{item.severity}: " if outcome == "degraded" else ""
+        tried = f", tried {posture.probe.tried:%Y-%m-%d}" if isinstance(item, Attempt) and posture.probe else ""
+        what = f"probe: {item.what}" if isinstance(item, Attempt) else item.what
+        yield Finding(f"{posture.target}: {what}", outcome, f"{grave}{item.observed}{tried}", item.hint)

@@ -11,7 +11,9 @@ from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
 from dr.orchestrator.scratch import scratch_of
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.targets import posture_of
 from dr.orchestrator.travel import moment_before
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
@@ -23,6 +25,7 @@ from dr.tools.lock import hold
 
 #: So many of the last drills that worked say how long a recovery may take.
 _RECENT = 5
+_CONTROL_LOSS = "control-loss"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class DrillOptions:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
     scratch: str | None = None
 
 
@@ -79,7 +84,23 @@ def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[
             refuse_unready(scratch_of(session, loaded, options))
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
-    return session.each(items, lambda loaded: drill_one(session, loaded, options))
+    results = session.each(items, lambda loaded: drill_one(session, loaded, options))
+    save_self(session)
+    return results
+
+
+def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
+    """Raise `UsageError`, with nothing touched, for options that do not go together."""
+    from dr.orchestrator import control_loss
+
+    for loaded in items:
+        scenario = options.scenario or loaded.plan.drill.scenario
+        if scenario == _CONTROL_LOSS:
+            control_loss.refuse_unfit(options.kit, options.shares, keep=options.keep)
+        elif options.kit or options.shares:
+            raise UsageError(
+                f"the scenario {scenario} has no use for a kit", "--kit", hint="say --scenario control-loss"
+            )
 
 
 def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
@@ -95,13 +116,14 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             at=options.at,
             target=options.target,
             keep=options.keep,
+            kit=options.kit,
+            shares=options.shares,
             t_loss=t_loss,
             clock=session.clock,
         )
-        if scenario == "ransomware":
-            fact = _ransomware(session, loaded, request, options)
-        else:
-            fact = run_drill(session.toolbox(loaded), session.points(loaded), request)
+        fact = _held(session, loaded, request, options)
+        if fact.outcome != "aborted":
+            fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     done = _recorded(session, loaded, fact)
@@ -117,6 +139,17 @@ def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options
         return run_ransomware(session.toolbox(loaded), session.points(loaded), request, scratch)
 
 
+def _held(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
+    """Hold the drill that its scenario asks for."""
+    if request.scenario == "ransomware":
+        return _ransomware(session, loaded, request, options)
+    if request.scenario == _CONTROL_LOSS:
+        from dr.orchestrator.control_loss import hold
+
+        return hold(session, loaded, request)
+    return run_drill(session.toolbox(loaded), session.points(loaded), request)
+
+
 def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
     """Recover a system for real. `UsageError` before anything is touched when something is in the way."""
     refuse_unfit(options.to, system=loaded.plan.system, force=options.force)
@@ -130,6 +163,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
+    save_self(session)
     return replace(done, hint=_way_back(session, loaded, options)) if fact.outcome == "failed" else done
 
 
@@ -192,8 +226,8 @@ def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
     sealed = session.catalog.record(fact)
     try:
         toolbox = session.toolbox(loaded)
-        known = fact.target if fact.target in {place.name for place in toolbox.places} else None
-        reachable = [p for p in toolbox.places if known in (None, p.name)]
+        known = fact.target if fact.target in {place.name for place in toolbox.everywhere} else None
+        reachable = [p for p in toolbox.everywhere if known in (None, p.name)]
         session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
     except DrError:
         pass  # the record is in the catalog, and the next run sends it

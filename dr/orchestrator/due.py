@@ -1,4 +1,4 @@
-"""What is due, and doing it: backups, then proofs, then drills, system by system, most overdue first."""
+"""What is due, and doing it: backups, then replicas, then proofs, then drills, system by system, most overdue first."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from dr.errors import LOCKED, Fault
 from dr.evidence.standing import Attempts
 from dr.orchestrator.backup import BackupResult, backup_one
 from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
+from dr.orchestrator.replicate import ReplicateResult, replicate_one
+from dr.orchestrator.replicate import due as replicate_due
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session
 from dr.orchestrator.verify import VerifyResult, verify_one
 from dr.plan import cadence
@@ -35,6 +38,7 @@ class DueDone:
     backups: list[BackupResult] = field(default_factory=list)
     proofs: list[VerifyResult] = field(default_factory=list)
     drills: list[DrillResult] = field(default_factory=list)
+    replications: list[ReplicateResult] = field(default_factory=list)
     faults: tuple[Fault, ...] = ()
 
 
@@ -74,13 +78,29 @@ def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
     return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
 
 
+def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
+    """Return the systems of which a replica is due, the most overdue first."""
+    now, states = session.clock(), session.catalog.place_states([loaded.plan.system for loaded in items])
+    waiting = [(replicate_due(loaded, states.get(loaded.plan.system, {}), now), loaded) for loaded in items]
+    ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
+    return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+
+
+def _replicate(session: Session, loaded: Loaded, done: DueDone) -> None:
+    """Replicate when that is due, now that a backup may have been made. Of a disk that is away nothing is said."""
+    if loaded.plan.replicas and not command.stopping():
+        found = replicate_one(session, loaded, due_only=True)
+        done.replications.extend(result for result in found if not result.absent)
+
+
 def run_due(session: Session) -> DueDone:
     """Do all that is due, once. Systems run side by side; one system's verbs one after the other."""
     items, faults = session.usable()
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
     wanted = {verb: due_now(session, items, verb) for verb in VERBS}
-    ordered = list({id(loaded): loaded for verb in VERBS for loaded in wanted[verb]}.values())
+    replicated = replicas_due(session, items)
+    ordered = list({id(x): x for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated)}.values())
     done = DueDone(faults=faults)
 
     def all_of(loaded: Loaded) -> None:
@@ -90,6 +110,7 @@ def run_due(session: Session) -> DueDone:
             done.backups.append(made)
             if made.exit_code == LOCKED:
                 return
+        _replicate(session, loaded, done)
         if loaded in wanted["verify"] and not command.stopping():
             proofs = verify_one(session, loaded, level=3)
             done.proofs.extend(proofs)
@@ -100,4 +121,5 @@ def run_due(session: Session) -> DueDone:
 
     if ordered:
         session.each(ordered, all_of)
+        save_self(session)
     return done

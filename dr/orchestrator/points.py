@@ -14,7 +14,7 @@ from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.recognise import points_in
-from dr.run.toolbox import Place
+from dr.run.toolbox import Place, is_away
 from dr.run.travel import Travel
 
 
@@ -50,11 +50,12 @@ def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None
         system = loaded.plan.system
         try:
             toolbox = session.toolbox(loaded)
+            places = [place for place in toolbox.everywhere if not is_away(place)]
         except DrError as error:
-            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.targets]
+            read.problems += [(f"{system}@{name}", error) for name in loaded.plan.places]
             continue
         with closing(Travel(at, toolbox.state, session.clock, say=read.notes.append)) as travel:
-            for place in toolbox.places:
+            for place in places:
                 _read_place(system, place, read, travel)
     adopted = session.catalog.adopt(list(read.records.values()))
     for system, place, points in read.found:

@@ -24,6 +24,7 @@ from dr.run.toolbox import Place, Toolbox, open_toolbox
 from dr.tools import command
 from dr.tools.lock import hold
 from dr.tools.restic import find_restic, version
+from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ class Session:
     state: Path
     clock: Callable[[], datetime] = utc_now
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    #: The targets that this command reached: where the self-copy goes in its end (`dr.orchestrator.selfcopy`).
+    reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @functools.cached_property
@@ -143,7 +146,7 @@ class Session:
 
     def points(self, *items: Loaded) -> list[Point]:
         """Return the points of some systems, newest first, their copies in the plan's order: the primary first."""
-        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.targets)} for item in items}
+        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.places)} for item in items}
 
         def in_order(point: Point) -> Point:
             order = orders[point.system]
@@ -154,6 +157,7 @@ class Session:
     @contextmanager
     def locked(self, system: str) -> Iterator[None]:
         """Hold the system's repositories against another run; `LockedError` at once when held."""
+        make_state(self.state)
         with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
             yield
 
@@ -184,6 +188,8 @@ class Session:
                 for sealed in self.catalog.unsent(system, place.name):
                     place.evidence.put(sealed.name, sealed.to_json())
                     self.catalog.mark_sent(system, place.name, sealed.seq)
+                if place.root is not None:
+                    self.reached[place.name] = place.root
             except DrError as error:
                 problems.append(f"evidence could not be put on {place.name}: {error.what}")
         return problems
@@ -196,7 +202,7 @@ def _known(names: list[str]) -> str:
 def make_state(state: Path) -> None:
     """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
     try:
-        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details"):
+        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
             (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DrError(

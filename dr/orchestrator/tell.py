@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dr.errors import UsageError
+from dr.evidence.acts import Hold
 from dr.evidence.record import BackupRun, Proof
 from dr.evidence.seal import Sealed, fault_of
 from dr.evidence.standing import Attempts, Standing
 from dr.orchestrator.due import VERBS, next_due
+from dr.orchestrator.keys import key_problems
+from dr.orchestrator.replicate import due as replicate_due
 from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
+from dr.plan.target import Target
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
 
 #: The time over which exposure is told.
@@ -21,10 +25,11 @@ PERIOD = timedelta(days=30)
 
 @dataclass(frozen=True)
 class BoardRow:
-    """One system's row, and when what is due next."""
+    """One system's row, when what is due next, and the holds in force."""
 
     row: Row
     next_due: Mapping[str, datetime | None]
+    holds: tuple[Hold, ...] = ()
 
 
 def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
@@ -32,14 +37,25 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     now = session.clock()
     names = [loaded.plan.system for loaded in items]
     standings = session.catalog.standings(names, now=now, since=now - PERIOD)
-    return [_board_row(loaded, standings[loaded.plan.system], now) for loaded in items]
+    holds = [hold for hold in session.catalog.holds() if hold.holds(now)]
+    targets, rows = session.declarations.targets, []
+    for loaded in items:
+        entry = _board_row(loaded, standings[loaded.plan.system], targets, now)
+        held = tuple(hold for hold in holds if hold.system == loaded.plan.system)
+        unkept = key_problems(session, loaded) if standings[loaded.plan.system].consistency_time else []
+        rows.append(replace(entry, row=replace(entry.row, problems=(*entry.row.problems, *unkept)), holds=held))
+    return rows
 
 
-def _board_row(loaded: Loaded, standing: Standing, now: datetime) -> BoardRow:
+def _board_row(loaded: Loaded, standing: Standing, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = {verb: standing.attempts.get(verb, Attempts()) for verb in VERBS}
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts[verb], now) for verb in VERBS}
-    late = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
-    return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late), due)
+    late: list[str] = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
+    due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
+    away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
+    if overdue(replicate_due(loaded, standing.places, now, but=away), now=now):
+        late.append("replicate")
+    return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late, targets=targets), due)
 
 
 def report(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
-from dr.evidence.record import Outcome, Rewind
+from dr.evidence.acts import Rewind
+from dr.evidence.record import Outcome
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.history import Change, History, read_history
@@ -36,10 +37,10 @@ def history(session: Session, name: str) -> list[Told]:
 def _named(session: Session, name: str, system: str | None = None) -> list[tuple[Loaded, str]]:
     plans = session.declarations.plans
     if name in session.declarations.targets:
-        found = [(loaded, name) for loaded in plans.values() if name in loaded.plan.targets]
+        found = [(loaded, name) for loaded in plans.values() if name in loaded.plan.places]
         found = [pair for pair in found if system in (None, pair[0].plan.system)]
     elif name in plans and system is None:
-        found = [(plans[name], target) for target in plans[name].plan.targets]
+        found = [(plans[name], target) for target in plans[name].plan.places]
     else:
         known = ", ".join(sorted(session.declarations.targets))
         raise UsageError(f"there is no target {name!r}", hint=f"targets: {known}" if known else "declare one")
@@ -83,7 +84,7 @@ def moment_before(session: Session, loaded: Loaded, *, target: str | None = None
 
     For the hint of an error: what cannot be asked is passed over.
     """
-    for name in loaded.plan.targets if target is None else [target]:
+    for name in loaded.plan.places if target is None else [target]:
         told = _told(session, loaded, name)
         if told.history and told.history.before:
             return name, told.history.before

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Proof
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.toolbox import Place, Toolbox
+from dr.run.toolbox import Place, Toolbox, is_away
 from dr.run.verify import VerifyMemory, verify
 
 
@@ -23,11 +24,12 @@ class VerifyResult:
 def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[VerifyResult]:
     """Verify systems side by side, and each on all its targets, one after the other."""
     found = session.each(items, lambda loaded: verify_one(session, loaded, level=level))
+    save_self(session)
     return [result for results in found for result in results]
 
 
 def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyResult]:
-    """Verify one system. A target that cannot be reached is a failed proof, not a gap.
+    """Verify one system. A target that cannot be reached is a failed proof, not a gap; a disk that is away is neither.
 
     Only the catalog's own failure and an interruption are raised. While another run holds the system nothing is
     recorded: that run is on record.
@@ -38,7 +40,7 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
             session.catalog.close_abandoned(system, now=session.clock())
             toolbox = session.toolbox(loaded)
             results = []
-            for place in toolbox.places:
+            for place in (each for each in toolbox.everywhere if not is_away(each)):
                 results.append(_prove(session, loaded, toolbox, place, level=level))
             session.send_evidence([toolbox.place(r.proof.target) for r in results if r.proof.error is None], system)
             return results
@@ -50,7 +52,7 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
             _unproven(
                 session, loaded, target, _new_id(session), error, level=level, outcome="skipped" if locked else "failed"
             )
-            for target in loaded.plan.targets
+            for target in loaded.plan.places
         ]
         for proof in () if locked else proofs:
             session.catalog.record(proof)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.lint_hosts import Found, Key, hosts, secret_faults
+from dr.plan.lint_places import places
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
@@ -51,6 +51,9 @@ def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], env: Map
     for target, document in targets.values():
         if target.s3 and document:
             faults += [_at(document, *item) for item in _credentials(target.s3.credentials, env)]
+            if (apart := target.s3.immutability.credentials) is not None:
+                at: Key = ("s3", "immutability", "credentials")
+                faults += [_at(document, *item) for item in _credentials(apart, env, at)]
     return faults
 
 
@@ -129,14 +132,8 @@ def _between(plan: Plan, targets: Mapping[str, Target], declared: set[str], cycl
             yield ("depends_on", number), f"there is no system {name!r}", "add its plan, or correct the name", "refused"
     if cycle:
         yield ("depends_on",), f"the dependencies run in a circle: {cycle}", "take one of them away", "refused"
-    for number, name in enumerate(plan.targets):
-        if name in plan.targets[:number]:
-            yield ("targets", number), f"the target {name!r} stands twice", "keep one", "refused"
-        elif name not in targets:
-            hint = f"targets: {', '.join(sorted(targets))}" if targets else "add its file in targets/"
-            yield ("targets", number), f"there is no usable target {name!r}", hint, "refused"
-    yield from _places(plan, targets)
-    known = [targets[name] for name in plan.targets if name in targets]
+    yield from places(plan, targets)
+    known = [targets[name] for name in plan.places if name in targets]
     if known and not any(target.offsite for target in known):
         yield (
             ("targets",),
@@ -158,24 +155,6 @@ def _scratch(plan: Plan, plans: Mapping[str, Plan], targets: Mapping[str, Target
         yield ("drill", "scratch"), "only the scenario ransomware has a scratch target", "take it away", "refused"
     elif named and (why := why_unsafe(named, plans, targets)):
         yield ("drill", "scratch"), why, "name a target that no plan uses, in a bucket of its own", "refused"
-
-
-def _places(plan: Plan, targets: Mapping[str, Target]) -> Iterator[Found]:
-    """Two targets in one place are one copy; a target inside a source makes each backup hold all before it."""
-    seen: dict[tuple[str, ...], str] = {}
-    for number, name in enumerate(plan.targets):
-        if name not in targets or name in plan.targets[:number]:
-            continue
-        place = targets[name].place
-        if place in seen:
-            what = f"the targets {seen[place]!r} and {name!r} lie in the same place: that is one copy"
-            yield ("targets", number), what, "give each a place of its own", "refused"
-        seen.setdefault(place, name)
-        for source, declared in plan.sources.items():
-            for path in declared.files.paths if declared.files and place[0] == "local" else ():
-                if Path(place[1]).is_relative_to(os.path.realpath(path)):
-                    what = f"the target {name!r} lies inside the source {source!r}: each backup holds all before it"
-                    yield ("targets", number), what, "move it, or leave it out with an exclude", "advice"
 
 
 def _cycles(plans: Mapping[str, Plan]) -> dict[str, str]:
@@ -206,6 +185,7 @@ def _way_back(plans: Mapping[str, Plan], start: str) -> list[str] | None:
 
 def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
     yield from secret_faults(("secrets", "passphrase"), plan.secrets.passphrase, env)
+    yield from _kit(plan, env)
     for name, source in plan.sources.items():
         if plan.host_of(name):
             continue  # another host is asked when it is needed, not here
@@ -215,8 +195,35 @@ def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
                 yield ("sources", name), f"{path} is not there on this machine", "correct it, or mount it", "advice"
 
 
-def _credentials(declared: Credentials | None, env: Mapping[str, str]) -> Iterator[Found]:
-    at: Key = ("s3", "credentials")
+def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
+    """The recovery kit that a drill begins with, and its shares."""
+    drill = plan.drill
+    if bool(drill.kit) != bool(drill.shares):
+        lacks = "shares" if drill.kit else "kit"
+        hint = "name both; or neither, and the drill begins with this host's own key"
+        yield (
+            ("drill", "kit" if drill.kit else "shares"),
+            f"the drill's kit needs both, and lacks `{lacks}`",
+            hint,
+            "refused",
+        )
+    if drill.kit and drill.scenario != "control-loss":
+        what = f"the scenario {drill.scenario} has no use for a kit"
+        yield ("drill", "kit"), what, "write `scenario: control-loss`, or take the kit away", "advice"
+    if drill.kit and not drill.kit.is_dir():
+        yield (
+            ("drill", "kit"),
+            f"the kit {drill.kit} is not there",
+            "make it with `dr kit`, or correct its path",
+            "unsound",
+        )
+    for number, place in enumerate(drill.shares):
+        yield from secret_faults(("drill", "shares", number), place, env)
+
+
+def _credentials(
+    declared: Credentials | None, env: Mapping[str, str], at: Key = ("s3", "credentials")
+) -> Iterator[Found]:
     hint = "make it, or correct the name"
     if declared is None:
         if not env.get("AWS_ACCESS_KEY_ID"):

@@ -55,9 +55,9 @@ def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -
     if host.mode == "sftp" and source.kind != "files":
         what = f"SFTP brings files only, and {name} is a {source.kind} source"
         yield at, what, f"write `mode: stream`, or give {name} a host of its own", "refused"
-    if host.mode == "agent" and source.database:
-        what = f"restic cannot run around the dump of a {source.kind} source: {name}"
-        yield at, what, "write `mode: stream` for it, in a `host` of its own if need be", "refused"
+    if host.mode == "agent" and source.postgres and not source.postgres.database:
+        what = f"restic there stores one database of PostgreSQL at a time, and {name} names several"
+        yield at, what, "declare a source for each database, or write `mode: stream`", "refused"
     first = targets.get(plan.targets[0])
     if host.mode == "agent" and first and not first.offsite:
         what = f"restic there cannot reach a target on this machine: {first.target}"

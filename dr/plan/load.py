@@ -63,7 +63,7 @@ class Declarations:
             return self.faults
         wanted = {file for file, name in self.files.items() if name in systems}
         wanted |= {str(self.plans[name].path) for name in systems if name in self.plans}
-        used = {target for name in systems if name in self.plans for target in self.plans[name].plan.targets}
+        used = {target for name in systems if name in self.plans for target in self.plans[name].plan.places}
         wanted |= {file for file, name in self.files.items() if name in used}
         return tuple(f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
 

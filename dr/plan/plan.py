@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from dr.plan import cadence
-from dr.plan.base import Declaration, Duration, Name
+from dr.plan.base import ConfigPath, Declaration, Duration, Name
 from dr.plan.check import Check, ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
 from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
 
-Scenario = Literal["system-loss", "file-loss", "ransomware"]
+Scenario = Literal["system-loss", "file-loss", "ransomware", "target-loss", "control-loss"]
 
 
 class Owner(Declaration):
@@ -37,14 +37,18 @@ class Objectives(Declaration):
 
 
 class Cadence(Declaration):
-    """When something is due, in the plan's own words (see `dr.plan.cadence`)."""
+    """When something is due, in the plan's own words (see `dr.plan.cadence`).
+
+    Without a `replicate` of its own a replica is due as soon as the primary holds a point that it lacks.
+    """
 
     backup: str | None = None
+    replicate: str | None = None
     verify: str | None = "every day at 03:00"
     drill: str | None = "cron 0 5 1 * *"
     timezone: str = "UTC"
 
-    @field_validator("backup", "verify", "drill")
+    @field_validator("backup", "replicate", "verify", "drill")
     @classmethod
     def _sensible(cls, value: str | None) -> str | None:
         if value is not None and value != "never":
@@ -71,13 +75,17 @@ class Retention(Declaration):
 class Drill(Declaration):
     """How recovery is rehearsed: the loss assumed, where it is rehearsed, and what must then be true.
 
-    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one. `scratch`
-    names the target of the scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of
-    the repository is made, attacked, and recovered from.
+    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one.
+    For the scenario `control-loss`, `kit` is a recovery kit's directory and `shares` where custodians' shares are
+    read from; without them the drill begins with this host's own key, and says so. `scratch` names the target of the
+    scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of the repository is made,
+    attacked, and recovered from.
     """
 
     scenario: Scenario = "system-loss"
     scratch: Name | None = None
+    kit: ConfigPath | None = None
+    shares: tuple[SecretPlace, ...] = ()
     host: SshHost | None = None
     checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
 
@@ -89,7 +97,12 @@ class Secrets(Declaration):
 
 
 class Plan(Declaration):
-    """One plan file."""
+    """One plan file.
+
+    Backups go to every one of `targets`, each a repository of its own with its own passphrase; the first is the
+    primary. `replicas` are targets that backups never write to: `dr replicate` copies the objects of the primary's
+    repository there, so that they open with its passphrase.
+    """
 
     system: Name
     title: str = ""
@@ -101,6 +114,7 @@ class Plan(Declaration):
     host: SshHost | None = None
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
     targets: Annotated[tuple[Name, ...], Field(min_length=1)]
+    replicas: tuple[Name, ...] = ()
     cadence: Cadence = Cadence()
     retention: Retention = Retention()
     drill: Drill = Drill()
@@ -110,6 +124,11 @@ class Plan(Declaration):
     def host_of(self, source: str) -> SshHost | None:
         """Return the host that a source lies on: its own, else the plan's; None for this host."""
         return self.sources[source].host or self.host
+
+    @property
+    def places(self) -> tuple[Name, ...]:
+        """Every target that holds copies: the primary first, the replicas last."""
+        return (*self.targets, *self.replicas)
 
     @property
     def backup_cadence(self) -> str:

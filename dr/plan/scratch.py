@@ -20,7 +20,7 @@ def why_unsafe(name: str, plans: Mapping[str, Plan], targets: Mapping[str, Targe
     if place is None:
         return f"the target {name!r} is a directory: only a bucket that keeps versions can be attacked and recovered"
     for system, plan in sorted(plans.items()):
-        if name in {*plan.targets, *getattr(plan, "replicas", ())}:
+        if name in {*plan.targets, *plan.replicas}:
             return f"the target {name!r} holds copies of the system {system!r}"
     for other, target in sorted(targets.items()):
         if other != name and target.s3 and target.s3.bucket.lower() == place.bucket.lower():

@@ -36,16 +36,37 @@ class Credentials(Declaration):
 
 
 class Immutability(Declaration):
-    """What object lock the bucket is meant to enforce."""
+    """What object lock the bucket is meant to enforce, and how locks are kept alive.
+
+    After each backup the locks on what recovery points need are lengthened to `days` from then, once less than
+    `margin_days` of them is left (absent: a third of `days`), never past `max_lock_days`, with at most `max_calls`
+    requests a run. `credentials` may lengthen locks where the backup keys may not. `price_per_1000` is what a
+    thousand requests cost: for the record.
+    """
 
     mode: Literal["compliance", "governance", "none"] = "none"
     days: Annotated[int, Field(ge=0)] = 30
     max_lock_days: Annotated[int, Field(ge=1)] = 90
+    margin_days: Annotated[int, Field(ge=1)] | None = None
+    max_calls: Annotated[int, Field(ge=1)] = 20_000
+    price_per_1000: Annotated[float, Field(ge=0)] | None = None
+    credentials: Credentials | None = None
+
+    @property
+    def margin(self) -> int:
+        """The days that must be left of a lock, else it is lengthened."""
+        return self.margin_days if self.margin_days is not None else max(1, self.days // 3)
 
     @model_validator(mode="after")
     def _bounded(self) -> Immutability:
-        if self.mode != "none" and self.days > self.max_lock_days:
+        if self.mode == "none":
+            return self
+        if self.days < 1:
+            raise ValueError(f"days ({self.days}) must be at least 1 where mode is {self.mode}")
+        if self.days > self.max_lock_days:
             raise ValueError(f"days ({self.days}) is more than max_lock_days ({self.max_lock_days})")
+        if self.margin_days is not None and self.margin_days >= self.days:
+            raise ValueError(f"margin_days ({self.margin_days}) is not less than days ({self.days})")
         return self
 
 
@@ -90,18 +111,36 @@ class LocalPlace(Declaration):
     path: ConfigPath
 
 
+Media = Literal["object-storage", "disk", "tape", "optical", "other"]
+
+
 class Target(Declaration):
-    """One target file."""
+    """One target file.
+
+    `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `media` is what the
+    copies lie on (default: by kind). `provider` and `account` are words for the report.
+    """
 
     target: Name
     s3: S3Place | None = None
     local: LocalPlace | None = None
+    offline: bool = False
+    media: Media | None = None
+    provider: str = ""
+    account: str = ""
 
     @model_validator(mode="after")
     def _one(self) -> Target:
         if (self.s3 is None) == (self.local is None):
             raise ValueError("give exactly one of s3 or local")
+        if self.offline and not self.local:
+            raise ValueError("only a local target can be offline: a disk that is taken away")
         return self
+
+    @property
+    def medium(self) -> Media:
+        """What the copies lie on, as declared or by kind."""
+        return self.media or ("object-storage" if self.s3 else "disk")
 
     @property
     def place(self) -> tuple[str, ...]:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.record import BackupRun, Drill, Point, Proof
+from dr.evidence.acts import Hold, KitAct
+from dr.evidence.posture import TargetPosture
+from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
 from dr.report.figures import Row
+from dr.report.protection import destroyable_from
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
 
 
@@ -20,12 +23,17 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     """One run of `dr backup`."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
-                "vanished", "unreadable", "seconds", "error")
+                "vanished", "unreadable", "seconds", "error", "change")
         for s in run.sources
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
     whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
-    return {**whole, "sources": sources, "targets": targets, **_picked(run, "caught_up", "hooks", "notes", "error")}
+    return {
+        **whole,
+        "sources": sources,
+        "targets": targets,
+        **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "error"),
+    }
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
@@ -33,6 +41,15 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
         "seconds", "share", "damage", "points", "damaged_points", "notes", "error",
+    )  # fmt: skip
+
+
+def replication_document(run: Replication) -> dict[str, Any]:
+    """One replication of `dr replicate`. `points` is null when it was not learnt which are there."""
+    return _picked(
+        run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
+        "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "notes",
+        "error",
     )  # fmt: skip
 
 
@@ -57,9 +74,20 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             _picked(c, "check", "source", "mandatory", "outcome", "expected", "observed", "seconds")
             for c in drill.checks
         ],
-        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks"),
+        **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
+        **_picked(drill, "suspect", "last_unsuspected_point"),
+        "posture": posture_document(drill.posture) if drill.posture else None,
         "evidence_digest": evidence_digest,
         "error": drill.error,
+    }
+
+
+def kit_document(fact: KitAct, *, evidence_digest: str) -> dict[str, Any]:
+    """One kit that was made, replaced or tested."""
+    return {
+        **_picked(fact, "run_id", "act", "outcome", "started", "finished", "kit_id", "threshold", "custodians"),
+        **_picked(fact, "shares", "repositories", "stale", "notes", "error"),
+        "evidence_digest": evidence_digest,
     }
 
 
@@ -76,7 +104,35 @@ def point_document(point: Point) -> dict[str, Any]:
         "proof_level": point.proof_level,
         "proven_at": encode(best.proven_at) if best else None,
         "targets": [copy.target for copy in usable],
+        "protected_until": {copy.target: encode(copy.protected_until) for copy in usable},
+        "destroyable_from": encode(destroyable_from(point)),
         "copies": [encode(copy) for copy in point.copies],
+        "suspect": point.suspect,
+    }
+
+
+def hold_document(hold: Hold, *, now: datetime) -> dict[str, Any]:
+    """One hold of `dr hold`, `dr points` and `dr status`."""
+    return {
+        **_picked(hold, "hold_id", "system", "reason", "placed", "until", "point", "released", "released_reason"),
+        "in_force": hold.holds(now),
+    }
+
+
+def posture_document(posture: TargetPosture) -> dict[str, Any]:
+    """One target of `dr target check`."""
+    return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
+
+
+def _copies(row: Row) -> dict[str, Any] | None:
+    """The rule 3-2-1-1-0: its numbers, and what is missing. `errors` is null while nothing was verified."""
+    found = row.copies
+    if found is None:
+        return None
+    return {
+        **_picked(found, "copies", "media", "offsite", "immutable_or_offline", "errors"),
+        "met": found.met,
+        "missing": list(found.missing),
     }
 
 
@@ -90,4 +146,7 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),
+        "retention_frozen": row.retention_frozen,
+        "copies": _copies(row),
+        "places": [encode(place) for place in row.places],
     }

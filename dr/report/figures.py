@@ -10,14 +10,24 @@ from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
 from dr.evidence.standing import LastRun, Standing
 from dr.plan.plan import Plan
+from dr.plan.target import Target
+from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
+from dr.report.protection import GuardRow, guard_rows
 from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
 #: How many faulty runs and proofs a report lists; what is left out is counted.
 LISTED = 20
-_NOUNS = {"backup": "backup", "verify": "verification", "drill": "drill", "recovery": "recovery"}
+_NOUNS = {
+    "backup": "backup",
+    "verify": "verification",
+    "drill": "drill",
+    "recovery": "recovery",
+    "keys": "change of keys",
+    "replicate": "replication",
+}
 _ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
 
 
@@ -42,10 +52,20 @@ class Row:
     last_drill: datetime | None
     last_drill_outcome: str | None
     problems: tuple[str, ...]
+    retention_frozen: str | None = None
+    copies: Copies | None = None
+    places: tuple[PlaceRow, ...] = ()
 
 
-def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[str] = ()) -> Row:
-    """Return a system's row. `overdue` names the verbs whose time is long past."""
+def row_of(
+    plan: Plan,
+    standing: Standing,
+    *,
+    now: datetime,
+    overdue: Sequence[str] = (),
+    targets: Mapping[str, Target] | None = None,
+) -> Row:
+    """Return a system's row. `overdue` names the verbs whose time is long past; with `targets` copies are counted."""
     wanted = plan.objectives
     fresh = max(0.0, (now - standing.consistency_time).total_seconds()) if standing.consistency_time else None
     drill = standing.drill
@@ -57,6 +77,7 @@ def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[s
     else:
         rto = judge(rta, wanted.rto, unknown="never drilled" if not drill else "the last drill did not measure it")
     rpo = judge(fresh, wanted.rpo, unknown="no complete recovery point yet")
+    places = place_rows(plan, targets or {}, standing)
     return Row(
         system=plan.system,
         title=plan.title or plan.system,
@@ -71,15 +92,20 @@ def row_of(plan: Plan, standing: Standing, *, now: datetime, overdue: Sequence[s
         proof_age_seconds=max(0.0, (now - standing.proven_at).total_seconds()) if standing.proven_at else None,
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
-        problems=tuple(_problems(standing, rpo, overdue)),
+        problems=tuple(_problems(standing, rpo, overdue, [name for name in plan.replicas if name in standing.places])),
+        retention_frozen=standing.retention_frozen,
+        copies=count_copies(places, standing) if targets else None,
+        places=places,
     )
 
 
-def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Iterable[str]:
+def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas: Sequence[str]) -> Iterable[str]:
     if standing.consistency_time is None:
         yield "no complete recovery point yet"
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
+    if standing.retention_frozen:
+        yield f"no recovery point may be expired: {standing.retention_frozen}"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
     if standing.damaged_points:
@@ -88,6 +114,10 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
     for verb, last in (("backup", standing.backup), ("verify", standing.verify), ("drill", standing.drill)):
         if last:
             yield from _ended_badly(_NOUNS[verb], last)
+    for name in replicas:
+        state = standing.places[name]
+        if state.replication in _ENDED:
+            yield f"the last replication to {name} {_ENDED[state.replication]}: {state.problem or 'see the record'}"
     if standing.drill is None:
         yield "never drilled: nothing shows that this system comes back"
     yield from (f"a {_NOUNS.get(verb, verb)} was interrupted" for verb in standing.interrupted)
@@ -95,6 +125,8 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str]) -> Itera
 
 
 def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
+    if last.outcome == "degraded" and last.suspect and not last.error:
+        return  # it was done in whole; what is held against its point is said where retention is
     if last.outcome in _ENDED:
         yield f"the last {noun} {_ENDED[last.outcome]}" + (f": {last.error}" if last.error else "")
 
@@ -166,6 +198,8 @@ class Report:
     faulty_more: int
     proofs: tuple[ProofView, ...]  # newest first
     proofs_more: int
+    guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
+    guards_more: int
     headline: str
     also: str  # what the headline must not hide
     tone: Tone
@@ -182,7 +216,7 @@ def build(material: Material) -> Report:
         focus = tuple({view.fact.system: view for view in views}.values())
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
-    faulty = faulty_runs(material.backups)
+    faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
     period = Period(material.since, material.generated)
     return Report(
         material=material,
@@ -195,6 +229,8 @@ def build(material: Material) -> Report:
         faulty_more=max(0, len(faulty) - LISTED),
         proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
         proofs_more=max(0, len(material.proofs) - LISTED),
+        guards=guarded[:LISTED],
+        guards_more=max(0, len(guarded) - LISTED),
         headline=headline,
         also=_also(material),
         tone=tone,

@@ -8,6 +8,7 @@ from dr.evidence.seal import encode
 from dr.report import words
 from dr.report.documents import backup_document, drill_document, proof_document
 from dr.report.figures import Report
+from dr.report.protection import Guard, guards
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -24,7 +25,21 @@ def document(report: Report) -> dict[str, Any]:
         "period": [encode(kept) for kept in report.kept],
         "backups": [backup_document(run) for run in material.backups],
         "proofs": [proof_document(proof) for proof in material.proofs],
+        "protection": [_guard(guard) for guard in guards(material.points.values())],
         "evidence": {"records": material.head[0], "head": material.head[1], "audit": material.audit},
         "versions": dict(material.versions),
         "limits": list(words.LIMITS),
+    }
+
+
+def _guard(guard: Guard) -> dict[str, Any]:
+    """One point's protection; null where no lock is known."""
+    copy = guard.copy
+    return {
+        "run_id": guard.point.run_id,
+        "system": guard.point.system,
+        "target": copy.target if copy else None,
+        "lock_mode": copy.lock_mode if copy else None,
+        "protected_until": encode(copy.protected_until) if copy else None,
+        "destroyable_from": encode(guard.destroyable_from),
     }

@@ -125,5 +125,6 @@ def _reason(run: BackupRun) -> str:
         return run.error
     parts = [(source.source, source.error) for source in run.sources]
     parts += [(f"target {target.target}", target.error) for target in run.targets]
-    said = [f"{name}: {error}" for name, error in parts if error] or list(run.notes)
+    suspect = [f"the point is suspect: {run.suspect}"] if run.suspect else []
+    said = [*(f"{name}: {error}" for name, error in parts if error), *suspect] or list(run.notes)
     return "; ".join(said) or "no reason was recorded"

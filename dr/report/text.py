@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from dr.plan.units import format_bytes, format_duration
 from dr.report import words
-from dr.report.figures import Report
+from dr.report.copies import RULE
+from dr.report.figures import Report, Row
 from dr.report.phrases import count, counted, duration, percent, when, writable
 from dr.report.view import DrillView
 
@@ -34,6 +35,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _drill(view)
     yield from _history(report)
     yield from _kept(report)
+    yield from _guards(report)
     yield from _end(report)
 
 
@@ -42,7 +44,7 @@ def _board(report: Report) -> Iterator[str]:
     if not rows:
         return
     yield from ("## Systems today", "")
-    heads = ("System", "Newest data", "RPO", "Last drill took", "RTO", "Longest exposure", "Proof", "Last drill")
+    heads = ("System", "Newest data", "RPO", "Last drill took", "RTO", "Longest exposure", "Proof", RULE, "Last drill")
     yield from _table(heads, [
         (
             row.title,
@@ -52,12 +54,20 @@ def _board(report: Report) -> Iterator[str]:
             f"{row.rto.word} ({format_duration(row.rto_target_seconds)})",
             duration(row.exposure_seconds, "unknown"),
             f"{row.proof_level} {words.RUNGS[row.proof_level]}",
+            _copies(row),
             when(row.last_drill),
         )
         for row in rows
     ])  # fmt: skip
     problems = [f"- {_plain(row.title)}: {_plain(problem)}" for row in rows for problem in row.problems]
     yield from ("### To be mended", "", *problems, "") if problems else ()
+
+
+def _copies(row: Row) -> str:
+    if row.copies is None:
+        return "unknown"
+    lacks = f"no: {'; '.join(row.copies.missing)}"
+    return f"met ({row.copies.numbers})" if row.copies.met else f"{lacks} ({row.copies.numbers})"
 
 
 def _drill(view: DrillView) -> Iterator[str]:
@@ -109,6 +119,7 @@ def _facts(view: DrillView) -> Iterator[tuple[str, str]]:
     yield "restored", f"{counted(fact.files, 'file')}, {format_bytes(fact.bytes)}{share}"
     yield "scope", _plain(scope.text) + (f" Left out: {_plain(', '.join(scope.left_out))}." if scope.left_out else "")
     yield "place", _plain(words.SANDBOXES.get(fact.sandbox, fact.sandbox) + (f"; {fact.machine}" * bool(fact.machine)))
+    yield "target's posture", _plain("; ".join(view.posture))
     yield "versions", _plain(", ".join(f"{name} {version}" for name, version in fact.versions.items()) or "unknown")
     yield "plan", f"SHA-256 `{_code(fact.plan_digest) or 'unknown'}`"
     yield "evidence", f"record {view.seq}, SHA-256 `{view.digest}`"
@@ -144,6 +155,16 @@ def _kept(report: Report) -> Iterator[str]:
              f"{p.fact.level_reached} {words.RUNGS[p.fact.level_reached]}", count(p.fact.objects), p.observed)
             for p in report.proofs
         ])  # fmt: skip
+
+
+def _guards(report: Report) -> Iterator[str]:
+    if not report.guards:
+        return
+    yield from ("## Until when recovery points are protected", "")
+    more = f" {count(report.guards_more)} older ones are not listed." if report.guards_more else ""
+    yield from (f"{words.LOCKS}{more}", "")
+    rows = [(when(row.at), row.system, row.protected, row.destroyable) for row in report.guards]
+    yield from _table(("Point as of", "System", "Protected", "Its last copy can be destroyed"), rows)
 
 
 def _end(report: Report) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dr.plan.check import ASKING
 from dr.plan.plan import Plan
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, duration, isolated, percent
+from dr.report.protection import posture_in_words
 from dr.report.verdict import Verdict, mtd_verdict, rpo_verdict, rto_verdict
 
 PHASES = ("declare", "provision", "restore", "start", "verify")
@@ -58,6 +59,11 @@ class DrillView:
     limits: tuple[str, ...]
     copy: Copy | None
     plan: Plan | None
+
+    @property
+    def posture(self) -> tuple[str, ...]:
+        """How the target it used was kept, in words: a summary, then each grave finding."""
+        return posture_in_words(self.fact.posture)
 
     @property
     def noun(self) -> str:

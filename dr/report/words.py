@@ -20,7 +20,7 @@ LADDER = (
     ("decrypted sample", "a rotating share was decrypted and read"),
     ("restored and equal", "restored, and equal to what was hashed at capture, file by file"),
     ("service proven", "checks of the application passed on the restored system"),
-    ("clean room", "recovered from the recovery kit alone, without this organisation's machines"),
+    ("clean room", "recovered from the recovery kit and its shares alone, with nothing of the backup host's state"),
 )
 RUNGS = tuple(name for name, _ in LADDER)
 LIMITS = (
@@ -34,6 +34,7 @@ LIMITS = (
     "That the organisation fulfils a law, a policy or an insurance condition. This is evidence, not a judgement and not legal advice.",
     "That nobody who holds every key could have rewritten all of it: the chain makes tampering evident, not impossible.",
 )  # fmt: skip
+LOCKS = "As the locks were when last looked at, after each backup. A lock keeps stored bytes from being deleted or replaced until its date; it does not keep anybody from reading them, and destroying the keys makes them unreadable at any time."
 SIGN_OFF = (
     ("Prepared by", ""),
     ("System owner", "accepts the result"),

@@ -42,7 +42,7 @@ def store_away(
     whole = "no" if sent.unreadable or sent.missing or landed.emptied else "yes"
     try:
         listed = giver.repository.backup_tree(
-            (MANIFEST,), cwd=work, tags={**tags, "part": "manifest", "whole": whole}
+            (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}
         ).snapshot_id
     except DrError as error:
         _note(landed, giver.name, error)

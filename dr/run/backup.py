@@ -2,22 +2,28 @@
 
 In order: make the targets ready, run the hook before, capture each source once and store it on every ready
 target, run the hook after, then copy to a target what it missed while it was down. The point is complete
-only when every source was captured whole.
+only when every source was captured whole. A point in which much is out of the
+ordinary is suspect: kept as it is, and said. The run ends there; then locks that run out are lengthened.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DEGRADED, FAILED, OK, DrError
+from dr.evidence.change import suspicion
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, skipped
 from dr.run.catch_up import CaughtUp, catch_up
+from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
+from dr.run.lock_all import keep_all_locked, with_locks
+from dr.run.locks import Kept
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
 from dr.tools.restic import make_if_absent
@@ -33,6 +39,7 @@ class BackupDone:
     caught_up: tuple[CaughtUp, ...] = ()
     renewed: tuple[str, ...] = ()
     exit_code: int = OK
+    kept: Mapping[str, Kept] = field(default_factory=dict)  # by target: what is locked there
 
 
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
@@ -49,10 +56,14 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     else:
         work, consistency = toolbox.work(), request.clock()
         _capture_all(toolbox, request, progress, work, consistency)
+        _judge(toolbox, request, progress, consistency)
         caught = catch_up(toolbox, progress.ready, request.missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
-    return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=_exit_code(run, progress))
+    kept = keep_all_locked(toolbox, progress.ready, request, taken=progress.renewed)
+    run = with_locks(run, kept)
+    code = _exit_code(run, progress)
+    return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept)
 
 
 _NOT_BEGUN = "the hook before capture failed"
@@ -75,6 +86,23 @@ def _capture_all(
         _hook(toolbox, request, progress, hooks.after, "after capture")
     else:
         _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
+
+
+def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: datetime) -> None:
+    """Say what is out of the ordinary, and list the files that look strange where only this machine sees them."""
+    judged = [
+        (capture.source, suspicion(capture.change, request.history.get(capture.source, ()), at=at))
+        for capture in progress.captures
+        if capture.change
+    ]
+    progress.suspect = "; ".join(f"{source}: {reason}" for source, reason in judged if reason) or None
+    if progress.suspect:
+        try:
+            path = write_names(toolbox.state, request.run_id, progress.strange)
+        except OSError as error:
+            progress.notes.append(f"the list of strange files could not be written: {error.strerror}")
+        else:
+            progress.notes.extend([f"files that look strange are listed in {path}"] if path else [])
 
 
 def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Hook | None, moment: str) -> bool:
@@ -137,6 +165,7 @@ def _fact(
         error=_run_error(progress, complete=complete),
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
+        suspect=progress.suspect,
     )
 
 
@@ -160,6 +189,8 @@ def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: 
         return "failed"
     hooked = any(hook.outcome != "ok" for hook in progress.hooks)
     if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or progress.renewed or hooked:
+        return "degraded"
+    if progress.suspect:
         return "degraded"
     return "ok"
 

@@ -18,10 +18,13 @@ from typing import TypeVar
 
 from dr.errors import DamageError, DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
+from dr.evidence.change import Past
 from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
+from dr.run.change import Watch, rows_kept
 from dr.run.fanout import pour
 from dr.run.toolbox import Place, Toolbox
+from dr.sources import facts
 from dr.sources.door import MANIFEST, Away, Doors, Sent, Settled, Stream, Tree
 from dr.tools import command, retry
 from dr.tools.restic_events import Stored
@@ -37,7 +40,7 @@ class BackupRequest:
     """What the caller knows before the run.
 
     `reuse` is the directory of last manifests. `missed` maps target to the complete points it lacks.
-    `established` are the targets that held points before.
+    `established` are the targets that held points before. `history` maps source to its earlier, ordinary changes.
     """
 
     run_id: str
@@ -45,6 +48,9 @@ class BackupRequest:
     reuse: Path
     missed: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
     established: frozenset[str] = frozenset()
+    history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
+    #: Target -> the ids of the snapshots that points on record have there.
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -61,6 +67,8 @@ class Progress:
     notes: list[str] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)  # the exit codes that failed sources deserve
     hooks: list[HookRun] = field(default_factory=list)
+    strange: list[tuple[str, str, bytes]] = field(default_factory=list)  # source, how it looks, file
+    suspect: str | None = None
 
     def lose(self, name: str, error: DrError) -> None:
         """Use a target no more in this run."""
@@ -122,13 +130,18 @@ def capture_one(
 def _capture(
     doors: Doors, request: BackupRequest, progress: Progress, tags: Mapping[str, str], work: Path
 ) -> SourceCapture:
-    captured = doors.capture(work, _reusable(request, doors.name))
+    reuse = _reusable(request, doors.name)
+    captured, watch = doors.capture(work, reuse), Watch(doors.name, reuse, request.run_id, progress.strange)
     if isinstance(captured, Stream):
-        return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work)
-    had_files = _has_files(_reusable(request, doors.name))
+        return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work=work, watch=watch)
+    had_files = _has_files(reuse)
     if isinstance(captured, Away):
-        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, had_files=had_files)
-    return _store_tree(captured, doors, progress, tags, had_files=had_files)
+        more = {**tags, "form": "agent"}
+        return _store_away(captured, doors, progress, more, work=work, had_files=had_files, watch=watch)
+    fact = _store_tree(captured, doors, progress, tags, had_files=had_files, watch=watch)
+    if captured.cwd != work:
+        (captured.cwd / captured.manifest_name).replace(work / MANIFEST)
+    return fact
 
 
 def _has_files(listed: Path | None) -> bool:
@@ -152,13 +165,15 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
     if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         made.replace(request.reuse / name)
+        if (counted := work / facts.FILENAME).is_file():
+            counted.replace(rows_kept(request.reuse / name))
 
 
 _EMPTY = "no file is there, where there were some before: is its disk mounted? If it is meant, take it out of the plan"
 
 
 def _store_tree(
-    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, had_files: bool
+    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, had_files: bool, watch: Watch
 ) -> SourceCapture:
     """Store a tree. `had_files`: whether it held any when it was captured last."""
 
@@ -179,7 +194,8 @@ def _store_tree(
     if settled.amended or (problem and stored):  # the repository alone must tell that the point is not whole
         _amend(tree, progress, stored, tags=tags, whole=problem is None)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
-    return _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
+    fact = _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
+    return replace(fact, change=watch.tree(tree, stored))
 
 
 def _unreadable(tree: Tree, stored: Mapping[str, Stored]) -> frozenset[str]:
@@ -229,14 +245,14 @@ def _amend(
 
 
 def _store_stream(
-    stream: Stream, doors: Doors, progress: Progress, tags: Mapping[str, str], work: Path
+    stream: Stream, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, watch: Watch
 ) -> SourceCapture:
     backups = {
         name: place.repository.backup_stream(stream.filename, tags={**tags, "part": "data"}, work=work)
         for name, place in progress.ready.items()
     }
     try:
-        digest, size, results = pour(stream.chunks(), backups)
+        digest, size, results = pour(watch.passing(stream.chunks()), backups)
     finally:
         stream.close()
     stored = _gather(progress, results, doors.name)
@@ -262,11 +278,19 @@ def _store_stream(
             progress.lose(name, result)
         else:
             progress.manifests.setdefault(name, {})[doors.name] = result.snapshot_id
-    return _source_fact(doors, progress, stored, files=1, size=size)
+    fact = _source_fact(doors, progress, stored, files=1, size=size)
+    return replace(fact, change=watch.stream(work, stored))
 
 
 def _store_away(
-    away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, had_files: bool
+    away: Away,
+    doors: Doors,
+    progress: Progress,
+    tags: Mapping[str, str],
+    *,
+    work: Path,
+    had_files: bool,
+    watch: Watch,
 ) -> SourceCapture:
     landed = store_away(away, progress.ready, tags, work=work, had_files=had_files)
     sent = landed.sent
@@ -279,7 +303,8 @@ def _store_away(
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
     problem = _tree_problem(sent, sent.unreadable) or (_EMPTY if landed.emptied else None)
-    return _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=problem)
+    fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=problem)
+    return replace(fact, change=watch.away(work, sent.stored))
 
 
 def _as_found(fact: SourceCapture, settled: Settled, *, unreadable: int, problem: str | None) -> SourceCapture:

@@ -43,7 +43,7 @@ def find_usable(
     `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
     Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
     """
-    places = {place.name: place for place in toolbox.places}
+    places = {place.name: place for place in toolbox.everywhere}
     down: dict[str, DrError] = {}
     for point, copy in candidates(points, at, target):
         place = places.get(copy.target)
@@ -81,6 +81,25 @@ def ready(place: Place) -> None:
             place.repository.where,
             hint="see with `dr verify` what is left of it, or use another target",
         )
+
+
+def last_unsuspected(points: Sequence[Point], before: Point) -> Point | None:
+    """Return the newest usable point older than one, against which nothing is held; None when there is none."""
+    older = [p for p in points if p.usable and not p.suspect and p.consistency_time < before.consistency_time]
+    return max(older, key=lambda point: point.consistency_time, default=None)
+
+
+def suspect_in_words(points: Sequence[Point], point: Point) -> str | None:
+    """Return what to know of a suspect point, and which to use instead; None when nothing is held against it."""
+    if not point.suspect:
+        return None
+    clean = last_unsuspected(points, point)
+    instead = (
+        f"the last one before it that is not: {clean.run_id} (--at '{in_words(clean.consistency_time)}')"
+        if clean
+        else "there is no earlier one that is not"
+    )
+    return f"the point {point.run_id} is suspect: {point.suspect}; {instead}"
 
 
 def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> DrError:

@@ -2,6 +2,7 @@
 
 The drill runs the engine (`dr.run.engine`) in a sandbox (`dr.run.sandbox`) under a scenario: `system-loss`
 restores every source of the point; `file-loss` a sample of each tree, and says how little that shows;
+`target-loss` does as `system-loss` does, from another place than the primary, which is not asked for anything;
 `ransomware` begins in `dr.run.ransomware`.
 """
 
@@ -10,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from dr.evidence.record import Drill, Point
 from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
+from dr.run.loss import without_primary
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
 from dr.run.travel import Travel
@@ -24,7 +27,8 @@ class DrillRequest:
     """What the caller knows before the drill. `t_loss` is the moment of loss; `at` only picks the point.
 
     Without `at` the newest complete point of before the loss is used, without `target` the first target
-    that answers. `keep` leaves the sandbox for somebody to look at.
+    that answers. `keep` leaves the sandbox for somebody to look at. `kit` and the files of its `shares` are what a
+    drill of `control-loss` begins with: `dr.orchestrator.control_loss`.
     """
 
     drill_id: str
@@ -34,14 +38,21 @@ class DrillRequest:
     at: datetime | None = None
     target: str | None = None
     keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
 
 
 def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:
     """Drill one system and return the fact, whatever happened: a failed or aborted drill is a fact too.
 
+    Raises `DrError` when what the scenario assumes leaves nothing to recover from.
+
     Safe for several drills at once, of the same system too: nothing is shared but the repositories, read
     without a lock.
     """
+    assumed = ""
+    if request.scenario == "target-loss":
+        toolbox, points, assumed = without_primary(toolbox, points, target=request.target)
     job = Job(
         drill_id=request.drill_id,
         scenario=request.scenario,
@@ -52,6 +63,7 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         clock=request.clock,
         checks=toolbox.plan.drill.checks,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
+        assumed=assumed,
     )
     return carry_out(toolbox, points, job, site_of(toolbox, request))
 

@@ -18,8 +18,9 @@ from dr.plan.check import Check
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
 from dr.run.checks import in_order, run_check
-from dr.run.choose import find_usable, in_words
+from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
 from dr.run.databases import unloaded
+from dr.run.details import write_names
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
@@ -117,6 +118,8 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     def say(target: str, error: DrError) -> None:
         journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
 
+    if job.assumed:
+        journal.note(job.assumed)
     before, through = job.at or job.t_loss, None
     if job.travel:
         job.travel.say, through = journal.note, job.travel.of_point
@@ -125,6 +128,9 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     progress.point, progress.copy = point, copy
     when = in_words(point.consistency_time)
     journal.note(f"point {point.run_id} of {when} on {copy.target} chosen", timed=True)
+    if warning := suspect_in_words(points, point):
+        progress.unsuspected = last_unsuspected(points, point)
+        journal.note(warning, outcome="degraded")
     for name in sorted(set(toolbox.plan.sources) - set(copy.snapshots)):
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(toolbox.plan.sources)):
@@ -315,12 +321,8 @@ def _write_names(toolbox: Toolbox, job: Job, progress: Progress) -> None:
     """Write which files have which problem to a local list: names of files are no evidence."""
     if not progress.names:
         return
-    path = toolbox.state / "details" / f"{job.drill_id}.txt"
-    lines = [f"{source}\t{problem}\t".encode() + name for source, problem, name in progress.names]
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(b"\n".join(line.replace(b"\n", b"\\n") for line in lines) + b"\n")
+        path = write_names(toolbox.state, job.drill_id, progress.names)
     except OSError as error:
         progress.journal.note(f"the list of files could not be written: {error.strerror}", outcome="degraded")
     else:

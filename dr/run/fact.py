@@ -30,7 +30,8 @@ class Job:
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
     `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
-    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`.
+    seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
+    what the scenario takes for lost.
     """
 
     drill_id: str
@@ -46,6 +47,7 @@ class Job:
     token: str = ""
     travel: Travel | None = None
     noticed: datetime | None = None
+    assumed: str = ""
 
     @property
     def partial(self) -> bool:
@@ -60,6 +62,7 @@ class Progress:
     journal: Journal
     point: Point | None = None
     copy: Copy | None = None
+    unsuspected: Point | None = None  # the last one before, where the point is suspect
     restored: dict[str, Restored] = field(default_factory=dict)
     newest: dict[str, datetime] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
@@ -165,6 +168,8 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
         machine=progress.machine,
+        suspect=point.suspect if point else None,
+        last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
     )
 
 

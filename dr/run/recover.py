@@ -21,7 +21,7 @@ from pathlib import Path
 from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Copy, Drill, Point
 from dr.run.annex import RECORD, Annexes, vacate
-from dr.run.choose import choose, find_usable
+from dr.run.choose import choose, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
 from dr.run.land import HERE, MANIFESTS, Land
@@ -71,6 +71,8 @@ class RecoveryPlan:
     resumes: bool
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    suspect: str | None = None
+    last_unsuspected_point: str | None = None
 
     @property
     def fits(self) -> bool:
@@ -129,6 +131,8 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
 
     prospect = refuse_live(toolbox, request)
     point, copy = _foreseen(toolbox, points, request, notes)
+    clean = last_unsuspected(points, point) if point.suspect else None
+    notes += filter(None, [suspect_in_words(points, point)])
     return RecoveryPlan(
         system=point.system,
         run_id=point.run_id,
@@ -142,6 +146,8 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
         resumes=read_marker(request.to) is not None,
         steps=_steps(toolbox, request, prospect),
         notes=tuple(notes),
+        suspect=point.suspect,
+        last_unsuspected_point=clean.run_id if clean else None,
     )
 
 

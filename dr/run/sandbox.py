@@ -28,6 +28,8 @@ from dr.run.space import require_space
 log = logging.getLogger("dr.sandbox")
 
 KEPT = ".kept"
+#: In a sandbox, the clean room of a drill that has a state, with sandboxes, of its own.
+ROOM = "room"
 Fate = Literal["destroyed", "kept", "left behind", "not used"]
 
 
@@ -44,6 +46,10 @@ class Sandbox:
 
     def prepare(self, point: Point, size: int) -> Path:
         """Make the sandbox for `size` bytes and return it; `DrError` when they do not fit."""
+        return self.make(size)
+
+    def make(self, size: int) -> Path:
+        """Make the sandbox, whatever is to be in it."""
         require_space(self.root.parent, size)
         try:
             with _alone(self.root.parent):
@@ -120,6 +126,8 @@ def clear(root: Path) -> None:
     places = Annexes(root / RECORD).places()
     if count := vacate(root, places):
         log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
+    if (root / ROOM).is_dir():
+        sweep(root / ROOM / "opened" / "state")
     for place in (*places, root):
         destroy(place)
 

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dr.errors import DrError, RefusedError
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.target import Credentials, S3Place, Target
+from dr.run.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.door import Doors
 from dr.sources.hosts import open_host
 from dr.sources.kinds import open_source
 from dr.sources.secret import read_secret, variable
-from dr.tools.disk import DiskStore
+from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.host import Host
 from dr.tools.restic import Repository
 from dr.tools.s3 import S3Store
@@ -29,29 +31,64 @@ from dr.tools.store import ObjectStore
 
 @dataclass(frozen=True)
 class Place:
-    """One target of a plan: its repository, the objects of that repository, and its evidence."""
+    """One target of a plan: its repository, the objects of that repository, its evidence, and its whole root.
+
+    A replica's repository is the primary's, copied, and opens with its passphrase.
+    """
 
     name: str
     target: Target
     repository: Repository
     store: ObjectStore
     evidence: ObjectStore
+    root: ObjectStore | None = None
+
+    @property
+    def system(self) -> str:
+        """The system that the repository is of."""
+        return self.repository.host
+
+    def object_lock(self) -> str:
+        """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
+        declared = self.target.s3 and self.target.s3.immutability.mode != "none"
+        return (self.store.preflight().object_lock or "off") if declared else ""
+
+
+def is_away(place: Place) -> bool:
+    """Whether the place is a disk that may be taken away, and is."""
+    try:
+        if place.target.offline:
+            place.store.reachable()
+    except AbsentError:
+        return True
+    except DrError:
+        return False  # something else is wrong with it: who uses it will say so
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Toolbox:
-    """All that the verbs need of one plan. `plan_dir` is where the plan's relative commands start."""
+    """All that the verbs need of one plan. `plan_dir` is where the plan's relative commands start.
+
+    Backups write to `places`, the primary first; to `replicas` objects are copied.
+    """
 
     plan: Plan
     digest: str
     state: Path
     plan_dir: Path
     places: tuple[Place, ...]
+    replicas: tuple[Place, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def everywhere(self) -> tuple[Place, ...]:
+        """Every place that holds copies, in the order in which a recovery prefers them."""
+        return (*self.places, *self.replicas)
+
     def place(self, name: str) -> Place:
-        """Return the place of that name; `KeyError` when the plan has none."""
-        return {place.name: place for place in self.places}[name]
+        """Return the place of that name, a replica too; `KeyError` when the plan has none."""
+        return {place.name: place for place in self.everywhere}[name]
 
     def source(self, name: str) -> Doors:
         """Return the doors of the source of that name."""
@@ -104,14 +141,19 @@ def open_toolbox(
 ) -> Toolbox:
     """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read."""
     places = tuple(open_place(plan, targets[name], state=state, restic=restic) for name in plan.targets)
-    return Toolbox(plan=plan, digest=digest, state=state, plan_dir=plan_dir, places=places, versions=versions)
+    first = plan.targets[0]
+    replicas = tuple(open_place(plan, targets[x], state=state, restic=restic, key_of=first) for x in plan.replicas)
+    return Toolbox(
+        plan=plan, digest=digest, state=state, plan_dir=plan_dir, places=places, replicas=replicas, versions=versions
+    )
 
 
-def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place:
-    """Make the tools of one plan on one target."""
-    secret_env = _passphrase(plan, target, state)
+def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: str = "") -> Place:
+    """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
+    opens = key_of or target.target
+    secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
     if target.s3:
-        root, location, keys = _s3(target.s3)
+        root, location, keys = _s3(target.s3, carried=carried_keys(state, target.target))
         secret_env |= {
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
@@ -121,7 +163,8 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place
             secret_env["AWS_SESSION_TOKEN"] = keys.session_token
     else:
         assert target.local is not None  # noqa: S101 - the model has exactly one of the two
-        root, location = DiskStore(target.local.path), str(target.local.path)
+        label = target.target if target.offline else ""
+        root, location = DiskStore(target.local.path, label=label), str(target.local.path)
     repository = Repository(
         program=restic,
         location=f"{location}/{plan.system}",
@@ -131,11 +174,11 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str) -> Place
         cache=state / "cache" / "restic",
     )
     evidence = root.child(f"_evidence/{plan.system}")
-    return Place(target.target, target, repository, root.child(plan.system), evidence)
+    return Place(target.target, target, repository, root.child(plan.system), evidence, root)
 
 
-def _s3(place: S3Place) -> tuple[ObjectStore, str, S3Keys]:
-    keys = read_keys(place.credentials)
+def _s3(place: S3Place, *, carried: Path) -> tuple[ObjectStore, str, S3Keys]:
+    keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
     root = S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
     prefix = place.prefix.strip("/")
     parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
@@ -155,9 +198,37 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(variable(names[0]), variable(names[1]))
 
 
-def _passphrase(plan: Plan, target: Target, state: Path) -> dict[str, str]:
-    declared = plan.secrets.passphrase
+def carried_keys(state: Path, target: str) -> Path:
+    """Return where a recovery kit leaves a target's key pair, in AWS format; what is there comes before the target's.
+
+    On the machine that a kit was opened on, the places that plans and targets name are empty.
+    """
+    return state / "carried" / f"{target}.keys"
+
+
+def carried_passphrase(state: Path, system: str, target: str) -> Path:
+    """Return where a recovery kit leaves the passphrase of a repository; what is there comes before the plan's."""
+    return state / "carried" / f"{system}@{target}.passphrase"
+
+
+def tombstone(state: Path, system: str, target: str) -> Path:
+    """Return the file that stands in the place of a passphrase whose keys were destroyed; it says when."""
+    return state / "secrets" / f"{system}@{target}.destroyed"
+
+
+def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
+    grave = tombstone(state, plan.system, target)
+    if grave.exists():
+        raise RefusedError(
+            "the keys of this system were destroyed: nothing opens its copies any more",
+            f"{plan.system} on {target}",
+            grave.read_text("utf-8").strip(),
+            hint="take its plan away; to protect the system anew, give it another name",
+        )
+    declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
+    if carried.is_file():
+        return {"RESTIC_PASSWORD_FILE": str(generated_passphrase(carried))}
     if declared is None:
-        path = generated_passphrase(state / "secrets" / f"{plan.system}@{target.target}.passphrase")
+        path = generated_passphrase(state / "secrets" / f"{plan.system}@{target}.passphrase")
         return {"RESTIC_PASSWORD_FILE": str(path)}
     return {"RESTIC_PASSWORD": read_secret(declared, f"{plan.system}: secrets.passphrase")}

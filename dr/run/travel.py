@@ -86,18 +86,18 @@ class Travel:
         if best and not newer and self._bears_out(toolbox, *best):
             return self.moment, known
         found = {point.run_id: point for point in known}
-        for place in toolbox.places if target is None else [toolbox.place(target)]:
+        for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
             held = self._held(place, toolbox.plan.system)
             found = found if held is None else _corrected(found, place.name, held)
         last = max((point.consistency_time for point in found.values()), default=self.moment)
-        order = {name: number for number, name in enumerate(toolbox.plan.targets)}
+        order = {name: number for number, name in enumerate(toolbox.plan.places)}
         # A time that was found is the service's own; what was there then is there by either clock.
-        moment = max(self.moment, last) if self.find else self.moment
-        return moment, [_in_order(point, order) for point in found.values()]
+        latest = max(self.moment, last) if self.find else self.moment
+        return latest, [_in_order(point, order) for point in found.values()]
 
     def _bears_out(self, toolbox: Toolbox, point: Point, copy: Copy) -> bool:
         """Whether a target held the snapshots that the record names. A record may be poisoned."""
-        place = next((place for place in toolbox.places if place.name == copy.target), None)
+        place = next((place for place in toolbox.everywhere if place.name == copy.target), None)
         try:
             store = self._store(place, point.finished) if place else None
         except InterruptedRunError:

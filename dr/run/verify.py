@@ -231,6 +231,7 @@ def _proof(
         notes=tuple(found.notes),
         error=found.problems[0] if found.problems and not real else None,
         versions=dict(toolbox.versions),
+        object_lock=place.object_lock(),
     )
 
 

@@ -124,7 +124,7 @@ class _SentTrees(Away):
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
         """See `Away`."""
         trees, name = self._trees, str(self._header["source"])
-        with _blame(name):
+        with blame(name):
             stored = trees.agent.backup_tree(
                 repository, trees.tops, tags=tags, excludes=trees.excludes, one_filesystem=trees.one_filesystem
             )
@@ -179,7 +179,7 @@ class Piped(Doors):
     def send(self, repository: Repository, tags: Mapping[str, str], path: Path) -> Sent:
         """Let the program run, its output go to the repository, and write the manifest to `path`."""
         started = datetime.now(UTC)
-        with _blame(self.name):
+        with blame(self.name):
             done = self._agent.backup_command(
                 repository, self._argv, filename=self._filename, tags=tags, timeout=self._timeout
             )
@@ -210,7 +210,7 @@ class _SentOutput(Away):
 
 
 @contextmanager
-def _blame(name: str) -> Iterator[None]:
+def blame(name: str) -> Iterator[None]:
     """Let the target's errors go on as they are; whatever else is raised is the source's."""
     try:
         yield

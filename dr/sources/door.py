@@ -91,6 +91,8 @@ class Away(ABC):
 
     #: The host in words, for messages.
     host: str
+    #: Files in the capture's `work` that are stored beside the manifest once it is sent, as a `Stream`'s are.
+    sidecars: tuple[str, ...] = ()
 
     @abstractmethod
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:

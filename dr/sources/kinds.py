@@ -76,14 +76,14 @@ def _postgres(ask: Ask) -> Doors:
     from dr.sources.postgres.doors import Postgres
 
     assert ask.declared.postgres is not None  # noqa: S101 - chosen by kind
-    return Postgres(ask.name, ask.declared.postgres, host=ask.host, questions=ask.questions)
+    return Postgres(ask.name, ask.declared.postgres, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
 def _mysql(ask: Ask) -> Doors:
     from dr.sources.mysql.doors import Mysql
 
     assert ask.declared.mysql is not None  # noqa: S101 - chosen by kind
-    return Mysql(ask.name, ask.declared.mysql, host=ask.host, questions=ask.questions)
+    return Mysql(ask.name, ask.declared.mysql, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
 _MAKERS: dict[str, Callable[[Ask], Doors]] = {

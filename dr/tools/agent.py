@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DrError, RefusedError, TargetDownError
@@ -188,13 +189,16 @@ class Agent:
         filename: str,
         tags: Mapping[str, str],
         timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Output:
-        """Store what a command there writes, as one file. It knows nothing of our secrets.
+        """Store what a command there writes, as one file. It knows nothing of our secrets, but what is in `env`.
 
         One that fails, is killed or writes nothing leaves no snapshot, and raises `DrError`.
         """
         mark, heard = f"dr-{secrets.token_hex(8)}", list[Done]()
-        far = self._reached(repository, before=("sh", "-c", _SAYING, "dr"), timeout=timeout, heard=heard.append)
+        far = self._reached(
+            repository, before=("sh", "-c", _SAYING, "dr"), timeout=timeout, heard=heard.append, more=env or {}
+        )
         ours = " ".join(name for name in _secrets_of(repository, "/") if name.startswith(("AWS_", "RESTIC_")))
         wrap = ["sh", "-c", _WRAP.replace("\n", " "), "dr", mark, ours, *argv]
         try:
@@ -221,6 +225,7 @@ class Agent:
         before: Sequence[str] = (),
         timeout: float | None = None,
         heard: Callable[[Done], None] = lambda done: None,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> Repository:
         """Return the repository as it is worked with from there, once it has answered that host.
 
@@ -228,7 +233,7 @@ class Agent:
         """
         placed = self.placed()
         env = _secrets_of(repository, placed.home)
-        runner = functools.partial(_run, self.host, env, tuple(before), timeout, heard)
+        runner = functools.partial(_run, self.host, {**more, **env}, tuple(before), timeout, heard)
         where = f"{repository.where}, from {self.host.name}"
         far = replace(repository, program=placed.program, where=where, runner=runner)
         try:

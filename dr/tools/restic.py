@@ -32,6 +32,7 @@ from dr.tools.restic_events import (
     failure,
     snapshot_of,
     stored_of,
+    unneeded_of,
 )
 from dr.tools.restic_stream import StreamBackup
 
@@ -153,7 +154,7 @@ class Repository:
         Both must be reachable with one set of S3 keys: `env` of this one wins.
         """
         env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location}
-        for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE"):
+        for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_KEY_HINT"):
             env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
         self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
 
@@ -237,6 +238,20 @@ class Repository:
             for blob in pack.get("blobs", []) if pack["id"] in pack_ids else ():
                 blobs[blob["type"]].append(blob["id"])
         return self._needing("--blob", blobs["data"]) | self._needing("--tree", blobs["tree"])
+
+    def unneeded_packs(self, *, timeout: float) -> set[str]:
+        """Return packs that no snapshot here needs, each by the first eight digits of its id: all that restic says.
+
+        By restic's own walk of every tree, as before a prune, changing and locking nothing. `DrError` when it takes
+        more than `timeout` seconds, or the repository is not whole.
+        """
+        argv = self.argv("prune", "--dry-run", "--no-lock", "--max-unused=unlimited", "-v")
+        done = command.run(argv, env=self.environment(), timeout=timeout, death="INT")
+        if done.code != 0:
+            events = Events()
+            events.feed_all(done.stderr)
+            raise failure(done.code, events, where=self.where, doing="finding what is needed")
+        return unneeded_of(done.stdout.decode("utf-8", "replace"))
 
     def _index_ids(self) -> tuple[str, ...]:
         done = self._call("list", "--no-lock", "index", doing="listing the index")

@@ -44,7 +44,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Stored:
-    """What one backup stored. `unreadable` names what restic could not read."""
+    """What one backup stored. `unreadable` names what restic could not read.
+
+    `bytes_added` is what the repository grew by, `raw_added` the same before compression.
+    """
 
     snapshot_id: str
     files: int
@@ -52,6 +55,7 @@ class Stored:
     bytes_added: int
     unreadable: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()  # declared paths that restic did not find
+    raw_added: int = 0
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,7 @@ def stored_of(events: Events) -> Stored:
         bytes_added=int(summary.get("data_added_packed", summary.get("data_added", 0))),
         unreadable=tuple(unreadable),
         skipped=tuple(skipped),
+        raw_added=int(summary.get("data_added", 0)),
     )
 
 
@@ -258,3 +263,15 @@ def checked_of(code: int, events: Events) -> Checked:
         missing=tuple(re.findall(_PACK + r"does not exist", whole)),
         truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
     )
+
+
+def unneeded_of(text: str) -> set[str]:
+    """Return the packs, by the first eight digits, that a prune rehearsed with `-v` says it would remove.
+
+    Raises `DrError` when its list is not there: nothing may then be taken for unneeded.
+    """
+    found = re.search(r"no longer used packs:\s*\{([0-9a-f\s]*)\}", text)
+    if not found:
+        raise DrError("restic does not say which packs are needed", hint="update restic, or this program")
+    stray = re.search(r"following unreferenced packs:\s*\{([0-9a-f\s]*)\}", text)
+    return {*found[1].split(), *(stray[1].split() if stray else ())}

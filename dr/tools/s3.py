@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.secrets import S3Keys
-from dr.tools.store import Access, Posture, Stored
+from dr.tools.store import Access, ObjectStore, Posture, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 _BLOCK = 1 << 20
 _REFUSED = {
     "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "Forbidden",
     "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "UnrecognizedClientException",
 }  # fmt: skip
+#: Bytes that one request may copy or write; more goes in parts.
+_ONE_COPY = 5 << 30
+#: Bytes of one object that are held in memory on their way; a larger one waits in a file. Packs have some 17 MB.
+_IN_MEMORY = 24 << 20
 #: Threads that may use one client at once.
 CONNECTIONS = 32
 
@@ -37,15 +44,16 @@ class S3Store:
         self._endpoint, self._bucket, self._region, self._keys = endpoint, bucket, region, keys
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._shared: dict[str, S3Client] = {}
+        self._strangers: set[str] = set()  # stores that these keys may not read: nothing is copied there by the service
 
     @property
     def where(self) -> str:
         """See `ObjectStore`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
-    def child(self, prefix: str) -> S3Store:
+    def child(self, prefix: str) -> Self:
         """See `ObjectStore`. Shares the connections."""
-        child = S3Store(
+        child = type(self)(
             endpoint=self._endpoint,
             bucket=self._bucket,
             prefix=self._prefix + prefix,
@@ -92,13 +100,17 @@ class S3Store:
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
         digest, size = hashlib.sha256(), 0
+        for block in self.blocks(name):
+            digest.update(block)
+            size += len(block)
+        return digest.hexdigest(), size
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """See `ObjectStore`."""
         with self._errors(f"reading {name}"):
             body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
             with body:
-                for block in body.iter_chunks(_BLOCK):
-                    digest.update(block)
-                    size += len(block)
-        return digest.hexdigest(), size
+                yield from body.iter_chunks(_BLOCK)
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore`."""
@@ -111,6 +123,74 @@ class S3Store:
         """See `ObjectStore`."""
         with self._errors(f"writing {name}"):
             self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+
+    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+        """See `ObjectStore`. On one service the service copies, and what it made is read back.
+
+        Services carry the old object's checksums over to the copy (SeaweedFS does), so that those prove nothing.
+        """
+        if isinstance(source, S3Store) and self._shares_service(source):
+            if (found := source.sha256(name))[0] != sha256:
+                return False
+            if self._copied_there(name, source, size=found[1]):
+                if self.sha256(name)[0] == sha256:
+                    return True
+                raise DamageError(
+                    f"the service's copy of {name} is not what was copied", self.where, hint="see the service"
+                )
+        return self._streamed(name, source, sha256)
+
+    def _shares_service(self, source: S3Store) -> bool:
+        return source._endpoint == self._endpoint and source.where not in self._strangers
+
+    def _copied_there(self, name: str, source: S3Store, *, size: int) -> bool:
+        """Let the service copy, a large one in parts; False when these keys may not read the source."""
+        from botocore.exceptions import ClientError
+
+        bucket, key = self._bucket, self._prefix + name
+        origin: CopySourceTypeDef = {"Bucket": source._bucket, "Key": source._prefix + name}
+        with self._errors(f"copying {name}"):
+            try:
+                if size > _ONE_COPY:
+                    self._client.copy(origin, bucket, key)
+                else:
+                    self._client.copy_object(CopySource=origin, Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _REFUSED | {"NotImplemented"}:
+                    self._strangers.add(source.where)
+                    return False
+                raise
+        return True
+
+    def _streamed(self, name: str, source: ObjectStore, sha256: str) -> bool:
+        """Read whole, check, then write. The service checks again what reaches it: it is given the checksum."""
+        digest = hashlib.sha256()
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+            for block in source.blocks(name):
+                digest.update(block)
+                with _room_here():
+                    copy.write(block)
+            if digest.hexdigest() != sha256:
+                return False
+            size = copy.tell()
+            copy.seek(0)
+            with self._errors(f"writing {name}"):
+                if size > _ONE_COPY:
+                    self._client.upload_fileobj(copy, self._bucket, self._prefix + name)
+                else:
+                    self._client.put_object(
+                        Bucket=self._bucket,
+                        Key=self._prefix + name,
+                        Body=copy,
+                        ContentLength=size,
+                        ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
+                    )
+        return True
+
+    def remove(self, name: str) -> None:
+        """See `ObjectStore`. In a versioned bucket the bytes stay, below a delete marker."""
+        with self._errors(f"removing {name}"):
+            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""
@@ -235,6 +315,19 @@ def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
     )
     client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
     return client
+
+
+@contextmanager
+def _room_here() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DrError(
+            "an object cannot be held here on its way",
+            tempfile.gettempdir(),
+            error.strerror or "",
+            hint="free some space there, or name another place in TMPDIR",
+        ) from error
 
 
 def http_time(text: str | None) -> datetime | None:

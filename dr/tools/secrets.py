@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,18 +71,90 @@ def generated_passphrase(path: Path) -> Path:
     return path
 
 
+def new_passphrase() -> str:
+    """Return 256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
+def spoken_passphrase() -> str:
+    """Return 150 random bits as six groups of five letters and digits that a person can read out and type.
+
+    The alphabet of base32 (RFC 4648) has neither 0 nor 1: nothing in it is taken for another.
+    """
+    return "-".join("".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(5)) for _ in range(6))
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Write a file that nobody else can read (0600): there whole or not at all, whatever kills us.
+
+    `FileExistsError` when it is there and may not be replaced; `DrError` when it cannot be written.
+    """
+    try:
+        with _beside(path, data) as beside:
+            if replace:
+                beside.replace(path)
+            else:
+                path.hardlink_to(beside)
+            _settle(path.parent)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise DrError(
+            "a secret cannot be written", str(path), error.strerror or "", hint="free some space or rights"
+        ) from error
+
+
+def shred(path: Path) -> bool:
+    """Overwrite a file and remove it; return whether it was there. May be called twice.
+
+    Where the file system keeps old blocks (journals, snapshots, flash), the old bytes may still be found.
+    """
+    try:
+        with path.open("r+b", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            for fill in (secrets.token_bytes(size), bytes(size)):
+                file.seek(0)
+                file.write(fill)
+                os.fsync(file.fileno())
+        path.unlink()
+        _settle(path.parent)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DrError(
+            "a secret cannot be removed", str(path), error.strerror or "", hint="see the file and its rights"
+        ) from error
+    return True
+
+
 def _make(path: Path) -> None:
-    """Write beside, then link: the file is there whole or not at all, whatever kills us."""
+    """The file is there whole or not at all, whatever kills us."""
     if path.exists():
         return
+    with _beside(path, (new_passphrase() + "\n").encode()) as beside:
+        path.hardlink_to(beside)
+
+
+@contextmanager
+def _beside(path: Path, data: bytes) -> Iterator[Path]:
+    """Lend a file beside the one that is to be, with all of the data on the disk."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        path.hardlink_to(beside)
+        yield beside
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _settle(folder: Path) -> None:
+    """Have the names in a directory on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -56,8 +56,21 @@ class ObjectStore(Protocol):
     def get(self, name: str) -> bytes:
         """Return an object's bytes."""
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """Yield an object's bytes, a piece at a time."""
+
     def put(self, name: str, data: bytes) -> None:
         """Write an object."""
+
+    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+        """Copy an object from another store, streamed, or by the service itself where both are on one.
+
+        Only bytes whose SHA-256 (hex) is as given come to stand under the name: False when the source's are not,
+        with nothing written. Whole or not at all, also when this process is killed.
+        """
+
+    def remove(self, name: str) -> None:
+        """Take an object away; no error when it is not there, `RefusedError` where that is not permitted."""
 
     def exists(self, name: str) -> bool:
         """Whether an object of that name is there."""

@@ -115,6 +115,9 @@ def _between(listed: list[Version], first: datetime, last: datetime) -> Iterator
             yield version
 
 
+_ELSEWHERE = "write to the target itself"
+
+
 class ViewStore:
     """An object store that shows a view and takes nothing. Safe for several threads.
 
@@ -211,9 +214,22 @@ class ViewStore:
         data = self.get(name)
         return hashlib.sha256(data).hexdigest(), len(data)
 
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """See `ObjectStore`."""
+        versions = self.view.of_name(self._prefix + name)
+        return self._versioned.read(versions[0]) if len(versions) == 1 else iter([self.get(name)])
+
     def put(self, name: str, data: bytes) -> None:
         """Refuse: the past is not written to."""
-        raise DrError(f"{name} cannot be written ({len(data)} bytes)", self.where, hint="write to the target itself")
+        raise DrError(f"{name} cannot be written ({len(data)} bytes)", self.where, hint=_ELSEWHERE)
+
+    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+        """Refuse: the past is not written to."""
+        raise DrError(f"{name} cannot be written ({sha256[:12]} of {source.where})", self.where, hint=_ELSEWHERE)
+
+    def remove(self, name: str) -> None:
+        """Refuse: the past is not written to."""
+        raise DrError(f"{name} cannot be removed", self.where, hint=_ELSEWHERE)
 
     def _reading(self, name: str) -> threading.Lock:
         """Return the lock under which an object is read: who asks for parts of it at once reads it once."""

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dr.catalog.store import INTERRUPTED, Catalog
+from dr.catalog.aborted import INTERRUPTED
+from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState

@@ -39,9 +39,7 @@ def test_an_open_state_directory_and_an_open_target_are_said(files_site: Site) -
     (files_site.root / "state").chmod(0o755)
     (files_site.root / "vault").chmod(0o755)
     found = _found(files_site, 3)
-    assert (
-        found["share on vault"]["outcome"] == "degraded" and "directory open to all" in found["share on vault"]["hint"]
-    )
+    assert found["vault: access"]["outcome"] == "degraded" and "directory open to all" in found["vault: access"]["hint"]
     assert found["state"]["outcome"] == "degraded" and "chmod 700" in found["state"]["hint"]
 
 
@@ -58,12 +56,13 @@ def test_a_bucket_shows_its_posture_and_its_clock(files_site: Site, s3: Any, buc
     part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{part}}}\n")
     site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
-    found = _found(site, 0)
-    assert "versioning" in found["share on offsite"]["observed"]
+    found = _found(site, 3)
+    assert found["offsite: versioning"]["outcome"] == "degraded" and found["offsite: clock"]["outcome"] == "ok"
+    assert found["offsite: object lock"]["outcome"] == "ok", "none declared is no fault"
     for name, value in site.env.items():
         monkeypatch.setenv(name, value)
     wrong = Session(site.root / "config", site.root / "state", clock=lambda: datetime.now(UTC) - timedelta(minutes=9))
-    off = {item.what: item for item in examine(wrong)}["share on offsite: clock"]
+    off = {item.what: item for item in examine(wrong)}["offsite: clock"]
     assert off.outcome == "degraded" and "behind the target's" in off.observed
 
 

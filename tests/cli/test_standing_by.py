@@ -136,6 +136,7 @@ def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigt
 
 def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily: Site) -> None:
     state = daily.root / "state"
+    shutil.rmtree(state)
     state.write_text("a file where a directory should be")
     daemon = daily.start("daemon", "--every", "1")
     time.sleep(4)

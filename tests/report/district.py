@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dr.evidence.fact import Fact
 from dr.evidence.record import (
     BackupRun,
     CheckResult,
@@ -20,7 +21,6 @@ from dr.evidence.record import (
     Damage,
     Drill,
     Event,
-    Fact,
     ObjectivesThen,
     Point,
     Proof,

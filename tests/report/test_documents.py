@@ -20,9 +20,9 @@ def plain(document: dict[str, object]) -> dict[str, object]:
 def test_a_backup_has_its_keys() -> None:
     made = plain(backup_document(backup()))
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
-    assert set(made) == contract | keys("complete caught_up hooks notes")
+    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
-    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds")  # type: ignore[index]
+    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds change")  # type: ignore[index]
     assert set(made["targets"][0]) == keys("target outcome error bytes_added")  # type: ignore[index]
 
 
@@ -39,7 +39,10 @@ def test_a_drill_has_its_keys() -> None:
         drill_id system scenario outcome checks_verdict rto_verdict rpo_verdict rto_target_seconds rta_seconds
         rpo_target_seconds rpa_seconds data_rpa_seconds phases run_id target proof_level checks files bytes sandbox
         evidence_digest error""")
-    assert set(made) == contract | keys("real t_loss started finished consistency_time protected_bytes sample hooks")
+    assert set(made) == contract | keys(
+        "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
+        "seen_at clean_room posture"
+    )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]
     contract = keys("check source mandatory outcome expected observed")
     assert set(made["checks"][0]) == contract | keys("seconds")  # type: ignore[index]
@@ -58,8 +61,9 @@ def test_a_point_has_its_keys_and_names_only_targets_that_can_be_used() -> None:
     damaged = replace(whole, copies=(replace(whole.copies[0], damaged=True), whole.copies[1]))
     made = plain(point_document(damaged))
     contract = keys("run_id system consistency_time finished outcome snapshots proof_level proven_at targets")
-    assert set(made) == contract | keys("complete bytes copies")
+    assert set(made) == contract | keys("complete bytes copies suspect protected_until destroyable_from")
     assert (made["targets"], made["proof_level"]) == (["vault"], 2)
+    assert (made["protected_until"], made["destroyable_from"]) == ({"vault": None}, None)
     assert plain(point_document(whole))["targets"] == ["offsite", "vault"]
 
 
@@ -67,5 +71,6 @@ def test_a_status_has_its_keys() -> None:
     made = plain(status_document(row(), {"backup": NOW, "verify": None, "drill": None}))
     assert set(made) == keys("""
         system rpo_target_seconds freshness_seconds rpo_verdict exposure_seconds rto_target_seconds last_rta_seconds
-        rto_verdict proof_level proof_age_seconds last_drill last_drill_outcome next_due problems""")
+        rto_verdict proof_level proof_age_seconds last_drill last_drill_outcome next_due problems retention_frozen
+        copies places""")
     assert made["next_due"] == {"backup": "2026-11-24T09:30:00.000000Z", "verify": None, "drill": None}

@@ -32,9 +32,17 @@ def restic_lists(restic_program: str, tmp_path_factory: pytest.TempPathFactory) 
         assert done.returncode == 0, done.stderr
         events = [json.loads(line) for line in done.stdout.splitlines()]
         items = {e["item"] for e in events if e.get("action") in ("new", "changed", "modified", "unchanged")}
-        return {item.rstrip("/").encode() for item in items if item.startswith(tuple(map(str, paths)))}
+        found = {item.rstrip("/").encode() for item in items if item.startswith(tuple(map(str, paths)))}
+        # restic 0.19 stores a named directory, bare, that a pattern leaves out; 0.18 does not. It is never handed one.
+        return set() if found <= {os.fsencode(path) for path in paths} and left_out(paths, patterns) else found
 
     return lists
+
+
+def left_out(paths: Sequence[Path], patterns: Sequence[str]) -> bool:
+    """Whether patterns leave out every one of the named directories themselves."""
+    excluded = excluder(patterns)
+    return all(excluded(os.fsencode(path)) for path in paths)
 
 
 @pytest.fixture(scope="module")

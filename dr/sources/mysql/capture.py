@@ -20,12 +20,10 @@ from dr.errors import DrError, SourceError
 from dr.plan.source import MysqlSource
 from dr.sources import facts, several
 from dr.sources.door import Stream
-from dr.sources.facts import Facts
-from dr.sources.mysql import accounts
 from dr.sources.mysql.connection import Server, complaint
 from dr.sources.mysql.cut import SEVERAL, cut, cut_one, file_of
-from dr.sources.mysql.inventory import Inventory, databases_of
 from dr.sources.mysql.session import Session
+from dr.sources.mysql.subject import Subject
 from dr.sources.own_errors import own_errors
 from dr.tools import command
 
@@ -125,7 +123,7 @@ class Capture(Stream):
         if self._declared.database:
             yield from cut_one(self._dump.blocks(), self._declared.database, where)
         else:
-            yield from several.pack(cut(self._dump.blocks(), self._databases, where))
+            yield from several.pack(cut(self._dump.blocks(), self._subject.databases, where))
         self._thread.join()
         if self._failure:
             raise self._failure
@@ -142,49 +140,14 @@ class Capture(Stream):
     # -- before ------------------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        self._databases = self._named()
         one = self._declared.database
         self.filename = file_of(one) if one else SEVERAL
-        self._inventory = Inventory(self._session, self._databases)
-        self._tables = self._inventory.tables()
-        self._needs = self._inventory.needs()
-        self.sidecars = (facts.FILENAME, *self._accounts())
-        self._warn()
+        self._subject = Subject(self._session, self._server, self._declared, self._work)
+        self.sidecars = self._subject.sidecars
         with own_errors(self._server.where):
-            self._dump = Dump(self._server, self._argv(), timeout=self._declared.timeout)
+            self._dump = Dump(self._server, self._subject.argv(), timeout=self._declared.timeout)
         self._same = self._begin_together(self._dump)
         self._thread.start()
-
-    def _named(self) -> tuple[str, ...]:
-        there, named = databases_of(self._session), self._declared.named
-        missing = [name for name in named if name not in there]
-        if missing or not there:
-            what = f"the database {', '.join(missing)} is not" if missing else "there is no database"
-            raise SourceError(
-                f"{what} on the server, or not to be seen by its account", self._server.where,
-                hint="correct the plan's databases, or grant the account SELECT on them",
-            )  # fmt: skip
-        return named or tuple(there)
-
-    def _accounts(self) -> list[str]:
-        definers = [need.removeprefix("account ") for need in self._needs if need.startswith("account ")]
-        databases = None if self._declared.all else self._databases
-        path = self._work / accounts.FILENAME
-        written = accounts.write(self._session, path, databases=databases, definers=definers)
-        return [accounts.FILENAME] if written else []
-
-    def _warn(self) -> None:
-        unheld = [f"{table.key} ({table.engine})" for table in self._tables if not table.held]
-        if unheld:
-            log.warning(
-                "%s: no snapshot holds these tables still while they are dumped: %s",
-                self._server.where, ", ".join(unheld),
-            )  # fmt: skip
-
-    def _argv(self) -> list[str]:
-        history = ("--dump-history",) if any(table.history for table in self._tables) else ()
-        code = ("--routines", "--triggers", "--events")
-        return self._server.dump_argv(*code, *history, "--databases", *self._databases)
 
     # -- the moment ----------------------------------------------------------------------------------------
 
@@ -221,36 +184,11 @@ class Capture(Stream):
     def _gather(self) -> None:
         """Count and ask, in the session's snapshot, while the dump runs."""
         try:
-            self._objects = self._inventory.objects()
-            self._rows = self._inventory.rows(self._tables, within=True)
-            self._answers = self._inventory.answers(self._questions)
+            self._subject.look(self._questions)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that reads
             self._failure = error
 
     def _conclude(self) -> None:
         """Keep of the facts what surely holds for the dump, and write them."""
         self._session.do("COMMIT")
-        objects = self._inventory.objects()
-        rows, answers = self._rows, self._answers
-        doubtful = [table for table in self._tables if not (self._same and table.held)]
-        if doubtful:
-            rows = _steady(rows, self._inventory.rows(doubtful), {table.key for table in doubtful})
-        if not self._same:
-            again = self._inventory.answers(self._questions)
-            answers = {key: value for key, value in answers.items() if key in again and again[key] == value}
-        if objects != self._objects:
-            log.warning("%s: definitions were changed while it was dumped", self._server.where)
-        found = Facts(
-            server=self._inventory.server,
-            databases=self._databases,
-            rows=rows,
-            objects={key: value for key, value in objects.items() if self._objects.get(key) == value},
-            needs=self._needs,
-            answers=answers,
-        )
-        facts.write(self._work / facts.FILENAME, found)
-
-
-def _steady(first: dict[str, int], second: dict[str, int], doubtful: set[str]) -> dict[str, int]:
-    """Return the counts that are certain, and those of the doubtful that were equal twice."""
-    return {key: rows for key, rows in first.items() if key not in doubtful or second.get(key) == rows}
+        facts.write(self._work / facts.FILENAME, self._subject.held(self._questions, same=self._same))

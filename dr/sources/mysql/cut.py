@@ -18,6 +18,9 @@ from dr.sources.mysql.connection import quoted
 
 #: The stream of several databases, a tar.
 SEVERAL = "databases.tar"
+#: The same as the dump program wrote it: it is cut when it is restored. No database's file is called so.
+SEVERAL_WHOLE = "several.databases.whole.sql"
+_WHOLE = ".whole"
 _VIEWS = ".views"
 _OPENED = b"\n-- Here the opening ends.\n"
 _VIEWED = b"\n-- Here the views begin.\n"
@@ -27,10 +30,15 @@ _LIVE_EVENT = re.compile(
 )
 
 
-def file_of(database: str, *, views: bool = False) -> str:
-    """Return the name of a database's file. No `/`, and no `.` but ours."""
+def file_of(database: str, *, views: bool = False, whole: bool = False) -> str:
+    """Return the name of a database's file. No `/`, and no `.` but ours. `whole`: as the dump program wrote it."""
     safe = re.sub(r"[^\w$-]", lambda found: _escaped(found[0]), database)
-    return f"{safe}{_VIEWS if views else ''}.sql"
+    return f"{safe}{_VIEWS if views else ''}{_WHOLE if whole else ''}.sql"
+
+
+def is_whole(filename: str) -> bool:
+    """Whether it is one database's dump as the dump program wrote it."""
+    return filename.endswith(f"{_WHOLE}.sql")
 
 
 def holds_views(filename: str) -> bool:
@@ -40,7 +48,7 @@ def holds_views(filename: str) -> bool:
 
 def database_of(filename: str) -> str:
     """Return the database whose file it is."""
-    return unquote(filename.removesuffix(".sql").removesuffix(_VIEWS))
+    return unquote(filename.removesuffix(".sql").removesuffix(_WHOLE).removesuffix(_VIEWS))
 
 
 def _escaped(character: str) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.plan.source import MysqlSource
-from dr.sources.door import Doors, Instance, Room, Stream
+from dr.sources.door import Away, Doors, Instance, Room, Stream
 from dr.sources.mysql.capture import Capture
 from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
 from dr.sources.mysql.scratch import Scratch
 from dr.sources.own_errors import own_errors
 from dr.tools.host import Host
+
+if TYPE_CHECKING:
+    from dr.tools.agent import Agent
 
 
 class Mysql(Doors):
@@ -26,15 +30,20 @@ class Mysql(Doors):
         declared: MysqlSource,
         *,
         host: Host,
+        agent: Agent | None = None,
         questions: Sequence[tuple[str | None, str]] = (),
     ) -> None:
         super().__init__(name)
-        self._declared, self._host, self._questions = declared, host, tuple(questions)
+        self._declared, self._host, self._agent, self._questions = declared, host, agent, tuple(questions)
 
-    def capture(self, work: Path, reuse: Path | None) -> Stream:
+    def capture(self, work: Path, reuse: Path | None) -> Stream | Away:
         """See `Doors`. The thread that calls must live on until the stream is closed."""
         with own_errors(self.name):
             server = reach(self._declared, self._host, self.name)
+            if self._agent:
+                from dr.sources.mysql.away import SentDump
+
+                return SentDump(server, self._declared, work, questions=self._questions, agent=self._agent)
             return Capture(server, self._declared, work, self._questions)
 
     def instance(self, room: Room) -> Instance:

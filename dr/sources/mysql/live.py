@@ -64,9 +64,10 @@ class Live(Restored):
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
         """See `Instance`: into new databases beside the live ones. Their events do not run before `accept`."""
+        captured = self.captured()
         with self._session() as session:
             self._replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
-            for part in pour.parts(filename, chunks, self.name):
+            for part in pour.parts(filename, chunks, captured.databases if captured else (), self.name):
                 self._take(session, part)
             for database, beside in self.actual.items():
                 accounts.lend(session, beside)

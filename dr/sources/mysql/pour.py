@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,16 @@ from urllib.parse import quote
 from dr.errors import SourceError
 from dr.sources import several
 from dr.sources.mysql.connection import Server, complaint, quoted
-from dr.sources.mysql.cut import SEVERAL, database_of, holds_views, parts_of
+from dr.sources.mysql.cut import (
+    SEVERAL,
+    SEVERAL_WHOLE,
+    cut,
+    cut_one,
+    database_of,
+    holds_views,
+    is_whole,
+    parts_of,
+)
 from dr.sources.mysql.inventory import first_value
 from dr.sources.mysql.session import Session
 from dr.sources.own_errors import own_errors
@@ -36,14 +45,15 @@ class Part:
     content: Iterable[bytes]
 
 
-def parts(filename: str, chunks: Iterable[bytes], where: str) -> Iterator[Part]:
-    """Yield the parts of a stored stream, each to be read before the next."""
-    if filename != SEVERAL:
-        database = database_of(filename)
-        yield from (Part(database, views, content) for views, content in parts_of(chunks, where))
+def parts(filename: str, chunks: Iterable[bytes], databases: Sequence[str], where: str) -> Iterator[Part]:
+    """Yield the parts of a stored stream of `databases`, each to be read before the next."""
+    if filename in (SEVERAL, SEVERAL_WHOLE):
+        files = several.unpack(chunks) if filename == SEVERAL else cut(chunks, databases, where)
+        yield from (Part(database_of(name), holds_views(name), content) for name, content in files)
         return
-    for name, content in several.unpack(chunks):
-        yield Part(database_of(name), holds_views(name), content)
+    database = database_of(filename)
+    content = cut_one(chunks, database, where) if is_whole(filename) else chunks
+    yield from (Part(database, views, part) for views, part in parts_of(content, where))
 
 
 def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: bool, to_the_end: bool = False) -> None:

@@ -82,7 +82,7 @@ class Scratch(Restored):
             replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
             owners = [need.removeprefix("account ") for need in needs if need.startswith("account ")]
             self.lacking = [f"account {account}" for account in accounts.stand_in(session, owners)]
-            for part in pour.parts(filename, chunks, self.name):
+            for part in pour.parts(filename, chunks, captured.databases if captured else (), self.name):
                 if part.views:
                     replay.go_on(session)
                 elif part.database not in self.actual:

@@ -36,7 +36,7 @@ _FIRST = ("postgres", "template1")
 
 def begin(
     name: str, declared: PostgresSource, host: Host, questions: Sequence[tuple[str | None, str]], work: Path
-) -> Stream:
+) -> Dumps:
     """Return the stream of what is declared. Raises `SourceError` when the server does not let it be captured."""
     server = Server(name, host, Login.declared(declared), deadline=time.monotonic() + declared.timeout)
     started = datetime.now(UTC)
@@ -88,41 +88,54 @@ class Dumps(Stream):
         one: str | None,
     ) -> None:
         self.started, self.filename = started, file_of(one) if one else SEVERAL
-        self._server, self._databases, self._asked, self._work = server, databases, asked, work
+        self.server, self.databases, self.work = server, databases, work
+        self._asked = asked
         self._open = ExitStack()
 
     def chunks(self) -> Iterator[bytes]:
         """See `Stream`."""
-        _write_globals(self._server, next(iter(self._databases)), self._work / GLOBALS)
+        self.write_globals()
         found: list[Inventory] = []
-        dumps = ((file_of(name), self._dump(name, found)) for name in self._databases)
+        dumps = ((file_of(name), self._dump(name, found)) for name in self.databases)
         if self.filename == SEVERAL:
             yield from several.pack(dumps)
         else:
             for _, blocks in dumps:
                 yield from blocks
-        facts.write(self._work / facts.FILENAME, inventory.facts_of(found, dict(self._databases)))
+        self.write_facts(found)
+
+    def write_globals(self) -> None:
+        """Write the accounts beside the dumps."""
+        _write_globals(self.server, next(iter(self.databases)), self.work / GLOBALS)
+
+    def write_facts(self, found: Sequence[Inventory]) -> None:
+        """Write what the databases held beside their dumps."""
+        facts.write(self.work / facts.FILENAME, inventory.facts_of(list(found), dict(self.databases)))
+
+    def answers(self, database: str, snapshot: str) -> dict[str, str | None]:
+        """Return what the plan's questions about a database give in an exported snapshot."""
+        first = database == next(iter(self.databases))
+        asked = [each for each in self._asked if each.database == database or (first and each.database is None)]
+        return inventory.answers(self.server, database, snapshot, asked)
+
+    def options(self, database: str, snapshot: str) -> tuple[str, ...]:
+        """Return what pg_dump is told."""
+        return ("-Fc", "-Z0", "-w", f"--snapshot={snapshot}", "-d", self.server.conninfo(database))
 
     def close(self) -> None:
         """See `Stream`."""
         self._open.close()
 
     def _dump(self, database: str, found: list[Inventory]) -> Iterator[bytes]:
-        first = database == next(iter(self._databases))
-        asked = [each for each in self._asked if each.database == database or (first and each.database is None)]
         with self._open:
-            session = self._open.enter_context(Session(self._server, database))
-            snapshot = _snapshot(session, self._server.name)
-            process = self._start(database, snapshot)
+            session = self._open.enter_context(Session(self.server, database))
+            snapshot = snapshot_of(session, self.server.name)
+            process = self._open.enter_context(self.server.start("pg_dump", *self.options(database, snapshot)))
             counted = self._count(session, database)
-            yield from _whole(self._server, process, database, counted)
+            yield from _whole(self.server, process, database, counted)
             taken = counted.result()
-            taken.answers = inventory.answers(self._server, database, snapshot, asked)
+            taken.answers = self.answers(database, snapshot)
             found.append(taken)
-
-    def _start(self, database: str, snapshot: str) -> Process:
-        options = ("-Fc", "-Z0", "-w", f"--snapshot={snapshot}", "-d", self._server.conninfo(database))
-        return self._open.enter_context(self._server.start("pg_dump", *options))
 
     def _count(self, session: Session, database: str) -> Future[Inventory]:
         """Take the inventory beside the dump. When the dump ends early, the session is ended: nobody waits."""
@@ -154,7 +167,8 @@ def _whole(server: Server, process: Process, database: str, counted: Future[Inve
         raise SourceError(f"the dump of {database} is empty", server.name, hint="run pg_dump by hand and see")
 
 
-def _snapshot(session: Session, name: str) -> str:
+def snapshot_of(session: Session, name: str) -> str:
+    """Begin a session's transaction and return the snapshot that it sees, for others to read in."""
     session.rows(queries.BEGIN)
     try:
         return str(session.rows(queries.SNAPSHOT)[0])

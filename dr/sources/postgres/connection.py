@@ -93,8 +93,11 @@ class Server:
         """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. Raises `SourceError`."""
         with own_errors(self.name):
             env = self.environment | ({"PGCLIENTENCODING": "UTF8"} if text else {})
-            path = f"{self.login.bin}/{program}" if self.login.bin else program
-            return self.host.start((path, *arguments), env=env, timeout=self._left(), feed=feed)
+            return self.host.start((self.program(program), *arguments), env=env, timeout=self.left(), feed=feed)
+
+    def program(self, name: str) -> str:
+        """Return how one of PostgreSQL's programs is called there."""
+        return f"{self.login.bin}/{name}" if self.login.bin else name
 
     def psql(self, database: str, *more: str) -> Process:
         """Start a psql that takes SQL from its input and stops at the first error."""
@@ -149,7 +152,8 @@ class Server:
             raise self.failure(done, doing)
         return out
 
-    def _left(self) -> float | None:
+    def left(self) -> float | None:
+        """Return the seconds until the deadline; `SourceError` when it has passed."""
         if self._deadline is None:
             return None
         left = self._deadline - time.monotonic()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.plan.source import PostgresSource
-from dr.sources.door import Doors, Instance, Room, Stream
+from dr.sources.door import Away, Doors, Instance, Room, Stream
 from dr.sources.postgres import capture
 from dr.sources.postgres.live import LiveServer
 from dr.sources.postgres.restored import KIND
 from dr.sources.postgres.scratch import ScratchServer
 from dr.tools.host import Host
+
+if TYPE_CHECKING:
+    from dr.tools.agent import Agent
 
 
 class Postgres(Doors):
@@ -28,14 +32,20 @@ class Postgres(Doors):
         declared: PostgresSource,
         *,
         host: Host,
+        agent: Agent | None = None,
         questions: Sequence[tuple[str | None, str]] = (),
     ) -> None:
         super().__init__(name)
-        self._declared, self._host, self._questions = declared, host, tuple(questions)
+        self._declared, self._host, self._agent, self._questions = declared, host, agent, tuple(questions)
 
-    def capture(self, work: Path, reuse: Path | None) -> Stream:
+    def capture(self, work: Path, reuse: Path | None) -> Stream | Away:
         """See `Doors`."""
-        return capture.begin(self.name, self._declared, self._host, self._questions, work)
+        dumps = capture.begin(self.name, self._declared, self._host, self._questions, work)
+        if self._agent is None:
+            return dumps
+        from dr.sources.postgres.away import SentDump
+
+        return SentDump(dumps, self._agent)
 
     def instance(self, room: Room) -> Instance:
         """See `Doors`: on the live server when it is real, else on a scratch server here."""

@@ -1,0 +1,77 @@
+"""What the catalog remembers of changes: the history by which the next one is judged, and the marks on points."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from sqlite3 import Connection, Row
+
+from dr.catalog.values import micros, moment
+from dr.evidence.acts import Trust
+from dr.evidence.change import Change, Past
+from dr.evidence.record import BackupRun
+from dr.evidence.seal import encode
+from dr.evidence.suspicion import Mark
+
+#: The history handed out of a source: the newest captures, and the loudest of the time before.
+NEWEST, LOUDEST, MEMORY = 200, 20, timedelta(days=400)
+
+_ORDINARY = """
+    select at, body from changes c where system = :system and source = :source and at <= :now
+        and not exists (
+            select 1 from marks m where m.run_id = c.run_id and m.reason is not null and m.trusted is null)"""
+_NEWEST = f"{_ORDINARY} order by at desc limit {NEWEST}"
+_LOUDEST = f"{_ORDINARY} and loud > 0 and at > :since order by loud desc limit {LOUDEST}"
+
+
+def note_run(db: Connection, run: BackupRun) -> None:
+    """Keep what a run changed, and that its point is suspect. May be called twice."""
+    if run.consistency_time is None:
+        return
+    at = micros(run.consistency_time)
+    for source in run.sources:
+        if change := source.change:
+            body = json.dumps(encode(change), separators=(",", ":"))
+            row = (run.run_id, source.source, run.system, at, change.loudness, body)
+            db.execute("insert or replace into changes values (?, ?, ?, ?, ?, ?)", row)
+    if run.suspect:
+        db.execute(
+            "insert into marks values (?, ?, ?, ?, null) on conflict (run_id) do update set reason = excluded.reason",
+            (run.run_id, run.system, at, run.suspect),
+        )
+
+
+def note_trust(db: Connection, trust: Trust) -> None:
+    """Keep that a person trusts a point. May be called twice."""
+    db.execute(
+        "insert into marks values (?, ?, ?, null, ?) on conflict (run_id) do update set trusted = excluded.trusted",
+        (trust.point, trust.system, micros(trust.consistency_time), trust.because),
+    )
+
+
+def history(db: Connection, system: str, source: str, *, now: datetime) -> tuple[Past, ...]:
+    """Return the ordinary changes of a source, the newest and the loudest; those not yet trusted are left out."""
+    given = {"system": system, "source": source, "now": micros(now), "since": micros(now - MEMORY)}
+    rows = {row["at"]: row["body"] for query in (_NEWEST, _LOUDEST) for row in db.execute(query, given)}
+    return tuple(Past(moment(at), Change.of(json.loads(body))) for at, body in sorted(rows.items()))
+
+
+def marks(db: Connection, systems: Sequence[str] | None = None) -> dict[str, list[Mark]]:
+    """Return the marks on points, by system; of some systems, or of all."""
+    query = "select * from marks where ? is null or system in (select value from json_each(?))"
+    chosen = json.dumps(list(systems)) if systems is not None else None
+    found: dict[str, list[Mark]] = {}
+    for row in db.execute(query, (chosen, chosen)):
+        found.setdefault(row["system"], []).append(_mark(row))
+    return found
+
+
+def _mark(row: Row) -> Mark:
+    return Mark(
+        run_id=row["run_id"],
+        system=row["system"],
+        consistency_time=moment(row["consistency"]),
+        reason=row["reason"],
+        trusted=row["trusted"],
+    )

@@ -1,0 +1,284 @@
+"""The commands about who can open what is stored, and what must be kept: keys and hold."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dr.cli.choose import chosen
+from dr.cli.context import Context, pass_context
+from dr.cli.times import TIME
+from dr.errors import DEGRADED, INVALID, OK, RefusedError, UsageError
+
+
+@click.group("keys")
+def keys_command() -> None:
+    """Say who can open the repositories; rotate passphrases and escrow keys; destroy keys for good."""
+
+
+def _known_target(loaded: Any, target: str | None) -> None:
+    if target and target not in loaded.plan.targets:
+        raise UsageError(
+            f"the plan of {loaded.plan.system} has no target {target!r}",
+            "--target",
+            hint=f"its targets are {', '.join(loaded.plan.targets)}",
+        )
+
+
+@keys_command.command("list")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@pass_context
+def list_command(context: Context, systems: tuple[str, ...]) -> None:
+    """List the keys of each repository. A key that nobody here made is a finding: exit 3."""
+    from dr.orchestrator.keys import list_keys
+
+    context.put(keys=[])
+    items = chosen(context, systems, everything=not systems)
+    found = list_keys(context.session, items)
+    context.put(keys=[_row_document(row) for row in found.rows])
+    context.plain_rows(
+        [
+            {
+                "system": row.system,
+                "target": row.target,
+                "key": row.key.id[:8],
+                "what": row.kind,
+                "made": f"{row.key.created:%Y-%m-%d %H:%M}",
+                "label": f"{row.key.user}@{row.key.host}",
+            }
+            for row in found.rows
+        ]
+    )
+    for row in found.rows:
+        if row.unknown:
+            where = f"{row.system} on {row.target}"
+            hint = f"if nobody knows it, remove it with `restic key remove {row.key.id[:8]}` and rotate the passphrase"
+            context.complain(f"the key {row.key.id[:8]} was not made by this program", where, hint)
+            context.ended(DEGRADED)
+    for where, error in found.problems:
+        context.complain(error.what, where, error.hint)
+        context.ended(error.exit_code)
+
+
+def _row_document(row: Any) -> dict[str, Any]:
+    key = row.key
+    return {
+        "system": row.system,
+        "target": row.target,
+        "id": key.id,
+        "kind": row.kind,
+        "user": key.user,
+        "host": key.host,
+        "created": key.created.isoformat(),
+    }
+
+
+@keys_command.command("rotate")
+@click.argument("system")
+@click.option("--target", help="On this target only.")
+@click.option("--escrow", is_flag=True, help="Change the escrow key, not the passphrase.")
+@click.option(
+    "--new-passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The new passphrase, for a plan that names its own.",
+)
+@pass_context
+def rotate_command(
+    context: Context, system: str, target: str | None, escrow: bool, new_passphrase_file: Path | None
+) -> None:
+    """Change a system's passphrase while backups go on. May be run again: what was begun is finished."""
+    from dr.orchestrator.keys import rotate_keys
+
+    context.put(changes=[])
+    loaded = chosen(context, (system,), everything=False)[0]
+    _known_target(loaded, target)
+    declared = loaded.plan.secrets.passphrase
+    if new_passphrase_file and (declared is None or escrow):
+        raise UsageError(
+            "the passphrase is generated here" if declared is None else "an escrow passphrase is always generated",
+            "--new-passphrase-file",
+            hint="leave it out",
+        )
+    if declared and not escrow and not new_passphrase_file:
+        raise UsageError(
+            "its plan names the passphrase, so it is not changed here alone",
+            f"{system}: secrets.passphrase",
+            hint="put the new one in a file (0600), and name it with --new-passphrase-file",
+        )
+    given = _passphrase_in(new_passphrase_file) if new_passphrase_file else None
+    _say_change(context, rotate_keys(context.session, loaded, target=target, escrow=escrow, given=given))
+
+
+def _passphrase_in(path: Path) -> str:
+    try:
+        loose, text = path.stat().st_mode & 0o077, path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise RefusedError("the new passphrase cannot be read", str(path), reason, hint="see the file") from None
+    line = text.strip("\r\n").split("\n")[0].strip()
+    if loose:
+        raise RefusedError("the file of the new passphrase is open to others", str(path), hint=f"chmod 600 {path}")
+    if len(line) < _SHORTEST:
+        raise UsageError(f"the new passphrase is shorter than {_SHORTEST} characters", str(path), hint="make it longer")
+    return line
+
+
+_SHORTEST = 12
+
+
+def _say_change(context: Context, done: Any) -> None:
+    from dr.evidence.seal import encode
+
+    event = done.event
+    context.put(changes=[encode(event)])
+    context.say(f"{event.system}: {event.what} {event.outcome}, {event.run_id}")
+    for change in event.targets:
+        added = f", {_short(change.added)} added" if change.added else ""
+        removed = f", {_short(change.removed)} removed" if change.removed else ""
+        context.say(f"  {change.target}: {change.outcome}{added}{removed}")
+        for line in (*change.shown, *change.notes):
+            context.say(f"    {line}")
+        if change.error:
+            context.complain(change.error, f"{event.system} on {change.target}", "then run the same command again")
+    for limit in event.limits:
+        context.say(f"  note: {limit}")
+    if event.error:
+        context.complain(event.error, event.system, "mend it, then run the same command again")
+    for problem in done.problems:
+        context.warn(problem, event.system)
+    context.ended(done.exit_code)
+
+
+def _short(ids: tuple[str, ...]) -> str:
+    return f"{'key' if len(ids) == 1 else 'keys'} {', '.join(key[:8] for key in ids)}"
+
+
+@keys_command.command("destroy")
+@click.argument("system")
+@click.option("--confirm", metavar="SYSTEM", help="Without a terminal: the system's name once more.")
+@click.option("--confirm-again", metavar="CODE", help="Without a terminal: the code of the first step.")
+@pass_context
+def destroy_command(context: Context, system: str, confirm: str | None, confirm_again: str | None) -> None:
+    """Destroy the keys of a system, so that nobody can read its copies again. Asks twice."""
+    from dr.orchestrator.destroy import ask, destroy, require_code
+
+    context.put(changes=[])
+    loaded = chosen(context, (system,), everything=False)[0]
+    if confirm not in (None, system):
+        raise UsageError(f"{confirm!r} is not the system named", "--confirm", hint=f"write --confirm {system}")
+    if confirm and confirm_again:
+        require_code(context.session, loaded, confirm_again)
+        _say_change(context, destroy(context.session, loaded))
+        return
+    asked = ask(context.session, loaded)
+    _say_condemned(context, asked.verdict)
+    if confirm is None and confirm_again is None and sys.stdin.isatty() and not context.as_json:
+        _typed(system)
+        _say_change(context, destroy(context.session, loaded))
+        return
+    context.put(code=asked.code, expires=asked.expires.isoformat())
+    context.complain(
+        "nothing was destroyed: it must be confirmed",
+        system,
+        f"before {asked.expires:%H:%M:%S} UTC, run "
+        f"`dr keys destroy {system} --confirm {system} --confirm-again {asked.code}`",
+    )
+    context.ended(INVALID)
+
+
+def _say_condemned(context: Context, verdict: Any) -> None:
+    from dr.plan.units import format_bytes
+
+    would = [
+        {
+            "target": each.target,
+            "keys": each.keys,
+            "key_versions": each.traces,
+            "points": [point.run_id for point in each.points],
+        }
+        for each in verdict.repositories
+    ]
+    context.put(would=would, warnings=list(verdict.warnings))
+    for each in verdict.repositories:
+        context.say(
+            f"{verdict.system} on {each.target}: {each.keys} keys ({each.traces} versions), "
+            f"{len(each.points)} points die"
+        )
+        for point in each.points:
+            moment = f"{point.consistency_time:%Y-%m-%d %H:%M:%S} UTC"
+            context.say(f"  {point.run_id} as of {moment}, {format_bytes(point.bytes)}, proof {point.proof_level}")
+    for warning in verdict.warnings:
+        context.warn(warning, verdict.system)
+
+
+def _typed(system: str) -> None:
+    from dr.orchestrator.destroy import sentence
+
+    for asked in (system, sentence(system)):
+        typed = click.prompt(f"This cannot be undone. Type “{asked}”", default="", show_default=False, err=True)
+        if typed.strip() != asked:
+            raise UsageError("nothing was destroyed", hint="type exactly what is asked for")
+
+
+@click.command("hold")
+@click.argument("system", required=False)
+@click.option("--reason", default="", help="Who asked for it, and why: it is put on record.")
+@click.option("--until", type=TIME, help="When it ends by itself.")
+@click.option("--point", metavar="RUN_ID", help="Hold this recovery point only.")
+@click.option("--list", "listed", is_flag=True, help="List holds.")
+@click.option("--release", metavar="ID", help="Release this hold.")
+@pass_context
+def hold_command(
+    context: Context,
+    system: str | None,
+    reason: str,
+    until: datetime | None,
+    point: str | None,
+    listed: bool,
+    release: str | None,
+) -> None:
+    """Keep a system's points whatever else is due: legal and public-records holds win over everything."""
+    from dr.orchestrator.holds import place_hold, release_hold
+
+    context.put(holds=[])
+    if sum((listed, release is not None, bool(reason) and release is None)) != 1:
+        raise UsageError(
+            "say what to do",
+            "dr hold",
+            hint="use SYSTEM --reason TEXT to place a hold, --list, or --release ID --reason TEXT",
+        )
+    if listed:
+        holds = context.session.catalog.holds(system)
+        _say_holds(context, holds)
+        if not holds:
+            context.say("no holds")
+        return
+    if release is not None:
+        done = release_hold(context.session, release, reason=reason)
+    elif system is None:
+        raise UsageError("no system was named", hint="name the system to hold")
+    else:
+        loaded = chosen(context, (system,), everything=False)[0]
+        done = place_hold(context.session, loaded, reason=reason, until=until, point=point)
+    _say_holds(context, [done.hold])
+    for problem in done.problems:
+        context.warn(problem, done.hold.system)
+    context.ended(DEGRADED if done.problems else OK)
+
+
+def _say_holds(context: Context, holds: list[Any]) -> None:
+    from dr.report.documents import hold_document
+
+    now = context.session.clock()
+    context.put(holds=[hold_document(hold, now=now) for hold in holds])
+    for hold in holds:
+        state = "in force" if hold.holds(now) else "released" if hold.released else "over"
+        on = f"point {hold.point}" if hold.point else "all points"
+        until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+        context.say(f"{hold.hold_id}: {state}, {hold.system}, {on}{until}: {hold.reason}")
+        if hold.released:
+            context.say(f"  released {hold.released:%Y-%m-%d %H:%M} UTC: {hold.released_reason}")

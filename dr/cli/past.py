@@ -1,0 +1,155 @@
+"""`dr target history` and `dr target rewind`: what happened to a target, and the way back."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.cli.times import LAST_MOMENT
+from dr.errors import DEGRADED, OK, UsageError
+from dr.evidence.seal import encode
+
+
+@click.command("history")
+@click.argument("name", metavar="TARGET|SYSTEM")
+@pass_context
+def history_command(context: Context, name: str) -> None:
+    """Find when an attack on the copies began, from the versions that the bucket keeps. Exit 3 when there was one.
+
+    Needs the target's key pair alone: no passphrase, and nothing of what is on top in the bucket.
+    """
+    from dr.orchestrator.travel import history
+
+    context.put(histories=[])
+    told = history(context.session, name)
+    context.put(histories=[_history_document(each) for each in told])
+    for each in told:
+        _say_history(context, each)
+
+
+def _history_document(told: Any) -> dict[str, Any]:
+    found = told.history
+    if found is None:
+        return {"system": told.system, "target": told.target, "versions_kept": None if told.error else False}
+    return {
+        "system": told.system,
+        "target": told.target,
+        "versions_kept": True,
+        "objects": found.objects,
+        "versions": found.versions,
+        "attacked": found.onset is not None,
+        "onset": encode(found.onset),
+        "before": encode(found.before),
+        "last": encode(found.last),
+        "harm": dict(found.harm),
+        "added": found.added,
+        "ordinary": found.ordinary,
+    }
+
+
+def _say_history(context: Context, told: Any) -> None:
+    found, where = told.history, f"{told.system} on {told.target}"
+    if told.error:
+        context.failed(told.error)
+    elif found is None:
+        context.say(f"{where}: the target keeps no versions, so it has no history")
+    elif found.onset is None:
+        usual = f" ({found.ordinary:,} deleted in the ordinary way)" if found.ordinary else ""
+        context.say(f"{where}: no attack found; {found.objects:,} objects in {found.versions:,} versions{usual}")
+        context.ended(OK)
+    else:
+        harm = ", ".join(f"{count:,} {what}" for what, count in found.harm.items())
+        context.say(f"{where}: attacked from {found.onset:%Y-%m-%d %H:%M:%S}Z to {found.last:%Y-%m-%d %H:%M:%S}Z")
+        context.say(f"  since      {harm}; {found.added:,} objects added")
+        named = f"{told.system} --target {told.target} --at {_typed(found.before)}"
+        context.say(f"  before it  {_typed(found.before)}")
+        context.say(f"  now type   dr recover {named} --to DIR")
+        context.ended(DEGRADED)
+
+
+def _typed(moment: datetime) -> str:
+    """Return a moment as it is typed after `--at`."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@click.command("rewind")
+@click.argument("target")
+@click.option("--at", type=LAST_MOMENT, required=True, help="Put back what was there at this time.")
+@click.option("--system", help="Only this system's repository.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@pass_context
+def rewind_command(context: Context, target: str, at: datetime, system: str | None, yes: bool, dry_run: bool) -> None:
+    """Put what is on top in a bucket back to what it was at a time. Deletes no version of any data.
+
+    Recover first: `dr recover --at` needs no rewind. May be run again after an interruption: it does what is left.
+    """
+    from dr.orchestrator.travel import foresee_rewind, rewind_all
+
+    context.put(rewinds=[])
+    prospects = foresee_rewind(context.session, target, at, system=system)
+    told = "\n".join(_foreseen(prospect) for prospect in prospects)
+    if dry_run:
+        context.put(dry_run=True, would=told)
+        context.say(told)
+        return
+    if not yes:
+        _confirm(told)
+    results = rewind_all(context.session, prospects)
+    context.put(rewinds=[_rewind_document(result) for result in results])
+    for result in results:
+        _say_rewind(context, result)
+
+
+def _foreseen(prospect: Any) -> str:
+    acts = [step.act for step in prospect.steps]
+    words = {
+        "uncover": "have their delete markers taken away",
+        "lift": "have their old version copied on top",
+        "hide": "were added since and are looked at",
+    }
+    done = ", ".join(f"{acts.count(act):,} would {text}" for act, text in words.items() if act in acts)
+    done = done.replace("would were", "were")
+    return (
+        f"{prospect.loaded.plan.system} on {prospect.place.name} as of {_typed(prospect.moment)}: "
+        f"{prospect.objects:,} objects, {prospect.intact:,} as they were{f'; {done}' if done else ''}"
+    )
+
+
+def _confirm(told: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("a rewind asks for confirmation", "--yes", hint="add --yes to rewind without a question")
+    click.echo(told, err=True)
+    if not click.confirm("Go on?", default=False, err=True):
+        raise UsageError("nothing was done", hint="answer y, or add --yes")
+
+
+def _rewind_document(result: Any) -> dict[str, Any]:
+    fact = result.fact
+    names = ("run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden", "verified")
+    return {
+        **{name: getattr(fact, name) for name in names},
+        "at": encode(fact.moment),
+        "failed": [{"object": name, "problem": why} for name, why in result.failed.items()],
+        "error": fact.error,
+    }
+
+
+def _say_rewind(context: Context, result: Any) -> None:
+    fact, where = result.fact, f"{result.fact.system} on {result.fact.target}"
+    context.say(
+        f"{where}: rewind {fact.outcome}, {fact.objects:,} objects as of {_typed(fact.moment)}: {fact.intact:,} as "
+        f"they were, {fact.uncovered:,} uncovered, {fact.copied:,} copied on top, {fact.hidden:,} hidden; "
+        f"{fact.verified:,} read back"
+    )
+    for name, why in list(result.failed.items())[:10]:
+        context.complain(why, f"{where}: {name}", "use a key that may, or recover from another target")
+    if fact.error:
+        context.complain(fact.error, where, "mend it, then rewind again: it does what is left")
+    if fact.outcome == "ok":
+        context.say(f"  now type   dr points {fact.system} --rebuild; dr verify {fact.system} --level 2")
+    context.ended(result.exit_code)

@@ -1,0 +1,92 @@
+"""The command replicate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dr.cli.choose import chosen, systems_and_all
+from dr.cli.context import Context, pass_context
+from dr.plan.units import format_bytes, format_duration
+
+_HINT = "mend it, then run `dr replicate` again: it goes on where it was"
+_WAIT = "wait until it ends"
+
+
+@click.command("replicate")
+@systems_and_all
+@click.option("--first-use", metavar="TARGET", help="Confirm that the disk there now is this target's own.")
+@pass_context
+def replicate_command(
+    context: Context, systems: tuple[str, ...], everything: bool, due: bool, first_use: str | None
+) -> None:
+    """Copy the primary's repository to the replicas, and to each target the points it missed.
+
+    May be run again after any interruption, and while backups run: only what is missing is copied.
+    """
+    from dr.orchestrator.replicate import first_use as mark
+    from dr.orchestrator.replicate import replicate_all
+
+    context.put(replications=[])
+    if first_use:
+        path = mark(context.session, first_use)
+        context.put(first_use={"target": first_use, "path": str(path)})
+        context.say(f"the disk at {path} is now known as {first_use}")
+        if not path.is_mount():
+            context.warn(f"{path} is no mount point: is the disk there?", first_use)
+        if not (systems or everything or due):
+            return
+    items = chosen(context, systems, everything=everything, due="replicate" if due else None)
+    results = replicate_all(context.session, items, due_only=due)
+    say_replications(context, results)
+    told = {result.fact.system for result in results}
+    for loaded in items:
+        if loaded.plan.system not in told and not due:
+            context.say(f"{loaded.plan.system}: {_nothing_to_do(loaded.plan)}")
+
+
+def _nothing_to_do(plan: Any) -> str:
+    if len(plan.places) == 1:
+        return "the plan has one target and no replica: there is nowhere to copy to"
+    return f"every point is on {', '.join(plan.targets)}"
+
+
+def say_replications(context: Context, results: list[Any]) -> None:
+    """Tell of replications, and note their exit codes."""
+    from dr.report.documents import replication_document
+
+    context.put(replications=[replication_document(result.fact) for result in results])
+    for result in results:
+        fact = result.fact
+        where = f"{fact.system} to {fact.target}"
+        if result.absent:
+            context.say(f"{where}: skipped, its disk is not there")
+        else:
+            context.say(f"{where}: {fact.outcome}, {_done(fact)}")
+            _complain(context, result, where)
+        for problem in result.problems:
+            context.warn(problem, where)
+        context.ended(result.exit_code)
+
+
+def _done(fact: Any) -> str:
+    points = "" if fact.points is None else f"; {len(fact.points)} point{'' if len(fact.points) == 1 else 's'} there"
+    if fact.by == "snapshots":
+        return f"what it missed was copied from other targets{points}"
+    count = f"{fact.objects_copied} of {fact.objects} objects"
+    return f"{count} copied ({format_bytes(fact.bytes_copied)}) in {format_duration(fact.seconds)}{points}"
+
+
+def _complain(context: Context, result: Any, where: str) -> None:
+    fact = result.fact
+    for name in fact.corrupt:
+        context.complain(
+            f"object {name} of {fact.source} is corrupt", where, f"run `dr verify {fact.system}`, then back up again"
+        )
+    for name in fact.missing:
+        context.complain(
+            f"object {name} of {fact.source} is missing", where, f"run `dr verify {fact.system}`, then back up again"
+        )
+    if fact.error:
+        context.complain(fact.error, where, _WAIT if fact.outcome == "skipped" else _HINT)

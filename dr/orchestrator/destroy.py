@@ -1,0 +1,158 @@
+"""`dr keys destroy`: asked twice, refused while anything must be kept, done on every copy, and recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from dr.errors import FAILED, OK, DrError, UsageError, worst
+from dr.evidence.acts import KeyChange, KeyEvent
+from dr.evidence.record import Outcome
+from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
+from dr.orchestrator.session import Session, new_id
+from dr.plan.load import Loaded
+from dr.run.destroy import LIMITS, Verdict, destroy_here, destroy_on, examine
+from dr.run.toolbox import Toolbox
+from dr.tools.secrets import write_private
+
+#: How long the code of the first step is good for.
+GOOD_FOR = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What would be destroyed, and the code that the second step must repeat before it expires."""
+
+    verdict: Verdict
+    code: str
+    expires: datetime
+
+
+def sentence(system: str) -> str:
+    """Return what a person types to confirm a second time."""
+    return f"destroy the keys of {system}"
+
+
+def ask(session: Session, loaded: Loaded) -> Asked:
+    """The first step: look at every copy, and give out a code. Destroys nothing.
+
+    Raises `UsageError` when a hold or a lock forbids it.
+    """
+    verdict = _examined(session, loaded)
+    now = session.clock()
+    code = secrets.token_hex(4)
+    kept = {"code": code, "expires": (now + GOOD_FOR).isoformat(), "shown": _shown(verdict)}
+    write_private(_note(session, loaded), json.dumps(kept).encode())
+    return Asked(verdict, code, now + GOOD_FOR)
+
+
+def require_code(session: Session, loaded: Loaded, code: str) -> None:
+    """Refuse a code that is wrong, expired, or was given out for other points than those there are now."""
+    note = _note(session, loaded)
+    hint = f"run `dr keys destroy {loaded.plan.system}` again to see what would die now, and for a new code"
+    try:
+        kept = json.loads(note.read_bytes())
+        good, expires, shown = str(kept["code"]), datetime.fromisoformat(kept["expires"]), kept["shown"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError("no code was given out for this", "--confirm-again", hint=hint) from None
+    if not secrets.compare_digest(good.encode(), code.encode()):
+        raise UsageError("this is not the code that was given out", "--confirm-again", hint=hint)
+    if session.clock() > expires:
+        raise UsageError("the code has expired", "--confirm-again", hint=hint)
+    if shown != _shown(_examined(session, loaded)):
+        raise UsageError("the copies are not what they were when the code was given out", hint=hint)
+
+
+def destroy(session: Session, loaded: Loaded) -> KeysChanged:
+    """The second step: destroy the keys on every target, then what this machine has of them; recorded.
+
+    Asks the targets and the holds once more. Killed midway, it is begun again with a new code, and goes on.
+    """
+    system, started = loaded.plan.system, session.clock()
+    run_id = new_id("destruction-", started)
+    with session.locked(system), changing(session, system):
+        verdict = _examined(session, loaded)
+        toolbox = session.toolbox(loaded)
+        session.catalog.close_abandoned(system, now=started)
+        open_keys_run(session, loaded, run_id, started)
+        results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.everywhere]  # type: ignore[misc]
+        changes = [change for change, _ in results]
+        done = all(change.outcome == "ok" for change in changes)
+        left, error = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED)
+        points = {p.run_id for each in verdict.repositories for p in each.points if _gone(changes, each.target)}
+        event = KeyEvent(
+            run_id=run_id,
+            system=system,
+            what="destruction",
+            outcome=_outcome(changes, error),
+            started=started,
+            finished=session.clock(),
+            targets=tuple(changes),
+            points=tuple(sorted(points)),
+            limits=(*left, *LIMITS),
+            error=error,
+            versions=dict(toolbox.versions),
+        )
+        session.catalog.record(event)
+        _note(session, loaded).unlink(missing_ok=True)
+        problems = session.send_evidence(toolbox.everywhere, system)
+    code = OK if event.outcome == "ok" else worst([code for _, code in results]) or FAILED
+    return KeysChanged(event, code, tuple(problems))
+
+
+_UNTOUCHED = "not every copy could be destroyed: the passphrases are kept, so that it can be gone on with"
+
+
+def _outcome(changes: list[KeyChange], error: str | None) -> Outcome:
+    if any(change.outcome == "aborted" for change in changes):
+        return "aborted"
+    return "failed" if error else "ok"
+
+
+def _gone(changes: list[KeyChange], target: str) -> bool:
+    return any(change.target == target and change.outcome == "ok" for change in changes)
+
+
+def _here(session: Session, loaded: Loaded, toolbox: Toolbox) -> tuple[list[str], str | None]:
+    try:
+        return destroy_here(toolbox, _others(session, loaded), now=session.clock()), None
+    except DrError as error:
+        return [], f"the keys are destroyed, and what this machine has of the passphrase is not: {error}"
+
+
+def _examined(session: Session, loaded: Loaded) -> Verdict:
+    catalog, system = session.catalog, loaded.plan.system
+    verdict = examine(
+        session.toolbox(loaded),
+        catalog.points([system]),
+        catalog.holds(system),
+        _others(session, loaded),
+        now=session.clock(),
+    )
+    if verdict.obstacles:
+        raise UsageError(
+            "its keys may not be destroyed now",
+            system,
+            "; ".join(verdict.obstacles),
+            hint="release the hold with `dr hold --release`, or wait until the locks have run out",
+        )
+    return verdict
+
+
+def _others(session: Session, loaded: Loaded) -> list:  # type: ignore[type-arg]
+    plans = session.declarations.plans
+    return [other.plan for name, other in plans.items() if name != loaded.plan.system]
+
+
+def _shown(verdict: Verdict) -> str:
+    """Return a digest of what a person was shown: points and places."""
+    told = [(each.target, sorted(point.run_id for point in each.points)) for each in verdict.repositories]
+    return hashlib.sha256(json.dumps([verdict.system, told]).encode()).hexdigest()
+
+
+def _note(session: Session, loaded: Loaded) -> Path:
+    return session.state / "escrow" / f"{loaded.plan.system}.destroy"

@@ -1,0 +1,311 @@
+"""`dr keys list` and `dr keys rotate`, and what each backup does for the keys: who can open what is stored."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.errors import (
+    DEGRADED,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    DrError,
+    InterruptedRunError,
+    LockedError,
+    worst,
+)
+from dr.evidence.acts import KeyChange, KeyEvent
+from dr.evidence.record import Outcome, worst_outcome
+from dr.orchestrator.session import Session, make_state, new_id
+from dr.plan.load import Loaded
+from dr.run.capture import everywhere
+from dr.run.escrow import MARK, Ensured, ensure_escrow, recipient_of, renew_escrow
+from dr.run.key_record import KeyRecord, record_path
+from dr.run.key_traces import kept_versions
+from dr.run.keys import Rotated, finish, rotate
+from dr.run.toolbox import Place, Toolbox, is_away
+from dr.tools.lock import hold, is_held
+from dr.tools.restic_keys import Key, key_names, keys_of
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """One key of one repository, and what it is: see `_kind`."""
+
+    system: str
+    target: str
+    key: Key
+    kind: str
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody here has made it."""
+        return self.kind == UNKNOWN
+
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class KeysFound:
+    """The keys there are, and the repositories whose keys could not be read, with the reason."""
+
+    rows: tuple[KeyRow, ...]
+    problems: tuple[tuple[str, DrError], ...]
+
+
+@dataclass(frozen=True)
+class KeysChanged:
+    """A change of keys, the exit code it deserves, and what went wrong beside it."""
+
+    event: KeyEvent
+    exit_code: int
+    problems: tuple[str, ...] = ()
+
+
+@contextmanager
+def changing(session: Session, system: str) -> Iterator[None]:
+    """Be the only one to change a system's keys; `LockedError` at once when another does."""
+    make_state(session.state)
+    with hold(session.state / "locks" / f"{system}.keys.lock", what=f"the keys of {system} are being changed"):
+        yield
+
+
+# -- looking -----------------------------------------------------------------------------------------
+
+
+def list_keys(session: Session, items: Sequence[Loaded]) -> KeysFound:
+    """Return the keys of every repository of some systems. Changes nothing."""
+    rows: list[KeyRow] = []
+    problems: list[tuple[str, DrError]] = []
+    for loaded in items:
+        try:
+            places = {place.name: place for place in session.toolbox(loaded).everywhere if not is_away(place)}
+        except DrError as error:
+            problems.append((loaded.plan.system, error))
+            continue
+        for name, found in everywhere(places, functools.partial(_rows, session, loaded)).items():
+            if isinstance(found, DrError):
+                problems.append((f"{loaded.plan.system} on {name}", found))
+            else:
+                rows += found
+    return KeysFound(tuple(rows), tuple(problems))
+
+
+def _rows(session: Session, loaded: Loaded, place: Place) -> list[KeyRow]:
+    place.store.reachable()
+    owner = loaded.plan.targets[0] if place.name in loaded.plan.replicas else place.name
+    known = KeyRecord.read(record_path(session.state, place.system, owner)) or KeyRecord()
+    return [KeyRow(place.system, place.name, key, _kind(key, known)) for key in keys_of(place.repository)]
+
+
+def _kind(key: Key, known: KeyRecord) -> str:
+    if key.current:
+        return "in use"
+    if key.id == known.escrow:
+        return "escrow"
+    if key.id == known.coming:
+        return "coming: for the new passphrase"
+    if key.id in (*known.retiring, *known.stale, known.own):
+        return "old: to be removed"
+    return "escrow, not of this state" if key.user.startswith(MARK) and not known.escrow else UNKNOWN
+
+
+# -- at each backup ----------------------------------------------------------------------------------
+
+
+def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[str]:
+    """Finish rotations that were begun and see that each repository has its escrow key; return problems in words.
+
+    Called while the system is locked, after its point is on record: nothing here takes the point away.
+    """
+    system, started = toolbox.plan.system, session.clock()
+    places = {place.name: place for place in toolbox.places if place.name in names}
+    problems: list[str] = []
+    changes: list[KeyChange] = []
+    try:
+        with changing(session, system):
+            for name, kept in everywhere(places, lambda place: _keep(session, toolbox, place)).items():
+                if isinstance(kept, DrError):
+                    problems.append(f"the escrow key on {name} could not be seen to: {kept}")
+                else:
+                    problems += kept[1]
+                    changes += kept[0]
+    except (InterruptedRunError, LockedError) as error:
+        return [f"the keys were not seen to: {error.what}"]
+    if changes:
+        session.catalog.record(
+            KeyEvent(
+                run_id=new_id("keys-", started),
+                system=system,
+                what="escrow",
+                outcome=worst_outcome([change.outcome for change in changes]),
+                started=started,
+                finished=session.clock(),
+                targets=tuple(changes),
+                versions=dict(toolbox.versions),
+            )
+        )
+    return problems
+
+
+def _keep(session: Session, toolbox: Toolbox, place: Place) -> tuple[list[KeyChange], list[str]]:
+    changes, problems = [], []
+    if rotated := finish(place, session.state, _replicas_of(toolbox, place)):
+        if rotated.removed:
+            changes.append(_rotation(place, rotated))
+        if rotated.waits:
+            problems.append(f"{place.name} still opens with the old passphrase: {_WAITS}")
+    ensured = ensure_escrow(place, session.state)
+    if ensured.done == "made":
+        changes.append(_escrow(place, ensured, removed=()))
+    return changes, [*problems, *ensured.notes]
+
+
+def _replicas_of(toolbox: Toolbox, place: Place) -> tuple[Place, ...]:
+    return toolbox.replicas if place.name == toolbox.places[0].name else ()
+
+
+_WAITS = "put the new one in the place that the plan names, then rotate again"
+
+
+# -- rotation ----------------------------------------------------------------------------------------
+
+
+def rotate_keys(
+    session: Session, loaded: Loaded, *, target: str | None = None, escrow: bool = False, given: str | None = None
+) -> KeysChanged:
+    """Change a system's passphrase, or its escrow key, on each target; recorded whatever happened.
+
+    Backups that run meanwhile go on. A target that fails keeps its keys; what was begun there is finished later.
+    """
+    system, started = loaded.plan.system, session.clock()
+    run_id = new_id("keys-", started)
+    with changing(session, system):
+        toolbox = session.toolbox(loaded)
+        places = [place for place in toolbox.places if target in (None, place.name)]
+        session.catalog.close_abandoned(system, now=started)
+        open_keys_run(session, loaded, run_id, started)
+        changes: list[KeyChange] = []
+        codes: list[int] = []
+        for place in places:
+            changed, code = _one(session, toolbox, place, escrow=escrow, given=given)
+            changes.append(changed)
+            codes.append(code)
+            if code == INTERRUPTED:
+                break
+        event = KeyEvent(
+            run_id=run_id,
+            system=system,
+            what="escrow" if escrow else "rotation",
+            outcome=_whole([change.outcome for change in changes]),
+            started=started,
+            finished=session.clock(),
+            targets=tuple(changes),
+            versions=dict(toolbox.versions),
+        )
+        session.catalog.record(event)
+    problems = session.send_evidence([toolbox.place(c.target) for c in changes if c.outcome != "failed"], system)
+    return KeysChanged(event, _code(event.outcome, codes), tuple(problems))
+
+
+def open_keys_run(session: Session, loaded: Loaded, run_id: str, started: datetime) -> None:
+    """Note that a change of keys begins, before its first step."""
+    session.catalog.open_run(
+        run_id=run_id,
+        verb="keys",
+        system=loaded.plan.system,
+        started=started,
+        plan_digest=loaded.digest,
+        plan_text=loaded.text,
+    )
+
+
+def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
+    def unused() -> bool:
+        return not is_held(session.state / "locks" / f"{place.system}.lock")
+
+    def act() -> KeyChange:
+        place.store.reachable()
+        if escrow:
+            before = key_names(place.store)
+            ensured = renew_escrow(place, session.state)
+            return _escrow(place, ensured, removed=tuple(sorted(before - key_names(place.store))))
+        replicas = _replicas_of(toolbox, place)
+        return _rotation(place, rotate(place, session.state, given=given, unused=unused, replicas=replicas))
+
+    return guarded(place.name, act)
+
+
+def guarded(target: str, act: Callable[[], KeyChange]) -> tuple[KeyChange, int]:
+    """Do something to the keys on one target; what fails is a fact, with the exit code it deserves."""
+    try:
+        change = act()
+        return change, {"ok": OK, "degraded": DEGRADED}.get(change.outcome, FAILED)
+    except InterruptedRunError as error:
+        return KeyChange(target=target, outcome="aborted", error=str(error)), INTERRUPTED
+    except DrError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        return KeyChange(target=target, outcome="failed", error=f"{error}{hint}"), error.exit_code
+
+
+def _rotation(place: Place, rotated: Rotated) -> KeyChange:
+    notes = kept_versions(place, rotated.removed)
+    if rotated.waits:
+        notes = (*notes, f"the new passphrase opens the repository, and so does the old: {_WAITS}")
+    elif rotated.left or rotated.why:
+        notes = (*notes, f"the old passphrase still opens the repository: {rotated.why}")
+    return KeyChange(
+        target=place.name,
+        outcome="degraded" if rotated.left or rotated.why else "ok",
+        added=rotated.added,
+        removed=rotated.removed,
+        left=rotated.left,
+        shown=("the new passphrase opens the repository",),
+        notes=notes,
+    )
+
+
+def _escrow(place: Place, ensured: Ensured, *, removed: tuple[str, ...]) -> KeyChange:
+    if ensured.done == "off":
+        return KeyChange(target=place.name, outcome="skipped", notes=("escrow is switched off in the state",))
+    return KeyChange(
+        target=place.name,
+        outcome="degraded" if ensured.record.stale else "ok",
+        added=(ensured.record.escrow,),
+        removed=removed,
+        left=ensured.record.stale,
+        shown=("restic opened the repository with the escrow key when it was made",),
+        notes=(*ensured.notes, *kept_versions(place, removed)),
+    )
+
+
+def _whole(outcomes: Sequence[Outcome]) -> Outcome:
+    """Done on some targets and not on others is done in part."""
+    whole = worst_outcome(list(outcomes))
+    return "degraded" if whole == "failed" and set(outcomes) - {"failed"} else whole
+
+
+def _code(outcome: Outcome, codes: list[int]) -> int:
+    return DEGRADED if outcome == "degraded" else worst(codes)
+
+
+# -- what the board says -----------------------------------------------------------------------------
+
+
+def key_problems(session: Session, loaded: Loaded) -> list[str]:
+    """Return what is not as it should be with the keys of a system that has points. Reads the state alone."""
+    if recipient_of(session.state, make=False) is None:
+        return []
+    problems = []
+    for name in loaded.plan.targets:
+        known = KeyRecord.read(record_path(session.state, loaded.plan.system, name))
+        if known is None or not known.escrow:
+            problems.append(f"no escrow key on {name} yet: no recovery kit could open it")
+        elif known.strangers:
+            problems.append(f"keys that this program did not make open the repository on {name}: see `dr keys list`")
+    return problems

@@ -1,0 +1,143 @@
+"""`dr target`: how targets are kept, what their keys could destroy, and making a bucket the right way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
+from dr.evidence.posture import Probe, TargetPosture
+from dr.orchestrator.session import Session, make_state
+from dr.plan.target import Credentials, S3Place, Target
+from dr.run.bucket_plan import BucketPlan, build_bucket, plan_bucket
+from dr.run.posture import look, unseen
+from dr.run.probe import probe
+from dr.run.probe_memory import is_fresh, keep_probe, last_probe
+from dr.tools.lock import hold
+
+log = logging.getLogger("dr.targets")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One target's posture, and the exit code it deserves."""
+
+    posture: TargetPosture
+    exit_code: int
+
+
+def chosen(session: Session, names: Sequence[str]) -> list[Target]:
+    """Return the targets named, or all; `UsageError` for one that is not declared, or when there is none."""
+    known = session.declarations.targets
+    for name in names:
+        if name not in known:
+            hint = f"targets: {', '.join(sorted(known))}" if known else "add its file in targets/"
+            raise UsageError(f"there is no usable target {name!r}", str(session.config / "targets"), hint=hint)
+    if not known:
+        raise UsageError(
+            f"there are no targets in {session.config / 'targets'}", hint="run `dr init` to make a first one"
+        )
+    return [known[name] for name in (dict.fromkeys(names) if names else sorted(known))]
+
+
+def check(session: Session, targets: Sequence[Target], *, probing: bool = True) -> list[Checked]:
+    """Look at targets, one after the other, and try their keys unless `probing` is off."""
+    return [_check(session, target, probing=probing) for target in targets]
+
+
+def _check(session: Session, target: Target, *, probing: bool) -> Checked:
+    now = session.clock()
+    try:
+        tried = _probed(session, target, fresh=False) if probing else _last(session, target)
+        posture = look(target, now=now, probe=tried)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        return Checked(unseen(target.target, error, now=now), error.exit_code)
+    return Checked(posture, DEGRADED if posture.outcome == "degraded" else OK)
+
+
+def _last(session: Session, target: Target) -> Probe | None:
+    return last_probe(session.state, target.target, target.place) if target.s3 else None
+
+
+def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
+    """Return what the keys could do: from the last time when it is fresh and that is enough, else tried now."""
+    if target.s3 is None:
+        return None
+    last, now = _last(session, target), session.clock()
+    if fresh and is_fresh(last, now):
+        return last
+    make_state(session.state)
+    try:
+        with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):
+            found = _tried(target.s3, now)
+            keep_probe(session.state, target.target, target.place, found)
+    except LockedError:
+        return last
+    return found
+
+
+def _tried(place: S3Place, now: datetime) -> Probe:
+    """Try it; keys that may not even write or list a canary are told, a service that is down is raised."""
+    try:
+        return probe(place, now=now)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        if error.retryable:
+            raise
+        return Probe(tried=now, error=f"not tried: {error}")
+
+
+def posture_of(session: Session, name: str | None, *, system: str) -> TargetPosture | None:
+    """Return the posture of the target a drill used, for its evidence; None when it used none.
+
+    What cannot be looked at is said in it: a drill does not fail by it. The probe is tried when the last is older than
+    a day: it writes a canary beside the repositories, never into one.
+    """
+    target = session.declarations.targets.get(name or "")
+    if target is None:
+        return None
+    try:
+        tried = _probed(session, target, fresh=True)
+        return look(target, now=session.clock(), below=f"{system}/", probe=tried)
+    except InterruptedRunError as error:
+        return unseen(target.target, error, now=session.clock())
+    except DrError as error:
+        log.warning("%s: the target's posture could not be looked at: %s", system, error)
+        return unseen(target.target, error, now=session.clock())
+
+
+# -- making ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Making:
+    """What `dr target create` would do, or did, for one target."""
+
+    target: str
+    plan: BucketPlan
+    done: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """Degraded when something stays as it should not be."""
+        return DEGRADED if self.plan.stays else OK
+
+
+def foresee(session: Session, target: Target, *, credentials: Credentials | None, principal: str | None) -> Making:
+    """Return what would be made or changed, and what differs and cannot be; changes nothing."""
+    if target.s3 is None:
+        raise UsageError(
+            f"the target {target.target!r} is a directory", hint="it is made by the first backup; see `dr target check`"
+        )
+    return Making(target.target, plan_bucket(target.s3, credentials=credentials, principal=principal))
+
+
+def create(making: Making) -> Making:
+    """Do what was foreseen. May be called twice; killed in between, the next call does the rest."""
+    build_bucket(making.plan)
+    return Making(making.target, making.plan, done=True)

@@ -1,0 +1,36 @@
+"""Who the custodians of the recovery kit are: `kit.yaml` in the configuration directory, where they are not named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from dr.errors import PlanError
+from dr.plan.base import Declaration
+from dr.plan.document import read
+from dr.plan.words import faults_of
+
+
+class KitPlan(Declaration):
+    """The custodians' roles, never their names, and how many of their shares open the kit."""
+
+    custodians: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
+    threshold: Annotated[int, Field(ge=1, le=16, strict=True)]
+    paper: Literal["A4", "Letter"] = "A4"
+
+
+def load_kit_plan(config: Path) -> KitPlan | None:
+    """Return what `kit.yaml` says; None when there is none. Raises `PlanError` with all its faults."""
+    path = config / "kit.yaml"
+    if not path.exists():
+        return None
+    document = read(path)
+    faults = document if isinstance(document, list) else []
+    if not isinstance(document, list):
+        try:
+            return KitPlan.model_validate(document.data, context={"base": str(config)})
+        except ValidationError as error:
+            faults = faults_of(error, document, KitPlan)
+    raise PlanError(faults[0].what, faults[0].where, hint=faults[0].hint, faults=tuple(faults))

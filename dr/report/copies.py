@@ -1,0 +1,132 @@
+"""3-2-1-1-0, counted from facts: three copies, two kinds of media, one offsite, one immutable or offline, no errors.
+
+Production counts as one copy, on disk, as the rule's authors count it. A place counts when it holds a whole, undamaged
+recovery point; for immutable when its lock is declared and the bucket was seen to enforce it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.evidence.standing import PlaceState, Standing
+from dr.plan.plan import Plan
+from dr.plan.target import Target
+from dr.report.phrases import counted
+
+RULE = "3-2-1-1-0"
+#: What production lies on.
+_PRODUCTION = "disk"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceRow:
+    """One place of a system's copies. `newest`: as of when its newest whole point is; `seen`: when it last worked."""
+
+    target: str
+    replica: bool
+    medium: str
+    provider: str
+    account: str
+    offsite: bool
+    offline: bool
+    immutable: bool
+    points: int
+    newest: datetime | None
+    proof_level: int
+    seen: datetime | None
+    object_lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copies:
+    """The rule's five numbers. `errors` is None while nothing was verified; `missing` says what is not met."""
+
+    copies: int
+    media: int
+    offsite: int
+    immutable_or_offline: int
+    errors: int | None
+    missing: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether all five are met."""
+        return not self.missing
+
+    @property
+    def numbers(self) -> str:
+        """The five numbers, as the rule is written."""
+        errors = "?" if self.errors is None else str(self.errors)
+        return f"{self.copies}-{self.media}-{self.offsite}-{self.immutable_or_offline}-{errors}"
+
+
+def place_rows(plan: Plan, targets: Mapping[str, Target], standing: Standing) -> tuple[PlaceRow, ...]:
+    """Return the places of a system's copies, the primary first."""
+    return tuple(
+        _place(targets[name], standing.places.get(name) or PlaceState(target=name), replica=name in plan.replicas)
+        for name in plan.places
+        if name in targets
+    )
+
+
+def _place(target: Target, state: PlaceState, *, replica: bool) -> PlaceRow:
+    declared = target.s3.immutability.mode if target.s3 else "none"
+    return PlaceRow(
+        target=target.target,
+        replica=replica,
+        medium=target.medium,
+        provider=target.provider,
+        account=target.account,
+        offsite=target.offsite,
+        offline=target.offline,
+        immutable=declared != "none" and state.object_lock.startswith(declared),
+        points=state.points,
+        newest=state.newest,
+        proof_level=state.proof_level,
+        seen=state.seen,
+        object_lock=state.object_lock,
+    )
+
+
+def count_copies(rows: Sequence[PlaceRow], standing: Standing) -> Copies:
+    """Count."""
+    holding = [row for row in rows if row.points]
+    numbers = {
+        "copies": 1 + len(holding),
+        "media": len({_PRODUCTION, *(row.medium for row in holding)}),
+        "offsite": sum(row.offsite for row in holding),
+        "immutable_or_offline": sum(row.immutable or row.offline for row in holding),
+    }
+    errors = list(_errors(holding, standing))
+    unproven = [row.target for row in holding if not _state(standing, row).proof]
+    nothing = not holding or len(unproven) == len(holding)
+    missing = [*_short(numbers), *errors, *(f"{name} was never verified" for name in unproven)]
+    return Copies(**numbers, errors=None if nothing and not errors else len(errors), missing=tuple(missing))
+
+
+def _short(numbers: Mapping[str, int]) -> Iterator[str]:
+    if numbers["copies"] < 3:
+        yield f"{counted(3 - numbers['copies'], 'more copy', 'more copies')}, production counted as one"
+    if numbers["media"] < 2:
+        yield "a second kind of media"
+    if not numbers["offsite"]:
+        yield "a copy offsite"
+    if not numbers["immutable_or_offline"]:
+        yield "a copy that is immutable (its lock declared, and seen on the bucket) or offline"
+
+
+def _errors(holding: Sequence[PlaceRow], standing: Standing) -> Iterator[str]:
+    if standing.damaged_points:
+        yield f"{counted(standing.damaged_points, 'recovery point')} with damage"
+    for row in holding:
+        state = _state(standing, row)
+        if state.proof and state.proof != "ok":
+            yield f"the last verification of {row.target} ended {state.proof}"
+        if state.replication in ("failed", "degraded"):
+            yield f"the last replication to {row.target} ended {state.replication}"
+
+
+def _state(standing: Standing, row: PlaceRow) -> PlaceState:
+    return standing.places.get(row.target) or PlaceState(target=row.target)

@@ -1,0 +1,46 @@
+"""Keys at the replicas: copied there before the passphrase is switched, and taken away there with the old one.
+
+A replica is the primary's repository, object for object, and opens with the passphrase in use. Copying brings new
+keys with the next replication; a rotation cannot wait so long, and a copy alone would never lose its old key.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from dr.errors import DrError, InterruptedRunError
+from dr.run.toolbox import Place
+
+log = logging.getLogger("dr.keys")
+
+
+def hand_on(primary: Place, replicas: Sequence[Place], key: str) -> list[str]:
+    """Copy a key to the replicas; return the names of those that do not have it then. May be called any time."""
+    lacking = []
+    for replica in replicas:
+        try:
+            replica.store.reachable()
+            if replica.store.exists("config") and not replica.store.exists(f"keys/{key}"):
+                replica.store.take(f"keys/{key}", primary.store, sha256=key)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            log.warning("%s: the new key is not there yet: %s", replica.repository.where, error)
+            lacking.append(replica.name)
+    return lacking
+
+
+def take_back(replicas: Sequence[Place], key: str) -> list[str]:
+    """Remove a key from the replicas; return the names of those where it is still there."""
+    left = []
+    for replica in replicas:
+        try:
+            if replica.store.exists(f"keys/{key}"):
+                replica.store.remove(f"keys/{key}")
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            log.warning("%s: the old key is still there: %s", replica.repository.where, error)
+            left.append(replica.name)
+    return left

@@ -1,0 +1,52 @@
+"""After a backup: the locks on every target that declares some, and what that means for the run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from dr.errors import DrError
+from dr.evidence.posture import LockState
+from dr.evidence.record import BackupRun
+from dr.run.bucket import open_locks
+from dr.run.capture import BackupRequest, everywhere
+from dr.run.locks import Kept, keep_locked
+from dr.run.toolbox import Place, Toolbox
+
+
+def keep_all_locked(
+    toolbox: Toolbox, ready: Mapping[str, Place], request: BackupRequest, *, taken: Collection[str]
+) -> dict[str, Kept]:
+    """Lengthen what is due on each ready target that declares a lock; by target what came of it.
+
+    `taken` are the targets whose repository was gone and made anew.
+    """
+    places = {name: place for name, place in ready.items() if _mode(place) != "none"}
+    if not places:
+        return {}
+
+    def keep(place: Place) -> Kept:
+        s3 = place.target.s3
+        assert s3 is not None  # noqa: S101 - `_mode` says so
+        live = None if place.name in taken else request.held.get(place.name, frozenset())
+        bucket = open_locks(s3).child(toolbox.plan.system)
+        return keep_locked(place, bucket, state=toolbox.state, now=request.clock(), live=live)
+
+    done = everywhere(places, keep)
+    return {name: found if isinstance(found, Kept) else _undone(places[name], found) for name, found in done.items()}
+
+
+def _mode(place: Place) -> str:
+    return place.target.s3.immutability.mode if place.target.s3 else "none"
+
+
+def _undone(place: Place, error: DrError) -> Kept:
+    return Kept(state=LockState(target=place.name, mode=_mode(place), outcome="degraded", error=str(error)))
+
+
+def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
+    """Return the run with what became of the locks: one that cannot be kept makes it degraded."""
+    states = tuple(each.state for each in kept.values())
+    notes = [f"locks on {state.target}: {text}" for state in states for text in (*state.notes, state.error) if text]
+    bad = run.outcome == "ok" and any(state.outcome != "ok" for state in states)
+    return replace(run, locks=states, notes=(*run.notes, *notes), outcome="degraded" if bad else run.outcome)

@@ -1,0 +1,141 @@
+"""The verb replicate, for one replica of one system: the primary's objects copied there, and what that gave.
+
+Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.replicate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
+from dr.evidence.record import Outcome, Point, Replication
+from dr.run.replicate import Copied, copy_repository
+from dr.run.toolbox import Place, Toolbox
+from dr.run.verify import VerifyMemory
+from dr.tools import command
+from dr.tools.disk import DiskStore
+from dr.tools.restic_events import Index
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicateRequest:
+    """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
+
+    `again` names objects found damaged at the replica; `memory` is what was verified of the primary.
+    """
+
+    run_id: str
+    clock: Callable[[], datetime]
+    points: Callable[[], Sequence[Point]]
+    again: Collection[str] = ()
+    memory: VerifyMemory = field(default_factory=VerifyMemory)
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """The fact, and the exit code it deserves."""
+
+    fact: Replication
+    exit_code: int
+
+
+@dataclass
+class _Insight:
+    """What restic tells of the primary. An index file never changes: only those not known yet are read."""
+
+    place: Place
+    memory: VerifyMemory
+
+    def named(self) -> Collection[str]:
+        there = {item.name.rpartition("/")[2] for item in self.place.store.list("index/")}
+        known = Index(self.memory.packs, self.memory.indexes) if set(self.memory.indexes) <= there else None
+        return self.place.repository.indexed(known=known).packs
+
+    def needing(self, packs: Sequence[str]) -> Collection[str]:
+        return self.place.repository.find_pack(packs)
+
+
+def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replicated:
+    """Bring a replica up to date; every failure is part of the fact returned. Only one at a time for each replica."""
+    source, started, done = toolbox.places[0], request.clock(), Copied()
+    problem: DrError | None = None
+    points: tuple[str, ...] | None = None
+    lock = ""
+    try:
+        source.store.reachable()
+        to.store.reachable()
+        if isinstance(to.store, DiskStore):
+            to.store.tidy()
+        lock = to.object_lock()
+        if not source.store.exists("config"):
+            raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
+        copy_repository(
+            source.store, to.store, insight=_Insight(source, request.memory), again=request.again, done=done
+        )
+        points = tuple(points_on(request.points(), source.name, done.snapshots))
+    except DrError as error:
+        problem = error
+    return _outcome(toolbox, to, request, done, _Ending(started, points, problem, lock))
+
+
+def points_on(points: Iterable[Point], source: str, snapshots: Collection[str]) -> list[str]:
+    """Return the run ids of the points of which every snapshot of the source is among these."""
+    return [
+        point.run_id
+        for point in points
+        for copy in point.copies
+        if copy.target == source and {*copy.snapshots.values(), *copy.manifests.values()} <= set(snapshots)
+    ]
+
+
+@dataclass(frozen=True)
+class _Ending:
+    started: datetime
+    points: tuple[str, ...] | None
+    problem: DrError | None
+    lock: str
+
+
+def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
+    said = str(ending.problem) if ending.problem else _said(done)
+    outcome: Outcome = "degraded" if said else "ok"
+    code = DEGRADED if said else OK
+    if ending.problem:
+        stopped = isinstance(ending.problem, InterruptedRunError)
+        outcome = "aborted" if stopped and command.stopping() else "failed"
+        code = INTERRUPTED if outcome == "aborted" else FAILED if stopped else ending.problem.exit_code
+    fact = Replication(
+        run_id=request.run_id,
+        system=toolbox.plan.system,
+        source=toolbox.places[0].name,
+        target=to.name,
+        started=ending.started,
+        finished=request.clock(),
+        outcome=outcome,
+        objects=done.objects,
+        bytes=done.bytes,
+        objects_copied=done.objects_copied,
+        bytes_copied=done.bytes_copied,
+        skipped=max(0, done.objects - done.objects_copied) if ending.points is not None else 0,
+        seconds=done.seconds,
+        corrupt=tuple(sorted(done.corrupt)),
+        missing=tuple(sorted(done.missing)),
+        held=tuple(sorted(done.held)),
+        points=ending.points,
+        error=said,
+        object_lock=ending.lock,
+        plan_digest=toolbox.digest,
+        versions=dict(toolbox.versions),
+    )
+    return Replicated(fact, code)
+
+
+def _said(done: Copied) -> str | None:
+    """Say in a sentence what could not be brought."""
+    bad = [f"{len(done.corrupt)} corrupt"] * bool(done.corrupt) + [f"{len(done.missing)} missing"] * bool(done.missing)
+    if not bad:
+        return None
+    held = f", so {len(done.held)} snapshot(s) that need them were held back" if done.held else ""
+    return f"the source has {' and '.join(bad)} object(s), which were not copied{held}"

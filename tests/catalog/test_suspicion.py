@@ -1,0 +1,161 @@
+"""What is held against points: from evidence alone, until a person trusts one; and the history that judges the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from dr.catalog.store import Catalog
+from dr.catalog.suspicion import LOUDEST, NEWEST
+from dr.evidence.change import Change
+from dr.evidence.record import BackupRun, SourceCapture, TargetState, Trust
+from dr.evidence.seal import seal
+from dr.evidence.suspicion import Mark, frozen, held_against
+
+START = datetime(2026, 3, 1, 2, tzinfo=UTC)
+
+
+def at(day: float) -> datetime:
+    return START + timedelta(days=day)
+
+
+def run(day: int, *, suspect: str | None = None, changed: int = 5, system: str = "sis") -> BackupRun:
+    snapshots = {"docs": f"{day:064d}"}
+    capture = SourceCapture(
+        source="docs", kind="files", outcome="ok", snapshot_id=snapshots["docs"],
+        change=Change(files=100, before=100, changed=changed),
+    )  # fmt: skip
+    return BackupRun(
+        run_id=f"{system}-{day}", system=system, outcome="degraded" if suspect else "ok", started=at(day),
+        finished=at(day), consistency_time=at(day), complete=True, sources=(capture,),
+        targets=(TargetState(target="disk", outcome="ok", snapshots=snapshots),), suspect=suspect,
+    )  # fmt: skip
+
+
+def trust(day: int, because: str = "the migration", system: str = "sis") -> Trust:
+    return Trust(
+        run_id=f"trust-{day}", system=system, point=f"{system}-{day}", consistency_time=at(day), because=because,
+        started=at(50), finished=at(50),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog.open(tmp_path)
+
+
+def suspects(catalog: Catalog) -> dict[str, str | None]:
+    return {point.run_id: point.suspect for point in catalog.points(["sis"])}
+
+
+def test_a_suspect_point_and_all_later_ones_are_held_suspect_and_retention_freezes(catalog: Catalog) -> None:
+    for fact in (run(1), run(2, suspect="docs: 9 of 9 files changed"), run(3)):
+        catalog.record(fact)
+    assert suspects(catalog) == {
+        "sis-1": None,
+        "sis-2": "docs: 9 of 9 files changed",
+        "sis-3": "taken after the suspect point sis-2 (docs: 9 of 9 files changed)",
+    }
+    told = catalog.retention_frozen("sis") or ""
+    assert "the point sis-2 of 2026-03-03 02:00:00 UTC is suspect (docs: 9 of 9 files changed)" in told
+    assert catalog.retention_frozen("another") is None
+    standing = catalog.standings(["sis", "another"], now=at(4), since=at(0))
+    assert (standing["sis"].retention_frozen, standing["another"].retention_frozen) == (told, None)
+
+
+def test_trust_in_it_clears_it_and_those_after(catalog: Catalog) -> None:
+    for fact in (run(1), run(2, suspect="a"), run(3), trust(2)):
+        catalog.record(fact)
+    assert set(suspects(catalog).values()) == {None}
+    assert catalog.retention_frozen("sis") is None
+    assert catalog.audit().outcome == "ok"
+
+
+def test_trust_in_a_later_point_ends_it_and_the_earlier_stays_suspect(catalog: Catalog) -> None:
+    """After a recovery: what was encrypted is still nothing to recover from."""
+    for fact in (run(1), run(2, suspect="a"), run(3), run(4, suspect="back again"), trust(4), run(5)):
+        catalog.record(fact)
+    assert [name for name, reason in suspects(catalog).items() if reason] == ["sis-3", "sis-2"]
+    assert catalog.retention_frozen("sis") is None
+
+
+def test_trust_in_the_first_leaves_the_second_suspect(catalog: Catalog) -> None:
+    for fact in (run(2, suspect="a"), run(4, suspect="b"), trust(2)):
+        catalog.record(fact)
+    assert suspects(catalog) == {"sis-2": None, "sis-4": "b"}
+    assert "sis-4" in (catalog.retention_frozen("sis") or "")
+
+
+def test_a_catalog_made_anew_from_the_records_holds_the_same(tmp_path: Path) -> None:
+    facts = (run(1), run(2, suspect="a"), run(3), run(4, suspect="b"), trust(2), run(5))
+    sealed, prev = [], "0" * 64
+    for number, fact in enumerate(facts, 1):
+        sealed.append(seal(seq=number, prev=prev, fact=fact))
+        prev = sealed[-1].digest
+    first, anew = Catalog.open(tmp_path / "first"), Catalog.open(tmp_path / "anew")
+    for fact in facts:
+        first.record(fact)
+    anew.adopt(sealed[3:])
+    anew.adopt(sealed)
+    assert suspects(anew) == suspects(first)
+    assert anew.retention_frozen("sis") == first.retention_frozen("sis") is not None
+    known = [catalog.change_history("sis", ["docs"], now=at(9)) for catalog in (first, anew)]
+    assert known[0] == known[1]
+
+
+def test_history_leaves_out_what_nobody_trusts_and_what_is_yet_to_come(catalog: Catalog) -> None:
+    for fact in (run(1), run(2, suspect="a"), run(3), run(8), run(1, system="other")):
+        catalog.record(fact)
+    assert [item.at for item in catalog.change_history("sis", ["docs"], now=at(5))["docs"]] == [at(1), at(3)]
+    catalog.record(trust(2))
+    assert [item.at for item in catalog.change_history("sis", ["docs"], now=at(5))["docs"]] == [at(1), at(2), at(3)]
+    assert catalog.change_history("sis", ["unknown"], now=at(5)) == {"unknown": ()}
+
+
+def test_history_is_bounded_and_keeps_the_loudest_of_a_year(catalog: Catalog) -> None:
+    catalog.record(run(3, changed=90))
+    for day in range(4, 4 + NEWEST + 30):
+        catalog.record(run(day))
+    found = catalog.change_history("sis", ["docs"], now=at(300))["docs"]
+    assert NEWEST < len(found) <= NEWEST + LOUDEST
+    assert found[0].change.changed == 90
+
+
+def test_a_run_without_measures_leaves_no_mark(catalog: Catalog) -> None:
+    old = replace(run(1), sources=(replace(run(1).sources[0], change=None),))
+    catalog.record(old)
+    assert catalog.change_history("sis", ["docs"], now=at(5)) == {"docs": ()}
+    assert catalog.retention_frozen("sis") is None
+
+
+# -- laws ----------------------------------------------------------------------------------------------
+
+MARKS = some.lists(some.tuples(some.booleans(), some.booleans()), max_size=8).map(
+    lambda rows: [
+        Mark(
+            run_id=str(number), system="sis", consistency_time=at(number), reason="a" if bad or not good else None,
+            trusted="b" if good else None,
+        )
+        for number, (bad, good) in enumerate(rows)
+    ]
+)  # fmt: skip
+
+
+@given(MARKS)
+def test_retention_is_frozen_exactly_while_the_newest_point_is_suspect(marks: list[Mark]) -> None:
+    assert (frozen(marks) is None) == (held_against(marks, "new", at(99)) is None)
+
+
+@given(MARKS)
+def test_trust_in_the_newest_always_ends_it(marks: list[Mark]) -> None:
+    assert frozen([*marks, Mark(run_id="x", system="sis", consistency_time=at(99), trusted="seen")]) is None
+
+
+@given(MARKS)
+def test_nothing_is_held_against_what_came_before_all(marks: list[Mark]) -> None:
+    assert held_against(marks, "first", at(-1)) is None

@@ -1,0 +1,156 @@
+"""Databases with `mode: agent`: the dump goes from its own host straight to S3, and a service comes back from it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.postgres import PostgresServer
+from tests.conftest import Site, plan_text
+from tests.far import Far
+
+MORE = """drill:
+  checks:
+    - manifest: {}
+    - rows: {source: database}
+    - schema: {source: database}
+    - sql: {source: database, query: "select count(*) from students", expect: captured}
+    - sql: {source: database, query: "select count(*) from seen", expect: 3}
+"""
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Far]:
+    with Far(tmp_path / "far") as server:
+        yield server
+
+
+@pytest.fixture
+def offsite(site: Site, s3: Any, bucket: str) -> Site:
+    keys = site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    place = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
+    site.target("offsite", f"target: offsite\ns3: {{{place}}}\n")
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    return site
+
+
+@pytest.fixture
+def sis(postgres: PostgresServer) -> Iterator[str]:
+    name = f"sis_{secrets.token_hex(4)}"
+    postgres.psql(f"create database {name}")
+    postgres.psql(
+        "create table students (id serial primary key, name text);"
+        "insert into students (name) select 'student ' || n from generate_series(1, 500) n;"
+        "create view seen as select * from students where id <= 3",
+        name,
+    )
+    yield name
+    postgres.psql(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def library(mariadb: MariadbServer) -> Iterator[tuple[str, str]]:
+    names = [f"lib_{secrets.token_hex(4)}", f"bus_{secrets.token_hex(4)}"]
+    for name in names:
+        mariadb.sql(f"create database {name} character set latin1")
+        mariadb.sql(
+            "create table students (id int primary key auto_increment, name varchar(50)) engine=innodb;"
+            "insert into students (name) select concat('student ', seq) from seq_1_to_500;"
+            "create view seen as select * from students where id <= 3",
+            name,
+        )
+    yield names[0], names[1]
+    for name in names:
+        mariadb.sql(f"drop database {name}")
+
+
+def source_of(server: PostgresServer | MariadbServer, databases: str) -> str:
+    if isinstance(server, PostgresServer):
+        return (
+            f"database: {{postgres: {{{databases}, host: {server.socket}, port: {server.port}, user: {server.user}}}}}"
+        )
+    return f"database: {{mysql: {{{databases}, socket: {server.socket}, user: root}}}}"
+
+
+def write(site: Site, far: Far, source: str, *, targets: str = "[offsite, disk]") -> None:
+    site.plan("sis", plan_text("sis", source, targets=targets, more=far.plan_host() + MORE))
+
+
+def came_back(site: Site, *, of: int = 5) -> None:
+    site.dr("validate", "sis")
+    (run,) = site.dr("--json", "backup", "sis").document["runs"]
+    assert [(s["outcome"], s["files"]) for s in run["sources"]] == [("ok", 1)], run
+    for target in ("offsite", "disk"):
+        (drill,) = site.dr("--json", "drill", "sis", "--target", target).document["drills"]
+        assert [check["outcome"] for check in drill["checks"]] == ["ok"] * of, drill["checks"]
+        assert drill["proof_level"] == 5 and drill["rto_verdict"] == "met"
+
+
+def test_a_postgres_database_is_stored_from_its_host_and_serves_again(
+    offsite: Site, far: Far, postgres: PostgresServer, sis: str
+) -> None:
+    write(offsite, far, source_of(postgres, f"database: {sis}"))
+    came_back(offsite)
+
+
+def test_a_mysql_database_is_stored_from_its_host_and_serves_again(
+    offsite: Site, far: Far, mariadb: MariadbServer, library: tuple[str, str]
+) -> None:
+    write(offsite, far, source_of(mariadb, f"database: {library[0]}"))
+    came_back(offsite)
+    write(offsite, far, source_of(mariadb, f"databases: [{', '.join(library)}]"))
+    came_back(offsite)
+
+
+def test_rows_that_the_dump_lacks_are_seen_though_it_never_passed_here(
+    offsite: Site, far: Far, postgres: PostgresServer, sis: str
+) -> None:
+    write(offsite, far, source_of(postgres, f"database: {sis}"), targets="[offsite]")
+    far.program("pg_dump", 'exec /usr/bin/pg_dump --exclude-table-data=students "$@"')
+    offsite.dr("backup", "sis")
+    (drill,) = offsite.dr("--json", "drill", "sis", code=1).document["drills"]
+    failed = {check["check"]: check["observed"] for check in drill["checks"] if check["outcome"] == "failed"}
+    assert set(failed) == {"rows", "sql"} and "500" in str(drill["checks"])
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+def test_a_dump_that_fails_there_leaves_no_snapshot(
+    offsite: Site,
+    far: Far,
+    postgres: PostgresServer,
+    mariadb: MariadbServer,
+    sis: str,
+    library: tuple[str, str],
+    kind: str,
+) -> None:
+    server: PostgresServer | MariadbServer = postgres if kind == "postgres" else mariadb
+    write(
+        offsite, far, source_of(server, f"database: {sis if kind == 'postgres' else library[0]}"), targets="[offsite]"
+    )
+    for name in ("pg_dump", "mariadb-dump"):
+        far.program(name, f'/usr/bin/{name} "$@" | head -c 700; echo "the disk is gone" >&2; exit 3')
+    (run,) = offsite.dr("--json", "backup", "sis", code=1).document["runs"]
+    assert "the disk is gone" in run["sources"][0]["error"] and run["sources"][0]["snapshot_id"] is None
+    assert offsite.dr("--json", "points", "sis").document["points"] == []
+    assert offsite.dr("points", "--rebuild", "--json").document["points"] == []
+
+
+def test_a_password_reaches_the_dump_there_and_no_command_line(
+    offsite: Site, far: Far, mariadb: MariadbServer, library: tuple[str, str]
+) -> None:
+    mariadb.account("keeper", "open sesame", f"select, show view, trigger, event, lock tables on {library[0]}.*")
+    body = f"database: {library[0]}, socket: {mariadb.socket}, user: keeper, password: {{env: KEEPER}}"
+    write(offsite, far, f"database: {{mysql: {{{body}}}}}", targets="[offsite]")
+    far.program("mariadb-dump", f'tr "\\0" " " </proc/$$/cmdline >>{far.bin}/said; exec /usr/bin/mariadb-dump "$@"')
+    try:
+        (run,) = offsite.dr("--json", "backup", "sis", KEEPER="open sesame").document["runs"]
+    finally:
+        mariadb.sql("drop user keeper@localhost")
+    assert run["outcome"] == "ok", run
+    assert "--databases" in (said := (far.bin / "said").read_text()) and "sesame" not in said

@@ -1,0 +1,86 @@
+"""Self-protection after each run: what is saved where, when it is not, and what it costs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import Site
+
+_AGAIN = """
+import sys
+from pathlib import Path
+from dr.orchestrator.selfcopy import save_self
+from dr.orchestrator.session import Session
+session = Session(Path(sys.argv[1]), Path(sys.argv[2]))
+item = session.usable()[0][0]
+session.reached = {place.name: place.root for place in session.toolbox(item).places}
+assert save_self(session) == []
+print(sorted({"boto3", "paramiko", "reportlab", "shamir_mnemonic"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture
+def kept(files_site: Site) -> Site:
+    """A system of files on two disks, with escrow, backed up."""
+    (files_site.root / "state" / "escrow" / "recipient").unlink(missing_ok=True)
+    files_site.dr("backup", "share")
+    return files_site
+
+
+def copies(site: Site, target: str) -> list[str]:
+    place = site.root / target / "_control"
+    return sorted(path.name for path in place.iterdir()) if place.exists() else []
+
+
+def test_each_run_leaves_a_copy_on_each_target_it_reached(kept: Site) -> None:
+    assert len(copies(kept, "disk")) == len(copies(kept, "vault")) == 1
+    kept.dr("verify", "share", "--level", "1")
+    assert len(copies(kept, "disk")) == len(copies(kept, "vault")) == 2
+    kept.dr("drill", "share")
+    assert (len(copies(kept, "disk")), len(copies(kept, "vault"))) == (3, 2), "a drill reaches one target"
+    kept.dr("run", code=None)
+    assert copies(kept, "disk")[:3] == sorted(copies(kept, "disk"))[:3]
+
+
+def test_without_a_change_nothing_is_put_and_no_heavy_library_is_loaded(kept: Site) -> None:
+    before = copies(kept, "disk")
+    argv = [sys.executable, "-c", _AGAIN, str(kept.root / "config"), str(kept.root / "state")]
+    done = subprocess.run(argv, env=kept.env, cwd=kept.root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n" and copies(kept, "disk") == before
+    plan = kept.root / "config" / "plans" / "share.yaml"
+    plan.write_text(plan.read_text() + "# changed\n")
+    subprocess.run(argv, env=kept.env, cwd=kept.root, capture_output=True, text=True, check=True)
+    assert len(copies(kept, "disk")) == len(before) + 1
+
+
+def test_a_copy_that_cannot_be_saved_is_a_warning_and_fails_no_backup(kept: Site) -> None:
+    shutil.rmtree(kept.root / "vault" / "_control")
+    (kept.root / "vault" / "_control").write_text("in the way\n")
+    ran = kept.dr("backup", "share", "--json")
+    assert ran.document["runs"][0]["outcome"] == "ok" and "no self-copy could be put on vault" in ran.err
+    (kept.root / "vault" / "_control").unlink()
+    kept.dr("backup", "share")
+    assert len(copies(kept, "vault")) == 1 and len(copies(kept, "disk")) == 3
+
+
+def test_with_escrow_switched_off_nothing_is_saved(files_site: Site) -> None:
+    place = files_site.root / "state" / "escrow"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (place / "recipient").write_text("none\n")
+    files_site.dr("backup", "share")
+    assert copies(files_site, "disk") == []
+    refused = files_site.dr("kit", "--custodian", "A", "--threshold", "1", "-o", str(files_site.root / "out"), code=2)
+    assert "escrow is switched off" in refused.err
+
+
+def test_doctor_says_that_there_is_no_kit(kept: Site) -> None:
+    findings = {f["what"]: f for f in kept.dr("doctor", "--json", code=None).document["findings"]}
+    assert findings["recovery kit"]["outcome"] == "degraded" and "dr kit" in findings["recovery kit"]["hint"]
+    assert findings["self-copy on disk"]["outcome"] == "ok"
+    kept.dr("kit", "--custodian", "A", "--custodian", "B", "--threshold", "2", "-o", str(kept.root / "out"))
+    findings = {f["what"]: f for f in kept.dr("doctor", "--json", code=None).document["findings"]}
+    assert findings["recovery kit"]["outcome"] == "ok"

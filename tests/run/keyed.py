@@ -1,0 +1,56 @@
+"""A repository to change keys of: made once a session, and copied for each test."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dr.plan.plan import Plan
+from dr.plan.target import Target
+from dr.run.toolbox import Place, open_place
+from dr.tools.restic import make_if_absent
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """One system on one target below `root`, with its state."""
+
+    root: Path
+    restic: str
+
+    @property
+    def state(self) -> Path:
+        """The state directory."""
+        return self.root / "state"
+
+    @property
+    def secret(self) -> Path:
+        """The passphrase file."""
+        return self.state / "secrets" / "share@disk.passphrase"
+
+    def place(self, secrets: dict[str, object] | None = None) -> Place:
+        """Return the place as a new command would open it."""
+        plan = Plan.model_validate(
+            {
+                "system": "share",
+                "objectives": {"rto": "1h", "rpo": "1d"},
+                "sources": {"docs": {"files": {"paths": ["/srv"]}}},
+                "targets": ["disk"],
+                **({"secrets": secrets} if secrets else {}),
+            }
+        )
+        target = Target.model_validate({"target": "disk", "local": {"path": str(self.root / "disk")}})
+        return open_place(plan, target, state=self.state, restic=self.restic)
+
+    def make(self) -> Keyed:
+        """Make its repository."""
+        place = self.place()
+        place.store.reachable()
+        make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+        return self
+
+    def copied(self, to: Path) -> Keyed:
+        """Return a copy of all of it."""
+        shutil.copytree(self.root, to)
+        return replace(self, root=to)

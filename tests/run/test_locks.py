@@ -1,0 +1,324 @@
+"""Locks kept alive, on a real server with Object Lock, by clocks of our own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.errors import InterruptedRunError
+from dr.plan.target import Target
+from dr.run import locks
+from dr.run.bucket import open_locks
+from dr.run.lock_memory import LockMemory
+from dr.run.locks import Kept, keep_locked
+from dr.run.toolbox import Place
+from dr.tools import command
+from dr.tools.restic import Repository
+from dr.tools.s3_bucket import Lock, S3Bucket
+from scripts.s3_server import S3Server
+
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Vault:
+    """A locked bucket, a target that declares it, and a repository in it."""
+
+    s3: S3Server
+    place: Place
+    name: str
+    state: Path
+
+    @property
+    def memory(self) -> Path:
+        return self.state / "cache" / "locks" / "sis@vault.json"
+
+    def bucket(self) -> S3Bucket:
+        assert self.place.target.s3
+        return open_locks(self.place.target.s3).child("sis")
+
+    def keep(self, *, after: timedelta = timedelta(), live: Any = ()) -> Kept:
+        """Keep the locks as a run would that many days from now."""
+        return keep_locked(self.place, self.bucket(), state=self.state, now=datetime.now(UTC) + after, live=live)
+
+    def ends(self) -> dict[str, datetime | None]:
+        """Until when each object's newest version is locked, as the service says."""
+        bucket, found = self.bucket(), {}
+        for version in bucket.versions():
+            if not version.marker and not version.name.startswith("locks/"):
+                lock = bucket.lock_of(version.name, version.version_id)
+                found[version.name] = lock.until if lock else None
+        return found
+
+    def declare(self, **changes: Any) -> None:
+        """Change what the target declares under immutability."""
+        assert self.place.target.s3
+        rules = self.place.target.s3.immutability.model_copy(update=changes)
+        s3 = self.place.target.s3.model_copy(update={"immutability": rules})
+        self.place = replace(self.place, target=self.place.target.model_copy(update={"s3": s3}))
+
+    def restic(self, *arguments: str) -> Any:
+        return self.place.repository._call(*arguments, doing="testing").stdout
+
+
+@pytest.fixture
+def vault(s3: S3Server, tmp_path: Path, restic_program: str) -> Callable[..., Vault]:
+    """Make a vault with a repository of two snapshots."""
+
+    def make(mode: str = "compliance", *, days: int = 30, user: str = "admin", filled: bool = True) -> Vault:
+        name = f"vault-{secrets.token_hex(6)}"
+        s3.make_locked(name, mode, days)
+        for who in ("admin", "writer", "keeper"):
+            key, secret = s3.keys(who)
+            path = tmp_path / f"keys-{who}"
+            path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+        rules = {"mode": mode, "days": 30, "max_lock_days": 90}
+        credentials = {"file": str(tmp_path / f"keys-{user}")}
+        whole = {"endpoint": s3.endpoint, "bucket": name, "credentials": credentials, "immutability": rules}
+        target = Target.model_validate({"target": "vault", "s3": whole})
+        key, secret = s3.keys("admin")
+        repository = Repository(
+            program=restic_program, location=f"s3:{s3.endpoint}/{name}/sis", where="sis on vault", host="sis",
+            env={"RESTIC_PASSWORD": "x", "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret},
+            cache=tmp_path / "cache",
+        )  # fmt: skip
+        assert target.s3
+        bucket = open_locks(target.s3).child("sis")
+        made = Vault(s3, Place("vault", target, repository, bucket, bucket), name, tmp_path / "state")
+        if filled:
+            repository.init()
+            for number in range(2):
+                source = tmp_path / name / str(number)
+                source.mkdir(parents=True)
+                (source / "data").write_bytes(secrets.token_bytes(100_000))
+                repository.backup_tree([str(source)], cwd=tmp_path, tags={"source": str(number)})
+        return made
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _clocks_may_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "SKEW_SECONDS", 1e9)
+
+
+def test_locks_are_lengthened_only_within_the_margin(vault: Callable[..., Vault]) -> None:
+    made = vault()
+    first = made.keep()
+    assert (first.state.outcome, first.state.due, first.state.extended) == ("ok", 0, 0)
+    assert first.state.needed == len(made.ends()) and first.state.calls < 10
+    early = made.keep(after=19 * DAY)
+    assert (early.state.due, early.state.extended) == (0, 0)
+    before = made.ends()
+    late = made.keep(after=21 * DAY)
+    assert late.state.extended == late.state.due == len(before) and late.state.left == 0
+    after = made.ends()
+    assert all(after[name] == before[name] + 21 * DAY or after[name] > before[name] + 20 * DAY for name in before)
+    assert late.state.protected_until and min(after.values()) == late.state.protected_until
+    again = made.keep(after=21 * DAY)
+    assert (again.state.due, again.state.extended) == (0, 0), "an unchanged repository is left alone"
+    assert again.state.calls <= 3, "and costs no request for each object"
+
+
+def test_no_lock_goes_past_the_ceiling(vault: Callable[..., Vault]) -> None:
+    made = vault()
+    made.declare(days=60, max_lock_days=35, margin_days=50)
+    kept = made.keep()
+    ceiling = datetime.now(UTC) + 35 * DAY
+    assert kept.state.extended == kept.state.needed
+    assert all(ceiling - timedelta(minutes=5) < end <= ceiling for end in made.ends().values() if end)
+
+
+def test_only_what_the_snapshots_need_is_lengthened(vault: Callable[..., Vault]) -> None:
+    made = vault()
+    first, second = made.place.repository.snapshots()
+    before = made.ends()
+    made.restic("forget", first.id)
+    kept = made.keep(after=21 * DAY, live=[second.id])
+    longer = {name for name, end in made.ends().items() if end and before[name] and end > before[name] + DAY}
+    left = before.keys() - longer
+    assert f"snapshots/{first.id}" in left and f"snapshots/{second.id}" in longer
+    assert sum(name.startswith("data/") for name in left) == 2, "the forgotten one's pack of data, and that of trees"
+    assert "config" in longer and kept.state.scope.startswith("exactly") and kept.state.needed == len(longer)
+
+
+def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is(
+    vault: Callable[..., Vault],
+) -> None:
+    made = vault()
+    first, second = made.place.repository.snapshots()
+    before = made.ends()
+    made.restic("forget", "--prune", "--max-unused=0", first.id)
+    kept = made.keep(after=21 * DAY, live=[second.id])
+    assert kept.state.scope.startswith("exactly")
+    gone = [name for name, held in LockMemory.load(made.memory, place=made.place.target.place).objects.items()
+            if name not in kept.needed and held.until == before[name]]  # fmt: skip
+    assert f"snapshots/{first.id}" in gone and any(name.startswith("data/") for name in gone)
+    # The repository is wiped and begun anew: what was there is kept, by this run and the next.
+    client = made.s3.client()
+    for item in client.list_objects_v2(Bucket=made.name, Prefix="sis/")["Contents"]:
+        client.delete_object(Bucket=made.name, Key=item["Key"])
+    made.place.repository.init()
+    anew = made.keep(after=42 * DAY, live=None)
+    assert "made anew" in anew.state.scope and f"snapshots/{second.id}" in anew.needed
+    assert {"config", "config?oldest"} <= set(anew.needed), "both repositories can be opened"
+    assert made.keep(after=43 * DAY).state.due == 0
+    assert "made anew" in made.keep(after=70 * DAY).state.scope
+    assert made.keep(after=140 * DAY).state.scope.startswith("exactly"), "not for ever: destruction stays possible"
+
+
+def test_when_a_snapshot_of_a_point_was_deleted_all_is_kept_and_the_record_says_so(
+    vault: Callable[..., Vault],
+) -> None:
+    made = vault()
+    first, second = made.place.repository.snapshots()
+    made.restic("forget", first.id)
+    kept = made.keep(after=21 * DAY, live=[first.id, second.id])
+    assert kept.state.scope.startswith("all that is stored") and kept.state.extended == len(made.ends())
+
+
+def test_when_the_head_was_deleted_or_overwritten_the_originals_are_locked(vault: Callable[..., Vault]) -> None:
+    made = vault()
+    client, held = made.s3.client(), made.bucket()
+    original = {version.name: version.version_id for version in held.versions() if not version.name.startswith("locks")}
+    names = sorted(original)
+    for name in names[::2]:
+        client.delete_object(Bucket=made.name, Key=f"sis/{name}")
+    for name in names[1::2]:
+        client.put_object(Bucket=made.name, Key=f"sis/{name}", Body=b"ransom")
+    kept = made.keep(after=21 * DAY)
+    assert kept.state.scope.startswith("all that is stored") and kept.state.extended == len(original)
+    for name, version_id in original.items():
+        lock = held.lock_of(name, version_id)
+        assert lock and lock.until > datetime.now(UTC) + 50 * DAY
+        data = held.get_version(name, version_id)
+        assert name == "config" or hashlib.sha256(data).hexdigest() == name.rpartition("/")[2]
+
+
+def test_a_kill_in_the_middle_costs_one_batch_and_the_next_run_goes_on(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = vault(filled=False)
+    many(made, 40)
+    monkeypatch.setattr(locks, "BATCH", 10)
+    asked: list[int] = []
+
+    def stop_later() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise InterruptedRunError("stopped", hint="again")
+
+    monkeypatch.setattr(command, "raise_if_stopping", stop_later)
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+    cut = made.keep(after=21 * DAY)
+    assert cut.state.outcome == "degraded" and "interrupted" in (cut.state.error or "")
+    assert (cut.state.extended, cut.state.left) == (20, 20)
+    monkeypatch.setattr(command, "raise_if_stopping", lambda: None)
+    rest = made.keep(after=21 * DAY)
+    assert (rest.state.due, rest.state.extended, rest.state.outcome) == (20, 20, "ok")
+    assert all(end and end > datetime.now(UTC) + 50 * DAY for end in made.ends().values())
+
+
+def many(made: Vault, count: int) -> None:
+    """So many small objects named by their hash, as restic's packs are."""
+    client = made.s3.client()
+    for number in range(count):
+        digest = hashlib.sha256(str(number).encode()).hexdigest()
+        client.put_object(Bucket=made.name, Key=f"sis/data/{digest[:2]}/{digest}", Body=str(number).encode())
+
+
+def test_calls_are_bounded_and_the_first_to_run_out_go_first(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = vault(filled=False)
+    many(made, 12)
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+    names = sorted(made.ends())
+    bucket = made.bucket()
+    soon, versions = datetime.now(UTC) + 31 * DAY, {v.name: v.version_id for v in bucket.versions()}
+    made.keep()
+    for name in names[:6]:  # these are locked longer than the others
+        bucket.lock(name, versions[name], Lock("compliance", soon + 30 * DAY))
+    made.memory.unlink()
+    made.declare(max_calls=11, price_per_1000=5.0)
+    monkeypatch.setattr(locks, "SAMPLE", 12)  # locks differ: each object counts as without one
+    kept = made.keep(after=21 * DAY)
+    assert kept.state.left > 0 and kept.state.cost == pytest.approx(kept.state.calls * 0.005)
+    assert kept.state.outcome == "degraded" and "max_calls" in (kept.state.error or "")
+    kept_file = json.loads(made.memory.read_text())
+    assert len(kept_file["objects"]) == 12
+    made.declare(max_calls=1000)
+    rest = made.keep(after=21 * DAY)
+    assert (rest.state.left, rest.state.outcome) == (0, "ok")
+
+
+def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault]) -> None:
+    made = vault(days=0)
+    bucket = made.bucket()
+    for version in bucket.versions():
+        bucket.lock(version.name, version.version_id, Lock("compliance", datetime.now(UTC) + timedelta(seconds=1)))
+    time.sleep(1.2)
+    assert all(end and end < datetime.now(UTC) for end in made.ends().values())
+    kept = made.keep()
+    assert kept.state.extended == kept.state.needed > 0 and kept.state.outcome == "ok"
+    assert all(end and end > datetime.now(UTC) + 29 * DAY for end in made.ends().values())
+
+
+def test_without_a_default_on_the_bucket_each_object_is_locked_after_the_backup(vault: Callable[..., Vault]) -> None:
+    made = vault("governance", days=0)
+    assert set(made.ends().values()) == {None}
+    kept = made.keep()
+    assert kept.state.extended == kept.state.needed and None not in made.ends().values()
+
+
+def test_keys_that_may_not_lock_make_it_degraded_with_one_sentence_and_a_keepers_keys_do(
+    vault: Callable[..., Vault], tmp_path: Path
+) -> None:
+    made = vault(user="writer")
+    made.s3.append_only(made.name)
+    refused = made.keep(after=21 * DAY)
+    assert refused.state.outcome == "degraded" and refused.state.extended == 0
+    assert "may not lengthen locks (PutObjectRetention)" in (refused.state.error or "")
+    assert refused.state.calls < 15, "one refusal is enough"
+    from dr.plan.target import Credentials
+
+    made.declare(credentials=Credentials(file=tmp_path / "keys-keeper"))
+    kept = made.keep(after=21 * DAY)
+    assert kept.state.outcome == "ok" and kept.state.extended == kept.state.needed > 0
+
+
+def test_a_wrong_clock_locks_nothing(vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = vault()
+    before = made.ends()
+    monkeypatch.setattr(locks, "SKEW_SECONDS", 3600.0)
+    kept = made.keep(after=21 * DAY)
+    assert kept.state.outcome == "degraded" and "clock" in (kept.state.error or "")
+    assert made.ends() == before
+
+
+def test_a_governance_lock_is_lengthened_in_its_own_mode_where_compliance_is_declared(
+    vault: Callable[..., Vault],
+) -> None:
+    made = vault("governance")
+    made.declare(mode="compliance")
+    kept = made.keep(after=21 * DAY)
+    assert kept.state.extended == kept.state.needed > 0
+
+
+def test_until_when_a_point_is_protected_and_when_its_last_object_is_free(vault: Callable[..., Vault]) -> None:
+    made = vault()
+    kept = made.keep()
+    first, second = made.place.repository.snapshots()
+    found = kept.of_snapshots([first.id])
+    assert found and found[0] == kept.state.protected_until and found[0] <= found[1]
+    assert kept.of_snapshots([second.id])[1] >= found[1]  # type: ignore[index]
+    assert kept.of_snapshots(["0" * 64]) is None and kept.of_snapshots([]) is None
