@@ -44,14 +44,15 @@ def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> N
     found = check(context.session, chosen(context.session, names), probing=not no_probe)
     context.put(targets=[posture_document(one.posture) for one in found])
     for one in found:
-        _say(context, one.posture)
+        _say(context, one)
         context.ended(one.exit_code)
 
 
-def _say(context: Context, posture: Any) -> None:
+def _say(context: Context, checked: Any) -> None:
+    posture = checked.posture
     context.say(f"{posture.target}: {posture.outcome}")
     if posture.error:
-        context.complain(posture.error, hint="see the target's file, its network and its keys")
+        context.complain(posture.error, posture.target, checked.hint)
     rows = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
     for row in rows:
         head = f"  {row.severity:<7} {row.what}"
