@@ -65,7 +65,7 @@ def say_replications(context: Context, results: list[Any]) -> None:
         else:
             context.say(f"{where}: {fact.outcome}{_done(fact)}")
             _complain(context, result, where)
-        for problem in result.problems:
+        for problem in (*fact.notes, *result.problems):
             context.warn(problem, where)
         context.ended(result.exit_code)
 

@@ -16,6 +16,7 @@ from dr.errors import (
     DrError,
     InterruptedRunError,
     LockedError,
+    UsageError,
     worst,
 )
 from dr.evidence.acts import KeyChange, KeyEvent
@@ -184,6 +185,8 @@ def rotate_keys(
     Backups that run meanwhile go on. A target that fails keeps its keys; what was begun there is finished later.
     """
     system, started = loaded.plan.system, session.clock()
+    if escrow and recipient_of(session.state) is None:
+        raise UsageError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
     run_id = new_id("keys-", started)
     with changing(session, system):
         toolbox = session.toolbox(loaded)
@@ -271,8 +274,6 @@ def _rotation(place: Place, rotated: Rotated) -> KeyChange:
 
 
 def _escrow(place: Place, ensured: Ensured, *, removed: tuple[str, ...]) -> KeyChange:
-    if ensured.done == "off":
-        return KeyChange(target=place.name, outcome="skipped", notes=("escrow is switched off in the state",))
     return KeyChange(
         target=place.name,
         outcome="degraded" if ensured.record.stale else "ok",

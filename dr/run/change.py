@@ -14,14 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.change import Change
-from dr.evidence.content import HEAD, entropy, extension, head_of, is_type, look, packed, threatens
+from dr.evidence.content import HEAD, extension, is_type, look, threatens
 from dr.evidence.manifest import Entry
+from dr.run.baseline import rows_kept
+from dr.run.blocks import Blocks
 from dr.sources import facts
 from dr.sources.door import MANIFEST, Tree
 from dr.tools.digest import open_file
@@ -29,12 +30,10 @@ from dr.tools.restic_events import Stored
 
 #: Files looked at: of those that were there before, and of new ones.
 SAMPLE, SAMPLE_NEW = 150, 50
-BLOCK, BLOCKS = 16 << 10, 96
 _NOTE = range(64, 64 << 10)  # the sizes of a ransom note
 _NOTE_ENDINGS = frozenset({"", "txt", "html", "htm", "hta", "md", "rtf", "url"})
 _STRANGE = ("encrypted", "broken")
 _AWAY = "its host stores it by itself: content does not pass through this machine"
-_SQLITE = b"SQLite format 3\0"
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Watch:
     previous: Path | None
     seed: str
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
-    _blocks: Blocks = field(default_factory=lambda: Blocks())
+    _blocks: Blocks = field(default_factory=Blocks)
 
     def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Let a stream pass, and keep some of its blocks."""
@@ -144,11 +143,6 @@ class Watch:
             return {}
         emptied = sum(rows for table, rows in before.rows.items() if now.rows.get(table) == 0)
         return {"rows": sum(now.rows.values()), "rows_before": sum(before.rows.values()), "emptied_rows": emptied}
-
-
-def rows_kept(listed: Path) -> Path:
-    """Return where the facts of a database are kept beside its last manifest."""
-    return listed.with_name(f"{listed.name}.{facts.FILENAME}")
 
 
 def _look(path: bytes, named: bytes) -> str:
@@ -264,70 +258,3 @@ def _stem(path: bytes) -> bytes:
     folder, slash, name = path.rpartition(b"/")
     stem = name.rpartition(b".")[0]
     return folder + slash + stem if stem else path
-
-
-class Blocks:
-    """Blocks of a dump, evenly spread over it whatever its length: every second is dropped when they are too many."""
-
-    def __init__(self) -> None:
-        self._kept: list[bytes] = []
-        self._head, self._at, self._next, self._stride = b"", 0, 0, 4 * BLOCK
-        self._open: bytearray | None = None
-
-    def feed(self, chunk: bytes) -> None:
-        """Take what comes next."""
-        if len(self._head) < HEAD:
-            self._head += chunk[: HEAD - len(self._head)]
-        begin, end = self._at, self._at + len(chunk)
-        self._at, position = end, begin
-        while position < end:
-            if self._open is None:
-                if self._next >= end:
-                    return
-                position, self._open = max(self._next, begin), bytearray()
-            part = chunk[position - begin : position - begin + BLOCK - len(self._open)]
-            self._open += part
-            position += len(part)
-            if len(self._open) == BLOCK:
-                self._keep(bytes(self._open))
-
-    def read(self, file: Path) -> None:
-        """Take blocks of a file instead, without reading all of it."""
-        size = file.stat().st_size
-        stride = max(4 * BLOCK, size // BLOCKS)
-        with file.open("rb") as opened:
-            self._head = opened.read(HEAD)
-            for offset in range(0, size, stride):
-                opened.seek(offset)
-                self._kept.append(opened.read(BLOCK))
-        self._at = size
-
-    def measured(self) -> dict[str, Any]:
-        """Return what the blocks show, as fields of a `Change`."""
-        blocks = [*self._kept, *([bytes(self._open)] if self._open and not self._kept else [])]
-        if not blocks:
-            return {"size": self._at}
-        return {
-            "packed": round(fmean(packed(block) for block in blocks), 4),
-            "entropy": round(fmean(entropy(block[:HEAD]) for block in blocks), 3),
-            "head": head_of(self._head),
-            "size": _in_use(self._head) or self._at,
-        }
-
-    def _keep(self, block: bytes) -> None:
-        self._kept.append(block)
-        self._open = None
-        self._next += self._stride
-        if len(self._kept) > BLOCKS:
-            self._kept = self._kept[::2]
-            self._stride *= 2
-            self._next = self._stride * len(self._kept)
-
-
-def _in_use(head: bytes) -> int:
-    """Return the bytes of an SQLite database that hold something (its file format, 1.3): it does not shrink."""
-    if not head.startswith(_SQLITE) or len(head) < 100:
-        return 0
-    page = int.from_bytes(head[16:18], "big")
-    pages, free = int.from_bytes(head[28:32], "big"), int.from_bytes(head[36:40], "big")
-    return max(1, pages - free) * (65536 if page == 1 else page)

@@ -49,7 +49,7 @@ class Place:
         return self.repository.host
 
     def object_lock(self) -> str:
-        """Return the lock that the bucket says it enforces, "off" for none; nothing where none was declared."""
+        """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
         if not self.target.s3 or self.target.s3.immutability.mode == "none":
             return ""
         try:

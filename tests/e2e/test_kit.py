@@ -23,22 +23,12 @@ from tests.conftest import ROOT, Ran, Site, plan_text
 
 CUSTODIANS = ("Superintendent", "Business manager", "Director of technology")
 PHRASE = "a passphrase that lies in the environment"
-_ESCROW = """
-import sys
-from pathlib import Path
-from dr.orchestrator.session import Session
-from dr.run.escrow import ensure_escrow
-session = Session(Path(sys.argv[1]), Path(sys.argv[2]))
-for loaded in session.usable()[0]:
-    for place in session.toolbox(loaded).places:
-        ensure_escrow(place, session.state)
-"""
 
 
 @pytest.fixture
 def small(files_site: Site) -> Site:
     """A system of files on two disks, backed up, with escrow."""
-    _with_escrow(files_site)
+    files_site.escrow(True)
     files_site.dr("backup", "share")
     return files_site
 
@@ -61,20 +51,9 @@ def district(site: Site, s3: S3Server, bucket: str) -> Site:
     script = site.root / "config" / "plans" / "smoke"
     script.write_text("#!/bin/sh\nexit 0\n")
     script.chmod(0o755)
-    _with_escrow(site)
+    site.escrow(True)
     site.dr("backup", "share")
     return site
-
-
-def _with_escrow(site: Site) -> None:
-    """Escrow is on; the tests of other things may switch it off."""
-    (site.root / "state" / "escrow" / "recipient").unlink(missing_ok=True)
-
-
-def escrow_keys(site: Site) -> None:
-    """See that each repository has its escrow key."""
-    argv = [sys.executable, "-c", _ESCROW, str(site.root / "config"), str(site.root / "state")]
-    subprocess.run(argv, env=site.env, cwd=site.root, check=True, capture_output=True)
 
 
 def make(site: Site, out: str = "out", *more: str, threshold: int = 2, code: int = 0) -> Ran:
@@ -129,7 +108,6 @@ def tree(folder: Path) -> dict[str, str]:
 def test_on_an_empty_machine_the_kit_and_two_shares_bring_the_newest_back(
     district: Site, s3: S3Server, bucket: str
 ) -> None:
-    escrow_keys(district)
     secret = identity_here(district.root / "state")
     made = make(district)
     (kit,) = made.document["kits"]
@@ -280,7 +258,6 @@ def _bodies(site: Site) -> list[str]:
 
 def test_a_repository_that_the_kit_cannot_open_fails_the_test(small: Site) -> None:
     """Negative control of `opened`: take the keys away that the kit opens the repositories by."""
-    escrow_keys(small)
     make(small)
     for name in ("disk", "vault"):
         for key in (small.root / name / "share" / "keys").iterdir():
@@ -293,7 +270,6 @@ def test_a_repository_that_the_kit_cannot_open_fails_the_test(small: Site) -> No
 
 @pytest.mark.slow
 def test_a_lost_custodian_is_replaced_and_old_shares_open_no_escrow_key_any_more(small: Site) -> None:
-    escrow_keys(small)
     make(small)
     old = [shares.parse(path.read_text()) for path in sorted((small.root / "out" / "shares").glob("*.txt"))]
     then = shares.combine(old[:2])

@@ -136,3 +136,23 @@ def test_refused_keys_end_with_twelve(site: Site, s3: Any, bucket: str) -> None:
     (site.root / "keys-writer").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     ran = site.dr("target", "check", "vault", "--json", code=12)
     assert ran.document["targets"][0]["outcome"] == "failed" and ran.document["errors"]
+
+
+@pytest.mark.slow
+def test_locks_on_a_replica_are_kept_by_the_replication(site: Site, s3: Any) -> None:
+    name = declare(site, s3)
+    s3.make_locked(name, "compliance", 0)
+    declare(site, s3, bucket=name, more=f", credentials: {{file: {keys(site, s3, 'keeper')}}}")
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    source = f"docs: {{files: {{paths: [{site.root}/source]}}}}"
+    site.plan("sis", plan_text("sis", source, targets="[disk]", more="replicas: [vault]\n"))
+    site.dr("backup", "sis")
+    done = site.dr("replicate", "sis", "--json").document["replications"][0]
+    assert done["locks"][0]["extended"] == done["locks"][0]["needed"] > 0
+    assert site.dr("points", "--json").document["points"][0]["protected_until"]["vault"]
+    declare(site, s3, bucket=name)
+    site.plan("sis", plan_text("sis", source, targets="[disk]", more="replicas: [vault]\n"))
+    (site.root / "source" / "letter.txt").write_text("another\n")
+    site.dr("backup", "sis")
+    ran = site.dr("replicate", "sis", "--json", code=3)
+    assert ran.document["replications"][0]["outcome"] == "degraded" and "PutObjectRetention" in ran.err
