@@ -20,7 +20,7 @@ from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.change import Change
 from dr.evidence.content import HEAD, extension, is_type, look, threatens
-from dr.evidence.manifest import Entry
+from dr.evidence.manifest import Listed
 from dr.run.baseline import rows_kept
 from dr.run.blocks import Blocks
 from dr.sources import facts
@@ -121,7 +121,7 @@ class Watch:
         )  # fmt: skip
 
     def _looks(
-        self, files: Sequence[tuple[Entry, bytes]], most: int, chosen: random.Random, root: bytes
+        self, files: Sequence[tuple[Listed, bytes]], most: int, chosen: random.Random, root: bytes
     ) -> Counter[str]:
         """Return how many of a sample look how. What is too small to tell, or gone, is not counted."""
         found: Counter[str] = Counter()
@@ -172,26 +172,26 @@ class Found:
 
     files: int
     before: int
-    added: list[Entry]
-    changed: list[tuple[Entry, bytes]]
-    removed: list[Entry]
-    renamed: list[Entry]  # those of the changed that have a new name
+    added: list[Listed]
+    changed: list[tuple[Listed, bytes]]
+    removed: list[Listed]
+    renamed: list[Listed]  # those of the changed that have a new name
     moved: int
 
     @classmethod
     def between(cls, old: Path, new: Path) -> Found:
         """Compare. Raises `DamageError` when a manifest cannot be understood."""
         raw = manifest.difference(old, new)
-        gone = {entry.path: entry for entry in raw.gone if entry.kind == "file"}
-        come = {entry.path: entry for entry in raw.come if entry.kind == "file"}
+        gone = {file.path: file for file in raw.gone}
+        come = {file.path: file for file in raw.come}
         both = gone.keys() & come.keys()
         changed = [(come[path], path) for path in sorted(both) if _differs(gone[path], come[path])]
-        removed = [entry for path, entry in gone.items() if path not in both]
-        added = [entry for path, entry in come.items() if path not in both]
+        removed = [file for path, file in gone.items() if path not in both]
+        added = [file for path, file in come.items() if path not in both]
         added, removed, moved = _without_moved(added, removed)
         added, removed, renamed = _without_renamed(added, removed)
         return cls(
-            files=raw.same_files + len(come), before=raw.same_files + len(gone), added=added,
+            files=raw.same + len(come), before=raw.same + len(gone), added=added,
             changed=changed + renamed, removed=removed, renamed=[entry for entry, _ in renamed], moved=moved,
         )  # fmt: skip
 
@@ -201,10 +201,10 @@ class Found:
         ending, most = next(iter(counted.most_common(1)), ("", 0))
         return (ending, most) if ending and most >= 0.8 * len(self.renamed) else ("", 0)
 
-    def note(self) -> tuple[Entry | None, int]:
+    def note(self) -> tuple[Listed | None, int]:
         """Return the new text of one name and content that lies in the most directories, and in how many."""
         places: Counter[tuple[bytes, str]] = Counter()
-        one: dict[tuple[bytes, str], Entry] = {}
+        one: dict[tuple[bytes, str], Listed] = {}
         for entry in self.added:
             if entry.sha256 and entry.size in _NOTE and extension(entry.path) in _NOTE_ENDINGS:
                 key = (entry.path.rpartition(b"/")[2], entry.sha256)
@@ -214,11 +214,11 @@ class Found:
         return one.get(key), count
 
 
-def _differs(old: Entry, new: Entry) -> bool:
+def _differs(old: Listed, new: Listed) -> bool:
     return old.sha256 is not None and new.sha256 is not None and old.sha256 != new.sha256
 
 
-def _without_moved(added: list[Entry], removed: list[Entry]) -> tuple[list[Entry], list[Entry], int]:
+def _without_moved(added: list[Listed], removed: list[Listed]) -> tuple[list[Listed], list[Listed], int]:
     """Leave out what only lies elsewhere now: its content went from one name to another."""
     went: Counter[str | None] = Counter(entry.sha256 for entry in removed if entry.sha256)
     came: Counter[str | None] = Counter(entry.sha256 for entry in added if entry.sha256)
@@ -226,7 +226,7 @@ def _without_moved(added: list[Entry], removed: list[Entry]) -> tuple[list[Entry
     return _less(added, moved), _less(removed, moved), moved.total()
 
 
-def _less(entries: list[Entry], moved: Counter[str | None]) -> list[Entry]:
+def _less(entries: list[Listed], moved: Counter[str | None]) -> list[Listed]:
     left, kept = Counter(moved), []
     for entry in entries:
         if left[entry.sha256] > 0:
@@ -237,8 +237,8 @@ def _less(entries: list[Entry], moved: Counter[str | None]) -> list[Entry]:
 
 
 def _without_renamed(
-    added: list[Entry], removed: list[Entry]
-) -> tuple[list[Entry], list[Entry], list[tuple[Entry, bytes]]]:
+    added: list[Listed], removed: list[Listed]
+) -> tuple[list[Listed], list[Listed], list[tuple[Listed, bytes]]]:
     """Pair what came as `a.docx.locked` or `a.locked` with the `a.docx` that went."""
     whole = {entry.path: entry for entry in removed}
     stems = {_stem(entry.path): entry for entry in removed}

@@ -164,7 +164,7 @@ class Travel:
         try:
             versions = versions_of(place)
             if versions is not None:
-                return ViewStore(versions, self._view(versions, until))
+                return ViewStore(versions, _with_key_in_use(self._view(versions, until), place))
             why = "keeps no versions"
         except RefusedError:
             why = "lets these keys list no versions (s3:ListBucketVersions, s3:GetObjectVersion)"
@@ -234,3 +234,11 @@ def _undamaged(known: Copy | None, held: Copy) -> Copy:
 
 def _in_order(point: Point, order: dict[str, int]) -> Point:
     return replace(point, copies=tuple(sorted(point.copies, key=lambda copy: order.get(copy.target, len(order)))))
+
+
+def _with_key_in_use(view: View, place: Place) -> View:
+    """Show the key in use too, where it was made since by a rotation: keys of all times wrap the same master key."""
+    name = f"keys/{place.repository.env.get('RESTIC_KEY_HINT', '')}"
+    if name not in view.objects and (versions := view.of_name(name)):
+        view.objects[name] = versions
+    return view

@@ -70,6 +70,9 @@ def test_a_target_is_made_used_and_told_of(site: Site, s3: Any) -> None:
     drill = site.dr("drill", "sis", "--json").document["drills"][0]
     assert drill["posture"]["target"] == "vault" and drill["posture"]["outcome"] == "ok"
     assert drill["posture"]["probe"]["tried"] == checked["probe"]["tried"], "not tried anew within a day"
+    site.dr("verify", "sis")
+    copies = site.dr("status", "--json").document["systems"][0]["copies"]
+    assert "'immutable_or_offline': 1" in str(copies), "the lock keys say what the backup keys may not ask"
     said = site.dr("report", "--format", "md").out
     assert f"compliance lock on vault until {until:%Y-%m-%d}" in said and "no grave finding" in said
     assert site.dr("audit").out

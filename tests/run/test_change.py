@@ -402,6 +402,14 @@ def test_a_manifest_compared_with_itself_has_no_difference(tmp_path: Path) -> No
     assert (found.before, found.files, found.added, found.changed, found.removed) == (50, 50, [], [], [])
 
 
+def test_other_rights_or_times_alone_are_no_change(tmp_path: Path) -> None:
+    old, new = listed(tmp_path / "old", {"/a": "1", "/b": "2"}), tmp_path / "new"
+    touched = [entry._replace(mode=0o100600, uid=7, mtime_ns=9) for entry in manifest.read(old)]
+    manifest.write(new, manifest.header_of(source="a", kind="files", started=FIRST), touched)
+    found = Found.between(old, new)
+    assert (found.before, found.files, found.added, found.changed, found.removed) == (2, 2, [], [], [])
+
+
 def test_a_last_manifest_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("no manifest\n")
     listed(tmp_path / MANIFEST, {"/a": "1"})
