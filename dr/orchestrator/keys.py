@@ -16,10 +16,12 @@ from dr.errors import (
     DrError,
     InterruptedRunError,
     LockedError,
+    UsageError,
     worst,
 )
 from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome, worst_outcome
+from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
 from dr.run.capture import everywhere
@@ -29,7 +31,7 @@ from dr.run.key_traces import kept_versions
 from dr.run.keys import Rotated, finish, rotate
 from dr.run.toolbox import Place, Toolbox, is_away
 from dr.tools.lock import hold, is_held
-from dr.tools.restic_keys import Key, key_names, keys_of
+from dr.tools.restic_keys import Key, keys_of
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,8 @@ def _keep(session: Session, toolbox: Toolbox, place: Place) -> tuple[list[KeyCha
         if rotated.waits:
             problems.append(f"{place.name} still opens with the old passphrase: {_WAITS}")
     ensured = ensure_escrow(place, session.state)
-    if ensured.done == "made":
-        changes.append(_escrow(place, ensured, removed=()))
+    if ensured.done == "made" or ensured.removed:
+        changes.append(_escrow(place, ensured))
     return changes, [*problems, *ensured.notes]
 
 
@@ -184,6 +186,8 @@ def rotate_keys(
     Backups that run meanwhile go on. A target that fails keeps its keys; what was begun there is finished later.
     """
     system, started = loaded.plan.system, session.clock()
+    if escrow and recipient_of(session.state) is None:
+        raise UsageError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
     run_id = new_id("keys-", started)
     with changing(session, system):
         toolbox = session.toolbox(loaded)
@@ -210,6 +214,7 @@ def rotate_keys(
         )
         session.catalog.record(event)
     problems = session.send_evidence([toolbox.place(c.target) for c in changes if c.outcome != "failed"], system)
+    problems += save_self(session)  # a recovery without this host needs the new passphrase
     return KeysChanged(event, _code(event.outcome, codes), tuple(problems))
 
 
@@ -232,9 +237,7 @@ def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, give
     def act() -> KeyChange:
         place.store.reachable()
         if escrow:
-            before = key_names(place.store)
-            ensured = renew_escrow(place, session.state)
-            return _escrow(place, ensured, removed=tuple(sorted(before - key_names(place.store))))
+            return _escrow(place, renew_escrow(place, session.state))
         replicas = _replicas_of(toolbox, place)
         return _rotation(place, rotate(place, session.state, given=given, unused=unused, replicas=replicas))
 
@@ -270,17 +273,15 @@ def _rotation(place: Place, rotated: Rotated) -> KeyChange:
     )
 
 
-def _escrow(place: Place, ensured: Ensured, *, removed: tuple[str, ...]) -> KeyChange:
-    if ensured.done == "off":
-        return KeyChange(target=place.name, outcome="skipped", notes=("escrow is switched off in the state",))
+def _escrow(place: Place, ensured: Ensured) -> KeyChange:
     return KeyChange(
         target=place.name,
         outcome="degraded" if ensured.record.stale else "ok",
-        added=(ensured.record.escrow,),
-        removed=removed,
+        added=(ensured.record.escrow,) if ensured.done == "made" else (),
+        removed=ensured.removed,
         left=ensured.record.stale,
         shown=("restic opened the repository with the escrow key when it was made",),
-        notes=(*ensured.notes, *kept_versions(place, removed)),
+        notes=(*ensured.notes, *kept_versions(place, ensured.removed)),
     )
 
 
@@ -292,6 +293,13 @@ def _whole(outcomes: Sequence[Outcome]) -> Outcome:
 
 def _code(outcome: Outcome, codes: list[int]) -> int:
     return DEGRADED if outcome == "degraded" else worst(codes)
+
+
+def removed_keys(session: Session, system: str) -> set[str]:
+    """Return the ids of all keys of a system that are on record as removed."""
+    facts = [record.fact for record in session.catalog.facts(("keys",), systems=[system])]
+    changes = [change for fact in facts if isinstance(fact, KeyEvent) for change in fact.targets]
+    return {key for change in changes for key in change.removed}
 
 
 # -- what the board says -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Proof
+from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -76,6 +77,7 @@ def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, 
     )
     points = session.catalog.points([system])
     memory = VerifyMemory.from_json(session.catalog.memory(system, place.name))
+    memory = memory.without_keys(removed_keys(session, system))
     try:
         place.store.reachable()
         proof, memory = verify(

@@ -34,7 +34,7 @@ log = logging.getLogger("dr.keys")
 LIMITS = (
     "it cannot be proven that no other copy of a passphrase or of a key exists: in a replica, a backup, notes",
     "what was overwritten may survive in journals, snapshots or worn cells of the disk below",
-    "recovery kits that custodians hold still name the repository; what was sealed for them opens no key any more",
+    "recovery kits, and this program's own sealed copies, may still hold the passphrase: no key is left that it opens",
     "who read data or the master key before keeps what was read",
 )
 

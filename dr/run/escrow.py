@@ -40,6 +40,7 @@ class Ensured:
     done: Literal["off", "kept", "made", "adopted"]
     record: KeyRecord = field(default_factory=KeyRecord)
     notes: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()  # older escrow keys
 
 
 def escrow_store(place: Place) -> ObjectStore:
@@ -183,6 +184,7 @@ def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ens
     sealed, key_id, user = found or _make(place, state, recipient)
     _settle(place, state, sealed, beside)
     old = [key for key in keys if key.user.startswith(MARK) and key.id != key_id]
+    removed, stale = _take_away(place, old)
     own, known = next(key.id for key in keys if key.current), KeyRecord.read(_record(place, state)) or KeyRecord()
     there = {key.id: key.user for key in keys}
     kept = tuple(old for old in known.stale if old in there and not there[old].startswith(MARK))
@@ -193,11 +195,11 @@ def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ens
         escrow=key_id,
         sealed=_digest(sealed),
         recipient=recipient if user == _user_of(sealed, recipient) else "",
-        stale=(*kept, *_take_away(place, old)),
+        stale=(*kept, *stale),
         strangers=tuple(key.id for key in keys if key.id not in ours and not key.user.startswith(MARK)),
     )
     record.write(_record(place, state))
-    return Ensured("adopted" if found else "made", record, _notes(place, record))
+    return Ensured("adopted" if found else "made", record, _notes(place, record), removed)
 
 
 def _make(place: Place, state: Path, recipient: str) -> tuple[bytes, str, str]:
@@ -217,12 +219,13 @@ def _settle(place: Place, state: Path, sealed: bytes, there: bytes | None) -> No
     _coming(place, state).unlink(missing_ok=True)
 
 
-def _take_away(place: Place, keys: Sequence[Key]) -> tuple[str, ...]:
-    """Remove keys of ours; return those that may not be removed. What was only in the way now is tried next time."""
-    stale = []
+def _take_away(place: Place, keys: Sequence[Key]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove keys of ours; return those removed, and those that may not be. What was only in the way now waits."""
+    removed, stale = [], []
     for key in keys:
         try:
             remove_key(place.repository, key.id)
+            removed.append(key.id)
         except (InterruptedRunError, TargetDownError):
             raise
         except LockedError as error:
@@ -230,7 +233,7 @@ def _take_away(place: Place, keys: Sequence[Key]) -> tuple[str, ...]:
         except DrError as error:
             log.warning("%s: the old key %s cannot be removed: %s", place.repository.where, describe([key]), error)
             stale.append(key.id)
-    return tuple(stale)
+    return tuple(removed), tuple(stale)
 
 
 def _notes(place: Place, record: KeyRecord) -> tuple[str, ...]:

@@ -16,12 +16,17 @@ log = logging.getLogger("dr.keys")
 
 
 def hand_on(primary: Place, replicas: Sequence[Place], key: str) -> list[str]:
-    """Copy a key to the replicas; return the names of those that do not have it then. May be called any time."""
+    """Copy a key to the replicas; return the names of those that do not have it then. May be called any time.
+
+    One that holds nothing lacks it too: it may be the empty mount point of a disk that needs the old passphrase.
+    """
     lacking = []
     for replica in replicas:
         try:
             replica.store.reachable()
-            if replica.store.exists("config") and not replica.store.exists(f"keys/{key}"):
+            if not replica.store.exists("config"):
+                lacking.append(replica.name)
+            elif not replica.store.exists(f"keys/{key}"):
                 replica.store.take(f"keys/{key}", primary.store, sha256=key)
         except InterruptedRunError:
             raise

@@ -217,7 +217,8 @@ def _retire(place: Place, where: Path, known: KeyRecord, secret: _Secret | None,
     there = {key.id for key in keys_of(place.repository)}
     due = [key for key in known.retiring if key != known.own and key in there]
     behind = {name for key in known.retiring if key != known.own for name in take_back(replicas, key)}
-    removed, stale = [], []
+    removed = [key for key in known.retiring if key not in there]  # by a run that was killed before it said so
+    stale = []
     why = f"the old key could not be removed from {', '.join(sorted(behind))}" if behind else ""
     for key in due:
         try:

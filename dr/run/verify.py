@@ -7,7 +7,7 @@ decrypted share that rotates, so that so many runs have read everything.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
@@ -48,6 +48,11 @@ class VerifyMemory:
         """The objects that must still be there: what no index named may be cleaned away at any time."""
         packs = {_data(pack) for pack in self.packs}
         return {name: size for name, size in self.objects.items() if not name.startswith("data/") or name in packs}
+
+    def without_keys(self, removed: Collection[str]) -> Self:
+        """Return it without the keys that are on record as removed: they are not missing."""
+        gone = {f"keys/{key}" for key in removed}
+        return replace(self, objects={name: size for name, size in self.objects.items() if name not in gone})
 
     def to_json(self) -> str:
         """Return it as text."""
