@@ -384,3 +384,34 @@ def test_with_a_copy_out_of_reach_nothing_is_destroyed(files_site: Site) -> None
     (site.root / "mount").rename(site.root / "away")
     site.dr("keys", "destroy", "share", "--confirm", "share", "--confirm-again", code, code=1)
     assert list((site.root / "disk/share/keys").iterdir()) and secret(site).exists()
+
+
+def test_where_credentials_may_not_delete_the_old_key_stays_and_that_is_said(
+    files_site: Site, s3: Any, bucket: str
+) -> None:
+    s3.append_only(bucket)
+    site, location = files_site, f"s3:{s3.endpoint}/{bucket}/share"
+    access, hidden = s3.keys("writer")
+    keys = site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {hidden}\n")
+    place = f"{{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}"
+    site.target("offsite", f"target: offsite\ns3: {place}\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
+    site.escrow(True)
+    site.dr("backup", "share")
+    old = secret(site, "offsite").read_text().strip()
+    ran = site.dr("keys", "rotate", "share", code=3)
+    assert "may not delete" in ran.out and "github" not in ran.out + ran.err
+    admin = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+    assert restic(site, location, old, "cat", "config", **admin).returncode == 0, "what is said is so"
+    assert site.dr("verify", "share", "--level", "2").code == 0
+    assert "may not delete" in site.dr("status", code=None).out
+    assert "may" in site.dr("keys", "destroy", "share", code=12).err
+    (stale,) = [k["id"] for k in site.dr("keys", "list", "--json").document["keys"] if k["kind"].startswith("old")]
+    new = secret(site, "offsite").read_text().strip()
+    assert restic(site, location, new, "key", "remove", stale, **admin).returncode == 0
+    site.dr("backup", "share")
+    assert site.dr("verify", "share", "--level", "2").code == 0, (
+        "somebody who may has removed it, and that is on record"
+    )
+    assert "may not delete" not in site.dr("status", code=None).out
