@@ -327,6 +327,27 @@ def test_destroyed_keys_open_nothing_not_even_old_versions_and_a_copy_of_a_key_w
     assert restic(site, here, old["disk"], "snapshots").returncode == 0, "what the limits say is so"
 
 
+def test_killed_in_the_midst_of_destroying_the_rest_is_kept_until_it_is_gone_on_with(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    phrase = secret(site, "vault").read_text().strip()
+    trap = Trap(site, site.root / "trap")
+    trap.set(1, "before")  # the first target's keys are gone, and restic is about to be asked
+    confirmed = ("keys", "destroy", "share", "--confirm", "share", "--confirm-again")
+    code = site.dr("keys", "destroy", "share", "--json", code=2).document["code"]
+    assert site.dr(*confirmed, code, code=-9, DR_RESTIC=str(trap.program)).code == -9
+    assert not list((site.root / "disk/share/keys").iterdir())
+    assert restic(site, f"{site.root}/vault/share", phrase, "cat", "config").returncode == 0
+    assert "interrupted" in site.dr("status", code=None).out
+    code = site.dr("keys", "destroy", "share", "--json", code=2).document["code"]
+    site.dr(*confirmed, code)
+    assert restic(site, f"{site.root}/vault/share", phrase, "cat", "config").returncode == 12
+    (point,) = site.dr("points", "--json").document["points"]
+    assert [copy["destroyed"] for copy in point["copies"]] == [True, True]
+    assert not [path for path in (site.root / "state/secrets").iterdir() if path.suffix != ".destroyed"]
+    site.dr("audit")
+
+
 def test_locked_copies_are_not_destroyed_and_the_date_is_said(files_site: Site, s3: Any) -> None:
     bucket = f"locked-{os.urandom(4).hex()}"
     client = s3.client()
