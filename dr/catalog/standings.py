@@ -36,6 +36,9 @@ _PROOF = """
 _DAMAGED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.damaged = 1 group by p.system"""
+_UNLOCKED = """
+    select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
+    where c.complete = 1 and c.damaged = 0 and c.protected_until < :now group by p.system"""
 _ATTEMPTS = """
     select system, verb, max(started) as begun,
         max(case when outcome is not 'aborted' then started end) as settled,
@@ -138,6 +141,8 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         found[row["system"]].values |= {"proof_level": row["level"], "proven_at": at}
     for row in db.execute(_DAMAGED):
         found[row["system"]].values["damaged_points"] = row["points"]
+    for row in db.execute(_UNLOCKED, given):
+        found[row["system"]].values["unlocked_points"] = row["points"]
 
 
 def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:

@@ -102,6 +102,13 @@ class Context:
             self.complain(what, error.where, error.hint)
         self.ended(error.exit_code)
 
+    def protect(self) -> None:
+        """Save a self-copy on the targets that the command reached and has not saved one on itself."""
+        if "session" in self.__dict__ and self.session.reached:
+            from dr.orchestrator.selfcopy import save_self
+
+            save_self(self.session)
+
     def close(self) -> int:
         """Print the document when one is asked for; return the exit code."""
         if self.as_json:

@@ -83,7 +83,7 @@ def _say_made(context: Context, done: Any) -> None:
     for note in fact.notes:
         context.warn(note, kit.kit_id)
     for text in kit.left_out:
-        if not text.startswith("the secrets of"):
+        if text not in fact.notes:
             context.warn(f"not in the kit: {text}", kit.kit_id)
     context.ended(done.exit_code)
 
@@ -115,6 +115,9 @@ _OLD = "open what was sealed before today, with the passphrases and keys of then
 _OLD_SAME = "still open everything: only a new secret (without --same-identity) ends that"
 
 
+_KEYS = {"escrow": "escrow key", "passphrase": "own passphrase"}
+
+
 @kit_command.command("test")
 @click.argument("kit", type=_PATH)
 @_SHARE
@@ -131,7 +134,8 @@ def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     used = ", ".join(map(str, fact.shares))
     context.say(f"kit {fact.kit_id}: tested, {fact.outcome}, with the shares {used} of {len(fact.custodians)}")
     for each in fact.repositories:
-        told = f"opened by {each.key}, {each.snapshots} snapshots" if each.opened else f"not opened: {each.error}"
+        many = "1 snapshot" if each.snapshots == 1 else f"{each.snapshots} snapshots"
+        told = f"opened by its {_KEYS[each.key]}, {many}" if each.opened else f"not opened: {each.error}"
         context.say(f"  {each.system} on {each.target}: {told}")
         if each.error:
             context.complain(each.error, f"{each.system} on {each.target}", "mend it, or replace the kit")

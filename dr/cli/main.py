@@ -113,6 +113,7 @@ def _guarded(context: Context, arguments: list[str]) -> int:
     try:
         with _heard(context):
             program(args=arguments, obj=context, standalone_mode=False, prog_name="dr")
+            context.protect()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:

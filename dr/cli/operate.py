@@ -49,6 +49,12 @@ def say_backups(context: Context, results: list[Any]) -> None:
             f"{run.system}: {run.outcome}, {files} files, {format_bytes(size)} "
             f"({format_bytes(added)} new) in {took}, point {run.run_id}"
         )
+        for lock in run.locks:
+            if lock.extended:
+                until = (
+                    f", {lock.mode}, the first until {lock.protected_until:%Y-%m-%d}" if lock.protected_until else ""
+                )
+                context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} lengthened{until}")
         for source in run.sources:
             if source.outcome in ("degraded", "failed") and source.error:  # skipped: the targets say why
                 where = f"{run.system}: source {source.source}"

@@ -63,19 +63,21 @@ def say_replications(context: Context, results: list[Any]) -> None:
         if result.absent:
             context.say(f"{where}: skipped, its disk is not there")
         else:
-            context.say(f"{where}: {fact.outcome}, {_done(fact)}")
+            context.say(f"{where}: {fact.outcome}{_done(fact)}")
             _complain(context, result, where)
-        for problem in result.problems:
+        for problem in (*fact.notes, *result.problems):
             context.warn(problem, where)
         context.ended(result.exit_code)
 
 
 def _done(fact: Any) -> str:
+    if not fact.objects and fact.by == "objects":
+        return ""  # it came to nothing before it began, and the error says why
     points = "" if fact.points is None else f"; {len(fact.points)} point{'' if len(fact.points) == 1 else 's'} there"
     if fact.by == "snapshots":
-        return f"what it missed was copied from other targets{points}"
+        return f", what it missed was copied from other targets{points}"
     count = f"{fact.objects_copied} of {fact.objects} objects"
-    return f"{count} copied ({format_bytes(fact.bytes_copied)}) in {format_duration(fact.seconds)}{points}"
+    return f", {count} copied ({format_bytes(fact.bytes_copied)}) in {format_duration(fact.seconds)}{points}"
 
 
 def _complain(context: Context, result: Any, where: str) -> None:

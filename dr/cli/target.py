@@ -13,9 +13,12 @@ from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
 
 
-@click.group("target", context_settings={"help_option_names": ["-h", "--help"]})
-def target_command() -> None:
+@click.group("target", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def target_command(click_context: click.Context) -> None:
     """Look at targets, make them the right way, and see and undo what was done to them."""
+    if click_context.invoked_subcommand is None:
+        click.echo(click_context.get_help())
 
 
 target_command.add_command(history_command)
@@ -41,14 +44,15 @@ def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> N
     found = check(context.session, chosen(context.session, names), probing=not no_probe)
     context.put(targets=[posture_document(one.posture) for one in found])
     for one in found:
-        _say(context, one.posture)
+        _say(context, one)
         context.ended(one.exit_code)
 
 
-def _say(context: Context, posture: Any) -> None:
+def _say(context: Context, checked: Any) -> None:
+    posture = checked.posture
     context.say(f"{posture.target}: {posture.outcome}")
     if posture.error:
-        context.complain(posture.error, hint="see the target's file, its network and its keys")
+        context.complain(posture.error, posture.target, checked.hint)
     rows = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
     for row in rows:
         head = f"  {row.severity:<7} {row.what}"

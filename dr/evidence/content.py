@@ -17,6 +17,7 @@ Look = Literal["named", "known", "plain", "encrypted", "broken", "opaque", "smal
 
 HEAD = 4096  # bytes of a sample
 _LEAST = 256
+_FEW_VALUES = 110  # of the 256 that a byte can have: random data of 256 bytes has about 162
 
 _ZIP, _OLE, _FTYP = (0, b"PK"), (0, b"\xd0\xcf\x11\xe0"), (4, b"ftyp")
 _RIFF, _TIFF = (0, b"RIFF"), ((0, b"II*\0"), (0, b"MM\0*"))
@@ -73,7 +74,7 @@ def is_random(block: bytes) -> bool:
     255 / (2 n ln 2) (Miller, 1955); what falls short of that by more than chance does is not random.
     """
     size = len(block)
-    if size < _LEAST:
+    if size < _LEAST or len(set(block)) < _FEW_VALUES:  # the second spares texts the counting
         return False
     return entropy(block) >= 8 - 255 / (2 * size * math.log(2)) - 0.1 - 40 / size
 

@@ -167,6 +167,7 @@ class Replication:
     notes: tuple[str, ...] = ()
     error: str | None = None
     object_lock: str = ""  # as `Proof.object_lock`
+    locks: tuple[LockState, ...] = ()  # what was done for the locks there
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 

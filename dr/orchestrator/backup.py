@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
-from dr.evidence.record import BackupRun, Outcome, Point
+from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
+from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
+from dr.run.locks import Kept
 from dr.run.toolbox import Toolbox
 
 
@@ -95,8 +97,13 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
 
 def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
     """Return the ids of all snapshots that points have on a target."""
-    copies = [copy for point in points for copy in point.copies if copy.target == target and not copy.damaged]
+    copies = [copy for point in points for copy in point.copies if copy.target == target and _lives(copy)]
     return frozenset(x for copy in copies for x in (*copy.snapshots.values(), *copy.manifests.values()))
+
+
+def _lives(copy: Copy) -> bool:
+    """Whether a copy may still be needed: not where its keys were destroyed."""
+    return not copy.damaged and not copy.destroyed
 
 
 def reuse_dir(state: Path, system: str) -> Path:
@@ -108,14 +115,19 @@ def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
     for target in done.renewed:
         session.catalog.forget_copies(toolbox.plan.system, target)
     session.catalog.record(done.run)
+    recorded(reuse_dir(session.state, toolbox.plan.system))
     for late in done.caught_up:
         session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
-    points = session.catalog.points([toolbox.plan.system]) if done.kept else []
-    for target, kept in done.kept.items():
-        if not kept.needed:  # nothing could be looked at: what was known stays
-            continue
-        ends = {point.run_id: kept.of_snapshots(ids_on([point], target)) for point in points}
-        session.catalog.protect(target, mode=kept.state.mode, ends=ends)
+    note_locks(session, toolbox.plan.system, done.kept)
+
+
+def note_locks(session: Session, system: str, kept: Mapping[str, Kept]) -> None:
+    """Note until when each point is locked on each target; what could not be looked at stays as it was known."""
+    points = session.catalog.points([system]) if kept else []
+    for target, each in kept.items():
+        if each.needed:
+            ends = {point.run_id: each.of_snapshots(ids_on([point], target)) for point in points}
+            session.catalog.protect(target, mode=each.state.mode, ends=ends)
 
 
 def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-arg]

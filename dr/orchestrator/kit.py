@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,7 +18,8 @@ from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.keys import changing
 from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.session import Session, make_state, new_id
+from dr.plan.load import Loaded
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
 from dr.run import custody, escrow, selfcopy
@@ -41,7 +43,11 @@ from dr.run.kit import (
 )
 from dr.run.toolbox import Place
 from dr.tools import age, shares
+from dr.tools.lock import hold
 from dr.tools.shares import Share
+
+#: How what is not in a kit, and should be, is told.
+_SECRETS_OF, _ESCROW_OF = "the secrets of", "the escrow key of"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +83,27 @@ def make_kit(
 ) -> KitDone:
     """Write a kit and its custodians' shares, prove that they open it, then take the identity from this host.
 
-    `notes` are what could not be done before, in words, and make the result degraded.
-
     Killed at any instant, the identity is here or the proven shares are on the disk; run again, it goes on.
-    Raises `UsageError` with nothing touched when the host has no identity and no shares give it.
+    Raises `UsageError` with nothing touched when the host has no identity and no shares give it. `notes` are what
+    could not be done before, in words, and make the result degraded.
     """
+    refuse_unfit(wanted)
+    with _alone(session):
+        return _make(session, wanted, act=act, notes=notes)
+
+
+def _alone(session: Session) -> AbstractContextManager[None]:
+    make_state(session.state)
+    return hold(session.state / "locks" / "kit.lock", what="another run makes a recovery kit")
+
+
+def _make(
+    session: Session, wanted: KitWanted, *, act: Literal["made", "replaced"], notes: tuple[str, ...] = ()
+) -> KitDone:
     started = session.clock()
     about = KitAct(
         run_id=new_id("kit-", started), act=act, outcome="ok", started=started, finished=started, notes=notes
     )
-    refuse_unfit(wanted)
     custody.sweep_noted(session.state)
     if (there := _unfinished(session, wanted)) is not None:
         return _hand_over(session, there, keep=wanted.keep_identity, about=about)
@@ -162,7 +179,8 @@ def _kit_files(
     name, sealed = make_copy(session)
     copy = selfcopy.unpack(sealed, identity=identity, key=custody.control_key(session.state), name=name)
     control = copy.json(CONTROL)
-    items, _ = session.usable()
+    items = in_recovery_order(session.usable()[0])
+    sealings, foreign = _sealings(session, identity)
     declared = copy.below("config")
     targets = {x.removeprefix("targets/"): data for x, data in declared.items() if x.startswith("targets/")}
     kit = Kit(
@@ -179,11 +197,8 @@ def _kit_files(
         ),
         targets={x.removesuffix(".yaml"): selfcopy.digest_of({"": data}) for x, data in targets.items()},
         versions={**session.versions, "dr": dr.__version__},
-        left_out=tuple(str(text) for text in _list(control.get("left_out"))),
+        left_out=(*(str(text) for text in _list(control.get("left_out"))), *foreign),
     )
-    escrow = custody.sealed_escrow(session.state)
-    for sealed_passphrase in escrow.values():
-        age.unseal(sealed_passphrase, identity)  # raises when it is sealed for another
     sheet = _sheet(kit, shares.first_words(parts))
     hands = [by_hand(x, session.declarations.targets) for x in items]
     files = {
@@ -193,10 +208,39 @@ def _kit_files(
         "combine.py": COMBINE.encode(),
         "by-hand.txt": "\n".join(hands).encode(),
         SELF_COPY: sealed,
-        **{f"{ESCROW}/{x}.age": data for x, data in escrow.items()},
+        **{f"{ESCROW}/{x}.age": data for x, data in sealings.items()},
         **{x: data for x, data in declared.items() if x.endswith((".yaml", ".yml"))},
     }
     return kit, {**files, SUMS: checksums(files)}
+
+
+def _sealings(session: Session, identity: str) -> tuple[dict[str, bytes], list[str]]:
+    """Return the sealed escrow passphrases that the identity opens; and where one is still sealed for another."""
+    found, foreign = {}, []
+    for name, sealed in custody.sealed_escrow(session.state).items():
+        try:
+            age.unseal(sealed, identity)
+        except RefusedError:
+            foreign.append(f"{_ESCROW_OF} {name}: it is still sealed for an older secret, until the next backup")
+        else:
+            found[name] = sealed
+    return found, foreign
+
+
+def in_recovery_order(items: Sequence[Loaded]) -> list[Loaded]:
+    """Return plans so that what a system depends on comes before it, else as they were given: by priority."""
+    known, done = {item.plan.system: item for item in items}, dict[str, Loaded]()
+
+    def visit(item: Loaded) -> None:
+        if item.plan.system not in done:
+            for name in item.plan.depends_on:
+                if name in known:
+                    visit(known[name])
+            done[item.plan.system] = item
+
+    for item in items:
+        visit(item)
+    return list(done.values())
 
 
 def _list(value: object) -> list[object]:
@@ -242,7 +286,7 @@ def _hand_over(session: Session, folder: KitFolder, *, keep: bool, about: KitAct
     copy = selfcopy.unpack(folder.read(SELF_COPY), identity=identity, key=key, name=folder.kit.self_copy)
     if not keep:
         escrow.take_identity(session.state)
-    unread = [text for text in folder.kit.left_out if text.startswith("the secrets of")]
+    unread = [text for text in folder.kit.left_out if text.startswith((_SECRETS_OF, _ESCROW_OF))]
     fact = replace(
         about,
         outcome="ok" if copy.genuine and not (unread or about.notes) else "degraded",
@@ -273,9 +317,10 @@ def replace_kit(session: Session, wanted: KitWanted, *, same_identity: bool = Fa
             identity_of(find_kit(wanted.old).kit, given)
     if same_identity:
         return make_kit(session, wanted, act="replaced")
-    escrow.new_recipient(session.state)
-    late = renew_all(session)
-    return make_kit(session, replace(wanted, shares=(), old=None), act="replaced", notes=tuple(late))
+    with _alone(session):
+        escrow.new_recipient(session.state)
+        late = renew_all(session)
+        return _make(session, replace(wanted, shares=(), old=None), act="replaced", notes=tuple(late))
 
 
 def renew_all(session: Session) -> list[str]:

@@ -73,7 +73,46 @@ def open_kit(path: Path, share_files: Sequence[Path], to: Path, *, kit_alone: bo
     """
     folder = find_kit(path)
     identity = identity_of(folder.kit, read_shares(share_files))
-    return open_with(kit_copy(folder, identity), identity, to, targets_too=not kit_alone)
+    opened = open_with(kit_copy(folder, identity), identity, to, targets_too=not kit_alone)
+    if opened.taken_from != "kit":
+        return opened
+    return replace(opened, notes=(*opened.notes, *_renewed(opened, identity)))
+
+
+def _renewed(opened: Opened, identity: str) -> Iterator[str]:
+    """Where a passphrase was changed since the kit was made, put the escrow passphrase in its place, and say so."""
+    session = Session(opened.config, opened.state)
+    try:
+        for place in [place for item in session.usable()[0] for place in session.toolbox(item).places]:
+            where = f"{place.system} on {place.name}"
+            try:
+                place.store.reachable()
+                place.repository.snapshots()
+            except InterruptedRunError:
+                raise
+            except RefusedError as error:
+                sealed = opened.copy.contents.get(f"escrow/{place.system}@{place.name}.age")
+                mended = _by_escrow(place, [sealed, _beside(place)], identity, opened.state)
+                yield f"{where} is opened by its escrow passphrase" if mended else f"{where}: {error.what}"
+            except DrError:
+                continue  # it is down: the recovery uses another, and says so
+    finally:
+        session.close()
+
+
+def _by_escrow(place: Place, sealings: Sequence[bytes | None], identity: str, state: Path) -> bool:
+    for sealed in sealings:
+        if sealed and _opens(place, sealed, identity) is not None:
+            write_private(carried_passphrase(state, place.system, place.name), age.unseal(sealed, identity))
+            return True
+    return False
+
+
+def _beside(place: Place) -> bytes | None:
+    try:
+        return escrow.load_sealed_there(place)
+    except DrError:
+        return None
 
 
 def kit_copy(folder: KitFolder, identity: str) -> SelfCopy:
@@ -279,7 +318,7 @@ def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str])
     except (InterruptedRunError, AbsentError):
         raise
     except DrError as error:
-        return replace(told, error=str(error))
+        return replace(told, error=f"{error.what} ({error.cause})" if error.cause else error.what)
 
 
 def _opens(place: Place, sealed: bytes, identity: str) -> int | None:

@@ -78,7 +78,7 @@ class _Read:
 def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.store.reachable()
-        place = travel.seen(place) if travel.at else place
+        place = travel.seen(place, evidence=True) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
         read.found.append((system, place, [_adopted(point) for point in points_in(place, system)]))
     except InterruptedRunError:

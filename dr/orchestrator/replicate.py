@@ -10,13 +10,16 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
+from dr.orchestrator.backup import ids_on, note_locks
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
 from dr.run.escrow import hand_on_sealed
-from dr.run.replica import ReplicateRequest, replicate
+from dr.run.lock_all import keep_replica_locked
+from dr.run.locks import Kept
+from dr.run.replica import ReplicateRequest, replicate, with_lock
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
 from dr.tools import command
@@ -52,6 +55,7 @@ def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -
     With `due_only` the replicas that are due: what a target missed, the next backup brings it.
     """
     wanted = due_replicas(session, loaded) if due_only else loaded.plan.replicas
+    session.catalog.close_abandoned(loaded.plan.system, now=session.clock())
     try:
         toolbox = session.toolbox(loaded)
     except DrError as error:
@@ -109,12 +113,23 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
         memory=VerifyMemory.from_json(session.catalog.memory(system, primary)),
     )
     done = replicate(toolbox, place, request)
+    kept = _locked(session, toolbox, place, done.fact)
+    done = with_lock(done, kept)
     session.catalog.record(done.fact)
+    note_locks(session, system, {place.name: kept} if kept else {})
     reached = [place] if done.fact.points is not None else []
     problems = session.send_evidence(reached, system)
     if reached and not problems:
         hand_on_sealed(toolbox.places[0], place, session.state)
     return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
+
+
+def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication) -> Kept | None:
+    """Lengthen the locks on a replica that could be brought up to date."""
+    if fact.points is None:
+        return None
+    live = ids_on(session.catalog.points([toolbox.plan.system]), place.name)
+    return keep_replica_locked(toolbox, place, now=session.clock(), live=live)
 
 
 def _open(session: Session, loaded: Loaded) -> str:

@@ -20,7 +20,7 @@ from dr.tools.store import ObjectStore
 log = logging.getLogger("dr.selfcopy")
 
 #: A catalog larger than this goes along once a day only: it can be made again from what lies on the targets.
-_SMALL_CATALOG = 16 << 20
+_SMALL_CATALOG = 4 << 20
 _LARGE_EVERY = timedelta(days=1)
 _TIDY_EVERY = 10
 _MEMORY = "_control"

@@ -11,6 +11,7 @@ from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, U
 from dr.evidence.posture import Probe, TargetPosture
 from dr.orchestrator.session import Session, make_state
 from dr.plan.target import Credentials, S3Place, Target
+from dr.run.bucket import open_bucket
 from dr.run.bucket_plan import BucketPlan, build_bucket, plan_bucket
 from dr.run.posture import look, unseen
 from dr.run.probe import probe
@@ -22,10 +23,11 @@ log = logging.getLogger("dr.targets")
 
 @dataclass(frozen=True)
 class Checked:
-    """One target's posture, and the exit code it deserves."""
+    """One target's posture, and the exit code it deserves; what to do where it could not be looked at."""
 
     posture: TargetPosture
     exit_code: int
+    hint: str = ""
 
 
 def chosen(session: Session, names: Sequence[str]) -> list[Target]:
@@ -55,7 +57,7 @@ def _check(session: Session, target: Target, *, probing: bool) -> Checked:
     except InterruptedRunError:
         raise
     except DrError as error:
-        return Checked(unseen(target.target, error, now=now), error.exit_code)
+        return Checked(unseen(target.target, error, now=now), error.exit_code, error.hint)
     return Checked(posture, DEGRADED if posture.outcome == "degraded" else OK)
 
 
@@ -70,6 +72,7 @@ def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
     last, now = _last(session, target), session.clock()
     if fresh and is_fresh(last, now):
         return last
+    open_bucket(target.s3).reachable()
     make_state(session.state)
     try:
         with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):

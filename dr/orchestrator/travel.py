@@ -12,7 +12,7 @@ from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.history import Change, History, read_history
 from dr.run.rewind import Rewound, Step, nothing_there, rewind, steps_to
-from dr.run.toolbox import Place
+from dr.run.toolbox import Place, is_away
 from dr.run.travel import versions_of
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
@@ -61,7 +61,9 @@ def _told(session: Session, loaded: Loaded, target: str) -> Told:
 
 
 def history_of(session: Session, place: Place, system: str) -> History | None:
-    """Return the history of a place; None when it keeps no versions."""
+    """Return the history of a place; None when it keeps no versions, or is a disk that is away."""
+    if is_away(place):
+        return None
     place.store.reachable()
     versions = versions_of(place)
     if versions is None:

@@ -53,9 +53,9 @@ class Immutability(Declaration):
     credentials: Credentials | None = None
 
     @property
-    def margin(self) -> int:
+    def margin(self) -> float:
         """The days that must be left of a lock, else it is lengthened."""
-        return self.margin_days if self.margin_days is not None else max(1, self.days // 3)
+        return self.margin_days if self.margin_days is not None else self.days / 3
 
     @model_validator(mode="after")
     def _bounded(self) -> Immutability:

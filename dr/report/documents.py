@@ -48,8 +48,8 @@ def replication_document(run: Replication) -> dict[str, Any]:
     """One replication of `dr replicate`. `points` is null when it was not learnt which are there."""
     return _picked(
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
-        "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "notes",
-        "error",
+        "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
+        "notes", "error",
     )  # fmt: skip
 
 

@@ -108,6 +108,9 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
         yield f"no recovery point may be expired: {standing.retention_frozen}"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
+    if standing.unlocked_points:
+        points = counted(standing.unlocked_points, "recovery point")
+        yield f"the locks on {points} have run out: back up again, which locks what is needed"
     if standing.damaged_points:
         points = counted(standing.damaged_points, "recovery point")
         yield f"damage found: {points} cannot be used on the target concerned"

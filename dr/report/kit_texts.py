@@ -139,7 +139,7 @@ def _by_hand() -> Sequence[tuple[str, Sequence[str]]]:
         ("Get the programs: age (Debian has it) and the SLIP-39 library.", ("pip install shamir-mnemonic",)),
         (
             "Put the shares together. This writes the secret identity: keep it in memory only.",
-            ("python3 combine.py share-a.txt share-b.txt > /dev/shm/identity",),
+            ("umask 077; python3 combine.py share-a.txt share-b.txt > /dev/shm/identity",),
         ),
         (
             "Open the self-copy: the kit's, or a newer one, _control/*.age, from the root of a target.",

@@ -40,7 +40,7 @@ def share_page(share: ShareSheet, paper: Paper = "A4") -> bytes:
 
 
 def instructions(kit: KitSheet, paper: Paper = "A4") -> bytes:
-    """Return the instructions of the whole kit. Nothing in it is secret."""
+    """Return the instructions of the whole kit. It opens nothing."""
     style = _styles()
     story: list[Flowable] = [
         _paragraph(f"Recovery kit {kit.kit_id}", style["title"]),
@@ -52,7 +52,12 @@ def instructions(kit: KitSheet, paper: Paper = "A4") -> bytes:
         for number, (text, commands) in enumerate(section.steps, 1):
             story.append(_paragraph(f"<b>{number}.</b> {escape(text)}", style["step"]))
             story += [_paragraph(escape(line).replace("  ", "&nbsp; "), style["code"]) for line in commands]
-    return _document(story, paper, title=f"Recovery kit {kit.kit_id}", foot=f"{kit.kit_id} · not secret")
+    return _document(
+        story,
+        paper,
+        title=f"Recovery kit {kit.kit_id}",
+        foot=f"{kit.kit_id} · opens nothing by itself; keep it from strangers",
+    )
 
 
 # -- parts of the custodian's page ---------------------------------------------------------------------

@@ -83,8 +83,10 @@ def posture_in_words(posture: TargetPosture | None) -> tuple[str, ...]:
     if posture.error:
         return (f"{posture.target} could not be looked at: {posture.error}",)
     tries = posture.probe.attempts if posture.probe else ()
-    grave = [f"{f.severity}: {f.what}: {f.observed}" for f in posture.findings if f.severity in ("high", "medium")]
-    grave += [f"{a.severity}: could {a.what}: {a.observed}" for a in tries if a.severity in ("high", "medium")]
+    found = [(f.severity, f"{f.what}: {f.observed}") for f in posture.findings]
+    found += [(a.severity, f"could {a.what}: {a.observed}") for a in tries if a.outcome == "allowed"]
+    found += [(a.severity, f"{a.what}: not tried: {a.observed}") for a in tries if a.outcome == "not tried"]
+    grave = [f"{level}: {text}" for wanted in ("high", "medium") for level, text in found if level == wanted]
     said = f"{posture.target}: {counted(len(grave), 'grave finding') if grave else 'no grave finding'}"
     if posture.probe:
         held = sum(attempt.outcome == "refused" for attempt in tries)

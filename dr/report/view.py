@@ -178,6 +178,11 @@ def _limits(fact: Drill, plan: Plan | None, scope: Scope) -> list[str]:
     said = []
     if fact.sources and not scope.whole:
         said.append("It proves what was restored and compared, and no more: nothing is said of the time for the whole.")
+    if fact.suspect:
+        before = fact.last_unsuspected_point or "none"
+        said.append(
+            f"That the data is what it should be: its point is suspect ({fact.suspect}). The last before: {before}."
+        )
     if plan and plan.depends_on:
         said.append(f"The systems it depends on ({', '.join(plan.depends_on)}) were not part of it.")
     if fact.data_rpa_seconds is None and fact.sources:

@@ -157,11 +157,11 @@ def _not_carried(loaded: Loaded) -> Iterator[str]:
 
 
 def unfold(contents: Mapping[str, bytes], older: Mapping[str, bytes], to: Path) -> None:
-    """Make `to/config` and `to/state` from a self-copy; what it lacks of secrets is taken from an older one.
+    """Make `to/config` and `to/state` from a self-copy; secrets and the catalog that it lacks, from an older one.
 
     `to` must be there. Files are 0600, directories 0700, scripts 0700. Raises `DrError`.
     """
-    secrets = ("passphrases/", "keys/", "escrow/")
+    secrets = ("passphrases/", "keys/", "escrow/", CATALOG)
     whole = {**{n: d for n, d in older.items() if n.startswith(secrets)}, **contents}
     control: dict[str, Any] = json.loads(whole[CONTROL])
     executable = set(control.get("executable", ()))

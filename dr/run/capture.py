@@ -21,7 +21,8 @@ from dr.evidence import manifest
 from dr.evidence.change import Past
 from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
-from dr.run.change import Watch, rows_kept
+from dr.run.baseline import baseline, keep_baseline, rows_kept
+from dr.run.change import Watch
 from dr.run.fanout import pour
 from dr.run.toolbox import Place, Toolbox
 from dr.sources import facts
@@ -131,7 +132,8 @@ def _capture(
     doors: Doors, request: BackupRequest, progress: Progress, tags: Mapping[str, str], work: Path
 ) -> SourceCapture:
     reuse = _reusable(request, doors.name)
-    captured, watch = doors.capture(work, reuse), Watch(doors.name, reuse, request.run_id, progress.strange)
+    captured = doors.capture(work, reuse)
+    watch = Watch(doors.name, baseline(request.reuse, doors.name), request.run_id, progress.strange)
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work=work, watch=watch)
     had_files = _has_files(reuse)
@@ -164,6 +166,7 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
     made = work / MANIFEST
     if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
+        keep_baseline(request.reuse, name)
         made.replace(request.reuse / name)
         if (counted := work / facts.FILENAME).is_file():
             counted.replace(rows_kept(request.reuse / name))

@@ -14,14 +14,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.change import Change
-from dr.evidence.content import HEAD, entropy, extension, head_of, is_type, look, packed, threatens
-from dr.evidence.manifest import Entry
+from dr.evidence.content import HEAD, extension, is_type, look, threatens
+from dr.evidence.manifest import Listed
+from dr.run.baseline import rows_kept
+from dr.run.blocks import Blocks
 from dr.sources import facts
 from dr.sources.door import MANIFEST, Tree
 from dr.tools.digest import open_file
@@ -29,12 +30,10 @@ from dr.tools.restic_events import Stored
 
 #: Files looked at: of those that were there before, and of new ones.
 SAMPLE, SAMPLE_NEW = 150, 50
-BLOCK, BLOCKS = 16 << 10, 96
 _NOTE = range(64, 64 << 10)  # the sizes of a ransom note
 _NOTE_ENDINGS = frozenset({"", "txt", "html", "htm", "hta", "md", "rtf", "url"})
 _STRANGE = ("encrypted", "broken")
 _AWAY = "its host stores it by itself: content does not pass through this machine"
-_SQLITE = b"SQLite format 3\0"
 
 
 @dataclass
@@ -45,7 +44,7 @@ class Watch:
     previous: Path | None
     seed: str
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
-    _blocks: Blocks = field(default_factory=lambda: Blocks())
+    _blocks: Blocks = field(default_factory=Blocks)
 
     def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Let a stream pass, and keep some of its blocks."""
@@ -122,7 +121,7 @@ class Watch:
         )  # fmt: skip
 
     def _looks(
-        self, files: Sequence[tuple[Entry, bytes]], most: int, chosen: random.Random, root: bytes
+        self, files: Sequence[tuple[Listed, bytes]], most: int, chosen: random.Random, root: bytes
     ) -> Counter[str]:
         """Return how many of a sample look how. What is too small to tell, or gone, is not counted."""
         found: Counter[str] = Counter()
@@ -144,11 +143,6 @@ class Watch:
             return {}
         emptied = sum(rows for table, rows in before.rows.items() if now.rows.get(table) == 0)
         return {"rows": sum(now.rows.values()), "rows_before": sum(before.rows.values()), "emptied_rows": emptied}
-
-
-def rows_kept(listed: Path) -> Path:
-    """Return where the facts of a database are kept beside its last manifest."""
-    return listed.with_name(f"{listed.name}.{facts.FILENAME}")
 
 
 def _look(path: bytes, named: bytes) -> str:
@@ -178,26 +172,26 @@ class Found:
 
     files: int
     before: int
-    added: list[Entry]
-    changed: list[tuple[Entry, bytes]]
-    removed: list[Entry]
-    renamed: list[Entry]  # those of the changed that have a new name
+    added: list[Listed]
+    changed: list[tuple[Listed, bytes]]
+    removed: list[Listed]
+    renamed: list[Listed]  # those of the changed that have a new name
     moved: int
 
     @classmethod
     def between(cls, old: Path, new: Path) -> Found:
         """Compare. Raises `DamageError` when a manifest cannot be understood."""
         raw = manifest.difference(old, new)
-        gone = {entry.path: entry for entry in raw.gone if entry.kind == "file"}
-        come = {entry.path: entry for entry in raw.come if entry.kind == "file"}
+        gone = {file.path: file for file in raw.gone}
+        come = {file.path: file for file in raw.come}
         both = gone.keys() & come.keys()
         changed = [(come[path], path) for path in sorted(both) if _differs(gone[path], come[path])]
-        removed = [entry for path, entry in gone.items() if path not in both]
-        added = [entry for path, entry in come.items() if path not in both]
+        removed = [file for path, file in gone.items() if path not in both]
+        added = [file for path, file in come.items() if path not in both]
         added, removed, moved = _without_moved(added, removed)
         added, removed, renamed = _without_renamed(added, removed)
         return cls(
-            files=raw.same_files + len(come), before=raw.same_files + len(gone), added=added,
+            files=raw.same + len(come), before=raw.same + len(gone), added=added,
             changed=changed + renamed, removed=removed, renamed=[entry for entry, _ in renamed], moved=moved,
         )  # fmt: skip
 
@@ -207,10 +201,10 @@ class Found:
         ending, most = next(iter(counted.most_common(1)), ("", 0))
         return (ending, most) if ending and most >= 0.8 * len(self.renamed) else ("", 0)
 
-    def note(self) -> tuple[Entry | None, int]:
+    def note(self) -> tuple[Listed | None, int]:
         """Return the new text of one name and content that lies in the most directories, and in how many."""
         places: Counter[tuple[bytes, str]] = Counter()
-        one: dict[tuple[bytes, str], Entry] = {}
+        one: dict[tuple[bytes, str], Listed] = {}
         for entry in self.added:
             if entry.sha256 and entry.size in _NOTE and extension(entry.path) in _NOTE_ENDINGS:
                 key = (entry.path.rpartition(b"/")[2], entry.sha256)
@@ -220,11 +214,11 @@ class Found:
         return one.get(key), count
 
 
-def _differs(old: Entry, new: Entry) -> bool:
+def _differs(old: Listed, new: Listed) -> bool:
     return old.sha256 is not None and new.sha256 is not None and old.sha256 != new.sha256
 
 
-def _without_moved(added: list[Entry], removed: list[Entry]) -> tuple[list[Entry], list[Entry], int]:
+def _without_moved(added: list[Listed], removed: list[Listed]) -> tuple[list[Listed], list[Listed], int]:
     """Leave out what only lies elsewhere now: its content went from one name to another."""
     went: Counter[str | None] = Counter(entry.sha256 for entry in removed if entry.sha256)
     came: Counter[str | None] = Counter(entry.sha256 for entry in added if entry.sha256)
@@ -232,7 +226,7 @@ def _without_moved(added: list[Entry], removed: list[Entry]) -> tuple[list[Entry
     return _less(added, moved), _less(removed, moved), moved.total()
 
 
-def _less(entries: list[Entry], moved: Counter[str | None]) -> list[Entry]:
+def _less(entries: list[Listed], moved: Counter[str | None]) -> list[Listed]:
     left, kept = Counter(moved), []
     for entry in entries:
         if left[entry.sha256] > 0:
@@ -243,8 +237,8 @@ def _less(entries: list[Entry], moved: Counter[str | None]) -> list[Entry]:
 
 
 def _without_renamed(
-    added: list[Entry], removed: list[Entry]
-) -> tuple[list[Entry], list[Entry], list[tuple[Entry, bytes]]]:
+    added: list[Listed], removed: list[Listed]
+) -> tuple[list[Listed], list[Listed], list[tuple[Listed, bytes]]]:
     """Pair what came as `a.docx.locked` or `a.locked` with the `a.docx` that went."""
     whole = {entry.path: entry for entry in removed}
     stems = {_stem(entry.path): entry for entry in removed}
@@ -264,70 +258,3 @@ def _stem(path: bytes) -> bytes:
     folder, slash, name = path.rpartition(b"/")
     stem = name.rpartition(b".")[0]
     return folder + slash + stem if stem else path
-
-
-class Blocks:
-    """Blocks of a dump, evenly spread over it whatever its length: every second is dropped when they are too many."""
-
-    def __init__(self) -> None:
-        self._kept: list[bytes] = []
-        self._head, self._at, self._next, self._stride = b"", 0, 0, 4 * BLOCK
-        self._open: bytearray | None = None
-
-    def feed(self, chunk: bytes) -> None:
-        """Take what comes next."""
-        if len(self._head) < HEAD:
-            self._head += chunk[: HEAD - len(self._head)]
-        begin, end = self._at, self._at + len(chunk)
-        self._at, position = end, begin
-        while position < end:
-            if self._open is None:
-                if self._next >= end:
-                    return
-                position, self._open = max(self._next, begin), bytearray()
-            part = chunk[position - begin : position - begin + BLOCK - len(self._open)]
-            self._open += part
-            position += len(part)
-            if len(self._open) == BLOCK:
-                self._keep(bytes(self._open))
-
-    def read(self, file: Path) -> None:
-        """Take blocks of a file instead, without reading all of it."""
-        size = file.stat().st_size
-        stride = max(4 * BLOCK, size // BLOCKS)
-        with file.open("rb") as opened:
-            self._head = opened.read(HEAD)
-            for offset in range(0, size, stride):
-                opened.seek(offset)
-                self._kept.append(opened.read(BLOCK))
-        self._at = size
-
-    def measured(self) -> dict[str, Any]:
-        """Return what the blocks show, as fields of a `Change`."""
-        blocks = [*self._kept, *([bytes(self._open)] if self._open and not self._kept else [])]
-        if not blocks:
-            return {"size": self._at}
-        return {
-            "packed": round(fmean(packed(block) for block in blocks), 4),
-            "entropy": round(fmean(entropy(block[:HEAD]) for block in blocks), 3),
-            "head": head_of(self._head),
-            "size": _in_use(self._head) or self._at,
-        }
-
-    def _keep(self, block: bytes) -> None:
-        self._kept.append(block)
-        self._open = None
-        self._next += self._stride
-        if len(self._kept) > BLOCKS:
-            self._kept = self._kept[::2]
-            self._stride *= 2
-            self._next = self._stride * len(self._kept)
-
-
-def _in_use(head: bytes) -> int:
-    """Return the bytes of an SQLite database that hold something (its file format, 1.3): it does not shrink."""
-    if not head.startswith(_SQLITE) or len(head) < 100:
-        return 0
-    page = int.from_bytes(head[16:18], "big")
-    pages, free = int.from_bytes(head[28:32], "big"), int.from_bytes(head[36:40], "big")
-    return max(1, pages - free) * (65536 if page == 1 else page)

@@ -308,7 +308,9 @@ def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
 
 def _say_lost(travel: Travel, progress: Progress) -> None:
     """Say which objects no version is left of: what the time asked for would have needed."""
-    lost = travel.lost()
+    lost, junk = travel.lost(), travel.junk()
+    if junk:
+        progress.journal.note(f"left out, as their bytes are not what their names promise: {len(junk):,} objects")
     progress.names += [("repository", reason, name.encode()) for name, reason in lost.items()]
     if lost:
         some = ", ".join(list(lost)[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")

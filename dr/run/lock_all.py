@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from dr.errors import DrError
 from dr.evidence.posture import LockState
@@ -26,14 +27,28 @@ def keep_all_locked(
         return {}
 
     def keep(place: Place) -> Kept:
-        s3 = place.target.s3
-        assert s3 is not None  # noqa: S101 - `_mode` says so
         live = None if place.name in taken else request.held.get(place.name, frozenset())
-        bucket = open_locks(s3).child(toolbox.plan.system)
-        return keep_locked(place, bucket, state=toolbox.state, now=request.clock(), live=live)
+        return _keep(toolbox, place, now=request.clock(), live=live)
 
     done = everywhere(places, keep)
     return {name: found if isinstance(found, Kept) else _undone(places[name], found) for name, found in done.items()}
+
+
+def keep_replica_locked(toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str]) -> Kept | None:
+    """Lengthen what is due on a replica; None where it declares no lock. An interruption is part of the fact."""
+    if _mode(place) == "none":
+        return None
+    try:
+        return _keep(toolbox, place, now=now, live=live)
+    except DrError as error:
+        return _undone(place, error)
+
+
+def _keep(toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str] | None) -> Kept:
+    s3 = place.target.s3
+    assert s3 is not None  # noqa: S101 - `_mode` says so
+    bucket = open_locks(s3).child(toolbox.plan.system)
+    return keep_locked(place, bucket, state=toolbox.state, now=now, live=live)
 
 
 def _mode(place: Place) -> str:
@@ -47,6 +62,11 @@ def _undone(place: Place, error: DrError) -> Kept:
 def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
     """Return the run with what became of the locks: one that cannot be kept makes it degraded."""
     states = tuple(each.state for each in kept.values())
-    notes = [f"locks on {state.target}: {text}" for state in states for text in (*state.notes, state.error) if text]
+    notes = [text for state in states for text in said_of(state)]
     bad = run.outcome == "ok" and any(state.outcome != "ok" for state in states)
     return replace(run, locks=states, notes=(*run.notes, *notes), outcome="degraded" if bad else run.outcome)
+
+
+def said_of(state: LockState) -> list[str]:
+    """Return what is to be said of the locks on a target: nothing when all is well."""
+    return [f"locks on {state.target}: {text}" for text in (*state.notes, state.error) if text]

@@ -34,8 +34,10 @@ from dr.tools import command
 from dr.tools.s3_bucket import Lock, S3Bucket, in_days
 
 log = logging.getLogger("dr.locks")
-#: Requests at once; objects between two writings of what is known; new objects asked for their lock.
+#: Requests at once; objects in a batch; new objects asked for their lock.
 THREADS, BATCH, SAMPLE = 16, 500, 3
+#: What is known is written so often while locks are lengthened.
+SAVE_SECONDS = 5.0
 #: So long restic may walk before everything stored is taken for needed.
 WALK_SECONDS = 600.0
 #: A clock further off than this locks nothing: a compliance lock of the wrong length cannot be taken back.
@@ -257,17 +259,36 @@ def _infer(work: _Work) -> None:
 
 
 def _lengthen(work: _Work, names: Sequence[str]) -> None:
-    """Lock in batches, and keep what was done after each: a kill costs one batch of requests, no lock."""
+    """Lock in batches, and keep what was done every few seconds: that much work a kill costs, and no lock."""
+    saved = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(names), BATCH):
             part = names[start : start + BATCH]
-            if start == 0 and part:  # the right to do it shows with one
-                work.memory.update(dict([_one(work, part[0])]))
-                part = part[1:]
-            done = list(pool.map(lambda name: _one(work, name), part))
-            work.memory.update(dict(done))
-            work.memory.save()
+            first = 1 if start == 0 else 0  # the right to do it shows with one
+            _batch(work, pool, part[:first])
+            _batch(work, pool, part[first:])
+            if time.monotonic() - saved > SAVE_SECONDS:
+                work.memory.save()
+                saved = time.monotonic()
             command.raise_if_stopping()
+
+
+def _batch(work: _Work, pool: ThreadPoolExecutor, names: Sequence[str]) -> None:
+    """Lock these side by side; after the first error nothing more is begun, and what was done is known."""
+    errors: list[DrError] = []
+
+    def guarded(name: str) -> tuple[str, Held] | None:
+        if errors or command.stopping():
+            return None
+        try:
+            return _one(work, name)
+        except DrError as error:
+            errors.append(error)
+            return None
+
+    work.memory.update(dict(found for found in pool.map(guarded, names) if found))
+    if errors:
+        raise errors[0]
 
 
 def _one(work: _Work, name: str) -> tuple[str, Held]:

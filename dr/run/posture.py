@@ -18,7 +18,7 @@ from dr.evidence.posture import Finding, Probe, Severity, TargetPosture
 from dr.plan.target import Immutability, S3Place, Target
 from dr.plan.units import format_duration
 from dr.run.bucket import open_bucket, open_locks
-from dr.tools.disk import DiskStore
+from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.s3_bucket import S3Bucket, Settings, Version
 
 #: Objects asked for their lock; pages of a thousand versions they are drawn from.
@@ -58,19 +58,21 @@ def unseen(target: str, error: DrError, *, now: datetime) -> TargetPosture:
 
 def _directory(target: Target) -> Iterator[Finding]:
     path = target.local.path if target.local else Path()
-    store = DiskStore(path)
-    posture = store.preflight()
+    try:
+        posture = DiskStore(path, label=target.target if target.offline else "").preflight()
+    except AbsentError:
+        yield Finding(what="locks", severity="ok", observed="its disk is taken away: nobody here can reach it now")
+        return
     if posture.public_access == "open":
         hint = f"let nobody but its owner in: chmod 700 {path}, as it is a directory open to all"
         yield Finding(what="access", severity="medium", observed="other users of this host may look in", hint=hint)
     else:
         yield Finding(what="access", severity="ok", observed="its owner only")
-    yield Finding(
-        what="locks",
-        severity="low",
-        observed="none: a directory, and whoever is root on this host can delete it",
-        hint="keep another copy in a bucket with Object Lock, or on a disk that is taken offline",
-    )
+    hint = "keep another copy in a bucket with Object Lock, or on a disk that is taken offline"
+    if target.offline:
+        hint = "take the disk away once `dr replicate` has ended"
+    observed = "none: a directory, and whoever is root on this host can delete it"
+    yield Finding(what="locks", severity="low", observed=observed + (" while it is here" * target.offline), hint=hint)
     yield Finding(
         what="place",
         severity="low",

@@ -6,11 +6,13 @@ Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.rep
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Point, Replication
+from dr.run.lock_all import said_of
+from dr.run.locks import Kept
 from dr.run.replicate import Copied, copy_repository
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
@@ -130,6 +132,16 @@ def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copie
         versions=dict(toolbox.versions),
     )
     return Replicated(fact, code)
+
+
+def with_lock(done: Replicated, kept: Kept | None) -> Replicated:
+    """Return it with what became of the locks there: one that cannot be kept makes it degraded."""
+    if kept is None:
+        return done
+    state = kept.state
+    bad = done.fact.outcome == "ok" and state.outcome != "ok"
+    fact = replace(done.fact, locks=(state,), notes=(*done.fact.notes, *said_of(state)))
+    return Replicated(replace(fact, outcome="degraded"), DEGRADED) if bad else Replicated(fact, done.exit_code)
 
 
 def _said(done: Copied) -> str | None:

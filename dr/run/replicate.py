@@ -157,7 +157,9 @@ class _Pass:
             self._note(_CONFIG, len(config))
         elif self._to.get(_CONFIG) != config:
             raise DrError(
-                "another repository is there", self._to.where, hint="give the replica an empty place of its own"
+                "another repository is there",
+                self._to.where,
+                hint="give the replica an empty place; if the source was made anew, this is the copy of what was lost",
             )
 
     def _copy(self, objects: dict[str, int]) -> None:

@@ -50,8 +50,16 @@ class Place:
 
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
-        declared = self.target.s3 and self.target.s3.immutability.mode != "none"
-        return (self.store.preflight().object_lock or "off") if declared else ""
+        s3 = self.target.s3
+        if s3 is None or s3.immutability.mode == "none":
+            return ""
+        try:
+            said = self.store.preflight().object_lock
+            if said is None and s3.immutability.credentials:  # keys that back up often may not ask
+                said = _store(s3, read_keys(s3.immutability.credentials)).preflight().object_lock
+        except DrError:
+            return ""
+        return said or "off"
 
 
 def is_away(place: Place) -> bool:
@@ -179,10 +187,14 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
 
 def _s3(place: S3Place, *, carried: Path) -> tuple[ObjectStore, str, S3Keys]:
     keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
-    root = S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+    root = _store(place, keys)
     prefix = place.prefix.strip("/")
     parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
     return root, "s3:" + "/".join(parts), keys
+
+
+def _store(place: S3Place, keys: S3Keys) -> S3Store:
+    return S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
 
 
 def read_keys(declared: Credentials | None) -> S3Keys:

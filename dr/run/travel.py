@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from dr.errors import DrError, InterruptedRunError
+from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
 from dr.run.choose import candidates, in_words
 from dr.run.recognise import points_in
@@ -57,6 +57,7 @@ class Travel:
     find: Callable[[], datetime] | None = None
     say: Callable[[str], None] = lambda text: None
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
+    _said: set[str] = field(default_factory=set, repr=False)
     _stores: list[ViewStore] = field(default_factory=list, repr=False)
     _listed: dict[str, list[Version]] = field(default_factory=dict, repr=False)
 
@@ -75,33 +76,47 @@ class Travel:
     ) -> tuple[datetime, Sequence[Point]]:
         """Return the time, and the points to choose from: those known, and those that the targets held then.
 
-        The targets are asked only where the record may be short of something: when it has no usable point of before
-        that time, or a newer one that it holds for lost or incomplete. What attacked a target misled the record too.
+        The targets are asked only where the record may be wrong: when it has no usable point of before that time, or a
+        newer one that it holds for lost or incomplete, or names snapshots that were not there. What attacked a target
+        may have misled the record, or poisoned it.
         """
         best = next(candidates(known, self.moment, target), None)
         before = [point for point in known if point.consistency_time <= self.moment]
-        if best and not any(point.consistency_time > best[0].consistency_time for point in before):
+        newer = best and any(point.consistency_time > best[0].consistency_time for point in before)
+        if best and not newer and self._bears_out(toolbox, *best):
             return self.moment, known
         found = {point.run_id: point for point in known}
         for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
-            for point in self._held(place, toolbox.plan.system):
-                found[point.run_id] = _joined(found.get(point.run_id), point)
+            held = self._held(place, toolbox.plan.system)
+            found = found if held is None else _corrected(found, place.name, held)
         last = max((point.consistency_time for point in found.values()), default=self.moment)
         order = {name: number for number, name in enumerate(toolbox.plan.places)}
         # A time that was found is the service's own; what was there then is there by either clock.
         latest = max(self.moment, last) if self.find else self.moment
         return latest, [_in_order(point, order) for point in found.values()]
 
-    def _held(self, place: Place, system: str) -> list[Point]:
-        """Return the points that a target held; none when it keeps no versions, or cannot be asked."""
+    def _bears_out(self, toolbox: Toolbox, point: Point, copy: Copy) -> bool:
+        """Whether a target held the snapshots that the record names. A record may be poisoned."""
+        place = next((place for place in toolbox.everywhere if place.name == copy.target), None)
+        try:
+            store = self._store(place, point.finished) if place else None
+        except InterruptedRunError:
+            raise
+        except DrError:
+            return True  # whoever uses the target says so
+        named = [f"snapshots/{name}" for name in (*copy.snapshots.values(), *copy.manifests.values())]
+        return store is None or all(map(store.exists, named))
+
+    def _held(self, place: Place, system: str) -> list[Point] | None:
+        """Return the points that a target held; None when it keeps no versions, or cannot be asked."""
         try:
             seen = self.seen(place)
-            return points_in(seen, system) if shows(seen.store) else []
+            return points_in(seen, system) if shows(seen.store) else None
         except InterruptedRunError:
             raise
         except DrError as error:
             self.say(f"{place.name} could not be asked for the points it held: {error}")
-            return []
+            return None
 
     def of_point(self, place: Place, point: Point) -> Place:
         """Return the place as it was from the time travelled to until the point's end."""
@@ -109,27 +124,25 @@ class Travel:
 
     def lost(self) -> dict[str, str]:
         """Return what was asked for, and of which no version is left; by name, with the reason."""
-        parts = ("config", "keys/", "snapshots/", "index/", "data/")
-        return {n: why for store in self._stores for n, why in store.refused.items() if n.startswith(parts)}
+        return {name: why for store in self._stores for name, why in store.refused.items()}
 
-    def seen(self, place: Place, until: datetime | None = None) -> Place:
+    def junk(self) -> set[str]:
+        """Return the names under which there was nothing but bytes that do not deserve them."""
+        return {name for store in self._stores for name in store.junk}
+
+    def seen(self, place: Place, until: datetime | None = None, *, evidence: bool = False) -> Place:
         """Return a place as it was from `at` until a later moment, such as a point's end: read only.
 
-        The place itself when it keeps no versions. Raises as the target does.
+        With its `evidence` as it was, when asked for. The place itself when it keeps no versions. Raises as the target
+        does.
         """
-        place.store.reachable()
-        versions = versions_of(place)
-        if versions is None:
-            self.say(f"{place.name} keeps no versions: it is read as it is now")
+        store = self._store(place, until)
+        if store is None:
             return place
-        store = ViewStore(versions, _with_key_in_use(self._view(versions, until), place))
-        evidence = place.evidence
-        if isinstance(evidence, S3Store):
-            beside = S3Versions.of(evidence)
-            evidence = ViewStore(beside, self._view(beside, until))
+        first = not self._stores
         self._stores.append(store)
         location = self._open.enter_context(shown(store, self._socket()))
-        if len(self._stores) == 1:
+        if first:
             count = f"{len(store.view.objects):,} objects"
             self.say(f"{place.name} is seen as it was at {in_words(self.moment)}: {count}")
         repository = replace(
@@ -140,7 +153,28 @@ class Travel:
             env={**place.repository.env, **_PLAIN},
             options=(),
         )
-        return replace(place, repository=repository, store=store, evidence=evidence)
+        beside = place.evidence
+        if evidence and isinstance(beside, S3Store):
+            beside = ViewStore(S3Versions.of(beside), self._view(S3Versions.of(beside), until))
+        return replace(place, repository=repository, store=store, evidence=beside)
+
+    def _store(self, place: Place, until: datetime | None) -> ViewStore | None:
+        """Return the objects of a place as they were; None, and a word, for one whose versions cannot be seen."""
+        place.store.reachable()
+        try:
+            versions = versions_of(place)
+            if versions is not None:
+                return ViewStore(versions, _with_key_in_use(self._view(versions, until), place))
+            why = "keeps no versions"
+        except RefusedError:
+            why = "lets these keys list no versions (s3:ListBucketVersions, s3:GetObjectVersion)"
+        self._say_once(f"{place.name} {why}: it is read as it is now")
+        return None
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def close(self) -> None:
         """Show the views no more. May be called twice."""
@@ -180,14 +214,18 @@ def _sweep(home: Path) -> None:
 # -- which points there were -------------------------------------------------------------------------
 
 
-def _joined(known: Point | None, held: Point) -> Point:
-    """Return a point with the copy that a target held of it, in place of what the record says of that copy."""
-    if known is None:
-        return held
-    here = held.copies[0]
-    others = tuple(copy for copy in known.copies if copy.target != here.target)
-    before = next((copy for copy in known.copies if copy.target == here.target), None)
-    return replace(known, copies=(*others, _undamaged(before, here)))
+def _corrected(known: dict[str, Point], target: str, held: Sequence[Point]) -> dict[str, Point]:
+    """Return the points with what a target held of them, in place of what the record says of that target."""
+    before = {run_id: copy for run_id, p in known.items() for copy in p.copies if copy.target == target}
+    found = {
+        run_id: replace(point, copies=tuple(copy for copy in point.copies if copy.target != target))
+        for run_id, point in known.items()
+    }
+    for point in held:
+        rest = found.get(point.run_id, replace(point, copies=()))
+        copy = _undamaged(before.get(point.run_id), point.copies[0])
+        found[point.run_id] = replace(rest, copies=(*rest.copies, copy))
+    return found
 
 
 def _undamaged(known: Copy | None, held: Copy) -> Copy:

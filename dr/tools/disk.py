@@ -31,7 +31,7 @@ class DiskStore:
     """A directory of objects. `top` is the directory that must be there for the target to be up.
 
     `label` is the name of a target whose disk may be taken away: what lies at `top` then is a mount point, which is
-    not to be filled. Such a disk is there when it bears the mark of first use, or the repository.
+    not to be filled. Such a disk is there when it bears the mark of first use, or a repository.
     """
 
     def __init__(self, root: Path, top: Path | None = None, *, label: str = "") -> None:
@@ -78,7 +78,7 @@ class DiskStore:
                 str(self._top),
                 hint=f"put in the disk of {self._label}, or remove {mark} if it is meant to be",
             )
-        if not mark.is_file() and not (self.root / "config").is_file():
+        if not mark.is_file() and not any(self._top.glob("*/config")):
             raise AbsentError(
                 "the disk is not there, or was never used",
                 str(self._top),
@@ -135,6 +135,8 @@ class DiskStore:
         path, digest = self.root / name, hashlib.sha256()
         beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         with self._errors(f"writing {name}", absent="the directory went away"):
+            if self._label:
+                self._require_disk()  # each time: a disk may be pulled out meanwhile
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with beside.open("wb") as file:

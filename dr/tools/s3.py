@@ -122,7 +122,9 @@ class S3Store:
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`."""
         with self._errors(f"writing {name}"):
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+            self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + name, Body=data, ContentMD5=content_md5(data)
+            )
 
     def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
         """See `ObjectStore`. On one service the service copies, and what it made is read back.
@@ -181,7 +183,8 @@ class S3Store:
                     self._client.put_object(
                         Bucket=self._bucket,
                         Key=self._prefix + name,
-                        Body=copy,
+                        # From memory in one piece: of a file the HTTP library sends 8 KiB at a time.
+                        Body=copy.read() if size <= _IN_MEMORY else copy,
                         ContentLength=size,
                         ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                     )
@@ -315,6 +318,11 @@ def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
     )
     client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
     return client
+
+
+def content_md5(data: bytes) -> str:
+    """Return the `Content-MD5` of a body, which S3 wants with each write into a bucket with Object Lock."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError
-from dr.tools.s3 import S3Store, http_time
+from dr.tools.s3 import S3Store, content_md5, http_time
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access
 
@@ -157,7 +157,7 @@ class S3Bucket(S3Store):
 
     def versions(self, prefix: str = "", *, pages: int | None = None) -> Iterator[Version]:
         """Yield versions and delete markers below the prefix, a thousand a request; at most so many pages."""
-        start = {"KeyMarker": "", "VersionIdMarker": ""}
+        start: dict[str, str] = {}  # empty markers are refused by some services
         number = 0
         while pages is None or number < pages:
             number += 1
@@ -170,13 +170,16 @@ class S3Bucket(S3Store):
             yield from (self._version(item, marker=True) for item in page.get("DeleteMarkers", ()))
             if not page.get("IsTruncated"):
                 return
-            start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
+            start = {"KeyMarker": page["NextKeyMarker"]}
+            start |= {"VersionIdMarker": marker} if (marker := page.get("NextVersionIdMarker")) else {}
 
     def put_version(self, name: str, data: bytes) -> str:
         """Write an object and return the id of its version; `null` where there are no versions."""
         self._count()
         with self._errors(f"writing {name}"):
-            answer = self._client.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=data)
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + name, Body=data, ContentMD5=content_md5(data)
+            )
         return str(answer.get("VersionId", "null"))
 
     def get_version(self, name: str, version_id: str) -> bytes:
@@ -206,10 +209,24 @@ class S3Bucket(S3Store):
 
     def lock(self, name: str, version_id: str, lock: Lock, *, bypass: bool = False) -> None:
         """Lock a version, or lengthen its lock. A service shortens none, but with `bypass` one of governance."""
+        from botocore.exceptions import ClientError
+
         more: dict[str, Any] = {"BypassGovernanceRetention": True} if bypass else {}
-        retention = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
-        where = {"Key": self._prefix + name, "VersionId": version_id}
-        self._change(f"locking {name}", "put_object_retention", **where, Retention=retention, **more)
+        retention: Any = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
+        self._count()
+        with self._errors(f"locking {name}"):
+            try:
+                self._client.put_object_retention(
+                    Bucket=self._bucket, Key=self._prefix + name, VersionId=version_id, Retention=retention, **more
+                )
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _NO_LOCK:
+                    raise DrError(
+                        "Object Lock is off on this bucket, so nothing can be locked",
+                        self.where,
+                        hint="see `dr target check`; make another bucket with `dr target create`",
+                    ) from None
+                raise
 
     # -- mechanism ----------------------------------------------------------------------------------
 

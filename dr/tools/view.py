@@ -121,12 +121,13 @@ _ELSEWHERE = "write to the target itself"
 class ViewStore:
     """An object store that shows a view and takes nothing. Safe for several threads.
 
-    `refused` names what was asked for and could not be given, with the reason.
+    `refused` names what was asked for and could not be given, with the reason; `junk` what was left out of a listing.
     """
 
     def __init__(self, versioned: Versioned, view: View, prefix: str = "") -> None:
         self._versioned, self.view, self._prefix = versioned, view, prefix
         self.refused: dict[str, str] = {}
+        self.junk: set[str] = set()
         self._whole: OrderedDict[str, bytes] = OrderedDict()
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -156,7 +157,7 @@ class ViewStore:
                 yield Stored(name[len(self._prefix) :], versions[0].size, versions[0].modified)
 
     def sound(self, prefix: str) -> Sequence[Stored]:
-        """Return the small objects below a prefix that have the bytes their names promise; the others are refused.
+        """Return the small objects below a prefix that have the bytes their names promise; the others are `junk`.
 
         One junk index among them would stop restic. Their bytes are kept for who asks for them next.
         """
@@ -167,6 +168,8 @@ class ViewStore:
         try:
             return Stored(item.name, len(self.get(item.name, keep=True)), item.modified)
         except DamageError:
+            self.junk.add(self._prefix + item.name)
+            self.refused.pop(self._prefix + item.name, None)
             return None
 
     def exists(self, name: str) -> bool:

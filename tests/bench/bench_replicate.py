@@ -1,7 +1,8 @@
 """`dr replicate` against `restic copy` and `rclone sync`: on one service (it copies itself), and between two.
 
 Whole commands, from nothing at the destination each time. `dr replicate` hashes every object on its way, and what
-the service copied once more where it came to lie; `rclone sync` compares sizes and times.
+the service copied once more where it came to lie; `rclone sync` compares sizes and times, and what lies there is
+known to be the same only after `rclone check --download`, which is the last comparison.
 Run: `python tests/bench/bench_replicate.py`.
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from scripts.s3_server import S3Server
 from tests.bench.measure import dr, environment, interleaved, make_files, restic, say, scratch
 
-REPETITIONS = 5
+REPETITIONS = 3
 
 
 def target(home: Path, name: str, server: S3Server, bucket: str) -> None:
@@ -30,8 +31,8 @@ def target(home: Path, name: str, server: S3Server, bucket: str) -> None:
     (home / "config" / "targets" / f"{name}.yaml").write_text(f"target: {name}\ns3: {{{where}}}\n")
 
 
-def rclone(home: Path, remotes: dict[str, S3Server], source: str, to: str) -> None:
-    """Run `rclone sync`, set up by its environment."""
+def rclone(home: Path, remotes: dict[str, S3Server], *arguments: str) -> None:
+    """Run rclone, set up by its environment."""
     beside = Path(sys.executable).parent / "rclone"
     program = str(beside) if beside.exists() else shutil.which("rclone") or "rclone"
     env = environment(home) | {"RCLONE_CONFIG": "/dev/null"}
@@ -44,7 +45,7 @@ def rclone(home: Path, remotes: dict[str, S3Server], source: str, to: str) -> No
             f"RCLONE_CONFIG_{name}_SECRET_ACCESS_KEY": server.secret_key,
             f"RCLONE_CONFIG_{name}_REGION": "us-east-1",
         }
-    done = subprocess.run([program, "sync", source, to], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *arguments], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
 
@@ -60,7 +61,7 @@ def measure(home: Path, one: S3Server, two: S3Server, title: str) -> None:
         two.client().create_bucket(Bucket=name)
         return name
 
-    waiting = {name: [fresh() for _ in range(REPETITIONS)] for name in ("ours", "restic", "rclone")}
+    waiting = {name: [fresh() for _ in range(REPETITIONS)] for name in ("ours", "restic", "rclone", "proven")}
     keys = {"AWS_ACCESS_KEY_ID": two.access_key, "AWS_SECRET_ACCESS_KEY": two.secret_key}
     both = keys | {"RESTIC_FROM_REPOSITORY": source, "RESTIC_FROM_PASSWORD_FILE": str(phrase)}
     for bucket in waiting["restic"]:
@@ -75,11 +76,17 @@ def measure(home: Path, one: S3Server, two: S3Server, title: str) -> None:
 
     def by_rclone() -> None:
         to = "ONE" if one is two else "TWO"
-        rclone(home, {"ONE": one, "TWO": two}, "ONE:first/files", f"{to}:{waiting['rclone'].pop()}/files")
+        rclone(home, {"ONE": one, "TWO": two}, "sync", "ONE:first/files", f"{to}:{waiting['rclone'].pop()}/files")
 
-    found = interleaved(REPETITIONS, ours=ours, restic=by_restic, rclone=by_rclone)
+    def by_rclone_proven() -> None:
+        to = f"{'ONE' if one is two else 'TWO'}:{waiting['proven'].pop()}/files"
+        rclone(home, {"ONE": one, "TWO": two}, "sync", "ONE:first/files", to)
+        rclone(home, {"ONE": one, "TWO": two}, "check", "--download", "ONE:first/files", to)
+
+    found = interleaved(REPETITIONS, ours=ours, restic=by_restic, rclone=by_rclone, proven=by_rclone_proven)
     say(f"dr replicate / restic copy, {title}", found["ours"], found["restic"], "0.25")
     say(f"dr replicate / rclone sync, {title}", found["ours"], found["rclone"], "0.8")
+    say(f"dr replicate / rclone sync and check --download, {title}", found["ours"], found["proven"], "none")
 
 
 def run(home: Path, one: S3Server, two: S3Server) -> None:

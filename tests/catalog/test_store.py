@@ -77,6 +77,26 @@ def test_exposure_is_from_one_capture_to_the_finish_of_the_next(catalog: Catalog
     assert standing.exposure_seconds == 6 * 3600 + 300
 
 
+def test_until_when_points_are_locked_is_kept_and_what_ran_out_is_counted(catalog: Catalog) -> None:
+    for name in ("a", "b"):
+        catalog.record(run(name, targets=("t", "u")))
+    day = timedelta(days=1)
+    catalog.protect("t", mode="compliance", ends={"a": (NOON + 10 * day, NOON + 20 * day), "b": None})
+    (a,) = [point for point in catalog.points() if point.run_id == "a"]
+    assert [(c.lock_mode, c.protected_until, c.locked_until) for c in sorted(a.copies, key=lambda c: c.target)] == [
+        ("compliance", NOON + 10 * day, NOON + 20 * day), ("", None, None),
+    ]  # fmt: skip
+
+    def unlocked(after: timedelta) -> int:
+        return catalog.standings(["sis"], now=NOON + after, since=NOON)["sis"].unlocked_points
+
+    assert (unlocked(9 * day), unlocked(11 * day)) == (0, 1)
+    catalog.record(run("c", hours=1))
+    assert unlocked(11 * day) == 1, "what never had a lock has not lost one"
+    catalog.protect("t", mode="compliance", ends={"a": None})
+    assert unlocked(11 * day) == 0
+
+
 def test_damage_turns_off_the_proof_of_exactly_the_points_named(catalog: Catalog) -> None:
     for name in ("a", "b"):
         catalog.record(run(name))

@@ -12,8 +12,9 @@ from hypothesis import strategies as some
 
 from dr.catalog.store import Catalog
 from dr.catalog.suspicion import LOUDEST, NEWEST
+from dr.evidence.acts import Trust
 from dr.evidence.change import Change
-from dr.evidence.record import BackupRun, SourceCapture, TargetState, Trust
+from dr.evidence.record import BackupRun, SourceCapture, TargetState
 from dr.evidence.seal import seal
 from dr.evidence.suspicion import Mark, frozen, held_against
 

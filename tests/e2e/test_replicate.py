@@ -76,6 +76,7 @@ def targets_of(site: Site) -> list[list[str]]:
 # -- the whole story ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_provider_and_a_disk_hold_every_point(
     providers: tuple[Site, str, str], s3: S3Server, other_s3: S3Server
 ) -> None:
@@ -164,6 +165,7 @@ def test_replicate_brings_a_target_what_it_missed(files_site: Site) -> None:
 # -- disks that are taken away -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_away_is_no_error_and_its_mount_point_is_not_filled(disks: Site) -> None:
     site = disks
     (site.root / "cellar").mkdir()
@@ -324,7 +326,7 @@ def test_the_program_killed_while_it_replicates_is_told_and_goes_on(providers: t
         process.communicate()
     done = replicate(site)["second"]
     assert done["outcome"] == "ok"
-    site.dr("backup", "share")  # what was interrupted is closed by the next run
+    assert "interrupted" not in site.dr("status").out, "the next run closes what was cut off"
     site.dr("verify", "share", "--level", "2")
     assert site.dr("audit", "--json").document["outcome"] == "ok"
 
@@ -381,7 +383,8 @@ def test_a_lock_counts_when_it_is_declared_and_was_seen_on_the_bucket(disks: Sit
     site.dr("backup", "share")
     for bucket, seen in ((bare, 0), (locked, 1)):
         s3_target(site, "second", s3, bucket, more=", immutability: {mode: governance, days: 1}")
-        assert replicate(site)["second"]["outcome"] == "ok"
+        wanted = "ok" if seen else "degraded"  # a lock that is declared and cannot be kept is said
+        assert replicate(site, code=0 if seen else 3)["second"]["outcome"] == wanted
         copies = site.dr("status", "--json", code=None).document["systems"][0]["copies"]
         assert copies["immutable_or_offline"] == seen, bucket
     assert "no (3-2-1-1-?)" in site.dr("status", code=None).out

@@ -26,7 +26,7 @@ print(sorted({"boto3", "paramiko", "reportlab", "shamir_mnemonic"} & set(sys.mod
 @pytest.fixture
 def kept(files_site: Site) -> Site:
     """A system of files on two disks, with escrow, backed up."""
-    (files_site.root / "state" / "escrow" / "recipient").unlink(missing_ok=True)
+    files_site.escrow(True)
     files_site.dr("backup", "share")
     return files_site
 
@@ -68,9 +68,7 @@ def test_a_copy_that_cannot_be_saved_is_a_warning_and_fails_no_backup(kept: Site
 
 
 def test_with_escrow_switched_off_nothing_is_saved(files_site: Site) -> None:
-    place = files_site.root / "state" / "escrow"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (place / "recipient").write_text("none\n")
+    files_site.escrow(False)
     files_site.dr("backup", "share")
     assert copies(files_site, "disk") == []
     refused = files_site.dr("kit", "--custodian", "A", "--threshold", "1", "-o", str(files_site.root / "out"), code=2)

@@ -129,6 +129,22 @@ def test_a_postgres_drill_ends_in_a_running_checked_service(
     assert drill["sandbox"] == "destroyed"
 
 
+@pytest.mark.slow
+def test_a_postgres_service_comes_back_from_the_kit_and_its_shares_alone(
+    disk: Site, postgres: PostgresServer, district: str, app: Path
+) -> None:
+    disk.escrow(True)
+    more = checks("postgres", app)
+    disk.plan("sis", plan_text("sis", postgres_source(postgres, district), targets="[disk]", more=more))
+    disk.dr("backup", "sis")
+    disk.dr("kit", "--custodian", "A", "--custodian", "B", "--threshold", "2", "-o", str(disk.root / "out"))
+    shares = [x for n in (1, 2) for x in ("--share", str(disk.root / f"out/shares/share-{n}-of-2.txt"))]
+    words = ("drill", "sis", "--scenario", "control-loss", "--kit", str(disk.root / "out"), *shares)
+    (drill,) = disk.dr("--json", *words).document["drills"]
+    assert outcomes(drill) == ALL_OK, drill["checks"]
+    assert (drill["proof_level"], drill["outcome"], drill["sandbox"]) == (6, "ok", "destroyed")
+
+
 def test_a_mysql_drill_ends_in_a_running_checked_service(
     disk: Site, mariadb: MariadbServer, library: str, app: Path
 ) -> None:

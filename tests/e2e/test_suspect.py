@@ -84,6 +84,7 @@ def test_a_suspect_point_from_the_alarm_to_the_word_that_it_was_expected(share: 
     drill = share.dr("drill", "share", "--json", code=3).document["drills"][0]
     assert drill["run_id"] == points[0]["run_id"], "it does not silently use another"
     assert drill["last_unsuspected_point"] == clean and drill["suspect"]
+    assert clean in share.dr("report", "--drill", drill["drill_id"], "--format", "md").out
     drill = share.dr("drill", "share", "--at", points[2]["consistency_time"], "--json").document["drills"][0]
     assert (drill["run_id"], drill["suspect"], drill["last_unsuspected_point"]) == (clean, None, None)
     foreseen = share.dr("recover", "share", "--to", str(share.root / "out"), "--dry-run", "--json").document

@@ -70,6 +70,9 @@ def test_a_target_is_made_used_and_told_of(site: Site, s3: Any) -> None:
     drill = site.dr("drill", "sis", "--json").document["drills"][0]
     assert drill["posture"]["target"] == "vault" and drill["posture"]["outcome"] == "ok"
     assert drill["posture"]["probe"]["tried"] == checked["probe"]["tried"], "not tried anew within a day"
+    site.dr("verify", "sis")
+    copies = site.dr("status", "--json").document["systems"][0]["copies"]
+    assert "'immutable_or_offline': 1" in str(copies), "the lock keys say what the backup keys may not ask"
     said = site.dr("report", "--format", "md").out
     assert f"compliance lock on vault until {until:%Y-%m-%d}" in said and "no grave finding" in said
     assert site.dr("audit").out
@@ -136,3 +139,23 @@ def test_refused_keys_end_with_twelve(site: Site, s3: Any, bucket: str) -> None:
     (site.root / "keys-writer").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
     ran = site.dr("target", "check", "vault", "--json", code=12)
     assert ran.document["targets"][0]["outcome"] == "failed" and ran.document["errors"]
+
+
+@pytest.mark.slow
+def test_locks_on_a_replica_are_kept_by_the_replication(site: Site, s3: Any) -> None:
+    name = declare(site, s3)
+    s3.make_locked(name, "compliance", 0)
+    declare(site, s3, bucket=name, more=f", credentials: {{file: {keys(site, s3, 'keeper')}}}")
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    source = f"docs: {{files: {{paths: [{site.root}/source]}}}}"
+    site.plan("sis", plan_text("sis", source, targets="[disk]", more="replicas: [vault]\n"))
+    site.dr("backup", "sis")
+    done = site.dr("replicate", "sis", "--json").document["replications"][0]
+    assert done["locks"][0]["extended"] == done["locks"][0]["needed"] > 0
+    assert site.dr("points", "--json").document["points"][0]["protected_until"]["vault"]
+    declare(site, s3, bucket=name)
+    site.plan("sis", plan_text("sis", source, targets="[disk]", more="replicas: [vault]\n"))
+    (site.root / "source" / "letter.txt").write_text("another\n")
+    site.dr("backup", "sis")
+    ran = site.dr("replicate", "sis", "--json", code=3)
+    assert ran.document["replications"][0]["outcome"] == "degraded" and "PutObjectRetention" in ran.err

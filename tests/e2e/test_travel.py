@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -256,3 +259,43 @@ def test_backups_drills_proofs_and_an_operators_own_prune_are_no_attack(attacked
     site.dr("points", "--rebuild")
     told = site.dr("target", "history", "offsite", "--json").document["histories"][0]
     assert told["attacked"] is False and told["ordinary"] > 0
+
+
+# -- a record that misleads, keys that may not, clocks that differ ------------------------------------
+
+
+def test_a_poisoned_record_is_not_believed_where_the_target_held_something_else(
+    attacked: Attacked, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(attacked.site.root / "state/catalog.sqlite")) as db, db:
+        db.execute("update copies set snapshots = replace(snapshots, substr(snapshots, 12, 8), '00000000')")
+    seconds_pass()
+    plain = attacked.site.dr("recover", "share", "--to", str(tmp_path / "no"), "--yes", code=1)
+    assert "failed" in plain.out, "the poison works"
+    attacked.site.dr("recover", "share", "--to", str(tmp_path / "back"), "--yes", "--at", now())
+    assert attacked.recovered(tmp_path / "back")
+
+
+def test_junk_from_before_the_time_is_left_out_and_stops_nothing(attacked: Attacked, tmp_path: Path) -> None:
+    for part, digit in (("index", "a"), ("keys", "b"), ("snapshots", "c")):
+        key = f"pre/share/{part}/{digit * 64}"
+        attacked.client.put_object(Bucket=attacked.bucket, Key=key, Body=b"junk")
+    seconds_pass()
+    drill = attacked.site.dr("drill", "share", "--at", "now", "--json").document["drills"][0]
+    assert drill["outcome"] == "ok"
+    text = attacked.site.dr("report", "--drill", drill["drill_id"], "--format", "md", "-o", "-").out
+    assert "left out, as their bytes are not what their names promise: " in text
+    attacked.site.dr("drill", "share", code=1)
+
+
+def test_keys_that_may_list_no_versions_read_the_bucket_as_it_is_and_say_which_right_is_missing(
+    attacked: Attacked,
+) -> None:
+    place = f"arn:aws:s3:::{attacked.bucket}"
+    denied = {"Sid": "a", "Effect": "Deny", "Principal": {"AWS": "arn:aws:iam::000000000000:user/writer"},
+              "Action": ["s3:ListBucketVersions", "s3:GetBucketVersioning"], "Resource": [place, f"{place}/*"]}  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [denied]})
+    attacked.client.put_bucket_policy(Bucket=attacked.bucket, Policy=policy)
+    attacked.target("offsite", attacked.bucket, "writer")
+    ran = attacked.site.dr("drill", "share", "--at", "now", "-v")
+    assert "s3:ListBucketVersions" in ran.err and "it is read as it is now" in ran.err

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import (
     BackupRun,
     CheckResult,
+    CleanRoom,
     Drill,
     Event,
     ObjectivesThen,
@@ -49,6 +51,31 @@ def chain(count: int) -> list[Sealed]:
 
 FACTS = [
     run(1),
+    KitAct(
+        run_id="kit-1",
+        act="tested",
+        outcome="degraded",
+        started=NOON,
+        finished=NOON,
+        kit_id="kit-20261124-ab12cd",
+        threshold=2,
+        custodians=("Superintendent", "Business manager"),
+        shares=(1, 2),
+        repositories=(KitRepository(system="s", target="t", opened=True, key="escrow", snapshots=3),),
+        stale=("the plan of s has changed",),
+    ),
+    Drill(
+        drill_id="drill-clean",
+        system="s",
+        scenario="control-loss",
+        real=False,
+        outcome="ok",
+        t_loss=NOON,
+        started=NOON,
+        finished=NOON,
+        objectives=ObjectivesThen(rto_seconds=1, rpo_seconds=2),
+        clean_room=CleanRoom(kit_id="k", shares=2, threshold=2, self_copy="x.age", taken_from="kit"),
+    ),
     Proof(
         run_id="v", system="s", target="t", started=NOON, finished=NOON, outcome="ok", level_asked=3, level_reached=2
     ),

@@ -104,3 +104,24 @@ def test_a_copy_in_the_wrong_order_is_found_by_that_check(tmp_path: Path, restic
     (pair.replica / "data").mkdir()
     with pytest.raises(AssertionError, match="check"):
         pair.restic(pair.replica, "check", "--read-data", "--no-cache", "--no-lock")
+
+
+@pytest.mark.slow
+def test_a_prune_at_the_source_meanwhile_leaves_the_replica_whole(tmp_path: Path, restic_program: str) -> None:
+    """Whatever the prune takes away while objects are copied, each snapshot at the replica has its data."""
+    pair, seen = Repositories(tmp_path, restic_program), set[str]()
+    for number in range(5):
+        pair.grow(number)
+        for path in pair.tree.glob(f"{number - 1}-*"):
+            path.unlink()
+        argv = [restic_program, "-r", str(pair.source), "forget", "--keep-last", "1", "--prune", "--max-unused", "0"]
+        pruning = subprocess.Popen(argv, env=pair.env, stdout=subprocess.DEVNULL)
+        copying = pair.copy()
+        assert pruning.wait() == 0
+        copying.communicate()
+        pair.restic(pair.replica, "check", "--read-data", "--no-cache", "--no-lock")
+        assert seen <= pair.whole(pair.replica), "deletions are not copied"
+        seen = pair.whole(pair.replica)
+    assert pair.copy().wait() == 0
+    assert pair.whole(pair.source) <= pair.whole(pair.replica)
+    pair.restic(pair.replica, "check", "--read-data", "--no-cache", "--no-lock")

@@ -150,3 +150,23 @@ def test_the_schemas_know_every_key() -> None:
     plan = schema("plan")
     assert {"system", "objectives", "sources", "targets", "drill", "secrets", "cadence"} <= set(plan["properties"])
     assert plan["additionalProperties"] is False and schema("target")["required"] == ["target"]
+
+
+def test_a_replica_in_the_place_of_a_target_and_an_offline_target_are_found(tmp_path: Path) -> None:
+    for folder in ("plans", "targets"):
+        (tmp_path / folder).mkdir()
+    for name, more in (("a", ""), ("b", ""), ("c", "offline: true\n")):
+        place = tmp_path / ("same" if name in "ab" else name)
+        (tmp_path / "targets" / f"{name}.yaml").write_text(f"target: {name}\nlocal: {{path: {place}}}\n{more}")
+    plan = tmp_path / "plans" / "sis.yaml"
+    head = "system: sis\nobjectives: {rto: 1h, rpo: 4h}\nsources: {d: {files: {paths: [/tmp]}}}\n"
+    plan.write_text(head + "targets: [a]\nreplicas: [b]\n")
+    told = {fault.what: (fault.severity, fault.line) for fault in load(tmp_path, env=ENV).faults}
+    assert told["the targets 'a' and 'b' lie in the same place: that is one copy"] == ("refused", 5)
+    plan.write_text(head + "targets: [a, c]\n")
+    told = {fault.what: (fault.severity, fault.line) for fault in load(tmp_path, env=ENV).faults}
+    assert told["the target 'c' is offline at times: backups to it would fail then"] == ("unsound", 4)
+    plan.write_text(head + "targets: [a]\nreplicas: [c]\n")
+    assert not [fault for fault in load(tmp_path, env=ENV).faults if fault.severity != "advice"]
+    (tmp_path / "targets" / "c.yaml").write_text("target: c\noffline: true\ns3: {bucket: xyz}\n")
+    assert any("only a local target can be offline" in fault.what for fault in load(tmp_path, env=ENV).faults)

@@ -8,10 +8,12 @@ from datetime import timedelta
 from dr.evidence.posture import Attempt, Finding, Probe, TargetPosture
 from dr.evidence.record import Copy, Point
 from dr.evidence.seal import GENESIS, seal
+from dr.evidence.standing import Standing
 from dr.report import html, text
+from dr.report.figures import row_of
 from dr.report.json import document
 from dr.report.protection import destroyable_from, guard_of, guard_rows
-from tests.report.district import NOW, drill, point, report, row
+from tests.report.district import NOW, drill, plan, point, report, row
 
 DAY = timedelta(days=1)
 
@@ -65,3 +67,9 @@ def test_a_posture_comes_back_from_the_seal_as_it_was() -> None:
     posture = TargetPosture(target="offsite", outcome="ok", checked=NOW, probe=Probe(tried=NOW, error="x"))
     fact = replace(drill(), posture=posture)
     assert seal(seq=1, prev=GENESIS, fact=fact).fact == fact
+
+
+def test_the_board_says_when_locks_have_run_out() -> None:
+    standing = Standing(system="sis", unlocked_points=3)
+    assert "the locks on 3 recovery points have run out" in " ".join(row_of(plan(), standing, now=NOW).problems)
+    assert "run out" not in " ".join(row_of(plan(), Standing(system="sis"), now=NOW).problems)

@@ -26,8 +26,10 @@ from dr.evidence.record import BackupRun, SourceCapture
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup import run_backup
+from dr.run.baseline import baseline, recorded
+from dr.run.blocks import Blocks
 from dr.run.capture import BackupRequest
-from dr.run.change import Blocks, Found, Watch
+from dr.run.change import Found, Watch
 from dr.run.toolbox import open_toolbox
 from dr.sources.door import MANIFEST
 from dr.sources.facts import FILENAME, Facts, write
@@ -106,7 +108,9 @@ class School:
         """Back up as of the next day, all or some sources, and remember what was ordinary."""
         self.day += 1
         now = FIRST + timedelta(days=self.day)
-        done = run_backup(self._toolbox(*sources), self._request(now))
+        request = self._request(now)
+        done = run_backup(self._toolbox(*sources), request)
+        recorded(request.reuse)
         assert done.run.complete, done.run
         assert done.run.outcome == ("degraded" if done.run.suspect else "ok")
         assert done.exit_code == (DEGRADED if done.run.suspect else 0)
@@ -327,6 +331,21 @@ def test_ordinary_weeks_with_real_backups_raise_no_alarm(school: School) -> None
         assert run.suspect is None, (day, run.suspect)
 
 
+@pytest.mark.slow
+def test_what_a_killed_run_had_seen_is_seen_by_the_next(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had captured the struck files, and their manifest is kept for its hashes; but nobody was told."""
+    in_place(school)
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr("dr.run.backup._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        school.backup("share")
+    reuse = school.home / "state" / "cache" / "manifests"
+    assert baseline(reuse, "share") != reuse / "share"
+    assert "900 of 900 files changed" in (school.backup("share").suspect or "")
+    assert baseline(reuse, "share") == reuse / "share"
+    school.ordinary_day()
+    assert school.backup("share").suspect is None, "once recorded, it is compared with no more"
+
+
 def test_no_other_run_is_suspect_where_nothing_was_before(tmp_path: Path) -> None:
     school = School(tmp_path)
     school.make(real=True)
@@ -383,6 +402,14 @@ def test_a_manifest_compared_with_itself_has_no_difference(tmp_path: Path) -> No
     assert (found.before, found.files, found.added, found.changed, found.removed) == (50, 50, [], [], [])
 
 
+def test_other_rights_or_times_alone_are_no_change(tmp_path: Path) -> None:
+    old, new = listed(tmp_path / "old", {"/a": "1", "/b": "2"}), tmp_path / "new"
+    touched = [entry._replace(mode=0o100600, uid=7, mtime_ns=9) for entry in manifest.read(old)]
+    manifest.write(new, manifest.header_of(source="a", kind="files", started=FIRST), touched)
+    found = Found.between(old, new)
+    assert (found.before, found.files, found.added, found.changed, found.removed) == (2, 2, [], [], [])
+
+
 def test_a_last_manifest_that_cannot_be_read_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "old").write_text("no manifest\n")
     listed(tmp_path / MANIFEST, {"/a": "1"})
@@ -428,3 +455,31 @@ def test_a_change_survives_its_way_through_json() -> None:
     change = Change(files=3, before=2, changed=1, packed=0.25, head="text", extension=".x")
     assert Change.of({**encode(change), "of a later release": 1}) == change
     assert replace(change, added=4).loudness == change.loudness, "who adds loses nothing"
+
+
+def test_files_of_a_host_with_nothing_but_sshd_are_sampled_in_their_copy(sshd: Any, tmp_path: Path) -> None:
+    from dr.plan.source import FilesSource
+    from dr.sources.remote_files import RemoteFiles
+    from dr.tools.ssh import Login, SshHost
+
+    there = tmp_path / "there"
+    there.mkdir()
+    for number in range(12):
+        (there / f"{number}.docx").write_bytes(b"PK\x03\x04" + os.urandom(900))
+    login = Login(host=sshd.host, user=sshd.user, port=sshd.port, known_hosts=sshd.known_hosts, key=sshd.key)
+    host = SshHost(login)
+    try:
+        doors = RemoteFiles("docs", FilesSource(paths=(str(there),)), host)
+        works = [tmp_path / name for name in ("first", "second")]
+        for work in works:
+            work.mkdir()
+        first = doors.capture(works[0], None)
+        for path in sorted(there.iterdir())[:5]:
+            path.write_bytes(aes(path.read_bytes()))
+        second = doors.capture(works[1], None)
+        change = Watch("docs", first.cwd / MANIFEST, "seed").tree(second, {})
+        calm = Watch("docs", second.cwd / MANIFEST, "seed").tree(second, {})
+    finally:
+        host.close()
+    assert (change.before, change.changed, change.sampled, change.strange) == (12, 5, 5, 5)
+    assert (calm.changed, calm.sampled) == (0, 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from dr.errors import DrError
 from dr.evidence.record import Copy, Point
-from dr.run.choose import choose
+from dr.run.choose import choose, in_words, last_unsuspected, suspect_in_words
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -71,3 +72,14 @@ def test_when_nothing_fits_the_reason_and_a_way_on_are_given(
     with pytest.raises(DrError, match=says) as caught:
         choose(points, NOON, target)
     assert hint in caught.value.hint
+
+
+def test_the_last_point_before_a_suspect_one_is_named_and_must_be_usable() -> None:
+    bad, later, good = point(3, copy("near")), point(4, copy("near")), point(1, copy("near"))
+    damaged = point(2, copy("near", damaged=True))
+    points = [replace(later, suspect="taken after"), replace(bad, suspect="a"), damaged, good]
+    assert last_unsuspected(points, points[0]) == good
+    told = suspect_in_words(points, points[1]) or ""
+    assert good.run_id in told and in_words(good.consistency_time) in told
+    assert suspect_in_words(points, good) is None
+    assert "there is no earlier one" in (suspect_in_words(points[:2], points[1]) or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import secrets
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr.errors import InterruptedRunError
+from dr.errors import InterruptedRunError, TargetDownError
 from dr.plan.target import Target
 from dr.run import locks
 from dr.run.bucket import open_locks
@@ -70,8 +71,25 @@ class Vault:
         return self.place.repository._call(*arguments, doing="testing").stdout
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Path:
+    """A repository of two snapshots in a directory, made once: its objects are copied into each vault."""
+    root = tmp_path_factory.mktemp("template")
+    repository = Repository(
+        program=restic_program, location=str(root / "repository"), where="template", host="sis",
+        env={"RESTIC_PASSWORD": "x"}, cache=root / "cache",
+    )  # fmt: skip
+    repository.init()
+    for number in range(2):
+        source = root / str(number)
+        source.mkdir()
+        (source / "data").write_bytes(secrets.token_bytes(100_000))
+        repository.backup_tree([str(source)], cwd=root, tags={"source": str(number)})
+    return root / "repository"
+
+
 @pytest.fixture
-def vault(s3: S3Server, tmp_path: Path, restic_program: str) -> Callable[..., Vault]:
+def vault(s3: S3Server, tmp_path: Path, restic_program: str, template: Path) -> Callable[..., Vault]:
     """Make a vault with a repository of two snapshots."""
 
     def make(mode: str = "compliance", *, days: int = 30, user: str = "admin", filled: bool = True) -> Vault:
@@ -95,12 +113,11 @@ def vault(s3: S3Server, tmp_path: Path, restic_program: str) -> Callable[..., Va
         bucket = open_locks(target.s3).child("sis")
         made = Vault(s3, Place("vault", target, repository, bucket, bucket), name, tmp_path / "state")
         if filled:
-            repository.init()
-            for number in range(2):
-                source = tmp_path / name / str(number)
-                source.mkdir(parents=True)
-                (source / "data").write_bytes(secrets.token_bytes(100_000))
-                repository.backup_tree([str(source)], cwd=tmp_path, tags={"source": str(number)})
+            client = s3.client()
+            for path in sorted(template.rglob("*")):
+                if path.is_file():
+                    key = f"sis/{path.relative_to(template).as_posix()}"
+                    client.put_object(Bucket=name, Key=key, Body=path.read_bytes())
         return made
 
     return make
@@ -271,6 +288,42 @@ def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault
     kept = made.keep()
     assert kept.state.extended == kept.state.needed > 0 and kept.state.outcome == "ok"
     assert all(end and end > datetime.now(UTC) + 29 * DAY for end in made.ends().values())
+
+
+def test_a_bucket_without_object_lock_is_said_in_one_sentence(vault: Callable[..., Vault], s3: S3Server) -> None:
+    made = vault(filled=False)
+    plain = f"plain-{secrets.token_hex(6)}"
+    s3.client().create_bucket(Bucket=plain)
+    s3.client().put_object(Bucket=plain, Key="sis/config", Body=b"x")
+    assert made.place.target.s3
+    place = made.place.target.s3.model_copy(update={"bucket": plain})
+    made.place = replace(made.place, target=made.place.target.model_copy(update={"s3": place}))
+    kept = made.keep()
+    assert kept.state.outcome == "degraded" and "Object Lock is off on this bucket" in (kept.state.error or "")
+    assert kept.state.protected_until is None
+
+
+def test_a_service_that_goes_down_meanwhile_is_not_asked_a_thousand_times(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = vault(filled=False)
+    many(made, 60)
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+    asked, count = [0], itertools.count(1)
+    real = S3Bucket.lock
+
+    def going_down(self: S3Bucket, name: str, version_id: str, lock: Lock, **more: Any) -> None:
+        asked[0] = number = next(count)
+        if number > 5:
+            raise TargetDownError("it does not answer", hint="wait", retryable=True)
+        real(self, name, version_id, lock, **more)
+
+    monkeypatch.setattr(S3Bucket, "lock", going_down)
+    cut = made.keep(after=21 * DAY)
+    assert "does not answer" in (cut.state.error or "") and asked[0] < 5 + 2 * locks.THREADS
+    assert cut.state.extended == 5, "what was done before is known"
+    monkeypatch.setattr(S3Bucket, "lock", real)
+    assert made.keep(after=21 * DAY).state.extended == 55
 
 
 def test_without_a_default_on_the_bucket_each_object_is_locked_after_the_backup(vault: Callable[..., Vault]) -> None:

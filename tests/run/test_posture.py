@@ -170,6 +170,8 @@ def test_a_directory_is_told_as_what_it_is(tmp_path: Path) -> None:
     assert found.outcome == "ok" and [f.severity for f in found.findings] == ["ok", "low", "low"]
     (tmp_path / "disk").chmod(0o755)
     assert look(target, now=now()).outcome == "degraded"
+    away = Target.model_validate({"target": "cellar", "offline": True, "local": {"path": str(tmp_path / "cellar")}})
+    assert [f.severity for f in look(away, now=now()).findings] == ["ok"], "a disk that was taken away is no fault"
 
 
 def test_what_cannot_be_reached_or_is_refused_is_raised(make: Make, tmp_path: Path) -> None:
@@ -268,6 +270,16 @@ def test_a_bucket_is_made_as_declared_and_again_is_nothing(make: Make, s3: S3Ser
     assert (again.new, again.changes, again.stays) == (False, (), ())
     found = look(target, now=now(), probe=probe(s3_of(target), now=now()))
     assert found.worst == "low", [f for f in found.findings if f.severity in ("high", "medium")]
+
+
+def test_a_making_that_was_cut_short_is_finished_by_the_next(make: Make, s3: S3Server, tmp_path: Path) -> None:
+    target = make("none", declared="compliance")
+    for steps in (1, 2, 3):
+        plan = plan_bucket(s3_of(target), credentials=admin(s3, tmp_path), principal=ARN)
+        plan.changes[0].act()
+        assert len(plan.changes) == {1: 5, 2: 3, 3: 2}[steps], [change.what for change in plan.changes]
+    build_bucket(plan_bucket(s3_of(target), credentials=admin(s3, tmp_path), principal=ARN))
+    assert look(target, now=now()).worst == "low"
 
 
 def test_an_existing_bucket_is_brought_nearer_and_what_cannot_be_is_said(

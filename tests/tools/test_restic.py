@@ -14,7 +14,7 @@ import pytest
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, restic_stream
 from dr.tools.restic import Repository, find_restic, make_if_absent, version
-from dr.tools.restic_events import Events, error_for
+from dr.tools.restic_events import Events, error_for, unneeded_of
 
 TAGS = {"system": "sis", "run": "r1", "part": "data"}
 
@@ -203,3 +203,11 @@ def test_the_guard_of_a_stream_ends_when_its_writer_died_before_it_opened_the_pi
     pipe.unlink()
     assert subprocess.run(guard, timeout=10, check=False).returncode == 1
     assert not pipe.exists(), "a guard that came too late must make no file"
+
+
+def test_what_a_rehearsed_prune_says_is_read_and_silence_is_no_answer() -> None:
+    said = "x following unreferenced packs:\n{00112233}\n\nWould have removed the following no longer used packs:\n{15d68722 e32c3f42}\n"
+    assert unneeded_of(said) == {"00112233", "15d68722", "e32c3f42"}
+    assert unneeded_of("no longer used packs:\n{}\n") == set()
+    with pytest.raises(DrError, match="does not say"):
+        unneeded_of("something else")

@@ -1,0 +1,41 @@
+"""What a source's next capture is compared with: the manifest of the last one whose run is on record."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from dr.sources import facts
+
+_BEFORE = ".before"  # no source can have this name
+
+
+def baseline(reuse: Path, name: str) -> Path | None:
+    """Return the manifest of a source's last capture whose run was recorded; None when there is none.
+
+    `reuse` may hold a newer one of a run that was killed: what that run had seen must be seen again.
+    """
+    return next((path for path in (reuse / _BEFORE / name, reuse / name) if path.is_file()), None)
+
+
+def keep_baseline(reuse: Path, name: str) -> None:
+    """Keep a source's last manifest until the run is recorded that is about to replace it. May be called twice."""
+    before = reuse / _BEFORE
+    if (before / name).exists():
+        return
+    before.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (rows_kept(reuse / name), reuse / name):
+        if path.is_file():
+            beside = before / f".{path.name}.new"
+            shutil.copyfile(path, beside)
+            beside.replace(before / path.name)
+
+
+def recorded(reuse: Path) -> None:
+    """Note that the last run is on record, whatever it found: the next is compared with what that one captured."""
+    shutil.rmtree(reuse / _BEFORE, ignore_errors=True)
+
+
+def rows_kept(listed: Path) -> Path:
+    """Return where the facts of a database are kept beside its last manifest."""
+    return listed.with_name(f"{listed.name}.{facts.FILENAME}")
