@@ -77,6 +77,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
     site.escrow(True)
     site.dr("validate")
     site.dr("backup", "--all")
+    site.dr("replicate", "sis", "--first-use", "cellar")
     shown = commands()
     assert len(shown) > 12
     for number, line in enumerate(shown):
