@@ -178,6 +178,7 @@ def destroy_command(context: Context, system: str, confirm: str | None, confirm_
     _say_condemned(context, asked.verdict)
     if confirm is None and confirm_again is None and sys.stdin.isatty() and not context.as_json:
         _typed(system)
+        require_code(context.session, loaded, asked.code)
         _say_change(context, destroy(context.session, loaded))
         return
     context.put(code=asked.code, expires=asked.expires.isoformat())
@@ -192,6 +193,7 @@ def destroy_command(context: Context, system: str, confirm: str | None, confirm_
 
 def _say_condemned(context: Context, verdict: Any) -> None:
     from dr.plan.units import format_bytes
+    from dr.report.phrases import counted
 
     would = [
         {
@@ -204,10 +206,9 @@ def _say_condemned(context: Context, verdict: Any) -> None:
     ]
     context.put(would=would, warnings=list(verdict.warnings))
     for each in verdict.repositories:
-        context.say(
-            f"{verdict.system} on {each.target}: {each.keys} keys ({each.traces} versions), "
-            f"{len(each.points)} points die"
-        )
+        keys, versions = counted(each.keys, "key"), counted(each.traces, "version")
+        die = counted(len(each.points), "recovery point")
+        context.say(f"{verdict.system} on {each.target}: {keys} ({versions}) would be destroyed, and {die} with them")
         for point in each.points:
             moment = f"{point.consistency_time:%Y-%m-%d %H:%M:%S} UTC"
             context.say(f"  {point.run_id} as of {moment}, {format_bytes(point.bytes)}, proof {point.proof_level}")

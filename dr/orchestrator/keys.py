@@ -314,6 +314,9 @@ def key_problems(session: Session, loaded: Loaded) -> list[str]:
         known = KeyRecord.read(record_path(session.state, loaded.plan.system, name))
         if known is None or not known.escrow:
             problems.append(f"no escrow key on {name} yet: no recovery kit could open it")
-        elif known.strangers:
+            continue
+        if known.stale:
+            problems.append(f"old keys still open the repository on {name}: its credentials may not delete them")
+        if known.strangers:
             problems.append(f"keys that this program did not make open the repository on {name}: see `dr keys list`")
     return problems

@@ -25,7 +25,7 @@ from dr.run.key_record import record_path
 from dr.run.key_traces import last_of
 from dr.run.keys import secret_files
 from dr.run.toolbox import Place, Toolbox, tombstone
-from dr.tools.erase import Lock, eraser_of
+from dr.tools.erase import Lock, Trace, eraser_of
 from dr.tools.restic_keys import keys_of, repository_id
 from dr.tools.secrets import shred, write_private
 
@@ -89,12 +89,21 @@ def examine(
 
 def _condemned(place: Place, points: Sequence[Point], now: datetime) -> Condemned:
     place.store.reachable()
-    eraser = eraser_of(place.store)
-    traces = eraser.traces("keys/")
+    traces, locks = _asked(place)
     there = [p for p in points if any(c.target == place.name and not c.destroyed for c in p.copies)]
-    live = [lock for lock in eraser.locks(eraser.traces("")) if lock.until is None or lock.until > now]
+    live = [lock for lock in locks if lock.until is None or lock.until > now]
     names = {trace.name for trace in traces if not trace.marker}
     return Condemned(target=place.name, keys=len(names), traces=len(traces), points=tuple(there), locked=tuple(live))
+
+
+def _asked(place: Place) -> tuple[list[Trace], list[Lock]]:
+    """Return every version of every key, and the locks on all there is."""
+    eraser = eraser_of(place.store)
+    try:
+        return eraser.traces("keys/"), eraser.locks(eraser.traces(""))
+    except RefusedError as error:
+        error.hint = "credentials that back up may not see and delete versions: destroying needs some that may"
+        raise
 
 
 def _locked(each: Condemned) -> list[str]:

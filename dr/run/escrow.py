@@ -187,6 +187,7 @@ def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ens
     removed, stale = _take_away(place, old)
     own, known = next(key.id for key in keys if key.current), KeyRecord.read(_record(place, state)) or KeyRecord()
     there = {key.id: key.user for key in keys}
+    removed = (*removed, *(old for old in known.stale if old not in there))  # by somebody who may
     kept = tuple(old for old in known.stale if old in there and not there[old].startswith(MARK))
     ours = {own, known.coming, *known.retiring, *kept}
     record = replace(
@@ -229,9 +230,11 @@ def _take_away(place: Place, keys: Sequence[Key]) -> tuple[tuple[str, ...], tupl
         except (InterruptedRunError, TargetDownError):
             raise
         except LockedError as error:
-            log.warning("%s: the old key %s is left until the next run: %s", place.repository.where, key.id[:8], error)
+            log.warning(
+                "%s: the old key %s stays until the next run: %s", place.repository.where, key.id[:8], error.what
+            )
         except DrError as error:
-            log.warning("%s: the old key %s cannot be removed: %s", place.repository.where, describe([key]), error)
+            log.warning("%s: the old key %s cannot be removed: %s", place.repository.where, describe([key]), error.what)
             stale.append(key.id)
     return tuple(removed), tuple(stale)
 

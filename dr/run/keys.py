@@ -24,6 +24,7 @@ from dr.tools.secrets import new_passphrase, shred, write_private
 log = logging.getLogger("dr.keys")
 #: The user name of a key that a rotation made.
 USER = "dr-passphrase"
+MAY_NOT = "the credentials here may not delete its key: remove it with `restic key remove` and ones that may"
 IN_USE = "the repository is in use: the next backup takes it away, or rotate again"
 
 
@@ -227,9 +228,11 @@ def _retire(place: Place, where: Path, known: KeyRecord, secret: _Secret | None,
         except InterruptedRunError:
             raise
         except DrError as error:
-            why = IN_USE if isinstance(error, LockedError) else str(error)
+            why = (
+                IN_USE if isinstance(error, LockedError) else MAY_NOT if isinstance(error, RefusedError) else str(error)
+            )
             stale += [key] if isinstance(error, RefusedError) else []
-            log.warning("%s: the old key %s is still there: %s", place.repository.where, key[:8], error)
+            log.warning("%s: the old key %s is still there: %s", place.repository.where, key[:8], error.what)
     later = tuple(key for key in due if key not in (*removed, *stale))
     replace(known, retiring=later, stale=(*known.stale, *stale)).write(where)
     if secret and not later:

@@ -327,6 +327,27 @@ def test_destroyed_keys_open_nothing_not_even_old_versions_and_a_copy_of_a_key_w
     assert restic(site, here, old["disk"], "snapshots").returncode == 0, "what the limits say is so"
 
 
+def test_killed_in_the_midst_of_destroying_the_rest_is_kept_until_it_is_gone_on_with(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    phrase = secret(site, "vault").read_text().strip()
+    trap = Trap(site, site.root / "trap")
+    trap.set(1, "before")  # the first target's keys are gone, and restic is about to be asked
+    confirmed = ("keys", "destroy", "share", "--confirm", "share", "--confirm-again")
+    code = site.dr("keys", "destroy", "share", "--json", code=2).document["code"]
+    assert site.dr(*confirmed, code, code=-9, DR_RESTIC=str(trap.program)).code == -9
+    assert not list((site.root / "disk/share/keys").iterdir())
+    assert restic(site, f"{site.root}/vault/share", phrase, "cat", "config").returncode == 0
+    assert "interrupted" in site.dr("status", code=None).out
+    code = site.dr("keys", "destroy", "share", "--json", code=2).document["code"]
+    site.dr(*confirmed, code)
+    assert restic(site, f"{site.root}/vault/share", phrase, "cat", "config").returncode == 12
+    (point,) = site.dr("points", "--json").document["points"]
+    assert [copy["destroyed"] for copy in point["copies"]] == [True, True]
+    assert not [path for path in (site.root / "state/secrets").iterdir() if path.suffix != ".destroyed"]
+    site.dr("audit")
+
+
 def test_locked_copies_are_not_destroyed_and_the_date_is_said(files_site: Site, s3: Any) -> None:
     bucket = f"locked-{os.urandom(4).hex()}"
     client = s3.client()
@@ -384,3 +405,34 @@ def test_with_a_copy_out_of_reach_nothing_is_destroyed(files_site: Site) -> None
     (site.root / "mount").rename(site.root / "away")
     site.dr("keys", "destroy", "share", "--confirm", "share", "--confirm-again", code, code=1)
     assert list((site.root / "disk/share/keys").iterdir()) and secret(site).exists()
+
+
+def test_where_credentials_may_not_delete_the_old_key_stays_and_that_is_said(
+    files_site: Site, s3: Any, bucket: str
+) -> None:
+    s3.append_only(bucket)
+    site, location = files_site, f"s3:{s3.endpoint}/{bucket}/share"
+    access, hidden = s3.keys("writer")
+    keys = site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {hidden}\n")
+    place = f"{{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}"
+    site.target("offsite", f"target: offsite\ns3: {place}\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
+    site.escrow(True)
+    site.dr("backup", "share")
+    old = secret(site, "offsite").read_text().strip()
+    ran = site.dr("keys", "rotate", "share", code=3)
+    assert "may not delete" in ran.out and "github" not in ran.out + ran.err
+    admin = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+    assert restic(site, location, old, "cat", "config", **admin).returncode == 0, "what is said is so"
+    assert site.dr("verify", "share", "--level", "2").code == 0
+    assert "may not delete" in site.dr("status", code=None).out
+    assert "may" in site.dr("keys", "destroy", "share", code=12).err
+    (stale,) = [k["id"] for k in site.dr("keys", "list", "--json").document["keys"] if k["kind"].startswith("old")]
+    new = secret(site, "offsite").read_text().strip()
+    assert restic(site, location, new, "key", "remove", stale, **admin).returncode == 0
+    site.dr("backup", "share")
+    assert site.dr("verify", "share", "--level", "2").code == 0, (
+        "somebody who may has removed it, and that is on record"
+    )
+    assert "may not delete" not in site.dr("status", code=None).out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,10 @@ def test_a_target_that_went_away_changes_nothing(site: Keyed) -> None:
         escrow.ensure_escrow(place, site.state)
     (site.root / "away").rename(site.root / "disk")
     assert escrow.ensure_escrow(place, site.state).done == "kept"
+
+
+def test_many_at_once_agree_on_one_recipient(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        found = set(pool.map(lambda _: escrow.recipient_of(tmp_path), range(64)))
+    assert len(found) == 1 and age.recipient_of(escrow.identity_here(tmp_path) or "") in found
+    assert sorted(path.name for path in (tmp_path / "escrow").iterdir()) == ["identity", "recipient"]
