@@ -140,19 +140,35 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     except (InterruptedRunError, LockedError) as error:
         return [f"the keys were not seen to: {error.what}"]
     if changes:
-        session.catalog.record(
-            KeyEvent(
-                run_id=new_id("keys-", started),
-                system=system,
-                what="escrow",
-                outcome=worst_outcome([change.outcome for change in changes]),
-                started=started,
-                finished=session.clock(),
-                targets=tuple(changes),
-                versions=dict(toolbox.versions),
-            )
-        )
+        _record_escrow(session, system, changes, started)
     return problems
+
+
+def renew_recorded(session: Session, place: Place) -> Ensured:
+    """Make a repository's escrow key anew and put that on record: a removed key without a record would be missed.
+
+    Called while the system is locked and by who is `changing` its keys. Raises as `renew_escrow`.
+    """
+    started = session.clock()
+    ensured = renew_escrow(place, session.state)
+    if ensured.done != "off":
+        _record_escrow(session, place.system, [_escrow(place, ensured)], started)
+    return ensured
+
+
+def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], started: datetime) -> None:
+    session.catalog.record(
+        KeyEvent(
+            run_id=new_id("keys-", started),
+            system=system,
+            what="escrow",
+            outcome=worst_outcome([change.outcome for change in changes]),
+            started=started,
+            finished=session.clock(),
+            targets=tuple(changes),
+            versions=dict(session.versions),
+        )
+    )
 
 
 def _keep(session: Session, toolbox: Toolbox, place: Place) -> tuple[list[KeyChange], list[str]]:

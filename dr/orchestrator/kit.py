@@ -16,7 +16,7 @@ from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryEr
 from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
-from dr.orchestrator.keys import changing
+from dr.orchestrator.keys import changing, renew_recorded
 from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
@@ -343,7 +343,7 @@ def _renew(place: Place, session: Session) -> list[str]:
     where = f"{place.system} on {place.name}"
     try:
         place.store.reachable()
-        return [f"{where}: {note}" for note in escrow.renew_escrow(place, session.state).notes]
+        return [f"{where}: {note}" for note in renew_recorded(session, place).notes]
     except InterruptedRunError:
         raise
     except NoRepositoryError:
