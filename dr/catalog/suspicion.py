@@ -18,7 +18,8 @@ from dr.evidence.suspicion import Mark
 NEWEST, LOUDEST, MEMORY = 200, 20, timedelta(days=400)
 
 _ORDINARY = """
-    select at, body from changes c where system = :system and source = :source and at <= :now
+    select at, body, exists (select 1 from marks t where t.run_id = c.run_id and t.reason is not null) as trusted
+    from changes c where system = :system and source = :source and at <= :now
         and not exists (
             select 1 from marks m where m.run_id = c.run_id and m.reason is not null and m.trusted is null)"""
 _NEWEST = f"{_ORDINARY} order by at desc limit {NEWEST}"
@@ -53,8 +54,8 @@ def note_trust(db: Connection, trust: Trust) -> None:
 def history(db: Connection, system: str, source: str, *, now: datetime) -> tuple[Past, ...]:
     """Return the ordinary changes of a source, the newest and the loudest; those not yet trusted are left out."""
     given = {"system": system, "source": source, "now": micros(now), "since": micros(now - MEMORY)}
-    rows = {row["at"]: row["body"] for query in (_NEWEST, _LOUDEST) for row in db.execute(query, given)}
-    return tuple(Past(moment(at), Change.of(json.loads(body))) for at, body in sorted(rows.items()))
+    rows = {row["at"]: row for query in (_NEWEST, _LOUDEST) for row in db.execute(query, given)}
+    return tuple(_past(row) for _, row in sorted(rows.items()))
 
 
 def marks(db: Connection, systems: Sequence[str] | None = None) -> dict[str, list[Mark]]:
@@ -65,6 +66,10 @@ def marks(db: Connection, systems: Sequence[str] | None = None) -> dict[str, lis
     for row in db.execute(query, (chosen, chosen)):
         found.setdefault(row["system"], []).append(_mark(row))
     return found
+
+
+def _past(row: Row) -> Past:
+    return Past(moment(row["at"]), Change.of(json.loads(row["body"])), trusted=bool(row["trusted"]))
 
 
 def _mark(row: Row) -> Mark:

@@ -25,6 +25,8 @@ FEW_UNSEASONED, UNSEASONED_ENCRYPTED, UNSEASONED_REMOVED = 100, 0.5, 0.9
 CHANGED_SHARE, REMOVED_SHARE, RENAMED_SHARE = 0.5, 0.4, 0.1
 #: From this share of samples that always looked so, looking at content tells nothing of this source.
 STRANGE_BY_NATURE = 0.2
+#: What a person trusted once and was as much as this share of all files is no measure until it was trusted so often.
+NEARLY_ALL, HABIT = 0.9, 3
 #: Encryption below the daily floor is summed up over this time.
 SLOW = timedelta(days=14)
 #: Directories that hold the same new text before it is taken for a ransom note.
@@ -113,10 +115,11 @@ _KEYS = tuple(field.name for field in fields(Change))
 
 @dataclass(frozen=True)
 class Past:
-    """An earlier change that was ordinary, or that a person said was expected."""
+    """An earlier change that was ordinary, or out of the ordinary and `trusted` by a person."""
 
     at: datetime
     change: Change
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,9 @@ class Usual:
 
 
 def usual(values: Sequence[float]) -> Usual:
-    """Return what is usual of counts seen so far: at least one. Median and MAD of their logarithms."""
+    """Return what is usual of counts seen so far. Median and MAD of their logarithms; of none, nothing is usual."""
+    if not values:
+        return Usual(0.0, 0.0, 0.0)
     logs = [math.log1p(value) for value in values]
     middle = median(logs)
     spread = max(1.4826 * median(abs(value - middle) for value in logs), _LEAST_SPREAD)
@@ -169,7 +174,22 @@ class _View:
     seasoned: bool
 
     def usual(self, of: Callable[[Change], float]) -> Usual:
-        return usual([of(item.change) for item in self.past])
+        known = self.past
+        if of is _lost:
+            known = self.innocent
+        elif of is not _emptied:
+            known = self._without(lambda item: of(item) >= NEARLY_ALL * (item.before or 1))
+        return usual([of(item.change) for item in known])
+
+    @property
+    def innocent(self) -> Sequence[Past]:
+        """The history without what looked like encryption, was trusted, and is no habit."""
+        return self._without(lambda item: item.lost >= FEW_ENCRYPTED)
+
+    def _without(self, extreme: Callable[[Change], bool]) -> Sequence[Past]:
+        """Leave out what is extreme and was trusted, unless so often that it is a habit: trust is no blind eye."""
+        trusted = [item for item in self.past if item.trusted and extreme(item.change)]
+        return self.past if len(trusted) >= HABIT else [item for item in self.past if item not in trusted]
 
     def above(self, of: Callable[[Change], float]) -> bool:
         """Whether it is more than was usual; without enough history nobody knows what is."""
@@ -185,6 +205,10 @@ class _View:
 
 def _changed(change: Change) -> float:
     return change.changed
+
+
+def _emptied(change: Change) -> float:
+    return change.emptied_rows
 
 
 def _removed(change: Change) -> float:
@@ -244,7 +268,7 @@ def _is_encrypted(view: _View) -> bool:
 
 def _strange_by_nature(view: _View) -> float:
     """The share of samples that always looked like encrypted ones; never quite nothing, since few were looked at."""
-    older = [item for item in view.past if view.at - item.at > SLOW] or view.past
+    older = [item for item in view.innocent if view.at - item.at > SLOW] or view.innocent
     sampled = sum(item.change.sampled + item.change.sampled_new for item in older)
     strange = sum(item.change.strange + item.change.strange_new for item in older)
     return (strange + 1) / (sampled + 50)
@@ -272,20 +296,26 @@ def _slowly(view: _View) -> str | None:
     share = _strange_by_nature(view)
     if not view.seasoned or share >= STRANGE_BY_NATURE or not view.change.seen:
         return None
-    recent = [item.change for item in view.past if view.at - item.at <= SLOW] + [view.change]
-    older = [item for item in view.past if view.at - item.at > SLOW]
+    small = [item for item in view.past if not (item.trusted and item.change.lost >= FEW_ENCRYPTED)]
+    recent = [item.change for item in small if view.at - item.at <= SLOW] + [view.change]
+    older = [item for item in small if view.at - item.at > SLOW]
     if len(older) < LEAST_RUNS:
         return None
-    total, sampled = sum(item.seen for item in recent), sum(item.sampled + item.sampled_new for item in recent)
+    total, sampled = sum(map(_little, recent)), sum(item.sampled + item.sampled_new for item in recent)
     greatest = max(_within(older, item.at) for item in older)
     by_nature = 2 * share * sampled + 4 * math.sqrt(share * sampled)
     if total - max(by_nature, 1.5 * greatest) < 2 * FEW_ENCRYPTED:
         return None
-    return f"{total} files sampled within {SLOW.days} days look encrypted, at most {greatest} in such a time before"
+    return f"{total} files or more within {SLOW.days} days look encrypted, at most {greatest} in such a time before"
 
 
 def _within(past: Sequence[Past], end: datetime) -> int:
-    return sum(item.change.seen for item in past if timedelta() <= end - item.at <= SLOW)
+    return sum(_little(item.change) for item in past if timedelta() <= end - item.at <= SLOW)
+
+
+def _little(change: Change) -> int:
+    """What one change adds to the sum: more than the daily floor was judged by itself."""
+    return min(change.seen, FEW_ENCRYPTED)
 
 
 def _has_notes(view: _View) -> bool:
@@ -315,7 +345,7 @@ def _is_emptied(view: _View) -> bool:
     emptied, rows_before = view.change.emptied_rows, view.change.rows_before or 0
     gone = rows_before - (view.change.rows or 0)
     many = emptied >= max(FEW_ROWS, 0.01 * rows_before)
-    return many and gone >= emptied / 2 and view.above(lambda item: item.emptied_rows)
+    return many and gone >= emptied / 2 and view.above(_emptied)
 
 
 def _other_head(view: _View) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
+from dr.evidence.acts import KeyEvent
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys
 from dr.orchestrator.selfcopy import save_self
@@ -92,6 +93,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         established=frozenset(held),
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
+        dropped_keys=dropped_keys(session, system),
     )
 
 
@@ -99,6 +101,13 @@ def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
     """Return the ids of all snapshots that points have on a target."""
     copies = [copy for point in points for copy in point.copies if copy.target == target and _lives(copy)]
     return frozenset(x for copy in copies for x in (*copy.snapshots.values(), *copy.manifests.values()))
+
+
+def dropped_keys(session: Session, system: str) -> frozenset[str]:
+    """Return the ids of the keys whose removal, by a rotation, is on record."""
+    facts = [record.fact for record in session.catalog.facts(("keys",), systems=[system])]
+    changes = [change for fact in facts if isinstance(fact, KeyEvent) for change in fact.targets]
+    return frozenset(key for change in changes for key in change.removed)
 
 
 def _lives(copy: Copy) -> bool:

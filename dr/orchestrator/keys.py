@@ -144,18 +144,6 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     return problems
 
 
-def renew_recorded(session: Session, place: Place) -> Ensured:
-    """Make a repository's escrow key anew and put that on record: a removed key without a record would be missed.
-
-    Called while the system is locked and by who is `changing` its keys. Raises as `renew_escrow`.
-    """
-    started = session.clock()
-    ensured = renew_escrow(place, session.state)
-    if ensured.done != "off":
-        _record_escrow(session, place.system, [_escrow(place, ensured)], started)
-    return ensured
-
-
 def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], started: datetime) -> None:
     session.catalog.record(
         KeyEvent(

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import dr
-from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, NoRepositoryError, RefusedError, UsageError
+from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, RefusedError, UsageError
 from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
-from dr.orchestrator.keys import changing, renew_recorded
+from dr.orchestrator.keys import rotate_keys
 from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
@@ -41,7 +41,6 @@ from dr.run.kit import (
     read_shares,
     write_out,
 )
-from dr.run.toolbox import Place
 from dr.tools import age, shares
 from dr.tools.lock import hold
 from dr.tools.shares import Share
@@ -324,32 +323,27 @@ def replace_kit(session: Session, wanted: KitWanted, *, same_identity: bool = Fa
 
 
 def renew_all(session: Session) -> list[str]:
-    """Make the escrow key of every repository anew; return where that has to wait, and why."""
-    late = []
-    items, _ = session.usable()
-    for loaded in items:
+    """Make the escrow key of every repository anew, recorded; return where that has to wait, and why."""
+    late: list[str] = []
+    for loaded in session.usable()[0]:
+        if not session.points(loaded):
+            continue  # its escrow keys are made with its first point
         try:
-            with session.locked(loaded.plan.system), changing(session, loaded.plan.system):
-                for place in session.toolbox(loaded).places:
-                    late += _renew(place, session)
+            event = rotate_keys(session, loaded, escrow=True).event
         except InterruptedRunError:
             raise
         except DrError as error:
-            late.append(f"{loaded.plan.system}: its escrow keys are made anew by the next backup: {error.what}")
+            late.append(f"{loaded.plan.system}: {_LATER}: {error.what}")
+            continue
+        if event.outcome == "aborted":
+            raise InterruptedRunError("stopped on request", hint="run `dr kit` to finish: the secret is on this host")
+        where = f"{loaded.plan.system} on"
+        late += [f"{where} {each.target}: {_LATER}: {each.error}" for each in event.targets if each.error]
+        late += [f"{where} {each.target}: {note}" for each in event.targets for note in each.notes if each.left]
     return late
 
 
-def _renew(place: Place, session: Session) -> list[str]:
-    where = f"{place.system} on {place.name}"
-    try:
-        place.store.reachable()
-        return [f"{where}: {note}" for note in renew_recorded(session, place).notes]
-    except InterruptedRunError:
-        raise
-    except NoRepositoryError:
-        return []  # its escrow key is made with it
-    except DrError as error:
-        return [f"{where}: its escrow key is made anew by the next backup: {error.what}"]
+_LATER = "its escrow key is made anew by the next backup"
 
 
 def findings(session: Session) -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
-from dr.orchestrator.backup import ids_on, note_locks
+from dr.orchestrator.backup import dropped_keys, ids_on, note_locks
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
@@ -128,8 +128,9 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
     """Lengthen the locks on a replica that could be brought up to date."""
     if fact.points is None:
         return None
-    live = ids_on(session.catalog.points([toolbox.plan.system]), place.name)
-    return keep_replica_locked(toolbox, place, now=session.clock(), live=live)
+    system = toolbox.plan.system
+    live, dropped = ids_on(session.catalog.points([system]), place.name), dropped_keys(session, system)
+    return keep_replica_locked(toolbox, place, now=session.clock(), live=live, dropped=dropped)
 
 
 def _open(session: Session, loaded: Loaded) -> str:

@@ -60,7 +60,7 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         caught = catch_up(toolbox, progress.ready, request.missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
-    kept = keep_all_locked(toolbox, progress.ready, request, taken=progress.renewed)
+    kept = keep_all_locked(toolbox, progress, request)
     run = with_locks(run, kept)
     code = _exit_code(run, progress)
     return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept)

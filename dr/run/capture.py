@@ -52,6 +52,8 @@ class BackupRequest:
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     #: Target -> the ids of the snapshots that points on record have there.
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    #: The ids of keys whose removal is on record.
+    dropped_keys: frozenset[str] = frozenset()
 
 
 @dataclass

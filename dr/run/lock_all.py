@@ -10,45 +10,56 @@ from dr.errors import DrError
 from dr.evidence.posture import LockState
 from dr.evidence.record import BackupRun
 from dr.run.bucket import open_locks
-from dr.run.capture import BackupRequest, everywhere
+from dr.run.capture import BackupRequest, Progress, everywhere
 from dr.run.locks import Kept, keep_locked
 from dr.run.toolbox import Place, Toolbox
 
 
-def keep_all_locked(
-    toolbox: Toolbox, ready: Mapping[str, Place], request: BackupRequest, *, taken: Collection[str]
-) -> dict[str, Kept]:
-    """Lengthen what is due on each ready target that declares a lock; by target what came of it.
+def keep_all_locked(toolbox: Toolbox, progress: Progress, request: BackupRequest) -> dict[str, Kept]:
+    """Lengthen what is due on each target that declares a lock and answers; by target what came of it.
 
-    `taken` are the targets whose repository was gone and made anew.
+    On targets that could not take the backup too: who makes backups fail must not make locks run out.
     """
-    places = {name: place for name, place in ready.items() if _mode(place) != "none"}
+    declared = {place.name: place for place in toolbox.places if _mode(place) != "none"}
+    places = {name: place for name, place in declared.items() if name in progress.ready or _answers(place)}
     if not places:
         return {}
 
     def keep(place: Place) -> Kept:
-        live = None if place.name in taken else request.held.get(place.name, frozenset())
-        return _keep(toolbox, place, now=request.clock(), live=live)
+        live = None if place.name in progress.renewed else request.held.get(place.name, frozenset())
+        return _keep(toolbox, place, now=request.clock(), live=live, dropped=request.dropped_keys)
 
     done = everywhere(places, keep)
     return {name: found if isinstance(found, Kept) else _undone(places[name], found) for name, found in done.items()}
 
 
-def keep_replica_locked(toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str]) -> Kept | None:
+def _answers(place: Place) -> bool:
+    try:
+        place.store.reachable()
+    except DrError:
+        return False
+    return True
+
+
+def keep_replica_locked(
+    toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str], dropped: Collection[str]
+) -> Kept | None:
     """Lengthen what is due on a replica; None where it declares no lock. An interruption is part of the fact."""
     if _mode(place) == "none":
         return None
     try:
-        return _keep(toolbox, place, now=now, live=live)
+        return _keep(toolbox, place, now=now, live=live, dropped=dropped)
     except DrError as error:
         return _undone(place, error)
 
 
-def _keep(toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str] | None) -> Kept:
+def _keep(
+    toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str] | None, dropped: Collection[str]
+) -> Kept:
     s3 = place.target.s3
     assert s3 is not None  # noqa: S101 - `_mode` says so
     bucket = open_locks(s3).child(toolbox.plan.system)
-    return keep_locked(place, bucket, state=toolbox.state, now=now, live=live)
+    return keep_locked(place, bucket, state=toolbox.state, now=now, live=live, dropped=dropped)
 
 
 def _mode(place: Place) -> str:

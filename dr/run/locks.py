@@ -19,6 +19,7 @@ import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -97,13 +98,21 @@ class _Work:
         return in_days(self.now, min(self.rules.days, self.rules.max_lock_days))
 
 
-def keep_locked(place: Place, bucket: S3Bucket, *, state: Path, now: datetime, live: Collection[str] | None) -> Kept:
+def keep_locked(
+    place: Place,
+    bucket: S3Bucket,
+    *,
+    state: Path,
+    now: datetime,
+    live: Collection[str] | None,
+    dropped: Collection[str] = (),
+) -> Kept:
     """Lengthen what is due on one target; whatever goes wrong is in the fact returned.
 
     `bucket` lies at the repository, with keys that may lock. `live` are the ids of the snapshots that recovery
     points on record have here; None when the repository was gone and has been made anew: what was there before is
-    then kept locked for `max_lock_days`, time to find out who took it away. Killed at any instant, the next call goes
-    on where this one was.
+    then kept locked for `max_lock_days`, time to find out who took it away. `dropped` are the ids of keys whose
+    removal is on record. Killed at any instant, the next call goes on where this one was.
     """
     began = time.monotonic()
     target = place.target
@@ -115,7 +124,7 @@ def keep_locked(place: Place, bucket: S3Bucket, *, state: Path, now: datetime, l
         work.memory.frozen = in_days(now, rules.max_lock_days)
     try:
         _refuse_wrong_clock(bucket, now)
-        found = _keep(work, place, live or ())
+        found = _keep(work, place, live or (), dropped)
     except DrError as error:
         work.error = _in_words(error)
     calls, seconds = bucket.calls, round(time.monotonic() - began, 3)
@@ -139,7 +148,7 @@ def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
         )
 
 
-def _keep(work: _Work, place: Place, live: Collection[str]) -> Kept:
+def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[str]) -> Kept:
     versions = [version for version in work.bucket.versions() if not version.name.startswith("locks/")]
     kept = originals(work.bucket, versions)
     work.memory.take(kept)
@@ -150,6 +159,7 @@ def _keep(work: _Work, place: Place, live: Collection[str]) -> Kept:
     if due:
         heads = {version.name for version in versions if version.current and not version.marker}
         work.memory.spare, scope = _spare(work, place, heads, live)
+        work.memory.spare |= _dropped(work, heads, dropped) if scope == _EXACT else frozenset()
     needed = [name for name in due if name not in work.memory.spare]
     needed.sort(key=lambda name: work.memory.objects[name].until or _never(work.now))
     try:
@@ -208,7 +218,7 @@ def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[s
 
     What is no longer at the head of a sound repository was taken away by restic, and needs no lock; but when a snapshot
     of a recovery point on record is missing, or the repository was made anew, somebody else did it, and all is kept.
-    Keys always are.
+    Keys are, unless their removal is on record.
     """
     stored, frozen = work.memory.objects, work.memory.frozen
     if frozen and work.now < frozen:
@@ -229,6 +239,11 @@ def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[s
     unneeded = [names[0] for digits in short if len(names := packs.get(digits, [])) == 1]
     taken = [name for name in stored if name.startswith(_TAKEN) and name not in heads]
     return frozenset((*unneeded, *taken)), _EXACT
+
+
+def _dropped(work: _Work, heads: Collection[str], ids: Collection[str]) -> frozenset[str]:
+    """The keys that were removed on record, and are: one that somebody else took away is still kept."""
+    return frozenset(name for each in ids if (name := f"keys/{each}") in work.memory.objects and name not in heads)
 
 
 def _infer(work: _Work) -> None:
@@ -296,26 +311,31 @@ def _one(work: _Work, name: str) -> tuple[str, Held]:
     wanted = Lock(work.rules.mode, work.until)
     try:
         work.bucket.lock(object_name(name), held.version, wanted)
-    except RefusedError:
-        return name, _despite(work, name, held, wanted)
     except DamageError:
         return name, replace(held, gone=True)
+    except DrError as error:
+        if error.retryable:
+            raise
+        return name, _despite(work, name, held, wanted, error)
     return name, replace(held, until=work.until, asked=True)
 
 
-def _despite(work: _Work, name: str, held: Held, wanted: Lock) -> Held:
-    """What was refused may be locked longer already, or in the other mode: then that one is lengthened."""
-    try:
+def _despite(work: _Work, name: str, held: Held, wanted: Lock, error: DrError) -> Held:
+    """What was refused may be locked longer already, or in the other mode: then that one is lengthened.
+
+    Services call it by several names: some refuse a shorter lock as access denied, some as an invalid request.
+    """
+    with suppress(RefusedError):
         there = work.bucket.lock_of(object_name(name), held.version)
         if there and there.until >= wanted.until - _SLACK:
             return replace(held, until=there.until, asked=True)
         if there and there.mode != wanted.mode:
             work.bucket.lock(object_name(name), held.version, Lock(there.mode, wanted.until))
             return replace(held, until=wanted.until, asked=True)
-    except RefusedError:
-        pass
+    if not isinstance(error, RefusedError):
+        raise error
     raise RefusedError(
         "these keys may not lengthen locks (PutObjectRetention), so locks will run out",
         work.bucket.where,
         hint="name keys that may under immutability.credentials",
-    ) from None
+    )

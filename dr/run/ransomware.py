@@ -9,30 +9,31 @@ attack began, which points there were, their data. What a lock keeps of the copy
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from dr.errors import DamageError, DrError, RefusedError, UsageError
 from dr.evidence.record import Drill, Event, Outcome, Point
 from dr.plan.target import Target
+from dr.plan.units import format_bytes
 from dr.run.choose import find_usable, in_words
 from dr.run.drill import DrillRequest, site_of
 from dr.run.engine import carry_out
 from dr.run.fact import Job
 from dr.run.history import read_history
+from dr.run.replicate import copy_repository
 from dr.run.toolbox import Place, Toolbox, read_keys
 from dr.run.travel import Travel
 from dr.tools import command
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
-from dr.tools.store import ObjectStore
-from dr.tools.view import Version, hash_in
+from dr.tools.view import Version
 
 #: The folder below the scratch target's prefix to which a drill keeps.
 FOLDER = "ransomware"
@@ -77,14 +78,12 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequ
     system = toolbox.plan.system
     home = _home(scratch).child(f"{FOLDER}/{system}/")
     _clear(S3Versions.of(home), scratch.target, prelude, "earlier drills")
-    place = _place(source, scratch, home, f"{request.drill_id}/{system}")
+    cache = toolbox.state / "cache" / "view"
+    place = _place(source, scratch, home, f"{request.drill_id}/{system}", cache=cache)
     with _put_away(S3Versions.of(home), scratch.target, prelude) as later:
         if next(S3Versions.of(_store(place)).versions(), None):
             raise UsageError("the scratch place is not empty", place.store.where, hint="run the drill again")
-        began = time.monotonic()
-        count, size = copy_objects(source.store, place.store)
-        took = round(time.monotonic() - began, 3)
-        prelude.note(f"{count:,} objects, {size:,} bytes, copied from {source.name} to {scratch.target}", seconds=took)
+        _copy(source, place, prelude)
         time.sleep(_STILL_SECONDS)
         command.raise_if_stopping()
         t_loss = request.clock()
@@ -142,8 +141,11 @@ def _home(scratch: Target) -> S3Store:
     return S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
 
 
-def _place(source: Place, scratch: Target, home: S3Store, inner: str) -> Place:
-    """Return the copy's place: the source's repository and passphrase, in the scratch target with its keys."""
+def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: Path) -> Place:
+    """Return the copy's place: the source's repository and passphrase, in the scratch target with its keys.
+
+    With a `cache` apart: what the attack expires leaves the cache too.
+    """
     declared = scratch.s3
     if declared is None:
         raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
@@ -160,6 +162,7 @@ def _place(source: Place, scratch: Target, home: S3Store, inner: str) -> Place:
         location=f"s3:{declared.endpoint.rstrip('/')}/{store.where.removeprefix('s3://')}",
         where=f"{source.repository.host} on {scratch.target}",
         env={**kept, **own},
+        cache=cache,
     )
     return Place(scratch.target, scratch, repository, store, store.child("_evidence"))
 
@@ -170,28 +173,16 @@ def _store(place: Place) -> S3Store:
     return place.store
 
 
-def copy_objects(source: ObjectStore, to: ObjectStore) -> tuple[int, int]:
-    """Copy a repository's objects, each checked by its name on the way; return how many, and their bytes.
+def _copy(source: Place, place: Place, prelude: _Prelude) -> None:
+    """Copy the repository's objects, each checked on its way.
 
-    In the order in which the copy is valid at every instant. Raises `DamageError` for one that is not what it should
-    be: a damaged repository is recovered from another target, not drilled.
+    Raises `DamageError` for one that is not what it should be: a damaged repository is mended, not drilled.
     """
-    count = size = 0
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for part in ("keys/", "config", "data/", "index/", "snapshots/"):
-            names = [item.name for item in source.list(part)] if part.endswith("/") else [part]
-            for copied in pool.map(lambda name: _copy_one(source, to, name), names):
-                count, size = count + 1, size + copied
-    return count, size
-
-
-def _copy_one(source: ObjectStore, to: ObjectStore, name: str) -> int:
-    command.raise_if_stopping()
-    data, promised = source.get(name), hash_in(name)
-    if promised and hashlib.sha256(data).hexdigest() != promised:
-        raise DamageError(f"{name} is corrupt", source.where, hint="run `dr verify` to see all, then drill again")
-    to.put(name, data)
-    return len(data)
+    done = copy_repository(source.store, place.store)
+    if bad := sorted(done.corrupt | done.missing):
+        raise DamageError(f"{bad[0]} is corrupt", source.store.where, hint="see all with `dr verify`, then drill again")
+    what = f"{done.objects_copied:,} objects, {format_bytes(done.bytes_copied)}"
+    prelude.note(f"{what}, copied from {source.name} to {place.name}", seconds=done.seconds)
 
 
 # -- the attack --------------------------------------------------------------------------------------

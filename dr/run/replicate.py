@@ -128,11 +128,15 @@ class _Pass:
         parts = (keys, data, index, snapshots)
         self._done.objects = 1 + sum(map(len, parts))
         self._there = {item.name: item.size for item in self._to.list() if not item.name.startswith("locks/")}
+        config = self._config()
+        self._done.bytes = sum(sum(part.values()) for part in parts) + len(config)
         with ThreadPoolExecutor(1) as pool:  # restic takes its time: it looks while objects are on their way
             curious = self._insight and not snapshots.keys() <= self._there.keys()
             named = pool.submit(self._insight.named) if self._insight and curious else None
             self._copy(keys)
-            self._config(sum(sum(part.values()) for part in parts))
+            if _CONFIG not in self._there:
+                self._to.put(_CONFIG, config)
+                self._note(_CONFIG, len(config))
             self._copy(data)
             packs, untold = _told(named)
             if not index.keys() <= set(self._listed("index/")):
@@ -141,26 +145,26 @@ class _Pass:
         self._copy(index)
         if untold and not self._done.corrupt:
             raise untold
-        self._done.held = self._held_back(snapshots)
+        self._done.held = self._held_back(snapshots, blind=untold is not None)
         self._copy({name: size for name, size in snapshots.items() if _id(name) not in self._done.held})
         self._done.snapshots = {_id(name) for name in self._there if name.startswith("snapshots/")}
 
     def _listed(self, prefix: str) -> dict[str, int]:
         return {item.name: item.size for item in self._source.list(prefix)}
 
-    def _config(self, size_of_the_rest: int) -> None:
-        """`config` bears no hash: it is copied when there is none, and else must be the same."""
+    def _config(self) -> bytes:
+        """Return the source's `config`, which bears no hash; what is there must be the same.
+
+        Asked before anything is written: a strange key with the same passphrase would lock its owner out.
+        """
         config = self._source.get(_CONFIG)
-        self._done.bytes = size_of_the_rest + len(config)
-        if _CONFIG not in self._there:
-            self._to.put(_CONFIG, config)
-            self._note(_CONFIG, len(config))
-        elif self._to.get(_CONFIG) != config:
+        if _CONFIG in self._there and self._to.get(_CONFIG) != config:
             raise DrError(
                 "another repository is there",
                 self._to.where,
                 hint="give the replica an empty place; if the source was made anew, this is the copy of what was lost",
             )
+        return config
 
     def _copy(self, objects: dict[str, int]) -> None:
         """Bring over what is missing, many at a time."""
@@ -186,14 +190,14 @@ class _Pass:
         self._done.objects_copied += 1
         self._done.bytes_copied += size
 
-    def _held_back(self, snapshots: dict[str, int]) -> set[str]:
-        """Return the snapshots, of those not there yet, that need what could not be brought."""
+    def _held_back(self, snapshots: dict[str, int], *, blind: bool) -> set[str]:
+        """Return the snapshots, of those not there yet, that need what could not be brought; all, when `blind`."""
         new = {_id(name) for name in snapshots if name not in self._there}
         lacking = [name for name in sorted(self._done.corrupt | self._done.missing) if not self._is_there_whole(name)]
-        if not lacking or not new:
+        if not new or not (lacking or blind):
             return set()
         packs = [_id(name) for name in lacking if name.startswith("data/")]
-        if any(name.startswith("index/") for name in lacking) or (packs and self._insight is None):
+        if blind or any(name.startswith("index/") for name in lacking) or (packs and self._insight is None):
             return new
         if not packs or self._insight is None:
             return set()

@@ -89,6 +89,8 @@ class Travel:
         for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
             held = self._held(place, toolbox.plan.system)
             found = found if held is None else _corrected(found, place.name, held)
+        if best is None and not any(point.usable for point in found.values()):
+            return self.moment, known  # of these, the error can name the time at which there was one
         last = max((point.consistency_time for point in found.values()), default=self.moment)
         order = {name: number for number, name in enumerate(toolbox.plan.places)}
         # A time that was found is the service's own; what was there then is there by either clock.

@@ -183,8 +183,7 @@ class S3Store:
                     self._client.put_object(
                         Bucket=self._bucket,
                         Key=self._prefix + name,
-                        # From memory in one piece: of a file the HTTP library sends 8 KiB at a time.
-                        Body=copy.read() if size <= _IN_MEMORY else copy,
+                        Body=copy,
                         ContentLength=size,
                         ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                     )

@@ -114,7 +114,8 @@ def test_history_leaves_out_what_nobody_trusts_and_what_is_yet_to_come(catalog: 
         catalog.record(fact)
     assert [item.at for item in catalog.change_history("sis", ["docs"], now=at(5))["docs"]] == [at(1), at(3)]
     catalog.record(trust(2))
-    assert [item.at for item in catalog.change_history("sis", ["docs"], now=at(5))["docs"]] == [at(1), at(2), at(3)]
+    found = catalog.change_history("sis", ["docs"], now=at(5))["docs"]
+    assert [(item.at, item.trusted) for item in found] == [(at(1), False), (at(2), True), (at(3), False)]
     assert catalog.change_history("sis", ["unknown"], now=at(5)) == {"unknown": ()}
 
 

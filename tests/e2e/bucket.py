@@ -98,7 +98,9 @@ class Attacked:
         return {path.name: path.read_bytes() for path in self.source.rglob("*.bin")}
 
 
-def make_attacked(site: Site, server: S3Server, *, bucket: str = "", user: str = "admin") -> Attacked:
+def make_attacked(
+    site: Site, server: S3Server, *, bucket: str = "", user: str = "admin", backup: bool = True
+) -> Attacked:
     """Make the site, and its first point."""
     made = Attacked(site, server, bucket)
     made.bucket = bucket or made.make_bucket()
@@ -107,5 +109,6 @@ def make_attacked(site: Site, server: S3Server, *, bucket: str = "", user: str =
         (made.source / f"{number}.bin").write_bytes(os.urandom(40_000))
     made.target("offsite", made.bucket, user)
     made.plan()
-    site.dr("backup", "share")
+    if backup:
+        site.dr("backup", "share")
     return made

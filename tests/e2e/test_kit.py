@@ -299,6 +299,7 @@ def test_a_lost_custodian_is_replaced_and_old_shares_open_no_escrow_key_any_more
         str(small.root / "next/shares/share-2-of-2.txt"),
     ]
     assert small.dr("kit", "test", str(small.root / "next"), *given, "--json").document["kits"][0]["outcome"] == "ok"
+    assert small.dr("verify", "share", "--level", "2").code == 0, "a key that was taken away is no damage"
     same = ["--same-identity", *named, "-o", str(small.root / "third")]
     small.dr("kit", "replace", str(small.root / "next"), *given, *same)
     third = [shares.parse(path.read_text()) for path in sorted((small.root / "third" / "shares").glob("*.txt"))]

@@ -6,10 +6,12 @@ import os
 import secrets
 import signal
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from dr.catalog.store import Catalog
 from scripts.s3_server import S3Server
 from tests.conftest import Site
 from tests.e2e.bucket import Attacked, make_attacked
@@ -37,6 +39,11 @@ def heads(made: Attacked) -> dict[str, Any]:
     }
 
 
+def copies(made: Attacked) -> list[tuple[str, str]]:
+    """What there is of copies on the scratch target; the canary that tries the keys there is none."""
+    return [each for each in made.versions(made.scratch) if "/_probe/" not in each[0]]
+
+
 def told_of(drilled: Attacked, drill_id: str) -> str:
     return drilled.site.dr("report", "--drill", drill_id, "--format", "md", "-o", "-").out
 
@@ -48,7 +55,7 @@ def test_a_scratch_copy_is_attacked_and_recovered_and_goes_away(drilled: Attacke
     assert drill["rto_verdict"] == drill["rpo_verdict"] == "met" and drill["sandbox"] == "destroyed"
     assert drill["seen_at"] and drill["rpa_seconds"] > 0 and drill["phases"]["declare"] > 0
     assert drill["checks"][0]["observed"] == "6 equal"
-    assert drilled.versions(drilled.scratch) == [], "nothing of it is left"
+    assert copies(drilled) == [], "nothing of it is left"
     after = heads(drilled)
     assert before.items() <= after.items()
     assert all(key.startswith("pre/_evidence/") for key in after.keys() - before.keys()), "the real copy was only read"
@@ -90,74 +97,83 @@ def test_what_locks_and_rights_keep_of_the_copy_is_said(drilled: Attacked, s3: S
 # -- refused before anything is touched --------------------------------------------------------------
 
 
+@pytest.fixture
+def ready(site: Site, s3: S3Server) -> Attacked:
+    """The same without a point: what is refused is refused before one is looked for."""
+    made = make_attacked(site, s3, backup=False)
+    made.client.put_object(Bucket=made.bucket, Key="pre/share/config", Body=b"a repository")
+    made.scratch = made.make_bucket()
+    made.target("scratch", made.scratch)
+    made.plan(RANSOMWARE)
+    return made
+
+
 def refused(made: Attacked, *arguments: str) -> str:
-    """Drill, see that it is exit 2 and that nothing was touched, and return what was said."""
+    """Drill, see that it is exit 2 and that nothing was touched or recorded, and return what was said."""
     before, scratch = heads(made), made.versions(made.scratch)
-    drills = len(made.site.dr("report", "--format", "json", "-o", "-", code=None).out)
     ran = made.site.dr("drill", *(arguments or ("share",)), code=2)
     assert heads(made) == before and made.versions(made.scratch) == scratch
-    assert abs(len(made.site.dr("report", "--format", "json", "-o", "-", code=None).out) - drills) < 400, (
-        "not a drill more"
-    )
+    with closing(Catalog.open(made.site.root / "state")) as catalog:
+        assert catalog.head()[0] == 0 and catalog.open_runs() == []
     return ran.err
 
 
-def test_a_target_of_a_plan_is_never_attacked(drilled: Attacked) -> None:
-    drilled.plan("")
+def test_a_target_of_a_plan_is_never_attacked(ready: Attacked) -> None:
+    ready.plan("")
     assert "holds copies of the system 'share'" in refused(
-        drilled, "share", "--scenario", "ransomware", "--scratch", "offsite"
+        ready, "share", "--scenario", "ransomware", "--scratch", "offsite"
     )
-    drilled.plan(RANSOMWARE)
-    source = f"docs: {{files: {{paths: [{drilled.source}]}}}}"
-    drilled.site.plan(
+    ready.plan(RANSOMWARE)
+    source = f"docs: {{files: {{paths: [{ready.source}]}}}}"
+    ready.site.plan(
         "other", f"system: other\nobjectives: {{rto: 1h, rpo: 4h}}\nsources: {{{source}}}\ntargets: [scratch]\n"
     )
-    assert "holds copies of the system 'other'" in refused(drilled)
+    assert "holds copies of the system 'other'" in refused(ready)
 
 
 @pytest.mark.parametrize("prefix", ["", "pre", "pre/share", "elsewhere"])
-def test_a_bucket_in_which_something_declared_lies_is_never_attacked(drilled: Attacked, prefix: str) -> None:
-    drilled.target("scratch", drilled.bucket)
-    path = drilled.site.root / "config/targets/scratch.yaml"
+def test_a_bucket_in_which_something_declared_lies_is_never_attacked(ready: Attacked, prefix: str) -> None:
+    ready.target("scratch", ready.bucket)
+    path = ready.site.root / "config/targets/scratch.yaml"
     path.write_text(path.read_text().replace("prefix: pre", f"prefix: '{prefix}'"))
-    assert "lies in the bucket of the target 'offsite'" in refused(drilled)
+    assert "lies in the bucket of the target 'offsite'" in refused(ready)
 
 
-def test_the_same_bucket_by_another_address_is_never_attacked(drilled: Attacked) -> None:
-    drilled.target("scratch", drilled.bucket)
-    path = drilled.site.root / "config/targets/scratch.yaml"
+def test_the_same_bucket_by_another_address_is_never_attacked(ready: Attacked) -> None:
+    ready.target("scratch", ready.bucket)
+    path = ready.site.root / "config/targets/scratch.yaml"
     path.write_text(path.read_text().replace("127.0.0.1", "localhost"))
-    assert "lies in the bucket of the target 'offsite'" in refused(drilled)
+    assert "lies in the bucket of the target 'offsite'" in refused(ready)
 
 
-def test_a_bucket_without_versions_is_never_attacked(drilled: Attacked) -> None:
-    drilled.target("scratch", drilled.make_bucket(versions=False))
-    assert "keeps no versions" in refused(drilled)
-    suspended = drilled.make_bucket()
-    drilled.client.put_bucket_versioning(Bucket=suspended, VersioningConfiguration={"Status": "Suspended"})
-    drilled.target("scratch", suspended)
-    assert "keeps no versions" in refused(drilled)
+def test_a_bucket_without_versions_is_never_attacked(ready: Attacked) -> None:
+    ready.target("scratch", ready.make_bucket(versions=False))
+    assert "keeps no versions" in refused(ready)
+    suspended = ready.make_bucket()
+    ready.client.put_bucket_versioning(Bucket=suspended, VersioningConfiguration={"Status": "Suspended"})
+    ready.target("scratch", suspended)
+    assert "keeps no versions" in refused(ready)
 
 
-def test_a_directory_a_missing_target_and_no_target_are_refused(drilled: Attacked) -> None:
-    drilled.site.target("scratch", f"target: scratch\nlocal: {{path: {drilled.site.root}/disk}}\n")
-    assert "is a directory" in refused(drilled)
-    (drilled.site.root / "config/targets/scratch.yaml").unlink()
-    assert "no usable target 'scratch'" in refused(drilled)
-    drilled.plan("")
-    assert "no scratch target is named" in refused(drilled, "share", "--scenario", "ransomware")
+def test_a_directory_a_missing_target_and_no_target_are_refused(ready: Attacked) -> None:
+    ready.site.target("scratch", f"target: scratch\nlocal: {{path: {ready.site.root}/disk}}\n")
+    assert "is a directory" in refused(ready)
+    (ready.site.root / "config/targets/scratch.yaml").unlink()
+    assert "no usable target 'scratch'" in refused(ready)
+    ready.plan("")
+    assert "no scratch target is named" in refused(ready, "share", "--scenario", "ransomware")
 
 
-def test_where_another_declaration_cannot_be_read_nothing_is_attacked(drilled: Attacked) -> None:
-    drilled.site.target("vault", "target: vault\ns3: {bukcet: x}\n")
-    assert "cannot be read" in refused(drilled)
-    (drilled.site.root / "config/targets/vault.yaml").unlink()
-    drilled.site.plan("broken", "system: broken\ntargets: [scratch\n")
-    assert "cannot be read" in refused(drilled)
+def test_where_another_declaration_cannot_be_read_nothing_is_attacked(ready: Attacked) -> None:
+    ready.site.target("vault", "target: vault\ns3: {bukcet: x}\n")
+    assert "cannot be read" in refused(ready)
+    (ready.site.root / "config/targets/vault.yaml").unlink()
+    ready.site.plan("broken", "system: broken\ntargets: [scratch\n")
+    assert "cannot be read" in refused(ready)
 
 
-def test_a_time_is_not_named_to_a_drill_that_finds_it(drilled: Attacked) -> None:
-    assert "finds the time itself" in refused(drilled, "share", "--at", "1h")
+def test_a_time_is_not_named_to_a_drill_that_finds_it(ready: Attacked) -> None:
+    assert "finds the time itself" in refused(ready, "share", "--at", "1h")
 
 
 def test_a_scheduled_drill_that_would_be_refused_is_on_record_as_failed(drilled: Attacked) -> None:
@@ -177,12 +193,12 @@ def test_a_drill_killed_in_its_attack_harms_nothing_and_the_next_cleans_up(drill
     before = heads(drilled)
     running = drilled.site.start("drill", "share")
     until = time.monotonic() + 60
-    while not drilled.versions(drilled.scratch) and time.monotonic() < until:
+    while not copies(drilled) and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(1)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
-    assert drilled.versions(drilled.scratch) and heads(drilled) == before
+    assert copies(drilled) and heads(drilled) == before
     drill = drilled.site.dr("drill", "share", "--json").document["drills"][0]
-    assert drill["outcome"] == "ok" and drilled.versions(drilled.scratch) == []
+    assert drill["outcome"] == "ok" and copies(drilled) == []
     assert "earlier drills: " in told_of(drilled, drill["drill_id"])

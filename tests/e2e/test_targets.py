@@ -100,6 +100,28 @@ def test_a_backup_whose_locks_cannot_be_kept_is_degraded_with_one_sentence(site:
 
 
 @pytest.mark.slow
+def test_who_makes_backups_fail_does_not_make_locks_run_out(site: Site, s3: Any) -> None:
+    name = declare(site, s3)
+    s3.make_locked(name, "governance", 0)
+    declare(site, s3, mode="governance", bucket=name, more=f", credentials: {{file: {keys(site, s3, 'keeper')}}}")
+    assert site.dr("backup", "sis", "--json").document["runs"][0]["locks"][0]["extended"] > 0
+    (site.root / "state" / "cache" / "locks" / "sis@vault.json").unlink()
+    client = s3.client()
+    for item in client.list_objects_v2(Bucket=name, Prefix="district/sis/keys/")["Contents"]:
+        client.delete_object(Bucket=name, Key=item["Key"])
+    for version in client.list_object_versions(Bucket=name, Prefix="district/sis/")["Versions"]:
+        if "/locks/" not in version["Key"]:  # locks that run out soon
+            soon = datetime.now(UTC) + timedelta(days=2)
+            where = {"Bucket": name, "Key": version["Key"], "VersionId": version["VersionId"]}
+            retention = {"Mode": "GOVERNANCE", "RetainUntilDate": soon}
+            client.put_object_retention(**where, Retention=retention, BypassGovernanceRetention=True)
+    ran = site.dr("backup", "sis", "--json", code=None)
+    assert ran.code != 0 and ran.document["runs"][0]["outcome"] == "failed"
+    locks = ran.document["runs"][0]["locks"][0]
+    assert locks["scope"].startswith("all that is stored") and locks["extended"] == locks["needed"] > 0
+
+
+@pytest.mark.slow
 def test_killed_while_it_locks_the_next_run_goes_on(site: Site, s3: Any) -> None:
     name = declare(site, s3)
     s3.make_locked(name, "compliance", 0)

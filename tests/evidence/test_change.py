@@ -178,6 +178,17 @@ def test_a_burst_that_was_ordinary_once_is_ordinary_again() -> None:
     assert judged(burst) is not None
 
 
+def test_trust_is_no_blind_eye() -> None:
+    """Trusted once, an encryption or a change of nearly all is seen again; three times, it is a habit."""
+    for extreme in (encrypted(FILES), Change(files=0, before=FILES, removed=FILES)):
+        once = [Past(NOW - timedelta(days=3), extreme, trusted=True)]
+        assert judged(extreme, [*PAST, *once]) is not None
+        often = [Past(NOW - timedelta(days=3 * n), extreme, trusted=True) for n in (1, 2, 3)]
+        assert judged(extreme, [*PAST, *often]) is None
+    calm = encrypted(1, beside=10)
+    assert judged(calm, [*PAST, Past(NOW - timedelta(days=3), encrypted(FILES), trusted=True)]) is None
+
+
 def test_what_bears_a_later_time_does_not_count() -> None:
     assert judged(encrypted(FILES // 3), [Past(NOW + (NOW - item.at), item.change) for item in PAST]) is None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dr.errors import InterruptedRunError, TargetDownError
+from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.plan.target import Target
 from dr.run import locks
 from dr.run.bucket import open_locks
@@ -47,9 +47,10 @@ class Vault:
         assert self.place.target.s3
         return open_locks(self.place.target.s3).child("sis")
 
-    def keep(self, *, after: timedelta = timedelta(), live: Any = ()) -> Kept:
+    def keep(self, *, after: timedelta = timedelta(), live: Any = (), dropped: Any = ()) -> Kept:
         """Keep the locks as a run would that many days from now."""
-        return keep_locked(self.place, self.bucket(), state=self.state, now=datetime.now(UTC) + after, live=live)
+        now = datetime.now(UTC) + after
+        return keep_locked(self.place, self.bucket(), state=self.state, now=now, live=live, dropped=dropped)
 
     def ends(self) -> dict[str, datetime | None]:
         """Until when each object's newest version is locked, as the service says."""
@@ -193,6 +194,22 @@ def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is
     assert made.keep(after=140 * DAY).state.scope.startswith("exactly"), "not for ever: destruction stays possible"
 
 
+def test_a_key_that_was_removed_on_record_is_let_go_and_one_that_somebody_took_is_kept(
+    vault: Callable[..., Vault], tmp_path: Path
+) -> None:
+    made = vault()
+    (tmp_path / "new").write_text("y")
+    made.restic("key", "add", "--new-password-file", str(tmp_path / "new"))
+    client = made.s3.client()
+    there = json.loads(made.restic("key", "list"))
+    (other,) = [key["id"] for key in there if not key["current"]]
+    (name,) = [n for n in made.ends() if n.startswith(f"keys/{other}")]
+    client.delete_object(Bucket=made.name, Key=f"sis/{name}")
+    assert name in made.keep(after=21 * DAY).needed
+    later = made.keep(after=42 * DAY, dropped=[name.removeprefix("keys/")])
+    assert later.state.scope.startswith("exactly") and name not in later.needed
+
+
 def test_when_a_snapshot_of_a_point_was_deleted_all_is_kept_and_the_record_says_so(
     vault: Callable[..., Vault],
 ) -> None:
@@ -301,6 +318,28 @@ def test_a_bucket_without_object_lock_is_said_in_one_sentence(vault: Callable[..
     kept = made.keep()
     assert kept.state.outcome == "degraded" and "Object Lock is off on this bucket" in (kept.state.error or "")
     assert kept.state.protected_until is None
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InvalidRequest"])
+def test_an_object_that_is_locked_longer_already_is_no_failure_however_the_service_says_it(
+    vault: Callable[..., Vault], monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    made = vault(filled=False)
+    many(made, 3)
+    bucket, far = made.bucket(), datetime.now(UTC).replace(microsecond=0) + 200 * DAY
+    for version in bucket.versions():
+        bucket.lock(version.name, version.version_id, Lock("compliance", far))
+    monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
+
+    def shorter(self: S3Bucket, name: str, version_id: str, lock: Lock, **more: Any) -> None:
+        raise RefusedError("no", hint="-") if code == "AccessDenied" else DrError("it is protected", hint="-")
+
+    monkeypatch.setattr(S3Bucket, "lock", shorter)
+    monkeypatch.setattr(S3Bucket, "lock_of", lambda self, name, version_id: Lock("compliance", far))
+    monkeypatch.setattr(locks, "_infer", lambda work: None)
+    kept = made.keep()
+    assert (kept.state.outcome, kept.state.extended) == ("ok", 3) and kept.state.protected_until == far
+    assert any("past the ceiling" in note for note in kept.state.notes)
 
 
 def test_a_service_that_goes_down_meanwhile_is_not_asked_a_thousand_times(

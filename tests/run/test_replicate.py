@@ -176,7 +176,28 @@ def test_another_repository_is_never_mixed_in(source: DiskStore, tmp_path: Path)
     assert not same_repository(source, to)
     with pytest.raises(DrError, match="another repository"):
         copy_repository(source, to)
-    assert not [name for name in names(to) if name.startswith(("data/", "snapshots/"))]
+    assert names(to) == {"config"}, "not even a key: with the same passphrase it would lock the owner out"
+
+
+def test_a_corrupt_index_holds_back_what_is_new(source: DiskStore, tmp_path: Path) -> None:
+    class Unreadable(Told):
+        def named(self) -> Collection[str]:
+            raise DrError("the index cannot be read", hint="none")
+
+    bad = next(name for name in sorted(names(source)) if name.startswith("index/"))
+    (source.root / bad).write_bytes(b"rotten")
+    done = copy_repository(source, DiskStore(tmp_path / "to"), insight=Unreadable())
+    assert done.corrupt == {bad} and len(done.held) == 2 and not done.snapshots
+
+
+def test_an_index_that_restic_cannot_read_for_another_reason_is_an_error(source: DiskStore, tmp_path: Path) -> None:
+    class Unreadable(Told):
+        def named(self) -> Collection[str]:
+            raise DrError("the index cannot be read", hint="none")
+
+    with pytest.raises(DrError, match="cannot be read"):
+        copy_repository(source, DiskStore(tmp_path / "to"), insight=Unreadable())
+    assert not [name for name in names(DiskStore(tmp_path / "to")) if name.startswith("snapshots/")]
 
 
 class Pruned(DiskStore):
