@@ -140,19 +140,23 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     except (InterruptedRunError, LockedError) as error:
         return [f"the keys were not seen to: {error.what}"]
     if changes:
-        session.catalog.record(
-            KeyEvent(
-                run_id=new_id("keys-", started),
-                system=system,
-                what="escrow",
-                outcome=worst_outcome([change.outcome for change in changes]),
-                started=started,
-                finished=session.clock(),
-                targets=tuple(changes),
-                versions=dict(toolbox.versions),
-            )
-        )
+        _record_escrow(session, system, changes, started)
     return problems
+
+
+def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], started: datetime) -> None:
+    session.catalog.record(
+        KeyEvent(
+            run_id=new_id("keys-", started),
+            system=system,
+            what="escrow",
+            outcome=worst_outcome([change.outcome for change in changes]),
+            started=started,
+            finished=session.clock(),
+            targets=tuple(changes),
+            versions=dict(session.versions),
+        )
+    )
 
 
 def _keep(session: Session, toolbox: Toolbox, place: Place) -> tuple[list[KeyChange], list[str]]:

@@ -14,7 +14,9 @@ import pytest
 
 from dr.errors import UsageError
 from dr.orchestrator import destroy
+from dr.orchestrator.kit import renew_all
 from dr.orchestrator.session import Session
+from dr.run.escrow import new_recipient
 from tests.conftest import Site, plan_text
 from tests.faults.test_secrets import _forms
 
@@ -73,6 +75,20 @@ def test_the_first_backup_makes_the_escrow_key_and_the_list_tells_a_stranger(fil
     (next(k for k in (site.root / "disk/share/keys").iterdir() if k.name[:8] in ran.err)).unlink()
     assert "missing" in site.dr("verify", "share", "--level", "2", code=1).err, "no record says that it was removed"
     site.dr("audit")
+
+
+def test_escrow_keys_made_anew_for_a_new_kit_are_on_record_so_that_the_old_ones_are_not_missed(
+    files_site: Site,
+) -> None:
+    site = one_target(files_site)
+    site.escrow(True)
+    site.dr("backup", "share")
+    site.dr("verify", "share", "--level", "2")
+    session = Session(site.root / "config", site.root / "state")
+    new_recipient(session.state)
+    assert renew_all(session) == []
+    session.close()
+    site.dr("verify", "share", "--level", "2")
 
 
 class Trap:
