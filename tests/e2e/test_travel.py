@@ -52,6 +52,7 @@ def test_the_whole_story_everything_destroyed_and_the_catalog_lost(attacked: Att
     )
 
 
+@pytest.mark.slow
 def test_an_older_point_of_an_intact_bucket_comes_from_the_view_just_the_same(
     attacked: Attacked, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_points_that_a_verify_after_the_attack_wrote_off_are_used_all_the_same(
     assert attacked.recovered(tmp_path / "back")
 
 
+@pytest.mark.slow
 def test_a_target_without_versions_is_read_as_it_is_and_says_so(site: Site, s3: S3Server, tmp_path: Path) -> None:
     plain = f"test-{secrets.token_hex(6)}"
     s3.client().create_bucket(Bucket=plain)
@@ -189,6 +191,7 @@ def test_deleted_objects_come_back_by_taking_their_markers_away(attacked: Attack
     attacked.site.dr("drill", "share")
 
 
+@pytest.mark.slow
 def test_under_a_lock_with_an_append_only_key_old_versions_are_copied_on_top(
     site: Site, s3: S3Server, tmp_path: Path
 ) -> None:
@@ -220,6 +223,7 @@ def test_a_rewind_to_a_time_without_a_repository_is_refused(attacked: Attacked) 
     assert "no plan keeps the system 'hr' on offsite" in ran.err
 
 
+@pytest.mark.slow
 def test_a_rewind_that_was_killed_does_the_rest_when_called_again(attacked: Attacked) -> None:
     seconds_pass()
     before = now()
@@ -241,6 +245,7 @@ def test_a_rewind_that_was_killed_does_the_rest_when_called_again(attacked: Atta
 # -- what is no attack -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_backups_drills_proofs_and_an_operators_own_prune_are_no_attack(attacked: Attacked, tmp_path: Path) -> None:
     site = attacked.site
     for number in range(2):
