@@ -16,7 +16,7 @@ from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
 from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
-from dr.run.locks import Kept
+from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Toolbox
 
 

@@ -26,11 +26,11 @@ from dr.orchestrator.points import rebuild
 from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
 from dr.plan.secret import SecretPlace
-from dr.run import custody, selfcopy
+from dr.run.custody import host_keys, selfcopy
+from dr.run.custody.kit import KitFolder, find_kit, identity_of, read_shares
+from dr.run.custody.selfcopy import SelfCopy
 from dr.run.drill import DrillRequest, run_drill
-from dr.run.kit import KitFolder, find_kit, identity_of, read_shares
 from dr.run.sandbox import ROOM, Sandbox
-from dr.run.selfcopy import SelfCopy
 from dr.run.toolbox import Toolbox
 from dr.sources.secret import read_secret
 from dr.tools import command, shares
@@ -102,7 +102,7 @@ def _hand_in(session: Session, loaded: Loaded, request: DrillRequest, place: Pat
         return {"kit": str(folder.path), "shares": len(parts)}
     target, copy_name, sealed = _newest(session, loaded)
     write_private(place / "self-copy.age", sealed)
-    write_private(place / "identity", custody.host_identity(session.state).encode())
+    write_private(place / "identity", host_keys.host_identity(session.state).encode())
     return {"kit": None, "shares": 0, "self_copy": copy_name, "taken_from": target}
 
 
@@ -117,7 +117,7 @@ def _newest(session: Session, loaded: Loaded) -> tuple[str, str, bytes]:
     said: list[str] = []
     places = session.toolbox(loaded).everywhere
     roots = {place.name: place.root for place in places if place.root is not None}
-    identity, key = custody.host_identity(session.state), custody.control_key(session.state)
+    identity, key = host_keys.host_identity(session.state), host_keys.control_key(session.state)
     found = selfcopy.newest(roots, identity=identity, key=key, say=said)
     if found is None:
         raise DrError(

@@ -15,7 +15,7 @@ from dr.evidence.record import Outcome
 from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.destroy import LIMITS, Verdict, destroy_here, destroy_on, examine
+from dr.run.custody.destroy import LIMITS, Verdict, destroy_here, destroy_on, examine
 from dr.run.toolbox import Toolbox
 from dr.tools.secrets import write_private
 

@@ -16,8 +16,8 @@ from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session, make_state
 from dr.orchestrator.targets import check
 from dr.plan.load import Loaded
-from dr.run.escrow import recipient_of
-from dr.run.posture import CLOCK_HINT
+from dr.run.custody.escrow import recipient_of
+from dr.run.keeping.posture import CLOCK_HINT
 from dr.run.toolbox import is_away
 from dr.tools.restic import find_restic, version
 

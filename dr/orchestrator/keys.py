@@ -25,10 +25,10 @@ from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
 from dr.run.capture import everywhere
-from dr.run.escrow import MARK, Ensured, ensure_escrow, recipient_of, renew_escrow
+from dr.run.custody.escrow import MARK, Ensured, ensure_escrow, recipient_of, renew_escrow
+from dr.run.custody.key_traces import kept_versions
+from dr.run.custody.keys import Rotated, finish, rotate
 from dr.run.key_record import KeyRecord, record_path
-from dr.run.key_traces import kept_versions
-from dr.run.keys import Rotated, finish, rotate
 from dr.run.toolbox import Place, Toolbox, is_away
 from dr.tools.lock import hold, is_held
 from dr.tools.restic_keys import Key, keys_of

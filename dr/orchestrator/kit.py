@@ -22,9 +22,9 @@ from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
-from dr.run import custody, escrow, selfcopy
-from dr.run.bundle import CONTROL, by_hand
-from dr.run.kit import (
+from dr.run.custody import escrow, host_keys, selfcopy
+from dr.run.custody.bundle import CONTROL, by_hand
+from dr.run.custody.kit import (
     DESCRIPTION,
     ESCROW,
     SELF_COPY,
@@ -103,7 +103,7 @@ def _make(
     about = KitAct(
         run_id=new_id("kit-", started), act=act, outcome="ok", started=started, finished=started, notes=notes
     )
-    custody.sweep_noted(session.state)
+    host_keys.sweep_noted(session.state)
     if (there := _unfinished(session, wanted)) is not None:
         return _hand_over(session, there, keep=wanted.keep_identity, about=about)
     identity = _identity(session, wanted)
@@ -111,7 +111,7 @@ def _make(
     _prove_shares(parts, identity, wanted.threshold)
     kit, files = _kit_files(session, wanted, parts, identity, made=started)
     sheet = _sheet(kit, shares.first_words(parts))
-    with custody.noted(session.state, beside(wanted.out)):
+    with host_keys.noted(session.state, beside(wanted.out)):
         write_out(wanted.out, files, _pages(sheet, parts, wanted))
     return _hand_over(session, find_kit(wanted.out), keep=wanted.keep_identity, about=about)
 
@@ -176,7 +176,7 @@ def _kit_files(
     session: Session, wanted: KitWanted, parts: Sequence[Share], identity: str, *, made: datetime
 ) -> tuple[Kit, dict[str, bytes]]:
     name, sealed = make_copy(session)
-    copy = selfcopy.unpack(sealed, identity=identity, key=custody.control_key(session.state), name=name)
+    copy = selfcopy.unpack(sealed, identity=identity, key=host_keys.control_key(session.state), name=name)
     control = copy.json(CONTROL)
     items = in_recovery_order(session.usable()[0])
     sealings, foreign = _sealings(session, identity)
@@ -216,7 +216,7 @@ def _kit_files(
 def _sealings(session: Session, identity: str) -> tuple[dict[str, bytes], list[str]]:
     """Return the sealed escrow passphrases that the identity opens; and where one is still sealed for another."""
     found, foreign = {}, []
-    for name, sealed in custody.sealed_escrow(session.state).items():
+    for name, sealed in host_keys.sealed_escrow(session.state).items():
         try:
             age.unseal(sealed, identity)
         except RefusedError:
@@ -281,7 +281,7 @@ def _hand_over(session: Session, folder: KitFolder, *, keep: bool, about: KitAct
         raise DrError("shares are missing from the kit", str(folder.path), hint="write it elsewhere")
     identity = identity_of(folder.kit, given)
     _prove_shares(sorted(given, key=lambda share: share.index), identity, folder.kit.threshold)
-    key = custody.control_key(session.state)
+    key = host_keys.control_key(session.state)
     copy = selfcopy.unpack(folder.read(SELF_COPY), identity=identity, key=key, name=folder.kit.self_copy)
     if not keep:
         escrow.take_identity(session.state)

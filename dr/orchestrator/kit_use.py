@@ -23,11 +23,11 @@ from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run import escrow, selfcopy
-from dr.run.bundle import CONTROL, target_file, unfold
-from dr.run.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
+from dr.run.custody import escrow, selfcopy
+from dr.run.custody.bundle import CONTROL, target_file, unfold
+from dr.run.custody.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
+from dr.run.custody.selfcopy import SelfCopy
 from dr.run.sandbox import Sandbox
-from dr.run.selfcopy import SelfCopy
 from dr.run.toolbox import Place, carried_passphrase
 from dr.tools import age
 from dr.tools.disk import AbsentError

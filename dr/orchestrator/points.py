@@ -13,9 +13,9 @@ from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.recognise import points_in
+from dr.run.past.recognise import points_in
+from dr.run.past.travel import Travel
 from dr.run.toolbox import Place, is_away
-from dr.run.travel import Travel
 
 
 @dataclass(frozen=True)

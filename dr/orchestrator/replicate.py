@@ -17,9 +17,9 @@ from dr.orchestrator.session import Session, new_id
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
-from dr.run.escrow import hand_on_sealed
-from dr.run.lock_all import keep_replica_locked
-from dr.run.locks import Kept
+from dr.run.custody.escrow import hand_on_sealed
+from dr.run.keeping.lock_all import keep_replica_locked
+from dr.run.keeping.locks import Kept
 from dr.run.replica import ReplicateRequest, replicate, with_lock
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory

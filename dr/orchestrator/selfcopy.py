@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from dr.errors import DrError, InterruptedRunError
 from dr.orchestrator.session import Session
-from dr.run import custody, escrow, selfcopy
-from dr.run.bundle import CATALOG, Material, gather
+from dr.run.custody import escrow, host_keys, selfcopy
+from dr.run.custody.bundle import CATALOG, Material, gather
 from dr.run.toolbox import Toolbox
 from dr.tools import age
 from dr.tools.disk import AbsentError
@@ -126,8 +126,8 @@ def make_copy(session: Session) -> tuple[str, bytes]:
 
 
 def _packed(session: Session, contents: Mapping[str, bytes], recipient: str, now: datetime) -> tuple[str, bytes]:
-    host = age.recipient_of(custody.host_identity(session.state))
-    key = custody.control_key(session.state)
+    host = age.recipient_of(host_keys.host_identity(session.state))
+    key = host_keys.control_key(session.state)
     return selfcopy.pack(contents, made=now, key=key, recipients=[recipient, host])
 
 

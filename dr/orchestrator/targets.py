@@ -11,11 +11,11 @@ from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, U
 from dr.evidence.posture import Probe, TargetPosture
 from dr.orchestrator.session import Session, make_state
 from dr.plan.target import Credentials, S3Place, Target
-from dr.run.bucket import open_bucket
-from dr.run.bucket_plan import BucketPlan, build_bucket, plan_bucket
-from dr.run.posture import look, unseen
-from dr.run.probe import probe
-from dr.run.probe_memory import is_fresh, keep_probe, last_probe
+from dr.run.keeping.bucket import open_bucket
+from dr.run.keeping.bucket_plan import BucketPlan, build_bucket, plan_bucket
+from dr.run.keeping.posture import look, unseen
+from dr.run.keeping.probe import probe
+from dr.run.keeping.probe_memory import is_fresh, keep_probe, last_probe
 from dr.tools.lock import hold
 
 log = logging.getLogger("dr.targets")

@@ -10,10 +10,10 @@ from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
-from dr.run.history import Change, History, read_history
-from dr.run.rewind import Rewound, Step, nothing_there, rewind, steps_to
+from dr.run.past.history import Change, History, read_history
+from dr.run.past.rewind import Rewound, Step, nothing_there, rewind, steps_to
+from dr.run.past.travel import versions_of
 from dr.run.toolbox import Place, is_away
-from dr.run.travel import versions_of
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
 from dr.tools.view import View, hash_in

@@ -22,8 +22,8 @@ from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, ski
 from dr.run.catch_up import CaughtUp, catch_up
 from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
-from dr.run.lock_all import keep_all_locked, with_locks
-from dr.run.locks import Kept
+from dr.run.keeping.lock_all import keep_all_locked, with_locks
+from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
 from dr.tools.restic import make_if_absent

@@ -17,9 +17,9 @@ from dr.evidence.record import Drill, Point
 from dr.run.engine import Site, carry_out
 from dr.run.fact import Job
 from dr.run.loss import without_primary
+from dr.run.past.travel import Travel
 from dr.run.sandbox import Sandbox
 from dr.run.toolbox import Toolbox
-from dr.run.travel import Travel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,10 +26,10 @@ from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
 from dr.run.journal import Journal
 from dr.run.land import Land
+from dr.run.past.travel import Travel
 from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Place, Toolbox
-from dr.run.travel import Travel
 from dr.tools import command
 from dr.tools.host import ThisHost
 

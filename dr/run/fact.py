@@ -15,9 +15,9 @@ from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen
 from dr.plan.check import ASKING, Check
 from dr.run.ground import Restored
 from dr.run.journal import Journal
+from dr.run.past.travel import Travel
 from dr.run.sandbox import Fate
 from dr.run.toolbox import Toolbox
-from dr.run.travel import Travel
 from dr.sources.door import Instance
 
 #: Proof that restoring a few files can give at most: stored data was decrypted.

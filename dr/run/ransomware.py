@@ -26,10 +26,10 @@ from dr.run.choose import find_usable, in_words
 from dr.run.drill import DrillRequest, site_of
 from dr.run.engine import carry_out
 from dr.run.fact import Job
-from dr.run.history import read_history
+from dr.run.past.history import read_history
+from dr.run.past.travel import Travel
 from dr.run.replicate import copy_repository
 from dr.run.toolbox import Place, Toolbox, read_keys
-from dr.run.travel import Travel
 from dr.tools import command
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions

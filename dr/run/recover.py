@@ -25,11 +25,11 @@ from dr.run.choose import choose, find_usable, last_unsuspected, suspect_in_word
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
 from dr.run.land import HERE, MANIFESTS, Land
+from dr.run.past.travel import Travel
 from dr.run.sandbox import Fate, claim
 from dr.run.space import HEADROOM, available, require_space
 from dr.run.survey import walk
 from dr.run.toolbox import Toolbox
-from dr.run.travel import Travel
 from dr.sources.door import Instance, Room
 
 MARKER = ".dr-recovery.json"

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Point, Replication
-from dr.run.lock_all import said_of
-from dr.run.locks import Kept
+from dr.run.keeping.lock_all import said_of
+from dr.run.keeping.locks import Kept
 from dr.run.replicate import Copied, copy_repository
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dr.plan.target import Target
-from dr.run import locks
-from dr.run.bucket import open_locks
-from dr.run.locks import keep_locked
+from dr.run.keeping import locks
+from dr.run.keeping.bucket import open_locks
+from dr.run.keeping.locks import keep_locked
 from dr.run.toolbox import Place
 from dr.tools.restic import Repository
 from scripts.s3_server import S3Server

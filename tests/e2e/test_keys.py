@@ -16,7 +16,7 @@ from dr.errors import UsageError
 from dr.orchestrator import destroy
 from dr.orchestrator.kit import renew_all
 from dr.orchestrator.session import Session
-from dr.run.escrow import new_recipient
+from dr.run.custody.escrow import new_recipient
 from tests.conftest import Site, plan_text
 from tests.faults.test_secrets import _forms
 

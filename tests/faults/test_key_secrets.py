@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.run import escrow
+from dr.run.custody import escrow
 from dr.tools import age
 from tests.conftest import Site, plan_text
 from tests.faults.test_secrets import _forms

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError, RefusedError, UsageError
-from dr.run import escrow, keys
+from dr.run.custody import escrow, keys
+from dr.run.custody.keys import finish, is_pending, rotate
 from dr.run.key_record import KeyRecord, record_path
-from dr.run.keys import finish, is_pending, rotate
 from dr.tools.restic_keys import key_names, opened_by, with_passphrase
 from tests.run.keyed import Keyed
 

@@ -18,10 +18,10 @@ from dr.orchestrator import selfcopy as saving
 from dr.orchestrator.kit import KitWanted, in_recovery_order, make_kit
 from dr.orchestrator.kit_use import open_kit
 from dr.orchestrator.session import Session, make_state
-from dr.run import custody, escrow, selfcopy
-from dr.run import kit as writing
-from dr.run.bundle import CATALOG
-from dr.run.kit import find_kit, identity_of, read_shares
+from dr.run.custody import escrow, host_keys, selfcopy
+from dr.run.custody import kit as writing
+from dr.run.custody.bundle import CATALOG
+from dr.run.custody.kit import find_kit, identity_of, read_shares
 from tests.conftest import plan_text
 
 
@@ -72,7 +72,7 @@ def dying_at(number: int, real: Callable[..., Any]) -> Callable[..., Any]:
     ("module", "name", "number"),
     [
         *((writing, "write_private", number) for number in (0, 3, 9, 14)),
-        *((custody, "settle", number) for number in (0, 4, 5)),
+        *((host_keys, "settle", number) for number in (0, 4, 5)),
         (making, "find_kit", 0),
         (making, "read_shares", 0),
         (escrow, "take_identity", 0),
@@ -162,8 +162,8 @@ def test_a_large_catalog_goes_along_once_a_day(session: Session, monkeypatch: py
         name = selfcopy.names(root)[0]
         copy = selfcopy.unpack(
             root.child(selfcopy.PLACE).get(name),
-            identity=custody.host_identity(session.state),
-            key=custody.control_key(session.state),
+            identity=host_keys.host_identity(session.state),
+            key=host_keys.control_key(session.state),
             name=name,
         )
         kept.append(CATALOG in copy.contents)

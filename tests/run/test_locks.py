@@ -17,10 +17,10 @@ import pytest
 
 from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.plan.target import Target
-from dr.run import locks
-from dr.run.bucket import open_locks
-from dr.run.lock_memory import LockMemory
-from dr.run.locks import Kept, keep_locked
+from dr.run.keeping import locks
+from dr.run.keeping.bucket import open_locks
+from dr.run.keeping.lock_memory import LockMemory
+from dr.run.keeping.locks import Kept, keep_locked
 from dr.run.toolbox import Place
 from dr.tools import command
 from dr.tools.restic import Repository

@@ -3,7 +3,7 @@
 Plans, targets, small files that plans run, the catalog with its evidence, passphrases and key pairs, as one age file
 `_control/TIME-DIGEST.age` in the root of a target. It is sealed for the organisation's recipient and for this host.
 What opens was not for that made by us: anybody can seal for a recipient. Hence the code in its first line, an HMAC
-by a key that only this host and earlier self-copies hold (`dr.run.custody`).
+by a key that only this host and earlier self-copies hold (`dr.run.custody.host_keys`).
 
 Opened, it is that line of JSON and a gzipped tar: `age -d -i IDENTITY FILE | tail -n +2 | tar xz`.
 """

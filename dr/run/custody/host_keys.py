@@ -1,4 +1,4 @@
-"""What the state keeps beside the escrow (`dr.run.escrow`) for self-copies and kits.
+"""What the state keeps beside the escrow (`dr.run.custody.escrow`) for self-copies and kits.
 
 `STATE/escrow/host` is an age identity of this host, for which self-copies are sealed too, so that the host can check
 them. `control.key` is the key of the code by which a self-copy is known to be ours: anybody can seal for a recipient,

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Probe, Severity
 from dr.plan.target import S3Place
-from dr.run.bucket import open_bucket
+from dr.run.keeping.bucket import open_bucket
 from dr.tools.s3_bucket import Lock, S3Bucket, Version
 
 CANARY = "_probe/canary"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, UsageError
+from dr.run.custody.key_replicas import hand_on, take_back
 from dr.run.key_record import KeyRecord, record_path
-from dr.run.key_replicas import hand_on, take_back
 from dr.run.toolbox import Place
 from dr.tools.restic import Repository
 from dr.tools.restic_keys import add_key, keys_of, opened_by, remove_key, with_passphrase

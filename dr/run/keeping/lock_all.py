@@ -9,9 +9,9 @@ from datetime import datetime
 from dr.errors import DrError
 from dr.evidence.posture import LockState
 from dr.evidence.record import BackupRun
-from dr.run.bucket import open_locks
 from dr.run.capture import BackupRequest, Progress, everywhere
-from dr.run.locks import Kept, keep_locked
+from dr.run.keeping.bucket import open_locks
+from dr.run.keeping.locks import Kept, keep_locked
 from dr.run.toolbox import Place, Toolbox
 
 

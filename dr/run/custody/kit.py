@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, UsageError
-from dr.run import custody
+from dr.run.custody import host_keys
 from dr.tools import age, shares
 from dr.tools.secrets import write_private
 from dr.tools.shares import Share
@@ -186,11 +186,11 @@ def write_out(out: Path, kit: Mapping[str, bytes], pages: Mapping[str, bytes]) -
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_private(path, data)
         for directory, _, _ in os.walk(coming, topdown=False):
-            custody.settle(Path(directory))
+            host_keys.settle(Path(directory))
         if out.exists():
             out.rmdir()
         coming.rename(out)
-        custody.settle(out.parent)
+        host_keys.settle(out.parent)
     except OSError as error:
         shutil.rmtree(coming, ignore_errors=True)
         raise DrError(

@@ -20,10 +20,10 @@ from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.acts import Hold, KeyChange
 from dr.evidence.record import Point
 from dr.plan.plan import Plan
-from dr.run.escrow import escrow_store, sealed_path
+from dr.run.custody.escrow import escrow_store, sealed_path
+from dr.run.custody.key_traces import last_of
+from dr.run.custody.keys import secret_files
 from dr.run.key_record import record_path
-from dr.run.key_traces import last_of
-from dr.run.keys import secret_files
 from dr.run.toolbox import Place, Toolbox, tombstone
 from dr.tools.erase import Lock, Trace, eraser_of
 from dr.tools.restic_keys import keys_of, repository_id

@@ -1,4 +1,4 @@
-"""Posture: how a target is kept, looked at without a change; what is tried there is in `dr.run.probe`.
+"""Posture: how a target is kept, looked at without a change; what is tried there is in `dr.run.keeping.probe`.
 
 What is looked at: versions, Object Lock against what the target declares, the locks on a sample of objects, public
 access, TLS, the clock, and lifecycle rules that would eat versions.
@@ -17,7 +17,7 @@ from dr.errors import DrError, InterruptedRunError
 from dr.evidence.posture import Finding, Probe, Severity, TargetPosture
 from dr.plan.target import Immutability, S3Place, Target
 from dr.plan.units import format_duration
-from dr.run.bucket import open_bucket, open_locks
+from dr.run.keeping.bucket import open_bucket, open_locks
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.s3_bucket import S3Bucket, Settings, Version
 

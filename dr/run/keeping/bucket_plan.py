@@ -12,8 +12,8 @@ from typing import Any
 
 from dr.errors import UsageError
 from dr.plan.target import Credentials, Immutability, S3Place
-from dr.run.bucket import open_bucket
-from dr.run.posture import lifecycle
+from dr.run.keeping.bucket import open_bucket
+from dr.run.keeping.posture import lifecycle
 from dr.tools.s3_bucket import S3Bucket, Settings
 
 #: Unfinished uploads are cleaned away after so many days.

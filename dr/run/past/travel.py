@@ -19,7 +19,7 @@ from pathlib import Path
 from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
 from dr.run.choose import candidates, in_words
-from dr.run.recognise import points_in
+from dr.run.past.recognise import points_in
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions

@@ -28,8 +28,8 @@ from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
 from dr.plan.target import Immutability
 from dr.plan.units import format_duration
-from dr.run.lock_memory import Held, LockMemory
-from dr.run.originals import object_name, originals
+from dr.run.keeping.lock_memory import Held, LockMemory
+from dr.run.keeping.originals import object_name, originals
 from dr.run.toolbox import Place
 from dr.tools import command
 from dr.tools.s3_bucket import Lock, S3Bucket, in_days

@@ -13,7 +13,7 @@ import dr
 from dr.errors import DrError
 from dr.plan.load import Loaded
 from dr.plan.target import Target
-from dr.run import custody, escrow
+from dr.run.custody import escrow, host_keys
 from dr.run.toolbox import Place, Toolbox, carried_keys, carried_passphrase
 from dr.tools.secrets import write_private
 
@@ -54,11 +54,11 @@ def gather(material: Material) -> dict[str, bytes]:
         for place in toolbox.everywhere:
             if place.target.s3:
                 contents[f"keys/{place.name}"] = _aws(place.repository.env)
-    for name, sealed in custody.sealed_escrow(material.state).items():
+    for name, sealed in host_keys.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
     for path in sorted((material.state / "escrow").glob("*@*.json")):
         contents[f"escrow/{path.name}"] = path.read_bytes()
-    contents["escrow/control.key"] = custody.control_key(material.state).hex().encode()
+    contents["escrow/control.key"] = host_keys.control_key(material.state).hex().encode()
     contents["escrow/recipient"] = (escrow.recipient_of(material.state) or "").encode()
     contents[CONTROL] = _control(material, targets, executable, left_out)
     return contents

@@ -1,0 +1,1 @@
+"""The past of a target: views of it, when it was attacked, and the way back."""
