@@ -83,7 +83,8 @@ def grown(path: Path, journal: str, rows: int = 20_000) -> None:
 def updater(path: Path) -> Iterator[list[int]]:
     """Another process that updates without a pause and without growth; yields how often it could, at the end."""
     script = (
-        "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)\ni = 0\n"
+        "import signal, sqlite3, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "c = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)\ni = 0\n"
         "try:\n  while True:\n    i += 1\n"
         "    c.execute('begin immediate')\n"
         "    c.execute('update t set n = n + 1 where rowid = 1')\n"
