@@ -5,7 +5,8 @@ PY := .venv/bin/python
 COVERAGE := 90
 # The oldest restic that is supported runs everything; the newest runs the tests where restic matters.
 OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
-WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py tests/run \
+WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
+	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
 	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
 # More workers than two cores: many tests wait for servers.
 PYTEST := $(PY) -m pytest -n 3 -q -p tests.no_skips

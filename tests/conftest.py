@@ -160,16 +160,17 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, restic_program: str) -> Site:
+def site(tmp_path: Path, restic_program: str, request: pytest.FixtureRequest) -> Site:
     """An empty site."""
+    counted = () if request.node.get_closest_marker("slow") else [x for x in os.environ if x.startswith("COVERAGE_")]
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "DR_RESTIC": restic_program,
         "PYTHONPATH": str(ROOT),
         "LANG": "C.UTF-8",
-        # Where coverage is measured, the program as typed counts too.
-        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
+        # Where coverage is measured, the program as typed counts too; not in slow tests, which it would slow down more.
+        **{name: os.environ[name] for name in counted},
     }
     (tmp_path / "config" / "plans").mkdir(parents=True)
     made = Site(tmp_path, env)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from dr.errors import DamageError
 from dr.evidence.record import Damage
 from dr.tools import command
-from dr.tools.store import ObjectStore, Stored
+from dr.tools.store import ObjectStore, Stored, is_unfinished
 
 THREADS = min(32, 8 * (os.cpu_count() or 1))
 PARTS = ("data/", "index/", "keys/", "snapshots/")
@@ -21,8 +21,9 @@ PARTS = ("data/", "index/", "keys/", "snapshots/")
 
 @dataclass
 class Inventory:
-    """What is stored: name to size, and to the hash of the bytes where it was taken."""
+    """What is stored: name to size, and to the hash of the bytes where it was taken; `left` was never written whole."""
 
+    left: tuple[str, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     locks: tuple[Stored, ...] = ()
@@ -36,14 +37,17 @@ class Inventory:
 
 def listed(store: ObjectStore) -> Inventory:
     """Return the objects of a repository, without their hashes."""
-    found, locks = Inventory(), []
+    found, locks, left = Inventory(), [], []
     for item in store.list():
         if item.name.startswith("locks/"):
             locks.append(item)
         elif item.name == "config" or item.name.startswith(PARTS):
-            found.sizes[item.name] = item.size
             found.modified[item.name] = item.modified.timestamp()
-    found.locks = tuple(locks)
+            if is_unfinished(item.name):
+                left.append(item.name)
+            else:
+                found.sizes[item.name] = item.size
+    found.locks, found.left = tuple(locks), tuple(left)
     return found
 
 
@@ -93,8 +97,9 @@ def unreferenced(found: Inventory, packs: Iterable[str]) -> list[Damage]:
     """Return the data objects that no index names. Those younger than a running upload are not judged."""
     known = set(packs)
     began = min((lock.modified.timestamp() for lock in found.locks), default=float("inf"))
+    strays = [name for name in found.sizes if name.startswith("data/") and name.rpartition("/")[2] not in known]
     return [
         Damage(object=name, problem="unreferenced")
-        for name in sorted(found.sizes)
-        if name.startswith("data/") and name.rpartition("/")[2] not in known and found.modified[name] < began
+        for name in sorted((*strays, *found.left))
+        if found.modified[name] < began
     ]

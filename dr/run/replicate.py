@@ -17,7 +17,7 @@ from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.tools import command
-from dr.tools.store import ObjectStore
+from dr.tools.store import ObjectStore, is_unfinished
 
 #: Objects on their way at once. Each is held whole on its way into a bucket: at most 24 MiB of it in memory.
 THREADS = 8
@@ -150,7 +150,7 @@ class _Pass:
         self._done.snapshots = {_id(name) for name in self._there if name.startswith("snapshots/")}
 
     def _listed(self, prefix: str) -> dict[str, int]:
-        return {item.name: item.size for item in self._source.list(prefix)}
+        return {item.name: item.size for item in self._source.list(prefix) if not is_unfinished(item.name)}
 
     def _config(self) -> bytes:
         """Return the source's `config`, which bears no hash; what is there must be the same.

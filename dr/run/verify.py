@@ -94,7 +94,7 @@ def verify(
     checked = _structure(place, found)
     if level >= 2:
         memory = _bytes(place, found, stored, checked, previous)
-    if level >= 3 and not found.damage and not found.problems:
+    if level >= 3 and found.level == 2:  # what nothing names harms nothing
         memory = _sample(place, found, memory, stored)
     return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
+_UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-tmp-\d+")
 Access = Literal["open", "closed", "unknown"]
 
 
@@ -77,3 +79,8 @@ class ObjectStore(Protocol):
 
     def child(self, prefix: str) -> ObjectStore:
         """Return the store rooted at a place below this one."""
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a restic that was killed left this in a directory: part of an object, under a name that none has."""
+    return bool(_UNFINISHED.fullmatch(name))

@@ -147,6 +147,21 @@ def test_a_missing_object_is_found_without_any_memory(files_site: Site) -> None:
     assert proofs[1]["outcome"] == "ok"
 
 
+def test_what_a_killed_restic_left_half_written_is_no_damage(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    objects = Disk(files_site.root)
+    left = [f"data/{start}/{start * 32}-tmp-2660615555" for start in ("ab", "cd")]
+    for name in left:
+        objects.put(name, b"half")
+    for _ in range(2):
+        proof = next(p for p in files_site.dr("verify", "share", "--json").document["proofs"] if p["target"] == "disk")
+        assert proof["damage"] == [{"object": name, "problem": "unreferenced"} for name in left]
+        assert (proof["outcome"], proof["level_reached"]) == ("ok", 3), proof
+    for name in left:
+        objects.delete(name)
+    assert files_site.dr("verify", "share", "--json").document["proofs"][0]["damage"] == []
+
+
 def test_a_target_without_a_repository_is_a_failed_proof(files_site: Site) -> None:
     ran = files_site.dr("verify", "share", "--json", code=1)
     assert "run `dr backup` first" in ran.out or "no repository" in ran.err
