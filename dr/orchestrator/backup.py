@@ -43,14 +43,7 @@ def backup_one(session: Session, loaded: Loaded) -> BackupResult:
     try:
         with session.locked(system):
             session.catalog.close_abandoned(system, now=started)
-            session.catalog.open_run(
-                run_id=run_id,
-                verb="backup",
-                system=system,
-                started=started,
-                plan_digest=loaded.digest,
-                plan_text=loaded.text,
-            )
+            session.begin(loaded, "backup", run_id, started=started)
             return _under_lock(session, loaded, run_id, started)
     except DrError as error:
         if error.exit_code != LOCKED:

@@ -107,7 +107,7 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
     """Drill one system."""
     t_loss = session.clock()
     drill_id = new_id("drill-", t_loss)
-    _open(session, loaded, "drill", drill_id, t_loss)
+    session.begin(loaded, "drill", drill_id, started=t_loss)
     scenario = options.scenario or loaded.plan.drill.scenario
     try:
         request = DrillRequest(
@@ -157,7 +157,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
     drill_id = new_id("recovery-", t_loss)
     toolbox, request = session.toolbox(loaded), _request(session, options, drill_id, t_loss)
     refuse_live(toolbox, request)
-    _open(session, loaded, "recovery", drill_id, t_loss)
+    session.begin(loaded, "recovery", drill_id, started=t_loss)
     try:
         fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
@@ -207,17 +207,6 @@ def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: d
         as_files=options.as_files,
         t_loss=t_loss,
         clock=session.clock,
-    )
-
-
-def _open(session: Session, loaded: Loaded, verb: str, run_id: str, started: datetime) -> None:
-    session.catalog.open_run(
-        run_id=run_id,
-        verb=verb,
-        system=loaded.plan.system,
-        started=started,
-        plan_digest=loaded.digest,
-        plan_text=loaded.text,
     )
 
 

@@ -224,14 +224,7 @@ def rotate_keys(
 
 def open_keys_run(session: Session, loaded: Loaded, run_id: str, started: datetime) -> None:
     """Note that a change of keys begins, before its first step."""
-    session.catalog.open_run(
-        run_id=run_id,
-        verb="keys",
-        system=loaded.plan.system,
-        started=started,
-        plan_digest=loaded.digest,
-        plan_text=loaded.text,
-    )
+    session.begin(loaded, "keys", run_id, started=started)
 
 
 def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:

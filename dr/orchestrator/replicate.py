@@ -135,15 +135,8 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
 
 
 def _open(session: Session, loaded: Loaded) -> str:
-    run_id, system = new_id("replicate-", session.clock()), loaded.plan.system
-    session.catalog.open_run(
-        run_id=run_id,
-        verb="replicate",
-        system=system,
-        started=session.clock(),
-        plan_digest=loaded.digest,
-        plan_text=loaded.text,
-    )
+    run_id = new_id("replicate-", session.clock())
+    session.begin(loaded, "replicate", run_id, started=session.clock())
     return run_id
 
 

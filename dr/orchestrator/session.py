@@ -144,6 +144,17 @@ class Session:
             versions=versions,
         )
 
+    def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime) -> None:
+        """Note that a run begins, with its plan as it is now, before its first step."""
+        self.catalog.open_run(
+            run_id=run_id,
+            verb=verb,
+            system=loaded.plan.system,
+            started=started,
+            plan_digest=loaded.digest,
+            plan_text=loaded.text,
+        )
+
     def points(self, *items: Loaded) -> list[Point]:
         """Return the points of some systems, newest first, their copies in the plan's order: the primary first."""
         orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.places)} for item in items}

@@ -162,14 +162,7 @@ def _rewind_one(session: Session, prospect: Prospect) -> RewindResult:
     system, run_id = loaded.plan.system, new_id("rewind-", started)
     with session.locked(system):
         session.catalog.close_abandoned(system, now=started)
-        session.catalog.open_run(
-            run_id=run_id,
-            verb="rewind",
-            system=system,
-            started=started,
-            plan_digest=loaded.digest,
-            plan_text=loaded.text,
-        )
+        session.begin(loaded, "rewind", run_id, started=started)
         done, error = _carry_out(prospect)
         fact = _fact(session, prospect, done, error, run_id=run_id, started=started)
         session.catalog.record(fact)

@@ -67,14 +67,7 @@ def _new_id(session: Session) -> str:
 def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> VerifyResult:
     system, started = loaded.plan.system, session.clock()
     run_id = _new_id(session)
-    session.catalog.open_run(
-        run_id=run_id,
-        verb="verify",
-        system=system,
-        started=started,
-        plan_digest=loaded.digest,
-        plan_text=loaded.text,
-    )
+    session.begin(loaded, "verify", run_id, started=started)
     points = session.catalog.points([system])
     memory = VerifyMemory.from_json(session.catalog.memory(system, place.name))
     memory = memory.without_keys(removed_keys(session, system))

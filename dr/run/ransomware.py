@@ -222,7 +222,7 @@ def _harm(store: S3Versions, number: int, name: str) -> Literal["done", "delete 
     if number % 2 == 0:
         return "done"
     try:
-        store.delete(name)
+        store.remove(name)
     except RefusedError:
         return "delete refused"
     return "done"

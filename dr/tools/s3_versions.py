@@ -81,11 +81,6 @@ class S3Versions(S3Store):
         with self._errors(f"taking a version of {version.name} away"):
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + version.name, VersionId=version.id)
 
-    def delete(self, name: str) -> None:
-        """Put a delete marker on top: the versions below stay."""
-        with self._errors(f"deleting {name}"):
-            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
-
     def lift(self, version: Version) -> None:
         """Put an older version on top again, copied within the service; the versions below stay."""
         key = self._prefix + version.name

@@ -133,7 +133,7 @@ def _hide(place: S3Versions, step: Step) -> tuple[Did, str]:
     if place.sha256_of(step.above[0]) == hash_in(step.name):
         return "left", ""
     try:
-        place.delete(step.name)
+        place.remove(step.name)
     except RefusedError:
         return "failed", "it is no object of a repository, and may not be hidden: delete it with a key that may"
     return "hidden", ""
