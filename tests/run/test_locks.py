@@ -178,8 +178,9 @@ def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is
     made.restic("forget", "--prune", "--max-unused=0", first.id)
     kept = made.keep(after=21 * DAY, live=[second.id])
     assert kept.state.scope.startswith("exactly")
+    # Their locks are inferred from a sample, and services keep whole seconds: not to the second.
     gone = [name for name, held in LockMemory.load(made.memory, place=made.place.target.place).objects.items()
-            if name not in kept.needed and held.until == before[name]]  # fmt: skip
+            if name not in kept.needed and abs(held.until - before[name]) < timedelta(minutes=1)]  # fmt: skip
     assert f"snapshots/{first.id}" in gone and any(name.startswith("data/") for name in gone)
     # The repository is wiped and begun anew: what was there is kept, by this run and the next.
     client = made.s3.client()
