@@ -273,13 +273,13 @@ class Catalog:
     # -- what helps the next run --------------------------------------------------------------------
 
     def memory(self, system: str, target: str) -> str | None:
-        """Return what verify remembered of a repository."""
+        """Return what is kept of a repository for the next run."""
         with self._connections.reading() as db:
             row = db.execute("select text from memory where system = ? and target = ?", (system, target)).fetchone()
         return str(row[0]) if row else None
 
     def remember(self, system: str, target: str, text: str) -> None:
-        """Keep what verify wants to know next time."""
+        """Keep what the next run wants to know of a repository."""
         with self._connections.writing() as db:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
 
