@@ -33,7 +33,7 @@ class Answers:
 def answering(place: S3Versions, **others: Callable[..., Any]) -> S3Versions:
     """Return the same place, with other answers to some questions."""
     made = S3Versions.of(place)
-    made._shared = {"client": Answers(place._client, **others)}  # type: ignore[dict-item]
+    made._shared = {"client": Answers(place._client, **others)}
     return made
 
 
