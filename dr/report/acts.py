@@ -19,7 +19,7 @@ KINDS = ("keys", "kit", "hold", "trust", "rewind", "rebuild")
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One act in words. `system` is "" where it is of all; `by` is a user name, or the custodians' roles."""
+    """One act in words. `system` is "" where it is of all; `by` is a user name, where one was recorded."""
 
     at: datetime
     kind: str
@@ -32,6 +32,11 @@ class Act:
     outcome: Outcome
     problem: str
     digest: str
+
+    @property
+    def reason(self) -> str:
+        """Why, and who said so; nothing where no reason is recorded."""
+        return f"{self.why} (said by {self.by})" if self.by else self.why
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,10 @@ def _kit(fact: KitAct) -> _Said:
         shares = f" with the shares {', '.join(map(str, fact.shares))}" if fact.shares else ""
         told = f": {opened} of {counted(len(fact.repositories), 'repository', 'repositories')} opened"
         return _Said(f"{head} tested{shares}{told if fact.repositories else ''}", problem=problem)
-    opens = f": any {fact.threshold} of {counted(len(fact.custodians), 'share')} open it" if fact.custodians else ""
+    opens = f": any {fact.threshold} of its {counted(len(fact.custodians), 'share')} open it" if fact.custodians else ""
+    opens += f" ({', '.join(fact.custodians)})" if fact.custodians else ""
     made = "made" if fact.act == "made" else "made in place of another"
-    return _Said(f"{head} {made}{opens}", by=", ".join(fact.custodians), problem=problem)
+    return _Said(f"{head} {made}{opens}", problem=problem)
 
 
 def _rewind(fact: Rewind) -> _Said:

@@ -176,8 +176,8 @@ def _acts(report: Report) -> Iterator[str]:
         return
     more = f"; {count(report.acts_more)} older ones are not listed" if report.acts_more else ""
     yield from ("## Acts", "", f"{words.ACTS}{more}.", "")
-    yield from _table(("When", "System", "What", "Why", "Who", "Result"), [
-        (when(act.at), act.title, act.what, act.why, act.by,
+    yield from _table(("When", "System", "What", "Why", "Result"), [
+        (when(act.at), act.title, act.what, act.reason,
          _RESULTS.get(act.outcome, act.outcome) + (f": {act.problem}" if act.problem else ""))
         for act in report.acts
     ])  # fmt: skip

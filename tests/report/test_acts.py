@@ -75,8 +75,8 @@ def with_acts(facts: Sequence[Fact], **more: Any) -> Report:
             changed(DONE, what="destruction", points=("p", "q")),
             "destruction of the keys on offsite: 2 recovery points nobody can read any more", "", "", "",
         ),
-        (KIT, "the recovery kit kit-7 made: any 2 of 3 shares open it", "", ", ".join(ROLES), ""),
-        (replace(KIT, act="replaced"), "the recovery kit kit-7 made in place of another: any 2 of 3 shares open it", "", ", ".join(ROLES), ""),
+        (KIT, "the recovery kit kit-7 made: any 2 of its 3 shares open it (Superintendent, Business manager, Director of technology)", "", "", ""),
+        (replace(KIT, act="replaced"), "the recovery kit kit-7 made in place of another: any 2 of its 3 shares open it (Superintendent, Business manager, Director of technology)", "", "", ""),
         (
             replace(KIT, act="tested", shares=(1, 3), repositories=OPENED, stale=("a plan changed",)),
             "the recovery kit kit-7 tested with the shares 1, 3: 1 of 2 repositories opened", "", "", "a plan changed",
@@ -103,12 +103,12 @@ def test_drills_are_no_acts_and_the_newest_act_is_first() -> None:
 
 
 def test_every_renderer_tells_of_acts() -> None:
-    made = with_acts([HOLD, KIT, replace(REWIND, outcome="degraded", failed=("x",))])
+    made = with_acts([HOLD, KIT, TRUST, replace(REWIND, outcome="degraded", failed=("x",))])
     for said in (html.render(made), text.render(made)):
         for part in (
             "Acts",
             "a court asked",
-            "any 2 of 3 shares open it",
+            "any 2 of its 3 shares open it",
             "Superintendent",
             "1 object could not be",
             "in part",
@@ -116,7 +116,7 @@ def test_every_renderer_tells_of_acts() -> None:
             assert part in said, part
     newest = document(made)["acts"][0]
     assert (newest["kind"], newest["outcome"], newest["problem"]) == ("rewind", "degraded", "1 object could not be")
-    assert newest["digest"] == chain([HOLD, KIT, replace(REWIND, outcome="degraded", failed=("x",))])[-1].digest
+    assert newest["digest"] == chain([HOLD, KIT, TRUST, replace(REWIND, outcome="degraded", failed=("x",))])[-1].digest
 
 
 def test_a_report_without_acts_has_no_such_section() -> None:
