@@ -145,6 +145,22 @@ def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) ->
         assert catalog.close_abandoned(None, now=NOON) == [], "this process lives"
 
 
+def test_a_drill_that_died_counts_for_its_scenario(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from datetime import *; from dr.catalog.store import Catalog\n"
+        "Catalog.open(Path(sys.argv[1])).open_run(run_id='d', verb='drill', scenario='ransomware', system='sis',"
+        f" started=datetime.fromisoformat('{NOON.isoformat()}'), plan_digest='d', plan_text='text')"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    with Catalog.open(tmp_path) as catalog:
+        catalog.close_abandoned(None, now=NOON)
+        (record,) = catalog.records()
+        assert (record.body["outcome"], record.body["scenario"]) == ("aborted", "ransomware")
+        made = catalog.attempts(["sis"], now=NOON)
+        assert made["sis", "drill:ransomware"] == made["sis", "drill"] and made["sis", "drill"].begun == NOON
+        assert made["sis", "drill"].settled is None, "it was interrupted"
+
+
 def _write(place: Path, number: int) -> None:
     with Catalog.open(place) as catalog:
         for count in range(10):
