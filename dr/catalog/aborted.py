@@ -17,7 +17,7 @@ _UNKNOWN: Mapping[type, Mapping[str, Any]] = {
     Replication: {"source": "", "target": ""},
     Proof: {"target": "", "level_asked": 0, "level_reached": 0},
     Rewind: {"target": ""},
-    Drill: {"scenario": "system-loss", "objectives": ObjectivesThen(rto_seconds=0, rpo_seconds=0), "sandbox": "swept"},
+    Drill: {"objectives": ObjectivesThen(rto_seconds=0, rpo_seconds=0), "sandbox": "swept"},
 }
 
 
@@ -31,6 +31,7 @@ class OpenRun:
     started: datetime
     plan_digest: str
     process: str
+    scenario: str = ""
 
 
 def aborted_fact(run: OpenRun, now: datetime) -> Fact:
@@ -48,6 +49,7 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
         "what": "destruction" if run.run_id.startswith("destruction-") else "rotation",
         "error": INTERRUPTED,
         "plan_digest": run.plan_digest,
+        "scenario": run.scenario or "system-loss",
         **_UNKNOWN.get(kind, {}),
     }
     fact: Fact = kind(**{each.name: known[each.name] for each in fields(kind) if each.name in known})

@@ -204,5 +204,6 @@ def _reason(body: Mapping[str, Any]) -> str | None:
     errors = [str(part["error"]) for part in parts if isinstance(part, dict) and part.get("error")]
     errors += [f"{check['check']} check failed" for check in body.get("checks", ()) if check["outcome"] == "failed"]
     if body.get("damage"):
-        errors.append(f"{len(body['damage'])} damaged or stray object(s)")
+        number = len(body["damage"])
+        errors.append(f"{number} damaged or stray object{'' if number == 1 else 's'}")
     return errors[0] if errors else None

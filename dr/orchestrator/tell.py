@@ -17,6 +17,7 @@ from dr.orchestrator.replicate import due as replicate_due
 from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
 from dr.plan.target import Target
+from dr.report.acts import KINDS as ACTS
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
 
 #: The time over which exposure is told.
@@ -80,6 +81,7 @@ def report(
     plans = {loaded.plan.system: loaded.plan for loaded in items if loaded.plan.system in names}
     backups = [r.fact for r in _as_sealed(catalog.facts(("backup",), systems=names, since=since))]
     proofs = [r.fact for r in _as_sealed(catalog.facts(("verify",), systems=names, since=since))]
+    acts = [] if drill else _as_sealed(catalog.facts(ACTS, systems=[*names, ""], since=since))
     return build(
         Material(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
@@ -95,6 +97,7 @@ def report(
             audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} was {audit.first_bad[1]}",
             points={point.run_id: point for point in catalog.points(names)},
             versions=session.versions_here,
+            acts=acts,
         )
     )
 

@@ -91,7 +91,7 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequ
         t_loss = request.clock()
         attack(place, prelude)
         job = _job(toolbox, request, place, t_loss=t_loss, noticed=request.clock())
-        there = replace(toolbox, places=(place,))
+        there = replace(toolbox, places=(place,), replicas=())  # nothing but the copy that was attacked
         drill = carry_out(there, (), job, site_of(toolbox, request))
     return replace(drill, events=(*prelude.events[: later[0]], *drill.events, *prelude.events[later[0] :]))
 
