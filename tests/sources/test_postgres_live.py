@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError, UsageError
-from dr.tools.ssh import Login, SshHost
+from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
+from tests.far import login
 from tests.sources.postgres_points import Capture, Point, both, killed_amid, restored
 
 
@@ -210,10 +211,7 @@ def test_a_new_server_gets_the_database_its_settings_and_the_roles_that_are_miss
 def test_a_server_on_another_host_is_recovered_over_ssh(live: tuple[PostgresServer, Point], tmp_path: Path) -> None:
     server, point = live
     with Sshd(tmp_path / "sshd") as sshd:
-        login = Login(
-            host=sshd.host, port=sshd.port, user=sshd.user, key=sshd.key, known_hosts=sshd.known_hosts, at_once=1
-        )
-        host = SshHost(login)
+        host = SshHost(login(sshd, at_once=1))
         instance = point.instance(real=True, replace=("school",), host_=host)
         try:
             restored(point, instance).accept()
