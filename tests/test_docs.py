@@ -49,8 +49,7 @@ def district(site: Site, s3: Any, bucket: str) -> None:
         database.executemany("insert into students values (?)", [(n,) for n in range(1200)])
         database.execute("insert into attendance values (strftime('%Y-%m-%dT%H:%M:%SZ'))")
     (root / "phrase").write_text("a passphrase of some length\n")
-    keys = root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(root / "keys")
     plan = re.search(r"```yaml\n(system: sis.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert plan
     text = plan[1].replace("/srv/sis", f"{root}/srv/sis").replace("[sis-export]", "[echo, a]")
