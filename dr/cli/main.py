@@ -36,7 +36,7 @@ COMMANDS = {
 SUMMARIES = {
     "init": "Write a first plan and target here.",
     "validate": "Say all faults of the plans at once.",
-    "schema": "Print the JSON Schema of plans or targets.",
+    "schema": "Print the JSON Schema of plans, targets or kit.yaml.",
     "doctor": "Say what is missing here, and how to get it.",
     "backup": "Make recovery points.",
     "verify": "Prove what is stored, up to a level.",

@@ -8,6 +8,7 @@ import click
 
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
+from dr.errors import OK
 from dr.plan.units import format_bytes, format_duration
 
 
@@ -114,6 +115,10 @@ def say_proofs(context: Context, results: list[Any]) -> None:
     context.put(proofs=[proof_document(result.proof) for result in results])
     for result in results:
         proof = result.proof
+        if proof.outcome == "skipped" and result.exit_code == OK:
+            hint = f"run `dr replicate {proof.system}`"
+            context.warn(f"{proof.error}, so nothing is proven there", f"{proof.system} on {proof.target}", hint)
+            continue
         context.say(
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
             f"of {proof.level_asked}, {proof.objects} objects, {format_bytes(proof.bytes)} "

@@ -53,6 +53,15 @@ def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
         assert running.wait(60) in (0, 1)
 
 
+def test_validate_looks_at_the_custodians_too(files_site: Site) -> None:
+    (files_site.root / "config" / "kit.yaml").write_text("custodians: [Clerk, Business manager]\nthreshold: 3\n")
+    ran = files_site.dr("validate", code=2)
+    assert "kit.yaml:1:1: the threshold (3) is more than there are custodians (2). `dr schema` describes" in ran.err
+    assert "1 fault" in ran.out and "1 fault" not in files_site.dr("validate", "share").out
+    shown = files_site.dr("schema", "kit", "--json").document["json_schema"]
+    assert set(shown["properties"]) == {"custodians", "threshold", "paper"}
+
+
 def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
     place = site.root / "elsewhere"
     argv = [word for word in site.argv("init", "--json") if word != "--config" and word != str(site.root / "config")]
