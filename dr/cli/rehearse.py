@@ -115,7 +115,9 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
-        context.complain(fact.error, fact.system, result.hint or fact.error_hint or "mend it, then run it again")
+        there = f"{fact.system} on "  # where an error that names its place begins
+        where = "" if fact.error.startswith(there) else fact.system
+        context.complain(fact.error, where, result.hint or fact.error_hint or "mend it, then run it again")
     elif result.hint:
         context.complain("what came back is not what was stored", fact.system, result.hint)
     for check in fact.checks:

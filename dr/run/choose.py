@@ -62,6 +62,11 @@ def find_usable(
         else:
             return point, copy, place
     if not down:
+        if elsewhere := sorted({copy.target for _, copy in candidates(points, at, target)}):
+            raise DrError(
+                f"the recovery points lie on {', '.join(elsewhere)}, which the plan does not name",
+                hint="name it again under targets, or back up to those that it names now",
+            )
         raise _unfilled(toolbox, points, target) or none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
     raise DrError(

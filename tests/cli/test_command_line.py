@@ -190,3 +190,31 @@ def test_ctrl_c_outside_of_any_run_is_130_with_a_document(
         main(["--config", str(tmp_path), "--state", str(tmp_path / "state"), "audit", "--json"])
     assert ended.value.code == 130
     assert json.loads(capsys.readouterr().out)["errors"][0]["what"] == "stopped on request"
+
+
+def test_each_failure_is_one_line(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[disk]"))
+    site.dr("backup", "share")
+    secret = site.root / "state" / "secrets" / "share@disk.passphrase"
+    phrase = secret.read_text()
+    secret.write_text("another passphrase\n")
+    (told,) = site.dr("backup", "share", code=12).err.splitlines()
+    assert told.startswith("dr: share: target disk: the passphrase does not open the repository. ")
+    (told,) = site.dr("drill", "share", code=12).err.splitlines()
+    assert told.startswith(
+        "dr: share on disk: the passphrase does not open the repository. Put back the one that made it"
+    )
+    secret.write_text(phrase)
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/nowhere]}}}}", targets="[disk]"))
+    (told,) = site.dr("backup", "share", code=1).err.splitlines()
+    assert told.startswith("dr: share: source docs: no declared path is there: ")
+
+
+def test_points_on_a_target_that_the_plan_no_longer_names_are_named(files_site: Site) -> None:
+    site, source = files_site, f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    site.plan("share", plan_text("share", source, targets="[disk]"))
+    site.dr("backup", "share")
+    site.plan("share", plan_text("share", source, targets="[vault]"))
+    (told,) = site.dr("drill", "share", code=1).err.splitlines()
+    assert told.startswith("dr: share: the recovery points lie on disk, which the plan does not name. Name it again")
