@@ -232,8 +232,8 @@ def audit_command(context: Context) -> None:
 
 
 @click.command("report")
-@click.option("--drill", "drill_id", help="Tell of one drill or recovery, by its id.")
-@click.option("--system", help="Tell of one system.")
+@click.option("--drill", "drill_id", metavar="ID", help="Tell of one drill or recovery, by its id.")
+@click.option("--system", metavar="SYSTEM", help="Tell of one system.")
 @click.option("--since", type=TIME, help="Tell of what happened since this time.")
 @click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
 @click.option(
