@@ -97,6 +97,7 @@ class Catalog:
                 started=moment(row["started"]),
                 plan_digest=row["plan_digest"],
                 process=row["process"],
+                scenario=row["scenario"],
             )
             for row in rows
         ]

@@ -141,6 +141,8 @@ def say_proofs(context: Context, results: list[Any]) -> None:
             hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)
+        for problem in result.problems:
+            context.warn(problem, proof.system)
         context.ended(result.exit_code)
 
 

@@ -14,6 +14,7 @@ from dr.orchestrator.backup import ids_on, note_locks
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
@@ -128,6 +129,8 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     problems = session.send_evidence(reached, system)
     if reached and not problems:
         hand_on_sealed(toolbox.places[0], place, session.state)
+    if done.fact.outcome in ("failed", "degraded"):
+        problems += attacks(session, loaded, [primary])
     return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
 
 

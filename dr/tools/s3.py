@@ -51,17 +51,22 @@ class S3Store:
         """See `ObjectStore`."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
+    @classmethod
+    def of(cls, store: S3Store, inner: str = "") -> Self:
+        """Return the place of another store, or one below it, as this class. Shares the connections."""
+        made = cls(
+            endpoint=store._endpoint,
+            bucket=store._bucket,
+            prefix=store._prefix + inner,
+            region=store._region,
+            keys=store._keys,
+        )
+        made._shared = store._shared
+        return made
+
     def child(self, prefix: str) -> Self:
         """See `ObjectStore`. Shares the connections."""
-        child = type(self)(
-            endpoint=self._endpoint,
-            bucket=self._bucket,
-            prefix=self._prefix + prefix,
-            region=self._region,
-            keys=self._keys,
-        )
-        child._shared = self._shared
-        return child
+        return type(self).of(self, prefix)
 
     def reachable(self) -> None:
         """See `ObjectStore`. A TCP connection, without boto3."""

@@ -15,6 +15,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _as_a_person_has_it(plain_restic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_RESTIC", plain_restic)
+
+
 def start(place: Path, script: str = "demo.py") -> subprocess.Popen[str]:
     """Start a demo with its own directory for temporary files and its own place for the report."""
     (place / "tmp").mkdir()

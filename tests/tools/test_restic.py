@@ -19,6 +19,11 @@ from dr.tools.restic_events import Events, Index, error_for, unneeded_of
 TAGS = {"system": "sis", "run": "r1", "part": "data"}
 
 
+@pytest.fixture(scope="module")
+def restic_program(plain_restic: str) -> str:
+    return plain_restic
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     (tmp_path / "work").mkdir()
