@@ -60,4 +60,12 @@ STEPS: tuple[str, ...] = (
     alter table copies add column protected_until integer;
     alter table copies add column locked_until integer;
     """,
+    """
+    alter table runs add column scenario text not null default '';
+    update runs set scenario = coalesce(
+        (select json_extract(e.body, '$.scenario') from evidence e where e.seq = runs.seq and json_valid(e.body)), '')
+        where verb = 'drill';
+    drop index runs_system;
+    create index runs_system on runs (system, verb, scenario, started, outcome, finished);
+    """,
 )

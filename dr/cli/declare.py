@@ -32,7 +32,9 @@ def init_command(context: Context) -> None:
 @pass_context
 def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
-    declarations = context.session.declarations
+    from dr.plan.load import load
+
+    declarations = load(context.session.config)  # read anew: of plans known from before no advice is given
     for name in systems:
         if name not in declarations.plans and not declarations.about([name]):
             raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")

@@ -55,10 +55,12 @@ def say_backups(context: Context, results: list[Any]) -> None:
                     f", {lock.mode}, the first until {lock.protected_until:%Y-%m-%d}" if lock.protected_until else ""
                 )
                 context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} lengthened{until}")
+        nowhere = bool(run.targets) and all(target.error for target in run.targets)
+        hint = "the point is not complete" if nowhere else _SOURCE_HINT
         for source in run.sources:
             if source.outcome in ("degraded", "failed") and source.error:  # skipped: the targets say why
                 where = f"{run.system}: source {source.source}"
-                context.complain(_once(source.error, source.source), where, _SOURCE_HINT)
+                context.complain(_once(source.error, source.source), where, hint)
         if run.suspect:
             context.complain(f"the point {run.run_id} is suspect: {run.suspect}", run.system, _suspect_hint(run))
         for target in run.targets:
@@ -129,6 +131,8 @@ def say_proofs(context: Context, results: list[Any]) -> None:
             hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)
+        for problem in result.problems:
+            context.warn(problem, proof.system)
         context.ended(result.exit_code)
 
 

@@ -89,6 +89,11 @@ def _say_drill(context: Context, result: Any) -> None:
     fact = result.drill
     what = "recovery" if fact.real else f"drill ({fact.scenario})"
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
+    for event in fact.events:
+        if fact.noticed and event.at <= fact.noticed:
+            context.say(f"  before     {event.what}")
+    if fact.seen_at:
+        context.say(f"  seen       {fact.target} as it was at {fact.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
     if fact.suspect:

@@ -12,6 +12,7 @@ from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
 from dr.run.backup import BackupDone, run_backup
 from dr.run.baseline import recorded
@@ -68,6 +69,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
     if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
         problems.append(f"retention is still frozen: {frozen}")
+    harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
+    problems += attacks(session, loaded, sorted(harmed))
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 

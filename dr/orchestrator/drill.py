@@ -107,8 +107,8 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
     """Drill one system."""
     t_loss = session.clock()
     drill_id = new_id("drill-", t_loss)
-    session.begin(loaded, "drill", drill_id, started=t_loss)
     scenario = options.scenario or loaded.plan.drill.scenario
+    session.begin(loaded, "drill", drill_id, started=t_loss, scenario=scenario)
     try:
         request = DrillRequest(
             drill_id=drill_id,

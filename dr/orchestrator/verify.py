@@ -9,6 +9,7 @@ from dr.evidence.record import Outcome, Proof
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
 from dr.run.toolbox import Place, Toolbox, is_away
 from dr.run.verify import VerifyMemory, verify
@@ -16,10 +17,11 @@ from dr.run.verify import VerifyMemory, verify
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """One proof, with the exit code it deserves."""
+    """One proof, with the exit code it deserves, and what else is to be said."""
 
     proof: Proof
     exit_code: int
+    problems: tuple[str, ...] = ()
 
 
 def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[VerifyResult]:
@@ -86,7 +88,9 @@ def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, 
         return VerifyResult(proof, error.exit_code)
     session.catalog.record(proof)
     session.catalog.remember(system, place.name, memory.to_json())
-    return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED))
+    harmed = any(item.problem != "unreferenced" for item in proof.damage)
+    problems = attacks(session, loaded, [place.name]) if harmed else []
+    return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED), tuple(problems))
 
 
 def _unproven(

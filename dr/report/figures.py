@@ -11,6 +11,7 @@ from dr.evidence.seal import Sealed
 from dr.evidence.standing import LastRun, Standing
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.report.acts import Act, acts_of
 from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
@@ -18,7 +19,7 @@ from dr.report.protection import GuardRow, guard_rows
 from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
-#: How many faulty runs and proofs a report lists; what is left out is counted.
+#: How many faulty runs, proofs and acts a report lists; what is left out is counted.
 LISTED = 20
 _NOUNS = {
     "backup": "backup",
@@ -154,6 +155,7 @@ class Material:
     focus: str | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    acts: Sequence[Sealed] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,8 @@ class Report:
     proofs_more: int
     guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
     guards_more: int
+    acts: tuple[Act, ...]  # newest first
+    acts_more: int
     headline: str
     also: str  # what the headline must not hide
     tone: Tone
@@ -220,7 +224,7 @@ def build(material: Material) -> Report:
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
     faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
-    period = Period(material.since, material.generated)
+    period, acts = Period(material.since, material.generated), acts_of(material.acts, material.plans)
     return Report(
         material=material,
         drills=newest_first,
@@ -234,6 +238,8 @@ def build(material: Material) -> Report:
         proofs_more=max(0, len(material.proofs) - LISTED),
         guards=guarded[:LISTED],
         guards_more=max(0, len(guarded) - LISTED),
+        acts=acts[:LISTED],
+        acts_more=max(0, len(acts) - LISTED),
         headline=headline,
         also=_also(material),
         tone=tone,

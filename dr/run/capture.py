@@ -77,7 +77,7 @@ class Progress:
         """Use a target no more in this run."""
         self.ready.pop(name, None)
         self.lost[name] = error
-        log.warning("target %s: %s", name, error)
+        log.info("target %s: %s", name, error)
 
 
 def everywhere(places: Mapping[str, Place], act: Callable[[Place], T]) -> dict[str, T | DrError]:

@@ -44,6 +44,11 @@ class VerifyMemory:
             return cls()
 
     @property
+    def index(self) -> Index:
+        """What the index named."""
+        return Index(self.packs, self.indexes)
+
+    @property
     def needed(self) -> dict[str, int]:
         """The objects that must still be there: what no index named may be cleaned away at any time."""
         packs = {_data(pack) for pack in self.packs}
@@ -173,14 +178,13 @@ def _expected(checked: Checked | None) -> dict[str, int]:
 
 
 def _index(place: Place, found: _Findings, stored: Inventory, previous: VerifyMemory) -> Index | None:
-    """Return what the index names; what was known of an index file never changes, so only new ones are read."""
+    """Return what the index names."""
     there = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("index/")}
     if there == set(previous.indexes):
-        return Index(previous.packs, previous.indexes)
+        return previous.index
     if found.problems or any(item.object.startswith(("index/", "keys/", "config")) for item in found.damage):
         return None
-    known = Index(previous.packs, previous.indexes) if set(previous.indexes) <= there else None
-    return place.repository.indexed(known=known)
+    return place.repository.indexed(there, known=previous.index)
 
 
 def _sample(place: Place, found: _Findings, memory: VerifyMemory, stored: Inventory) -> VerifyMemory:

@@ -62,6 +62,14 @@ def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
     assert {Path(path).parent.parent for path in json.loads(done.stdout)["written"]} == {place}
 
 
+def test_validate_gives_the_same_advice_each_time(files_site: Site) -> None:
+    plan = files_site.root / "config" / "plans" / "share.yaml"
+    plan.write_text("".join(x for x in plan.read_text().splitlines(True) if not x.startswith("owner")))
+    for _ in range(2):
+        assert "names no owner" in str(files_site.dr("validate", "--json").document["warnings"])
+        files_site.dr("status")  # keeps the plan as it read it
+
+
 def test_validate_refuses_a_system_that_is_only_part_of_a_faulty_files_path(files_site: Site) -> None:
     files_site.plan("payroll", "system: [typo\n")
     assert "there is no plan" in files_site.dr("validate", "roll", code=2).err

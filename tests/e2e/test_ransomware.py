@@ -73,6 +73,19 @@ def test_a_scratch_copy_is_attacked_and_recovered_and_goes_away(drilled: Attacke
     drilled.site.dr("verify", "share")
 
 
+def test_a_replica_that_nobody_attacked_does_not_help_out(drilled: Attacked) -> None:
+    site = drilled.site
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    drilled.plan(f"{RANSOMWARE}replicas: [disk]\n")
+    site.dr("replicate", "share")
+    ran = site.dr("drill", "share")
+    assert "objects attacked; the snapshots expired with the passphrase" in ran.out
+    assert "seen       scratch as it was at " in ran.out
+    drill_id = site.dr("report", "--format", "json", "--json").document["report"]["drills"][0]["drill_id"]
+    timeline = told_of(drilled, drill_id).partition("| Time |")[2].partition("Not shown")[0]
+    assert "scratch is seen as it was" in timeline and "disk" not in timeline
+
+
 @pytest.mark.slow
 def test_it_is_held_when_the_plan_says_so(drilled: Attacked) -> None:
     drilled.plan(

@@ -21,12 +21,12 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError, InterruptedRunError, RefusedError, UsageError
-from dr.tools import command, ssh_process, ssh_wire
+from dr.tools import command, ssh_shell, ssh_wire
 from dr.tools.command import ProgramMissingError, TimeoutExpiredError
 from dr.tools.host import Host, ThisHost
 from dr.tools.ssh import Address, Login, SshHost
 from dr.tools.ssh_keys import HostKey
-from dr.tools.ssh_process import HostDownError
+from dr.tools.ssh_line import HostDownError
 from scripts.servers.sshd import Sshd, make_key
 
 ROOT = Path(__file__).parents[2]
@@ -698,7 +698,7 @@ def test_a_host_without_sftp_is_said_so(tmp_path: Path) -> None:
 
 
 def test_the_command_line_is_one_that_login_shells_take() -> None:
-    line = ssh_process.remote_command("mark", ["true"], None, feed=True)
+    line = ssh_shell.remote_command("mark", ["true"], None, feed=True)
     assert "\n" not in line and "!" not in line and len(line) < 4000
     for shell in ("sh", "dash", "bash"):
         with subprocess.Popen(
