@@ -9,8 +9,8 @@ OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
 WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
 	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
 	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
-# More workers than two cores: many tests wait for servers.
-PYTEST := $(PY) -m pytest -n 3 -q -p tests.no_skips
+# Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
+PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q -p tests.no_skips
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
