@@ -104,7 +104,7 @@ def _say_drill(context: Context, result: Any) -> None:
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
     if fact.suspect:
-        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
+        context.say(f"  SUSPECT    the last point before it that is not: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")
