@@ -69,6 +69,8 @@ drill: {{checks: [{{manifest: {{}}}}]}}
     (root / "config" / "kit.yaml").write_text(kit[1])
     s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
+    s3.make_versioned(f"{bucket}-practice")
+    site.target("practice", f"target: practice\ns3: {{{s3_part.replace(bucket, f'{bucket}-practice')}}}\n")
 
 
 def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) -> None:
