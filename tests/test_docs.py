@@ -72,6 +72,7 @@ drill: {{checks: [{{manifest: {{}}}}]}}
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
 
 
+@pytest.mark.long
 def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) -> None:
     district(site, s3, bucket)
     site.escrow(True)
