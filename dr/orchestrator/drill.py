@@ -247,6 +247,7 @@ def _failed(
         objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
         sandbox="not used",
         error=str(error),
+        error_hint=error.hint,
         error_code=error.exit_code,
     )
 

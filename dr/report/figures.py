@@ -106,7 +106,7 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
     if standing.retention_frozen:
-        yield f"no recovery point may be expired: {standing.retention_frozen}"
+        yield f"{standing.retention_frozen}; until then no recovery point may be expired"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
     if standing.unlocked_points:
@@ -285,17 +285,23 @@ def _headline(material: Material, focus: Sequence[DrillView], lines: Sequence[Li
 
 
 def _today(material: Material, text: str, tone: Tone, label: str) -> tuple[str, Tone, str]:
-    """Add what misses its objective now: a drill that went well last month does not outweigh it.
+    """Add what misses its objective now, or is suspect: a drill that went well last month does not outweigh it.
 
     A report on one drill is about that drill alone; an RTO missed is already the verdict of the last drill.
     """
-    late = sum(row.rpo.word == "missed" for row in material.rows)
-    if not late or material.focus:
+    if material.focus:
         return text, tone, label
-    several = f"in {late} of {counted(len(material.rows), 'system')} the"
-    which = "its" if len(material.rows) == 1 else several
-    said = f"{text} But today {which} newest recovery point is older than the objective allows."
-    return (said, tone, label) if tone == "bad" else (said, "bad", "Missed today")
+    if late := sum(row.rpo.word == "missed" for row in material.rows):
+        text += f" But today {_whose(late, material)} newest recovery point is older than the objective allows."
+        tone, label = "bad", label if tone == "bad" else "Missed today"
+    if suspect := sum(row.retention_frozen is not None for row in material.rows):
+        text += f" {_whose(suspect, material).capitalize()} newest data is suspect: look before it is relied on."
+        tone, label = ("odd", "Suspect") if tone == "good" else (tone, label)
+    return text, tone, label
+
+
+def _whose(number: int, material: Material) -> str:
+    return "its" if len(material.rows) == 1 else f"in {number} of {counted(len(material.rows), 'system')} the"
 
 
 def _also(material: Material) -> str:

@@ -90,7 +90,7 @@ def verify(
     """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all."""
     started, found = clock(), _Findings()
     memory = previous
-    if not place.store.exists("config") and not previous.objects and not _known(points, place.name):
+    if is_unfilled(place, points, previous):
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
     stored = inventory.listed(place.store)
     if stored.locks:
@@ -104,8 +104,10 @@ def verify(
     return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
 
 
-def _known(points: Sequence[Point], target: str) -> bool:
-    return any(copy.target == target for point in points for copy in point.copies)
+def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -> bool:
+    """Whether there is nothing at a place, and nothing on record says that there ever was. Asks the target."""
+    known = previous.objects or any(copy.target == place.name for point in points for copy in point.copies)
+    return not known and not place.store.exists("config")
 
 
 def _unlock(place: Place) -> None:

@@ -18,7 +18,7 @@ from dr.orchestrator.kit import renew_all
 from dr.orchestrator.session import Session
 from dr.run.custody.escrow import new_recipient
 from tests.conftest import Site, plan_text
-from tests.faults.test_secrets import _forms
+from tests.faults.planted import forms
 
 pytestmark = pytest.mark.slow
 
@@ -327,9 +327,9 @@ def test_destroyed_keys_open_nothing_not_even_old_versions_and_a_copy_of_a_key_w
     versions = s3.client().list_object_versions(Bucket=bucket)
     names = [item["Key"] for part in ("Versions", "DeleteMarkers") for item in versions.get(part, ())]
     assert not [name for name in names if "/keys/" in name or "_escrow" in name] and [n for n in names if "/data/" in n]
-    forms = [form for phrase in (*old.values(), new) for form in _forms(phrase)]
+    planted = forms(*old.values(), new)
     for path in (site.root / "state").rglob("*"):
-        assert not path.is_file() or not [form for form in forms if form in path.read_bytes()], path
+        assert not path.is_file() or not [form for form in planted if form in path.read_bytes()], path
     assert not list((site.root / "state/cache/restic").glob("*/index")), "restic's caches of it are gone"
 
     (point,) = site.dr("points", "--json").document["points"]

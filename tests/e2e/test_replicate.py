@@ -408,3 +408,24 @@ def test_a_lock_counts_when_it_is_declared_and_was_seen_on_the_bucket(disks: Sit
         copies = site.dr("status", "--json", code=None).document["systems"][0]["copies"]
         assert copies["immutable_or_offline"] == seen, bucket
     assert "no (3-2-1-1-?)" in site.dr("status", code=None).out
+
+
+def test_a_replica_that_was_only_declared_alarms_nobody_and_is_not_proven(disks: Site) -> None:
+    disks.dr("backup", "share")
+    ran = disks.dr("verify", "share")
+    assert (
+        "share on second: nothing was replicated to second yet, so nothing is proven there. Run `dr replicate"
+        in ran.err
+    )
+    proofs = {proof["target"]: proof for proof in disks.dr("verify", "share", "--json").document["proofs"]}
+    assert (proofs["second"]["outcome"], proofs["second"]["level_reached"]) == ("skipped", 0)
+    assert proofs["first"]["outcome"] == "ok" and "cellar" not in proofs
+    for verb in (["drill", "share"], ["recover", "share", "--to", str(disks.root / "back"), "--yes"]):
+        told = disks.dr(*verb, "--target", "second", code=1).err
+        assert "nothing was replicated to second yet" in told and "dr replicate share" in told
+    row = disks.dr("status", "share", "--json", code=None).document["systems"][0]
+    assert [place["proof_level"] for place in row["places"] if place["target"] == "second"] == [0]
+    assert row["copies"]["copies"] == 2, "production and the primary: an empty replica is no copy"
+    disks.dr("replicate", "share")
+    shutil.rmtree(disks.root / "second" / "share")
+    assert "second" in disks.dr("verify", "share", code=1).err, "what was filled and is empty now is damage"
