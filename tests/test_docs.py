@@ -73,6 +73,7 @@ drill: {{checks: [{{manifest: {{}}}}]}}
     site.target("practice", f"target: practice\ns3: {{{s3_part.replace(bucket, f'{bucket}-practice')}}}\n")
 
 
+@pytest.mark.long
 def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) -> None:
     district(site, s3, bucket)
     site.escrow(True)

@@ -6,10 +6,13 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import Site, plan_text
 from tests.faults.planted import CommandLines, files_showing, forms
 
 
+@pytest.mark.long
 def test_no_secret_is_in_any_argument_log_catalog_report_or_error(files_site: Site, s3: Any, bucket: str) -> None:
     site = files_site
     passphrase = "planted+passphrase/" + secrets.token_hex(8)
