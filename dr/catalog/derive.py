@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
-from dr.catalog import suspicion
+from dr.catalog import absences, suspicion
 from dr.catalog.values import AdoptedPoint, micros
 from dr.evidence.acts import KeyEvent, Trust
 from dr.evidence.fact import Fact
@@ -100,6 +100,8 @@ def _replication(db: Connection, run: Replication) -> None:
                 "target": run.target,
             },
         )
+    if run.forgetting:
+        absences.told(db, run.system, run.target)
     if run.points is None or run.by != "objects":
         return
     there = json.dumps(run.points)

@@ -60,4 +60,10 @@ STEPS: tuple[str, ...] = (
     alter table copies add column protected_until integer;
     alter table copies add column locked_until integer;
     """,
+    """
+    create table absences (
+        system text not null, target text not null, name text not null, size integer not null, since integer not null,
+        seen integer not null, waited real not null, state text not null, judged text not null,
+        primary key (system, target, name)) without rowid;
+    """,
 )

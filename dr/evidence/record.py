@@ -12,6 +12,7 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
+from dr.evidence.forgetting import Forgetting
 from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
@@ -143,7 +144,7 @@ class Replication:
     repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
     None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
     bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
-    were not copied for that.
+    were not copied for that. `forgetting`: what was then taken away there; None where all is kept.
     """
 
     run_id: str
@@ -168,6 +169,7 @@ class Replication:
     error: str | None = None
     object_lock: str = ""  # as `Proof.object_lock`
     locks: tuple[LockState, ...] = ()  # what was done for the locks there
+    forgetting: Forgetting | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 

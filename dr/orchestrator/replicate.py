@@ -11,6 +11,7 @@ from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageE
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
 from dr.orchestrator.backup import ids_on, note_locks
+from dr.orchestrator.forget import forget
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
@@ -113,7 +114,7 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
         again=_damaged_there(session, system, place.name),
         memory=VerifyMemory.from_json(session.catalog.memory(system, primary)),
     )
-    done = replicate(toolbox, place, request)
+    done = forget(session, loaded, toolbox, place, replicate(toolbox, place, request))
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
     session.catalog.record(done.fact)
@@ -130,7 +131,9 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
     if fact.points is None:
         return None
     system = toolbox.plan.system
-    live, dropped = ids_on(session.catalog.points([system]), place.name), removed_keys(session, system)
+    gone = fact.forgetting.snapshots if fact.forgetting else ()
+    live = ids_on(session.catalog.points([system]), place.name) - set(gone)
+    dropped = removed_keys(session, system)
     return keep_replica_locked(toolbox, place, now=session.clock(), live=live, dropped=dropped)
 
 

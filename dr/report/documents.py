@@ -49,7 +49,7 @@ def replication_document(run: Replication) -> dict[str, Any]:
     return _picked(
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
-        "notes", "error",
+        "forgetting", "notes", "error",
     )  # fmt: skip
 
 

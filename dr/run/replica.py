@@ -76,19 +76,22 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         copy_repository(
             source.store, to.store, insight=_Insight(source, request.memory), again=request.again, done=done
         )
-        points = tuple(points_on(request.points(), source.name, done.snapshots))
+        points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
     except DrError as error:
         problem = error
     return _outcome(toolbox, to, request, done, _Ending(started, points, problem, lock))
 
 
-def points_on(points: Iterable[Point], source: str, snapshots: Collection[str]) -> list[str]:
-    """Return the run ids of the points of which every snapshot of the source is among these."""
+def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
+    """Return the run ids of the points of which a copy on one of these targets has all its snapshots among these."""
+    there = set(snapshots)
     return [
         point.run_id
         for point in points
-        for copy in point.copies
-        if copy.target == source and {*copy.snapshots.values(), *copy.manifests.values()} <= set(snapshots)
+        if any(
+            copy.target in targets and {*copy.snapshots.values(), *copy.manifests.values()} <= there
+            for copy in point.copies
+        )
     ]
 
 

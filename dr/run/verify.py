@@ -54,6 +54,16 @@ class VerifyMemory:
         gone = {f"keys/{key}" for key in removed}
         return replace(self, objects={name: size for name, size in self.objects.items() if name not in gone})
 
+    def without(self, names: Collection[str]) -> Self:
+        """Return it without objects that are taken away on record."""
+        gone = frozenset(names)
+        return replace(
+            self,
+            objects={name: size for name, size in self.objects.items() if name not in gone},
+            packs={pack: size for pack, size in self.packs.items() if _data(pack) not in gone},
+            indexes=tuple(index for index in self.indexes if f"index/{index}" not in gone),
+        )
+
     def to_json(self) -> str:
         """Return it as text."""
         return json.dumps(vars(self), separators=(",", ":"))
