@@ -81,7 +81,7 @@ def points_command(
 
 def _ended(point: Any) -> str:
     destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
-    lacking = "its keys were destroyed" if destroyed else "not complete"
+    lacking = "its keys were destroyed" if destroyed else "not complete" if point.copies else "on no target any more"
     flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
     return ", ".join([point.outcome, *flaws])
 

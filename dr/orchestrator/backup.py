@@ -13,9 +13,11 @@ from dr.orchestrator.keys import keep_keys, removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
+from dr.plan.plan import Plan
 from dr.run.backup import BackupDone, run_backup
 from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
+from dr.run.follow.spent import spent
 from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Toolbox
 
@@ -74,7 +76,7 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
 
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
     catalog, system = session.catalog, toolbox.plan.system
-    missed = {place.name: tuple(reversed(catalog.missing_on(system, place.name))) for place in toolbox.places}
+    missed = {place.name: tuple(reversed(missed_by(session, toolbox.plan, place.name))) for place in toolbox.places}
     points = catalog.points([system])
     held = {copy.target for point in points[:50] for copy in point.copies}
     return BackupRequest(
@@ -87,6 +89,16 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
     )
+
+
+def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
+    """Return the complete points that a target lacks, newest first.
+
+    But not those that the plan's retention has no use for, unless it is frozen: they may have been taken away there.
+    """
+    catalog, system = session.catalog, plan.system
+    useless = set() if catalog.retention_frozen(system) else spent(plan, catalog.points([system]))
+    return [point for point in catalog.missing_on(system, target) if point.run_id not in useless]
 
 
 def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:

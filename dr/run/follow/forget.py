@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from dr.errors import DamageError, DrError
+from dr.errors import DamageError, DrError, RefusedError
 from dr.evidence.forgetting import Absence
 from dr.evidence.record import Proof
 from dr.plan.units import format_duration
@@ -220,12 +220,21 @@ def _removing(store: ObjectStore) -> Callable[[str], str]:
             raise failed[0]
         try:
             store.remove(name)
+        except RefusedError as error:
+            failed.append(_may_not(store, error))
+            raise failed[-1] from error
         except DrError as error:
             failed.append(error)
             raise
         return name
 
     return remove
+
+
+def _may_not(store: ObjectStore, error: RefusedError) -> DrError:
+    what = "these keys may not delete there, so nothing more is forgotten"
+    hint = "give the target keys that may, or take `forget_after` away"
+    return DrError(what, store.where, error.cause, hint=hint, exit_code=error.exit_code)
 
 
 def locked_versions(place: Place, snapshots: Collection[str]) -> tuple[bool, datetime | None]:
