@@ -135,7 +135,10 @@ def _json(values: Mapping[str, str]) -> str:
 
 
 def _proof(db: Connection, proof: Proof) -> None:
-    """A proof holds for the points it names; damage turns off the proof of exactly those that need it."""
+    """A proof holds for the points it names; damage turns off the proof of exactly those that need it.
+
+    What retention took away is there no more.
+    """
     at = micros(proof.finished)
     if proof.target:
         _place(db, proof.system, proof.target, seen=None if proof.error else proof.finished)
@@ -152,6 +155,10 @@ def _proof(db: Connection, proof: Proof) -> None:
             (proof.level_reached, at, proof.level_reached, proof.target, json.dumps(list(proof.points))),
         )
     _damaged(db, proof.target, proof.damaged_points)
+    db.execute(
+        "delete from copies where target = ? and run_id in (select value from json_each(?))",
+        (proof.target, json.dumps(proof.expired)),
+    )
 
 
 def _damaged(db: Connection, target: str, points: Sequence[str]) -> None:

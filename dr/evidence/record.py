@@ -112,7 +112,8 @@ class Proof:
     """What a verify run showed of one system's repository on one target.
 
     `level_reached` 0-3 as the ladder in `docs/words.md`. `points` are the run ids the proof holds for,
-    `damaged_points` those that need a damaged object. `share` is "3/10": the part read at level 3.
+    `damaged_points` those that need a damaged object, `expired` those that are gone and that retention has no use for.
+    `share` is "3/10": the part read at level 3.
     """
 
     run_id: str
@@ -129,6 +130,7 @@ class Proof:
     damage: tuple[Damage, ...] = ()
     points: tuple[str, ...] = ()
     damaged_points: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
     share: str = ""
     notes: tuple[str, ...] = ()
     error: str | None = None

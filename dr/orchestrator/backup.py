@@ -10,6 +10,7 @@ from pathlib import Path
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
+from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -17,7 +18,6 @@ from dr.plan.plan import Plan
 from dr.run.backup import BackupDone, run_backup
 from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
-from dr.run.follow.spent import spent
 from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Toolbox
 
@@ -94,11 +94,10 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
 def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
     """Return the complete points that a target lacks, newest first.
 
-    But not those that the plan's retention has no use for, unless it is frozen: they may have been taken away there.
+    But not those that the plan's retention has no use for: they may have been taken away there.
     """
-    catalog, system = session.catalog, plan.system
-    useless = set() if catalog.retention_frozen(system) else spent(plan, catalog.points([system]))
-    return [point for point in catalog.missing_on(system, target) if point.run_id not in useless]
+    useless = spent_now(session, plan)
+    return [point for point in session.catalog.missing_on(plan.system, target) if point.run_id not in useless]
 
 
 def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:

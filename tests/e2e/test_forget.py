@@ -37,7 +37,21 @@ def test_what_retention_took_away_goes_from_the_replica_after_the_delay(expired:
     assert story.points_at("second") == story.made[2:] and sorted(fact.points or ()) == story.made[2:]
     again = story.replicate(DAY)
     assert (again.objects_copied, found_in(again).objects, found_in(again).waiting) == (0, 0, ())
-    assert story.verify()[1] == "ok", "what went on record is not missed"
+    assert story.verify() == ["ok", "ok"], "what went on record is not missed"
+
+
+def test_what_retention_took_from_the_primary_is_no_damage_there_and_is_not_brought_back(expired: Story) -> None:
+    story = expired
+    assert story.points_at("first") == story.made
+    assert story.verify() == ["ok", "ok"]
+    assert story.points_at("first") == story.made[2:] and story.points_at("second") == story.made
+    before = story.names("first")
+    story.backup()
+    assert story.replicate().target == "second", "the primary is not said to have missed them"
+    assert {name for name in before if name.startswith("snapshots/")} < story.names("first")
+    assert story.points_at("first") == story.made[2:]
+    story.expire(story.made[-2])
+    assert story.verify() == ["failed", "ok"], "what the plan keeps is missed"
 
 
 # -- what must not be followed -----------------------------------------------------------------------
