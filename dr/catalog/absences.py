@@ -24,6 +24,7 @@ def read(db: Connection, system: str, target: str) -> list[Absence]:
             waited=row["waited"],
             state=row["state"],
             judged=row["judged"],
+            point=row["point"],
         )
         for row in rows
     ]
@@ -33,9 +34,9 @@ def keep(db: Connection, system: str, target: str, absences: Iterable[Absence]) 
     """Put these in the place of what was kept."""
     db.execute("delete from absences where system = ? and target = ?", (system, target))
     db.executemany(
-        "insert into absences values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into absences values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (system, target, x.name, x.size, micros(x.since), micros(x.seen), x.waited, x.state, x.judged)
+            (system, target, x.name, x.size, micros(x.since), micros(x.seen), x.waited, x.state, x.judged, x.point)
             for x in absences
         ],
     )

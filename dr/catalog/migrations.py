@@ -64,6 +64,6 @@ STEPS: tuple[str, ...] = (
     create table absences (
         system text not null, target text not null, name text not null, size integer not null, since integer not null,
         seen integer not null, waited real not null, state text not null, judged text not null,
-        primary key (system, target, name)) without rowid;
+        point text not null, primary key (system, target, name)) without rowid;
     """,
 )

@@ -13,7 +13,8 @@ class Absence:
 
     `since`: when that was first seen; `seen`: when it was last looked at; `waited`: the seconds between that count.
     `state`: "going" once its removal was begun, "gone" when it was seen to be gone and no fact tells of it yet.
-    `judged`: the digest of the snapshots for which it was found to be needed still.
+    `judged`: the digest of the snapshots for which it was found to be needed still. `point`: that of a snapshot whose
+    removal was begun.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Absence:
     waited: float = 0.0
     state: Literal["absent", "going", "gone"] = "absent"
     judged: str = ""
+    point: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from dr.run.replica import Replicated
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
 from dr.tools import command, process
+from dr.tools.lock import is_held
 
 
 @dataclass
@@ -33,6 +34,7 @@ class _Work:
     found: Forgetting
     gone: Gone = field(default_factory=Gone)
     earlier: list[Absence] = field(default_factory=list)
+    begun: list[Absence] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
 
@@ -77,23 +79,17 @@ def _told(work: _Work, seconds: float) -> Forgetting:
     """Sum up what went, in this run and in one that was killed on the way."""
     sizes = work.sizes | {absence.name: absence.size for absence in work.earlier}
     names = work.gone.names | {absence.name for absence in work.earlier}
+    begun = {each.name: each.point for each in (*work.begun, *work.earlier) if each.point}
+    left = {point for name, point in begun.items() if name not in names}
     snapshots = {_id(name) for name in names if name.startswith("snapshots/")}
     return replace(
         work.found,
-        points=tuple(point.run_id for point in work.points if _went(work, point, snapshots)),
+        points=tuple(sorted({point for name, point in begun.items() if name in names} - left)),
         snapshots=tuple(sorted(snapshots)),
         objects=len(names),
         bytes=sum(sizes.get(name, 0) for name in names),
         seconds=seconds,
     )
-
-
-def _went(work: _Work, point: Point, gone: Collection[str]) -> bool:
-    """Whether the last of a point's snapshots at the replica is among these."""
-    copies = [copy for copy in point.copies if copy.target in (work.place.name, work.toolbox.places[0].name)]
-    ids = {each for copy in copies for each in (*copy.snapshots.values(), *copy.manifests.values())}
-    left = {each for each in ids if f"snapshots/{each}" in work.sizes} - set(gone)
-    return not left and not ids.isdisjoint(gone)
 
 
 def _id(name: str) -> str:
@@ -112,12 +108,15 @@ def _forget(work: _Work) -> None:
     if why := wrong_clock([primary, place], now):
         work.found = replace(work.found, kept=(why,))
         return
-    here = _situation(work, seen, now)
+    here = _situation(work, seen, now, begun={each.name for each in before if each.point and each.name in seen.there})
     judged = judge(here)
     absences = looked(
         before, seen.sizes, seen.at_primary, now=now, delay=work.delay, anew=judged.anew, counts=not judged.alarm
     )
     _note(work, absences)
+    if busy := _busy(work):
+        work.found = replace(work.found, kept=(busy,), alarm=judged.alarm)
+        return
     intent = intend(place, seen, here, judged, absences=absences, proofs=_proofs(work), state=work.toolbox.state)
     chosen = intent.chosen
     work.found = replace(work.found, kept=tuple(chosen.kept), waiting=tuple(chosen.waiting), alarm=judged.alarm)
@@ -137,7 +136,7 @@ def _note(work: _Work, absences: Sequence[Absence]) -> None:
     work.session.catalog.keep_absences(work.system, work.place.name, [*absences, *work.earlier])
 
 
-def _situation(work: _Work, seen: Look, now: datetime) -> Situation:
+def _situation(work: _Work, seen: Look, now: datetime, *, begun: Collection[str]) -> Situation:
     catalog, system = work.session.catalog, work.system
     return Situation(
         plan=work.toolbox.plan,
@@ -150,6 +149,7 @@ def _situation(work: _Work, seen: Look, now: datetime) -> Situation:
         there=seen.sizes,
         now=now,
         delay=work.delay,
+        begun=begun,
     )
 
 
@@ -167,8 +167,19 @@ def _carry_out(work: _Work, intent: Intent, absences: Sequence[Absence], now: da
                 raise LockedError(f"a {verb} of {work.system} is under way", hint="wait until it ends")
             _taken_away(work, intent, absences, now)
     except LockedError as error:
-        said = f"{error.what}: nothing is forgotten meanwhile, the next replication does it"
-        work.found = replace(work.found, kept=(*work.found.kept, said))
+        work.found = replace(work.found, kept=(*work.found.kept, _put_off(error.what)))
+
+
+def _busy(work: _Work) -> str | None:
+    """Return that another run of the system is at work; None when none is. Asked first, as looking takes long."""
+    if verb := _reader(work):
+        return _put_off(f"a {verb} of {work.system} is under way")
+    held = is_held(work.session.state / "locks" / f"{work.system}.lock")
+    return _put_off(f"{work.system} is in use by another run") if held else None
+
+
+def _put_off(why: str) -> str:
+    return f"{why}: nothing is forgotten meanwhile, the next replication does it"
 
 
 def _taken_away(work: _Work, intent: Intent, absences: Sequence[Absence], now: datetime) -> None:
@@ -180,14 +191,20 @@ def _taken_away(work: _Work, intent: Intent, absences: Sequence[Absence], now: d
     work.found = replace(work.found, versions_stay=stay, destroyable_from=last if stay else None)
     memory = VerifyMemory.from_json(catalog.memory(system, name))
     catalog.remember(system, name, memory.without(intent.names).to_json())
-    begun = [replace(each, state="going") if each.name in intent.names else each for each in absences]
-    _note(work, begun)
+    work.begun = [_begun(each, intent) for each in absences]
+    _note(work, work.begun)
     try:
         carry_out(work.place, intent, work.gone, work=work.toolbox.work())
     finally:
         gone = work.gone.names
-        _note(work, [replace(each, state="gone") if each.name in gone else each for each in begun])
+        _note(work, [replace(each, state="gone") if each.name in gone else each for each in work.begun])
         work.toolbox.sweep_work()
+
+
+def _begun(absence: Absence, intent: Intent) -> Absence:
+    if absence.name not in intent.names:
+        return absence
+    return replace(absence, state="going", point=absence.point or intent.chosen.point_of(absence.name))
 
 
 def _reader(work: _Work) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr.evidence.acts import Hold
 from dr.evidence.forgetting import Absence
 from dr.evidence.record import Copy, Point, Proof
 from dr.plan.plan import Plan
@@ -193,6 +194,23 @@ def test_a_snapshot_of_no_point_on_record_stays() -> None:
     here = replace(situation(FIVE, {"p0"}), points=FIVE[1:])
     found = judge(here)
     assert found.strangers == 1 and not found.gone and not choose(here, found, []).points
+
+
+def test_three_whole_points_stay_whatever_the_plan_keeps() -> None:
+    here = replace(situation(FIVE, {"p0", "p1", "p2"}), plan=plan(last=1), delay=0)
+    rows = looked([], here.there, here.at_primary, now=NOON, delay=0)
+    found = choose(here, judge(here), rows)
+    assert set(found.points) == {"p0", "p1"} and found.kept == ["p2 is one of the last 3 there"]
+
+
+def test_what_was_begun_goes_on_though_its_point_is_on_record_no_more() -> None:
+    left = f"snapshots/{snapshot('p0')}"
+    here = replace(situation(FIVE, {"p0"}), points=FIVE[1:], begun={left})
+    row = Absence(name=left, size=1, since=NOON, seen=NOON, state="going", point="p0")
+    found = judge(here)
+    assert not found.strangers and choose(here, found, [row]).snapshots == {left}
+    held = Hold(hold_id="h", system="sis", reason="a lawsuit", placed=NOON, point="p0")
+    assert not choose(replace(here, holds=(held,)), found, [row]).snapshots
 
 
 def test_a_newer_point_must_be_proven_and_at_both_places() -> None:

@@ -40,6 +40,7 @@ class Situation:
     there: Mapping[str, int]
     now: datetime
     delay: float
+    begun: Collection[str] = ()  # snapshots whose removal a run began that was cut off
 
     def snapshots_of(self, point: Point) -> set[str]:
         """Return the names of a point's snapshots that are at the replica, by either of its two copies on record."""
@@ -63,16 +64,24 @@ class Judgement:
 
 @dataclass
 class Chosen:
-    """The points that may go now with their snapshots, those that wait, and why others stay."""
+    """The points that may go now with their snapshots, those that wait, and why others stay.
+
+    `begun` are snapshots of points that a run which was cut off left in part: they go, unless on hold.
+    """
 
     points: dict[str, set[str]] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     waiting: list[Waiting] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
 
     @property
     def snapshots(self) -> set[str]:
         """The names of all snapshots that may go."""
-        return {name for names in self.points.values() for name in names}
+        return self.begun.union(*self.points.values())
+
+    def point_of(self, snapshot: str) -> str:
+        """Return the point that a snapshot which may go is of; nothing when a run before knew it."""
+        return next((run_id for run_id, names in self.points.items() if snapshot in names), "")
 
 
 def judge(here: Situation) -> Judgement:
@@ -87,7 +96,7 @@ def judge(here: Situation) -> Judgement:
         elif lost and lost == names:
             gone[point.run_id] = names
     absent = {name for name in here.there if name.startswith("snapshots/")} - set(here.at_primary)
-    strangers = absent - known
+    strangers = absent - known - set(here.begun)
     alarm = _alarm(here, sorted(odd)) if odd else None
     return Judgement(gone, alarm, {*strangers, *(name for names in odd.values() for name in names)}, len(strangers))
 
@@ -116,6 +125,8 @@ def choose(here: Situation, judged: Judgement, absences: Sequence[Absence]) -> C
             ends = max(due(row, here.delay) for row in rows)
             found.waiting.append(Waiting(point=point.run_id, since=max(row.since for row in rows), due=ends))
     _leave_some(here, found)
+    on_hold = {hold.point for hold in here.holds if hold.holds(here.now)}
+    found.begun = {row.name for row in absences if row.name in here.begun and row.point not in on_hold}
     return found
 
 

@@ -106,7 +106,7 @@ def intend(
     found.judged = _digest(
         x.name for x in absences if x.name.startswith("snapshots/") and x.name not in found.chosen.snapshots
     )
-    if not found.chosen.points and all(absence.judged == found.judged for absence in old):
+    if not found.chosen.snapshots and all(absence.judged == found.judged for absence in old):
         return found
     if why := [*obstacles(here, judged, found.chosen.points), *_unverified(proofs)]:
         return _nothing(found, why)
@@ -134,6 +134,7 @@ def _nothing(found: Intent, why: Sequence[str]) -> Intent:
     """Keep all, and say why."""
     found.chosen.kept += why
     found.chosen.points.clear()
+    found.chosen.begun.clear()
     return Intent(found.chosen)
 
 
