@@ -13,6 +13,7 @@ from dr.plan.units import format_bytes, format_duration
 
 _HINT = "mend it, then run `dr replicate` again: it goes on where it was"
 _WAIT = "wait until it ends"
+_TAKEN = "find out who took it; it is still at the replica, and `dr recover --target` has it back"
 
 
 @click.command("replicate")
@@ -115,4 +116,6 @@ def _complain(context: Context, result: Any, where: str) -> None:
             f"object {name} of {fact.source} is missing", where, f"run `dr verify {fact.system}`, then back up again"
         )
     if fact.error:
-        context.complain(fact.error, where, _WAIT if fact.outcome == "skipped" else _HINT)
+        alarm = fact.forgetting.alarm if fact.forgetting else None
+        hint = _TAKEN if alarm == fact.error else _WAIT if fact.outcome == "skipped" else _HINT
+        context.complain(fact.error, where, hint)
