@@ -117,7 +117,8 @@ def intend(
         return found
     read = _read_since(proofs, since)
     if read is not None and place.target.local is None:
-        return _nothing(found, [f"{read} since {since:%Y-%m-%d}: `dr verify --level 3` reads it, a share a run"])
+        how = f"`dr verify {place.system} --level 3` reads it, a share a run"
+        return _nothing(found, [f"{read} since {since:%Y-%m-%d}: {how}"])
     with without(place, seen.there, found.names, state=state) as outlook:
         checked = outlook.check(read_data_subset="1/1" if read is not None else None)
     if not checked.clean:
