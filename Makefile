@@ -3,13 +3,14 @@
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`.
 COVERAGE := 90
-# The oldest restic that is supported runs everything; the newest runs the tests where restic matters.
+# The oldest restic that is supported runs everything, mostly as tests/quick_restic.py makes it; the newest runs the
+# tests where restic matters, as it is.
 OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
 WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
 	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
 	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
-# More workers than two cores: many tests wait for servers.
-PYTEST := $(PY) -m pytest -n 3 -q -p tests.no_skips
+# Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
+PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q -p tests.no_skips
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -32,7 +33,7 @@ test: ## Set up, and pass the tests, with both restic versions
 	@newest=$$(ls -d .tools/restic-*/restic | sort -V | tail -n 1); \
 	case $$newest in .tools/restic-0.18.0/*) echo "no newer restic in .tools: scripts/get-restic --newest" >&2; exit 1;; esac; \
 	echo "again with $$newest, where restic matters"; \
-	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) $(WHERE_RESTIC_MATTERS)
+	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) --plain-restic $(WHERE_RESTIC_MATTERS)
 
 fast: ## The tests that take no time
 	@scripts/setup --test

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+from district import content
 from s3_server import S3Server
 from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer
@@ -73,7 +74,7 @@ class Servers:
 
 def make_district(root: Path, servers: Servers) -> None:
     """Make the data, the plans and the keys."""
-    servers.offsite.client().create_bucket(Bucket=BUCKET)
+    servers.offsite.make_locked(BUCKET, "compliance")
     servers.postgres.psql("create database students")
     servers.postgres.psql(STUDENTS_SQL, "students")
     servers.mariadb.sql("create database library")
@@ -82,7 +83,7 @@ def make_district(root: Path, servers: Servers) -> None:
     for folder, number, ending in (("students/uploads/forms", 40, "pdf"), ("library/covers", 60, "jpg")):
         (root / folder).mkdir(parents=True)
         for each in range(number):
-            (root / folder / f"{each:03d}.{ending}").write_bytes(maker.randbytes(250_000))
+            (root / folder / f"{each:03d}.{ending}").write_bytes(content(ending, maker, 250_000))
     shutil.copy(servers.library.key, root / "library-key")
     shutil.copy(servers.library.known_hosts, root / "known_hosts")
     moved = {
@@ -90,10 +91,9 @@ def make_district(root: Path, servers: Servers) -> None:
         "/srv/district/mariadb.sock": str(servers.mariadb.socket),
         "/srv/district": str(root),
         "backup@library.district.example": servers.library.address,
-        "http://127.0.0.1:8333": servers.offsite.endpoint,
         "[python3,": f"[{sys.executable},",
     }
-    write_config(root, ("students", "library"), moved, (servers.offsite.access_key, servers.offsite.secret_key))
+    write_config(root, ("students", "library"), moved, servers.offsite)
     shutil.copy(PROJECT / "plans" / "portal.py", root / "config" / "plans")
 
 

@@ -90,6 +90,12 @@ class S3Server:
         """Return the key pair of the administrator, or of one of `USERS`."""
         return self.users.get(user) or (self.access_key, self.secret_key)
 
+    def make_versioned(self, bucket: str) -> None:
+        """Make a bucket that keeps versions, without locks."""
+        client = self.client()
+        client.create_bucket(Bucket=bucket)
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
     def make_locked(self, bucket: str, mode: str, days: int = 30) -> None:
         """Make a bucket with Object Lock, and a default for new objects unless `days` is 0."""
         client = self.client()

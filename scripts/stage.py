@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
+
+from s3_server import S3Server
 
 PROJECT = Path(__file__).parents[1]
 
@@ -29,11 +32,13 @@ def plan_files(names: tuple[str, ...], moved: Mapping[str, str]) -> dict[str, st
     return found
 
 
-def write_config(root: Path, names: tuple[str, ...], moved: Mapping[str, str], keys: tuple[str, str]) -> None:
-    """Write plans, targets and the S3 keys below `root`."""
-    (root / "keys").write_text(f"[default]\naws_access_key_id = {keys[0]}\naws_secret_access_key = {keys[1]}\n")
-    (root / "keys").chmod(0o600)
-    for name, text in plan_files(names, moved).items():
+def write_config(root: Path, names: tuple[str, ...], moved: Mapping[str, str], server: S3Server) -> None:
+    """Write plans, targets and S3 keys below `root`: those that back up, that lengthen locks, and that may do all."""
+    for name, user in (("keys", "writer"), ("lock-keys", "keeper"), ("admin-keys", "admin")):
+        access, secret = server.keys(user)
+        (root / name).write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
+        (root / name).chmod(0o600)
+    for name, text in plan_files(names, {"http://127.0.0.1:8333": server.endpoint, **moved}).items():
         path = root / "config" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -78,7 +83,7 @@ class Stage:
     def dr(self, *arguments: str, expect: int = 0, show: bool = True) -> str:
         """Run the program as typed, and show it; stop the demo when it ends otherwise than expected."""
         if show:
-            print(f"    $ dr {' '.join(arguments)}".replace(str(self.root), "…"), flush=True)
+            print(f"    $ dr {shlex.join(arguments)}".replace(str(self.root), "…"), flush=True)
         whole = [sys.executable, "-m", "dr", "--config", str(self.root / "config"), "--state", str(self.root / "state")]
         code, out, errors = finish([*whole, *arguments], self.root)
         for line in (out + errors).splitlines() if show else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,14 +21,41 @@ from scripts.s3_server import S3Server
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
+from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our option."""
+    parser.addoption("--plain-restic", action="store_true", help="restic as it is, with keys that take a second each")
+
+
 @pytest.fixture(scope="session")
-def restic_program() -> str:
-    """The restic under test: DR_RESTIC, else the project's."""
+def plain_restic() -> str:
+    """The restic under test as it is: DR_RESTIC, else the project's."""
     return find_restic(os.environ)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_restic(
+    plain_restic: str, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[str]:
+    """The same with cheap keys, in DR_RESTIC; the plain one where that is asked for, or is the only way."""
+    plain, made = Path(shutil.which(plain_restic) or plain_restic), None
+    if not pytestconfig.getoption("--plain-restic"):
+        made = make_quick(plain, tmp_path_factory.mktemp("quick"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DR_RESTIC", str(made or plain))
+        yield str(made or plain)
+    if made:
+        made.unlink()
+
+
+@pytest.fixture(scope="session")
+def restic_program(quick_restic: str) -> str:
+    """The restic that tests run. Where they are about restic itself, a module has `plain_restic` in this place."""
+    return quick_restic
 
 
 @pytest.fixture(scope="session")

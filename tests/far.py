@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dr.tools.ssh import Login, SshHost
 from scripts.servers.sshd import Sshd
+
+
+def login(server: Sshd, **more: object) -> Login:
+    """All that it takes to reach a server, but for what is said otherwise."""
+    base = Login(host=server.host, user=server.user, port=server.port, known_hosts=server.known_hosts, key=server.key)
+    return replace(base, **more)
 
 
 class Far(Sshd):
@@ -20,10 +28,6 @@ class Far(Sshd):
             folder.mkdir(parents=True)
         path = f"{self.bin}:/usr/local/bin:/usr/bin:/bin"
         super().__init__(place / "sshd", more=f"SetEnv HOME={self.user_home} PATH={path} LEFT_ALONE=yes")
-
-    def login(self) -> Login:
-        """All that it takes to reach it."""
-        return Login(host=self.host, user=self.user, port=self.port, known_hosts=self.known_hosts, key=self.key)
 
     def program(self, name: str, text: str) -> None:
         """Put a shell script before the machine's program of that name."""
@@ -44,18 +48,35 @@ class Far(Sshd):
 @contextmanager
 def reached(far: Far) -> Iterator[SshHost]:
     """A connection to it."""
-    host = SshHost(far.login())
+    host = SshHost(login(far))
     yield host
     host.close()
 
 
-def command_lines() -> str:
-    """All command lines on this machine but our own."""
-    lines = []
+def seen(mark: str) -> list[str]:
+    """The command lines on this machine, which is both hosts, with the mark in them; not our own."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             try:
-                lines.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
             except OSError:
                 continue
-    return "\n".join(lines)
+            if mark in line:
+                found.append(line)
+    return found
+
+
+def command_lines() -> str:
+    """All command lines on this machine but our own."""
+    return "\n".join(seen(""))
+
+
+def soon(condition: Callable[[], bool], seconds: float = 6.0) -> bool:
+    """Whether it comes true within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()

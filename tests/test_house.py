@@ -24,7 +24,7 @@ OWNERS = {
     "tenacity": ("dr/tools/retry.py",),
     "boto3": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
     "botocore": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
-    "paramiko": ("dr/tools/ssh.py", "dr/tools/ssh_keys.py", "dr/tools/ssh_process.py", "dr/tools/ssh_wire.py"),
+    "paramiko": tuple(f"dr/tools/ssh{part}.py" for part in ("", "_keys", "_line", "_process", "_wire")),
     "yaml": ("dr/plan/document.py",),
     "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),
     "jinja2": ("dr/report/html.py",),

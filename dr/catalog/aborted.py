@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
-from dr.evidence.acts import KeyEvent, Rewind
-from dr.evidence.fact import Fact
-from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, Replication
+from dr.evidence.acts import Rewind
+from dr.evidence.fact import KINDS, Fact
+from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
+#: What some facts must say, though nothing is known of it.
+_UNKNOWN: Mapping[type, Mapping[str, Any]] = {
+    Replication: {"source": "", "target": ""},
+    Proof: {"target": "", "level_asked": 0, "level_reached": 0},
+    Rewind: {"target": ""},
+    Drill: {"objectives": ObjectivesThen(rto_seconds=0, rpo_seconds=0), "sandbox": "swept"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,77 +31,26 @@ class OpenRun:
     started: datetime
     plan_digest: str
     process: str
+    scenario: str = ""
 
 
 def aborted_fact(run: OpenRun, now: datetime) -> Fact:
-    """Return the fact of a run that ended without a word."""
-    if run.verb == "backup":
-        return BackupRun(
-            run_id=run.run_id,
-            system=run.system,
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    if run.verb == "replicate":
-        return Replication(
-            run_id=run.run_id,
-            system=run.system,
-            source="",
-            target="",
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    if run.verb == "verify":
-        return Proof(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            level_asked=0,
-            level_reached=0,
-            error=INTERRUPTED,
-        )
-    if run.verb == "keys":
-        return KeyEvent(
-            run_id=run.run_id,
-            system=run.system,
-            what="destruction" if run.run_id.startswith("destruction-") else "rotation",
-            outcome="aborted",
-            started=run.started,
-            finished=now,
-            error=INTERRUPTED,
-        )
-    if run.verb == "rewind":
-        return Rewind(
-            run_id=run.run_id,
-            system=run.system,
-            target="",
-            started=run.started,
-            finished=now,
-            outcome="aborted",
-            moment=run.started,
-            error=INTERRUPTED,
-            plan_digest=run.plan_digest,
-        )
-    return Drill(
-        drill_id=run.run_id,
-        system=run.system,
-        scenario="system-loss",
-        real=run.verb == "recovery",
-        outcome="aborted",
-        t_loss=run.started,
-        started=run.started,
-        finished=now,
-        objectives=ObjectivesThen(rto_seconds=0, rpo_seconds=0),
-        sandbox="swept",
-        error=INTERRUPTED,
-        plan_digest=run.plan_digest,
-    )
+    """Return the fact of a run that ended without a word: of what is known, all that a fact of its kind can hold."""
+    kind = KINDS.get(run.verb, Drill)
+    known = {
+        "drill_id" if kind is Drill else "run_id": run.run_id,  # a drill's run_id is that of the point it used
+        "system": run.system,
+        "outcome": "aborted",
+        "started": run.started,
+        "finished": now,
+        "t_loss": run.started,
+        "moment": run.started,
+        "real": run.verb == "recovery",
+        "what": "destruction" if run.run_id.startswith("destruction-") else "rotation",
+        "error": INTERRUPTED,
+        "plan_digest": run.plan_digest,
+        "scenario": run.scenario or "system-loss",
+        **_UNKNOWN.get(kind, {}),
+    }
+    fact: Fact = kind(**{each.name: known[each.name] for each in fields(kind) if each.name in known})
+    return fact

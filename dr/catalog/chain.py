@@ -33,10 +33,19 @@ def close_run(db: Connection, record: Sealed) -> None:
     """Note in the index of runs how the run that a record is of has ended."""
     fact = record.fact
     db.execute(
-        "insert into runs (run_id, verb, system, started, finished, outcome, process, plan_digest, seq)"
-        " values (?, ?, ?, ?, ?, ?, '', '', ?) on conflict (run_id) do update set"
+        "insert into runs (run_id, verb, system, scenario, started, finished, outcome, process, plan_digest, seq)"
+        " values (?, ?, ?, ?, ?, ?, ?, '', '', ?) on conflict (run_id) do update set"
         " finished = excluded.finished, outcome = excluded.outcome, seq = excluded.seq",
-        (record.ref, record.kind, record.system, micros(fact.started), micros(fact.finished), fact.outcome, record.seq),
+        (
+            record.ref,
+            record.kind,
+            record.system,
+            getattr(fact, "scenario", ""),
+            micros(fact.started),
+            micros(fact.finished),
+            fact.outcome,
+            record.seq,
+        ),
     )
 
 

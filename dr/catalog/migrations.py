@@ -61,6 +61,14 @@ STEPS: tuple[str, ...] = (
     alter table copies add column locked_until integer;
     """,
     """
+    alter table runs add column scenario text not null default '';
+    update runs set scenario = coalesce(
+        (select json_extract(e.body, '$.scenario') from evidence e where e.seq = runs.seq and json_valid(e.body)), '')
+        where verb = 'drill';
+    drop index runs_system;
+    create index runs_system on runs (system, verb, scenario, started, outcome, finished);
+    """,
+    """
     create table absences (
         system text not null, target text not null, name text not null, size integer not null, since integer not null,
         seen integer not null, waited real not null, state text not null, judged text not null,

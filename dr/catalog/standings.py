@@ -40,10 +40,11 @@ _UNLOCKED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.complete = 1 and c.damaged = 0 and c.protected_until < :now group by p.system"""
 _ATTEMPTS = """
-    select system, verb, max(started) as begun,
+    select system, verb, scenario, max(started) as begun,
         max(case when outcome is not 'aborted' then started end) as settled,
         max(case when outcome in ('ok', 'degraded') then started end) as worked
-    from runs where started <= :now and system in (select value from json_each(:systems)) group by system, verb"""
+    from runs where started <= :now and system in (select value from json_each(:systems))
+    group by system, verb, scenario"""
 _LAST = """
     select r.system, r.verb, r.outcome, r.run_id, r.started, e.body from runs r
     join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
@@ -96,13 +97,12 @@ def standings(
 
 
 def attempts(connections: Connections, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
-    """Return by (system, verb) when something was attempted.
+    """Return by (system, verb) when something was attempted; drills once more for each scenario, as `drill:SCENARIO`.
 
     Runs that bear a later time than `now`, from before the clock was set back, do not count.
     """
     with connections.reading() as db:
-        rows = db.execute(_ATTEMPTS, {"systems": json.dumps(list(systems)), "now": micros(now)}).fetchall()
-    return {(row["system"], row["verb"]): _attempts_of(row) for row in rows}
+        return _attempts(db, {"systems": json.dumps(list(systems)), "now": micros(now)})
 
 
 def place_states(db: Connection, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
@@ -121,6 +121,16 @@ def place_states(db: Connection, systems: Sequence[str]) -> dict[str, dict[str, 
     found: dict[str, dict[str, PlaceState]] = {}
     for (system, target), known in values.items():
         found.setdefault(system, {})[target] = PlaceState(target=target, **known)
+    return found
+
+
+def _attempts(db: Connection, given: Mapping[str, Any]) -> dict[tuple[str, str], Attempts]:
+    found: dict[tuple[str, str], Attempts] = {}
+    for row in db.execute(_ATTEMPTS, given):
+        whole, part = (row["system"], row["verb"]), _attempts_of(row)
+        found[whole] = found[whole].or_later(part) if whole in found else part
+        if row["scenario"]:
+            found[row["system"], f"{row['verb']}:{row['scenario']}"] = part
     return found
 
 
@@ -146,8 +156,8 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
 
 
 def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
-    for row in db.execute(_ATTEMPTS, given):
-        found[row["system"]].attempts[row["verb"]] = _attempts_of(row)
+    for (system, verb), each in _attempts(db, given).items():
+        found[system].attempts[verb] = each
     for row in db.execute(_LAST, given):
         if row["verb"] in ("backup", "verify", "drill"):
             found[row["system"]].values[row["verb"]] = _last(row)
@@ -194,5 +204,6 @@ def _reason(body: Mapping[str, Any]) -> str | None:
     errors = [str(part["error"]) for part in parts if isinstance(part, dict) and part.get("error")]
     errors += [f"{check['check']} check failed" for check in body.get("checks", ()) if check["outcome"] == "failed"]
     if body.get("damage"):
-        errors.append(f"{len(body['damage'])} damaged or stray object(s)")
+        number = len(body["damage"])
+        errors.append(f"{number} damaged or stray object{'' if number == 1 else 's'}")
     return errors[0] if errors else None

@@ -66,14 +66,23 @@ class Catalog:
     # -- runs ---------------------------------------------------------------------------------------
 
     def open_run(
-        self, *, run_id: str, verb: str, system: str, started: datetime, plan_digest: str, plan_text: str
+        self,
+        *,
+        run_id: str,
+        verb: str,
+        system: str,
+        scenario: str = "",
+        started: datetime,
+        plan_digest: str,
+        plan_text: str,
     ) -> None:
         """Note that a run begins, before its first step."""
         with self._connections.writing() as db:
             db.execute("insert or ignore into plans values (?, ?)", (plan_digest, plan_text))
             db.execute(
-                "insert into runs (run_id, verb, system, started, process, plan_digest) values (?, ?, ?, ?, ?, ?)",
-                (run_id, verb, system, micros(started), process.me(), plan_digest),
+                "insert into runs (run_id, verb, system, scenario, started, process, plan_digest)"
+                " values (?, ?, ?, ?, ?, ?, ?)",
+                (run_id, verb, system, scenario, micros(started), process.me(), plan_digest),
             )
 
     def open_runs(self, system: str | None = None) -> list[OpenRun]:
@@ -89,6 +98,7 @@ class Catalog:
                 started=moment(row["started"]),
                 plan_digest=row["plan_digest"],
                 process=row["process"],
+                scenario=row["scenario"],
             )
             for row in rows
         ]
@@ -111,7 +121,7 @@ class Catalog:
         return sealed
 
     def attempts(self, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
-        """Return by (system, verb) when something was last attempted."""
+        """Return by (system, verb) when something was last attempted; drills also as `drill:SCENARIO`."""
         return attempts(self._connections, systems, now=now)
 
     def newest_start(self) -> datetime | None:
@@ -285,13 +295,13 @@ class Catalog:
     # -- what helps the next run --------------------------------------------------------------------
 
     def memory(self, system: str, target: str) -> str | None:
-        """Return what verify remembered of a repository."""
+        """Return what is kept of a repository for the next run."""
         with self._connections.reading() as db:
             row = db.execute("select text from memory where system = ? and target = ?", (system, target)).fetchone()
         return str(row[0]) if row else None
 
     def remember(self, system: str, target: str, text: str) -> None:
-        """Keep what verify wants to know next time."""
+        """Keep what the next run wants to know of a repository."""
         with self._connections.writing() as db:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
 

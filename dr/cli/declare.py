@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.errors import INVALID, OK, UsageError
+from dr.errors import INVALID, OK, Fault, PlanError, UsageError
 
 
 @click.command("init")
@@ -32,11 +32,13 @@ def init_command(context: Context) -> None:
 @pass_context
 def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
-    declarations = context.session.declarations
+    from dr.plan.load import load
+
+    declarations = load(context.session.config)  # read anew: of plans known from before no advice is given
     for name in systems:
         if name not in declarations.plans and not declarations.about([name]):
             raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")
-    faults = declarations.about(systems)
+    faults = (*declarations.about(systems), *(() if systems else _kit_faults(context.config_dir)))
     for fault in faults:
         context.fault(fault)
     bad = [fault for fault in faults if fault.severity != "advice"]
@@ -57,15 +59,25 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     )
 
 
+def _kit_faults(config: Path) -> tuple[Fault, ...]:
+    from dr.plan.kit import load_kit_plan
+
+    try:
+        load_kit_plan(config)
+    except PlanError as error:
+        return error.faults
+    return ()
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(("plan", "target")), default="plan")
+@click.argument("kind", type=click.Choice(("plan", "target", "kit")), default="plan")
 @pass_context
 def schema_command(context: Context, kind: str) -> None:
-    """Print the JSON Schema of plans (the default) or targets, so that editors complete and check."""
+    """Print the JSON Schema of plans (the default), targets or kit.yaml, so that editors complete and check."""
     from dr.plan.schema import schema
 
     if context.as_json:

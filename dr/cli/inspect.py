@@ -196,14 +196,19 @@ def _line(row: Any) -> dict[str, str]:
     def told(seconds: float | None, none: str) -> str:
         return none if seconds is None else format_duration(seconds)
 
-    fresh = told(row.freshness_seconds, "no point")
-    back = told(row.last_rta_seconds, "not achieved" if row.last_drill else "no drill")
+    def judged(verdict: Any, seconds: float | None, none: str, goal: int) -> str:
+        """`met (3 s of 4 h)`, or `unknown (no point, 4 h wanted)`."""
+        wanted = format_duration(goal)
+        known = f"{none}, {wanted} wanted" if seconds is None else f"{format_duration(seconds)} of {wanted}"
+        return f"{verdict.word} ({known})"
+
+    undrilled = "not achieved" if row.last_drill else "no drill"
     age = f" ({told(row.proof_age_seconds, '')} ago)" if row.proof_age_seconds is not None else ""
     return {
         "system": row.system,
-        "rpo": f"{row.rpo.word} ({fresh} of {format_duration(row.rpo_target_seconds)})",
+        "rpo": judged(row.rpo, row.freshness_seconds, "no point", row.rpo_target_seconds),
         "exposure": told(row.exposure_seconds, "unknown"),
-        "rto": f"{row.rto.word} ({back} of {format_duration(row.rto_target_seconds)})",
+        "rto": judged(row.rto, row.last_rta_seconds, undrilled, row.rto_target_seconds),
         "proof": f"{row.proof_level}{age}",
         "3-2-1-1-0": "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
         "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
@@ -233,8 +238,8 @@ def audit_command(context: Context) -> None:
 
 
 @click.command("report")
-@click.option("--drill", "drill_id", help="Tell of one drill or recovery, by its id.")
-@click.option("--system", help="Tell of one system.")
+@click.option("--drill", "drill_id", metavar="ID", help="Tell of one drill or recovery, by its id.")
+@click.option("--system", metavar="SYSTEM", help="Tell of one system.")
 @click.option("--since", type=TIME, help="Tell of what happened since this time.")
 @click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
 @click.option(

@@ -79,7 +79,7 @@ def _row_document(row: Any) -> dict[str, Any]:
 
 @keys_command.command("rotate")
 @click.argument("system")
-@click.option("--target", help="On this target only.")
+@click.option("--target", metavar="TARGET", help="On this target only.")
 @click.option("--escrow", is_flag=True, help="Change the escrow key, not the passphrase.")
 @click.option(
     "--new-passphrase-file",
@@ -157,7 +157,7 @@ def _short(ids: tuple[str, ...]) -> str:
     return f"{'key' if len(ids) == 1 else 'keys'} {', '.join(key[:8] for key in ids)}"
 
 
-@keys_command.command("destroy")
+@keys_command.command("destroy", short_help="Make a system's copies unreadable for good.")
 @click.argument("system")
 @click.option("--confirm", metavar="SYSTEM", help="Without a terminal: the system's name once more.")
 @click.option("--confirm-again", metavar="CODE", help="Without a terminal: the code of the first step.")

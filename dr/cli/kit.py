@@ -88,7 +88,7 @@ def _say_made(context: Context, done: Any) -> None:
     context.ended(done.exit_code)
 
 
-@kit_command.command("replace")
+@kit_command.command("replace", short_help="Make a kit in place of another.")
 @click.argument("old", required=False, type=_PATH, metavar="[KIT]")
 @_WHO
 @_MANY
@@ -146,7 +146,7 @@ def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     context.ended(done.exit_code)
 
 
-@kit_command.command("open")
+@kit_command.command("open", short_help="Begin on an empty machine from a kit.")
 @click.argument("kit", type=_PATH)
 @_SHARE
 @click.option("--to", "to", required=True, type=_PATH, help="The new directory for the configuration and the state.")

@@ -8,6 +8,7 @@ import click
 
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
+from dr.errors import OK
 from dr.plan.units import format_bytes, format_duration
 
 
@@ -38,6 +39,8 @@ def _say_intent(context: Context, items: list[Any]) -> None:
 def say_backups(context: Context, results: list[Any]) -> None:
     """Tell of backup runs, and note their exit codes."""
     from dr.report.documents import backup_document
+    from dr.run.backup import NOT_WHOLE
+    from dr.run.capture import NO_TARGET
 
     context.put(runs=[backup_document(result.run) for result in results])
     for result in results:
@@ -56,14 +59,19 @@ def say_backups(context: Context, results: list[Any]) -> None:
                 )
                 context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} lengthened{until}")
         for source in run.sources:
-            if source.outcome in ("degraded", "failed") and source.error:  # skipped: the targets say why
+            follows = (source.error or NO_TARGET).startswith(NO_TARGET)  # of what is said of the targets
+            if source.outcome in ("degraded", "failed") and source.error and not follows:
                 where = f"{run.system}: source {source.source}"
                 context.complain(_once(source.error, source.source), where, _SOURCE_HINT)
         if run.suspect:
             context.complain(f"the point {run.run_id} is suspect: {run.suspect}", run.system, _suspect_hint(run))
         for target in run.targets:
-            if target.error:
-                context.complain(target.error, f"{run.system}: target {target.target}", _TARGET_HINT)
+            if target.error and (target.error != NOT_WHOLE or not any(s.error for s in run.sources)):
+                context.complain(
+                    _once(target.error, f"{run.system} on {target.target}"),
+                    f"{run.system}: target {target.target}",
+                    _TARGET_HINT,
+                )
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
             hint = "Wait until it ends" if run.outcome == "skipped" else "Run the backup again when that is mended"
             context.complain(_once(run.error, run.system), run.system, hint)
@@ -114,6 +122,10 @@ def say_proofs(context: Context, results: list[Any]) -> None:
     context.put(proofs=[proof_document(result.proof) for result in results])
     for result in results:
         proof = result.proof
+        if proof.outcome == "skipped" and result.exit_code == OK:
+            hint = f"run `dr replicate {proof.system}`"
+            context.warn(f"{proof.error}, so nothing is proven there", f"{proof.system} on {proof.target}", hint)
+            continue
         context.say(
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
             f"of {proof.level_asked}, {proof.objects} objects, {format_bytes(proof.bytes)} "
@@ -129,6 +141,8 @@ def say_proofs(context: Context, results: list[Any]) -> None:
             hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)
+        for problem in result.problems:
+            context.warn(problem, proof.system)
         context.ended(result.exit_code)
 
 

@@ -14,7 +14,7 @@ from dr.errors import DEGRADED, OK, UsageError
 from dr.evidence.seal import encode
 
 
-@click.command("history")
+@click.command("history", short_help="Find when an attack on the copies began.")
 @click.argument("name", metavar="TARGET|SYSTEM")
 @pass_context
 def history_command(context: Context, name: str) -> None:
@@ -76,10 +76,10 @@ def _typed(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-@click.command("rewind")
+@click.command("rewind", short_help="Put a bucket back to what it was.")
 @click.argument("target")
 @click.option("--at", type=LAST_MOMENT, required=True, help="Put back what was there at this time.")
-@click.option("--system", help="Only this system's repository.")
+@click.option("--system", metavar="SYSTEM", help="Only this system's repository.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @pass_context

@@ -20,13 +20,20 @@ SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-l
 
 @click.command("drill")
 @systems_and_all
-@click.option("--scenario", type=click.Choice(SCENARIOS), help="The loss assumed; the plan's by default.")
+@click.option(
+    "--scenario",
+    type=click.Choice(SCENARIOS),
+    metavar="SCENARIO",
+    help=f"The loss assumed; the plan's by default. One of: {', '.join(SCENARIOS)}.",
+)
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
-@click.option("--target", help="Restore from this target.")
+@click.option("--target", metavar="TARGET", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
 @click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
-@click.option("--scratch", help="The target whose copy a ransomware drill attacks; the plan's by default.")
+@click.option(
+    "--scratch", metavar="TARGET", help="The target whose copy a ransomware drill attacks; the plan's by default."
+)
 @pass_context
 def drill_command(
     context: Context,
@@ -89,6 +96,11 @@ def _say_drill(context: Context, result: Any) -> None:
     fact = result.drill
     what = "recovery" if fact.real else f"drill ({fact.scenario})"
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
+    for event in fact.events:
+        if fact.noticed and event.at <= fact.noticed:
+            context.say(f"  before     {event.what}")
+    if fact.seen_at:
+        context.say(f"  seen       {fact.target} as it was at {fact.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fact.run_id:
         context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
     if fact.suspect:
@@ -110,7 +122,9 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
     if fact.error:
-        context.complain(fact.error, fact.system, result.hint or "Mend it, then run it again")
+        there = f"{fact.system} on "  # where an error that names its place begins
+        where = "" if fact.error.startswith(there) else fact.system
+        context.complain(fact.error, where, result.hint or fact.error_hint or "mend it, then run it again")
     elif result.hint:
         context.complain("what came back is not what was stored", fact.system, result.hint)
     for check in fact.checks:
@@ -125,7 +139,7 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.argument("system")
 @click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
-@click.option("--target", help="Recover from this target.")
+@click.option("--target", metavar="TARGET", help="Recover from this target.")
 @click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
 @click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -28,7 +28,7 @@ target_command.add_command(rewind_command)
 # -- check -------------------------------------------------------------------------------------------
 
 
-@target_command.command("check")
+@target_command.command("check", short_help="Say how targets are kept; try the keys.")
 @click.argument("names", nargs=-1, metavar="[TARGET]...")
 @click.option("--no-probe", is_flag=True, help="Try nothing with the backup keys; tell of the last time.")
 @pass_context
@@ -68,7 +68,7 @@ def _say(context: Context, checked: Any) -> None:
 # -- create ------------------------------------------------------------------------------------------
 
 
-@target_command.command("create")
+@target_command.command("create", short_help="Make the bucket that a target declares.")
 @click.argument("name", metavar="TARGET")
 @click.option("--credentials", type=click.Path(path_type=Path), help="Keys that may, in AWS shared-credentials format.")
 @click.option("--admin-profile", metavar="PROFILE", help="Keys that may, by their profile in your AWS files.")

@@ -265,6 +265,7 @@ class Drill:
     sample: float = 1.0  # the share of files compared with the manifest
     sandbox: str = "destroyed"
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     error_code: int = FAILED  # the exit code that the error deserves
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)

@@ -38,6 +38,18 @@ class Attempts:
     settled: datetime | None = None
     worked: datetime | None = None
 
+    def or_later(self, other: Attempts) -> Attempts:
+        """Return the later of each of two."""
+        return Attempts(
+            begun=_later(self.begun, other.begun),
+            settled=_later(self.settled, other.settled),
+            worked=_later(self.worked, other.worked),
+        )
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(one, other) if one and other else one or other
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceState:

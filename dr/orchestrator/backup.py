@@ -13,6 +13,7 @@ from dr.orchestrator.keys import keep_keys, removed_keys
 from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan
 from dr.run.backup import BackupDone, run_backup
@@ -70,6 +71,8 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
     if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
         problems.append(f"retention is still frozen: {frozen}")
+    harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
+    problems += attacks(session, loaded, sorted(harmed))
     toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems))
 

@@ -107,8 +107,8 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
     """Drill one system."""
     t_loss = session.clock()
     drill_id = new_id("drill-", t_loss)
-    session.begin(loaded, "drill", drill_id, started=t_loss)
     scenario = options.scenario or loaded.plan.drill.scenario
+    session.begin(loaded, "drill", drill_id, started=t_loss, scenario=scenario)
     try:
         request = DrillRequest(
             drill_id=drill_id,
@@ -247,6 +247,7 @@ def _failed(
         objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
         sandbox="not used",
         error=str(error),
+        error_hint=error.hint,
         error_code=error.exit_code,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -19,6 +19,7 @@ from dr.orchestrator.session import Session
 from dr.orchestrator.verify import VerifyResult, verify_one
 from dr.plan import cadence
 from dr.plan.load import Loaded
+from dr.plan.plan import Scenario
 from dr.run.sandbox import sweep
 from dr.tools import command
 
@@ -55,8 +56,10 @@ def next_due(loaded: Loaded, verb: Verb, attempts: Attempts, now: datetime) -> d
     from the last that was not interrupted, so that a failing drill is not repeated every few minutes.
     """
     text = cadence_text(loaded, verb)
-    if text is None or text == "never":
-        return None
+    return None if text is None or text == "never" else _next(loaded, verb, text, attempts, now)
+
+
+def _next(loaded: Loaded, verb: Verb, text: str, attempts: Attempts, now: datetime) -> datetime:
     last = attempts.worked if verb == "backup" else attempts.settled
     due = _due(text, loaded.plan.cadence.timezone, last, now)
     if attempts.begun and (last is None or attempts.begun > last):
@@ -69,13 +72,50 @@ def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> date
     return cadence.parse(text, timezone).due(last, now)
 
 
+def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) -> tuple[datetime | None, Scenario]:
+    """Return when the next drill of a system is or was due, None for never, and of which scenario.
+
+    `attempts` are the system's, by verb and by `drill:SCENARIO`. A drill counts for its scenario where that has a
+    cadence of its own; any other counts for the plan's.
+    """
+    plan = loaded.plan
+    others = {scenario: attempts.get(f"drill:{scenario}", Attempts()) for scenario in plan.cadence.scenarios}
+    rest = attempts.get("drill", Attempts())
+    if others:
+        counted = [name for name in attempts if name.startswith("drill:") and name.partition(":")[2] not in others]
+        rest = functools.reduce(Attempts.or_later, (attempts[name] for name in counted), Attempts())
+    found: list[tuple[datetime | None, Scenario]] = [(next_due(loaded, "drill", rest, now), plan.drill.scenario)]
+    for scenario, text in plan.cadence.scenarios.items():
+        found.append((_next(loaded, "drill", text, others[scenario], now), scenario))
+    return min(found, key=lambda pair: (pair[0] is None, pair[0] or now))
+
+
 def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
-    """Return the systems for which a verb is due, the most overdue first."""
+    """Return the systems for which a verb is due, the most overdue first.
+
+    To be drilled, each comes as its plan were of the one scenario that is most overdue: any other waits for the next
+    time, since two drills of a system at once would measure each other.
+    """
     now = session.clock()
-    known = session.catalog.attempts([loaded.plan.system for loaded in items], now=now)
-    waiting = [(next_due(x, verb, known.get((x.plan.system, verb), Attempts()), now), x) for x in items]
+    known: dict[str, dict[str, Attempts]] = {}
+    for (system, what), each in session.catalog.attempts([x.plan.system for x in items], now=now).items():
+        known.setdefault(system, {})[what] = each
+    waiting = [_when(loaded, verb, known.get(loaded.plan.system, {}), now) for loaded in items]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+
+
+def _when(
+    loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime
+) -> tuple[datetime | None, Loaded]:
+    if verb != "drill":
+        return next_due(loaded, verb, attempts.get(verb, Attempts()), now), loaded
+    due, scenario = next_drill(loaded, attempts, now)
+    own = loaded.plan.drill
+    if scenario == own.scenario:
+        return due, loaded
+    plan = loaded.plan.model_copy(update={"drill": own.model_copy(update={"scenario": scenario})})
+    return due, replace(loaded, plan=plan)
 
 
 def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
@@ -101,7 +141,10 @@ def run_due(session: Session) -> DueDone:
     sweep(session.state)
     wanted = {verb: due_now(session, items, verb) for verb in VERBS}
     replicated = replicas_due(session, items)
-    ordered = list({id(x): x for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated)}.values())
+    drilled = {loaded.plan.system: loaded for loaded in wanted["drill"]}
+    known = {loaded.plan.system: loaded for loaded in items}
+    names = (x.plan.system for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated))
+    ordered = [known[name] for name in dict.fromkeys(names)]
     done = DueDone(faults=faults)
 
     def all_of(loaded: Loaded) -> None:
@@ -117,8 +160,8 @@ def run_due(session: Session) -> DueDone:
             done.proofs.extend(proofs)
             if any(result.exit_code == LOCKED for result in proofs):
                 return
-        if loaded in wanted["drill"] and not command.stopping():
-            done.drills.append(drill_one(session, loaded, DrillOptions()))
+        if loaded.plan.system in drilled and not command.stopping():
+            done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
 
     if ordered:
         session.each(ordered, all_of)

@@ -15,6 +15,7 @@ from dr.orchestrator.forget import forget
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.run.catch_up import catch_up
@@ -28,10 +29,13 @@ from dr.tools import command
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.lock import hold
 from dr.tools.restic import make_if_absent
+from dr.tools.restic_events import Index
 
 #: After a failure, or damage at the source, a replica is tried again so much later, not by every `dr run`.
 _AGAIN: Mapping[str, timedelta] = {"degraded": timedelta(days=1)}
 _SOON = timedelta(minutes=30)
+#: Behind the name of a primary: where the catalog keeps what replications read of its index.
+_INDEX = "/index"
 
 
 @dataclass(frozen=True)
@@ -112,9 +116,13 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
         clock=session.clock,
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
-        memory=VerifyMemory.from_json(session.catalog.memory(system, primary)),
+        known=_known_index(session, system, primary),
     )
-    done = forget(session, loaded, toolbox, place, replicate(toolbox, place, request))
+    done = replicate(toolbox, place, request)
+    if done.index and done.index != request.known:
+        learned = VerifyMemory(packs=done.index.packs, indexes=done.index.indexes)
+        session.catalog.remember(system, primary + _INDEX, learned.to_json())
+    done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
     session.catalog.record(done.fact)
@@ -123,6 +131,8 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     problems = session.send_evidence(reached, system)
     if reached and not problems:
         hand_on_sealed(toolbox.places[0], place, session.state)
+    if done.fact.outcome in ("failed", "degraded"):
+        problems += attacks(session, loaded, [primary])
     return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
 
 
@@ -135,6 +145,12 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
     live = ids_on(session.catalog.points([system]), place.name) - set(gone)
     dropped = removed_keys(session, system)
     return keep_replica_locked(toolbox, place, now=session.clock(), live=live, dropped=dropped)
+
+
+def _known_index(session: Session, system: str, primary: str) -> Index:
+    """Return what is known of the primary's index: by the last proof, or the last replication, whichever knows more."""
+    texts = [session.catalog.memory(system, name) for name in (primary, primary + _INDEX)]
+    return max((VerifyMemory.from_json(text).index for text in texts), key=lambda index: len(index.indexes))
 
 
 def _open(session: Session, loaded: Loaded) -> str:

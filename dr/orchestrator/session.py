@@ -144,12 +144,13 @@ class Session:
             versions=versions,
         )
 
-    def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime) -> None:
+    def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
         """Note that a run begins, with its plan as it is now, before its first step."""
         self.catalog.open_run(
             run_id=run_id,
             verb=verb,
             system=loaded.plan.system,
+            scenario=scenario,
             started=started,
             plan_digest=loaded.digest,
             plan_text=loaded.text,

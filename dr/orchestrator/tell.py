@@ -11,12 +11,13 @@ from dr.evidence.acts import Hold
 from dr.evidence.record import BackupRun, Proof
 from dr.evidence.seal import Sealed, fault_of
 from dr.evidence.standing import Attempts, Standing
-from dr.orchestrator.due import VERBS, next_due
+from dr.orchestrator.due import VERBS, next_drill, next_due
 from dr.orchestrator.keys import key_problems
 from dr.orchestrator.replicate import due as replicate_due
 from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
 from dr.plan.target import Target
+from dr.report.acts import KINDS as ACTS
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
 
 #: The time over which exposure is told.
@@ -50,6 +51,7 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
 def _board_row(loaded: Loaded, standing: Standing, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = {verb: standing.attempts.get(verb, Attempts()) for verb in VERBS}
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts[verb], now) for verb in VERBS}
+    due["drill"], _ = next_drill(loaded, standing.attempts, now)
     late: list[str] = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
     due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
     away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
@@ -79,6 +81,7 @@ def report(
     plans = {loaded.plan.system: loaded.plan for loaded in items if loaded.plan.system in names}
     backups = [r.fact for r in _as_sealed(catalog.facts(("backup",), systems=names, since=since))]
     proofs = [r.fact for r in _as_sealed(catalog.facts(("verify",), systems=names, since=since))]
+    acts = [] if drill else _as_sealed(catalog.facts(ACTS, systems=[*names, ""], since=since))
     return build(
         Material(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
@@ -94,6 +97,7 @@ def report(
             audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} was {audit.first_bad[1]}",
             points={point.run_id: point for point in catalog.points(names)},
             versions=session.versions_here,
+            acts=acts,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -91,6 +92,23 @@ def moment_before(session: Session, loaded: Loaded, *, target: str | None = None
         if told.history and told.history.before:
             return name, told.history.before
     return None
+
+
+def attacks(session: Session, loaded: Loaded, targets: Iterable[str]) -> list[str]:
+    """Say of each of these targets that was attacked since when, and what to type; nothing of the others.
+
+    For the problems of a run that met damage: what cannot be asked is passed over.
+    """
+    system, said = loaded.plan.system, []
+    for name in targets:
+        found = _told(session, loaded, name).history
+        if found and found.onset and found.before:
+            back = f"dr recover {system} --target {name} --at {found.before:%Y-%m-%dT%H:%M:%SZ} --to DIR"
+            said.append(
+                f"objects on {name} were deleted or overwritten since {found.onset:%Y-%m-%d %H:%M:%SZ}: "
+                f"see `dr target history {system}`; all is as it was before with `{back}`"
+            )
+    return said
 
 
 # -- rewind ------------------------------------------------------------------------------------------

@@ -10,17 +10,19 @@ from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
 from dr.run.toolbox import Place, Toolbox, is_away
-from dr.run.verify import VerifyMemory, verify
+from dr.run.verify import VerifyMemory, is_unfilled, verify
 
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """One proof, with the exit code it deserves."""
+    """One proof, with the exit code it deserves, and what else is to be said."""
 
     proof: Proof
     exit_code: int
+    problems: tuple[str, ...] = ()
 
 
 def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[VerifyResult]:
@@ -31,7 +33,8 @@ def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[Ver
 
 
 def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyResult]:
-    """Verify one system. A target that cannot be reached is a failed proof, not a gap; a disk that is away is neither.
+    """Verify one system. A target that cannot be reached is a failed proof, not a gap; a disk that is away, or a
+    replica that nothing was brought to yet, is neither.
 
     Only the catalog's own failure and an interruption are raised. While another run holds the system nothing is
     recorded: that run is on record.
@@ -43,7 +46,12 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
             toolbox = session.toolbox(loaded)
             results = []
             for place in (each for each in toolbox.everywhere if not is_away(each)):
-                results.append(_prove(session, loaded, toolbox, place, level=level))
+                waits = place in toolbox.replicas and _waits(session, place)
+                results.append(
+                    _passed_over(session, loaded, place, level=level)
+                    if waits
+                    else _prove(session, loaded, toolbox, place, level=level)
+                )
             session.send_evidence([toolbox.place(r.proof.target) for r in results if r.proof.error is None], system)
             return results
     except (InterruptedRunError, CatalogError):
@@ -59,6 +67,28 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
         for proof in () if locked else proofs:
             session.catalog.record(proof)
         return [VerifyResult(proof, error.exit_code) for proof in proofs]
+
+
+def _waits(session: Session, place: Place) -> bool:
+    """Whether a replica was only declared yet. One that cannot be asked does not wait: its proof says why."""
+    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
+    try:
+        return is_unfilled(place, session.catalog.points([place.system]), memory)
+    except InterruptedRunError:
+        raise
+    except DrError:
+        return False
+
+
+def _passed_over(session: Session, loaded: Loaded, place: Place, *, level: int) -> VerifyResult:
+    """Prove nothing of a replica that waits for its first objects: no failure, and not on record as a proof either.
+
+    That it stays empty is told by the board: a replication is overdue, and the copies are too few.
+    """
+    error = DrError(f"nothing was replicated to {place.name} yet", hint="run `dr replicate`")
+    return VerifyResult(
+        _unproven(session, loaded, place.name, _new_id(session), error, level=level, outcome="skipped"), OK
+    )
 
 
 def _new_id(session: Session) -> str:
@@ -94,7 +124,9 @@ def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, 
         return VerifyResult(proof, error.exit_code)
     session.catalog.record(proof)
     session.catalog.remember(system, place.name, memory.to_json())
-    return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED))
+    harmed = any(item.problem != "unreferenced" for item in proof.damage)
+    problems = attacks(session, loaded, [place.name]) if harmed else []
+    return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED), tuple(problems))
 
 
 def _unproven(

@@ -15,7 +15,7 @@ classification: internal
 objectives: {rto: 2h, rpo: 24h, mtd: 8h}      # RTO must be shorter than MTD
 sources:
   documents: {files: {paths: [PATH], exclude: ["*.tmp"]}}
-targets: [disk]                               # the first is primary, the rest replicas
+targets: [disk]                               # each backup goes to all of them; the first is primary
 cadence: {backup: every 8 hours, verify: every day at 03:00, drill: "cron 0 5 1 * *", timezone: UTC}
 drill:
   scenario: system-loss

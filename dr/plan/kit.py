@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from dr.errors import PlanError
 from dr.plan.base import Declaration
@@ -14,11 +14,20 @@ from dr.plan.words import faults_of
 
 
 class KitPlan(Declaration):
-    """The custodians' roles, never their names, and how many of their shares open the kit."""
+    """The custodians' roles, never their names; how many of their shares open the kit; the pages' paper."""
 
     custodians: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
     threshold: Annotated[int, Field(ge=1, le=16, strict=True)]
     paper: Literal["A4", "Letter"] = "A4"
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> KitPlan:
+        many = len(self.custodians)
+        if self.threshold > many:
+            raise ValueError(f"the threshold ({self.threshold}) is more than there are custodians ({many})")
+        if self.threshold == 1 and many > 1:
+            raise ValueError("with a threshold of 1 each custodian alone could open everything")
+        return self
 
 
 def load_kit_plan(config: Path) -> KitPlan | None:

@@ -87,6 +87,7 @@ def _within(plan: Plan) -> Iterator[Found]:
             "back up more often, or promise less",
             "unsound",
         )
+    yield from _scenarios(plan)
     if plan.owner is None:
         yield ("system",), "the plan names no owner", "add `owner: {role: …, contact: …}`", "advice"
     for name, source in plan.sources.items():
@@ -97,6 +98,21 @@ def _within(plan: Plan) -> Iterator[Found]:
                 "add one, such as `newest: select max(updated_at) from …`",
                 "advice",
             )
+
+
+def _scenarios(plan: Plan) -> Iterator[Found]:
+    own = plan.drill.scenario
+    if own in plan.cadence.scenarios:
+        what = f"the drill's own scenario, {own}, is due by `drill`"
+        yield ("cadence", "scenarios", own), what, "take it away here", "refused"
+    if "target-loss" in plan.scenarios and len(plan.places) < 2:
+        at = ("drill", "scenario") if own == "target-loss" else ("cadence", "scenarios", "target-loss")
+        yield (
+            at,
+            "when the only target is lost, nothing is left to recover from",
+            "add a target or a replica",
+            "unsound",
+        )
 
 
 def _gap(plan: Plan) -> float | None:
@@ -148,13 +164,11 @@ def _between(plan: Plan, targets: Mapping[str, Target], declared: set[str], cycl
 
 
 def _scratch(plan: Plan, plans: Mapping[str, Plan], targets: Mapping[str, Target]) -> Iterator[Found]:
-    """A scratch target belongs to the scenario ransomware, and nothing that is needed may lie there."""
-    named, attacked = plan.drill.scratch, plan.drill.scenario == "ransomware"
-    if attacked and named is None:
+    """A ransomware drill attacks a scratch target, and nothing that is needed may lie there."""
+    named = plan.drill.scratch
+    if named is None and "ransomware" in plan.scenarios:
         hint = "add `scratch:` with the name of a target that no plan uses, in a bucket of its own"
         yield ("drill", "scenario"), "a ransomware drill needs a scratch target to attack", hint, "refused"
-    elif named and not attacked:
-        yield ("drill", "scratch"), "only the scenario ransomware has a scratch target", "take it away", "refused"
     elif named and (why := why_unsafe(named, plans, targets)):
         yield ("drill", "scratch"), why, "name a target that no plan uses, in a bucket of its own", "refused"
 
@@ -209,9 +223,6 @@ def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
             hint,
             "refused",
         )
-    if drill.kit and drill.scenario != "control-loss":
-        what = f"the scenario {drill.scenario} has no use for a kit"
-        yield ("drill", "kit"), what, "write `scenario: control-loss`, or take the kit away", "advice"
     if drill.kit and not drill.kit.is_dir():
         yield (
             ("drill", "kit"),

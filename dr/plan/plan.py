@@ -39,13 +39,15 @@ class Objectives(Declaration):
 class Cadence(Declaration):
     """When something is due, in the plan's own words (see `dr.plan.cadence`).
 
-    Without a `replicate` of its own a replica is due as soon as the primary holds a point that it lacks.
+    Without a `replicate` of its own a replica is due as soon as the primary holds a point that it lacks. `drill` is
+    that of the drill's own scenario, `scenarios` those of others, which are drilled too.
     """
 
     backup: str | None = None
     replicate: str | None = None
     verify: str | None = "every day at 03:00"
     drill: str | None = "cron 0 5 1 * *"
+    scenarios: dict[Scenario, str] = Field(default_factory=dict)
     timezone: str = "UTC"
 
     @field_validator("backup", "replicate", "verify", "drill")
@@ -53,6 +55,13 @@ class Cadence(Declaration):
     def _sensible(cls, value: str | None) -> str | None:
         if value is not None and value != "never":
             cadence.parse(value)
+        return value
+
+    @field_validator("scenarios")
+    @classmethod
+    def _sensible_each(cls, value: dict[Scenario, str]) -> dict[Scenario, str]:
+        for text in value.values():
+            cadence.parse(text)
         return value
 
     @field_validator("timezone")
@@ -124,6 +133,11 @@ class Plan(Declaration):
     def host_of(self, source: str) -> SshHost | None:
         """Return the host that a source lies on: its own, else the plan's; None for this host."""
         return self.sources[source].host or self.host
+
+    @property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """Every scenario that is drilled by a cadence: the drill's own first."""
+        return (self.drill.scenario, *self.cadence.scenarios)
 
     @property
     def places(self) -> tuple[Name, ...]:

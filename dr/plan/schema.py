@@ -1,12 +1,15 @@
-"""JSON Schemas of plans and targets, so that editors complete and check."""
+"""JSON Schemas of plans, of targets and of `kit.yaml`, so that editors complete and check."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from dr.plan.base import Declaration
+from dr.plan.kit import KitPlan
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 
+_DECLARED: dict[str, type[Declaration]] = {"plan": Plan, "target": Target, "kit": KitPlan}
 _DURATION = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+\s*[wdhmsWDHMS]?\s*)+$"}]
 }
@@ -17,8 +20,8 @@ _SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"t
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema (2020-12) of a plan or a target, as people write them."""
-    found = (Plan if kind == "plan" else Target).model_json_schema(by_alias=True)
+    """Return the JSON Schema (2020-12) of a plan, a target or `kit.yaml`, as people write them."""
+    found = _DECLARED[kind].model_json_schema(by_alias=True)
     for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:

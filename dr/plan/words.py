@@ -57,7 +57,8 @@ def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel
     if kind == "missing":
         return f"the key {name!r} is missing", f"add `{name}:` here"
     if kind == "value_error":
-        return f"{name!r}: {context.get('error', detail['msg'])}", "see the plan's documentation"
+        said = str(context.get("error", detail["msg"]))
+        return f"{name!r}: {said}" if key else said, "`dr schema` describes every key"
     if kind == "string_pattern_mismatch":
         return _pattern(name, detail, str(context.get("pattern", "")))
     if kind == "literal_error":

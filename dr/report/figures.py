@@ -11,6 +11,7 @@ from dr.evidence.seal import Sealed
 from dr.evidence.standing import LastRun, Standing
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.report.acts import Act, acts_of
 from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
@@ -18,7 +19,7 @@ from dr.report.protection import GuardRow, guard_rows
 from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
-#: How many faulty runs and proofs a report lists; what is left out is counted.
+#: How many faulty runs, proofs and acts a report lists; what is left out is counted.
 LISTED = 20
 _NOUNS = {
     "backup": "backup",
@@ -105,7 +106,7 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
     if standing.retention_frozen:
-        yield f"no recovery point may be expired: {standing.retention_frozen}"
+        yield f"{standing.retention_frozen}; until then no recovery point may be expired"
     if standing.ahead:
         yield "runs on record bear a later time than now: see this machine's clock"
     if standing.unlocked_points:
@@ -154,6 +155,7 @@ class Material:
     focus: str | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    acts: Sequence[Sealed] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,8 @@ class Report:
     proofs_more: int
     guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
     guards_more: int
+    acts: tuple[Act, ...]  # newest first
+    acts_more: int
     headline: str
     also: str  # what the headline must not hide
     tone: Tone
@@ -220,7 +224,7 @@ def build(material: Material) -> Report:
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
     faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
-    period = Period(material.since, material.generated)
+    period, acts = Period(material.since, material.generated), acts_of(material.acts, material.plans)
     return Report(
         material=material,
         drills=newest_first,
@@ -234,6 +238,8 @@ def build(material: Material) -> Report:
         proofs_more=max(0, len(material.proofs) - LISTED),
         guards=guarded[:LISTED],
         guards_more=max(0, len(guarded) - LISTED),
+        acts=acts[:LISTED],
+        acts_more=max(0, len(acts) - LISTED),
         headline=headline,
         also=_also(material),
         tone=tone,
@@ -279,17 +285,23 @@ def _headline(material: Material, focus: Sequence[DrillView], lines: Sequence[Li
 
 
 def _today(material: Material, text: str, tone: Tone, label: str) -> tuple[str, Tone, str]:
-    """Add what misses its objective now: a drill that went well last month does not outweigh it.
+    """Add what misses its objective now, or is suspect: a drill that went well last month does not outweigh it.
 
     A report on one drill is about that drill alone; an RTO missed is already the verdict of the last drill.
     """
-    late = sum(row.rpo.word == "missed" for row in material.rows)
-    if not late or material.focus:
+    if material.focus:
         return text, tone, label
-    several = f"in {late} of {counted(len(material.rows), 'system')} the"
-    which = "its" if len(material.rows) == 1 else several
-    said = f"{text} But today {which} newest recovery point is older than the objective allows."
-    return (said, tone, label) if tone == "bad" else (said, "bad", "Missed today")
+    if late := sum(row.rpo.word == "missed" for row in material.rows):
+        text += f" But today {_whose(late, material)} newest recovery point is older than the objective allows."
+        tone, label = "bad", label if tone == "bad" else "Missed today"
+    if suspect := sum(row.retention_frozen is not None for row in material.rows):
+        text += f" {_whose(suspect, material).capitalize()} newest data is suspect: look before it is relied on."
+        tone, label = ("odd", "Suspect") if tone == "good" else (tone, label)
+    return text, tone, label
+
+
+def _whose(number: int, material: Material) -> str:
+    return "its" if len(material.rows) == 1 else f"in {number} of {counted(len(material.rows), 'system')} the"
 
 
 def _also(material: Material) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dr.evidence.seal import encode
 from dr.report import words
+from dr.report.acts import acts_of
 from dr.report.documents import backup_document, drill_document, proof_document
 from dr.report.figures import Report
 from dr.report.protection import Guard, guards
@@ -26,6 +27,7 @@ def document(report: Report) -> dict[str, Any]:
         "backups": [backup_document(run) for run in material.backups],
         "proofs": [proof_document(proof) for proof in material.proofs],
         "protection": [_guard(guard) for guard in guards(material.points.values())],
+        "acts": [encode(act) for act in acts_of(material.acts, material.plans)],
         "evidence": {"records": material.head[0], "head": material.head[1], "audit": material.audit},
         "versions": dict(material.versions),
         "limits": list(words.LIMITS),

@@ -36,6 +36,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _history(report)
     yield from _kept(report)
     yield from _guards(report)
+    yield from _acts(report)
     yield from _end(report)
 
 
@@ -165,6 +166,21 @@ def _guards(report: Report) -> Iterator[str]:
     yield from (f"{words.LOCKS}{more}", "")
     rows = [(when(row.at), row.system, row.protected, row.destroyable) for row in report.guards]
     yield from _table(("Point as of", "System", "Protected", "Its last copy can be destroyed"), rows)
+
+
+_RESULTS = {"ok": "done", "degraded": "in part", "aborted": "interrupted"}
+
+
+def _acts(report: Report) -> Iterator[str]:
+    if not report.acts:
+        return
+    more = f"; {count(report.acts_more)} older ones are not listed" if report.acts_more else ""
+    yield from ("## Acts", "", f"{words.ACTS}{more}.", "")
+    yield from _table(("When", "System", "What", "Why", "Result"), [
+        (when(act.at), act.title, act.what, act.reason,
+         _RESULTS.get(act.outcome, act.outcome) + (f": {act.problem}" if act.problem else ""))
+        for act in report.acts
+    ])  # fmt: skip
 
 
 def _end(report: Report) -> Iterator[str]:

@@ -35,6 +35,7 @@ LIMITS = (
     "That nobody who holds every key could have rewritten all of it: the chain makes tampering evident, not impossible.",
 )  # fmt: skip
 LOCKS = "As the locks were when last looked at, after each backup. A lock keeps stored bytes from being deleted or replaced until its date; it does not keep anybody from reading them, and destroying the keys makes them unreadable at any time."
+ACTS = "What was done to keys, kits, holds, targets and the catalog, newest first; custodians are named by role"
 SIGN_OFF = (
     ("Prepared by", ""),
     ("System owner", "accepts the result"),

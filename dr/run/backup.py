@@ -29,6 +29,8 @@ from dr.tools import command
 from dr.tools.restic import make_if_absent
 
 log = logging.getLogger("dr.backup")
+#: The error of a target that answered, and lacks what could not be captured.
+NOT_WHOLE = "not every source reached it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Ho
     progress.hooks.append(run)
     if run.outcome != "ok":
         progress.notes.append(problem(run))
-        log.warning("%s: %s", plan.system, problem(run))
+        log.info("%s: %s", plan.system, problem(run))
     return run.outcome == "ok"
 
 
@@ -136,7 +138,6 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
         if made and name in request.established:
             progress.renewed.append(name)
             progress.notes.append(f"the repository on {name} was gone and has been made anew")
-            log.warning("%s: the repository on %s was gone; a new one is begun", toolbox.plan.system, name)
 
 
 def _fact(
@@ -179,7 +180,7 @@ def _target_state(toolbox: Toolbox, progress: Progress, name: str) -> TargetStat
         snapshots=snapshots,
         manifests=progress.manifests.get(name, {}),
         bytes_added=progress.added.get(name, 0),
-        error=str(error) if error else None if full else "not every source reached it",
+        error=str(error) if error else None if full else NOT_WHOLE,
     )
 
 

@@ -35,6 +35,9 @@ T = TypeVar("T")
 #: How often a capture is begun whose connection is lost again and again.
 TRIES = 3
 
+#: How the error of a source begins that no target took.
+NO_TARGET = "no target could store it"
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackupRequest:
@@ -77,7 +80,7 @@ class Progress:
         """Use a target no more in this run."""
         self.ready.pop(name, None)
         self.lost[name] = error
-        log.warning("target %s: %s", name, error)
+        log.info("target %s: %s", name, error)  # as the two below: told with the result, and then once
 
 
 def everywhere(places: Mapping[str, Place], act: Callable[[Place], T]) -> dict[str, T | DrError]:
@@ -123,7 +126,7 @@ def capture_one(
         fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
     except SourceError as error:
         told = str(error).removeprefix(f"{name}: ")
-        log.warning("%s: %s", what, told)
+        log.info("%s: %s", what, told)
         progress.codes.append(error.exit_code)
         fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told)
     _remember(request, name, work / name, fact)
@@ -355,7 +358,7 @@ def _source_fact(
 
 def _no_target(progress: Progress) -> str:
     reasons = "; ".join(f"{name}: {error.what}" for name, error in progress.lost.items())
-    return f"no target could store it ({reasons})"
+    return f"{NO_TARGET} ({reasons})"
 
 
 def skipped(toolbox: Toolbox, name: str, why: str) -> SourceCapture:

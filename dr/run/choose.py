@@ -62,7 +62,12 @@ def find_usable(
         else:
             return point, copy, place
     if not down:
-        raise none_usable(points, at, target)
+        if elsewhere := sorted({copy.target for _, copy in candidates(points, at, target)}):
+            raise DrError(
+                f"the recovery points lie on {', '.join(elsewhere)}, which the plan does not name",
+                hint="name it again under targets, or back up to those that it names now",
+            )
+        raise _unfilled(toolbox, points, target) or none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
     raise DrError(
         "no target with a usable copy answers",
@@ -70,6 +75,16 @@ def find_usable(
         reasons,
         hint="check the network and the targets with `dr doctor`, then try again",
     )
+
+
+def _unfilled(toolbox: Toolbox, points: Sequence[Point], target: str | None) -> DrError | None:
+    """Return the error that says that the target is a replica to which nothing was brought; None when it is not."""
+    if not points or target not in {place.name for place in toolbox.replicas}:
+        return None
+    if any(copy.target == target for point in points for copy in point.copies):
+        return None
+    hint = f"run `dr replicate {toolbox.plan.system}`, or name another target"
+    return DrError(f"nothing was replicated to {target} yet", hint=hint)
 
 
 def ready(place: Place) -> None:

@@ -89,7 +89,7 @@ def _faults_become_facts(progress: Progress) -> Iterator[None]:
         progress.aborted = command.stopping()
         progress.error = str(error) if progress.aborted else "restic was ended from outside"
     except DrError as error:
-        progress.error, progress.error_code = str(error), error.exit_code
+        progress.error, progress.error_hint, progress.error_code = str(error), error.hint, error.exit_code
     except OSError as error:
         progress.error = f"the restored data cannot be worked with: {error.strerror}"
 

@@ -74,6 +74,7 @@ class Progress:
     ended: bool = False  # every phase was gone through
     aborted: bool = False
     error: str | None = None
+    error_hint: str = ""
     error_code: int = FAILED
 
     @property
@@ -164,6 +165,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         sample=share_compared(progress),
         sandbox=fate,
         error=progress.error,
+        error_hint=progress.error_hint,
         error_code=progress.error_code,
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),

@@ -42,11 +42,11 @@ class Journal:
     def note(self, what: str, *, outcome: Outcome = "ok", timed: bool = False) -> None:
         """Write one line of the timeline, `timed` with the seconds since its phase began.
 
-        Anything but `ok` is also a warning.
+        What went on in spite of something is a warning too; of a failure whoever asked is told.
         """
         seconds = round(time.monotonic() - self._phase_began, 3) if timed else None
         self.events.append(Event(at=self.now(), what=what, seconds=seconds, outcome=outcome))
-        log.log(logging.INFO if outcome == "ok" else logging.WARNING, "%s", what)
+        log.log(logging.WARNING if outcome == "degraded" else logging.INFO, "%s", what)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

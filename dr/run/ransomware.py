@@ -33,11 +33,13 @@ from dr.run.toolbox import Place, Toolbox, read_keys
 from dr.tools import command
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
-from dr.tools.view import Version
+from dr.tools.store import Version
 
 #: The folder below the scratch target's prefix to which a drill keeps.
 FOLDER = "ransomware"
 _THREADS = 8
+#: Versions asked for their lock, of those that stay.
+_ASKED = 20
 #: Bytes of junk that the attack writes over an object.
 _JUNK = b"your files are encrypted\n"
 #: Versions are told apart by the second: so long nothing happens before the attack.
@@ -89,7 +91,7 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequ
         t_loss = request.clock()
         attack(place, prelude)
         job = _job(toolbox, request, place, t_loss=t_loss, noticed=request.clock())
-        there = replace(toolbox, places=(place,))
+        there = replace(toolbox, places=(place,), replicas=())  # nothing but the copy that was attacked
         drill = carry_out(there, (), job, site_of(toolbox, request))
     return replace(drill, events=(*prelude.events[: later[0]], *drill.events, *prelude.events[later[0] :]))
 
@@ -253,9 +255,7 @@ def _clear(home: S3Versions, name: str, prelude: _Prelude, what: str) -> None:
         if not stays:
             prelude.note(f"{what}: {len(versions):,} versions removed from {name}")
             return
-        until = max((end for end in map(home.protected_until, _some(stays)) if end), default=None)
-        why = f"locked until {in_words(until)}" if until else "the keys may not delete versions"
-        prelude.note(f"{what}: {len(stays):,} of {len(versions):,} versions stay on {name}: {why}")
+        prelude.note(f"{what}: {len(stays):,} of {len(versions):,} versions stay on {name}: {_why(home, stays)}")
     except DrError as error:
         if command.stopping():
             return
@@ -264,12 +264,18 @@ def _clear(home: S3Versions, name: str, prelude: _Prelude, what: str) -> None:
 
 def _drop(home: S3Versions, version: Version) -> Version | None:
     try:
-        home.drop(version)
+        home.delete_version(version.name, version.id)
     except RefusedError:
         return version
     return None
 
 
-def _some(stays: Sequence[Version]) -> list[Version]:
-    """Return a few of what stays: data, not markers, which bear no lock."""
-    return [version for version in stays if not version.marker][:20]
+def _why(home: S3Versions, stays: Sequence[Version]) -> str:
+    """Say what keeps them, by a few of what stays: data, not markers, which bear no lock."""
+    some = [version for version in stays if not version.marker][:_ASKED]
+    try:
+        locks = [home.lock_of(version.name, version.id) for version in some]
+    except (RefusedError, DamageError):
+        return "the keys may not delete versions, nor ask for locks"
+    until = max((lock.until for lock in locks if lock), default=None)
+    return f"locked until {in_words(until)}" if until else "the keys may not delete versions"

@@ -6,7 +6,7 @@ Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.rep
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
@@ -15,7 +15,6 @@ from dr.run.keeping.lock_all import said_of
 from dr.run.keeping.locks import Kept
 from dr.run.replicate import Copied, copy_repository
 from dr.run.toolbox import Place, Toolbox
-from dr.run.verify import VerifyMemory
 from dr.tools import command
 from dr.tools.disk import DiskStore
 from dr.tools.restic_events import Index
@@ -25,35 +24,37 @@ from dr.tools.restic_events import Index
 class ReplicateRequest:
     """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
 
-    `again` names objects found damaged at the replica; `memory` is what was verified of the primary.
+    `again` names objects found damaged at the replica; `known` is what was read of the primary's index before.
     """
 
     run_id: str
     clock: Callable[[], datetime]
     points: Callable[[], Sequence[Point]]
     again: Collection[str] = ()
-    memory: VerifyMemory = field(default_factory=VerifyMemory)
+    known: Index | None = None
 
 
 @dataclass(frozen=True)
 class Replicated:
-    """The fact, and the exit code it deserves."""
+    """The fact, the exit code it deserves, and what is now known of the primary's index, where it was asked."""
 
     fact: Replication
     exit_code: int
+    index: Index | None = None
 
 
 @dataclass
 class _Insight:
-    """What restic tells of the primary. An index file never changes: only those not known yet are read."""
+    """What restic tells of the primary."""
 
     place: Place
-    memory: VerifyMemory
+    known: Index | None
+    index: Index | None = None
 
     def named(self) -> Collection[str]:
         there = {item.name.rpartition("/")[2] for item in self.place.store.list("index/")}
-        known = Index(self.memory.packs, self.memory.indexes) if set(self.memory.indexes) <= there else None
-        return self.place.repository.indexed(known=known).packs
+        self.index = self.place.repository.indexed(there, known=self.known)
+        return self.index.packs
 
     def needing(self, packs: Sequence[str]) -> Collection[str]:
         return self.place.repository.find_pack(packs)
@@ -64,7 +65,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     source, started, done = toolbox.places[0], request.clock(), Copied()
     problem: DrError | None = None
     points: tuple[str, ...] | None = None
-    lock = ""
+    lock, insight = "", _Insight(source, request.known)
     try:
         source.store.reachable()
         to.store.reachable()
@@ -73,13 +74,11 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         lock = to.object_lock()
         if not source.store.exists("config"):
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
-        copy_repository(
-            source.store, to.store, insight=_Insight(source, request.memory), again=request.again, done=done
-        )
+        copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
         points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
     except DrError as error:
         problem = error
-    return _outcome(toolbox, to, request, done, _Ending(started, points, problem, lock))
+    return replace(_outcome(toolbox, to, request, done, _Ending(started, points, problem, lock)), index=insight.index)
 
 
 def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
@@ -142,9 +141,10 @@ def with_lock(done: Replicated, kept: Kept | None) -> Replicated:
     if kept is None:
         return done
     state = kept.state
-    bad = done.fact.outcome == "ok" and state.outcome != "ok"
     fact = replace(done.fact, locks=(state,), notes=(*done.fact.notes, *said_of(state)))
-    return Replicated(replace(fact, outcome="degraded"), DEGRADED) if bad else Replicated(fact, done.exit_code)
+    if fact.outcome == "ok" and state.outcome != "ok":
+        return replace(done, fact=replace(fact, outcome="degraded"), exit_code=DEGRADED)
+    return replace(done, fact=fact)
 
 
 def _said(done: Copied) -> str | None:

@@ -160,7 +160,7 @@ class _Pass:
         config = self._source.get(_CONFIG)
         if _CONFIG in self._there and self._to.get(_CONFIG) != config:
             raise DrError(
-                "another repository is there",
+                "another repository is there, or the source's own was overwritten",
                 self._to.where,
                 hint="give the replica an empty place; if the source was made anew, this is the copy of what was lost",
             )

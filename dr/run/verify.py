@@ -44,6 +44,11 @@ class VerifyMemory:
             return cls()
 
     @property
+    def index(self) -> Index:
+        """What the index named."""
+        return Index(self.packs, self.indexes)
+
+    @property
     def needed(self) -> dict[str, int]:
         """The objects that must still be there: what no index named may be cleaned away at any time."""
         packs = {_data(pack) for pack in self.packs}
@@ -100,7 +105,7 @@ def verify(
     """
     started, found = clock(), _Findings()
     memory = previous
-    if not place.store.exists("config") and not previous.objects and not _known(points, place.name):
+    if is_unfilled(place, points, previous):
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
     stored = inventory.listed(place.store)
     if stored.locks:
@@ -115,8 +120,10 @@ def verify(
     return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
 
 
-def _known(points: Sequence[Point], target: str) -> bool:
-    return any(copy.target == target for point in points for copy in point.copies)
+def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -> bool:
+    """Whether there is nothing at a place, and nothing on record says that there ever was. Asks the target."""
+    known = previous.objects or any(copy.target == place.name for point in points for copy in point.copies)
+    return not known and not place.store.exists("config")
 
 
 def _snapshots(place: Place, point: Point) -> set[str]:
@@ -209,14 +216,13 @@ def _expected(checked: Checked | None) -> dict[str, int]:
 
 
 def _index(place: Place, found: _Findings, stored: Inventory, previous: VerifyMemory) -> Index | None:
-    """Return what the index names; what was known of an index file never changes, so only new ones are read."""
+    """Return what the index names."""
     there = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("index/")}
     if there == set(previous.indexes):
-        return Index(previous.packs, previous.indexes)
+        return previous.index
     if found.problems or any(item.object.startswith(("index/", "keys/", "config")) for item in found.damage):
         return None
-    known = Index(previous.packs, previous.indexes) if set(previous.indexes) <= there else None
-    return place.repository.indexed(known=known)
+    return place.repository.indexed(there, known=previous.index)
 
 
 def _sample(place: Place, found: _Findings, memory: VerifyMemory, stored: Inventory) -> VerifyMemory:

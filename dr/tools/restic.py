@@ -12,7 +12,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,14 +232,17 @@ class Repository:
             raise failure(done.code, events, where=self.where, doing="the check")
         return checked_of(done.code, events)
 
-    def indexed(self, *, known: Index | None = None) -> Index:
-        """Return what the repository's index names. One restic process for each index file not yet known."""
-        packs = dict(known.packs) if known else {}
-        ids = self._index_ids()
-        for pack in self._indexed_packs([x for x in ids if not known or x not in known.indexes]):
+    def indexed(self, ids: Collection[str], *, known: Index | None = None) -> Index:
+        """Return what these index files of the repository name. One restic process for each that is not yet known.
+
+        An index file never changes. What is `known` of some counts while all of them are there.
+        """
+        known = known if known and set(known.indexes) <= set(ids) else Index({}, ())
+        packs = dict(known.packs)
+        for pack in self._indexed_packs(sorted(set(ids) - set(known.indexes))):
             ends = [blob["offset"] + blob["length"] for blob in pack.get("blobs", [])]
             packs[pack["id"]] = max(ends, default=0)
-        return Index(packs, ids)
+        return Index(packs, tuple(sorted(ids)))
 
     def find_pack(self, pack_ids: Sequence[str]) -> set[str]:
         """Return the ids of the snapshots that need any of these packs.

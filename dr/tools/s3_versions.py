@@ -1,68 +1,157 @@
-"""The versions in a bucket: what was overwritten and deleted there, read, and put back on top."""
+"""The versions in a bucket: what was overwritten and deleted there, read, put back on top, locked and deleted for good.
+
+The one place that lists versions and asks for locks. Every request is counted. Only a service's clear word that there
+is no lock is taken for none: who may not ask, and a service that fails, get an error.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from dr.errors import DamageError, RefusedError
-from dr.tools.s3 import S3Store, http_time
-from dr.tools.view import Version
+from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.tools.s3 import S3Store, content_md5, http_time
+from dr.tools.secrets import S3Keys
+from dr.tools.store import Version
+
+if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
 
 _BLOCK = 1 << 18
+#: What a service answers to a question about a bucket where there is no such thing.
+_NOTHING = {
+    "ObjectLockConfigurationNotFoundError", "NoSuchLifecycleConfiguration", "NoSuchBucketPolicy",
+    "NoSuchObjectLockConfiguration", "NoSuchPublicAccessBlockConfiguration",
+}  # fmt: skip
+#: What a service answers to a question about a version's lock where it has none, or the bucket or service has no locks.
+_NO_LOCK = {
+    "ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "NoSuchObjectLegalHold", "NotImplemented",
+}  # fmt: skip
+#: What it answers to anything about locks in a bucket without; but also to much else.
+_PERHAPS_NO_LOCK = "InvalidRequest"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock on one version: `compliance` or `governance`, and when it runs out."""
+
+    mode: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What forbids that a version is deleted: a lock, run out or not, and a legal hold, which has no end."""
+
+    lock: Lock | None = None
+    legal_hold: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self.legal_hold or self.lock is not None
+
+    def at(self, now: datetime) -> Protection:
+        """Return what of it is in force."""
+        return Protection(self.lock if self.lock and self.lock.until > now else None, self.legal_hold)
 
 
 class S3Versions(S3Store):
-    """A bucket's place with its versions. Made of the store of that place, whose connections it shares."""
+    """A bucket's place with its versions and the locks on them. Safe for many threads."""
 
-    @classmethod
-    def of(cls, store: S3Store) -> S3Versions:
-        """Return the same place, with its versions."""
-        made = cls.__new__(cls)
-        made.__dict__.update(store.__dict__)
-        return made
+    def __init__(
+        self, *, endpoint: str, bucket: str, prefix: str = "", region: str = "us-east-1", keys: S3Keys
+    ) -> None:
+        super().__init__(endpoint=endpoint, bucket=bucket, prefix=prefix, region=region, keys=keys)
+        self._guard, self._calls = threading.Lock(), 0
+
+    @property
+    def calls(self) -> int:
+        """How many requests about versions, locks and settings were made through this object."""
+        return self._calls
 
     def keeps(self) -> bool:
         """Whether the bucket keeps versions, now or once: where the service does not say, by what is in it."""
-        answer = self._ask("get_bucket_versioning")
+        answer = self._told("get_bucket_versioning")
         if answer is not None:
             return answer.get("Status") in ("Enabled", "Suspended")
+        self._count()
         with self._errors("listing versions"):
             page = self._client.list_object_versions(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=100)
         return any(item.get("VersionId", "null") != "null" for item in page.get("Versions", ()))
 
-    def now(self) -> datetime:
-        """Return the service's time, to the second; this machine's where it does not say."""
+    def now(self) -> datetime | None:
+        """Return the time there, to the second; None when the service does not say."""
+        self._count()
         with self._errors("looking at the bucket"):
             headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
-        return http_time(headers.get("date")) or datetime.now(UTC)
+        return http_time(headers.get("date"))
 
-    def versions(self, prefix: str = "") -> Iterator[Version]:
-        """See `Versioned`."""
-        with self._errors("listing versions"):
-            pages = self._client.get_paginator("list_object_versions").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
+    # -- versions -----------------------------------------------------------------------------------
+
+    def versions(self, prefix: str = "", *, pages: int | None = None) -> Iterator[Version]:
+        """Yield versions and delete markers below the prefix, a thousand a request; at most so many pages.
+
+        Name by name, of each name the newest first, but a page's markers after its versions.
+        """
+        start: dict[str, str] = {}  # empty markers are refused by some services
+        number = 0
+        while pages is None or number < pages:
+            number += 1
+            self._count()
+            with self._errors("listing versions"):
+                page: dict[str, Any] = dict(
+                    self._client.list_object_versions(Bucket=self._bucket, Prefix=self._prefix + prefix, **start)  # type: ignore[arg-type]
+                )
+            yield from (self._version(item) for item in page.get("Versions", ()))
+            yield from (self._version(item, marker=True) for item in page.get("DeleteMarkers", ()))
+            if not page.get("IsTruncated"):
+                return
+            if not page.get("NextKeyMarker"):
+                raise TargetDownError("the service's list of versions breaks off", self.where, hint="see the service")
+            start = {"KeyMarker": page["NextKeyMarker"]}
+            start |= {"VersionIdMarker": marker} if (marker := page.get("NextVersionIdMarker")) else {}
+
+    def _version(self, item: Mapping[str, Any], *, marker: bool = False) -> Version:
+        return Version(
+            item["Key"][len(self._prefix) :],
+            item.get("VersionId", "null"),
+            int(item.get("Size", 0)),
+            item["LastModified"],
+            marker=marker,
+            latest=bool(item.get("IsLatest")),
+            etag=str(item.get("ETag", "")).strip('"'),
+        )
+
+    def put_version(self, name: str, data: bytes) -> str:
+        """Write an object and return the id of its version; `null` where there are no versions."""
+        self._count()
+        with self._errors(f"writing {name}"):
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + name, Body=data, ContentMD5=content_md5(data)
             )
-            for page in pages:
-                for item in page.get("Versions", ()):
-                    yield self._version(item, size=item["Size"], etag=item.get("ETag", "").strip('"'))
-                for mark in page.get("DeleteMarkers", ()):
-                    yield self._version(mark, marker=True)
+        return str(answer.get("VersionId", "null"))
 
-    def _version(self, item: Any, *, size: int = 0, etag: str = "", marker: bool = False) -> Version:
-        name, when = item["Key"][len(self._prefix) :], item["LastModified"]
-        return Version(name, item["VersionId"], size, when, marker=marker, latest=item["IsLatest"], etag=etag)
+    def get_version(self, name: str, version_id: str) -> bytes:
+        """Return the bytes of a version; `DamageError` when it is not there."""
+        return b"".join(self._blocks(name, version_id))
 
     def read(self, version: Version, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """See `Versioned`."""
         if end is not None and end <= start:
             return
-        asked: Any = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
-        with self._errors(f"reading a version of {version.name}"):
-            key = self._prefix + version.name
-            body = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version.id, **asked)["Body"]
+        part = {"Range": f"bytes={start}-{'' if end is None else end - 1}"} if start or end is not None else {}
+        yield from self._blocks(version.name, version.id, **part)
+
+    def _blocks(self, name: str, version_id: str, **part: str) -> Iterator[bytes]:
+        self._count()
+        with self._errors(f"reading a version of {name}"):
+            key = self._prefix + name
+            body = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id, **part)["Body"]  # type: ignore[arg-type]
             with body:
                 yield from body.iter_chunks(_BLOCK)
 
@@ -76,31 +165,140 @@ class S3Versions(S3Store):
             return ""
         return digest.hexdigest()
 
-    def drop(self, version: Version) -> None:
-        """Take a version, or a marker, away for good. `RefusedError` where a lock or a policy forbids it."""
-        with self._errors(f"taking a version of {version.name} away"):
-            self._client.delete_object(Bucket=self._bucket, Key=self._prefix + version.name, VersionId=version.id)
+    def delete_version(self, name: str, version_id: str, *, bypass: bool = False) -> None:
+        """Delete a version, or a marker, for good; with `bypass` against a governance lock. May be called twice.
+
+        `RefusedError` where a lock or a missing right forbids it.
+        """
+        more: dict[str, Any] = {"BypassGovernanceRetention": True} if bypass else {}
+        self._change(f"deleting {name}", "delete_object", Key=self._prefix + name, VersionId=version_id, **more)
 
     def lift(self, version: Version) -> None:
         """Put an older version on top again, copied within the service; the versions below stay."""
         key = self._prefix + version.name
-        with self._errors(f"putting {version.name} back"):
-            self._client.copy_object(
-                Bucket=self._bucket,
-                Key=key,
-                CopySource={"Bucket": self._bucket, "Key": key, "VersionId": version.id},
-            )
+        origin = {"Bucket": self._bucket, "Key": key, "VersionId": version.id}
+        self._change(f"putting {version.name} back", "copy_object", Key=key, CopySource=origin)
 
-    def protected_until(self, version: Version) -> datetime | None:
-        """Return until when a version is locked; None when it is not, or the service may not say."""
-        try:
-            with self._errors("asking for the lock"):
-                answer = self._client.get_object_retention(
-                    Bucket=self._bucket, Key=self._prefix + version.name, VersionId=version.id
+    # -- locks --------------------------------------------------------------------------------------
+
+    def lock_of(self, name: str, version_id: str) -> Lock | None:
+        """Return the lock on a version, run out or not; None when the service says that there is none.
+
+        `RefusedError` when it may not be asked, `DamageError` when the version is not there.
+        """
+        return self._retention(name, version_id, self._head(name, version_id))
+
+    def protection_of(self, name: str, version_id: str) -> Protection:
+        """Return the lock and the legal hold on a version. Raises as `lock_of`."""
+        head = self._head(name, version_id)
+        lock = self._retention(name, version_id, head)
+        return Protection(lock, self._legal_hold(name, version_id, head))
+
+    def _head(self, name: str, version_id: str) -> Mapping[str, Any]:
+        self._count()
+        with self._errors(f"looking at {name}"):
+            return self._client.head_object(Bucket=self._bucket, Key=self._prefix + name, VersionId=version_id)
+
+    def _retention(self, name: str, version_id: str, head: Mapping[str, Any]) -> Lock | None:
+        """Read the lock from a head; where that is silent, as it is to some keys, ask once more."""
+        mode, until = head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate")
+        if until is None:
+            found = self._asked("get_object_retention", name, version_id).get("Retention") or {}
+            if not found:
+                return None
+            mode, until = found.get("Mode"), found.get("RetainUntilDate")
+        if until is None:
+            raise DrError(f"the service says that {name} is locked, but not until when", self.where, hint="see there")
+        return Lock(str(mode or "").lower(), until)
+
+    def _legal_hold(self, name: str, version_id: str, head: Mapping[str, Any]) -> bool:
+        held = head.get("ObjectLockLegalHoldStatus")
+        if held is None:
+            answer = self._asked("get_object_legal_hold", name, version_id)
+            held = answer.get("LegalHold", {}).get("Status", "OFF")
+        return bool(held != "OFF")
+
+    def _asked(self, question: str, name: str, version_id: str) -> dict[str, Any]:
+        """Return the answer to a question about a version; empty where the service says that there is none."""
+        from botocore.exceptions import ClientError
+
+        with self._errors(f"asking for the lock of {name}"):
+            try:
+                return self._answer(question, _NO_LOCK, Key=self._prefix + name, VersionId=version_id)
+            except ClientError as error:
+                if _code(error) == _PERHAPS_NO_LOCK and self._lockless:
+                    return {}
+                raise
+
+    @functools.cached_property
+    def _lockless(self) -> bool:
+        """Whether the service says that Object Lock is off on this bucket; not when these keys may not ask."""
+        answer = self._told("get_object_lock_configuration")
+        return answer is not None and answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled"
+
+    def lock(self, name: str, version_id: str, lock: Lock, *, bypass: bool = False) -> None:
+        """Lock a version, or lengthen its lock. A service shortens none, but with `bypass` one of governance."""
+        from botocore.exceptions import ClientError
+
+        more: dict[str, Any] = {"BypassGovernanceRetention": True} if bypass else {}
+        retention: Any = {"Mode": lock.mode.upper(), "RetainUntilDate": lock.until}
+        self._count()
+        with self._errors(f"locking {name}"):
+            try:
+                self._client.put_object_retention(
+                    Bucket=self._bucket, Key=self._prefix + name, VersionId=version_id, Retention=retention, **more
                 )
-        except (DamageError, RefusedError):
+            except ClientError as error:
+                if _code(error) in {*_NO_LOCK, _PERHAPS_NO_LOCK}:
+                    raise DrError(
+                        "Object Lock is off on this bucket, so nothing can be locked",
+                        self.where,
+                        hint="see `dr target check`; make another bucket with `dr target create`",
+                    ) from None
+                raise
+
+    # -- mechanism ----------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        with self._guard:
+            self._calls += 1
+
+    def _change(self, doing: str, act: str, **arguments: Any) -> None:
+        self._count()
+        with self._errors(doing):
+            getattr(self._client, act)(Bucket=self._bucket, **arguments)
+
+    def _answer(self, question: str, nothing: Collection[str], **arguments: Any) -> dict[str, Any]:
+        """Return what the service answers; empty for an error whose code says that there is no such thing."""
+        from botocore.exceptions import ClientError
+
+        self._count()
+        try:
+            return dict(getattr(self._client, question)(Bucket=self._bucket, **arguments))
+        except ClientError as error:
+            if _code(error) in nothing:
+                return {}
+            raise
+
+    def _told(self, question: str) -> dict[str, Any] | None:
+        """Return the answer about the bucket; empty when there is no such thing, None when these keys may not ask."""
+        try:
+            with self._errors(f"asking {question}"):
+                return self._answer(question, _NOTHING)
+        except DamageError:
+            return {}
+        except RefusedError:
             return None
-        except Exception:  # noqa: BLE001 - a service without locks answers in many ways
+        except DrError as error:
+            if error.retryable:
+                raise
             return None
-        until: datetime | None = answer.get("Retention", {}).get("RetainUntilDate")
-        return until
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def in_days(now: datetime, days: int) -> datetime:
+    """Return a moment so many days on, to the whole second that locks are kept in."""
+    return (now + timedelta(days=days)).replace(microsecond=0)

@@ -98,7 +98,7 @@ def combine(shares: Iterable[Share]) -> str:
 
     given = {(share.set_id, share.index): share for share in shares}
     if not given:
-        raise RefusedError("no share was given", hint="name the custodians' share files with --share")
+        raise UsageError("no share was given", hint="name the custodians' share files with --share")
     if len({share.set_id for share in given.values()}) > 1:
         raise RefusedError(
             "the shares are of different kits", hint="bring shares of one kit: their first two words are the same"

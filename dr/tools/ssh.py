@@ -25,7 +25,8 @@ from dr.tools import command
 from dr.tools.command import Done
 from dr.tools.sftp import Sftp
 from dr.tools.ssh_keys import HostKey, KnownHosts, own_keys
-from dr.tools.ssh_process import POLL_SECONDS, HostDownError, Line, SshProcess, down, feed_and_read
+from dr.tools.ssh_line import POLL_SECONDS, HostDownError, Line, down
+from dr.tools.ssh_process import SshProcess, feed_and_read
 from dr.tools.ssh_wire import PACKET, WINDOW, Wire
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)  # what goes wrong is raised, once

@@ -1,34 +1,25 @@
-"""A program on another host: how it is started there, fed, watched and ended. Needs a POSIX shell, no more.
-
-The channel's input is ours to steer by. First come lines with the environment, so that secrets are on no
-command line; then, for a program that is fed, blocks with their length before them, and the word `end`.
-So a connection that breaks is never taken for the end of what is fed: a guard on the host reads the channel,
-and when that ends before the program has, it ends the program and everything it started, at once.
-"""
+"""A program on another host, as it is started there, fed, watched and ended. Needs a POSIX shell there, no more."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
-import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from paramiko import Channel, SSHException
+from paramiko import Channel
 
-from dr.errors import DrError, InterruptedRunError, UsageError
-from dr.tools import command
+from dr.errors import DrError, InterruptedRunError
 from dr.tools.command import Done, ProgramMissingError, TimeoutExpiredError
+from dr.tools.ssh_line import GONE, POLL_SECONDS, HostDownError, Line, lost
+from dr.tools.ssh_shell import environment_lines, remote_command
 
-#: How often a waiting call looks whether it should go on waiting.
-POLL_SECONDS = 0.2
 _GRACE_SECONDS = 1.0  # for the guard; then the processes are killed by their number, through a channel of its own
 _GIVE_UP_SECONDS = 6.0
 _LAST_WORDS_SECONDS = 5.0
@@ -36,118 +27,6 @@ _START_SECONDS = 30.0  # for a shell to start on a busy host
 _KEPT = 1 << 20  # bytes of stderr remembered
 _BLOCK = 1 << 20
 _GREETING = 64 << 10  # what a shell's start-up files may say before the program begins
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_GONE = (SSHException, EOFError, OSError)
-
-# All must be ended with the process group that sshd makes for a command. Where a forced command or another
-# server left us in a group of others, we make one.
-_OWN_GROUP = 'kill -s 0 -- "-$$" 2>/dev/null && exec sh -c "$@"; exec setsid sh -c "$@"'
-
-# $1 the mark that our words begin with, $2 `open` when the program is fed, $3 where it runs, then the program.
-# The left side of the pipe is the guard; with `open` a second one waits for the end of sshd's process, since the
-# first may be stuck in writing to a program that does not read; it ends by itself, a second after us, and says
-# nothing: only the first may write, or its words would come amid the fed bytes. The right side runs the program
-# and then ends the first guard. Login shells differ: no line may hold an exclamation mark or end without a `;`.
-_PROLOGUE = """\
-dr_t=$1 dr_m=$2 dr_d=$3; shift 3;
-while IFS= read -r dr_l && [ -n "$dr_l" ]; do export "$dr_l"; done;
-[ -z "$dr_d" ] || CDPATH= cd -- "$dr_d" 2>/dev/null || { echo "$dr_t directory"; exit 1; };
-command -v "$1" >/dev/null 2>&1 || { echo "$dr_t program"; exit 1; };
-[ "$dr_m" = shut ] || dd count=0 iflag=fullblock </dev/null >/dev/null 2>&1 || { echo "$dr_t dd"; exit 1; };
-echo "$dr_t ready $$"; exec 4>&2 2>/dev/null;
-{ exec 4>&-;
-if [ "$dr_m" = open ]; then
-{ exec >/dev/null; kill -0 "$PPID" || exit 0; while kill -0 "$PPID"; do kill -0 "$$" || exit 0; sleep 1; done;
-kill -0 "$$" && kill -s KILL -- "-$$"; } </dev/null & fi;
-sh -c 'echo "$PPID"';
-if [ "$dr_m" = open ]; then while IFS= read -r dr_l; do [ "$dr_l" = end ] && break;
-dd bs="$dr_l" count=1 iflag=fullblock; done; [ "$dr_l" = end ] || kill -s KILL -- "-$$"; fi;
-exec >/dev/null; while IFS= read -r dr_l; do :; done; kill -s KILL -- "-$$"; } |
-{ IFS= read -r dr_g; if [ "$dr_m" = open ]; then ( exec "$@" ) 2>&4 4>&-;
-else ( exec "$@" ) </dev/null 2>&4 4>&-; fi; dr_s=$?; kill "$dr_g"; exit "$dr_s"; }
-""".replace("\n", " ")
-
-
-@dataclass
-class HostDownError(DrError):
-    """Another host cannot be reached, or the connection to it was lost."""
-
-    retryable: bool = True
-
-
-def lost(channel: Channel, host: str) -> HostDownError:
-    """Return the error for a connection that broke under a channel."""
-    transport = channel.get_transport()
-    return down(host, str(transport.get_exception() or "") if transport else "")
-
-
-def down(host: str, reason: str) -> HostDownError:
-    """Return the error for a connection that broke."""
-    return HostDownError(
-        f"the connection to {host} was lost", cause=reason, hint="see whether the host and the network are well"
-    )
-
-
-class Line:
-    """One channel: bytes both ways. No call hangs when the program is asked to stop, unless it is `regardless`."""
-
-    def __init__(self, channel: Channel, host: str, *, regardless: bool = False) -> None:
-        self.channel, self.host, self.regardless = channel, host, regardless
-        self.closing = False
-        channel.settimeout(POLL_SECONDS)
-
-    def read(self, size: int = 1 << 20) -> bytes:
-        """Return up to `size` bytes as soon as some are there; empty at the end. A break raises."""
-        while True:
-            try:
-                data = self.channel.recv(size)
-            except TimeoutError:
-                self.heed_stop()
-                continue
-            except _GONE as error:  # reading tells the host to send more, and that may fail
-                raise lost(self.channel, self.host) from error
-            if not data:
-                self.heed_stop()
-                if not self.channel.eof_received and not self.closing:
-                    raise lost(self.channel, self.host)
-            return data
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Write all of it; `BrokenPipeError` when the other side reads no more."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                count = 0 if self.closing else self.channel.send(bytes(rest[: 64 << 10]))
-            except TimeoutError:
-                self.heed_stop()
-                continue
-            except _GONE as error:
-                raise BrokenPipeError(f"{self.host} takes no more input") from error
-            if not count:
-                raise BrokenPipeError(f"{self.host} takes no more input")
-            rest = rest[count:]
-
-    def heed_stop(self) -> None:
-        """Raise `InterruptedRunError`, and hang up, when the program was asked to stop."""
-        if self.stopping():
-            self.hang_up()
-            command.raise_if_stopping()
-
-    def stopping(self) -> bool:
-        """Whether to stop."""
-        return command.stopping() and not self.regardless
-
-    def hang_up(self) -> None:
-        """Send no more: the guard on the host then ends what runs there."""
-        self.closing = True
-        with suppress(*_GONE):
-            self.channel.shutdown_write()
-
-    def close(self) -> None:
-        """Close the channel. May be called twice."""
-        self.closing = True
-        with suppress(*_GONE):
-            self.channel.close()
 
 
 class SshProcess:
@@ -189,7 +68,7 @@ class SshProcess:
             self._group = self._await(mark, cwd)
         except BaseException as error:
             self._line.close()
-            if isinstance(error, _GONE):
+            if isinstance(error, GONE):
                 raise lost(self._line.channel, self._line.host) from error
             raise
         return self
@@ -338,7 +217,7 @@ class SshProcess:
             data = channel.recv_stderr(1 << 16)
         except TimeoutError:
             return True
-        except _GONE:
+        except GONE:
             return False
         self._errors += data
         del self._errors[:-_KEPT]
@@ -358,29 +237,8 @@ class SshProcess:
             self._line.close()
         elif waited > _GRACE_SECONDS and self._group:
             group, self._group = self._group, 0
-            with suppress(DrError, *_GONE):
+            with suppress(DrError, *GONE):
                 self._kill_group(group)
-
-
-def remote_command(mark: str, argv: Sequence[str], cwd: str | None, *, feed: bool) -> str:
-    """Return the command line for the user's login shell, whatever shell that is."""
-    if not argv or any("\0" in word for word in (*argv, cwd or "")):
-        raise UsageError("a program's arguments cannot hold a NUL byte", hint="correct the arguments")
-    own = [mark, "open" if feed else "shut", cwd or "", *argv]
-    return "exec " + shlex.join(["sh", "-c", _OWN_GROUP, "dr", _PROLOGUE, "dr", *own])
-
-
-def environment_lines(env: Mapping[str, str]) -> bytes:
-    """Return the environment as the prologue reads it. Values are never told in an error."""
-    for name, value in env.items():
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name for an environment variable on another host", hint="rename it")
-        if "\n" in value or "\0" in value:
-            raise UsageError(
-                f"the value of {name} has a line break or a NUL byte in it, which cannot be sent to another host",
-                hint="give the secret one line",
-            )
-    return b"".join(os.fsencode(f"{name}={value}\n") for name, value in env.items()) + b"\n"
 
 
 def feed_and_read(process: SshProcess, data: bytes | None) -> bytes:

@@ -22,6 +22,19 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Version:
+    """One version of an object, or the mark that it was deleted (`marker`)."""
+
+    name: str
+    id: str
+    size: int
+    modified: datetime
+    marker: bool = False
+    latest: bool = False
+    etag: str = ""
+
+
+@dataclass(frozen=True)
 class Posture:
     """How a place is kept. None where the service does not say."""
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from dr.errors import DamageError, DrError
-from dr.tools.store import ObjectStore, Posture, Stored
+from dr.tools.store import ObjectStore, Posture, Stored, Version
 
 #: Services tell when a version was written to the second.
 GRAIN = timedelta(seconds=1)
@@ -27,19 +27,6 @@ _BY_HASH = re.compile(r"(?:.*/)?(?:data/[0-9a-f]{2}|index|snapshots|keys)/(?P<ha
 #: Bytes of whole objects kept while their parts are asked for.
 _KEPT = 256 << 20
 _THREADS = 16
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of an object, or the mark that it was deleted (`marker`)."""
-
-    name: str
-    id: str
-    size: int
-    modified: datetime
-    marker: bool = False
-    latest: bool = False
-    etag: str = ""
 
 
 class Versioned(Protocol):

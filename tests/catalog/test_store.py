@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dr.catalog.aborted import INTERRUPTED
+from dr.catalog.migrations import STEPS
 from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError
@@ -143,6 +144,48 @@ def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) ->
         assert catalog.plan_text("d") == "text"
         catalog.open_run(run_id="mine", verb="backup", system="sis", started=NOON, plan_digest="d", plan_text="")
         assert catalog.close_abandoned(None, now=NOON) == [], "this process lives"
+
+
+def test_a_drill_that_died_counts_for_its_scenario(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from datetime import *; from dr.catalog.store import Catalog\n"
+        "Catalog.open(Path(sys.argv[1])).open_run(run_id='d', verb='drill', scenario='ransomware', system='sis',"
+        f" started=datetime.fromisoformat('{NOON.isoformat()}'), plan_digest='d', plan_text='text')"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    with Catalog.open(tmp_path) as catalog:
+        catalog.close_abandoned(None, now=NOON)
+        (record,) = catalog.records()
+        assert (record.body["outcome"], record.body["scenario"]) == ("aborted", "ransomware")
+        made = catalog.attempts(["sis"], now=NOON)
+        assert made["sis", "drill:ransomware"] == made["sis", "drill"] and made["sis", "drill"].begun == NOON
+        assert made["sis", "drill"].settled is None, "it was interrupted"
+
+
+def test_of_drills_in_a_catalog_of_before_the_scenario_is_known(tmp_path: Path) -> None:
+    drill = Drill(
+        drill_id="d", system="sis", scenario="target-loss", real=False, outcome="ok", t_loss=NOON, started=NOON,
+        finished=NOON, objectives=ObjectivesThen(rto_seconds=1, rpo_seconds=1), sandbox="destroyed",
+    )  # fmt: skip
+    with Catalog.open(tmp_path / "new") as catalog:
+        catalog.record(drill)
+        made = catalog.attempts(["sis"], now=NOON)
+    new = sqlite3.connect(tmp_path / "new" / "catalog.sqlite")
+    (tmp_path / "old").mkdir()
+    old = sqlite3.connect(tmp_path / "old" / "catalog.sqlite")
+    with old:
+        for statement in ";".join(STEPS[:5]).split(";"):
+            old.execute(statement)
+        old.execute("pragma user_version = 5")
+        for table in ("evidence", "runs"):
+            names = [row[1] for row in old.execute(f"pragma table_info({table})")]
+            rows = new.execute(f"select {', '.join(names)} from {table}").fetchall()
+            old.executemany(f"insert into {table} values ({', '.join('?' * len(names))})", rows)
+    new.close()
+    old.close()
+    with Catalog.open(tmp_path / "old") as catalog:
+        assert catalog.attempts(["sis"], now=NOON) == made
+        assert made["sis", "drill:target-loss"].worked == NOON
 
 
 def _write(place: Path, number: int) -> None:

@@ -53,6 +53,15 @@ def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
         assert running.wait(60) in (0, 1)
 
 
+def test_validate_looks_at_the_custodians_too(files_site: Site) -> None:
+    (files_site.root / "config" / "kit.yaml").write_text("custodians: [Clerk, Business manager]\nthreshold: 3\n")
+    ran = files_site.dr("validate", code=2)
+    assert "kit.yaml:1:1: the threshold (3) is more than there are custodians (2). `dr schema` describes" in ran.err
+    assert "1 fault" in ran.out and "1 fault" not in files_site.dr("validate", "share").out
+    shown = files_site.dr("schema", "kit", "--json").document["json_schema"]
+    assert set(shown["properties"]) == {"custodians", "threshold", "paper"}
+
+
 def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
     place = site.root / "elsewhere"
     argv = [word for word in site.argv("init", "--json") if word != "--config" and word != str(site.root / "config")]
@@ -60,6 +69,14 @@ def test_init_writes_where_the_next_command_will_look(site: Site) -> None:
         argv, env={**site.env, "DR_CONFIG": str(place)}, cwd=site.root, capture_output=True, check=True
     )
     assert {Path(path).parent.parent for path in json.loads(done.stdout)["written"]} == {place}
+
+
+def test_validate_gives_the_same_advice_each_time(files_site: Site) -> None:
+    plan = files_site.root / "config" / "plans" / "share.yaml"
+    plan.write_text("".join(x for x in plan.read_text().splitlines(True) if not x.startswith("owner")))
+    for _ in range(2):
+        assert "names no owner" in str(files_site.dr("validate", "--json").document["warnings"])
+        files_site.dr("status")  # keeps the plan as it read it
 
 
 def test_validate_refuses_a_system_that_is_only_part_of_a_faulty_files_path(files_site: Site) -> None:
@@ -173,3 +190,31 @@ def test_ctrl_c_outside_of_any_run_is_130_with_a_document(
         main(["--config", str(tmp_path), "--state", str(tmp_path / "state"), "audit", "--json"])
     assert ended.value.code == 130
     assert json.loads(capsys.readouterr().out)["errors"][0]["what"] == "stopped on request"
+
+
+def test_each_failure_is_one_line(files_site: Site) -> None:
+    site = files_site
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[disk]"))
+    site.dr("backup", "share")
+    secret = site.root / "state" / "secrets" / "share@disk.passphrase"
+    phrase = secret.read_text()
+    secret.write_text("another passphrase\n")
+    (told,) = site.dr("backup", "share", code=12).err.splitlines()
+    assert told.startswith("dr: share: target disk: the passphrase does not open the repository. ")
+    (told,) = site.dr("drill", "share", code=12).err.splitlines()
+    assert told.startswith(
+        "dr: share on disk: the passphrase does not open the repository. Put back the one that made it"
+    )
+    secret.write_text(phrase)
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/nowhere]}}}}", targets="[disk]"))
+    (told,) = site.dr("backup", "share", code=1).err.splitlines()
+    assert told.startswith("dr: share: source docs: no declared path is there: ")
+
+
+def test_points_on_a_target_that_the_plan_no_longer_names_are_named(files_site: Site) -> None:
+    site, source = files_site, f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    site.plan("share", plan_text("share", source, targets="[disk]"))
+    site.dr("backup", "share")
+    site.plan("share", plan_text("share", source, targets="[vault]"))
+    (told,) = site.dr("drill", "share", code=1).err.splitlines()
+    assert told.startswith("dr: share: the recovery points lie on disk, which the plan does not name. Name it again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
+from tests.databases import STUDENTS, mysql_database, postgres_database, source_of
 from tests.far import Far
 
 MORE = """drill:
@@ -40,42 +40,23 @@ def offsite(site: Site, s3: Any, bucket: str) -> Site:
     return site
 
 
+SEEN = "create view seen as select * from students where id <= 3"
+
+
 @pytest.fixture
 def sis(postgres: PostgresServer) -> Iterator[str]:
-    name = f"sis_{secrets.token_hex(4)}"
-    postgres.psql(f"create database {name}")
-    postgres.psql(
-        "create table students (id serial primary key, name text);"
-        "insert into students (name) select 'student ' || n from generate_series(1, 500) n;"
-        "create view seen as select * from students where id <= 3",
-        name,
-    )
-    yield name
-    postgres.psql(f"drop database {name} with (force)")
+    with postgres_database(postgres, STUDENTS["postgres"], SEEN) as name:
+        yield name
 
 
 @pytest.fixture
 def library(mariadb: MariadbServer) -> Iterator[tuple[str, str]]:
-    names = [f"lib_{secrets.token_hex(4)}", f"bus_{secrets.token_hex(4)}"]
-    for name in names:
-        mariadb.sql(f"create database {name} character set latin1")
-        mariadb.sql(
-            "create table students (id int primary key auto_increment, name varchar(50)) engine=innodb;"
-            "insert into students (name) select concat('student ', seq) from seq_1_to_500;"
-            "create view seen as select * from students where id <= 3",
-            name,
-        )
-    yield names[0], names[1]
-    for name in names:
-        mariadb.sql(f"drop database {name}")
-
-
-def source_of(server: PostgresServer | MariadbServer, databases: str) -> str:
-    if isinstance(server, PostgresServer):
-        return (
-            f"database: {{postgres: {{{databases}, host: {server.socket}, port: {server.port}, user: {server.user}}}}}"
-        )
-    return f"database: {{mysql: {{{databases}, socket: {server.socket}, user: root}}}}"
+    tables, more = (STUDENTS["mysql"], SEEN), "character set latin1"
+    with (
+        mysql_database(mariadb, *tables, more=more) as library,
+        mysql_database(mariadb, *tables, name="bus", more=more) as buses,
+    ):
+        yield library, buses
 
 
 def write(site: Site, far: Far, source: str, *, targets: str = "[offsite, disk]") -> None:

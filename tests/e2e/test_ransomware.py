@@ -44,6 +44,12 @@ def copies(made: Attacked) -> list[tuple[str, str]]:
     return [each for each in made.versions(made.scratch) if "/_probe/" not in each[0]]
 
 
+def deleted(made: Attacked) -> list[str]:
+    """What the attack has deleted on the scratch target."""
+    markers = made.client.list_object_versions(Bucket=made.scratch).get("DeleteMarkers", ())
+    return [each["Key"] for each in markers if "/_probe/" not in each["Key"]]
+
+
 def told_of(drilled: Attacked, drill_id: str) -> str:
     return drilled.site.dr("report", "--drill", drill_id, "--format", "md", "-o", "-").out
 
@@ -65,6 +71,19 @@ def test_a_scratch_copy_is_attacked_and_recovered_and_goes_away(drilled: Attacke
     assert "objects attacked; the snapshots expired with the passphrase" in text
     assert "the scratch copy:" in text and "versions removed from scratch" in text
     drilled.site.dr("verify", "share")
+
+
+def test_a_replica_that_nobody_attacked_does_not_help_out(drilled: Attacked) -> None:
+    site = drilled.site
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    drilled.plan(f"{RANSOMWARE}replicas: [disk]\n")
+    site.dr("replicate", "share")
+    ran = site.dr("drill", "share")
+    assert "objects attacked; the snapshots expired with the passphrase" in ran.out
+    assert "seen       scratch as it was at " in ran.out
+    drill_id = site.dr("report", "--format", "json", "--json").document["report"]["drills"][0]["drill_id"]
+    timeline = told_of(drilled, drill_id).partition("| Time |")[2].partition("Not shown")[0]
+    assert "scratch is seen as it was" in timeline and "disk" not in timeline
 
 
 @pytest.mark.slow
@@ -192,9 +211,8 @@ def test_a_drill_killed_in_its_attack_harms_nothing_and_the_next_cleans_up(drill
     before = heads(drilled)
     running = drilled.site.start("drill", "share")
     until = time.monotonic() + 60
-    while not copies(drilled) and time.monotonic() < until:
+    while not deleted(drilled) and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(1)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     assert copies(drilled) and heads(drilled) == before

@@ -122,6 +122,26 @@ def test_a_second_provider_and_a_disk_hold_every_point(
     assert evidence >= 4 and list((site.root / "cellar" / "_evidence" / "share").iterdir())
 
 
+def test_an_index_file_is_read_once_for_all_replicas(disks: Site, restic_program: str) -> None:
+    site, log = disks, disks.root / "restic.log"
+    site.target("third", f"target: third\nlocal: {{path: {site.root}/third}}\n")
+    plan(site, replicas="[second, third]")
+    noting = site.root / "restic"
+    noting.write_text(f'#!/bin/sh\necho "$*" >> {log}\nexec {restic_program} "$@"\n')
+    noting.chmod(0o755)
+    site.env["DR_RESTIC"] = str(noting)
+
+    def read() -> int:
+        log.write_text("")
+        assert {item["outcome"] for item in replicate(site).values()} == {"ok"}
+        return sum(" cat " in line for line in log.read_text().splitlines())
+
+    site.dr("backup", "share")
+    assert read() == len(list((site.root / "first" / "share" / "index").iterdir()))
+    site.dr("backup", "share")
+    assert read() == 1, "the manifest's"
+
+
 def test_the_replica_is_a_repository_of_its_own_to_plain_restic(disks: Site, restic_program: str) -> None:
     site = disks
     plan(site, replicas="[second]")
@@ -257,7 +277,7 @@ def test_another_repository_at_the_replica_is_left_alone(disks: Site) -> None:
     site.dr("backup", "share")
     (site.root / "second" / "share").mkdir(parents=True)
     (site.root / "second" / "share" / "config").write_bytes(b"another")
-    assert "another repository is there" in replicate(site, code=1)["second"]["error"]
+    assert "another repository is there, or" in replicate(site, code=1)["second"]["error"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
@@ -388,3 +408,24 @@ def test_a_lock_counts_when_it_is_declared_and_was_seen_on_the_bucket(disks: Sit
         copies = site.dr("status", "--json", code=None).document["systems"][0]["copies"]
         assert copies["immutable_or_offline"] == seen, bucket
     assert "no (3-2-1-1-?)" in site.dr("status", code=None).out
+
+
+def test_a_replica_that_was_only_declared_alarms_nobody_and_is_not_proven(disks: Site) -> None:
+    disks.dr("backup", "share")
+    ran = disks.dr("verify", "share")
+    assert (
+        "share on second: nothing was replicated to second yet, so nothing is proven there. Run `dr replicate"
+        in ran.err
+    )
+    proofs = {proof["target"]: proof for proof in disks.dr("verify", "share", "--json").document["proofs"]}
+    assert (proofs["second"]["outcome"], proofs["second"]["level_reached"]) == ("skipped", 0)
+    assert proofs["first"]["outcome"] == "ok" and "cellar" not in proofs
+    for verb in (["drill", "share"], ["recover", "share", "--to", str(disks.root / "back"), "--yes"]):
+        told = disks.dr(*verb, "--target", "second", code=1).err
+        assert "nothing was replicated to second yet" in told and "dr replicate share" in told
+    row = disks.dr("status", "share", "--json", code=None).document["systems"][0]
+    assert [place["proof_level"] for place in row["places"] if place["target"] == "second"] == [0]
+    assert row["copies"]["copies"] == 2, "production and the primary: an empty replica is no copy"
+    disks.dr("replicate", "share")
+    shutil.rmtree(disks.root / "second" / "share")
+    assert "second" in disks.dr("verify", "share", code=1).err, "what was filled and is empty now is damage"

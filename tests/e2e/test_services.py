@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
+from tests.databases import STUDENTS, mysql_database, postgres_database, source_of
 
 APP = """
 import http.server, os, subprocess, sys
@@ -61,44 +61,24 @@ def disk(site: Site) -> Site:
 
 @pytest.fixture
 def district(postgres: PostgresServer) -> Iterator[str]:
-    """A database of its own, with rows; gone afterwards."""
-    name = f"sis_{secrets.token_hex(4)}"
-    postgres.psql(f"create database {name}")
-    postgres.psql(
-        "create table students (id serial primary key, name text);"
-        "insert into students (name) select 'student ' || n from generate_series(1, 500) n;"
-        "create table attendance (updated_at timestamptz default now()); insert into attendance default values",
-        name,
-    )
-    yield name
-    for each in postgres.psql(f"select datname from pg_database where datname like '{name}%'").splitlines():
-        postgres.psql(f'drop database "{each}" with (force)')
+    attendance = "create table attendance (updated_at timestamptz default now()); insert into attendance default values"
+    with postgres_database(postgres, STUDENTS["postgres"], attendance) as name:
+        yield name
 
 
 @pytest.fixture
 def library(mariadb: MariadbServer) -> Iterator[str]:
-    name = f"lib_{secrets.token_hex(4)}"
-    mariadb.sql(f"create database {name}")
-    mariadb.sql(
-        "create table students (id int primary key auto_increment, name varchar(50)) engine=innodb;"
-        "insert into students (name) select concat('student ', seq) from seq_1_to_500;"
-        "create table loans (updated datetime default utc_timestamp()); insert into loans values ()",
-        name,
-    )
-    yield name
-    for (each,) in mariadb.sql(f"select schema_name from information_schema.schemata where schema_name like '{name}%'"):
-        mariadb.sql(f"drop database `{each}`")
+    loans = "create table loans (updated datetime default utc_timestamp()); insert into loans values ()"
+    with mysql_database(mariadb, STUDENTS["mysql"], loans) as name:
+        yield name
 
 
-def postgres_source(server: PostgresServer, database: str, more: str = "") -> str:
-    newest = 'newest: "select max(updated_at) from attendance"'
-    place = f"host: {server.socket}, port: {server.port}, user: {server.user}"
-    return f"database: {{postgres: {{database: {database}, {place}, {newest}}}{more}}}"
+def postgres_source(server: PostgresServer, database: str) -> str:
+    return source_of(server, f'database: {database}, newest: "select max(updated_at) from attendance"')
 
 
-def mysql_source(server: MariadbServer, database: str, more: str = "") -> str:
-    body = f"database: {database}, socket: {server.socket}, user: root, newest: 'select max(updated) from loans'"
-    return f"database: {{mysql: {{{body}}}{more}}}"
+def mysql_source(server: MariadbServer, database: str) -> str:
+    return source_of(server, f"database: {database}, newest: 'select max(updated) from loans'")
 
 
 def outcomes(drill: Any) -> dict[str, list[str]]:

@@ -52,6 +52,34 @@ def test_the_whole_story_everything_destroyed_and_the_catalog_lost(attacked: Att
     )
 
 
+SAID = "objects on offsite were deleted or overwritten since"
+
+
+def test_the_first_run_after_an_attack_says_what_happened_and_what_to_type(attacked: Attacked, tmp_path: Path) -> None:
+    site = attacked.site
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    attacked.plan("replicas: [disk]\n")
+    assert SAID not in site.dr("replicate", "share").err + site.dr("verify", "share").err
+    seconds_pass()
+    attacked.destroy()
+    assert SAID in site.dr("replicate", "share", code=1).err
+    assert SAID in site.dr("verify", "share", "--level", "2", code=1).err
+    ran = site.dr("backup", "share", code=1)
+    assert SAID in ran.err
+    typed = ran.err.partition("before with `dr ")[2].partition("`")[0].replace("DIR", str(tmp_path / "back"))
+    site.dr(*typed.split(), "--yes")
+    assert attacked.recovered(tmp_path / "back")
+
+
+def test_a_repository_that_was_deleted_whole_is_made_anew_and_the_run_says_so(attacked: Attacked) -> None:
+    seconds_pass()
+    for key in attacked.on_top():
+        attacked.client.delete_object(Bucket=attacked.bucket, Key=key)
+    ran = attacked.site.dr("backup", "share", code=3)
+    assert SAID in ran.err
+    assert SAID not in attacked.site.dr("backup", "share").err, "said once, by the run that met it"
+
+
 @pytest.mark.slow
 def test_an_older_point_of_an_intact_bucket_comes_from_the_view_just_the_same(
     attacked: Attacked, tmp_path: Path

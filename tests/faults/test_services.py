@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from dr.tools import process
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
+from tests.databases import postgres_database, source_of
 from tests.faults.test_full_disk import small_disk
 
 
@@ -25,11 +25,6 @@ from tests.faults.test_full_disk import small_disk
 def disk(site: Site) -> Site:
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
     return site
-
-
-def source(server: PostgresServer, database: str, more: str = "") -> str:
-    place = f"host: {server.socket}, port: {server.port}, user: {server.user}"
-    return f"database: {{postgres: {{database: {database}, {place}{more}}}}}"
 
 
 #: Returns while some dump is amid its data; asked on the server itself, which is quicker than any asking from here.
@@ -58,25 +53,19 @@ def snapshots(site: Site, system: str) -> int:
     return len(list(folder.iterdir())) if folder.is_dir() else 0
 
 
-@contextmanager
-def big_database(server: PostgresServer, megabytes: int) -> Iterator[str]:
-    name = f"big_{secrets.token_hex(4)}"
-    server.psql(f"create database {name}")
+def big_database(server: PostgresServer, megabytes: int) -> AbstractContextManager[str]:
     rows = megabytes * 1000
     filler = "string_agg(md5(random()::text), '')"
-    server.psql(
-        f"create table t as select n, (select {filler} from generate_series(1, 30 + n * 0)) from generate_series(1, {rows}) n",
-        name,
+    table = (
+        f"create table t as select n, (select {filler} from generate_series(1, 30 + n * 0)) "
+        f"from generate_series(1, {rows}) n"
     )
-    try:
-        yield name
-    finally:
-        server.psql(f"drop database if exists {name} with (force)")
+    return postgres_database(server, table, name="big")
 
 
 def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well(disk: Site) -> None:
     with PostgresServer() as server, big_database(server, 60) as name:
-        disk.plan("sis", plan_text("sis", source(server, name), targets="[disk]"))
+        disk.plan("sis", plan_text("sis", source_of(server, f"database: {name}"), targets="[disk]"))
         running = disk.start("--json", "backup", "sis")
         server.psql(WHEN_COPYING)
         server.kill()
@@ -89,10 +78,14 @@ def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well
         assert run["complete"]
 
 
-def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServer) -> None:
-    name = f"locked_{secrets.token_hex(4)}"
-    postgres.psql(f"create database {name}")
-    postgres.psql("create table t (n int)", name)
+@pytest.fixture
+def name(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with an empty table."""
+    with postgres_database(postgres, "create table t (n int)") as made:
+        yield made
+
+
+def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServer, name: str) -> None:
     locker = subprocess.Popen(
         ["psql", "-Xqd", name, "-c", "begin; lock table t in access exclusive mode; select pg_sleep(60)"],
         env=postgres.environment,
@@ -104,7 +97,7 @@ def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServ
                 != "0"
             )
         )
-        disk.plan("sis", plan_text("sis", source(postgres, name, ", timeout: 3s"), targets="[disk]"))
+        disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}, timeout: 3s"), targets="[disk]"))
         began = time.monotonic()
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
         assert time.monotonic() - began < 45
@@ -112,14 +105,13 @@ def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServ
     finally:
         locker.kill()
         locker.wait()
-        postgres.psql(f"drop database {name} with (force)")
 
 
-def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(disk: Site, postgres: PostgresServer) -> None:
-    name = f"sis_{secrets.token_hex(4)}"
-    postgres.psql(f"create database {name}")
+def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(
+    disk: Site, postgres: PostgresServer, name: str
+) -> None:
     more = "drill: {checks: [manifest, {command: {run: [sleep, '60']}}]}\n"
-    disk.plan("sis", plan_text("sis", source(postgres, name), targets="[disk]", more=more))
+    disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}"), targets="[disk]", more=more))
     disk.dr("backup", "sis")
     running = disk.start("drill", "sis")
     record = disk.root / "state" / "sandboxes"
@@ -130,12 +122,11 @@ def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(disk: Si
     os.kill(running.pid, signal.SIGKILL)
     running.communicate(timeout=30)
     assert annex.is_dir(), "the negative: it was left"
-    disk.plan("sis", plan_text("sis", source(postgres, name), targets="[disk]"))
+    disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}"), targets="[disk]"))
     (drill,) = disk.dr("--json", "drill", "sis").document["drills"]
     assert drill["outcome"] == "ok"
     assert not annex.exists() and process.at_work_in([annex]) == []
     assert [path.name for path in record.iterdir() if path.is_dir()] == []
-    postgres.psql(f"drop database {name} with (force)")
 
 
 def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finished_by_the_next(
@@ -146,7 +137,7 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
             "sis",
             plan_text(
                 "sis",
-                source(server, name),
+                source_of(server, f"database: {name}"),
                 targets="[disk]",
                 more="drill: {checks: [manifest, {rows: {source: database}}]}\n",
             ),

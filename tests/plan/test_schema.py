@@ -9,10 +9,13 @@ import jsonschema
 import pytest
 import yaml
 
+from dr.errors import PlanError
+from dr.plan.kit import load_kit_plan
 from dr.plan.schema import schema
 
 ROOT = Path(__file__).parents[2]
 PLANS = [*ROOT.glob("plans/*.yaml"), *ROOT.glob("tests/samples/good/plans/*.yaml")]
+KITS = [*ROOT.glob("tests/samples/good/kit.yaml")]
 TARGETS = [*ROOT.glob("targets/*.yaml"), *ROOT.glob("tests/samples/good/targets/*.yaml")]
 
 
@@ -26,6 +29,38 @@ def test_what_the_program_takes_the_schema_takes(path: Path) -> None:
     assert faults(path.parent.name.removesuffix("s"), yaml.safe_load(path.read_text())) == []
 
 
+@pytest.mark.parametrize("path", KITS, ids=lambda path: path.stem)
+def test_custodians_that_the_program_takes_the_schema_takes(path: Path) -> None:
+    assert load_kit_plan(path.parent) and faults("kit", yaml.safe_load(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("custodians: [Superintendent]\nthreshhold: 1\n", "unknown key 'threshhold'"),
+        ("custodians: [Superintendent]\n", "the key 'threshold' is missing"),
+        ("custodians: [Superintendent]\nthreshold: '1'\n", "'threshold'"),
+        ("custodians: []\nthreshold: 1\n", "'custodians'"),
+        ("custodians: [Superintendent]\nthreshold: 1\npaper: A5\n", "'paper'"),
+    ],
+)
+def test_what_is_wrong_with_custodians_program_and_schema_see(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "kit.yaml").write_text(text)
+    with pytest.raises(PlanError) as raised:
+        load_kit_plan(tmp_path)
+    assert any(said in fault.what for fault in raised.value.faults), raised.value.faults
+    assert faults("kit", yaml.safe_load(text)) != []
+
+
+@pytest.mark.parametrize(
+    ("many", "threshold", "said"), [(2, 3, "more than there are custodians"), (2, 1, "each custodian alone")]
+)
+def test_shares_that_cannot_be_are_refused(many: int, threshold: int, said: str, tmp_path: Path) -> None:
+    (tmp_path / "kit.yaml").write_text(f"custodians: {['Clerk'] * many}\nthreshold: {threshold}\n")
+    with pytest.raises(PlanError, match=said):
+        load_kit_plan(tmp_path)
+
+
 @pytest.mark.parametrize(
     "name", ["unknown_key", "unknown_top_key", "missing_key", "bad_name", "bad_duration", "number_for_text", "bad_url"]
 )
@@ -35,5 +70,5 @@ def test_what_is_wrong_in_its_form_the_schema_sees(name: str) -> None:
 
 
 def test_the_schemas_are_schemas() -> None:
-    for kind in ("plan", "target"):
+    for kind in ("plan", "target", "kit"):
         jsonschema.Draft202012Validator.check_schema(schema(kind))

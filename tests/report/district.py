@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from dr.evidence.acts import HoldEvent, KitAct
 from dr.evidence.fact import Fact
 from dr.evidence.record import (
     BackupRun,
@@ -320,9 +321,15 @@ def whole_district() -> Report:
     ]
     backups += [backup("attendance", ago(hours=1), outcome="failed", error="database: the query took longer than 1 h")]
     proofs = [proof(at=ago(days=1)), proof("finance", ago(hours=9)), damaged_proof("attendance", ago(hours=3))]
+    day = {"started": ago(days=3), "finished": ago(days=3)}
+    acts = chain([
+        KitAct(run_id="kit-1", act="made", outcome="ok", kit_id="kit-20261121-0a1b2c", threshold=2,
+               custodians=("Superintendent", "Business manager", "Director of technology"), **day),
+        HoldEvent(run_id="hold-1", hold_id="hold-1", system="library", act="placed", reason=HOSTILE, **day),
+    ])  # fmt: skip
     return build(
         material(*facts, plans=plans, rows=rows, points={f"{p.system}{p.run_id}": p for p in points}, backups=backups,
-                 proofs=proofs, since=ago(days=90))
+                 proofs=proofs, since=ago(days=90), acts=acts)
     )  # fmt: skip
 
 

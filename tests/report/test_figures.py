@@ -149,6 +149,22 @@ def test_the_headline_hides_nothing_that_is_wrong_today() -> None:
     assert report(drill(), rows=[row(damaged_points=1)], focus=drill().drill_id).also == "", "that is about one drill"
 
 
+def test_suspect_data_is_in_the_verdict_and_never_makes_it_milder() -> None:
+    frozen = row(retention_frozen="the point p1 is suspect")
+    one = report(drill(), rows=[frozen])
+    assert (one.tone, one.label) == ("odd", "Suspect")
+    assert one.headline.endswith("Its newest data is suspect: look before it is relied on.")
+    both = report(drill(), rows=[row(retention_frozen="x", consistency_time=ago(hours=7)), row()])
+    assert (both.tone, both.label) == (
+        "bad",
+        "Missed today",
+    ) and "In 1 of 2 systems the newest data is" in both.headline
+    failed = report(failed_drill(), rows=[frozen])
+    assert (failed.tone, failed.label) == ("bad", "Failed")
+    fact = drill()
+    assert report(fact, rows=[frozen], focus=fact.drill_id).label == "Met", "one drill is told alone"
+
+
 def test_an_objective_that_is_missed_today_is_in_the_verdict_whatever_the_last_drill_showed() -> None:
     late = row(consistency_time=ago(hours=19))
     made = report(drill(), rows=[late])

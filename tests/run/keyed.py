@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.toolbox import Place, open_place
+from dr.run.toolbox import Place, Toolbox, open_place
 from dr.tools.restic import make_if_absent
+
+
+def plan_of(system: str, secrets: dict[str, object] | None = None, *, depends_on: Sequence[str] = ()) -> Plan:
+    """Return a plan of one target, with its passphrase where `secrets` says."""
+    return Plan.model_validate(
+        {
+            "system": system,
+            "objectives": {"rto": "1h", "rpo": "1d"},
+            "sources": {"docs": {"files": {"paths": ["/srv"]}}},
+            "targets": ["disk"],
+            "depends_on": list(depends_on),
+            **({"secrets": secrets} if secrets else {}),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -31,17 +46,18 @@ class Keyed:
 
     def place(self, secrets: dict[str, object] | None = None) -> Place:
         """Return the place as a new command would open it."""
-        plan = Plan.model_validate(
-            {
-                "system": "share",
-                "objectives": {"rto": "1h", "rpo": "1d"},
-                "sources": {"docs": {"files": {"paths": ["/srv"]}}},
-                "targets": ["disk"],
-                **({"secrets": secrets} if secrets else {}),
-            }
-        )
         target = Target.model_validate({"target": "disk", "local": {"path": str(self.root / "disk")}})
-        return open_place(plan, target, state=self.state, restic=self.restic)
+        return open_place(plan_of("share", secrets), target, state=self.state, restic=self.restic)
+
+    def toolbox(self, *others: Place, secrets: dict[str, object] | None = None) -> Toolbox:
+        """Return the tools of its plan, with further places."""
+        return Toolbox(
+            plan=plan_of("share", secrets),
+            digest="0" * 64,
+            state=self.state,
+            plan_dir=self.root,
+            places=(self.place(secrets), *others),
+        )
 
     def make(self) -> Keyed:
         """Make its repository."""

@@ -460,14 +460,14 @@ def test_a_change_survives_its_way_through_json() -> None:
 def test_files_of_a_host_with_nothing_but_sshd_are_sampled_in_their_copy(sshd: Any, tmp_path: Path) -> None:
     from dr.plan.source import FilesSource
     from dr.sources.remote_files import RemoteFiles
-    from dr.tools.ssh import Login, SshHost
+    from dr.tools.ssh import SshHost
+    from tests.far import login
 
     there = tmp_path / "there"
     there.mkdir()
     for number in range(12):
         (there / f"{number}.docx").write_bytes(b"PK\x03\x04" + os.urandom(900))
-    login = Login(host=sshd.host, user=sshd.user, port=sshd.port, known_hosts=sshd.known_hosts, key=sshd.key)
-    host = SshHost(login)
+    host = SshHost(login(sshd))
     try:
         doors = RemoteFiles("docs", FilesSource(paths=(str(there),)), host)
         works = [tmp_path / name for name in ("first", "second")]

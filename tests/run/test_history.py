@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dr.run.past.history import History, read_history
-from dr.tools.view import Version
+from dr.tools.store import Version
 
 T0 = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 KEY, KEY2, INDEX = (f"{part}/{digit * 64}" for part, digit in (("keys", "1"), ("keys", "2"), ("index", "3")))

@@ -143,6 +143,20 @@ def test_the_opened_kit_is_what_was_declared_wherever_it_lies(session: Session, 
         open_kit(tmp_path / "out", files, tmp_path / "new")
 
 
+def test_what_no_recovery_needs_stops_none_where_the_kit_is_opened(session: Session, tmp_path: Path) -> None:
+    practice = "target: practice\ns3: {endpoint: 'http://127.0.0.1:9', bucket: practice, credentials: {file: keys}}\n"
+    (session.config / "targets" / "practice.yaml").write_text(practice)
+    plan, faulty = (session.config / "plans" / name for name in ("share.yaml", "library.yaml"))
+    plan.write_text(plan.read_text() + "drill: {scratch: practice}\ndepends_on: [library]\n")
+    faulty.write_text("system: library\nobjectves: {rto: 1h}\n")
+    session = Session(session.config, session.state)
+    done = make_kit(session, wanted(session))
+    assert any("plans/library.yaml" in text for text in done.folder.kit.left_out) and done.fact.outcome == "degraded"
+    opened = open_kit(tmp_path / "out", sorted((tmp_path / "out" / "shares").glob("*.txt"))[1:], tmp_path / "new")
+    assert Session(opened.config, opened.state).chosen(["share"])[0].plan.drill.scratch == "practice"
+    assert (opened.config / "plans" / "library.yaml").read_text() == faulty.read_text()
+
+
 def test_a_large_catalog_goes_along_once_a_day(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "_SMALL_CATALOG", 0)
     now = session.clock()

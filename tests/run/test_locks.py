@@ -24,7 +24,8 @@ from dr.run.keeping.locks import Kept, keep_locked
 from dr.run.toolbox import Place
 from dr.tools import command
 from dr.tools.restic import Repository
-from dr.tools.s3_bucket import Lock, S3Bucket
+from dr.tools.s3_bucket import S3Bucket
+from dr.tools.s3_versions import Lock
 from scripts.s3_server import S3Server
 
 DAY = timedelta(days=1)
@@ -57,7 +58,7 @@ class Vault:
         bucket, found = self.bucket(), {}
         for version in bucket.versions():
             if not version.marker and not version.name.startswith("locks/"):
-                lock = bucket.lock_of(version.name, version.version_id)
+                lock = bucket.lock_of(version.name, version.id)
                 found[version.name] = lock.until if lock else None
         return found
 
@@ -224,7 +225,7 @@ def test_when_a_snapshot_of_a_point_was_deleted_all_is_kept_and_the_record_says_
 def test_when_the_head_was_deleted_or_overwritten_the_originals_are_locked(vault: Callable[..., Vault]) -> None:
     made = vault()
     client, held = made.s3.client(), made.bucket()
-    original = {version.name: version.version_id for version in held.versions() if not version.name.startswith("locks")}
+    original = {version.name: version.id for version in held.versions() if not version.name.startswith("locks")}
     names = sorted(original)
     for name in names[::2]:
         client.delete_object(Bucket=made.name, Key=f"sis/{name}")
@@ -279,7 +280,7 @@ def test_calls_are_bounded_and_the_first_to_run_out_go_first(
     monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
     names = sorted(made.ends())
     bucket = made.bucket()
-    soon, versions = datetime.now(UTC) + 31 * DAY, {v.name: v.version_id for v in bucket.versions()}
+    soon, versions = datetime.now(UTC) + 31 * DAY, {v.name: v.id for v in bucket.versions()}
     made.keep()
     for name in names[:6]:  # these are locked longer than the others
         bucket.lock(name, versions[name], Lock("compliance", soon + 30 * DAY))
@@ -300,7 +301,7 @@ def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault
     made = vault(days=0)
     bucket = made.bucket()
     for version in bucket.versions():
-        bucket.lock(version.name, version.version_id, Lock("compliance", datetime.now(UTC) + timedelta(seconds=1)))
+        bucket.lock(version.name, version.id, Lock("compliance", datetime.now(UTC) + timedelta(seconds=1)))
     time.sleep(1.2)
     assert all(end and end < datetime.now(UTC) for end in made.ends().values())
     kept = made.keep()
@@ -329,7 +330,7 @@ def test_an_object_that_is_locked_longer_already_is_no_failure_however_the_servi
     many(made, 3)
     bucket, far = made.bucket(), datetime.now(UTC).replace(microsecond=0) + 200 * DAY
     for version in bucket.versions():
-        bucket.lock(version.name, version.version_id, Lock("compliance", far))
+        bucket.lock(version.name, version.id, Lock("compliance", far))
     monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
 
     def shorter(self: S3Bucket, name: str, version_id: str, lock: Lock, **more: Any) -> None:

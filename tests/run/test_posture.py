@@ -224,7 +224,7 @@ def test_a_lock_that_was_shortened_is_put_back(make: Make, monkeypatch: pytest.M
     assert found["shorten a lock"] == ("refused", "ok")
     assert found["shorten a lock round governance"] == ("allowed", "high")
     bucket = open_bucket(s3_of(target))
-    ends = [bucket.lock_of(v.name, v.version_id) for v in bucket.versions(CANARY)]
+    ends = [bucket.lock_of(v.name, v.id) for v in bucket.versions(CANARY)]
     assert all(lock and lock.until > now() + timedelta(days=29, hours=23) for lock in ends)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dr.errors import DrError
+from dr.errors import DamageError, DrError
 from dr.run.replicate import PASSES, copy_repository, same_repository
+from dr.tools import s3
 from dr.tools.disk import DiskStore
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
@@ -78,9 +79,10 @@ def source(tmp_path: Path) -> DiskStore:
 @pytest.fixture(params=["disk to disk", "disk to bucket", "bucket to disk", "one service", "two services"])
 def ends(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ObjectStore, ObjectStore]:
     def bucket(server: str) -> ObjectStore:
-        s3, name = request.getfixturevalue(server), f"test-{os.urandom(6).hex()}"
-        s3.client().create_bucket(Bucket=name)
-        return S3Store(endpoint=s3.endpoint, bucket=name, prefix="x", keys=S3Keys(s3.access_key, s3.secret_key))
+        service, name = request.getfixturevalue(server), f"test-{os.urandom(6).hex()}"
+        service.client().create_bucket(Bucket=name)
+        keys = S3Keys(service.access_key, service.secret_key)
+        return S3Store(endpoint=service.endpoint, bucket=name, prefix="x", keys=keys)
 
     disks = iter((DiskStore(tmp_path / "one"), DiskStore(tmp_path / "two")))
     source: ObjectStore = next(disks) if request.param.startswith("disk") else bucket("s3")
@@ -112,6 +114,33 @@ def test_a_corrupt_object_is_named_and_never_written(ends: tuple[ObjectStore, Ob
     assert len(done.held) == 2 and not done.snapshots, "without the passphrase nothing vouches for a snapshot"
     source.put(bad, good)
     assert len(copy_repository(source, to).snapshots) == 2
+
+
+@pytest.mark.parametrize("ends", ["one service", "two services"], indirect=True)
+def test_what_is_too_large_for_one_request_goes_in_parts(
+    ends: tuple[ObjectStore, ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, to = ends
+    monkeypatch.setattr(s3, "_ONE_COPY", 1_000_000)
+    name = put(source, "data", os.urandom(9_000_000))
+    copy_repository(source, to)
+    assert to.get(name) == source.get(name)
+
+
+@pytest.mark.parametrize("ends", ["one service"], indirect=True)
+def test_a_copy_that_the_service_made_wrong_is_an_error(
+    ends: tuple[ObjectStore, ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, to = ends
+
+    def wrong(self: S3Store, name: str, source: S3Store, *, size: int) -> bool:
+        self.put(name, b"0" * size)
+        return True
+
+    monkeypatch.setattr(S3Store, "_copied_there", wrong)
+    with pytest.raises(DamageError, match="is not what was copied"):
+        copy_repository(source, to)
+    assert not any(name.startswith("snapshots/") for name in names(to))
 
 
 def test_the_order_is_keys_and_config_then_data_then_index_then_snapshots(source: DiskStore, tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _as_a_person_has_it(plain_restic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DR_RESTIC", plain_restic)
+
+
 def start(place: Path, script: str = "demo.py") -> subprocess.Popen[str]:
     """Start a demo with its own directory for temporary files and its own place for the report."""
     (place / "tmp").mkdir()
@@ -53,7 +58,9 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) ->
     assert "160 photos, 4200 students, the database is sound" in out
     assert str(tmp_path / "report" / "report.html") in out
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
-    assert "is corrupt" in out
+    assert "is corrupt" in out and "look encrypted" in out
+    assert "delete a version (refused)" in out and "deletions of what lies below were refused" in out
+    assert "objects attacked; the snapshots expired" in out and "drill (control-loss) ok" in out
     assert soon_nothing_runs(tmp_path)
     assert list((tmp_path / "tmp").iterdir()) == []
 

@@ -25,9 +25,10 @@ from dr.sources.postgres.doors import Postgres
 from dr.sources.postgres.names import database_of, dumps_in, file_of, with_suffix
 from dr.tools.command import Running
 from dr.tools.host import ThisHost
-from dr.tools.ssh import Login, SshHost
+from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
+from tests.far import login
 
 _PASSWORD = "throw-away"
 
@@ -432,10 +433,7 @@ def test_a_database_of_another_host_is_captured_over_ssh_even_one_program_at_a_t
     server: PostgresServer, school: str, tmp_path: Path
 ) -> None:
     with Sshd(tmp_path / "sshd") as sshd:
-        login = Login(
-            host=sshd.host, port=sshd.port, user=sshd.user, key=sshd.key, known_hosts=sshd.known_hosts, at_once=1
-        )
-        host = SshHost(login)
+        host = SshHost(login(sshd, at_once=1))
         where = {"host": str(server.socket), "port": server.port, "user": "postgres"}
         declared = PostgresSource.model_validate({"database": school, **where})
         doors = Postgres("db", declared, host=host, questions=[(None, "select count(*) from pupils")])

@@ -25,7 +25,7 @@ from dr.tools.agent import PLACE, Agent
 from dr.tools.command import TimeoutExpiredError
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
-from dr.tools.ssh_process import HostDownError
+from dr.tools.ssh_line import HostDownError
 from tests.far import Far, command_lines, reached
 
 TAGS = {"run": "r", "source": "s"}

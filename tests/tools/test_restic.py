@@ -14,9 +14,14 @@ import pytest
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, restic_stream
 from dr.tools.restic import Repository, find_restic, make_if_absent, version
-from dr.tools.restic_events import Events, error_for, unneeded_of
+from dr.tools.restic_events import Events, Index, error_for, unneeded_of
 
 TAGS = {"system": "sis", "run": "r1", "part": "data"}
+
+
+@pytest.fixture(scope="module")
+def restic_program(plain_restic: str) -> str:
+    return plain_restic
 
 
 @pytest.fixture
@@ -125,8 +130,11 @@ def test_snapshots_are_copied_with_their_tags(place: Path, restic_program: str, 
 
 def test_the_index_read_before_is_not_read_again(place: Path, repo: Repository) -> None:
     repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
-    first = repo.indexed()
-    assert repo.indexed(known=first) == first and first.packs
+    ids = [path.name for path in (Path(repo.location) / "index").iterdir()]
+    first = repo.indexed(ids)
+    known = Index(first.packs | {"known": 7}, first.indexes)
+    assert first.packs and repo.indexed(ids, known=known) == known
+    assert repo.indexed(ids, known=Index({"old": 7}, ("gone",))) == first, "what an index that is gone named, is not"
 
 
 def test_no_secret_is_in_arguments(place: Path, restic_program: str) -> None:

@@ -27,7 +27,9 @@ def test_any_m_of_n_shares_give_the_identity_back(identity: str, threshold: int,
 
 def test_fewer_shares_than_needed_are_refused_and_give_nothing(identity: str) -> None:
     parts = shares.split(identity, threshold=3, count=5)
-    for count in (0, 1, 2):
+    with pytest.raises(UsageError):
+        shares.combine([])
+    for count in (1, 2):
         with pytest.raises(RefusedError):
             shares.combine(parts[:count])
     with pytest.raises(RefusedError, match="1 of the 3 shares needed"):

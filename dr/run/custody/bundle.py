@@ -42,9 +42,9 @@ def gather(material: Material) -> dict[str, bytes]:
     for loaded in material.plans:
         contents[f"config/plans/{loaded.path.name}"] = loaded.text.encode()
         left_out += _not_carried(loaded)
-    targets = {name: material.targets[name] for name in sorted({t for x in material.plans for t in x.plan.places})}
-    for name, target in targets.items():
+    for name, target in material.targets.items():
         contents[f"config/targets/{name}.yaml"] = target_file(target, material.config / "targets")
+    left_out += _faulty_plans(material.config / "plans", contents)
     if (custodians := material.config / "kit.yaml").is_file():
         contents["config/kit.yaml"] = custodians.read_bytes()
     executable = _files_beside(material.config / "plans", contents, left_out)
@@ -60,13 +60,11 @@ def gather(material: Material) -> dict[str, bytes]:
         contents[f"escrow/{path.name}"] = path.read_bytes()
     contents["escrow/control.key"] = host_keys.control_key(material.state).hex().encode()
     contents["escrow/recipient"] = (escrow.recipient_of(material.state) or "").encode()
-    contents[CONTROL] = _control(material, targets, executable, left_out)
+    contents[CONTROL] = _control(material, executable, left_out)
     return contents
 
 
-def _control(
-    material: Material, targets: Mapping[str, Target], executable: Sequence[str], left_out: Sequence[str]
-) -> bytes:
+def _control(material: Material, executable: Sequence[str], left_out: Sequence[str]) -> bytes:
     body = {
         "schema": 1,
         "dr": dr.__version__,
@@ -81,7 +79,7 @@ def _control(
             }
             for loaded in material.plans
         ],
-        "targets": sorted(targets),
+        "targets": sorted({target for loaded in material.plans for target in loaded.plan.places}),
         "executable": sorted(executable),
         "left_out": sorted(left_out),
     }
@@ -97,6 +95,18 @@ def target_file(target: Target, folder: Path) -> bytes:
         if path.stem == target.target:
             return path.read_bytes()
     return target.model_dump_json(exclude_defaults=True).encode()
+
+
+def _faulty_plans(folder: Path, contents: dict[str, bytes]) -> Iterator[str]:
+    """Take along the plans that cannot be used today, as they are: others may depend on them, and people mend them."""
+    for path in sorted(folder.glob("*.y*ml")):
+        name = f"config/plans/{path.name}"
+        try:
+            if name not in contents and path.is_file() and path.stat().st_size <= _FILE_BYTES:
+                contents[name] = path.read_bytes()
+                yield f"the secrets of plans/{path.name}: it cannot be used as it is"
+        except OSError as error:
+            yield f"plans/{path.name}: {error.strerror}"
 
 
 def _files_beside(folder: Path, contents: dict[str, bytes], left_out: list[str]) -> list[str]:

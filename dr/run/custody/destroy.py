@@ -25,8 +25,9 @@ from dr.run.custody.key_traces import last_of
 from dr.run.custody.keys import secret_files
 from dr.run.key_record import record_path
 from dr.run.toolbox import Place, Toolbox, tombstone
-from dr.tools.erase import Lock, Trace, eraser_of
+from dr.tools.erase import Trace, eraser_of
 from dr.tools.restic_keys import keys_of, repository_id
+from dr.tools.s3_versions import Protection
 from dr.tools.secrets import shred, write_private
 
 log = logging.getLogger("dr.keys")
@@ -47,12 +48,13 @@ class Condemned:
     keys: int
     traces: int
     points: tuple[Point, ...]
-    locked: tuple[Lock, ...] = ()
+    protected: tuple[Protection, ...] = ()  # of each version that may not be deleted now
 
     @property
     def locked_until(self) -> datetime | None:
         """When the last lock on it runs out."""
-        return last_of(self.locked)
+        last = last_of(self.protected)
+        return last.until if last else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,18 +91,18 @@ def examine(
 
 def _condemned(place: Place, points: Sequence[Point], now: datetime) -> Condemned:
     place.store.reachable()
-    traces, locks = _asked(place)
+    traces, found = _asked(place)
     there = [p for p in points if any(c.target == place.name and not c.destroyed for c in p.copies)]
-    live = [lock for lock in locks if lock.until is None or lock.until > now]
+    live = filter(None, (each.at(now) for each in found))
     names = {trace.name for trace in traces if not trace.marker}
-    return Condemned(target=place.name, keys=len(names), traces=len(traces), points=tuple(there), locked=tuple(live))
+    return Condemned(target=place.name, keys=len(names), traces=len(traces), points=tuple(there), protected=tuple(live))
 
 
-def _asked(place: Place) -> tuple[list[Trace], list[Lock]]:
-    """Return every version of every key, and the locks on all there is."""
+def _asked(place: Place) -> tuple[list[Trace], list[Protection]]:
+    """Return every version of every key, and what protects anything there is."""
     eraser = eraser_of(place.store)
     try:
-        return eraser.traces("keys/"), eraser.locks(eraser.traces(""))
+        return eraser.traces("keys/"), eraser.protections(eraser.traces(""))
     except RefusedError as error:
         error.hint = "credentials that back up may not see and delete versions: destroying needs some that may"
         raise
@@ -109,9 +111,9 @@ def _asked(place: Place) -> tuple[list[Trace], list[Lock]]:
 def _locked(each: Condemned) -> list[str]:
     told = []
     if each.locked_until:
-        what = f"{len(each.locked)} object versions on {each.target} are locked"
+        what = f"{sum(one.lock is not None for one in each.protected)} object versions on {each.target} are locked"
         told.append(f"{what}; the last lock runs out on {each.locked_until:%Y-%m-%d %H:%M} UTC, and not before")
-    if any(lock.until is None for lock in each.locked):
+    if any(one.legal_hold for one in each.protected):
         told.append(f"objects on {each.target} are under a legal hold of the service")
     return told
 

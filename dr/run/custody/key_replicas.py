@@ -24,16 +24,19 @@ def hand_on(primary: Place, replicas: Sequence[Place], key: str) -> list[str]:
     for replica in replicas:
         try:
             replica.store.reachable()
-            if not replica.store.exists("config"):
+            if not replica.store.exists("config") or not _brought(primary, replica, f"keys/{key}", key):
                 lacking.append(replica.name)
-            elif not replica.store.exists(f"keys/{key}"):
-                replica.store.take(f"keys/{key}", primary.store, sha256=key)
         except InterruptedRunError:
             raise
         except DrError as error:
             log.warning("%s: the new key is not there yet: %s", replica.repository.where, error)
             lacking.append(replica.name)
     return lacking
+
+
+def _brought(primary: Place, replica: Place, name: str, sha256: str) -> bool:
+    """Whether it is there now: what is damaged at the primary is not copied."""
+    return replica.store.exists(name) or replica.store.take(name, primary.store, sha256=sha256)
 
 
 def take_back(replicas: Sequence[Place], key: str) -> list[str]:

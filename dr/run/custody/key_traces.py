@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from dr.errors import DrError
 from dr.run.toolbox import Place
-from dr.tools.erase import Lock, eraser_of
+from dr.tools.erase import eraser_of
+from dr.tools.s3_versions import Lock, Protection
 
 
 def kept_versions(place: Place, key_ids: Sequence[str]) -> tuple[str, ...]:
@@ -17,30 +17,29 @@ def kept_versions(place: Place, key_ids: Sequence[str]) -> tuple[str, ...]:
         try:
             eraser = eraser_of(place.store)
             traces = [trace for trace in eraser.traces(f"keys/{key}") if not trace.marker]
-            locks = eraser.locks(traces)
+            found = eraser.protections(traces)
         except DrError as error:
             notes.append(
                 f"whether a version of the removed key {key[:8]} stays on {place.name}, it did not say: {error.what}"
             )
             continue
         if traces:
-            notes.append(f"a version of the removed key {key[:8]} stays on {place.name}, {_how_long(locks)}")
+            notes.append(f"a version of the removed key {key[:8]} stays on {place.name}, {_how_long(found)}")
     return tuple(notes)
 
 
-def _how_long(locks: Sequence[Lock]) -> str:
-    until = last_of(locks)
-    if any(lock.until is None for lock in locks):
+def _how_long(found: Sequence[Protection]) -> str:
+    if any(each.legal_hold for each in found):
         return "under a legal hold: with the old passphrase it still opens what is stored there"
-    if until is None:
+    last = last_of(found)
+    if last is None:
         return "unlocked, until old versions are removed: with the old passphrase it still opens what is stored there"
-    mode = next(lock.mode for lock in locks if lock.until == until)
     return (
-        f"locked ({mode}) until {until:%Y-%m-%d %H:%M} UTC at least: until it is removed then, the old passphrase "
-        "still opens what is stored there"
+        f"locked ({last.mode}) until {last.until:%Y-%m-%d %H:%M} UTC at least: until it is removed then, the old "
+        "passphrase still opens what is stored there"
     )
 
 
-def last_of(locks: Sequence[Lock]) -> datetime | None:
-    """Return when the last of the locks runs out; None without any that has an end."""
-    return max((lock.until for lock in locks if lock.until), default=None)
+def last_of(found: Sequence[Protection]) -> Lock | None:
+    """Return the lock that runs out last; None when there is none."""
+    return max((each.lock for each in found if each.lock), key=lambda lock: lock.until, default=None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -58,7 +59,8 @@ def wrong_clock(places: Sequence[Place], now: datetime) -> str | None:
     """Return in words how far this machine's clock is off that of a service; None when it agrees, or none tells."""
     for place in places:
         if isinstance(place.store, S3Store):
-            off = abs((now - S3Versions.of(place.store).now()).total_seconds())
+            there = S3Versions.of(place.store).now()
+            off = abs((now - there).total_seconds()) if there else 0.0
             if off > SKEW_SECONDS:
                 return f"this machine's clock is {format_duration(off)} off that of {place.name}: no time was counted"
     return None
@@ -247,4 +249,8 @@ def locked_versions(place: Place, snapshots: Collection[str]) -> tuple[bool, dat
     if not versions.keeps():
         return False, None
     sample = [each for each in versions.versions("snapshots/") if each.name in snapshots and not each.marker][:_SAMPLE]
-    return True, max(filter(None, map(versions.protected_until, sample)), default=None)
+    ends = []
+    for each in sample:
+        with suppress(DamageError, RefusedError):
+            ends += [lock.until] if (lock := versions.lock_of(each.name, each.id)) else []
+    return True, max(ends, default=None)

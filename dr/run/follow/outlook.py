@@ -12,8 +12,8 @@ from dr.errors import DamageError
 from dr.run.past.showing import seen_through
 from dr.run.toolbox import Place
 from dr.tools.restic import Repository
-from dr.tools.store import ObjectStore, Posture, Stored
-from dr.tools.view import Version, View, ViewStore
+from dr.tools.store import ObjectStore, Posture, Stored, Version
+from dr.tools.view import View, ViewStore
 
 #: Objects kept whole while parts of them are asked for.
 _KEPT = 8

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dr.errors import DrError
-from dr.tools.s3_bucket import Version
+from dr.tools.store import Version
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class LockMemory:
         before, self.objects = self.objects, {}
         for name, version in there.items():
             held = before.get(name)
-            same = held is not None and held.version == version.version_id
-            self.objects[name] = held if same and held else Held(version.version_id, version.modified)
+            same = held is not None and held.version == version.id
+            self.objects[name] = held if same and held else Held(version.id, version.modified)
         self.spare &= self.objects.keys()
 
     def update(self, items: Mapping[str, Held]) -> None:

@@ -32,7 +32,8 @@ from dr.run.keeping.lock_memory import Held, LockMemory
 from dr.run.keeping.originals import object_name, originals
 from dr.run.toolbox import Place
 from dr.tools import command
-from dr.tools.s3_bucket import Lock, S3Bucket, in_days
+from dr.tools.s3_bucket import S3Bucket
+from dr.tools.s3_versions import Lock, in_days
 
 log = logging.getLogger("dr.locks")
 #: Requests at once; objects in a batch; new objects asked for their lock.
@@ -157,7 +158,7 @@ def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[
     due = [name for name, held in work.memory.objects.items() if held.until is None or held.until < limit]
     scope = _KNOWN
     if due:
-        heads = {version.name for version in versions if version.current and not version.marker}
+        heads = {version.name for version in versions if version.latest and not version.marker}
         work.memory.spare, scope = _spare(work, place, heads, live)
         work.memory.spare |= _dropped(work, heads, dropped) if scope == _EXACT else frozenset()
     needed = [name for name in due if name not in work.memory.spare]

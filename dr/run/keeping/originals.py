@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from dr.errors import DamageError
-from dr.tools.s3_bucket import S3Bucket, Version
+from dr.tools.s3_versions import S3Versions
+from dr.tools.store import Version
+from dr.tools.view import by_name, hash_in
 
-_HASH = re.compile(r"(?:.*/)?([0-9a-f]{64})")
 #: Set behind the name of an object of which a second version is kept.
 OLDEST = "?oldest"
 
 
-def originals(bucket: S3Bucket, versions: Iterable[Version]) -> Mapping[str, Version]:
+def originals(bucket: S3Versions, versions: Iterable[Version]) -> Mapping[str, Version]:
     """Return by name the version to keep: the oldest, as restic writes each object once.
 
     Where versions of one name differ, they are read, oldest first, until one has the hash that is its name. `config`
     bears no hash, and one may be of a repository that was begun anew: its newest version is kept, and the oldest too.
     """
-    grouped: dict[str, list[Version]] = {}
-    for version in versions:
-        if not version.marker:
-            grouped.setdefault(version.name, []).append(version)
+    grouped = by_name(version for version in versions if not version.marker)
     kept = {name: _original(bucket, name, several) for name, several in grouped.items()}
     if len(several := grouped.get("config", [])) > 1:
         kept["config" + OLDEST] = kept["config"]
-        kept["config"] = max(several, key=lambda version: (version.current, version.modified))
+        kept["config"] = max(reversed(several), key=lambda version: (version.latest, version.modified))
     return kept
 
 
@@ -36,20 +31,10 @@ def object_name(key: str) -> str:
     return key.removesuffix(OLDEST)
 
 
-def _original(bucket: S3Bucket, name: str, several: Sequence[Version]) -> Version:
-    oldest_first = list(several)[::-1]  # lists give the newest first; sorting keeps the order of equal seconds
-    oldest_first.sort(key=lambda version: version.modified)
-    named = _HASH.fullmatch(name)
-    if named and len({(version.size, version.etag) for version in several}) > 1:
+def _original(bucket: S3Versions, name: str, oldest_first: Sequence[Version]) -> Version:
+    promised = hash_in(name)
+    if promised and len({(version.size, version.etag) for version in oldest_first}) > 1:
         for version in oldest_first:
-            if _is_named(bucket, version, named[1]):
+            if bucket.sha256_of(version) == promised:
                 return version
     return oldest_first[0]
-
-
-def _is_named(bucket: S3Bucket, version: Version, digest: str) -> bool:
-    try:
-        data = bucket.get_version(version.name, version.version_id)
-    except DamageError:
-        return False
-    return hashlib.sha256(data).hexdigest() == digest

@@ -19,7 +19,8 @@ from dr.plan.target import Immutability, S3Place, Target
 from dr.plan.units import format_duration
 from dr.run.keeping.bucket import open_bucket, open_locks
 from dr.tools.disk import AbsentError, DiskStore
-from dr.tools.s3_bucket import S3Bucket, Settings, Version
+from dr.tools.s3_bucket import S3Bucket, Settings
+from dr.tools.store import Version
 
 #: Objects asked for their lock; pages of a thousand versions they are drawn from.
 SAMPLE, PAGES = 20, 5
@@ -211,7 +212,7 @@ def _sample(place: S3Place, rules: Immutability, now: datetime, below: str) -> I
     try:
         there = [version for version in bucket.versions(below, pages=PAGES) if _counts(version)]
         chosen = random.Random(now.toordinal()).sample(there, min(SAMPLE, len(there)))  # noqa: S311 - no secret
-        locks = [bucket.lock_of(version.name, version.version_id) for version in chosen]
+        locks = [bucket.lock_of(version.name, version.id) for version in chosen]
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -238,7 +239,7 @@ def _counts(version: Version) -> bool:
     """Whether it is of a repository, as it is read now: evidence, canaries and restic's passing locks are not."""
     name = version.name
     apart = name.startswith("_") or "/locks/" in f"/{name}"
-    return version.current and not version.marker and not apart
+    return version.latest and not version.marker and not apart
 
 
 # -- lifecycle ---------------------------------------------------------------------------------------

@@ -21,7 +21,9 @@ from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, T
 from dr.evidence.posture import Attempt, Probe, Severity
 from dr.plan.target import S3Place
 from dr.run.keeping.bucket import open_bucket
-from dr.tools.s3_bucket import Lock, S3Bucket, Version
+from dr.tools.s3_bucket import S3Bucket
+from dr.tools.s3_versions import Lock
+from dr.tools.store import Version
 
 CANARY = "_probe/canary"
 _TEXT = b"A canary: tried by the backup keys to see what they could destroy. Nothing needs it.\n"
@@ -65,14 +67,14 @@ def probe(place: S3Place, *, now: datetime) -> Probe:
 
 def _victim(bucket: S3Bucket, now: datetime) -> _Victim:
     """Return a canary whose lock lives, or a new one. What is left of old ones is cleared away where that can be."""
-    there = [version for version in bucket.versions(CANARY) if not version.marker and version.version_id != "null"]
+    there = [version for version in bucket.versions(CANARY) if not version.marker and version.id != "null"]
     there.sort(key=lambda version: version.modified)
-    locks = {version.version_id: _lock_of(bucket, version.version_id) for version in there}
+    locks = {version.id: _lock_of(bucket, version.id) for version in there}
     for version in there:
-        lock, _ = locks[version.version_id]
+        lock, _ = locks[version.id]
         if lock and lock.until > now + timedelta(hours=1):
-            return _taken(bucket, version.version_id, (lock, True), others=len(there) - 1)
-    left = [version.version_id for version in there if _remains(bucket, version)]
+            return _taken(bucket, version.id, (lock, True), others=len(there) - 1)
+    left = [version.id for version in there if _remains(bucket, version)]
     never = [version for version in left if locks[version][0] is None]
     if len(never) > 1:  # no lock comes by itself here, and these keys cannot delete: another would only pile up
         return _taken(bucket, never[0], locks[never[0]], others=len(left) - 1)
@@ -90,7 +92,7 @@ def _taken(bucket: S3Bucket, version: str, seen: tuple[Lock | None, bool], *, ot
 def _remains(bucket: S3Bucket, version: Version) -> bool:
     """Clear away an old canary; whether it is still there."""
     try:
-        bucket.delete_version(version.name, version.version_id)
+        bucket.delete_version(version.name, version.id)
     except (TargetDownError, InterruptedRunError):
         raise
     except DrError:

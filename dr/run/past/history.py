@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
-from dr.tools.view import GRAIN, Version, by_name
+from dr.tools.store import Version
+from dr.tools.view import GRAIN, by_name
 
 PARTS = ("config", "keys", "snapshots", "index", "data")
 #: Changes no further apart than this are one act.

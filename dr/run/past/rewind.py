@@ -18,7 +18,8 @@ from typing import Literal
 from dr.errors import DamageError, DrError, RefusedError
 from dr.tools import command
 from dr.tools.s3_versions import S3Versions
-from dr.tools.view import Version, View, by_name, hash_in
+from dr.tools.store import Version
+from dr.tools.view import View, by_name, hash_in
 
 _THREADS = 16
 
@@ -122,7 +123,7 @@ def _uncovered(place: S3Versions, step: Step) -> bool:
     """Take away the markers above an object; False where that is forbidden, or what is below is not right."""
     try:
         for marker in reversed(step.above):
-            place.drop(marker)
+            place.delete_version(marker.name, marker.id)
     except RefusedError:
         return False
     return _verified(place, step.right[0])

@@ -19,7 +19,8 @@ from dr.run.past.showing import seen_through
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
-from dr.tools.view import Version, View, ViewStore, shows
+from dr.tools.store import Version
+from dr.tools.view import View, ViewStore, shows
 
 #: A `Date` header tells whole seconds; a difference below this is none.
 _AGREE = timedelta(seconds=3)
@@ -167,8 +168,8 @@ class Travel:
     def _view(self, versions: S3Versions, until: datetime | None) -> View:
         """Choose what was there in the span, by either clock where the service's differs from ours."""
         last = max(self.moment, until or self.moment)
-        off = versions.now() - self.clock()
-        off = timedelta() if abs(off) < _AGREE else off
+        there, here = versions.now(), self.clock()
+        off = there - here if there and abs(there - here) >= _AGREE else timedelta()
         if versions.where not in self._listed:
             self._listed[versions.where] = list(versions.versions())
         return View.of(self._listed[versions.where], self.moment + min(off, timedelta()), last + max(off, timedelta()))

@@ -1,0 +1,58 @@
+"""What the tests of databases share: captures, short paths, and a server of everything that a dump could lose."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dr.plan.source import PostgresSource
+from dr.sources.postgres.doors import Postgres
+from dr.tools.host import ThisHost
+from scripts.servers.mariadb import MariadbServer
+from scripts.servers.postgres import PostgresServer
+from tests.sources.postgres_points import Capture, Point
+from tests.sources.rich import NAME, quoted, rich_server
+
+
+@pytest.fixture
+def captured(tmp_path: Path) -> Iterator[Capture]:
+    """Captures databases of a server."""
+    made: list[Point] = []
+
+    def capture(of: PostgresServer, **declared: object) -> Point:
+        whole = PostgresSource.model_validate({"host": str(of.socket), "user": "postgres", **declared})
+        kept = tmp_path / f"kept-{len(made)}"
+        kept.mkdir()
+        stream = Postgres("db", whole, host=ThisHost()).capture(kept, None)
+        made.append(Point(stream.filename, b"".join(stream.chunks()), kept, whole))
+        stream.close()
+        return made[-1]
+
+    yield capture
+    for point in made:
+        for annex in point.annexes:
+            shutil.rmtree(annex)
+
+
+@pytest.fixture(scope="session")
+def rich_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """A server with a rich database, and a second whose views look into it."""
+    with rich_server(tmp_path_factory.mktemp("mariadb")) as running:
+        running.sql(
+            "CREATE DATABASE second; USE second; CREATE TABLE s (id INT PRIMARY KEY, at DATETIME);"
+            "INSERT INTO s VALUES (1, '2026-03-04 05:06:07'), (2, '2026-01-01');"
+            f"CREATE VIEW across AS SELECT COUNT(*) AS n FROM {quoted(NAME)}.b_view"
+        )
+        yield running
+
+
+@pytest.fixture
+def annexes() -> Iterator[Callable[[str], Path]]:
+    """Makes directories with short paths, and removes them."""
+    with tempfile.TemporaryDirectory(prefix="dr-a-", dir="/tmp", ignore_cleanup_errors=True) as top:
+        Path(top).chmod(0o755)
+        yield lambda kind: Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=top))

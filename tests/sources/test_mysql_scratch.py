@@ -1,0 +1,242 @@
+"""MariaDB brought back in a scratch server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dr.errors import SourceError
+from dr.sources.door import Instance
+from scripts.servers.mariadb import MariadbServer
+from tests.sources.rich import BYTES, NAME, PUPIL, Taken, differences, quoted
+
+
+@pytest.fixture
+def server(rich_mariadb: MariadbServer) -> MariadbServer:
+    return rich_mariadb
+
+
+def restored(taken: Taken, annexes: Callable[[str], Path]) -> Instance:
+    """Bring it back in a scratch server."""
+    instance = taken.instance(annexes)
+    instance.provision()
+    taken.pour(instance)
+    return instance
+
+
+def servers_of(place: Path) -> list[str]:
+    """The servers that run in a place."""
+    done = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=False)
+    return [line for line in done.stdout.splitlines() if str(place) in line]
+
+
+def test_everything_comes_back_equal(server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]) -> None:
+    questions = (
+        ("second", "SELECT MAX(at) FROM s"),
+        (NAME, f"SELECT HEX(photo) FROM {quoted(PUPIL)} ORDER BY 1 DESC"),
+        (NAME, "SELECT GROUP_CONCAT(n, d ORDER BY n) FROM a_view"),
+        (None, "SELECT NULL"),
+    )
+    taken = Taken(server, tmp_path / "w", questions, databases=(NAME, "second"))
+    instance = restored(taken, annexes)
+    try:
+        instance.start()
+        assert instance.captured() == taken.facts
+        assert differences(taken.facts, instance.facts()) == []
+        assert len(taken.facts.answers) == 4 and taken.facts.rows[f"{NAME}.{PUPIL}"] == 4
+        assert instance.probe("SELECT n FROM across", "second") == "3"
+        assert instance.probe(f"SELECT HEX(photo) FROM {quoted(PUPIL)} WHERE `na me` LIKE 'Zo%'", NAME) == BYTES.upper()
+        assert instance.probe(f"SELECT word FROM {quoted(PUPIL)} WHERE `na me` LIKE 'Zo%'") == "日本語"
+        assert instance.probe("SELECT `twi ce`(21)") == "42"
+        assert instance.probe("SELECT NULL") is None
+        assert instance.probe("SELECT 1 FROM mark WHERE id = 99") is None
+        sums = [(f"CHECKSUM TABLE {quoted(name)}") for name in (PUPIL, "mark", "zero", "parts")]
+        for query in sums:
+            there = server.sql(f"USE {quoted(NAME)}; {query}")[0][1]
+            socket = instance.connection()["MYSQL_UNIX_PORT"]
+            done = subprocess.run(
+                ["mariadb", "--no-defaults", "-uroot", f"--socket={socket}", "-N", "-e", query, NAME],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert done.stdout.split("\t")[1].strip() == there
+    finally:
+        instance.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("DELETE FROM second.s WHERE id = 2", ["rows: second.s", "answers: \nSELECT COUNT(*) FROM s"]),
+        ("DROP VIEW second.across", ["columns of second.across", "view second.across"]),
+        ("ALTER TABLE second.s DROP INDEX k", ["index second.s.k"]),
+        ("ALTER TABLE second.s MODIFY at DATE", ["columns of second.s"]),
+        ("DROP TRIGGER second.tr", ["trigger second.s.tr"]),
+        ("ALTER EVENT second.e DISABLE", ["event second.e"]),
+        ("DROP PROCEDURE second.p", ["procedure second.p"]),
+        ("ALTER DATABASE second COLLATE utf8mb4_bin", ["database second"]),
+    ],
+)  # fmt: skip
+def test_what_is_lost_after_the_restore_is_found(lossy: tuple[Taken, Instance], change: str, found: list[str]) -> None:
+    taken, instance = lossy
+    socket = instance.connection()["MYSQL_UNIX_PORT"]
+    subprocess.run(["mariadb", "--no-defaults", "-uroot", f"--socket={socket}", "-e", change], check=True)
+    seen = differences(taken.facts, instance.facts())
+    assert all(any(name in each for each in seen) for name in found), seen
+
+
+@pytest.fixture(scope="module")
+def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Taken, Instance]]:
+    """A restored database, to be spoilt bit by bit."""
+    work = tmp_path_factory.mktemp("lossy")
+    with MariadbServer(work) as running, tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as top:
+        Path(top).chmod(0o755)
+        running.sql(
+            "CREATE DATABASE second; USE second; CREATE TABLE s (id INT PRIMARY KEY, at DATETIME, KEY k (at));"
+            "INSERT INTO s VALUES (1, '2026-03-04'), (2, '2026-01-01'); CREATE VIEW across AS SELECT * FROM s;"
+            "CREATE TRIGGER tr BEFORE INSERT ON s FOR EACH ROW SET NEW.at = NOW();"
+            "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM s; CREATE PROCEDURE p() SELECT 1;"
+        )
+        taken = Taken(running, work / "w", ((None, "SELECT COUNT(*) FROM s"),), database="second")
+        instance = restored(taken, lambda kind: Path(tempfile.mkdtemp(prefix=kind, dir=top)))
+        assert differences(taken.facts, instance.facts()) == []
+        yield taken, instance
+        instance.close()
+
+
+def test_accounts_come_with_their_rights_and_words(
+    server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    taken = Taken(server, tmp_path / "w", all=True)
+    with caplog.at_level(logging.WARNING):
+        instance = restored(taken, annexes)
+    try:
+        instance.start()
+        socket = instance.connection()["MYSQL_UNIX_PORT"]
+        done = subprocess.run(
+            ["mariadb", "--no-defaults", "-uclerk", f"--socket={socket}", "-N", "-e", "SELECT COUNT(*) FROM mark; CALL `all`(0, @b)", NAME],
+            env={**os.environ, "MYSQL_PWD": "clerks-word"}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == "3" and "not restored whole" not in caplog.text
+    finally:
+        instance.close()
+
+
+def test_a_definer_that_is_missing_is_named_but_the_rest_is_there(
+    server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]
+) -> None:
+    taken = Taken(server, tmp_path / "w", database=NAME)
+    (taken.apart / "globals.sql").unlink()
+    instance = restored(taken, annexes)
+    try:
+        with pytest.raises(SourceError, match="account 'clerk'@'%'"):
+            instance.start()
+        assert instance.probe("SELECT COUNT(*) FROM mark") == "3"
+    finally:
+        instance.close()
+
+
+def test_a_database_or_engine_that_is_missing_is_named(
+    lossy: tuple[Taken, Instance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, instance = lossy
+    more = replace(
+        taken.facts, databases=("second", "third"), needs=(*taken.facts.needs, "engine Rocks", "collation no_ci")
+    )
+    monkeypatch.setattr(instance, "captured", lambda: more)
+    with pytest.raises(SourceError, match=r"lacks .*database third, engine Rocks, collation no_ci"):
+        instance.start()
+
+
+def test_the_newest_record_is_read_as_utc(
+    server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]
+) -> None:
+    instance = restored(
+        Taken(server, tmp_path / "w", databases=("second", NAME), newest="SELECT MAX(at) FROM s"), annexes
+    )
+    try:
+        assert instance.newest() == datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+    finally:
+        instance.close()
+
+
+@pytest.mark.parametrize("query", ["DELETE FROM s", "DROP TABLE s", "CREATE TABLE x (i INT)"])
+def test_a_query_cannot_write(lossy: tuple[Taken, Instance], query: str) -> None:
+    with pytest.raises(SourceError, match=r"the query failed .*\[\d{4}\]"):
+        lossy[1].probe(query)
+
+
+def test_a_query_that_fails_says_what_the_server_says(lossy: tuple[Taken, Instance]) -> None:
+    with pytest.raises(SourceError, match=r"Table 'second\.nowhere' doesn't exist"):
+        lossy[1].probe("SELECT * FROM nowhere")
+    with pytest.raises(SourceError, match="was not restored"):
+        lossy[1].probe("SELECT 1", "elsewhere")
+
+
+def test_programs_reach_the_scratch_server_by_its_environment(lossy: tuple[Taken, Instance]) -> None:
+    connection = lossy[1].connection()
+    env = {"PATH": os.environ["PATH"], **{key: value for key, value in connection.items() if key.startswith("MYSQL")}}
+    argv = [
+        "mariadb",
+        "--no-defaults",
+        f"--user={connection['USER']}",
+        "-N",
+        "-e",
+        "SELECT COUNT(*) > 0 FROM s",
+        "second",
+    ]
+    assert subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.strip() == "1"
+    assert connection["DATABASE_URL"].startswith("mysql://root@localhost/second?unix_socket=/")
+
+
+def test_nothing_is_left_after_close(lossy: tuple[Taken, Instance], annexes: Callable[[str], Path]) -> None:
+    instance = restored(lossy[0], annexes)
+    socket = Path(instance.connection()["MYSQL_UNIX_PORT"])
+    assert servers_of(socket.parent)
+    instance.close()
+    instance.close()
+    assert not servers_of(socket.parent) and not socket.exists()
+    with pytest.raises(SourceError, match="does not run"):
+        instance.probe("SELECT 1")
+
+
+def test_a_server_that_was_never_made_may_be_closed(
+    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path]
+) -> None:
+    lossy[0].instance(annexes).close()
+
+
+@pytest.mark.parametrize("broken", ["CREATE TABLE broken (", "INSERT INTO nowhere VALUES ('private');"])
+def test_a_stream_that_the_server_refuses_is_an_error(
+    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path], broken: str
+) -> None:
+    instance = lossy[0].instance(annexes)
+    instance.provision()
+    try:
+        with pytest.raises(SourceError, match=r"database second could not be restored .*\[1\d{3}\]"):
+            instance.pour("second.sql", iter([broken.encode(), b"\n;", b"SELECT 1;\n" * 500_000]))
+    finally:
+        instance.close()
+
+
+@pytest.mark.slow
+def test_a_thousand_tables_come_back(server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]) -> None:
+    server.sql("CREATE DATABASE wide; USE wide;" + "".join(
+        f"CREATE TABLE t{n} (id INT PRIMARY KEY, a VARCHAR(20), KEY (a)); INSERT INTO t{n} VALUES (1, 'x'), ({n + 2}, 'y');"
+        for n in range(1000)
+    ))  # fmt: skip
+    taken = Taken(server, tmp_path / "w", database="wide")
+    server.sql("DROP DATABASE wide")
+    instance = restored(taken, annexes)
+    try:
+        assert len(taken.facts.rows) == 1000 and set(taken.facts.rows.values()) == {2}
+        assert differences(taken.facts, instance.facts()) == []
+    finally:
+        instance.close()
