@@ -180,7 +180,7 @@ def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) 
     site.target("offsite", targets[0].replace("second", "offsite").replace("sis-copies", "sis"))
     ran = site.dr("validate", "sis", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
-    assert len(targets) == 2
+    assert len(targets) == 3
 
 
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:
