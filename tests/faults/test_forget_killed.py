@@ -36,7 +36,7 @@ place = SimpleNamespace(store=Slow(Path(sys.argv[1])), repository=SimpleNamespac
 print("go", flush=True)
 carry_out(place, Intent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
 """
-KILLS = 25
+KILLS = 16
 
 
 class Mirror(Repositories):
@@ -52,8 +52,8 @@ class Mirror(Repositories):
         self.copy().communicate()
 
     def grow_own(self, number: int) -> None:
-        for part in range(5):
-            (self.tree / f"own-{number}-{part}").write_bytes(random.Random(number * 10 + part).randbytes(1_200_000))
+        for part in range(3):
+            (self.tree / f"own-{number}-{part}").write_bytes(random.Random(number * 10 + part).randbytes(600_000))
         (self.tree / f"all-{number}").write_bytes(random.Random(number).randbytes(1_000))
         self.restic(self.source, "backup", "--pack-size", "4", str(self.tree))
 
