@@ -18,9 +18,7 @@ ARN = "arn:aws:iam::000000000000:user/writer"
 
 
 def keys(site: Site, s3: Any, user: str) -> Path:
-    key, secret = s3.keys(user)
-    path = site.root / f"keys-{user}"
-    path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    path: Path = s3.write_keys(site.root / f"keys-{user}", user)
     return path
 
 

@@ -10,6 +10,7 @@ from tests.conftest import Site, plan_text
 from tests.faults.planted import CommandLines, files_showing, forms
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_passphrase_of_a_key_is_in_any_argument_log_document_or_state_file(files_site: Site) -> None:
     site, state = files_site, files_site.root / "state"

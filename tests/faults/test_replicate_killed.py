@@ -60,6 +60,7 @@ class Repositories:
         return {each.name for each in (path / "snapshots").glob("*") if not each.name.startswith(".")}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_fifty_random_moments_the_replica_is_whole_each_time(tmp_path: Path, restic_program: str) -> None:
     """Each restart finds a repository that `restic check --read-data` passes, so no snapshot lacks its data.

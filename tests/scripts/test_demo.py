@@ -51,6 +51,7 @@ def soon_nothing_runs(place: Path) -> bool:
     return not running(place)
 
 
+@pytest.mark.long
 def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
     demo = start(tmp_path)
     out, _ = demo.communicate(timeout=240)
@@ -65,6 +66,7 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) ->
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
     demo = start(tmp_path, "demo_services.py")
     out, _ = demo.communicate(timeout=280)

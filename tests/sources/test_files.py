@@ -376,6 +376,7 @@ def test_a_link_in_place_of_a_tree_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path / "real") in caught.value.hint
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_hundred_thousand_small_files(tmp_path: Path) -> None:
     tree = tmp_path / "tree"

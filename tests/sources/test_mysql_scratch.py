@@ -226,6 +226,7 @@ def test_a_stream_that_the_server_refuses_is_an_error(
         instance.close()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_thousand_tables_come_back(server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]) -> None:
     server.sql("CREATE DATABASE wide; USE wide;" + "".join(
