@@ -125,7 +125,11 @@ def _say_drill(context: Context, result: Any) -> None:
     if fact.error:
         there = f"{fact.system} on "  # where an error that names its place begins
         where = "" if fact.error.startswith(there) else fact.system
-        context.complain(fact.error, where, result.hint or fact.error_hint or "mend it, then run it again")
+        context.complain(
+            fact.error.removeprefix(f"{fact.system}: "),
+            where,
+            result.hint or fact.error_hint or "mend it, then run it again",
+        )
     elif result.hint:
         context.complain("what came back is not what was stored", fact.system, result.hint)
     for check in fact.checks:

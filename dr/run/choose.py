@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from dr.errors import DrError, InterruptedRunError
+from dr.errors import FAILED, REFUSED, DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
 from dr.run.toolbox import Place, Toolbox
 
@@ -69,11 +69,13 @@ def find_usable(
             )
         raise _unfilled(toolbox, points, target) or none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
+    refused = all(isinstance(error, RefusedError) for error in down.values())
     raise DrError(
-        "no target with a usable copy answers",
+        "no target with a usable copy lets us in" if refused else "no target with a usable copy answers",
         toolbox.plan.system,
         reasons,
-        hint="check the network and the targets with `dr doctor`, then try again",
+        hint="see what is wrong with the targets by `dr doctor`, then try again",
+        exit_code=REFUSED if refused else FAILED,
     )
 
 

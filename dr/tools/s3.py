@@ -288,7 +288,9 @@ class S3Store:
         status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code == "NoSuchBucket" or (status == 404 and "bucket" in doing):
             return TargetDownError(
-                f"the bucket {self._bucket} is gone", self.where, hint="make it again, or correct its name"
+                f"the bucket {self._bucket} is gone",
+                self.where,
+                hint="make it with `dr target create`, or correct its name",
             )
         if code in _REFUSED or status in (401, 403):
             return RefusedError(

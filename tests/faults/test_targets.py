@@ -60,6 +60,15 @@ def test_wrong_credentials_are_exit_12_and_never_shown(files_site: Site, s3, buc
     assert secret not in ran.err + ran.out
 
 
+def test_a_drill_whose_every_target_refuses_us_is_exit_12(files_site: Site, s3, bucket: str) -> None:
+    _offsite(files_site, s3, bucket)
+    _share(files_site, "[offsite]")
+    files_site.dr("backup", "share")
+    _offsite(files_site, s3, bucket, secret="another-secret")
+    told = files_site.dr("drill", "share", code=12).err.splitlines()[-1]
+    assert told.startswith("dr: share: no target with a usable copy lets us in (offsite: ")
+
+
 def test_a_wrong_passphrase_is_exit_12(files_site: Site) -> None:
     files_site.dr("backup", "share")
     for path in (files_site.root / "state" / "secrets").iterdir():
