@@ -34,7 +34,7 @@ def make_district(root: Path, server: S3Server) -> int:
     maker = random.Random(1871)  # made-up data, the same each time
     make_student_system(root / "sis", maker)
     make_file_share(root / "share", maker)
-    (root / "cellar").mkdir()
+    (root / "cellar").mkdir(mode=0o700)
     (root / "finance-export.py").write_text(
         "for n in range(60000):\n    print(f'{n},2026-01-{n % 28 + 1:02d},{n * 37 % 9973}.00')\nprint('TOTAL,60000')\n"
     )
@@ -112,7 +112,7 @@ class Demo(Stage):
         self.step("Drills: each system restored into a sandbox, checked, timed against its objectives, destroyed.")
         self.dr("drill", "--all")
         self.step("A ransomware drill: a copy is overwritten and deleted with its own keys, and recovered from before.")
-        self.dr("drill", "sis", "--scenario", "ransomware", "--scratch", "practice")
+        self.dr("drill", "sis", "--scenario", "ransomware")
         self.step("A recovery kit: what opens every copy is split among three custodians, and leaves this host.")
         named = [word for role in CUSTODIANS for word in ("--custodian", role)]
         self.dr("kit", "-o", str(self.root / "kit"), "--threshold", "2", *named)

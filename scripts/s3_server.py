@@ -90,6 +90,14 @@ class S3Server:
         """Return the key pair of the administrator, or of one of `USERS`."""
         return self.users.get(user) or (self.access_key, self.secret_key)
 
+    def write_keys(self, path: Path, user: str = "admin") -> Path:
+        """Write a user's key pair into a file as AWS's own tools read it, for its owner alone (0600)."""
+        key, secret = self.keys(user)
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+        return path
+
     def make_versioned(self, bucket: str) -> None:
         """Make a bucket that keeps versions, without locks."""
         client = self.client()

@@ -35,9 +35,7 @@ def plan_files(names: tuple[str, ...], moved: Mapping[str, str]) -> dict[str, st
 def write_config(root: Path, names: tuple[str, ...], moved: Mapping[str, str], server: S3Server) -> None:
     """Write plans, targets and S3 keys below `root`: those that back up, that lengthen locks, and that may do all."""
     for name, user in (("keys", "writer"), ("lock-keys", "keeper"), ("admin-keys", "admin")):
-        access, secret = server.keys(user)
-        (root / name).write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
-        (root / name).chmod(0o600)
+        server.write_keys(root / name, user)
     for name, text in plan_files(names, {"http://127.0.0.1:8333": server.endpoint, **moved}).items():
         path = root / "config" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,8 +49,7 @@ def district(site: Site, s3: Any, bucket: str) -> None:
         database.executemany("insert into students values (?)", [(n,) for n in range(1200)])
         database.execute("insert into attendance values (strftime('%Y-%m-%dT%H:%M:%SZ'))")
     (root / "phrase").write_text("a passphrase of some length\n")
-    keys = root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(root / "keys")
     plan = re.search(r"```yaml\n(system: sis.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert plan
     text = plan[1].replace("/srv/sis", f"{root}/srv/sis").replace("[sis-export]", "[echo, a]")
@@ -70,6 +69,8 @@ drill: {{checks: [{{manifest: {{}}}}]}}
     (root / "config" / "kit.yaml").write_text(kit[1])
     s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
+    s3.make_versioned(f"{bucket}-practice")
+    site.target("practice", f"target: practice\ns3: {{{s3_part.replace(bucket, f'{bucket}-practice')}}}\n")
 
 
 @pytest.mark.long
@@ -179,7 +180,7 @@ def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) 
     site.target("offsite", targets[0].replace("second", "offsite").replace("sis-copies", "sis"))
     ran = site.dr("validate", "sis", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
-    assert len(targets) == 2
+    assert len(targets) == 3
 
 
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:

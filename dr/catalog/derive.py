@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
-from dr.catalog import suspicion
+from dr.catalog import absences, suspicion
 from dr.catalog.values import AdoptedPoint, micros
 from dr.evidence.acts import KeyEvent, Trust
 from dr.evidence.fact import Fact
@@ -100,6 +100,8 @@ def _replication(db: Connection, run: Replication) -> None:
                 "target": run.target,
             },
         )
+    if run.forgetting:
+        absences.told(db, run.system, run.target)
     if run.points is None or run.by != "objects":
         return
     there = json.dumps(run.points)
@@ -133,7 +135,10 @@ def _json(values: Mapping[str, str]) -> str:
 
 
 def _proof(db: Connection, proof: Proof) -> None:
-    """A proof holds for the points it names; damage turns off the proof of exactly those that need it."""
+    """A proof holds for the points it names; damage turns off the proof of exactly those that need it.
+
+    What retention took away is there no more.
+    """
     at = micros(proof.finished)
     if proof.target:
         _place(db, proof.system, proof.target, seen=None if proof.error else proof.finished)
@@ -150,6 +155,10 @@ def _proof(db: Connection, proof: Proof) -> None:
             (proof.level_reached, at, proof.level_reached, proof.target, json.dumps(list(proof.points))),
         )
     _damaged(db, proof.target, proof.damaged_points)
+    db.execute(
+        "delete from copies where target = ? and run_id in (select value from json_each(?))",
+        (proof.target, json.dumps(proof.expired)),
+    )
 
 
 def _damaged(db: Connection, target: str, points: Sequence[str]) -> None:

@@ -68,4 +68,10 @@ STEPS: tuple[str, ...] = (
     drop index runs_system;
     create index runs_system on runs (system, verb, scenario, started, outcome, finished);
     """,
+    """
+    create table absences (
+        system text not null, target text not null, name text not null, size integer not null, since integer not null,
+        seen integer not null, waited real not null, state text not null, judged text not null,
+        point text not null, primary key (system, target, name)) without rowid;
+    """,
 )

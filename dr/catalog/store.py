@@ -13,7 +13,7 @@ from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import chain, derive, suspicion
+from dr.catalog import absences, chain, derive, suspicion
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, place_states, standings
@@ -21,6 +21,7 @@ from dr.catalog.values import AdoptedPoint, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
+from dr.evidence.forgetting import Absence
 from dr.evidence.record import Copy, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
@@ -211,7 +212,18 @@ class Catalog:
                 (target, system),
             )
             db.execute("delete from memory where target = ? and system = ?", (target, system))
+            absences.keep(db, system, target, ())
             db.execute("delete from sent where target = ? and system = ?", (target, system))
+
+    def absences(self, system: str, target: str) -> list[Absence]:
+        """Return what a replica was seen to hold that its primary no longer had."""
+        with self._connections.reading() as db:
+            return absences.read(db, system, target)
+
+    def keep_absences(self, system: str, target: str, rows: Iterable[Absence]) -> None:
+        """Put these in the place of all that is known of a replica's absences."""
+        with self._connections.writing() as db:
+            absences.keep(db, system, target, rows)
 
     # -- evidence -----------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ def points_command(
 
     With --trust: say that what is out of the ordinary in a point was expected.
     """
+    from dr.orchestrator.retention import spent_now
     from dr.report.documents import point_document
 
     context.put(points=[])
@@ -57,7 +58,12 @@ def points_command(
     def held(point: Any) -> list[str]:
         return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
 
-    context.put(points=[{**point_document(point), "holds": held(point)} for point in points])
+    useless = {run_id for loaded in items for run_id in spent_now(context.session, loaded.plan)}
+
+    def kept_how(point: Any) -> dict[str, Any]:
+        return {"holds": held(point), "retention": "spent" if point.run_id in useless else "kept"}
+
+    context.put(points=[{**point_document(point), **kept_how(point)} for point in points])
     rows = [
         {
             "system": point.system,
@@ -81,7 +87,7 @@ def points_command(
 
 def _ended(point: Any) -> str:
     destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
-    lacking = "its keys were destroyed" if destroyed else "not complete"
+    lacking = "its keys were destroyed" if destroyed else "not complete" if point.copies else "on no target any more"
     flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
     return ", ".join([point.outcome, *flaws])
 

@@ -13,9 +13,16 @@ from dr.cli.context import Context, pass_context
 
 
 def _program(context: Context) -> list[str]:
-    beside = Path(sys.argv[0]).absolute()
-    program = str(beside) if beside.name == "dr" and beside.exists() else shutil.which("dr") or "dr"
-    return [program, "--config", str(context.config_dir.absolute()), "--state", str(context.state_dir)]
+    """The program as cron finds it: where it was started, else beside this Python, else on this PATH."""
+    places = (Path(sys.argv[0]).absolute(), Path(sys.executable).with_name("dr"))
+    program = next((str(path) for path in places if path.name == "dr" and path.is_file()), "")
+    return [
+        program or shutil.which("dr") or "dr",
+        "--config",
+        str(context.config_dir.absolute()),
+        "--state",
+        str(context.state_dir),
+    ]
 
 
 @click.command("crontab")

@@ -102,9 +102,10 @@ def _say_drill(context: Context, result: Any) -> None:
     if fact.seen_at:
         context.say(f"  seen       {fact.target} as it was at {fact.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fact.run_id:
-        context.say(f"  point      {fact.run_id} from {fact.target}, {fact.files} files, {format_bytes(fact.bytes)}")
+        files = f"{fact.files} file{'' if fact.files == 1 else 's'}"
+        context.say(f"  point      {fact.run_id} from {fact.target}, {files}, {format_bytes(fact.bytes)}")
     if fact.suspect:
-        context.say(f"  SUSPECT    {fact.suspect}; the last point before: {fact.last_unsuspected_point or 'none'}")
+        context.say(f"  SUSPECT    the last point before it that is not: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
     if phases:
         context.say(f"  phases     {phases}")

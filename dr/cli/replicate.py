@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from dr.plan.units import format_bytes, format_duration
 
 _HINT = "mend it, then run `dr replicate` again: it goes on where it was"
 _WAIT = "wait until it ends"
+_TAKEN = "find out who took it; it is still at the replica, and `dr recover --target` has it back"
 
 
 @click.command("replicate")
@@ -65,6 +67,8 @@ def say_replications(context: Context, results: list[Any]) -> None:
         else:
             context.say(f"{where}: {fact.outcome}{_done(fact)}")
             _complain(context, result, where)
+        for line in _forgotten(fact):
+            context.say(f"{where}: {line}")
         for problem in (*fact.notes, *result.problems):
             context.warn(problem, where)
         context.ended(result.exit_code)
@@ -73,11 +77,32 @@ def say_replications(context: Context, results: list[Any]) -> None:
 def _done(fact: Any) -> str:
     if not fact.objects and fact.by == "objects":
         return ""  # it came to nothing before it began, and the error says why
-    points = "" if fact.points is None else f"; {len(fact.points)} point{'' if len(fact.points) == 1 else 's'} there"
+    points = "" if fact.points is None else f"; {_counted(len(fact.points))} there"
     if fact.by == "snapshots":
         return f", what it missed was copied from other targets{points}"
     count = f"{fact.objects_copied} of {fact.objects} objects"
     return f", {count} copied ({format_bytes(fact.bytes_copied)}) in {format_duration(fact.seconds)}{points}"
+
+
+def _forgotten(fact: Any) -> Iterator[str]:
+    """What the replica's own retention took away, and what it waits for."""
+    found = fact.forgetting
+    if found is None:
+        return
+    if found.objects:
+        ends = found.destroyable_from
+        locked = f", some locked until {ends:%Y-%m-%d}" if ends else ""
+        below = f"; their bytes stay below as versions{locked}" if found.versions_stay else ""
+        size = format_bytes(found.bytes)
+        yield f"forgot {_counted(len(found.points))} ({found.objects} objects, {size}){below}"
+    if found.waiting:
+        first = min(each.due for each in found.waiting)
+        count = _counted(len(found.waiting))
+        yield f"{count} that {fact.source} no longer has may go there, the first from {first:%Y-%m-%d %H:%M}Z"
+
+
+def _counted(points: int) -> str:
+    return f"{points} point{'' if points == 1 else 's'}"
 
 
 def _complain(context: Context, result: Any, where: str) -> None:
@@ -91,4 +116,6 @@ def _complain(context: Context, result: Any, where: str) -> None:
             f"object {name} of {fact.source} is missing", where, f"run `dr verify {fact.system}`, then back up again"
         )
     if fact.error:
-        context.complain(fact.error, where, _WAIT if fact.outcome == "skipped" else _HINT)
+        alarm = fact.forgetting.alarm if fact.forgetting else None
+        hint = _TAKEN if alarm == fact.error else _WAIT if fact.outcome == "skipped" else _HINT
+        context.complain(fact.error, where, hint)

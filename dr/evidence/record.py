@@ -12,6 +12,7 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
+from dr.evidence.forgetting import Forgetting
 from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
@@ -111,7 +112,8 @@ class Proof:
     """What a verify run showed of one system's repository on one target.
 
     `level_reached` 0-3 as the ladder in `docs/words.md`. `points` are the run ids the proof holds for,
-    `damaged_points` those that need a damaged object. `share` is "3/10": the part read at level 3.
+    `damaged_points` those that need a damaged object, `expired` those that are gone and that retention has no use for.
+    `share` is "3/10": the part read at level 3.
     """
 
     run_id: str
@@ -128,6 +130,7 @@ class Proof:
     damage: tuple[Damage, ...] = ()
     points: tuple[str, ...] = ()
     damaged_points: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
     share: str = ""
     notes: tuple[str, ...] = ()
     error: str | None = None
@@ -143,7 +146,7 @@ class Replication:
     repository of its own was brought the points it lacked. `points` are the run ids that are there now, all of them;
     None when that was not learnt. `skipped` objects were there already; `corrupt` names those at the source whose
     bytes are not what their names say, `missing` those that its index names in vain; `held` are the snapshots that
-    were not copied for that.
+    were not copied for that. `forgetting`: what was then taken away there; None where all is kept.
     """
 
     run_id: str
@@ -168,6 +171,7 @@ class Replication:
     error: str | None = None
     object_lock: str = ""  # as `Proof.object_lock`
     locks: tuple[LockState, ...] = ()  # what was done for the locks there
+    forgetting: Forgetting | None = None
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 

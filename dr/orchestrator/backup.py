@@ -10,10 +10,12 @@ from pathlib import Path
 from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
+from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
+from dr.plan.plan import Plan
 from dr.run.backup import BackupDone, run_backup
 from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
@@ -77,7 +79,7 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
 
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
     catalog, system = session.catalog, toolbox.plan.system
-    missed = {place.name: tuple(reversed(catalog.missing_on(system, place.name))) for place in toolbox.places}
+    missed = {place.name: tuple(reversed(missed_by(session, toolbox.plan, place.name))) for place in toolbox.places}
     points = catalog.points([system])
     held = {copy.target for point in points[:50] for copy in point.copies}
     return BackupRequest(
@@ -90,6 +92,15 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
     )
+
+
+def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
+    """Return the complete points that a target lacks, newest first.
+
+    But not those that the plan's retention has no use for: they may have been taken away there.
+    """
+    useless = spent_now(session, plan)
+    return [point for point in session.catalog.missing_on(plan.system, target) if point.run_id not in useless]
 
 
 def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:

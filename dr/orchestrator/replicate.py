@@ -10,7 +10,8 @@ from pathlib import Path
 from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
-from dr.orchestrator.backup import ids_on, note_locks
+from dr.orchestrator.backup import ids_on, missed_by, note_locks
+from dr.orchestrator.forget import forget
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
@@ -67,7 +68,7 @@ def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -
         return [_nothing(session, loaded, name, error) for name in wanted]
     results = []
     for place in toolbox.places if not due_only and len(toolbox.everywhere) > 1 else ():
-        if missed := session.catalog.missing_on(loaded.plan.system, place.name):
+        if missed := missed_by(session, loaded.plan, place.name):
             results.append(_bring(session, loaded, toolbox, place, missed))
     for place in toolbox.replicas:
         if place.name in wanted and not command.stopping():
@@ -121,6 +122,7 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     if done.index and done.index != request.known:
         learned = VerifyMemory(packs=done.index.packs, indexes=done.index.indexes)
         session.catalog.remember(system, primary + _INDEX, learned.to_json())
+    done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
     session.catalog.record(done.fact)
@@ -139,7 +141,9 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
     if fact.points is None:
         return None
     system = toolbox.plan.system
-    live, dropped = ids_on(session.catalog.points([system]), place.name), removed_keys(session, system)
+    gone = fact.forgetting.snapshots if fact.forgetting else ()
+    live = ids_on(session.catalog.points([system]), place.name) - set(gone)
+    dropped = removed_keys(session, system)
     return keep_replica_locked(toolbox, place, now=session.clock(), live=live, dropped=dropped)
 
 
@@ -205,7 +209,7 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
         place.store.reachable()
         if make_if_absent(place.repository, exists=lambda: place.store.exists("config")):
             session.catalog.forget_copies(system, place.name)
-            missed = session.catalog.missing_on(system, place.name)
+            missed = missed_by(session, loaded.plan, place.name)
         ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
         wanted = {place.name: tuple(reversed(missed))}
         for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
@@ -214,7 +218,7 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
     except DrError as error:
         problem = error
     points = [x for x in session.catalog.points([system]) if place.name in {copy.target for copy in x.usable}]
-    left = session.catalog.missing_on(system, place.name)
+    left = missed_by(session, loaded.plan, place.name)
     outcome: Outcome = "failed" if problem else "degraded" if left else "ok"
     if isinstance(problem, InterruptedRunError):
         outcome = "aborted"

@@ -31,7 +31,10 @@ class Checked:
 
 
 def chosen(session: Session, names: Sequence[str]) -> list[Target]:
-    """Return the targets named, or all; `UsageError` for one that is not declared, or when there is none."""
+    """Return the targets named, or all but those where drills attack a copy.
+
+    `UsageError` for one that is not declared, or when there is none.
+    """
     known = session.declarations.targets
     for name in names:
         if name not in known:
@@ -41,7 +44,9 @@ def chosen(session: Session, names: Sequence[str]) -> list[Target]:
         raise UsageError(
             f"there are no targets in {session.config / 'targets'}", hint="run `dr init` to make a first one"
         )
-    return [known[name] for name in (dict.fromkeys(names) if names else sorted(known))]
+    attacked = {loaded.plan.drill.scratch for loaded in session.declarations.plans.values()}
+    all_but = [name for name in sorted(known) if name not in attacked] or sorted(known)
+    return [known[name] for name in (dict.fromkeys(names) if names else all_but)]
 
 
 def check(session: Session, targets: Sequence[Target], *, probing: bool = True) -> list[Checked]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Proof
 from dr.orchestrator.keys import removed_keys
+from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.travel import attacks
@@ -104,7 +105,14 @@ def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, 
     try:
         place.store.reachable()
         proof, memory = verify(
-            toolbox, place, level=level, points=points, previous=memory, clock=session.clock, run_id=run_id
+            toolbox,
+            place,
+            level=level,
+            points=points,
+            previous=memory,
+            clock=session.clock,
+            run_id=run_id,
+            spent=spent_now(session, loaded.plan),
         )
     except InterruptedRunError as error:
         proof = _unproven(session, loaded, place.name, run_id, error, level=level, outcome="aborted")

@@ -13,7 +13,7 @@ from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.lint_hosts import Found, Key, hosts, secret_faults
-from dr.plan.lint_places import places
+from dr.plan.lint_places import forgetting, places
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
@@ -49,6 +49,8 @@ def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], env: Map
     """Return the faults of targets that could be read."""
     faults = []
     for target, document in targets.values():
+        if document:
+            faults += [_at(document, *item) for item in forgetting(target)]
         if target.s3 and document:
             faults += [_at(document, *item) for item in _credentials(target.s3.credentials, env)]
             if (apart := target.s3.immutability.credentials) is not None:

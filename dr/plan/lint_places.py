@@ -9,6 +9,11 @@ from pathlib import Path
 from dr.plan.lint_hosts import Found, Key
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.plan.units import format_duration
+
+DAY = 86_400
+#: A replica that forgets sooner follows its primary too closely to help against what is noticed late.
+SHORTEST = 7 * DAY
 
 
 def places(plan: Plan, targets: Mapping[str, Target]) -> Iterator[Found]:
@@ -24,6 +29,7 @@ def places(plan: Plan, targets: Mapping[str, Target]) -> Iterator[Found]:
         else:
             yield from _offline(at, targets[name])
             yield from _inside(plan, at, targets[name])
+            yield from _forgets(at, targets[name])
             place = targets[name].place
             if place in seen:
                 what = f"the targets {seen[place]!r} and {name!r} lie in the same place: that is one copy"
@@ -48,6 +54,25 @@ def _offline(at: Key, target: Target) -> Iterator[Found]:
     if target.offline and at[0] == "targets":
         what = f"the target {target.target!r} is offline at times: backups to it would fail then"
         yield at, what, "name it under replicas", "unsound"
+
+
+def forgetting(target: Target) -> Iterator[Found]:
+    """Yield what is unwise in how soon a replica on a target forgets."""
+    delay, rules = target.forget_after, target.s3.immutability if target.s3 else None
+    if delay is None:
+        return
+    if delay < SHORTEST:
+        what = f"a replica that forgets after {format_duration(delay)} leaves little time to notice what went wrong"
+        yield ("forget_after",), what, f"write {format_duration(SHORTEST)} or more; 90d is a good begin", "advice"
+    if rules and rules.mode != "none" and delay < rules.days * DAY:
+        what = f"it forgets after {format_duration(delay)}, and locks for {rules.days} days: what goes stays below"
+        yield ("forget_after",), what, f"write {rules.days}d or more", "advice"
+
+
+def _forgets(at: Key, target: Target) -> Iterator[Found]:
+    if target.forget_after is not None and at[0] == "targets":
+        what = f"the target {target.target!r} has `forget_after`, which is for replicas: backups write there"
+        yield at, what, "take it away, or name the target under replicas", "unsound"
 
 
 def _inside(plan: Plan, at: Key, target: Target) -> Iterator[Found]:

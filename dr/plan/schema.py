@@ -14,7 +14,7 @@ _DURATION = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+\s*[wdhmsWDHMS]?\s*)+$"}]
 }
 _SHARE = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}]}
-_DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within"}
+_DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after"}
 #: What may also be written short: a check for its defaults, a hook as its arguments alone.
 _SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
 
@@ -22,7 +22,7 @@ _SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"t
 def schema(kind: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a plan, a target or `kit.yaml`, as people write them."""
     found = _DECLARED[kind].model_json_schema(by_alias=True)
-    for definition in found.get("$defs", {}).values():
+    for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:
                 definition["properties"][name] = {**_DURATION, "title": described.get("title", name)}

@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from dr.plan.base import ConfigPath, Declaration, Name
+from dr.plan.base import ConfigPath, Declaration, Duration, Name
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
@@ -118,7 +118,8 @@ class Target(Declaration):
     """One target file.
 
     `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `media` is what the
-    copies lie on (default: by kind). `provider` and `account` are words for the report.
+    copies lie on (default: by kind). `provider` and `account` are words for the report. `forget_after`: a replica here
+    forgets what the plan's retention has no use for, once the primary has lacked it for so long (absent: never).
     """
 
     target: Name
@@ -128,6 +129,7 @@ class Target(Declaration):
     media: Media | None = None
     provider: str = ""
     account: str = ""
+    forget_after: Annotated[Duration, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Target:

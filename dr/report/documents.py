@@ -40,7 +40,7 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     """One proof of `dr verify`."""
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
-        "seconds", "share", "damage", "points", "damaged_points", "notes", "error",
+        "seconds", "share", "damage", "points", "damaged_points", "expired", "notes", "error",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def replication_document(run: Replication) -> dict[str, Any]:
     return _picked(
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
-        "notes", "error",
+        "forgetting", "notes", "error",
     )  # fmt: skip
 
 

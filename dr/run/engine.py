@@ -163,7 +163,9 @@ def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
     progress.restored = bring_samples(shipment) if job.partial else bring_whole(shipment)
     files = sum(item.files for item in progress.restored.values())
     size = format_bytes(sum(item.bytes for item in progress.restored.values()))
-    progress.journal.note(f"restored {', '.join(progress.restored)}: {files:,} files, {size}", timed=True)
+    progress.journal.note(
+        f"restored {', '.join(progress.restored)}: {files:,} file{'' if files == 1 else 's'}, {size}", timed=True
+    )
     for name, item in progress.restored.items():
         _complain(progress, name, item, shipment.root)
 

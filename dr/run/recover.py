@@ -201,7 +201,8 @@ def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[Instanc
     for name, source in toolbox.plan.sources.items():
         place = "beside the live databases of its server" if name in into else f"into {request.to / name}"
         steps.append(f"restore {name} ({source.kind}) {place}")
-    steps.append(f"run {1 + sum(not check.manifest for check in toolbox.plan.drill.checks)} checks on what came back")
+    checks = 1 + sum(not check.manifest for check in toolbox.plan.drill.checks)
+    steps.append(f"run {checks} check{'' if checks == 1 else 's'} on what came back")
     if into:
         named = f", in place of {', '.join(sorted(request.replaced))}" if request.replaced else ""
         steps.append(f"when all mandatory checks passed: give the restored databases their names{named}")

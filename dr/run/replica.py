@@ -75,19 +75,22 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         if not source.store.exists("config"):
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
         copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
-        points = tuple(points_on(request.points(), source.name, done.snapshots))
+        points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
     except DrError as error:
         problem = error
     return replace(_outcome(toolbox, to, request, done, _Ending(started, points, problem, lock)), index=insight.index)
 
 
-def points_on(points: Iterable[Point], source: str, snapshots: Collection[str]) -> list[str]:
-    """Return the run ids of the points of which every snapshot of the source is among these."""
+def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
+    """Return the run ids of the points of which a copy on one of these targets has all its snapshots among these."""
+    there = set(snapshots)
     return [
         point.run_id
         for point in points
-        for copy in point.copies
-        if copy.target == source and {*copy.snapshots.values(), *copy.manifests.values()} <= set(snapshots)
+        if any(
+            copy.target in targets and {*copy.snapshots.values(), *copy.manifests.values()} <= there
+            for copy in point.copies
+        )
     ]
 
 

@@ -59,6 +59,16 @@ class VerifyMemory:
         gone = {f"keys/{key}" for key in removed}
         return replace(self, objects={name: size for name, size in self.objects.items() if name not in gone})
 
+    def without(self, names: Collection[str]) -> Self:
+        """Return it without objects that are taken away on record."""
+        gone = frozenset(names)
+        return replace(
+            self,
+            objects={name: size for name, size in self.objects.items() if name not in gone},
+            packs={pack: size for pack, size in self.packs.items() if _data(pack) not in gone},
+            indexes=tuple(index for index in self.indexes if f"index/{index}" not in gone),
+        )
+
     def to_json(self) -> str:
         """Return it as text."""
         return json.dumps(vars(self), separators=(",", ":"))
@@ -75,6 +85,7 @@ class _Findings:
     objects: int = 0
     bytes: int = 0
     share: str = ""
+    expired: list[Point] = field(default_factory=list)
 
 
 def verify(
@@ -86,8 +97,12 @@ def verify(
     previous: VerifyMemory,
     clock: Callable[[], datetime],
     run_id: str,
+    spent: Collection[str] = (),
 ) -> tuple[Proof, VerifyMemory]:
-    """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all."""
+    """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all.
+
+    `spent` are the points that retention has no use for: that all snapshots of one of them are gone is no damage.
+    """
     started, found = clock(), _Findings()
     memory = previous
     if is_unfilled(place, points, previous):
@@ -96,6 +111,7 @@ def verify(
     if stored.locks:
         _unlock(place)
         stored = inventory.listed(place.store)
+    found.expired = [p for p in points if p.run_id in spent and stored.sizes.keys().isdisjoint(_snapshots(place, p))]
     checked = _structure(place, found)
     if level >= 2:
         memory = _bytes(place, found, stored, checked, previous)
@@ -108,6 +124,12 @@ def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -
     """Whether there is nothing at a place, and nothing on record says that there ever was. Asks the target."""
     known = previous.objects or any(copy.target == place.name for point in points for copy in point.copies)
     return not known and not place.store.exists("config")
+
+
+def _snapshots(place: Place, point: Point) -> set[str]:
+    """Return the names of the snapshots that a point has there, by what is on record."""
+    copies = [copy for copy in point.copies if copy.target == place.name]
+    return {f"snapshots/{each}" for copy in copies for each in (*copy.snapshots.values(), *copy.manifests.values())}
 
 
 def _unlock(place: Place) -> None:
@@ -154,7 +176,8 @@ def _bytes(
     """Level 2, and what is stored that nothing names."""
     inventory.hash_all(place.store, stored)
     found.objects, found.bytes = len(stored.hashes), stored.bytes
-    expected = previous.needed | {_data(pack): size for pack, size in _expected(checked).items()}
+    needed = _unpruned(place, found, stored, checked, previous)
+    expected = needed | {_data(pack): size for pack, size in _expected(checked).items()}
     bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash)
     judged = {item.object for item in bad}
     found.damage = [item for item in found.damage if item.object not in judged] + bad
@@ -173,6 +196,19 @@ def _bytes(
         packs=index.packs if index else {},
         indexes=index.indexes if index else (),
     )
+
+
+def _unpruned(
+    place: Place, found: _Findings, stored: Inventory, checked: Checked | None, previous: VerifyMemory
+) -> dict[str, int]:
+    """Return what must still be there: all that was, but for what retention took away.
+
+    When restic finds a sound structure, an index file or pack that is gone is one that no snapshot there needs.
+    """
+    gone = {name for point in found.expired for name in _snapshots(place, point)}
+    if checked and checked.clean:
+        gone |= {name for name in previous.needed if name.startswith(("index/", "data/")) and name not in stored.sizes}
+    return {name: size for name, size in previous.needed.items() if name not in gone}
 
 
 def _expected(checked: Checked | None) -> dict[str, int]:
@@ -218,7 +254,8 @@ def _proof(
     asked: int,
     run_id: str,
 ) -> Proof:
-    here = [point for point in points if any(copy.target == place.name for copy in point.copies)]
+    gone = {point.run_id for point in found.expired if _snapshots(place, point)}
+    here = [p for p in points if p.run_id not in gone and any(copy.target == place.name for copy in p.copies)]
     real = [item for item in found.damage if item.problem != "unreferenced"]
     hit = _hit(place, here, real, everything=bool(found.problems))
     outcome: Outcome = "failed" if real or found.problems else "ok"
@@ -238,6 +275,7 @@ def _proof(
         damage=tuple(found.damage),
         points=tuple(p.run_id for p in here if p.run_id not in hit),
         damaged_points=tuple(p.run_id for p in here if p.run_id in hit),
+        expired=tuple(sorted(gone)),
         share=found.share,
         notes=tuple(found.notes),
         error=found.problems[0] if found.problems and not real else None,

@@ -162,6 +162,19 @@ class Repository:
         """Remove snapshots; the data stays until a prune. What a thief of the passphrase does in a drill."""
         self._call("forget", *snapshot_ids, doing="removing snapshots")
 
+    @contextmanager
+    def occupied(self, work: Path) -> Iterator[None]:
+        """Hold restic's own lock on the repository: that of a backup, which is given up in the end.
+
+        So restic prunes nothing meanwhile, and what is taken away is told from an attack (`dr.run.past.history`).
+        """
+        holder = self.backup_stream("nothing", tags={}, work=work)
+        try:
+            holder.write(b"")
+            yield
+        finally:
+            holder.abort()
+
     # -- reading ------------------------------------------------------------------------------------
 
     def restore(
@@ -255,6 +268,10 @@ class Repository:
             events.feed_all(done.stderr)
             raise failure(done.code, events, where=self.where, doing="finding what is needed")
         return unneeded_of(done.stdout.decode("utf-8", "replace"))
+
+    def index_files(self) -> dict[str, set[str]]:
+        """Return which packs each index file names. One restic process for each."""
+        return {index: {pack["id"] for pack in self._indexed_packs([index])} for index in self._index_ids()}
 
     def _index_ids(self) -> tuple[str, ...]:
         done = self._call("list", "--no-lock", "index", doing="listing the index")

@@ -49,10 +49,7 @@ def main() -> None:
 
 def vault(home: Path, server: S3Server) -> Place:
     """The place of a system in the locked bucket."""
-    keys = home / "keys"
-    keys.write_text(
-        f"[default]\naws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
-    )
+    keys = server.write_keys(home / "keys")
     rules = {"mode": "compliance", "days": 30, "max_calls": 10**6}
     s3 = {"endpoint": server.endpoint, "bucket": "bench", "credentials": {"file": str(keys)}, "immutability": rules}
     target = Target.model_validate({"target": "vault", "s3": s3})

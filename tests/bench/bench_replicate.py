@@ -22,10 +22,7 @@ REPETITIONS = 3
 
 def target(home: Path, name: str, server: S3Server, bucket: str) -> None:
     """Write a target's file."""
-    keys = home / f"keys-{name}"
-    keys.write_text(
-        f"[default]\naws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
-    )
+    keys = server.write_keys(home / f"keys-{name}")
     (home / "config" / "targets").mkdir(parents=True, exist_ok=True)
     where = f"endpoint: '{server.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
     (home / "config" / "targets" / f"{name}.yaml").write_text(f"target: {name}\ns3: {{{where}}}\n")

@@ -51,8 +51,7 @@ def test_a_target_that_is_down_is_said_and_the_others_are_looked_at(files_site: 
 
 def test_a_bucket_shows_its_posture_and_its_clock(files_site: Site, s3: Any, bucket: str, monkeypatch: Any) -> None:
     site = files_site
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(site.root / "keys")
     part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{part}}}\n")
     site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))

@@ -41,18 +41,17 @@ class Attacked:
 
     def target(self, name: str, bucket: str, user: str = "admin") -> None:
         """Declare a target."""
-        access, secret = self.server.keys(user)
-        keys = self.site.root / f"keys-{user}"
-        keys.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n")
+        keys = self.server.write_keys(self.site.root / f"keys-{user}", user)
         place = f"endpoint: '{self.server.endpoint}', bucket: {bucket}, prefix: pre, credentials: {{file: {keys}}}"
         self.site.target(name, f"target: {name}\ns3: {{{place}}}\n")
 
     def make_bucket(self, *, versions: bool = True) -> str:
         """Make a bucket."""
         name = f"test-{secrets.token_hex(6)}"
-        self.client.create_bucket(Bucket=name)
         if versions:
-            self.client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+            self.server.make_versioned(name)
+        else:
+            self.client.create_bucket(Bucket=name)
         return name
 
     def plan(self, more: str = "", targets: str = "[offsite]") -> None:

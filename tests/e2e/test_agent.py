@@ -47,8 +47,7 @@ def sis(site: Site, far: Far, s3: Any, bucket: str) -> Site:
     database.executemany("insert into students (seen) values (?)", [("2026-01-01T00:00:00Z",)] * 200)
     database.commit()
     database.close()
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(site.root / "keys")
     for name in ("offsite", "vault"):
         place = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: {name}, credentials: {{file: {keys}}}"
         site.target(name, f"target: {name}\ns3: {{{place}}}\n")

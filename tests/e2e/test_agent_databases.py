@@ -32,8 +32,7 @@ def far(tmp_path: Path) -> Iterator[Far]:
 
 @pytest.fixture
 def offsite(site: Site, s3: Any, bucket: str) -> Site:
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(site.root / "keys")
     place = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{place}}}\n")
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")

@@ -18,7 +18,7 @@ from dr.orchestrator.kit import renew_all
 from dr.orchestrator.session import Session
 from dr.run.custody.escrow import new_recipient
 from tests.conftest import Site, plan_text
-from tests.faults.planted import forms
+from tests.faults.planted import files_showing, forms
 
 pytestmark = pytest.mark.slow
 
@@ -274,9 +274,7 @@ def offsite(files_site: Site, s3: Any, bucket: str) -> Site:
 
 def in_bucket(site: Site, s3: Any, bucket: str) -> Site:
     """Have the system on a disk and in that bucket."""
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
-    keys.chmod(0o600)
+    keys = s3.write_keys(site.root / "keys")
     site.target(
         "offsite",
         f"target: offsite\ns3: {{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}\n",
@@ -327,9 +325,7 @@ def test_destroyed_keys_open_nothing_not_even_old_versions_and_a_copy_of_a_key_w
     versions = s3.client().list_object_versions(Bucket=bucket)
     names = [item["Key"] for part in ("Versions", "DeleteMarkers") for item in versions.get(part, ())]
     assert not [name for name in names if "/keys/" in name or "_escrow" in name] and [n for n in names if "/data/" in n]
-    planted = forms(*old.values(), new)
-    for path in (site.root / "state").rglob("*"):
-        assert not path.is_file() or not [form for form in planted if form in path.read_bytes()], path
+    assert not files_showing(forms(*old.values(), new), site.root / "state", private=())
     assert not list((site.root / "state/cache/restic").glob("*/index")), "restic's caches of it are gone"
 
     (point,) = site.dr("points", "--json").document["points"]
@@ -428,9 +424,7 @@ def test_where_credentials_may_not_delete_the_old_key_stays_and_that_is_said(
 ) -> None:
     s3.append_only(bucket)
     site, location = files_site, f"s3:{s3.endpoint}/{bucket}/share"
-    access, hidden = s3.keys("writer")
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {hidden}\n")
+    keys = s3.write_keys(site.root / "keys", "writer")
     place = f"{{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}"
     site.target("offsite", f"target: offsite\ns3: {place}\n")
     site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))

@@ -20,10 +20,7 @@ from tests.proxy import Proxy
 
 
 def s3_target(site: Site, name: str, server: S3Server, bucket: str, *, endpoint: str = "", more: str = "") -> None:
-    keys = site.root / f"keys-{name}"
-    keys.write_text(
-        f"[default]\naws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
-    )
+    keys = server.write_keys(site.root / f"keys-{name}")
     where = f"endpoint: '{endpoint or server.endpoint}', bucket: {bucket}, prefix: dr, credentials: {{file: {keys}}}"
     site.target(name, f"target: {name}\nprovider: {name}\ns3: {{{where}{more}}}\n")
 

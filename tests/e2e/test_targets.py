@@ -18,9 +18,7 @@ ARN = "arn:aws:iam::000000000000:user/writer"
 
 
 def keys(site: Site, s3: Any, user: str) -> Path:
-    key, secret = s3.keys(user)
-    path = site.root / f"keys-{user}"
-    path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+    path: Path = s3.write_keys(site.root / f"keys-{user}", user)
     return path
 
 
@@ -154,6 +152,19 @@ def test_targets_that_are_not_declared_and_keys_named_twice_are_refused(files_si
     assert "name keys once" in files_site.dr("target", "create", "disk", *twice, code=2).err
     checked = files_site.dr("target", "check", "--json").document["targets"]
     assert [one["target"] for one in checked] == ["disk", "vault"] and checked[0]["probe"] is None
+
+
+def test_a_target_where_drills_attack_a_copy_is_looked_at_only_when_it_is_named(files_site: Site) -> None:
+    site, keys_file = files_site, files_site.root / "keys"
+    keys_file.write_text("[default]\naws_access_key_id = x\naws_secret_access_key = y\n")
+    place = f"endpoint: 'http://127.0.0.1:9', bucket: practice, credentials: {{file: {keys_file}}}"
+    site.target("practice", f"target: practice\ns3: {{{place}}}\n")
+    source = f"docs: {{files: {{paths: [{site.root}/source]}}}}"
+    for more, seen in (("", {"disk", "vault", "practice"}), ("drill: {scratch: practice}\n", {"disk", "vault"})):
+        site.plan("share", plan_text("share", source, more=more))
+        document = site.dr("target", "check", "--no-probe", "--json", code=1 if "practice" in seen else 0).document
+        assert {each["target"] for each in document["targets"]} == seen
+    site.dr("target", "check", "practice", "--no-probe", code=1)
 
 
 def test_refused_keys_end_with_twelve(site: Site, s3: Any, bucket: str) -> None:

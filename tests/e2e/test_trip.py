@@ -32,8 +32,7 @@ def sis(site: Site, s3, bucket: str) -> Site:
         database.execute("create table students (id integer primary key, seen text)")
         database.executemany("insert into students (seen) values (?)", [("2026-01-01T00:00:00Z",)] * 200)
     database.close()
-    credentials = root / "keys"
-    credentials.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    credentials = s3.write_keys(root / "keys")
     site.target(
         "offsite",
         f"target: offsite\ns3: {{endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: dr, credentials: {{file: {credentials}}}}}\n",

@@ -16,11 +16,9 @@ from tests.faults.planted import CommandLines, files_showing, forms
 def test_no_secret_is_in_any_argument_log_catalog_report_or_error(files_site: Site, s3: Any, bucket: str) -> None:
     site = files_site
     passphrase = "planted+passphrase/" + secrets.token_hex(8)
-    keys, phrase = site.root / "keys", site.root / "phrase"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys, phrase = s3.write_keys(site.root / "keys"), site.root / "phrase"
     phrase.write_text(passphrase + "\n")
-    for path in (keys, phrase):
-        path.chmod(0o600)
+    phrase.chmod(0o600)
     site.target(
         "offsite",
         f"target: offsite\ns3: {{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}\n",

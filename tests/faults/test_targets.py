@@ -145,8 +145,7 @@ def test_a_second_bucket_that_was_down_is_brought_what_it_lacks_from_the_first(
     """Two buckets have two key pairs, and restic takes one at a time: the copy goes by this machine."""
     site, second = files_site, f"{bucket}-2"
     s3.client().create_bucket(Bucket=second)
-    keys = site.root / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys = s3.write_keys(site.root / "keys")
 
     def places(endpoint: str) -> None:
         for name, where, held in (("disk", s3.endpoint, bucket), ("vault", endpoint, second)):

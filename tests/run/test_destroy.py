@@ -91,22 +91,13 @@ def test_what_others_lose_and_what_would_stay_is_said(site: Keyed) -> None:
 
 
 def test_a_place_that_cannot_be_asked_stops_it(site: Keyed, tmp_path: Path) -> None:
-    place = {
-        "endpoint": "http://127.0.0.1:9",
-        "bucket": "none",
-        "credentials": {"file": str(aws_file(tmp_path, "a", "b"))},
-    }
+    keys = tmp_path / "keys"
+    keys.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    place = {"endpoint": "http://127.0.0.1:9", "bucket": "none", "credentials": {"file": str(keys)}}
     target = Target.model_validate({"target": "offsite", "s3": place})
     down = open_place(plan_of("share"), target, state=site.state, restic=site.restic)
     with pytest.raises(TargetDownError):
         examine(site.toolbox(down), [], [], [], now=NOW)
-
-
-def aws_file(folder: Path, key: str, secret: str) -> Path:
-    path = folder / "aws"
-    path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
-    path.chmod(0o600)
-    return path
 
 
 # -- locks of a bucket -------------------------------------------------------------------------------
@@ -122,13 +113,12 @@ def stored(made: Keyed, s3: S3Server, tmp_path: Path) -> Stored:
     def make(kind: str, user: str = "admin") -> tuple[Keyed, Place]:
         name = f"shred-{secrets.token_hex(6)}"
         if kind == "versioned":
-            s3.client().create_bucket(Bucket=name)
-            s3.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+            s3.make_versioned(name)
         else:
             s3.make_locked(name, "compliance", 30 if kind == "locked" else 0)
         for each in (*(f"keys/{key}" for key in KEYS), f"data/cc/{'c' * 64}"):
             s3.client().put_object(Bucket=name, Key=f"share/{each}", Body=b"x")
-        credentials = {"file": str(aws_file(tmp_path, *s3.keys(user)))}
+        credentials = {"file": str(s3.write_keys(tmp_path / "keys", user))}
         target = Target.model_validate(
             {"target": "offsite", "s3": {"endpoint": s3.endpoint, "bucket": name, "credentials": credentials}}
         )

@@ -98,9 +98,7 @@ def vault(s3: S3Server, tmp_path: Path, restic_program: str, template: Path) -> 
         name = f"vault-{secrets.token_hex(6)}"
         s3.make_locked(name, mode, days)
         for who in ("admin", "writer", "keeper"):
-            key, secret = s3.keys(who)
-            path = tmp_path / f"keys-{who}"
-            path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
+            s3.write_keys(tmp_path / f"keys-{who}", who)
         rules = {"mode": mode, "days": 30, "max_lock_days": 90}
         credentials = {"file": str(tmp_path / f"keys-{user}")}
         whole = {"endpoint": s3.endpoint, "bucket": name, "credentials": credentials, "immutability": rules}

@@ -37,10 +37,10 @@ def make(s3: S3Server, tmp_path: Path) -> Make:
         name = f"posture-{secrets.token_hex(6)}"
         if kind in ("compliance", "governance"):
             s3.make_locked(name, kind, days)
+        elif kind == "versioned":
+            s3.make_versioned(name)
         elif kind != "none":
             s3.client().create_bucket(Bucket=name)
-        if kind == "versioned":
-            s3.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         rules: dict[str, Any] = {"mode": declared or (kind if days and kind.endswith("ance") else "none")}
         rules |= {"credentials": {"file": keys(s3, tmp_path, "keeper")}} if keeper else {}
         whole = {"endpoint": s3.endpoint, "bucket": name, "prefix": "d", "immutability": rules}
@@ -52,10 +52,7 @@ def make(s3: S3Server, tmp_path: Path) -> Make:
 
 
 def keys(s3: S3Server, folder: Path, user: str) -> str:
-    key, secret = s3.keys(user)
-    path = folder / f"keys-{user}"
-    path.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secret}\n")
-    return str(path)
+    return str(s3.write_keys(folder / f"keys-{user}", user))
 
 
 def s3_of(target: Target) -> Any:

@@ -61,8 +61,7 @@ def stored(request: pytest.FixtureRequest, files_site: Site) -> Any:
     target = request.param
     if target == "offsite":
         s3, bucket = request.getfixturevalue("s3"), request.getfixturevalue("bucket")
-        keys = site.root / "keys"
-        keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+        keys = s3.write_keys(site.root / "keys")
         site.target(
             target,
             f"target: offsite\ns3: {{endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: dr, credentials: {{file: {keys}}}}}\n",

@@ -63,12 +63,12 @@ def make(s3: S3Server, bucket: str) -> Make:
 
     def made(kind: str, user: str = "admin") -> S3Versions:
         name = f"{bucket}-{kind}"
-        if kind in ("plain", "versioned"):
+        if kind == "plain":
             s3.client().create_bucket(Bucket=name)
+        elif kind == "versioned":
+            s3.make_versioned(name)
         else:
             s3.make_locked(name, "compliance", 30 if kind == "locked" else 0)
-        if kind == "versioned":
-            s3.client().put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         return S3Versions(endpoint=s3.endpoint, bucket=name, prefix="a", keys=S3Keys(*s3.keys(user)))
 
     return made

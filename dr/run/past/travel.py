@@ -5,11 +5,6 @@ A target that keeps no versions is used as it is, and that is noted. Nothing is 
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -20,21 +15,15 @@ from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
 from dr.run.choose import candidates, in_words
 from dr.run.past.recognise import points_in
+from dr.run.past.showing import seen_through
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
 from dr.tools.store import Version
 from dr.tools.view import View, ViewStore, shows
-from dr.tools.view_server import shown
 
-#: A socket's path has at most 107 bytes.
-_SHORT = 100
 #: A `Date` header tells whole seconds; a difference below this is none.
 _AGREE = timedelta(seconds=3)
-#: A socket younger than so many seconds may be one on which its maker does not listen yet.
-_YOUNG = 60
-#: No proxy stands between restic and the socket.
-_PLAIN = {"HTTP_PROXY": "", "http_proxy": "", "HTTPS_PROXY": "", "https_proxy": ""}
 
 
 def versions_of(place: Place) -> S3Versions | None:
@@ -144,18 +133,11 @@ class Travel:
             return place
         first = not self._stores
         self._stores.append(store)
-        location = self._open.enter_context(shown(store, self._socket()))
         if first:
             count = f"{len(store.view.objects):,} objects"
             self.say(f"{place.name} is seen as it was at {in_words(self.moment)}: {count}")
-        repository = replace(
-            place.repository,
-            location=location,
-            where=f"{place.repository.where} as of {in_words(self.moment)}",
-            cache=self.state / "cache" / "view",  # restic clears a cache of what it does not see
-            env={**place.repository.env, **_PLAIN},
-            options=(),
-        )
+        where = f"{place.repository.where} as of {in_words(self.moment)}"
+        repository = seen_through(store, place.repository, where=where, state=self.state, until=self._open)
         beside = place.evidence
         if evidence and isinstance(beside, S3Store):
             beside = ViewStore(S3Versions.of(beside), self._view(S3Versions.of(beside), until))
@@ -191,27 +173,6 @@ class Travel:
         if versions.where not in self._listed:
             self._listed[versions.where] = list(versions.versions())
         return View.of(self._listed[versions.where], self.moment + min(off, timedelta()), last + max(off, timedelta()))
-
-    def _socket(self) -> Path:
-        home = self.state / "views"
-        if len(os.fsencode(home)) > _SHORT - 16:
-            home = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="dr-")))
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(home)
-        return home / secrets.token_hex(4)
-
-
-def _sweep(home: Path) -> None:
-    """Remove the sockets on which nobody listens any more: their process was killed."""
-    for path in home.iterdir():
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                if time.time() - path.lstat().st_mtime > _YOUNG:
-                    probe.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink(missing_ok=True)
-            except OSError:
-                continue
 
 
 # -- which points there were -------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""Forgetting killed at random moments: what is left at the replica is a valid repository each time."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dr.run.follow.sweep import sweepable
+from dr.tools.disk import DiskStore
+from dr.tools.restic import Repository
+from tests.faults.test_replicate_killed import Repositories
+
+#: Takes away what it is told, so slowly that a kill hits; with `wrong` packs go before the index that names them.
+_FORGET = """
+import json, sys, time
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from dr.run.follow.forget import Gone, Intent, carry_out
+from dr.tools.disk import DiskStore
+class Slow(DiskStore):
+    def remove(self, name):
+        time.sleep(0.02)
+        super().remove(name)
+snapshots, indexes, packs = map(set, json.loads(sys.argv[2]))
+if sys.argv[3] == "wrong":
+    snapshots, indexes, packs = packs, indexes, snapshots
+place = SimpleNamespace(store=Slow(Path(sys.argv[1])), repository=SimpleNamespace(occupied=lambda work: nullcontext()))
+print("go", flush=True)
+carry_out(place, Intent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
+"""
+KILLS = 25
+
+
+class Mirror(Repositories):
+    """A source that was pruned, and a replica that still holds what went."""
+
+    def fill(self) -> None:
+        for number in range(12):
+            for path in self.tree.glob("own-*"):
+                path.unlink()
+            self.grow_own(number)
+        shutil.copytree(self.source, self.replica)
+        self.restic(self.source, "forget", "--keep-last", "4", "--prune", "--max-unused", "0")
+        self.copy().communicate()
+
+    def grow_own(self, number: int) -> None:
+        for part in range(5):
+            (self.tree / f"own-{number}-{part}").write_bytes(random.Random(number * 10 + part).randbytes(1_200_000))
+        (self.tree / f"all-{number}").write_bytes(random.Random(number).randbytes(1_000))
+        self.restic(self.source, "backup", "--pack-size", "4", str(self.tree))
+
+    def doomed(self, program: str) -> list[list[str]]:
+        """What may go: found on a copy without the snapshots that the source lacks."""
+        there = {item.name for item in DiskStore(self.replica).list()}
+        gone = sorted(there - {item.name for item in DiskStore(self.source).list()})
+        snapshots = [name for name in gone if name.startswith("snapshots/")]
+        tried = self.replica.with_name("tried")
+        shutil.copytree(self.replica, tried)
+        for name in snapshots:
+            (tried / name).unlink()
+        seen = Repository(
+            program=program, location=str(tried), where="tried", host="x", env=self.env, cache=tried / "cache"
+        )  # fmt: skip
+        short = seen.unneeded_packs(timeout=60)
+        packs = {name[-64:] for name in gone if name.startswith("data/") and name[8:16] in short}
+        indexes, packs = sweepable(seen.index_files(), [x[-64:] for x in gone if x.startswith("index/")], packs)
+        shutil.rmtree(tried)
+        return [snapshots, sorted(f"index/{x}" for x in indexes), sorted(f"data/{x[:2]}/{x}" for x in packs)]
+
+    def forget(self, at: Path, doomed: list[list[str]], how: str = "right") -> subprocess.Popen[str]:
+        argv = [sys.executable, "-c", _FORGET, str(at), json.dumps(doomed), how]
+        process = subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, text=True)
+        assert process.stdout and process.stdout.readline() == "go\n"
+        return process
+
+    def check(self, at: Path) -> None:
+        self.restic(at, "check", "--read-data", "--no-cache", "--no-lock")
+
+
+@pytest.fixture(scope="module")
+def mirror(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Mirror:
+    made = Mirror(tmp_path_factory.mktemp("mirror"), restic_program)
+    made.fill()
+    return made
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_replica_is_whole_each_time(
+    mirror: Mirror, restic_program: str, tmp_path: Path
+) -> None:
+    doomed, rng = mirror.doomed(restic_program), random.Random(20261125)
+    total = sum(map(len, doomed))
+    assert len(doomed[0]) == 8 and len(doomed[1]) == 12 and len(doomed[2]) > 8, doomed
+    at, cut, seconds = tmp_path / "replica", 0, total * 0.02 / 8
+    for _ in range(KILLS):
+        if not at.exists():
+            shutil.copytree(mirror.replica, at)
+        process = mirror.forget(at, doomed)
+        time.sleep(rng.uniform(0, seconds))
+        process.kill()
+        process.communicate()
+        mirror.check(at)
+        left = sum((at / name).exists() for names in doomed for name in names)
+        cut += 0 < left < total
+        if not left or rng.random() < 0.3:
+            shutil.rmtree(at)
+    assert cut >= KILLS // 3, f"{cut}: the kills must hit the forgetting"
+    shutil.copytree(mirror.replica, at, dirs_exist_ok=True)
+    assert mirror.forget(at, doomed).wait() == 0
+    assert {x.name for x in DiskStore(at).list()} == {x.name for x in DiskStore(mirror.source).list()}
+    mirror.check(at)
+
+
+@pytest.mark.slow
+def test_the_wrong_order_is_found_by_that_check(mirror: Mirror, restic_program: str, tmp_path: Path) -> None:
+    """The negative control: packs first, and killed, is what the check must not pass."""
+    doomed, at = mirror.doomed(restic_program), tmp_path / "replica"
+    shutil.copytree(mirror.replica, at)
+    process = mirror.forget(at, doomed, "wrong")
+    while all((at / name).exists() for name in doomed[2]):
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    with pytest.raises(AssertionError, match="check"):
+        mirror.check(at)
