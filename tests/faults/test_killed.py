@@ -35,6 +35,21 @@ def _still_running(site: Site) -> list[str]:
     return found
 
 
+def _slow(site: Site, then: str = "sleep 60") -> str:
+    """A source that says that it has begun, and then does not come to its end."""
+    return f"slow: {{command: {{run: [sh, -c, 'echo x; touch {site.root}/begun; {then}'], filename: x}}}}"
+
+
+def _begun(site: Site, *arguments: str) -> subprocess.Popen[str]:
+    """Start the program, and return once its source has begun."""
+    running = site.start(*arguments)
+    until = time.monotonic() + 60
+    while not (site.root / "begun").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert running.poll() is None
+    return running
+
+
 def _left_running(site: Site) -> list[str]:
     until = time.monotonic() + 30
     while (left := _still_running(site)) and time.monotonic() < until:
@@ -74,9 +89,8 @@ def test_a_backup_killed_at_a_random_moment_is_healed_by_the_next_run(files_site
 
 
 def test_a_killed_run_is_recorded_as_aborted_never_as_ok(files_site: Site) -> None:
-    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
-    process = files_site.start("backup", "share")
-    time.sleep(1.5)
+    files_site.plan("share", plan_text("share", _slow(files_site)))
+    process = _begun(files_site, "backup", "share")
     process.kill()
     process.communicate()
     assert not _left_running(files_site)
@@ -89,9 +103,8 @@ def test_a_killed_run_is_recorded_as_aborted_never_as_ok(files_site: Site) -> No
 
 
 def test_ctrl_c_ends_the_run_with_130_and_no_snapshot(files_site: Site) -> None:
-    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
-    process = files_site.start("backup", "share", "--json")
-    time.sleep(2.5)
+    files_site.plan("share", plan_text("share", _slow(files_site)))
+    process = _begun(files_site, "backup", "share", "--json")
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
@@ -142,12 +155,13 @@ def test_a_recovery_killed_is_finished_by_the_next(files_site: Site, seed: int) 
 
 
 def test_the_same_system_twice_at_once_is_exit_11(files_site: Site) -> None:
-    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 4'], filename: x}}"))
-    first = files_site.start("backup", "share")
-    time.sleep(1.5)
+    gate = files_site.root / "gate"
+    files_site.plan("share", plan_text("share", _slow(files_site, f"until [ -e {gate} ]; do sleep 0.1; done")))
+    first = _begun(files_site, "backup", "share")
     second = files_site.dr("backup", "share", "--json", code=11)
     assert second.document["runs"][0]["outcome"] == "skipped"
     assert "in use by another run" in second.err
+    gate.touch()
     first.communicate()
     assert first.returncode == 0
     shutil.rmtree(files_site.root / "disk")
@@ -155,13 +169,14 @@ def test_the_same_system_twice_at_once_is_exit_11(files_site: Site) -> None:
 
 def test_while_a_first_backup_is_at_work_the_next_run_neither_proves_nor_drills_nor_blames(files_site: Site) -> None:
     site = files_site
-    site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 6'], filename: x}}"))
-    first = site.start("backup", "share")
-    time.sleep(2)
+    gate = site.root / "gate"
+    site.plan("share", plan_text("share", _slow(site, f"until [ -e {gate} ]; do sleep 0.1; done")))
+    first = _begun(site, "backup", "share")
     verify = site.dr("verify", "share", "--json", code=11).document["proofs"]
     assert {proof["outcome"] for proof in verify} == {"skipped"}
     second = site.dr("run", "--json", code=11).document
     assert second["drills"] == [], "there is nothing to drill yet: that is no failed drill"
+    gate.touch()
     first.communicate()
     assert first.returncode == 0
     row = site.dr("status", "--json").document["systems"][0]
@@ -183,9 +198,9 @@ def test_a_proof_that_could_not_be_made_is_on_record(files_site: Site) -> None:
 
 
 def test_a_run_that_came_to_nothing_is_on_record_from_its_start(files_site: Site) -> None:
-    files_site.plan("share", plan_text("share", "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"))
-    running = files_site.start("backup", "share", "--json")
-    time.sleep(3)
+    files_site.plan("share", plan_text("share", _slow(files_site)))
+    running = _begun(files_site, "backup", "share", "--json")
+    time.sleep(1)
     running.send_signal(signal.SIGTERM)
     out, _ = running.communicate(timeout=60)
     run = json.loads(out)["runs"][0]
