@@ -15,6 +15,7 @@ from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.standing import Attempts, LastDrill, LastRun, PlaceState, Standing
 from dr.evidence.suspicion import frozen
+from dr.plan.units import counted
 from dr.tools import process
 
 _NEWEST = """
@@ -204,6 +205,5 @@ def _reason(body: Mapping[str, Any]) -> str | None:
     errors = [str(part["error"]) for part in parts if isinstance(part, dict) and part.get("error")]
     errors += [f"{check['check']} check failed" for check in body.get("checks", ()) if check["outcome"] == "failed"]
     if body.get("damage"):
-        number = len(body["damage"])
-        errors.append(f"{number} damaged or stray object{'' if number == 1 else 's'}")
+        errors.append(counted(len(body["damage"]), "damaged or stray object"))
     return errors[0] if errors else None

@@ -10,6 +10,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import INVALID, OK, Fault, PlanError, UsageError
+from dr.plan.units import counted
 
 
 @click.command("init")
@@ -54,8 +55,8 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     context.ended(INVALID if bad else OK)
     advice = len(faults) - len(bad)
     context.say(
-        f"{_count(len(declarations.plans), 'plan')}, {_count(len(declarations.targets), 'target')}: "
-        f"{_count(len(bad), 'fault')}, {_count(advice, 'warning')}"
+        f"{counted(len(declarations.plans), 'plan')}, {counted(len(declarations.targets), 'target')}: "
+        f"{counted(len(bad), 'fault')}, {counted(advice, 'warning')}"
     )
 
 
@@ -67,10 +68,6 @@ def _kit_faults(config: Path) -> tuple[Fault, ...]:
     except PlanError as error:
         return error.faults
     return ()
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @click.command("schema")

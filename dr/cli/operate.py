@@ -9,7 +9,7 @@ import click
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
 from dr.errors import OK
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import counted, format_bytes, format_duration
 
 
 @click.command("backup")
@@ -49,7 +49,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
         files = sum(s.files for s in run.sources)
         took = format_duration((run.finished - run.started).total_seconds())
         context.say(
-            f"{run.system}: {run.outcome}, {files} file{'' if files == 1 else 's'}, {format_bytes(size)} "
+            f"{run.system}: {run.outcome}, {counted(files, 'file')}, {format_bytes(size)} "
             f"({format_bytes(added)} new) in {took}, point {run.run_id}"
         )
         for lock in run.locks:

@@ -52,6 +52,8 @@ def _history_document(told: Any) -> dict[str, Any]:
 
 
 def _say_history(context: Context, told: Any) -> None:
+    from dr.orchestrator.travel import way_back
+
     found, where = told.history, f"{told.system} on {told.target}"
     if told.error:
         context.failed(told.error)
@@ -65,9 +67,8 @@ def _say_history(context: Context, told: Any) -> None:
         harm = ", ".join(f"{count:,} {what}" for what, count in found.harm.items())
         context.say(f"{where}: attacked from {found.onset:%Y-%m-%d %H:%M:%S}Z to {found.last:%Y-%m-%d %H:%M:%S}Z")
         context.say(f"  since      {harm}; {found.added:,} objects added")
-        named = f"{told.system} --target {told.target} --at {_typed(found.before)}"
         context.say(f"  before it  {_typed(found.before)}")
-        context.say(f"  now type   dr recover {named} --to DIR")
+        context.say(f"  now type   {way_back(told.system, told.target, found.before)}")
         context.ended(DEGRADED)
 
 

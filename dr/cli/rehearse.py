@@ -13,7 +13,7 @@ from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import counted, format_bytes, format_duration
 
 SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
@@ -102,7 +102,7 @@ def _say_drill(context: Context, result: Any) -> None:
     if fact.seen_at:
         context.say(f"  seen       {fact.target} as it was at {fact.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fact.run_id:
-        files = f"{fact.files} file{'' if fact.files == 1 else 's'}"
+        files = counted(fact.files, "file")
         context.say(f"  point      {fact.run_id} from {fact.target}, {files}, {format_bytes(fact.bytes)}")
     if fact.suspect:
         context.say(f"  SUSPECT    the last point before it that is not: {fact.last_unsuspected_point or 'none'}")

@@ -9,7 +9,7 @@ import click
 
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import counted, format_bytes, format_duration
 
 _HINT = "mend it, then run `dr replicate` again: it goes on where it was"
 _WAIT = "wait until it ends"
@@ -77,7 +77,7 @@ def say_replications(context: Context, results: list[Any]) -> None:
 def _done(fact: Any) -> str:
     if not fact.objects and fact.by == "objects":
         return ""  # it came to nothing before it began, and the error says why
-    points = "" if fact.points is None else f"; {_counted(len(fact.points))} there"
+    points = "" if fact.points is None else f"; {counted(len(fact.points), 'point')} there"
     if fact.by == "snapshots":
         return f", what it missed was copied from other targets{points}"
     count = f"{fact.objects_copied} of {fact.objects} objects"
@@ -94,15 +94,11 @@ def _forgotten(fact: Any) -> Iterator[str]:
         locked = f", some locked until {ends:%Y-%m-%d}" if ends else ""
         below = f"; their bytes stay below as versions{locked}" if found.versions_stay else ""
         size = format_bytes(found.bytes)
-        yield f"forgot {_counted(len(found.points))} ({found.objects} objects, {size}){below}"
+        yield f"forgot {counted(len(found.points), 'point')} ({found.objects} objects, {size}){below}"
     if found.waiting:
         first = min(each.due for each in found.waiting)
-        count = _counted(len(found.waiting))
+        count = counted(len(found.waiting), "point")
         yield f"{count} that {fact.source} no longer has may go there, the first from {first:%Y-%m-%d %H:%M}Z"
-
-
-def _counted(points: int) -> str:
-    return f"{points} point{'' if points == 1 else 's'}"
 
 
 def _complain(context: Context, result: Any, where: str) -> None:

@@ -306,6 +306,11 @@ class Copy:
     protected_until: datetime | None = None  # when the first lock on what it needs runs out
     locked_until: datetime | None = None  # when the last one does
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all its snapshots."""
+        return (*self.snapshots.values(), *self.manifests.values())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:

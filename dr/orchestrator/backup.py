@@ -99,14 +99,15 @@ def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
 
     But not those that the plan's retention has no use for: they may have been taken away there.
     """
-    useless = spent_now(session, plan)
-    return [point for point in session.catalog.missing_on(plan.system, target) if point.run_id not in useless]
+    missing = session.catalog.missing_on(plan.system, target)
+    useless = spent_now(session, plan) if missing else set()
+    return [point for point in missing if point.run_id not in useless]
 
 
 def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
     """Return the ids of all snapshots that points have on a target."""
     copies = [copy for point in points for copy in point.copies if copy.target == target and _lives(copy)]
-    return frozenset(x for copy in copies for x in (*copy.snapshots.values(), *copy.manifests.values()))
+    return frozenset(each for copy in copies for each in copy.ids)
 
 
 def _lives(copy: Copy) -> bool:

@@ -14,7 +14,7 @@ from dr.orchestrator.scratch import scratch_of
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.targets import posture_of
-from dr.orchestrator.travel import moment_before
+from dr.orchestrator.travel import attacked, way_back
 from dr.plan.load import Loaded
 from dr.report.verdict import drill_exit_code
 from dr.run.drill import DrillRequest, run_drill
@@ -187,13 +187,12 @@ def _way_back(session: Session, loaded: Loaded, options: RecoverOptions | DrillO
     """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
     if options.at:
         return ""
-    found = moment_before(session, loaded, target=options.target)
-    if found is None:
-        return ""
-    target, before = found
-    command = f"dr recover {loaded.plan.system} --target {target} --at {before:%Y-%m-%dT%H:%M:%SZ}"
-    command += f" --to {options.to if isinstance(options, RecoverOptions) else 'DIR'}"
-    return f"the objects on {target} were deleted or overwritten: go back to before that with `{command}`"
+    places = loaded.plan.places if options.target is None else [options.target]
+    to = str(options.to) if isinstance(options, RecoverOptions) else "DIR"
+    for target, _, before in attacked(session, loaded, places):
+        typed = way_back(loaded.plan.system, target, before, to)
+        return f"the objects on {target} were deleted or overwritten: go back to before that with `{typed}`"
+    return ""
 
 
 def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: datetime) -> RecoverRequest:

@@ -43,23 +43,22 @@ class DueDone:
     faults: tuple[Fault, ...] = ()
 
 
-def cadence_text(loaded: Loaded, verb: Verb) -> str | None:
-    """Return the plan's words for when a verb is due; None for never."""
-    plan = loaded.plan
-    return {"backup": plan.backup_cadence, "verify": plan.cadence.verify, "drill": plan.cadence.drill}[verb]
-
-
-def next_due(loaded: Loaded, verb: Verb, attempts: Attempts, now: datetime) -> datetime | None:
-    """Return when a verb is or was next due; None for never.
+def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
+    """Return when a verb is or was next due for a system; None for never. `attempts` are its own, by verb.
 
     Backups count from the last that worked, so that a failed one is caught up; proofs and drills count
     from the last that was not interrupted, so that a failing drill is not repeated every few minutes.
     """
-    text = cadence_text(loaded, verb)
-    return None if text is None or text == "never" else _next(loaded, verb, text, attempts, now)
+    if verb == "drill":
+        return next_drill(loaded, attempts, now)[0]
+    text = loaded.plan.backup_cadence if verb == "backup" else loaded.plan.cadence.verify
+    return _next(loaded, verb, text, attempts.get(verb, Attempts()), now)
 
 
-def _next(loaded: Loaded, verb: Verb, text: str, attempts: Attempts, now: datetime) -> datetime:
+def _next(loaded: Loaded, verb: Verb, text: str | None, attempts: Attempts, now: datetime) -> datetime | None:
+    """Return when a cadence has its next time; None for never."""
+    if text is None or text == "never":
+        return None
     last = attempts.worked if verb == "backup" else attempts.settled
     due = _due(text, loaded.plan.cadence.timezone, last, now)
     if attempts.begun and (last is None or attempts.begun > last):
@@ -84,7 +83,7 @@ def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) 
     if others:
         counted = [name for name in attempts if name.startswith("drill:") and name.partition(":")[2] not in others]
         rest = functools.reduce(Attempts.or_later, (attempts[name] for name in counted), Attempts())
-    found: list[tuple[datetime | None, Scenario]] = [(next_due(loaded, "drill", rest, now), plan.drill.scenario)]
+    found = [(_next(loaded, "drill", plan.cadence.drill, rest, now), plan.drill.scenario)]
     for scenario, text in plan.cadence.scenarios.items():
         found.append((_next(loaded, "drill", text, others[scenario], now), scenario))
     return min(found, key=lambda pair: (pair[0] is None, pair[0] or now))
@@ -109,7 +108,7 @@ def _when(
     loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime
 ) -> tuple[datetime | None, Loaded]:
     if verb != "drill":
-        return next_due(loaded, verb, attempts.get(verb, Attempts()), now), loaded
+        return next_due(loaded, verb, attempts, now), loaded
     due, scenario = next_drill(loaded, attempts, now)
     own = loaded.plan.drill
     if scenario == own.scenario:

@@ -10,8 +10,8 @@ from dr.errors import UsageError
 from dr.evidence.acts import Hold
 from dr.evidence.record import BackupRun, Proof
 from dr.evidence.seal import Sealed, fault_of
-from dr.evidence.standing import Attempts, Standing
-from dr.orchestrator.due import VERBS, next_drill, next_due
+from dr.evidence.standing import Standing
+from dr.orchestrator.due import VERBS, next_due
 from dr.orchestrator.keys import key_problems
 from dr.orchestrator.replicate import due as replicate_due
 from dr.orchestrator.session import Session
@@ -49,10 +49,11 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
 
 
 def _board_row(loaded: Loaded, standing: Standing, targets: Mapping[str, Target], now: datetime) -> BoardRow:
-    attempts = {verb: standing.attempts.get(verb, Attempts()) for verb in VERBS}
-    due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts[verb], now) for verb in VERBS}
-    due["drill"], _ = next_drill(loaded, standing.attempts, now)
-    late: list[str] = [verb for verb in VERBS if attempts[verb].begun and overdue(due[verb], now=now)]
+    attempts = standing.attempts
+    due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts, now) for verb in VERBS}
+    late: list[str] = [
+        verb for verb in VERBS if verb in attempts and attempts[verb].begun and overdue(due[verb], now=now)
+    ]
     due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
     away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
     if overdue(replicate_due(loaded, standing.places, now, but=away), now=now):

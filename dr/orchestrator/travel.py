@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
 from dr.evidence.acts import Rewind
@@ -70,7 +70,7 @@ def history_of(session: Session, place: Place, system: str) -> History | None:
     if versions is None:
         return None
     copies = [copy for point in session.catalog.points([system]) for copy in point.copies if copy.target == place.name]
-    live = {snapshot for copy in copies for snapshot in (*copy.snapshots.values(), *copy.manifests.values())}
+    live = {snapshot for copy in copies for snapshot in copy.ids}
     return read_history(versions.versions(), live=live, harmless=lambda change: _harmless(versions, change))
 
 
@@ -82,33 +82,30 @@ def _harmless(versions: S3Versions, change: Change) -> bool:
     return change.what == "overwritten" and versions.sha256_of(change.became) == first
 
 
-def moment_before(session: Session, loaded: Loaded, *, target: str | None = None) -> tuple[str, datetime] | None:
-    """Return the first target that was attacked, by its versions, and the last moment before; None for none.
+def way_back(system: str, target: str, before: datetime, to: str = "DIR") -> str:
+    """Return what to type to recover a system from a target as it was."""
+    return f"dr recover {system} --target {target} --at {before.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} --to {to}"
 
-    For the hint of an error: what cannot be asked is passed over.
+
+def attacked(session: Session, loaded: Loaded, targets: Iterable[str]) -> Iterator[tuple[str, datetime, datetime]]:
+    """Yield which of these targets were attacked, by their versions: each with since when, and the last moment before.
+
+    For what is said of an error: what cannot be asked is passed over.
     """
-    for name in loaded.plan.places if target is None else [target]:
-        told = _told(session, loaded, name)
-        if told.history and told.history.before:
-            return name, told.history.before
-    return None
-
-
-def attacks(session: Session, loaded: Loaded, targets: Iterable[str]) -> list[str]:
-    """Say of each of these targets that was attacked since when, and what to type; nothing of the others.
-
-    For the problems of a run that met damage: what cannot be asked is passed over.
-    """
-    system, said = loaded.plan.system, []
     for name in targets:
         found = _told(session, loaded, name).history
         if found and found.onset and found.before:
-            back = f"dr recover {system} --target {name} --at {found.before:%Y-%m-%dT%H:%M:%SZ} --to DIR"
-            said.append(
-                f"objects on {name} were deleted or overwritten since {found.onset:%Y-%m-%d %H:%M:%SZ}: "
-                f"see `dr target history {system}`; all is as it was before with `{back}`"
-            )
-    return said
+            yield name, found.onset, found.before
+
+
+def attacks(session: Session, loaded: Loaded, targets: Iterable[str]) -> list[str]:
+    """Say of each of these targets that was attacked since when, and what to type; nothing of the others."""
+    system = loaded.plan.system
+    return [
+        f"objects on {name} were deleted or overwritten since {onset:%Y-%m-%d %H:%M:%SZ}: "
+        f"see `dr target history {system}`; all is as it was before with `{way_back(system, name, before)}`"
+        for name, onset, before in attacked(session, loaded, targets)
+    ]
 
 
 # -- rewind ------------------------------------------------------------------------------------------

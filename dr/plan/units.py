@@ -68,6 +68,11 @@ def parse_percent(value: object) -> float:
     return share
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 file", "2 files"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def format_bytes(count: float) -> str:
     """Return a size in decimal units: "1.2 GB"."""
     for unit in ("B", "kB", "MB", "GB", "TB"):

@@ -52,8 +52,7 @@ def catch_up(
 
 
 def _copy(giver: Place, taker: Place, point: Point, copy: Copy, *, work: Path) -> CaughtUp:
-    ids = [*copy.snapshots.values(), *copy.manifests.values()]
-    snapshots, manifests = copy_snapshots(giver, taker, ids, run_id=point.run_id, work=work)
+    snapshots, manifests = copy_snapshots(giver, taker, copy.ids, run_id=point.run_id, work=work)
     if set(snapshots) != set(copy.snapshots):
         raise DrError("the copy is not whole", taker.name, hint="run the backup again")
     return CaughtUp(point.run_id, taker.name, snapshots, manifests)

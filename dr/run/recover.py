@@ -20,6 +20,7 @@ from pathlib import Path
 
 from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Copy, Drill, Point
+from dr.plan.units import counted
 from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import choose, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
@@ -202,7 +203,7 @@ def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[Instanc
         place = "beside the live databases of its server" if name in into else f"into {request.to / name}"
         steps.append(f"restore {name} ({source.kind}) {place}")
     checks = 1 + sum(not check.manifest for check in toolbox.plan.drill.checks)
-    steps.append(f"run {checks} check{'' if checks == 1 else 's'} on what came back")
+    steps.append(f"run {counted(checks, 'check')} on what came back")
     if into:
         named = f", in place of {', '.join(sorted(request.replaced))}" if request.replaced else ""
         steps.append(f"when all mandatory checks passed: give the restored databases their names{named}")

@@ -87,10 +87,7 @@ def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Coll
     return [
         point.run_id
         for point in points
-        if any(
-            copy.target in targets and {*copy.snapshots.values(), *copy.manifests.values()} <= there
-            for copy in point.copies
-        )
+        if any(copy.target in targets and there.issuperset(copy.ids) for copy in point.copies)
     ]
 
 

@@ -129,7 +129,7 @@ def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -
 def _snapshots(place: Place, point: Point) -> set[str]:
     """Return the names of the snapshots that a point has there, by what is on record."""
     copies = [copy for copy in point.copies if copy.target == place.name]
-    return {f"snapshots/{each}" for copy in copies for each in (*copy.snapshots.values(), *copy.manifests.values())}
+    return {f"snapshots/{each}" for copy in copies for each in copy.ids}
 
 
 def _unlock(place: Place) -> None:
@@ -301,5 +301,5 @@ def _hit(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, eve
         point.run_id
         for point in points
         for copy in point.copies
-        if copy.target == place.name and snapshots & {*copy.snapshots.values(), *copy.manifests.values()}
+        if copy.target == place.name and not snapshots.isdisjoint(copy.ids)
     }

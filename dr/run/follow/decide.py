@@ -45,7 +45,7 @@ class Situation:
     def snapshots_of(self, point: Point) -> set[str]:
         """Return the names of a point's snapshots that are at the replica, by either of its two copies on record."""
         copies = [copy for copy in point.copies if copy.target in (self.primary, self.replica)]
-        ids = {each for copy in copies for each in (*copy.snapshots.values(), *copy.manifests.values())}
+        ids = {each for copy in copies for each in copy.ids}
         return {name for each in ids if (name := f"snapshots/{each}") in self.there}
 
 
@@ -142,7 +142,7 @@ def _leave_some(here: Situation, found: Chosen) -> None:
 def _whole(here: Situation, point: Point) -> bool:
     """Whether the replica holds a whole, undamaged copy of it, by what is on record and by what is there."""
     copy = next((copy for copy in point.usable if copy.target == here.replica), None)
-    names = {f"snapshots/{each}" for each in (*copy.snapshots.values(), *copy.manifests.values())} if copy else set()
+    names = {f"snapshots/{each}" for each in copy.ids} if copy else set()
     return bool(names) and names <= here.there.keys()
 
 

@@ -96,7 +96,7 @@ class Travel:
             raise
         except DrError:
             return True  # whoever uses the target says so
-        named = [f"snapshots/{name}" for name in (*copy.snapshots.values(), *copy.manifests.values())]
+        named = [f"snapshots/{name}" for name in copy.ids]
         return store is None or all(map(store.exists, named))
 
     def _held(self, place: Place, system: str) -> list[Point] | None:
