@@ -211,18 +211,19 @@ def test_while_another_run_is_under_way_it_is_put_off(expired: Story) -> None:
 
 
 _KILLED = """
-import itertools, os, signal, sys
+import itertools, os, signal, sys, threading
 from datetime import datetime
 from pathlib import Path
 from dr.orchestrator.points import rebuild
 from dr.orchestrator.replicate import replicate_one
 from dr.orchestrator.session import Session
 from dr.tools.disk import DiskStore
-count, remove = itertools.count(), DiskStore.remove
+count, remove, guard = itertools.count(), DiskStore.remove, threading.Lock()
 def dying(self, name):
-    if next(count) == int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    remove(self, name)
+    with guard:  # what was begun before is done
+        if next(count) == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(self, name)
 DiskStore.remove = dying
 root, now = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
 session = Session(root / "config", root / "state", clock=lambda: now)
