@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dr.plan.source import PostgresSource
+from dr.sources.mysql import capture
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
@@ -36,6 +37,20 @@ def captured(tmp_path: Path) -> Iterator[Capture]:
     for point in made:
         for annex in point.annexes:
             shutil.rmtree(annex)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that everybody may go into. (Opening pytest's own would open, and close, those of other workers.)"""
+    with tempfile.TemporaryDirectory(prefix="dr-o-", dir="/tmp") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly a dump begins on a busy machine, it begins under the lock."""
+    monkeypatch.setattr(capture, "_LOCK_KEPT", 120.0)
 
 
 @pytest.fixture(scope="session")

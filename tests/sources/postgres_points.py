@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from dr.sources.door import Instance, Room
 from dr.sources.facts import Facts
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import Host, ThisHost
+from tests.far import soon
 
 
 @dataclass
@@ -91,12 +91,8 @@ def left_in(place: Path) -> list[str]:
 
 
 def gone_from(place: Path) -> bool:
-    """Whether no process is left there, after a moment to end."""
-    for _ in range(100):
-        if not left_in(place):
-            return True
-        time.sleep(0.05)
-    return False
+    """Whether no process is left there, after time to end."""
+    return soon(lambda: not left_in(place), 60)
 
 
 SCRIPT = """

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from dr.sources.door import Room, Tree
 from dr.sources.files import Files, _entry, _hash, _hashed, settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
+from tests.sources.nobody import as_nobody
 
 
 def repository(place: Path, program: str) -> Repository:
@@ -66,8 +64,7 @@ def hostile(root: Path) -> Path:
     (tree / "loop").symlink_to(tree)
     (tree / "dangling").symlink_to("nowhere")
     os.mkfifo(tree / "fifo")
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(tree / "s"))
+    os.mknod(tree / "s", stat.S_IFSOCK | 0o600)
     deep = tree
     for _ in range(12):
         deep = deep / ("d" * 60)
@@ -139,10 +136,11 @@ def test_excludes_mean_what_they_mean_to_restic(tmp_path: Path, repo: Repository
     assert "/dr-manifest" in theirs, "no pattern may leave the manifest out"
 
 
-def forge(kept: Path, hashes: dict[bytes, str], *, later: float = 60) -> None:
+def forge(kept: Path, hashes: dict[bytes, str], *, started: datetime | None = None) -> None:
     """Write other hashes into a manifest, and that it was begun later: a hash found again was not read."""
     head = manifest.header(kept)
-    head["started"] = (datetime.fromisoformat(head["started"]) + timedelta(seconds=later)).isoformat()
+    started = started or datetime.fromisoformat(head["started"]) + timedelta(seconds=60)
+    head["started"] = started.isoformat()
     entries = [e._replace(sha256=hashes.get(os.path.basename(e.path), e.sha256)) for e in manifest.read(kept)]
     manifest.write(kept, head, entries)
 
@@ -196,9 +194,10 @@ def test_a_hash_taken_in_the_moment_of_the_change_is_not_trusted(tmp_path: Path)
     os.utime(tree / "fresh", (1, 1))  # an old date, but the inode was changed just now
     first = capture(tmp_path, [tree])
     kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
-    forge(kept, {b"fresh": "f" * 64}, later=0)
+    changed = datetime.fromtimestamp((tree / "fresh").stat().st_ctime, UTC)
+    forge(kept, {b"fresh": "f" * 64}, started=changed + timedelta(seconds=1))
     assert hashes_of(capture(tmp_path, [tree], kept))[b"fresh"] == sha256_file(tree / "fresh")[0]
-    forge(kept, {b"fresh": "f" * 64}, later=60)
+    forge(kept, {b"fresh": "f" * 64}, started=changed + timedelta(seconds=3))
     assert hashes_of(capture(tmp_path, [tree], kept))[b"fresh"] == "f" * 64
 
 
@@ -234,6 +233,7 @@ def test_links_and_directories_that_change_meanwhile_are_recorded_too(tmp_path: 
         (tree / name).mkdir(parents=True)
     (tree / "current").symlink_to("release-1")
     (tree / "old").symlink_to("release-0")
+    os.utime(tree / "current", (1, 1), follow_symlinks=False)  # else the next may be made in the same tick of a clock
     captured = capture(tmp_path, [tree])
     (tree / "current").unlink()
     (tree / "current").symlink_to("release-2")
@@ -281,42 +281,23 @@ def test_files_that_vanish_before_they_are_read_are_counted(tmp_path: Path) -> N
     assert settled.vanished == 1 and not settled.amended
 
 
-def test_what_may_not_be_read_is_told_and_the_rest_is_captured(tmp_path: Path) -> None:
-    tree = tmp_path / "tree"
+def test_what_may_not_be_read_is_told_and_the_rest_is_captured(open_path: Path) -> None:
+    tree = open_path / "tree"
+    (open_path / "work").mkdir()
+    (open_path / "work").chmod(0o777)
     (tree / "closed").mkdir(parents=True)
     (tree / "closed" / "inside").write_text("x")
     for name in ("secret", "open"):
         (tree / name).write_text(name)
     (tree / "secret").chmod(0)
     (tree / "closed").chmod(0)
-    with as_nobody(tmp_path):
-        captured = capture(tmp_path, [tree])
+    with as_nobody():
+        captured = capture(open_path, [tree])
         states = states_of(captured)
     (tree / "closed").chmod(0o755)
     assert set(captured.unreadable) == {str(tree / "secret"), str(tree / "closed")}
     assert states == {b"tree": "ok", b"closed": "unreadable", b"secret": "unreadable", b"open": "ok"}
     assert captured.files == 1
-
-
-@contextmanager
-def as_nobody(tmp_path: Path) -> Iterator[None]:
-    """Root may read all: become somebody who may not."""
-    if os.geteuid() != 0:
-        yield
-        return
-    (tmp_path / "work").mkdir(exist_ok=True)
-    (tmp_path / "work").chmod(0o777)
-    opened = [p for p in (tmp_path, *tmp_path.parents) if not p.stat().st_mode & 0o001]
-    modes = [p.stat().st_mode for p in opened]
-    for folder, mode in zip(opened, modes, strict=True):
-        folder.chmod(mode | 0o011)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        for folder, mode in zip(opened, modes, strict=True):
-            folder.chmod(mode)
 
 
 def test_a_path_that_its_own_excludes_leave_out_is_never_an_empty_success(tmp_path: Path) -> None:

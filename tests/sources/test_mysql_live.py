@@ -23,6 +23,7 @@ from dr.tools import command
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.sshd import Sshd
+from tests.far import soon
 from tests.sources.rich import NAME, PUPIL, Taken, differences, quoted, rich_server
 
 
@@ -167,8 +168,8 @@ def test_events_run_after_a_recovery_and_not_before(
     time.sleep(2.2)
     assert instance.probe("SELECT COUNT(*) FROM audit") == before
     instance.accept()
-    time.sleep(2.2)
-    assert int(live.sql(f"SELECT COUNT(*) FROM {quoted(NAME)}.audit")[0][0]) > int(str(before))
+    counting = f"SELECT COUNT(*) FROM {quoted(NAME)}.audit"
+    assert soon(lambda: int(live.sql(counting)[0][0]) > int(str(before)), 60)
     instance.close()
     assert names(live) == {NAME}
 

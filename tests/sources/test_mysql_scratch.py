@@ -34,7 +34,7 @@ def restored(taken: Taken, annexes: Callable[[str], Path]) -> Instance:
 
 def servers_of(place: Path) -> list[str]:
     """The servers that run in a place."""
-    done = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=False)
+    done = subprocess.run(["ps", "-ww", "-eo", "args="], capture_output=True, text=True, check=False)
     return [line for line in done.stdout.splitlines() if str(place) in line]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from dr.errors import SourceError, UsageError
 from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
-from tests.far import login
+from tests.far import login, soon
 from tests.sources.postgres_points import Capture, Point, both, killed_amid, restored
 
 
@@ -80,8 +79,7 @@ class Applications:
     def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
-        while self.tries < 5:
-            time.sleep(0.05)
+        assert soon(lambda: self.tries >= 5, 60)
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
@@ -155,10 +153,8 @@ def test_a_recovery_killed_half_way_touches_nothing_and_the_next_tidies_up(
     assert server.psql("select count(*) from pupils", "school") == "401"
     server.psql("create database school_dr_mine")
     instance = point.instance(real=True, replace=("school",), token="second")
-    for _ in range(50):  # the killed one's session takes a moment to end
-        if server.psql("select count(*) from pg_stat_activity where datname = 'school_dr_first'") == "0":
-            break
-        time.sleep(0.1)
+    left = "select count(*) from pg_stat_activity where datname = 'school_dr_first'"
+    assert soon(lambda: server.psql(left) == "0", 60)  # the killed one's session takes a moment to end
     restored(point, instance).accept()
     instance.close()
     assert "school_dr_first, left of an interrupted recovery, was dropped" in caplog.text
@@ -207,7 +203,6 @@ def test_a_new_server_gets_the_database_its_settings_and_the_roles_that_are_miss
         )
 
 
-@pytest.mark.timeout(60)
 def test_a_server_on_another_host_is_recovered_over_ssh(live: tuple[PostgresServer, Point], tmp_path: Path) -> None:
     server, point = live
     with Sshd(tmp_path / "sshd") as sshd:
