@@ -6,8 +6,6 @@ import errno
 import os
 import signal
 import stat
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -238,16 +236,16 @@ def test_a_connection_lost_half_way_stores_nothing_and_may_be_tried_again(tmp_pa
         (there / f"{number}.bin").write_bytes(os.urandom(3_000_000))
     with Sshd(tmp_path / "s") as server:
         host = reach(server)
+        with host.files() as real:
 
-        def cut() -> None:
-            while not list((tmp_path / "w").rglob("*.bin")):
-                time.sleep(0.005)
-            server.signal_sessions(signal.SIGKILL)
+            def opens(path: bytes) -> object:
+                if path.endswith(b"/9.bin"):  # after most of the others
+                    assert server.signal_sessions(signal.SIGKILL)
+                return real.open(path)
 
-        threading.Thread(target=cut, daemon=True).start()
-        with pytest.raises(SourceError) as caught:
-            capture(host, tmp_path / "w", there)
-        assert caught.value.retryable
+            with pytest.raises(SourceError) as caught:
+                capture(_Odd(host, open=opens), tmp_path / "w", there)
+        assert caught.value.retryable and list((tmp_path / "w").rglob("*.bin"))
         assert not list((tmp_path / "w").rglob(MANIFEST))
         assert capture(host, tmp_path / "again", there).files == 46
         host.close()
