@@ -44,7 +44,7 @@ class CommandLines:
 
     def showing(self, words: Iterable[bytes]) -> list[bytes]:
         """Return the command lines that hold any of the words."""
-        return [line for line in self.lines if any(word in line for word in words)]
+        return [line for line in set(self.lines) if any(word in line for word in words)]
 
 
 def files_showing(words: Collection[bytes], root: Path, *, private: Collection[Path]) -> list[Path]:

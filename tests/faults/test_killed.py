@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.far import soon
 
 
 def _snapshots(site: Site, target: str, system: str) -> set[str]:
@@ -35,7 +36,7 @@ def _still_running(site: Site) -> list[str]:
     return found
 
 
-def _slow(site: Site, then: str = "sleep 60") -> str:
+def _slow(site: Site, then: str = "sleep 600") -> str:
     """A source that says that it has begun, and then does not come to its end."""
     return f"slow: {{command: {{run: [sh, -c, 'echo x; touch {site.root}/begun; {then}'], filename: x}}}}"
 
@@ -43,18 +44,14 @@ def _slow(site: Site, then: str = "sleep 60") -> str:
 def _begun(site: Site, *arguments: str) -> subprocess.Popen[str]:
     """Start the program, and return once its source has begun."""
     running = site.start(*arguments)
-    until = time.monotonic() + 60
-    while not (site.root / "begun").exists() and time.monotonic() < until:
-        time.sleep(0.05)
+    assert soon(lambda: (site.root / "begun").exists() or running.poll() is not None, 120)
     assert running.poll() is None
     return running
 
 
 def _left_running(site: Site) -> list[str]:
-    until = time.monotonic() + 30
-    while (left := _still_running(site)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return left
+    soon(lambda: not _still_running(site), 60)
+    return _still_running(site)
 
 
 @pytest.mark.slow
@@ -106,7 +103,7 @@ def test_ctrl_c_ends_the_run_with_130_and_no_snapshot(files_site: Site) -> None:
     files_site.plan("share", plan_text("share", _slow(files_site)))
     process = _begun(files_site, "backup", "share", "--json")
     process.send_signal(signal.SIGINT)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert not _left_running(files_site)
@@ -117,19 +114,17 @@ def test_a_drill_killed_leaves_a_sandbox_that_the_next_drill_sweeps(files_site: 
     plan = plan_text(
         "share",
         f"docs: {{files: {{paths: [{files_site.root}/source]}}}}",
-        more="drill: {checks: [manifest, {command: {run: [sleep, '30'], mandatory: false}}]}\n",
+        more="drill: {checks: [manifest, {command: {run: [sleep, '600'], mandatory: false}}]}\n",
     )
     files_site.plan("share", plan)
     files_site.dr("backup", "share")
     process = files_site.start("drill", "share")
     sandboxes = files_site.root / "state" / "sandboxes"
-    until = time.monotonic() + 20
-    while not any(sandboxes.glob("*/docs")) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert soon(lambda: any(sandboxes.glob("*/docs")), 120)
     process.kill()
     process.communicate()
     assert any(sandboxes.glob("drill-*"))
-    files_site.plan("share", plan.replace("sleep, '30'", "'true'"))
+    files_site.plan("share", plan.replace("sleep, '600'", "'true'"))
     assert files_site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
     assert not any(sandboxes.glob("drill-*"))
     assert '"aborted"' in files_site.dr("report", "--format", "json").out
@@ -202,7 +197,7 @@ def test_a_run_that_came_to_nothing_is_on_record_from_its_start(files_site: Site
     running = _begun(files_site, "backup", "share", "--json")
     time.sleep(1)
     running.send_signal(signal.SIGTERM)
-    out, _ = running.communicate(timeout=60)
+    out, _ = running.communicate(timeout=120)
     run = json.loads(out)["runs"][0]
     assert (running.returncode, run["outcome"]) == (130, "aborted")
     took = datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])
@@ -224,20 +219,14 @@ def test_a_system_whose_files_hold_the_state_directory_itself_harms_nothing(file
 
 def test_a_backup_killed_before_its_source_said_a_word_leaves_nothing_running(files_site: Site) -> None:
     site = files_site
-    site.plan("share", plan_text("share", "slow: {command: {run: [sleep, '60'], filename: x}}"))
+    site.plan("share", plan_text("share", "slow: {command: {run: [sleep, '600'], filename: x}}"))
     running = site.start("backup", "share")
     work = site.root / "state" / "work"
-    until = time.monotonic() + 30
-    while len(_about(work)) < 2 and time.monotonic() < until:  # a guard for each target
-        time.sleep(0.05)
-    assert len(_about(work)) >= 2
+    assert soon(lambda: len(_about(work)) >= 2, 120), "a guard for each target"
     time.sleep(2)
     running.kill()
     running.communicate()
-    until = time.monotonic() + 10
-    while _about(work) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert _about(work) == []
+    assert soon(lambda: not _about(work), 60)
     assert _snapshots(site, "disk", "share") == set()
 
 

@@ -8,13 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from dr.tools import process
-from scripts.servers.postgres import PostgresServer
+from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
 from tests.databases import postgres_database, source_of
@@ -27,17 +27,7 @@ def disk(site: Site) -> Site:
     return site
 
 
-#: Returns while some dump is amid its data; asked on the server itself, which is quicker than any asking from here.
-WHEN_COPYING = """do $$ begin
-    for tries in 1..60000 loop
-        exit when exists (select from pg_stat_progress_copy where bytes_processed > 1000000);
-        perform pg_sleep(0.001), pg_stat_clear_snapshot();
-    end loop;
-    if not exists (select from pg_stat_progress_copy) then raise 'it never came to that'; end if;
-end $$"""
-
-
-def until(true: Callable[[], object], seconds: float = 60) -> None:
+def until(true: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it never came to that"
@@ -63,12 +53,36 @@ def big_database(server: PostgresServer, megabytes: int) -> AbstractContextManag
     return postgres_database(server, table, name="big")
 
 
+@contextmanager
+def locked(server: PostgresServer, database: str) -> Iterator[None]:
+    """The table `t` of a database, locked against all others."""
+    argv = [program("psql"), "-Xqd", database]
+    with subprocess.Popen(argv, env=server.environment, stdin=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin
+        holder.stdin.write("begin; lock table t in access exclusive mode;\n")  # and it stays, until its input ends
+        holder.stdin.flush()
+        until(lambda: server.psql(_LOCKS.format("granted"), database) == "1")
+        yield
+
+
+_LOCKS = "select count(*) from pg_locks where relation = 't'::regclass and {}"
+_DUMPING = f"""{_LOCKS.format("not granted")} and pid in (
+    select pid from pg_stat_activity where query like 'LOCK TABLE%')"""
+_COPYING = "select count(*) from pg_stat_progress_copy where bytes_processed > 1000000"
+
+
 def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well(disk: Site) -> None:
     with PostgresServer() as server, big_database(server, 60) as name:
         disk.plan("sis", plan_text("sis", source_of(server, f"database: {name}"), targets="[disk]"))
-        running = disk.start("--json", "backup", "sis")
-        server.psql(WHEN_COPYING)
-        server.kill()
+        with locked(server, name):
+            running = disk.start("--json", "backup", "sis")
+            until(lambda: server.psql(_DUMPING, name) == "1")
+            os.kill(running.pid, signal.SIGSTOP)  # so that the dump, which nobody reads, waits amid its data
+        try:
+            until(lambda: server.psql(_COPYING) == "1")
+            server.kill()
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
         out, _ = running.communicate(timeout=120)
         assert running.returncode == 1, out
         assert snapshots(disk, "sis") == 0, "no half dump became a snapshot"
@@ -86,31 +100,16 @@ def name(postgres: PostgresServer) -> Iterator[str]:
 
 
 def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServer, name: str) -> None:
-    locker = subprocess.Popen(
-        ["psql", "-Xqd", name, "-c", "begin; lock table t in access exclusive mode; select pg_sleep(60)"],
-        env=postgres.environment,
-    )
-    try:
-        until(
-            lambda: (
-                postgres.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and granted", name)
-                != "0"
-            )
-        )
-        disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}, timeout: 3s"), targets="[disk]"))
-        began = time.monotonic()
+    disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}, timeout: 12s"), targets="[disk]"))
+    with locked(postgres, name):
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
-        assert time.monotonic() - began < 45
         assert "did not end within" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
-    finally:
-        locker.kill()
-        locker.wait()
 
 
 def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(
     disk: Site, postgres: PostgresServer, name: str
 ) -> None:
-    more = "drill: {checks: [manifest, {command: {run: [sleep, '60']}}]}\n"
+    more = "drill: {checks: [manifest, {command: {run: [sleep, '600']}}]}\n"
     disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}"), targets="[disk]", more=more))
     disk.dr("backup", "sis")
     running = disk.start("drill", "sis")
@@ -132,16 +131,11 @@ def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(
 def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finished_by_the_next(
     disk: Site, tmp_path: Path
 ) -> None:
+    gate = tmp_path / "gate"
+    waiting = f"{{command: {{run: [sh, -c, 'until [ -e {gate} ]; do sleep 0.1; done']}}}}"
+    more = f"drill: {{checks: [manifest, {{rows: {{source: database}}}}, {waiting}]}}\n"
     with PostgresServer() as server, big_database(server, 60) as name:
-        disk.plan(
-            "sis",
-            plan_text(
-                "sis",
-                source_of(server, f"database: {name}"),
-                targets="[disk]",
-                more="drill: {checks: [manifest, {rows: {source: database}}]}\n",
-            ),
-        )
+        disk.plan("sis", plan_text("sis", source_of(server, f"database: {name}"), targets="[disk]", more=more))
         disk.dr("backup", "sis")
         server.psql("delete from t where n > 10", name)
         argv = ("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", name, "--yes")
@@ -151,6 +145,7 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
         os.kill(running.pid, signal.SIGKILL)
         running.communicate(timeout=30)
         assert server.psql("select count(*) from t", name) == "10", "the live one is as it was"
+        gate.touch()
         (done,) = disk.dr(*argv).document["drills"]
         assert done["outcome"] in ("ok", "degraded"), done
         assert server.psql("select count(*) from t", name) == "60000"
@@ -159,8 +154,8 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
 
 def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Site, tmp_path: Path) -> None:
     with Sshd(tmp_path / "sshd") as server:
-        mark = tmp_path / "begun"
-        script = f"echo x >> '{mark}'; head -c 3000000 /dev/zero; test -e '{tmp_path}/again' || sleep 60; echo end"
+        mark, amid, again = tmp_path / "begun", tmp_path / "amid", tmp_path / "again"
+        script = f"echo x >> {mark}; head -c 3000000 /dev/zero; touch {amid}; test -e {again} || sleep 600; echo end"
         disk.plan(
             "sis",
             plan_text(
@@ -171,10 +166,10 @@ def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Sit
             ),
         )
         running = disk.start("--json", "backup", "sis")
-        until(mark.exists)
-        time.sleep(0.5)
-        (tmp_path / "again").touch()
-        server.restart()
+        until(amid.exists)
+        server.kill()
+        again.touch()
+        server.start()
         _, errors = running.communicate(timeout=120)
         assert running.returncode == 0, errors
         assert "trying again" in errors and len(mark.read_text().split()) == 2

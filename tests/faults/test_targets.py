@@ -8,6 +8,7 @@ import shutil
 import time
 
 from tests.conftest import Site, plan_text
+from tests.far import soon
 
 
 def _offsite(site: Site, s3, bucket: str, *, secret: str | None = None, endpoint: str | None = None) -> None:
@@ -92,7 +93,7 @@ def test_a_service_that_does_not_answer_is_said_quickly(files_site: Site, s3, bu
     began = time.monotonic()
     ran = files_site.dr("backup", "share", code=3)
     assert "does not answer" in ran.err
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 150, "restic by itself would try for a quarter of an hour"
 
 
 def test_a_repository_that_vanished_is_begun_anew_and_said(files_site: Site) -> None:
@@ -111,7 +112,8 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
     _share(files_site, "[offsite]")
     (files_site.root / "source" / "big.bin").write_bytes(os.urandom(150_000_000))
     process = files_site.start("backup", "share", "--json")
-    time.sleep(3.5)
+    client = s3.client()
+    assert soon(lambda: "Contents" in client.list_objects_v2(Bucket=bucket, Prefix="share/data/"), 120)
     s3.kill()
     time.sleep(0.5)
     s3.start()
@@ -130,9 +132,7 @@ def test_the_server_killed_and_restarted_in_mid_drill_is_ridden_out_or_said(file
     files_site.dr("backup", "share")
     process = files_site.start("drill", "share", "--json")
     sandboxes = files_site.root / "state" / "sandboxes"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not list(sandboxes.rglob("big.bin")):
-        time.sleep(0.02)
+    assert soon(lambda: bool(list(sandboxes.rglob("big.bin"))), 120)
     s3.kill()
     time.sleep(0.5)
     s3.start()
