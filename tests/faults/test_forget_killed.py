@@ -1,4 +1,4 @@
-"""Forgetting killed at random moments: what is left at the replica is a valid repository each time."""
+"""Forgetting killed amid its work: what is left at the replica is a valid repository each time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import random
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,23 +16,32 @@ from dr.tools.disk import DiskStore
 from dr.tools.restic import Repository
 from tests.faults.test_replicate_killed import Repositories
 
-#: Takes away what it is told, so slowly that a kill hits; with `wrong` packs go before the index that names them.
+#: Takes away so many objects of what it is told, and perhaps a few more at the same time, says so, and waits for the
+#: kill; with `wrong` packs go before the index that names them.
 _FORGET = """
-import json, sys, time
+import json, sys, threading, time
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from dr.run.follow.forget import Gone, Intent, carry_out
 from dr.tools.disk import DiskStore
-class Slow(DiskStore):
+numbers, guard, gone, stop = count(), threading.Lock(), [], int(sys.argv[4])
+class Halting(DiskStore):
     def remove(self, name):
-        time.sleep(0.02)
+        with guard:
+            number = next(numbers)
+        if number == stop or (number > stop and number % 2):
+            while len(gone) < stop:
+                time.sleep(0.001)
+            print("halted", flush=True)
+            time.sleep(600)
         super().remove(name)
+        gone.append(name)
 snapshots, indexes, packs = map(set, json.loads(sys.argv[2]))
 if sys.argv[3] == "wrong":
     snapshots, indexes, packs = packs, indexes, snapshots
-place = SimpleNamespace(store=Slow(Path(sys.argv[1])), repository=SimpleNamespace(occupied=lambda work: nullcontext()))
-print("go", flush=True)
+place = SimpleNamespace(store=Halting(Path(sys.argv[1])), repository=SimpleNamespace(occupied=lambda work: nullcontext()))
 carry_out(place, Intent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
 """
 KILLS = 16
@@ -75,11 +83,14 @@ class Mirror(Repositories):
         shutil.rmtree(tried)
         return [snapshots, sorted(f"index/{x}" for x in indexes), sorted(f"data/{x[:2]}/{x}" for x in packs)]
 
-    def forget(self, at: Path, doomed: list[list[str]], how: str = "right") -> subprocess.Popen[str]:
-        argv = [sys.executable, "-c", _FORGET, str(at), json.dumps(doomed), how]
-        process = subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, text=True)
-        assert process.stdout and process.stdout.readline() == "go\n"
-        return process
+    def forget(self, at: Path, doomed: list[list[str]], how: str = "right", *, stop: int = 10**6) -> None:
+        """Let it take away `stop` objects, and kill it; all of them where there are no more."""
+        argv = [sys.executable, "-c", _FORGET, str(at), json.dumps(doomed), how, str(stop)]
+        with subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            halted = process.stdout.readline()
+            process.kill()
+        assert halted == ("halted\n" if stop < sum(map(len, doomed)) else "")
 
     def check(self, at: Path) -> None:
         self.restic(at, "check", "--read-data", "--no-cache", "--no-lock")
@@ -93,20 +104,17 @@ def mirror(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Mir
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_replica_is_whole_each_time(
+def test_killed_wherever_it_is_the_replica_is_whole_each_time(
     mirror: Mirror, restic_program: str, tmp_path: Path
 ) -> None:
     doomed, rng = mirror.doomed(restic_program), random.Random(20261125)
     total = sum(map(len, doomed))
     assert len(doomed[0]) == 8 and len(doomed[1]) == 12 and len(doomed[2]) > 8, doomed
-    at, cut, seconds = tmp_path / "replica", 0, total * 0.02 / 8
+    at, cut = tmp_path / "replica", 0
     for _ in range(KILLS):
         if not at.exists():
             shutil.copytree(mirror.replica, at)
-        process = mirror.forget(at, doomed)
-        time.sleep(rng.uniform(0, seconds))
-        process.kill()
-        process.communicate()
+        mirror.forget(at, doomed, stop=rng.randint(1, total - 1))
         mirror.check(at)
         left = sum((at / name).exists() for names in doomed for name in names)
         cut += 0 < left < total
@@ -114,7 +122,7 @@ def test_killed_at_random_moments_the_replica_is_whole_each_time(
             shutil.rmtree(at)
     assert cut >= KILLS // 3, f"{cut}: the kills must hit the forgetting"
     shutil.copytree(mirror.replica, at, dirs_exist_ok=True)
-    assert mirror.forget(at, doomed).wait() == 0
+    mirror.forget(at, doomed)
     assert {x.name for x in DiskStore(at).list()} == {x.name for x in DiskStore(mirror.source).list()}
     mirror.check(at)
 
@@ -124,10 +132,6 @@ def test_the_wrong_order_is_found_by_that_check(mirror: Mirror, restic_program: 
     """The negative control: packs first, and killed, is what the check must not pass."""
     doomed, at = mirror.doomed(restic_program), tmp_path / "replica"
     shutil.copytree(mirror.replica, at)
-    process = mirror.forget(at, doomed, "wrong")
-    while all((at / name).exists() for name in doomed[2]):
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    mirror.forget(at, doomed, "wrong", stop=1)
     with pytest.raises(AssertionError, match="check"):
         mirror.check(at)
