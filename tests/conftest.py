@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from dr.tools import command
 from dr.tools.restic import find_restic
@@ -25,9 +24,6 @@ from scripts.servers.sshd import Sshd
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
-# Laws are tried on the same values each time, however long a busy machine takes for one.
-settings.register_profile("same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

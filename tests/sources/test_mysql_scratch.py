@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError
-from dr.sources.door import Instance
+from dr.sources.door import Instance, Room
+from dr.sources.mysql import Mysql, scratch
+from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
 from tests.sources.rich import BYTES, NAME, PUPIL, Taken, differences, quoted
 
@@ -205,6 +207,23 @@ def test_nothing_is_left_after_close(lossy: tuple[Taken, Instance], annexes: Cal
     assert not servers_of(socket.parent) and not socket.exists()
     with pytest.raises(SourceError, match="does not run"):
         instance.probe("SELECT 1")
+
+
+def test_a_question_that_takes_too_long_while_the_server_starts_is_asked_again(
+    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tmp_path / "mariadb"
+    client.write_text(f'#!/bin/sh\nmkdir {tmp_path}/asked 2>/dev/null && exec sleep 600\nexec mariadb "$@"\n')
+    client.chmod(0o755)
+    monkeypatch.setattr(scratch, "_ANSWER_SECONDS", 3.0)
+    declared = lossy[0].declared.model_copy(update={"bin": str(tmp_path)})
+    room = Room(root=tmp_path, apart=lossy[0].apart, annex=annexes, token="d-1a2b3c")
+    instance = Mysql("db", declared, host=ThisHost()).instance(room)
+    try:
+        instance.provision()
+    finally:
+        instance.close()
+    assert (tmp_path / "asked").is_dir()
 
 
 def test_a_server_that_was_never_made_may_be_closed(

@@ -15,12 +15,13 @@ from dr.sources.mysql.inventory import NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
 from dr.sources.own_errors import own_errors
-from dr.tools.command import Done
+from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.host import Host, Process
 
 _HINT = "install the MariaDB or MySQL server there (its service need not run), or name it with `bin`"
 _PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
 _START_SECONDS = 120.0
+_ANSWER_SECONDS = 10.0
 _LARGEST_POOL = 1 << 30
 #: The kernel's own asynchronous reads are few on a machine, and other servers may have taken them.
 _OWN_AIO = "--innodb-use-native-aio=0"
@@ -160,7 +161,10 @@ class Scratch(Restored):
     def _responds(self) -> bool:
         assert self._server is not None  # noqa: S101 - set by `provision`
         argv = self._server.client_argv("--execute=SELECT 1")
-        return self._server.host.run(argv, env=self._server.env, timeout=10).code == 0
+        try:
+            return self._server.host.run(argv, env=self._server.env, timeout=_ANSWER_SECONDS).code == 0
+        except TimeoutExpiredError:  # on a busy host; the server has longer to start than one question takes
+            return False
 
 
 def _environment() -> dict[str, str]:
