@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -26,9 +27,23 @@ def keep_baseline(reuse: Path, name: str) -> None:
     before.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (rows_kept(reuse / name), reuse / name):
         if path.is_file():
-            beside = before / f".{path.name}.new"
-            shutil.copyfile(path, beside)
-            beside.replace(before / path.name)
+            _lay(path, before / path.name)
+
+
+def keep(made: Path, to: Path) -> None:
+    """Move a file of this run to where the next looks for it; the cache may be a disk of its own."""
+    try:
+        made.replace(to)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _lay(made, to)
+
+
+def _lay(path: Path, to: Path) -> None:
+    beside = to.with_name(f".{to.name}.new")
+    shutil.copyfile(path, beside)
+    beside.replace(to)
 
 
 def recorded(reuse: Path) -> None:

@@ -21,7 +21,7 @@ from dr.evidence import manifest
 from dr.evidence.change import Past
 from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
-from dr.run.baseline import baseline, keep_baseline, rows_kept
+from dr.run.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.change import Watch
 from dr.run.fanout import pour
 from dr.run.toolbox import Place, Toolbox
@@ -172,9 +172,9 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
     if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         keep_baseline(request.reuse, name)
-        made.replace(request.reuse / name)
+        keep(made, request.reuse / name)
         if (counted := work / facts.FILENAME).is_file():
-            counted.replace(rows_kept(request.reuse / name))
+            keep(counted, rows_kept(request.reuse / name))
 
 
 _EMPTY = "no file is there, where there were some before: is its disk mounted? If it is meant, take it out of the plan"

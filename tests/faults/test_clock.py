@@ -12,8 +12,6 @@ from dr.orchestrator.session import Session
 from dr.orchestrator.tell import board
 from tests.conftest import Site, plan_text
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def at(files_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], Session]:

@@ -195,7 +195,7 @@ def test_a_full_disk_on_the_other_host_leaves_no_snapshot(disk: Site, tmp_path: 
             plan_text("sis", f"db: {{sqlite: {{path: {tmp_path}/big.db}}}}", targets="[disk]", more=elsewhere(server)),
         )
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
-        assert "full" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
+        assert "disk is full" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
         assert list(small.iterdir()) == [], "the half copy went away"
 
 
