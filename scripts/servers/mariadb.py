@@ -60,7 +60,7 @@ class MariadbServer:
                 self._as_user(argv), cwd=self.base, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while subprocess.run(self.client("-e", "SELECT 1"), capture_output=True, check=False).returncode:
             assert self._child.poll() is None and time.monotonic() < deadline, "the test server did not start"
             time.sleep(0.05)

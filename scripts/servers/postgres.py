@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from .ports import own_ports
 
 #: Nothing here must last.
 _FAST = (
@@ -36,7 +37,7 @@ class PostgresServer:
 
     def __init__(self, home: Path | None = None, *, tcp: bool = False, settings: tuple[str, ...] = ()) -> None:
         self._given, self._tcp, self._settings = home, tcp, settings
-        self.port, self.password = (_free_port() if tcp else 5432), "throw-away"
+        self.port, self.password = (own_ports(1)[0] if tcp else 5432), "throw-away"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -74,7 +75,7 @@ class PostgresServer:
         if self._process:
             with suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=120)
             self._process = None
 
     def psql(self, sql: str, database: str = "postgres") -> str:
@@ -116,7 +117,7 @@ class PostgresServer:
         return subprocess.Popen(whole, cwd=self.home, env=env, stdin=subprocess.DEVNULL, **more)  # type: ignore[call-overload,no-any-return]
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.psql("select 1")
@@ -150,9 +151,3 @@ def _hand_over(place: Path) -> None:
     place.chmod(0o711)
     if os.geteuid() == 0:
         os.chown(place, _owner().pw_uid, _owner().pw_gid)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

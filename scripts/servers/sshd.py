@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .ports import own_ports
+
 _HOST = "127.0.0.1"
 _CONFIG = """\
 Port {port}
@@ -46,7 +48,7 @@ class Sshd:
 
     def __init__(self, home: Path, *, more: str = "") -> None:
         self.home, self.user, self._more = home, getpass.getuser(), more
-        self.port = _free_port()
+        (self.port,) = own_ports(1)
         self.key, self.known_hosts = home / "user_key", home / "known_hosts"
         self._listener: subprocess.Popen[bytes] | None = None
 
@@ -94,11 +96,11 @@ class Sshd:
         self._wait()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             if self._listener is None or self._listener.poll() is not None:
                 break
-            with suppress(OSError), socket.create_connection((self.host, self.port), 1) as answer:
+            with suppress(OSError), socket.create_connection((self.host, self.port), 10) as answer:
                 if answer.recv(4) == b"SSH-":
                     return
             time.sleep(0.02)
@@ -143,12 +145,6 @@ def make_key(path: Path, *, kind: str = "ed25519", passphrase: str = "") -> None
     """Make a key pair."""
     argv = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "a throw-away key", "-f", str(path)]
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _below(top: int) -> list[int]:

@@ -260,7 +260,7 @@ def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> N
 
 
 @given(st.sets(st.integers(1, 8), max_size=7), st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_a_rebuild_in_part_is_completed_by_the_next_in_whatever_order_records_are_found(
     tmp_path: Path, lost: set[int], dice: random.Random
 ) -> None:

@@ -203,14 +203,14 @@ def test_what_is_usual_is_not_bent_by_a_few_bursts() -> None:
 # -- the law -------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some.integers(0, 900), some.integers(0, 900), some.integers(0, 400))
 def test_more_encrypted_files_never_make_it_less_suspect(count: int, more: int, beside: int) -> None:
     if judged(encrypted(count, beside=beside)):
         assert judged(encrypted(count + more, beside=beside))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some.integers(0, 900), some.integers(0, 900))
 def test_more_removed_files_never_make_it_less_suspect(count: int, more: int) -> None:
     def removal(number: int) -> Change:

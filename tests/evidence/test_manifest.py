@@ -35,7 +35,7 @@ def written(path: Path, count: int = 3) -> Path:
     return path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.lists(entries))
 def test_whatever_is_written_is_read(tmp_path: Path, listed: list[Entry]) -> None:
     manifest.write(tmp_path / "m", {"source": "docs"}, listed)

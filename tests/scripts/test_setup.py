@@ -33,7 +33,7 @@ def run_setup(root: Path, *arguments: str, user: int, **env: str) -> subprocess.
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=300,
     )
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_skipped_in_ci(tmp_path: Path, ci: str, body: str, workers: s
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "COV"))}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "xdist", "-p", "no:cacheprovider", "-p", "no_skips", "-n", workers, "test_it.py"],
-        cwd=tmp_path, env={**kept, "CI": ci, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tmp_path, env={**kept, "CI": ci, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == code, done.stdout
     assert ("no program" in done.stdout) == (bool(ci) and "skip" in body)
