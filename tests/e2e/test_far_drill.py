@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -75,7 +76,7 @@ def files_and_more(disk: Site) -> tuple[str, ...]:
     tree = disk.root / "uploads"
     (tree / "deep" / "empty").mkdir(parents=True)
     for number in range(20):
-        (tree / "deep" / f"photo {number} ü.jpg").write_bytes(os.urandom(5_000 + number))
+        (tree / "deep" / f"photo {number} ü.jpg").write_bytes(random.Random(number).randbytes(5_000 + number))
     (tree / os.fsdecode(b"not-utf8-\xff")).write_bytes(b"odd")
     (tree / "new\nline").write_text("first\nsecond line\n")
     (tree / "link").symlink_to("deep")

@@ -48,8 +48,8 @@ def share(site: Site) -> Site:
 
 
 def strike(share: Site) -> None:
-    for path in sorted((share.root / "source").rglob("*.docx")):
-        path.with_name(f"{path.name}.locked").write_bytes(os.urandom(600))
+    for number, path in enumerate(sorted((share.root / "source").rglob("*.docx"))):
+        path.with_name(f"{path.name}.locked").write_bytes(random.Random(number).randbytes(600))
         path.unlink()
 
 

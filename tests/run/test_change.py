@@ -37,7 +37,8 @@ from dr.tools.restic import find_restic
 from dr.tools.restic_events import Stored
 
 FIRST = datetime(2026, 9, 1, 2, tzinfo=UTC)
-KEY = os.urandom(32)
+KEY = random.Random(5).randbytes(32)
+IVS = random.Random(6)
 EXPORT = """
 import sqlite3, sys
 for line in sqlite3.connect(sys.argv[1]).iterdump():
@@ -46,7 +47,7 @@ for line in sqlite3.connect(sys.argv[1]).iterdump():
 
 
 def aes(data: bytes) -> bytes:
-    made = Cipher(algorithms.AES(KEY), modes.CTR(os.urandom(16))).encryptor()
+    made = Cipher(algorithms.AES(KEY), modes.CTR(IVS.randbytes(16))).encryptor()
     return made.update(data) + made.finalize()
 
 
