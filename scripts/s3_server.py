@@ -70,7 +70,7 @@ class S3Server:
         self._process = subprocess.Popen(
             self._argv(),
             env=env,
-            cwd=self.directory,
+            cwd=self.directory,  # its sockets are named from here: a whole path may be longer than a socket's may be
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -163,8 +163,8 @@ class S3Server:
             "-master.volumeSizeLimitMB=1024", "-master.electionTimeout=1s", f"-volume.port={ports[2]}",
             f"-volume.port.grpc={ports[3]}", "-volume.max=1000", "-volume.preStopSeconds=0",
             "-volume.minFreeSpace=1", "-filer", f"-filer.port={ports[4]}", f"-filer.port.grpc={ports[5]}",
-            f"-filer.localSocket={place}/filer.sock", "-filer.disableHttp=true", "-s3", f"-s3.port={ports[6]}",
-            f"-s3.port.grpc={ports[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={place}/s3.sock",
+            "-filer.localSocket=filer.sock", "-filer.disableHttp=true", "-s3", f"-s3.port={ports[6]}",
+            f"-s3.port.grpc={ports[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.localSocket=s3.sock",
             "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", f"-s3.config={place}/s3.json",
         ]  # fmt: skip
 
