@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from district import PHOTOS, STUDENTS, content, encrypt, make_file_share, make_student_system
-from s3_server import S3Server
+from servers.s3 import S3Server
 from stage import PROJECT, Stage, perform, write_config
 
 BUCKET, PRACTICE = "district-offsite", "district-practice"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Protocol
 
 from district import content
-from s3_server import S3Server
 from servers.mariadb import MariadbServer
 from servers.postgres import PostgresServer
+from servers.s3 import S3Server
 from servers.sshd import Sshd
 from stage import PROJECT, Stage, perform, write_config
 

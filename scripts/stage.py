@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
-from s3_server import S3Server
+from servers.s3 import S3Server
 
 PROJECT = Path(__file__).parents[1]
 

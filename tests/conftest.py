@@ -18,19 +18,17 @@ from hypothesis import HealthCheck, settings
 
 from dr.tools import command
 from dr.tools.restic import find_restic
-from scripts.s3_server import S3Server
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
+from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
 # The same examples each time, however slow the machine: chance fails no run. `--hypothesis-profile=explore` looks for
 # others.
-for name, same in (("same", True), ("explore", False)):
-    settings.register_profile(
-        name, derandomize=same, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+settings.register_profile("explore", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("same")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scripts.servers.mariadb import MariadbServer
-from scripts.servers.postgres import PostgresServer
+from scripts.servers.postgres import PostgresServer, program
+from tests.far import soon
 
 #: Five hundred rows.
 STUDENTS = {
@@ -30,6 +32,19 @@ def postgres_database(server: PostgresServer, *tables: str, name: str = "sis") -
     finally:
         for each in server.psql(f"select datname from pg_database where datname like '{name}%'").splitlines():
             server.psql(f'drop database "{each}" with (force)')
+
+
+@contextmanager
+def locked_table(server: PostgresServer, database: str, table: str) -> Iterator[None]:
+    """Hold a table of a database locked against all others."""
+    argv = [program("psql"), "-Xqd", database]
+    held = f"select count(*) from pg_locks where relation = '{table}'::regclass and mode = 'AccessExclusiveLock'"
+    with subprocess.Popen(argv, env=server.environment, stdin=subprocess.PIPE, text=True) as holder:
+        assert holder.stdin
+        holder.stdin.write(f"begin; lock table {table} in access exclusive mode;\n")  # it stays until its input ends
+        holder.stdin.flush()
+        assert soon(lambda: server.psql(f"{held} and granted", database) == "1")
+        yield
 
 
 @contextmanager

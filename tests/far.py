@@ -72,11 +72,11 @@ def command_lines() -> str:
     return "\n".join(seen(""))
 
 
-def soon(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+def soon(condition: Callable[[], object], seconds: float = 120.0) -> bool:
     """Whether it comes true within so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
             return True
         time.sleep(0.05)
-    return condition()
+    return bool(condition())

@@ -19,7 +19,7 @@ from dr.run.keeping.bucket import open_locks
 from dr.run.keeping.locks import keep_locked
 from dr.run.toolbox import Place
 from dr.tools.restic import Repository
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.bench.measure import environment, make_files, scratch
 
 OBJECTS = 10_000

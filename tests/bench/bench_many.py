@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, interleaved, make_disk, make_files, make_offsite, make_plan, restic, say, scratch
 
 SYSTEMS = [f"system-{number:02d}" for number in range(20)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from dr.run import inventory
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, interleaved, make_files, make_offsite, make_plan, restic, say, scratch
 
 

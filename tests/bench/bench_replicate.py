@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, environment, interleaved, make_files, restic, say, scratch
 
 REPETITIONS = 3

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, environment, interleaved, make_files, make_offsite, make_plan, say, scratch
 
 MEGABYTES = int(sys.argv[1]) if len(sys.argv) > 1 else 300

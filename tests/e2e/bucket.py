@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.conftest import Site, plan_text
 
 JUNK = b"your files are encrypted"

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 
 from dr.tools.restic import Repository
 from tests.conftest import Site, plan_text
-from tests.far import Far, command_lines
+from tests.far import Far, command_lines, soon
 
 CHECKS = """drill:
   checks:
@@ -177,9 +176,9 @@ def test_an_sshd_that_dies_amid_the_capture_leaves_no_snapshot_and_it_is_tried_a
     once = f"echo line; if test -e {begun}; then {again}; fi; touch {begun}; while echo more; do sleep 0.1; done"
     write_small_plan(sis, far, once)
     running = sis.start("--json", "backup", "sis")
-    wait_until(begun.exists)
+    assert soon(begun.exists)
     far.kill()
-    wait_until(lambda: str(begun) not in command_lines())
+    assert soon(lambda: str(begun) not in command_lines())
     far.start()
     assert repository(sis).snapshots() == []  # what ran there ended with the connection, and left none
     begun.with_name("begun.go").touch()
@@ -204,16 +203,9 @@ def test_stopping_the_program_stops_what_runs_there(sis: Site, far: Far) -> None
     begun = far.user_home / "begun"
     write_small_plan(sis, far, f"touch {begun}; while echo more; do sleep 0.1; done")
     running = sis.start("backup", "sis")
-    wait_until(begun.exists)
+    assert soon(begun.exists)
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 130
-    wait_until(lambda: str(begun) not in command_lines())
+    assert soon(lambda: str(begun) not in command_lines())
     assert repository(sis).snapshots() == []
-
-
-def wait_until(condition: Any, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.05)

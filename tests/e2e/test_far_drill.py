@@ -22,7 +22,7 @@ from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
 from tests.e2e.test_services import APP, district, library, mysql_source, outcomes, postgres_source
-from tests.far import Far
+from tests.far import Far, soon
 
 __all__ = ["district", "library"]
 SECRET = "a-passphrase-that-stays-here"
@@ -224,7 +224,7 @@ def test_a_host_lost_in_mid_restore_is_swept_once_it_is_back(disk: Site, far: Fa
     disk.dr("backup", "sis")
     far.program("tar", "sleep 300")
     drilling = disk.start("--json", "drill", "sis")
-    until(lambda: "sleep 300" in "\n".join(lines_of(far)))
+    assert soon(lambda: "sleep 300" in "\n".join(lines_of(far)))
     far.kill()
     out, err = drilling.communicate(timeout=120)
     (drill,) = json.loads(out)["drills"]
@@ -248,11 +248,11 @@ def test_a_drill_ended_in_the_middle_leaves_nothing_there(
     disk.plan("sis", plan_text("sis", postgres_source(postgres, district), targets="[disk]", more=more))
     disk.dr("backup", "sis")
     drilling = disk.start("drill", "sis")
-    until(lambda: any("sleep 321" in line for line in lines_of(far)))
+    assert soon(lambda: any("sleep 321" in line for line in lines_of(far)))
     assert len(far.left()) == 2, "the sandbox, and the place of the server"
     drilling.send_signal(end)
     drilling.communicate(timeout=60)
-    until(lambda: not any("sleep 321" in line or "dr-postgres" in line for line in lines_of(far)))
+    assert soon(lambda: not any("sleep 321" in line or "dr-postgres" in line for line in lines_of(far)))
     if end == signal.SIGKILL:
         assert len(far.left()) == 2, "the negative: it was left"
         disk.plan(
@@ -292,13 +292,6 @@ def test_a_program_that_is_not_there_is_named(disk: Site, far: FarAway) -> None:
     disk.dr("backup", "sis")
     far.program("find", "echo 'find: unknown predicate -printf' >&2; exit 1")
     assert "has no GNU find" in disk.dr("drill", "sis", code=1).err
-
-
-def until(true: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def lines_of(far: FarAway) -> list[str]:

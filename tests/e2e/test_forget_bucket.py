@@ -11,7 +11,7 @@ import pytest
 from dr.orchestrator.travel import history_of
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import S3Versions
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.e2e.bucket import seconds_pass
 from tests.e2e.forgetful import DAY, Story, found_in
 

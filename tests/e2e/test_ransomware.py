@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dr.catalog.store import Catalog
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.conftest import Site
 from tests.e2e.bucket import Attacked, make_attacked
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dr.tools.lock import hold
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.conftest import Site, plan_text
 from tests.faults.test_full_disk import small_disk
 from tests.proxy import Proxy

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 from tests.conftest import Site
 from tests.e2e.bucket import Attacked, make_attacked, now, seconds_pass
 

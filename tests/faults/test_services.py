@@ -6,18 +6,18 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from dr.tools import process
-from scripts.servers.postgres import PostgresServer, program
+from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
-from tests.databases import postgres_database, source_of
+from tests.databases import locked_table, postgres_database, source_of
+from tests.far import soon
 from tests.faults.test_full_disk import small_disk
 
 
@@ -25,13 +25,6 @@ from tests.faults.test_full_disk import small_disk
 def disk(site: Site) -> Site:
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
     return site
-
-
-def until(true: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 def elsewhere(sshd: Sshd, more: str = "") -> str:
@@ -53,20 +46,7 @@ def big_database(server: PostgresServer, megabytes: int) -> AbstractContextManag
     return postgres_database(server, table, name="big")
 
 
-@contextmanager
-def locked(server: PostgresServer, database: str) -> Iterator[None]:
-    """The table `t` of a database, locked against all others."""
-    argv = [program("psql"), "-Xqd", database]
-    with subprocess.Popen(argv, env=server.environment, stdin=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin
-        holder.stdin.write("begin; lock table t in access exclusive mode;\n")  # and it stays, until its input ends
-        holder.stdin.flush()
-        until(lambda: server.psql(_LOCKS.format("granted"), database) == "1")
-        yield
-
-
-_LOCKS = "select count(*) from pg_locks where relation = 't'::regclass and {}"
-_DUMPING = f"""{_LOCKS.format("not granted")} and pid in (
+_DUMPING = """select count(*) from pg_locks where relation = 't'::regclass and not granted and pid in (
     select pid from pg_stat_activity where query like 'LOCK TABLE%')"""
 _COPYING = "select count(*) from pg_stat_progress_copy where bytes_processed > 1000000"
 
@@ -74,12 +54,12 @@ _COPYING = "select count(*) from pg_stat_progress_copy where bytes_processed > 1
 def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well(disk: Site) -> None:
     with PostgresServer() as server, big_database(server, 60) as name:
         disk.plan("sis", plan_text("sis", source_of(server, f"database: {name}"), targets="[disk]"))
-        with locked(server, name):
+        with locked_table(server, name, "t"):
             running = disk.start("--json", "backup", "sis")
-            until(lambda: server.psql(_DUMPING, name) == "1")
+            assert soon(lambda: server.psql(_DUMPING, name) == "1")
             os.kill(running.pid, signal.SIGSTOP)  # so that the dump, which nobody reads, waits amid its data
         try:
-            until(lambda: server.psql(_COPYING) == "1")
+            assert soon(lambda: server.psql(_COPYING) == "1")
             server.kill()
         finally:
             os.kill(running.pid, signal.SIGCONT)
@@ -101,7 +81,7 @@ def name(postgres: PostgresServer) -> Iterator[str]:
 
 def test_a_dump_that_hangs_is_stopped_in_time(disk: Site, postgres: PostgresServer, name: str) -> None:
     disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}, timeout: 12s"), targets="[disk]"))
-    with locked(postgres, name):
+    with locked_table(postgres, name, "t"):
         (run,) = disk.dr("--json", "backup", "sis", code=1).document["runs"]
         assert "did not end within" in run["sources"][0]["error"] and snapshots(disk, "sis") == 0
 
@@ -114,10 +94,10 @@ def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(
     disk.dr("backup", "sis")
     running = disk.start("drill", "sis")
     record = disk.root / "state" / "sandboxes"
-    until(lambda: [p for p in record.glob("drill-*/.annexes") if p.read_text().strip()])
+    assert soon(lambda: [p for p in record.glob("drill-*/.annexes") if p.read_text().strip()])
     (annex,) = [Path(line) for p in record.glob("drill-*/.annexes") for line in p.read_text().split()]
-    until(lambda: process.at_work_in([annex]))
-    until(lambda: process.at_work_in(list(record.glob("drill-*"))))
+    assert soon(lambda: process.at_work_in([annex]))
+    assert soon(lambda: process.at_work_in(list(record.glob("drill-*"))))
     os.kill(running.pid, signal.SIGKILL)
     running.communicate(timeout=30)
     assert annex.is_dir(), "the negative: it was left"
@@ -141,7 +121,7 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
         argv = ("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--replace", name, "--yes")
         running = disk.start(*argv)
         beside = f"select count(*) from pg_database where datname like '{name}_dr_%'"
-        until(lambda: server.psql(beside) != "0")
+        assert soon(lambda: server.psql(beside) != "0")
         os.kill(running.pid, signal.SIGKILL)
         running.communicate(timeout=30)
         assert server.psql("select count(*) from t", name) == "10", "the live one is as it was"
@@ -166,7 +146,7 @@ def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Sit
             ),
         )
         running = disk.start("--json", "backup", "sis")
-        until(amid.exists)
+        assert soon(amid.exists)
         server.kill()
         again.touch()
         server.start()

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +25,8 @@ from dr.tools import command
 from dr.tools.restic import Repository
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
+from tests.far import soon
 
 DAY = timedelta(days=1)
 
@@ -278,10 +278,10 @@ def test_calls_are_bounded_and_the_first_to_run_out_go_first(
     monkeypatch.setattr(Repository, "unneeded_packs", lambda self, timeout: set())
     names = sorted(made.ends())
     bucket = made.bucket()
-    soon, versions = datetime.now(UTC) + 31 * DAY, {v.name: v.id for v in bucket.versions()}
+    later, versions = datetime.now(UTC) + 31 * DAY, {v.name: v.id for v in bucket.versions()}
     made.keep()
     for name in names[:6]:  # these are locked longer than the others
-        bucket.lock(name, versions[name], Lock("compliance", soon + 30 * DAY))
+        bucket.lock(name, versions[name], Lock("compliance", later + 30 * DAY))
     made.memory.unlink()
     made.declare(max_calls=11, price_per_1000=5.0)
     monkeypatch.setattr(locks, "SAMPLE", 12)  # locks differ: each object counts as without one
@@ -300,8 +300,7 @@ def test_an_object_whose_lock_ran_out_is_locked_again(vault: Callable[..., Vault
     bucket = made.bucket()
     for version in bucket.versions():
         bucket.lock(version.name, version.id, Lock("compliance", datetime.now(UTC) + timedelta(seconds=8)))
-    while not all(end and end < datetime.now(UTC) for end in made.ends().values()):
-        time.sleep(0.3)
+    assert soon(lambda: all(end and end < datetime.now(UTC) for end in made.ends().values()))
     kept = made.keep()
     assert kept.state.extended == kept.state.needed > 0 and kept.state.outcome == "ok"
     assert all(end and end > datetime.now(UTC) + 29 * DAY for end in made.ends().values())

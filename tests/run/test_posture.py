@@ -19,7 +19,7 @@ from dr.run.keeping.bucket_plan import build_bucket, plan_bucket
 from dr.run.keeping.posture import lifecycle, look
 from dr.run.keeping.probe import CANARY, probe
 from dr.run.keeping.probe_memory import is_fresh, keep_probe, last_probe
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 
 ARN = "arn:aws:iam::000000000000:user/writer"
 Make = Callable[..., Target]

@@ -80,7 +80,7 @@ def test_another_body_fails(ground: Ground) -> None:
 
 def test_a_program_that_ends_at_once_fails_without_waiting(ground: Ground) -> None:
     began = time.monotonic()
-    result = ask(ground, serve=["sh", "-c", "echo no database >&2; exit 1"])
+    result = ask(ground, serve=["sh", "-c", "echo no database >&2; exit 1"], within="120s")
     assert result.outcome == "failed" and result.observed == "the program that serves has ended: no database"
     assert time.monotonic() - began < 60
 

@@ -28,6 +28,7 @@ from dr.tools.host import ThisHost
 from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
+from tests.databases import locked_table
 from tests.far import login, soon
 
 _PASSWORD = "throw-away"
@@ -295,15 +296,8 @@ def test_a_dump_that_hangs_is_ended_in_time_with_all_it_started(
 
 
 def test_a_table_that_is_locked_for_good_is_a_timeout(server: PostgresServer, school: str, tmp_path: Path) -> None:
-    argv = [program("psql"), "-Xq", "-d", school]
-    with subprocess.Popen(argv, env=server.environment, stdin=subprocess.PIPE, text=True) as holder:
-        assert holder.stdin is not None
-        holder.stdin.write("begin; lock table pupils;\n")  # and it stays, until its input ends
-        holder.stdin.flush()
-        held = "select count(*) from pg_locks where relation = 'pupils'::regclass and mode = 'AccessExclusiveLock'"
-        assert soon(lambda: server.psql(held, school) == "1", 60)
-        with pytest.raises(SourceError, match="did not end within"):
-            list(opened(server, tmp_path, database=school, timeout=12).chunks())
+    with locked_table(server, school, "pupils"), pytest.raises(SourceError, match="did not end within"):
+        list(opened(server, tmp_path, database=school, timeout=12).chunks())
 
 
 def test_a_capture_may_be_closed_at_any_time_and_twice(server: PostgresServer, school: str, tmp_path: Path) -> None:

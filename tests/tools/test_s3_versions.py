@@ -13,7 +13,7 @@ from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.erase import S3Eraser, Trace
 from dr.tools.s3_versions import Lock, Protection, S3Versions
 from dr.tools.secrets import S3Keys
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 
 QUESTIONS = ["get_object_retention", "get_object_legal_hold"]
 #: What an administrator's key could learn, and these keys may not.

@@ -15,7 +15,7 @@ from dr.tools.secrets import S3Keys
 from dr.tools.store import Version
 from dr.tools.view import View, ViewStore, by_name, hash_in
 from dr.tools.view_server import shown
-from scripts.s3_server import S3Server
+from scripts.servers.s3 import S3Server
 
 T0 = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 PACK = f"data/ab/{'ab' * 32}"

@@ -1,6 +1,6 @@
 """An S3 server on loopback for the demo and the tests: SeaweedFS, one static program from PyPI.
 
-Used as a context, or from the shell: `python scripts/s3_server.py --dir DIR --bucket NAME`.
+Used as a context, or from the shell: `python -m scripts.servers.s3 --dir DIR --bucket NAME`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING or not __package__:  # a script of its own, or beside one
-    from servers.ports import own_ports
-else:
-    from scripts.servers.ports import own_ports
+from .ports import own_ports
 
 #: Who may do what, beside the administrator: who backs up, and who only reads and lengthens locks.
 USERS = {
