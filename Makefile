@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test fast lint format check bench sizes clean
+.PHONY: help setup demo demo-services test fast lint format check bench sizes lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`.
 COVERAGE := 90
@@ -19,12 +19,12 @@ setup: ## Set up for use: virtual environment, restic (no root needed)
 	@scripts/setup
 
 demo: setup ## A small school district: backups, drills, a disaster, recovery, a report
-	@$(PY) -m pip -q --disable-pip-version-check install --require-hashes -r requirements-demo.lock
+	@scripts/install-locked requirements-demo.lock
 	@$(PY) scripts/demo.py
 
 demo-services: ## PostgreSQL, and MariaDB on another host over SSH: drills, a disaster, recovery, a report
 	@scripts/setup --services
-	@$(PY) -m pip -q --disable-pip-version-check install --require-hashes -r requirements-demo.lock
+	@scripts/install-locked requirements-demo.lock
 	@$(PY) scripts/demo_services.py
 
 test: ## Set up, and pass the tests, with both restic versions
@@ -59,6 +59,9 @@ bench: ## Ratios, ours against the plain tool, measured side by side
 
 sizes: ## The ten longest files and functions
 	@python3 scripts/sizes.py
+
+lock: ## Write the lock files from pyproject.toml (UPGRADE=1: to the newest that its ranges allow)
+	@scripts/lock $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove what can be made again
 	rm -rf .venv .tools build demo-report *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
