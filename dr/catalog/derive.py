@@ -55,7 +55,7 @@ def _backup(db: Connection, run: BackupRun) -> None:
             json.dumps(kinds),
         ),
     )
-    whole = {source.source for source in run.sources if source.outcome == "ok"}
+    whole = {source.source for source in run.sources if source.whole}
     everything = bool(run.sources) and len(whole) == len(run.sources)
     for state in stored:
         complete = everything and set(state.snapshots) == whole

@@ -60,9 +60,11 @@ def say_backups(context: Context, results: list[Any]) -> None:
                 context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} lengthened{until}")
         for source in run.sources:
             follows = (source.error or NO_TARGET).startswith(NO_TARGET)  # of what is said of the targets
-            if source.outcome in ("degraded", "failed") and source.error and not follows:
-                where = f"{run.system}: source {source.source}"
-                context.complain(_once(source.error, source.source), where, _SOURCE_HINT)
+            where = f"{run.system}: source {source.source}"
+            for omission in source.omissions:
+                context.complain(omission.what, where, omission.hint or _SOURCE_HINT)
+            if source.outcome == "failed" and source.error and not follows:
+                context.complain(_once(source.error, source.source), where, source.error_hint or _SOURCE_HINT)
         if run.suspect:
             context.complain(f"the point {run.run_id} is suspect: {run.suspect}", run.system, _suspect_hint(run))
         for target in run.targets:
@@ -92,7 +94,7 @@ def _once(error: str, where: str) -> str:
     return error.removeprefix(f"{where}: ")
 
 
-_SOURCE_HINT = "mend the source, then run `dr backup` again; the point is not complete"
+_SOURCE_HINT = "see the source, then run `dr backup` again"
 _TARGET_HINT = "mend the target; the next run brings it what it lacks"
 
 

@@ -39,6 +39,22 @@ class HookRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Omission:
+    """Something of a source that a capture did not take or could not see, or that the source itself lacks.
+
+    `what` is one sentence for an administrator, `hint` the statement or the act that mends it, `names` the objects
+    concerned (of a database, or declared paths; the names of single files are no evidence, see `dr.run.details`).
+    `partial`: data that the plan asks for is not in the point, which is then incomplete. Otherwise the point is
+    complete, and its run degraded: the source itself is so, and a recovery can give no more than it had.
+    """
+
+    what: str
+    hint: str = ""
+    names: tuple[str, ...] = ()
+    partial: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceCapture:
     """How one source was captured in one run. `snapshot_id` is the one on the first target reached."""
 
@@ -54,7 +70,17 @@ class SourceCapture:
     unreadable: int = 0  # files that could not be read: not in the point
     seconds: float = 0.0
     error: str | None = None
+    error_hint: str = ""  # what to do about it
+    omissions: tuple[Omission, ...] = ()
     change: Change | None = None  # against its last capture; None where it was not measured
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that the plan asks for of the source was captured."""
+        if self.outcome == "ok":
+            return True
+        only_told = self.omissions and not any(omission.partial for omission in self.omissions)
+        return self.outcome == "degraded" and self.error is None and bool(only_told)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ def examine(session: Session) -> list[Finding]:
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
+        findings += _omissions(session, loaded)
     return findings + _targets(session) + _without_us(session)
 
 
@@ -124,6 +125,22 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
             continue
         findings.append(Finding(name, "ok", "its repository is there" if there else "no repository yet"))
     return findings
+
+
+def _omissions(session: Session, loaded: Loaded) -> Iterator[Finding]:
+    """What a backup made now would leave out or could not see, as each source answers."""
+    try:
+        toolbox = session.toolbox(loaded)
+    except DrError:
+        return  # said of its secrets
+    for name in loaded.plan.sources:
+        what = f"{loaded.plan.system}: {name}"
+        try:
+            omissions = toolbox.source(name).omissions()
+        except DrError as error:
+            yield Finding(f"{what}: whole", "failed", str(error), error.hint)
+            continue
+        yield from (Finding(f"{what}: whole", "degraded", each.what, each.hint) for each in omissions)
 
 
 def _targets(session: Session) -> list[Finding]:

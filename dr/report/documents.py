@@ -23,7 +23,7 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     """One run of `dr backup`."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
-                "vanished", "unreadable", "seconds", "error", "change")
+                "vanished", "unreadable", "seconds", "error", "omissions", "change")
         for s in run.sources
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]

@@ -124,6 +124,8 @@ def _reason(run: BackupRun) -> str:
     if run.error:
         return run.error
     parts = [(source.source, source.error) for source in run.sources]
+    told = [(s.source, o.what) for s in run.sources for o in s.omissions if not (s.error and o.partial)]
+    parts = [*parts, *told]
     parts += [(f"target {target.target}", target.error) for target in run.targets]
     suspect = [f"the point is suspect: {run.suspect}"] if run.suspect else []
     said = [*(f"{name}: {error}" for name, error in parts if error), *suspect] or list(run.notes)

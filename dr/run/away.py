@@ -39,7 +39,8 @@ def store_away(
     """
     giver, sent = _send(away, ready, tags)
     landed = Landed(sent, giver.name, emptied=had_files and sent.files == 0)
-    whole = "no" if sent.unreadable or sent.missing or landed.emptied else "yes"
+    partial = any(omission.partial for omission in sent.omissions)
+    whole = "no" if partial or sent.unreadable or sent.missing or landed.emptied else "yes"
     try:
         listed = giver.repository.backup_tree(
             (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}

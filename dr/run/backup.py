@@ -84,7 +84,7 @@ def _capture_all(
     except BaseException:
         _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
         raise
-    if all(capture.outcome == "ok" for capture in progress.captures):
+    if all(capture.whole for capture in progress.captures):
         _hook(toolbox, request, progress, hooks.after, "after capture")
     else:
         _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
@@ -148,7 +148,7 @@ def _fact(
     started: datetime,
     consistency: datetime | None,
 ) -> BackupRun:
-    whole = bool(progress.captures) and all(c.outcome == "ok" for c in progress.captures)
+    whole = bool(progress.captures) and all(c.whole for c in progress.captures)
     targets = tuple(_target_state(toolbox, progress, place.name) for place in toolbox.places)
     complete = whole and any(t.outcome == "ok" for t in targets)
     return BackupRun(

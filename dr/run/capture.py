@@ -19,7 +19,7 @@ from typing import TypeVar
 from dr.errors import DamageError, DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
-from dr.evidence.record import HookRun, Point, SourceCapture, worst_outcome
+from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
 from dr.run.away import store_away
 from dr.run.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.change import Watch
@@ -128,7 +128,7 @@ def capture_one(
         told = str(error).removeprefix(f"{name}: ")
         log.info("%s: %s", what, told)
         progress.codes.append(error.exit_code)
-        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told)
+        fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told, error_hint=error.hint)
     _remember(request, name, work / name, fact)
     return replace(fact, seconds=round(time.monotonic() - began, 3))
 
@@ -169,7 +169,7 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
     That of a tree whose files are all gone is not kept: it is said again until they are back.
     """
     made = work / MANIFEST
-    if fact.outcome in ("ok", "degraded") and fact.error != _EMPTY and made.is_file():
+    if fact.outcome in ("ok", "degraded") and EMPTIED not in fact.omissions and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         keep_baseline(request.reuse, name)
         keep(made, request.reuse / name)
@@ -177,7 +177,10 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
             keep(counted, rows_kept(request.reuse / name))
 
 
-_EMPTY = "no file is there, where there were some before: is its disk mounted? If it is meant, take it out of the plan"
+EMPTIED = Omission(
+    what="no file is there, where there were some before: is its disk mounted?",
+    hint="mount it; if it is meant, take the source out of the plan",
+)
 
 
 def _store_tree(
@@ -198,11 +201,12 @@ def _store_tree(
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
-    problem = _tree_problem(tree, unreadable) or (_EMPTY if had_files and not tree.files else None)
-    if settled.amended or (problem and stored):  # the repository alone must tell that the point is not whole
-        _amend(tree, progress, stored, tags=tags, whole=problem is None)
+    omissions = _omitted(tree, unreadable, emptied=had_files and not tree.files)
+    whole = not any(omission.partial for omission in omissions)
+    if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
+        _amend(tree, progress, stored, tags=tags, whole=whole)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
-    fact = _as_found(fact, settled, unreadable=len(unreadable), problem=problem)
+    fact = _as_found(fact, settled, unreadable=len(unreadable), omissions=omissions)
     return replace(fact, change=watch.tree(tree, stored))
 
 
@@ -222,12 +226,16 @@ def _still_there(name: str) -> bool:
     return True
 
 
-def _tree_problem(tree: Tree | Sent, unreadable: Collection[str]) -> str | None:
+def _omitted(tree: Tree | Sent, unreadable: Collection[str], *, emptied: bool) -> tuple[Omission, ...]:
+    """Return what the capture of a tree did not take."""
+    found = list(tree.omissions)
     if tree.missing:
-        return f"{len(tree.missing)} declared path(s) are not there: {', '.join(tree.missing)}"
+        what = f"{len(tree.missing)} declared path(s) are not there: {', '.join(tree.missing)}"
+        found.append(Omission(what=what, hint="mount its disk, or correct `paths` in the plan", names=tree.missing))
     if unreadable:
-        return f"{len(unreadable)} file(s) could not be read"
-    return None
+        what = f"{len(unreadable)} file(s) could not be read"
+        found.append(Omission(what=what, hint="run dr as a user who may read them, or exclude them in the plan"))
+    return (*found, EMPTIED) if emptied else tuple(found)
 
 
 def _amend(
@@ -274,9 +282,11 @@ def _store_stream(
         sha256=digest,
     )
 
+    whole = "no" if any(omission.partial for omission in stream.omissions) else "yes"
+
     def store(place: Place) -> Stored:
         beside = (MANIFEST, *stream.sidecars)
-        return place.repository.backup_tree(beside, cwd=work, tags={**tags, "part": "manifest"})
+        return place.repository.backup_tree(beside, cwd=work, tags={**tags, "part": "manifest", "whole": whole})
 
     places = {name: place for name, place in progress.ready.items() if name in stored}
     for name, result in everywhere(places, store).items():
@@ -287,7 +297,7 @@ def _store_stream(
         else:
             progress.manifests.setdefault(name, {})[doors.name] = result.snapshot_id
     fact = _source_fact(doors, progress, stored, files=1, size=size)
-    return replace(fact, change=watch.stream(work, stored))
+    return replace(with_omissions(fact, stream.omissions), change=watch.stream(work, stored))
 
 
 def _store_away(
@@ -310,21 +320,26 @@ def _store_away(
     stored = {landed.giver: sent.stored} if landed.snapshots else {}
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
-    problem = _tree_problem(sent, sent.unreadable) or (_EMPTY if landed.emptied else None)
-    fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), problem=problem)
+    omissions = _omitted(sent, sent.unreadable, emptied=landed.emptied)
+    fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
     return replace(fact, change=watch.away(work, sent.stored))
 
 
-def _as_found(fact: SourceCapture, settled: Settled, *, unreadable: int, problem: str | None) -> SourceCapture:
+def _as_found(
+    fact: SourceCapture, settled: Settled, *, unreadable: int, omissions: tuple[Omission, ...]
+) -> SourceCapture:
     """Return the fact with what was seen when the source was looked at again."""
-    return replace(
-        fact,
-        outcome=worst_outcome([fact.outcome, "degraded" if problem else "ok"]),
-        changed=len(settled.changed),
-        vanished=settled.vanished,
-        unreadable=unreadable,
-        error=fact.error or problem,
-    )
+    looked = replace(fact, changed=len(settled.changed), vanished=settled.vanished, unreadable=unreadable)
+    return with_omissions(looked, omissions)
+
+
+def with_omissions(fact: SourceCapture, omissions: tuple[Omission, ...]) -> SourceCapture:
+    """Return the fact with what was not taken: degraded by it, and where data is missing that is its error."""
+    if not omissions:
+        return fact
+    missing = "; ".join(omission.what for omission in omissions if omission.partial)
+    outcome = worst_outcome([fact.outcome, "degraded"])
+    return replace(fact, outcome=outcome, omissions=omissions, error=fact.error or missing or None)
 
 
 def _gather(progress: Progress, results: Mapping[str, Stored | DrError], source: str) -> dict[str, Stored]:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.evidence.record import Omission
 from dr.sources import facts
 from dr.sources.facts import Facts
 from dr.tools.host import Host, ThisHost
@@ -46,6 +47,7 @@ class Tree:
     one_filesystem: bool = False
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
     manifest_name: str = MANIFEST
     settler: Callable[[], Settled] = field(default=Settled, repr=False)
 
@@ -64,6 +66,8 @@ class Stream(ABC):
     filename: str
     started: datetime
     sidecars: tuple[str, ...] = ()
+    #: What the capture does not take or cannot see: read when `chunks` has ended.
+    omissions: tuple[Omission, ...] = ()
 
     @abstractmethod
     def chunks(self) -> Iterator[bytes]:
@@ -84,6 +88,7 @@ class Sent:
     settled: Settled = Settled()
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    omissions: tuple[Omission, ...] = ()
 
 
 class Away(ABC):
@@ -197,6 +202,13 @@ class Doors(ABC):
 
         Raises `SourceError` when there is nothing that could be captured.
         """
+
+    def omissions(self) -> Sequence[Omission]:
+        """Look at what a capture made now would not take or could not see. Changes nothing; for `dr doctor`.
+
+        Raises `SourceError` when the source does not answer.
+        """
+        return ()
 
     def instance(self, room: Room) -> Instance:
         """Return what a restore makes of this source in a room. Nothing is touched yet."""
