@@ -53,7 +53,7 @@ _LAST = """
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
 _PLACES = """
     select p.system, c.target, sum(c.complete and not c.damaged) as points, sum(c.damaged) as damaged,
-        max(case when c.complete and not c.damaged then p.consistency end) as newest,
+        max(case when c.complete and not c.damaged and p.consistency <= :now then p.consistency end) as newest,
         max(case when c.complete and not c.damaged then c.proof_level else 0 end) as level
     from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
     group by p.system, c.target"""
@@ -81,7 +81,7 @@ def standings(
     with connections.reading() as db:
         _points(db, given, found)
         _runs(db, given, found)
-        places = place_states(db, systems)
+        places = place_states(db, systems, now=now)
         for name, marks in suspicion.marks(db, systems).items():
             found[name].values["retention_frozen"] = frozen(marks)
     return {
@@ -106,9 +106,12 @@ def attempts(connections: Connections, systems: Sequence[str], *, now: datetime)
         return _attempts(db, {"systems": json.dumps(list(systems)), "now": micros(now)})
 
 
-def place_states(db: Connection, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
-    """Return by system and target how its copies stand there."""
-    given = {"systems": json.dumps(list(systems))}
+def place_states(db: Connection, systems: Sequence[str], *, now: datetime) -> dict[str, dict[str, PlaceState]]:
+    """Return by system and target how its copies stand there.
+
+    The newest point there is the newest by `now`: one from before the clock was set back would hide all that follow.
+    """
+    given = {"systems": json.dumps(list(systems)), "now": micros(now)}
     values: defaultdict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for row in db.execute(_PLACES, given):
         newest = moment(row["newest"]) if row["newest"] else None

@@ -176,10 +176,10 @@ class Catalog:
         with self._connections.reading() as db:
             return frozen(suspicion.marks(db, [system]).get(system, ()))
 
-    def place_states(self, systems: Sequence[str]) -> dict[str, dict[str, PlaceState]]:
-        """Return by system and target how its copies stand there, as recorded."""
+    def place_states(self, systems: Sequence[str], *, now: datetime) -> dict[str, dict[str, PlaceState]]:
+        """Return by system and target how its copies stand there by `now`, as recorded."""
         with self._connections.reading() as db:
-            return place_states(db, systems)
+            return place_states(db, systems, now=now)
 
     def missing_on(self, system: str, target: str) -> list[Point]:
         """Return the complete points that a target lacks, newest first."""

@@ -1,8 +1,13 @@
-"""`dr daemon`: the same as `dr run` from cron, resident; ends cleanly on SIGTERM. Sole user of schedule."""
+"""`dr daemon`: the same as `dr run` from cron, resident; ends cleanly on SIGTERM.
+
+It wakes by the monotonic clock, which nobody can set, and asks then what is due now, in UTC: no change of the time of
+day, back or forth, of summer time or of the time zone, keeps it from looking.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -22,19 +27,16 @@ log = logging.getLogger("dr.daemon")
 @pass_context
 def daemon_command(context: Context, every: int, once: bool) -> None:
     """Stay, look every minute at what is due, and do it. Plans are read anew each time."""
-    import schedule
-
     from dr.tools import command
 
-    scheduler, said = schedule.Scheduler(), _Said()
-    scheduler.every(every).seconds.do(_look, context, said)
+    said = _Said()
     context.say(f"looking every {every} s at what is due; SIGTERM ends it")
     with suppress(KeyboardInterrupt):  # a SIGTERM between two looks
-        _look(context, said)
-        while not once and not command.stopping():
-            command.wait_for_stop(max(0.0, min(scheduler.idle_seconds or 0.0, float(every))))
-            if not command.stopping():
-                scheduler.run_pending()
+        while True:
+            began = time.monotonic()
+            _look(context, said)
+            if once or command.wait_for_stop(max(0.0, began + every - time.monotonic())):
+                break
     context.codes.clear()
     context.ended(OK)
     context.say("stopped")

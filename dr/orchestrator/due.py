@@ -120,7 +120,7 @@ def _when(
 def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
     """Return the systems of which a replica is due, the most overdue first."""
     now, some = session.clock(), [loaded for loaded in items if loaded.plan.replicas]
-    states = session.catalog.place_states([loaded.plan.system for loaded in some]) if some else {}
+    states = session.catalog.place_states([loaded.plan.system for loaded in some], now=now) if some else {}
     waiting = [(replicate_due(loaded, states.get(loaded.plan.system, {}), now), loaded) for loaded in some]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]

@@ -161,7 +161,7 @@ def _open(session: Session, loaded: Loaded) -> str:
 
 def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]:
     """Return what the last proof found damaged at a replica, unless it was written anew since."""
-    state = session.catalog.place_states([system]).get(system, {}).get(target)
+    state = session.catalog.place_states([system], now=session.clock()).get(system, {}).get(target)
     if not state or not state.proven or state.proof == "ok" or (state.worked and state.worked > state.proven):
         return frozenset()
     proofs = [record.fact for record in session.catalog.facts(("verify",), systems=[system])]
@@ -275,17 +275,22 @@ def due(
 def due_replicas(session: Session, loaded: Loaded) -> list[str]:
     """Return the replicas of a system that are due now."""
     now, names = session.clock(), loaded.plan.replicas
-    states = session.catalog.place_states([loaded.plan.system]).get(loaded.plan.system, {})
+    states = session.catalog.place_states([loaded.plan.system], now=now).get(loaded.plan.system, {})
     moments = {name: _due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names}
     return [name for name, moment in moments.items() if moment and moment <= now]
+
+
+def _by_now(moment: datetime | None, now: datetime) -> datetime | None:
+    """What bears a time still to come is from before the clock was set back, and puts nothing off."""
+    return moment if moment and moment <= now else None
 
 
 def _due(loaded: Loaded, there: PlaceState | None, primary: PlaceState | None, now: datetime) -> datetime | None:
     text = loaded.plan.cadence.replicate
     if text == "never" or primary is None or primary.newest is None:
         return None
-    tried = there.replicated if there else None
-    worked = there.worked if there else None
+    tried = _by_now(there.replicated, now) if there else None
+    worked = _by_now(there.worked, now) if there else None
     if text is not None:
         due = cadence.parse(text, loaded.plan.cadence.timezone).due(worked, now)
         return max(due, tried + _SOON) if tried and tried != worked else due

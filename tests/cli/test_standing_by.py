@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -132,6 +133,35 @@ def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigt
     assert err.count("second.yaml:") == 1, "what stays wrong is said once"
     assert _points(daily) == 2, "each done once"
     assert daily.dr("audit", "--json").document["outcome"] == "ok"
+
+
+#: The daemon, in a process whose local time goes back by ten hours when it is told to.
+_CLOCK_SET_BACK = """
+import os, signal, sys, time
+def set_back(*_):
+    os.environ["TZ"] = "EARLIER+5"
+    time.tzset()
+signal.signal(signal.SIGUSR1, set_back)
+from dr.cli.main import main
+sys.exit(main())
+"""
+
+
+def test_the_daemon_goes_on_when_local_time_goes_back(daily: Site) -> None:
+    options = daily.argv("daemon", "--every", "1")[3:]
+    env = {**daily.env, "TZ": "LATER-5"}
+    daemon = subprocess.Popen([sys.executable, "-c", _CLOCK_SET_BACK, *options], env=env, stderr=subprocess.DEVNULL)
+    try:
+        assert _until(lambda: _points(daily) == 1)
+        assert _until(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
+        daemon.send_signal(signal.SIGUSR1)
+        text = (daily.root / "config" / "plans" / "share.yaml").read_text()
+        daily.plan("second", text.replace("system: share", "system: second"))
+        assert _until(lambda: _points(daily) == 2), "it looks again, whatever the time of day"
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=60) == 0
+    finally:
+        daemon.kill()
 
 
 def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily: Site) -> None:

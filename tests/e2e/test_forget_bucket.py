@@ -87,7 +87,8 @@ def test_keys_that_may_not_delete_forget_nothing_and_say_so(one_clock: Story, s3
     assert fact.outcome == "degraded" and "may not delete there" in (fact.error or "")
     assert on_top(s3, bucket) >= before and not found_in(fact).objects
     with closing(story.session) as session:
-        assert "may not delete" in (session.catalog.place_states(["share"])["share"]["second"].problem or "")
+        state = session.catalog.place_states(["share"], now=session.clock())["share"]["second"]
+        assert "may not delete" in (state.problem or "")
 
 
 def test_a_clock_that_the_service_does_not_share_counts_no_time(expired: Story, s3: S3Server, bucket: str) -> None:

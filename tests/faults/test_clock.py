@@ -41,6 +41,20 @@ def test_after_a_clock_was_years_ahead_backups_go_on_at_their_pace(at: Callable[
     assert session.catalog.audit().first_bad is None, "the chain is by order, not by time"
 
 
+@pytest.mark.parametrize("cadence", ["", "replicate: every 4 hours, "], ids=["after each backup", "by a cadence"])
+def test_after_a_clock_was_years_ahead_replicas_are_brought_up_to_date(
+    at: Callable[[timedelta], Session], cadence: str
+) -> None:
+    plan = at(timedelta()).config / "plans" / "share.yaml"
+    text = plan.read_text().replace("cadence: {", "cadence: {" + cadence)
+    plan.write_text(text.replace("targets: [disk, vault]", "targets: [disk]\nreplicas: [vault]"))
+    for off in (timedelta(days=4000), timedelta()):
+        done = run_due(at(off))
+        assert [(b.run.outcome, b.run.complete) for b in done.backups] == [("ok", True)], off
+        assert [each.fact.outcome for each in done.replications] == ["ok"], off
+    assert run_due(at(timedelta())).replications == [], "done once, not at every look"
+
+
 def test_the_board_claims_nothing_from_a_point_of_the_future(at: Callable[[timedelta], Session]) -> None:
     run_due(at(timedelta(days=4000)))
     session = at(timedelta())
