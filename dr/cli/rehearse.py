@@ -146,6 +146,10 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--target", metavar="TARGET", help="Recover from this target.")
 @click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
+@click.option(
+    "--accept-missing", "accepted", multiple=True, metavar="OBJECT",
+    help="Go on without this object, DATABASE.OBJECT, where the server refuses it.",
+)  # fmt: skip
 @click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
@@ -161,8 +165,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     _known_target(asked["target"], [loaded])
     from dr.orchestrator.drill import RecoverOptions, intent, recover
 
-    replaced = frozenset(asked.pop("replaced"))
-    options = RecoverOptions(to=to.expanduser().absolute(), replaced=replaced, **asked)
+    replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
+    options = RecoverOptions(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)
     if dry_run or not yes:
         foreseen = intent(context.session, loaded, options)
         told = _in_words(foreseen)

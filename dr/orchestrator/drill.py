@@ -41,7 +41,7 @@ class DrillResult:
 @dataclass(frozen=True, kw_only=True)
 class RecoverOptions:
     """How the person wants a recovery. `force` writes over what is in `to`, `replaced` names the live databases
-    that may be replaced, `as_files` leaves dumps as files.
+    that may be replaced, `accepted` the objects that may be missing, `as_files` leaves dumps as files.
     """
 
     to: Path
@@ -49,6 +49,7 @@ class RecoverOptions:
     target: str | None = None
     force: bool = False
     replaced: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     as_files: bool = False
 
 
@@ -203,6 +204,7 @@ def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: d
         target=options.target,
         force=options.force,
         replaced=options.replaced,
+        accepted=options.accepted,
         as_files=options.as_files,
         t_loss=t_loss,
         clock=session.clock,

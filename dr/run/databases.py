@@ -70,14 +70,23 @@ def rows(ground: Ground, body: RowsCheck) -> Seen:
 def schema(ground: Ground, body: SchemaCheck) -> Seen:
     """Hold every object's definition against the one recorded at capture."""
     before, after = _both(ground.sources[body.source])
-    gone = sorted(before.objects.keys() - after.objects.keys())
+    excused = _excused(ground.sources[body.source])
+    gone = sorted(before.objects.keys() - after.objects.keys() - excused)
     new = sorted(after.objects.keys() - before.objects.keys())
     other = sorted(n for n in before.objects.keys() & after.objects.keys() if before.objects[n] != after.objects[n])
-    parts = [f"{len(before.objects) - len(gone) - len(other):,} the same"]
+    without = before.objects.keys() & excused - after.objects.keys()
+    parts = [f"{len(before.objects) - len(without) - len(gone) - len(other):,} the same"]
+    parts += [f"{len(without):,} missing as accepted: {', '.join(sorted(without)[:_NAMED])}"] if without else []
     parts += [f"{len(names):,} {word}: {', '.join(names[:_NAMED])}" for word, names in _kinds(gone, other, new)]
     return Seen(
         f"{len(before.objects):,} objects as at capture", "; ".join(parts), _verdict(not (gone or new or other))
     )
+
+
+def _excused(restored: Restored) -> set[str]:
+    """Return the objects that may be missing: a person said so, or they were broken at the source already."""
+    instance = restored.instance
+    return {key for each in instance.refusals if each not in instance.unaccepted for key in each.keys}
 
 
 def _kinds(gone: list[str], other: list[str], new: list[str]) -> list[tuple[str, list[str]]]:

@@ -17,6 +17,7 @@ from dr.evidence.record import Copy, Drill, Outcome, Point
 from dr.plan.check import Check
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
+from dr.run import lacking
 from dr.run.checks import in_order, run_check
 from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
 from dr.run.databases import unloaded
@@ -102,7 +103,7 @@ def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, pro
     with progress.journal.phase("restore"):
         _restore(shipment, job, progress)
     with progress.journal.phase("start"):
-        _start(progress)
+        _start(job, progress)
     with progress.journal.phase("verify"):
         _verify(shipment, job, progress)
     progress.ended = True
@@ -144,8 +145,8 @@ def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: P
     root = site.prepare(point, 0 if job.partial else point.bytes)
     shipment = Shipment(
         toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id, annex=site.annex,
-        real=job.real, land=site.land, replaced=job.replaced, as_files=job.as_files or job.partial,
-        token=job.token or job.drill_id, instances=progress.instances,
+        real=job.real, land=site.land, replaced=job.replaced, accepted=job.accepted,
+        as_files=job.as_files or job.partial, token=job.token or job.drill_id, instances=progress.instances,
     )  # fmt: skip
     make_rooms(shipment)
     for name, instance in progress.instances.items():
@@ -196,7 +197,7 @@ def _complain(progress: Progress, name: str, item: Restored, root: Path) -> None
     progress.names += [(name, "restic", os.fsencode(text)) for text in item.complaints]
 
 
-def _start(progress: Progress) -> None:
+def _start(job: Job, progress: Progress) -> None:
     """Bring the restored data to life. What does not start fails the drill, but is still checked."""
     for name, item in progress.restored.items():
         try:
@@ -205,6 +206,7 @@ def _start(progress: Progress) -> None:
             raise
         except DrError as error:
             progress.error = progress.error or f"{name} does not start: {error}"
+    lacking.tell(job, progress)
     if not progress.error:
         progress.journal.note("restored data opened", timed=True)
 
@@ -281,6 +283,7 @@ def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
             instance.accept()
             if instance.takes_stream:
                 progress.journal.note(f"{name} is in its real place")
+        lacking.tell(job, progress)
     if not progress.instances or command.stopping():
         return
     hooks = toolbox.plan.hooks.restore

@@ -29,6 +29,7 @@ class Job:
     """What is to be done. `at` and `target` None leave the choice to the engine.
 
     `replaced` are the live databases that a real recovery may replace; `as_files` leaves dumps unloaded.
+    `accepted` are the objects that may be missing. `typed` is the command that does it again.
     `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
     seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
     what the scenario takes for lost.
@@ -43,7 +44,9 @@ class Job:
     clock: Callable[[], datetime]
     checks: tuple[Check, ...]
     replaced: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     as_files: bool = False
+    typed: tuple[str, ...] = ()
     token: str = ""
     travel: Travel | None = None
     noticed: datetime | None = None

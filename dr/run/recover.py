@@ -42,7 +42,8 @@ _NOTHING = {"lost+found"}
 class RecoverRequest:
     """What the caller knows before the recovery. `force` allows writing over what is in `to`.
 
-    `replaced` names the live databases that may be replaced; `as_files` leaves dumps as files, unloaded.
+    `replaced` names the live databases that may be replaced, `accepted` the objects (DATABASE.OBJECT) that may be
+    missing from what is restored; `as_files` leaves dumps as files, unloaded.
     """
 
     drill_id: str
@@ -53,7 +54,16 @@ class RecoverRequest:
     target: str | None = None
     force: bool = False
     replaced: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     as_files: bool = False
+
+    def typed(self, system: str) -> tuple[str, ...]:
+        """Return the command that asks for this."""
+        pairs = (("--at", self.at.isoformat() if self.at else None), ("--target", self.target))
+        named = [word for option, value in pairs if value is not None for word in (option, value)]
+        named += [word for name in sorted(self.replaced) for word in ("--replace", name)]
+        named += [word for name in sorted(self.accepted) for word in ("--accept-missing", name)]
+        return ("dr", "recover", system, "--to", str(self.to), *named, *(["--dumps"] if self.as_files else []))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +112,7 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
     Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
     work there; `refuse_live` is the caller's to ask first. Everything else that goes wrong is in the fact.
     """
-    request = _resumed(request)
+    asked, request = request, _resumed(request)
     begun = read_marker(request.to)
     job = Job(
         drill_id=request.drill_id,
@@ -114,7 +124,9 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         clock=request.clock,
         checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not check.manifest)),
         replaced=request.replaced,
+        accepted=request.accepted,
         as_files=request.as_files,
+        typed=asked.typed(toolbox.plan.system),
         token=begun.drill_id if begun else request.drill_id,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
     )

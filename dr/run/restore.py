@@ -52,6 +52,7 @@ class Shipment:
     land: Land = HERE
     real: bool = False
     replaced: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     as_files: bool = False
     token: str = ""
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def instance_of(shipment: Shipment, name: str) -> Instance:
         token=shipment.token or shipment.seed,
         real=shipment.real,
         replace=shipment.replaced,
+        accepted=shipment.accepted,
         host=shipment.land.host,
     )
     if shipment.doors_apply(name):

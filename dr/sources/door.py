@@ -20,6 +20,8 @@ from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
 
 MANIFEST = "dr-manifest"
+#: So many characters of a refused statement are shown.
+_BEGINNING = 120
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,30 @@ class Away(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Refused:
+    """An object, other than data, that a server refused when it was to be restored.
+
+    `name` is what a person types, DATABASE.OBJECT, and `kind` what it is ("view"); `statement` is how what would make
+    it begins, `cause` what the server said. `keys` are the names in `Facts.objects` of what is missing with it.
+    `lacked`: it was broken at the source already, so that a recovery can give no more.
+    """
+
+    name: str
+    kind: str
+    statement: str = ""
+    cause: str = ""
+    keys: tuple[str, ...] = ()
+    lacked: bool = False
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        shown = " ".join(self.statement.split())
+        begun = f": {shown if len(shown) <= _BEGINNING else shown[:_BEGINNING] + '…'}" if shown else ""
+        why = f" ({self.cause})" if self.cause else ""
+        return f"the {self.kind} {self.name} {'was broken at the source' if self.lacked else 'was refused'}{why}{begun}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Room:
     """Where one source is brought back.
 
@@ -115,7 +141,8 @@ class Room:
     laid first. `annex` makes a directory with a short path, outside every private one, that goes away with
     the sandbox: for services and their sockets. `host` is where `root` and annexes lie; `apart` is always here.
     `real` says that the real place is meant, not a sandbox;
-    then `replace` names the live databases that may be replaced. `token` is the id of the drill or recovery.
+    then `replace` names the live databases that may be replaced, and `accepted` the objects, as DATABASE.OBJECT, that
+    may be missing from what is restored. `token` is the id of the drill or recovery.
     """
 
     root: Path
@@ -124,6 +151,7 @@ class Room:
     token: str
     real: bool = False
     replace: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     host: Host = field(default_factory=ThisHost)
 
 
@@ -139,6 +167,15 @@ class Instance:
 
     def __init__(self, name: str, kind: str, room: Room) -> None:
         self.name, self.kind, self.room = name, kind, room
+        #: What the service refused while it took the data, and could do without: complete once `start` was called.
+        self.refusals: list[Refused] = []
+        #: What else a person should know of what was restored; each makes the outcome degraded.
+        self.remarks: list[str] = []
+
+    @property
+    def unaccepted(self) -> list[Refused]:
+        """What was refused, was whole at the source, and nobody said may be missing."""
+        return [each for each in self.refusals if not each.lacked and each.name not in self.room.accepted]
 
     def preflight(self) -> None:
         """Raise `UsageError`, with nothing touched, when a real recovery must not begin."""

@@ -1,0 +1,56 @@
+"""Objects that a server refused: named in a drill, and in the way of a recovery until somebody accepts them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.run import lacking
+from dr.run.fact import Job, Progress
+from dr.run.journal import Journal
+from dr.sources.door import Instance, Refused, Room
+
+BROKEN = Refused(name="sis.old", kind="view", lacked=True)
+REFUSED = Refused(name="sis.v", kind="view", statement="CREATE VIEW v AS\nSELECT 1", cause="no such function [1305]")
+TYPED = ("dr", "recover", "sis", "--to", "/srv/a place")
+
+
+def told(tmp_path: Path, *refusals: Refused, real: bool, accepted: frozenset[str] = frozenset()) -> Progress:
+    """What a drill or a recovery makes of refusals."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    room = Room(root=tmp_path, apart=tmp_path, annex=Path, token="t", real=real, accepted=accepted)
+    instance = Instance("database", "mysql", room)
+    instance.refusals += refusals
+    common: dict[str, Any] = {"scenario": "system-loss", "at": None, "target": None, "checks": ()}
+    job = Job(drill_id="t", real=real, t_loss=now, clock=lambda: now, accepted=accepted, typed=TYPED, **common)
+    progress = Progress(Journal(lambda: now), instances={"database": instance})
+    lacking.tell(job, progress)
+    lacking.tell(job, progress)
+    return progress
+
+
+def test_a_drill_names_what_was_refused_once_with_statement_and_reason(tmp_path: Path) -> None:
+    progress = told(tmp_path, REFUSED, BROKEN, real=False)
+    assert [(event.what, event.outcome) for event in progress.journal.events] == [
+        (
+            "database: the view sis.v was refused (no such function [1305]): CREATE VIEW v AS SELECT 1",
+            "degraded",
+        ),
+        ("database: the view sis.old was broken at the source", "degraded"),
+    ]
+    assert progress.error is None
+
+
+def test_a_recovery_stops_at_what_was_refused_and_prints_the_whole_command(tmp_path: Path) -> None:
+    progress = told(tmp_path, REFUSED, BROKEN, real=True)
+    assert progress.error and "1 object" in progress.error and "sis.v" in progress.error
+    assert "dr recover sis --to '/srv/a place' --accept-missing sis.v`" in progress.error_hint
+    assert "--dumps`" in progress.error_hint and "sis.old" not in progress.error_hint
+
+
+@pytest.mark.parametrize(("name", "stops"), [("sis.v", False), ("sis.w", True)])
+def test_a_recovery_goes_on_when_each_object_is_accepted_by_its_name(tmp_path: Path, name: str, stops: bool) -> None:
+    assert bool(told(tmp_path, REFUSED, real=True, accepted=frozenset({name})).error) is stops
