@@ -100,7 +100,7 @@ class InterruptedRunError(DrError):
     exit_code: int = field(default=INTERRUPTED, kw_only=True)
 
 
-Severity = Literal["refused", "unsound", "advice"]
+Severity = Literal["refused", "unsound", "unread", "advice"]
 
 
 @dataclass(frozen=True, order=True)
@@ -108,7 +108,8 @@ class Fault:
     """One thing wrong in a declaration, at `file:line:column`.
 
     `refused` stops every command. `unsound` fails `dr validate`, because the plan promises what it
-    cannot keep, but a backup still runs: a copy beats no copy. `advice` fails nothing.
+    cannot keep, but a backup still runs: a copy beats no copy. `unread` is a file that nobody reads: it fails
+    nothing, and every command that reads plans says it. `advice` fails nothing, and `dr validate` says it.
     """
 
     file: str
@@ -119,8 +120,15 @@ class Fault:
     severity: Severity = "refused"
 
     @property
+    def fails(self) -> bool:
+        """Whether `dr validate` fails for it."""
+        return self.severity in ("refused", "unsound")
+
+    @property
     def where(self) -> str:
-        """`file:line:column`."""
+        """`file:line:column`; of a file that is not read, the file."""
+        if self.severity == "unread":
+            return self.file
         return f"{self.file}:{self.line}:{self.column}"
 
 

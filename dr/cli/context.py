@@ -30,6 +30,7 @@ class Context:
     quiet: bool = False
     document: dict[str, Any] = field(default_factory=dict)
     errors: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[dict[str, str]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
     @functools.cached_property
@@ -77,14 +78,18 @@ class Context:
         click.echo(f"dr: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
 
     def warn(self, what: str, where: str = "", hint: str = "") -> None:
-        """Say a warning on stderr; it is no error and fails nothing."""
+        """Say a warning, on stderr and in the document; it is not an error and fails nothing."""
+        warning = {"what": what, "where": where, "hint": hint}
+        if warning in self.warnings:
+            return
+        self.warnings.append(warning)
         if not self.quiet:
             head = f"{where}: {what}" if where else what
             click.echo(f"dr: warning: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
-        (self.warn if fault.severity == "advice" else self.complain)(fault.what, fault.where, fault.hint)
+        (self.complain if fault.fails else self.warn)(fault.what, fault.where, fault.hint)
 
     def left_out(self, faults: Sequence[Fault]) -> None:
         """Say the faults of the plans that could not be used while the others were: done in part."""
@@ -102,6 +107,13 @@ class Context:
             self.complain(what, error.where, error.hint)
         self.ended(error.exit_code)
 
+    def tell_unread(self) -> None:
+        """Warn of what lies beside the plans and is not read, where the command read plans."""
+        session = self.__dict__.get("session")
+        if session is not None and "declarations" in session.__dict__:
+            for fault in session.declarations.unread:
+                self.fault(fault)
+
     def protect(self) -> None:
         """Save a self-copy on the targets that the command reached and has not saved one on itself."""
         if "session" in self.__dict__ and self.session.reached:
@@ -112,7 +124,8 @@ class Context:
     def close(self) -> int:
         """Print the document when one is asked for; return the exit code."""
         if self.as_json:
-            whole = {"schema": SCHEMA, "command": self.command, **self.document, "errors": self.errors}
+            said = {"errors": self.errors, "warnings": self.warnings}
+            whole = {"schema": SCHEMA, "command": self.command, **self.document, **said}
             sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
             sys.stdout.flush()
         return worst(self.codes)

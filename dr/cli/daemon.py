@@ -56,12 +56,17 @@ def _look(context: Context, said: _Said) -> None:
     from dr.orchestrator.due import run_due
     from dr.orchestrator.session import Session
 
-    context.errors.clear()  # who stays for months keeps none
+    context.errors.clear()
+    context.warnings.clear()  # who stays for months keeps none
     session, before = Session(context.config_dir, context.state_dir), said.error
     said.error = ""
     try:
         done = run_due(session)
-        now = set(done.faults)
+        unread = session.declarations.unread
+        for fault in unread:
+            if fault not in said.faults:
+                context.fault(fault)
+        now = {*done.faults, *unread}
         done.faults = tuple(fault for fault in done.faults if fault not in said.faults)
         said.faults = now
         say_all(context, done)

@@ -42,16 +42,12 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     faults = (*declarations.about(systems), *(() if systems else _kit_faults(context.config_dir)))
     for fault in faults:
         context.fault(fault)
-    bad = [fault for fault in faults if fault.severity != "advice"]
+    bad = [fault for fault in faults if fault.fails]
     if not declarations.plans and not bad:
         raise UsageError(
             f"there are no plans in {context.config_dir / 'plans'}", hint="run `dr init` to make a first one"
         )
-    context.put(
-        plans=sorted(declarations.plans),
-        targets=sorted(declarations.targets),
-        warnings=[{"what": f.what, "where": f.where, "hint": f.hint} for f in faults if f.severity == "advice"],
-    )
+    context.put(plans=sorted(declarations.plans), targets=sorted(declarations.targets))
     context.ended(INVALID if bad else OK)
     advice = len(faults) - len(bad)
     context.say(

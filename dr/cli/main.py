@@ -99,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
     _listen(context, arguments)
     code = _guarded(context, arguments)
+    context.tell_unread()
     logging.shutdown()
     try:
         code = context.close() or code

@@ -24,7 +24,9 @@ from dr.tools.restic import find_restic, version
 
 def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
-    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session), _escrow(session)]
+    findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
+    findings += [Finding(each.where, "degraded", each.what, each.hint) for each in session.declarations.unread]
+    findings.append(_escrow(session))
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan)
@@ -96,7 +98,7 @@ def _escrow(session: Session) -> Finding:
 
 
 def _plans(session: Session) -> Finding:
-    bad = [fault for fault in session.declarations.faults if fault.severity != "advice"]
+    bad = [fault for fault in session.declarations.faults if fault.fails]
     count = len(session.declarations.plans)
     if bad:
         return Finding("plans", "failed", f"{len(bad)} faults", "run `dr validate`")

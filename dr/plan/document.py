@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,13 @@ class Document:
 def read(path: Path) -> Document | list[Fault]:
     """Read one file; its faults when it is no usable YAML mapping."""
     try:
-        if path.stat().st_size > _LARGEST:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            odd = next((name for test, name in _ODD if test(status.st_mode)), "a device")
+            return [
+                Fault(str(path), 1, 1, f"this is {odd}, not a file", "put a text file in its place, or move it away")
+            ]
+        if status.st_size > _LARGEST:
             return [Fault(str(path), 1, 1, "the file is larger than 1 MiB", "a plan is a page or two")]
         raw = path.read_bytes()
         text = raw.decode("utf-8")
@@ -62,6 +69,7 @@ def read(path: Path) -> Document | list[Fault]:
         return [Fault(str(path), 1, 1, f"this cannot be used: {reason}", _YAML)]
 
 
+_ODD = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 _YAML = "see the indentation, colons and quotes there; tabs are not allowed"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +17,7 @@ from dr.plan import lint
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.plan.unread import FOLDERS, Folder, look_in, unread
 from dr.plan.words import faults_of, key_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -65,7 +66,13 @@ class Declarations:
         wanted |= {str(self.plans[name].path) for name in systems if name in self.plans}
         used = {target for name in systems if name in self.plans for target in self.plans[name].plan.places}
         wanted |= {file for file, name in self.files.items() if name in used}
+        wanted |= {fault.file for fault in self.unread}
         return tuple(f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
+
+    @property
+    def unread(self) -> tuple[Fault, ...]:
+        """Return what lies beside the declarations and is not read."""
+        return tuple(fault for fault in self.faults if fault.severity == "unread")
 
     def stopping(self, systems: Sequence[str]) -> tuple[Fault, ...]:
         """Return the faults for which these systems cannot be used; of all, when none is named."""
@@ -98,19 +105,24 @@ def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str]
     """Read every plan and target below a directory. Faults are gathered, never raised."""
     kept = cache.get_all() if cache else {}
     fresh: dict[str, str] = {}
-    faults: list[Fault] = []
+    folders = {name: look_in(config / name) for name in FOLDERS}
+    faults: list[Fault] = [fault for folder in folders.values() for fault in folder.faults]
     files: dict[str, str] = {}
     targets: dict[str, tuple[Target, Document | None, Path]] = {}
     plans: dict[str, tuple[Loaded, Document | None]] = {}
     partial: dict[str, tuple[Plan, Document | Path]] = {}
-    for path in _yaml_files(config / "targets"):
+    first: dict[str, Path] = {}
+    for path in folders["targets"].files:
         found = _target(path, config, faults, files)
-        if found and _first(targets, found[0].target, path, "target", faults):
+        if found and _first(first, found[0].target, path, "target", faults):
             targets[found[0].target] = (found[0], found[1], path)
-    for path in _yaml_files(config / "plans"):
+    first = {}
+    for path in folders["plans"].files:
         item = _cached(path, kept, config) or _plan(path, config, faults, files, fresh, partial)
-        if item and _first(plans, item[0].plan.system, path, "system", faults):
-            files[str(path)] = item[0].plan.system
+        if item is None:
+            continue
+        files[str(path)] = item[0].plan.system
+        if _first(first, item[0].plan.system, path, "system", faults):
             plans[item[0].plan.system] = item
     known = {name: target for name, (target, _, _) in targets.items()}
     declared = set(files.values())
@@ -121,6 +133,7 @@ def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str]
         declared,
         env or os.environ,
     )
+    faults += _unread(config, folders.values(), [*plans.values(), *partial.values()], known.values())
     if cache and fresh:
         cache.put_all(fresh)
     return Declarations(
@@ -128,18 +141,20 @@ def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str]
     )
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.name[0] != ".")
+def _unread(
+    config: Path, folders: Iterable[Folder], plans: Iterable[tuple[Loaded | Plan, object]], targets: Iterable[Target]
+) -> Iterator[Fault]:
+    others = [path for folder in folders for path in folder.others]
+    whole = [each.plan if isinstance(each, Loaded) else each for each, _ in plans] if others else []
+    return unread(config, others, [each.model_dump() for each in (*whole, *(targets if others else ()))])
 
 
-def _first(known: Mapping[str, object], name: str, path: Path, what: str, faults: list[Fault]) -> bool:
-    if name in known:
-        faults.append(
-            Fault(str(path), 1, 1, f"the {what} {name!r} is declared in another file too", "one file each: rename one")
-        )
-    return name not in known
+def _first(seen: dict[str, Path], name: str, path: Path, what: str, faults: list[Fault]) -> bool:
+    first = seen.setdefault(name, path)
+    if first is not path:
+        told = f"the {what} {name!r} is declared in another file too: {first.name}"
+        faults.append(Fault(str(path), 1, 1, told, "keep one of the two, or give each a name of its own"))
+    return first is path
 
 
 def _build(document: Document, model: type[M], config: Path, faults: list[Fault]) -> M | None:
