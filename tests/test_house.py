@@ -282,8 +282,8 @@ def test_every_package_is_shipped() -> None:
 def test_the_top_of_the_tree_has_nothing_unexpected() -> None:
     top = {path.relative_to(ROOT).parts[0] for path in kept_files(ROOT)}
     assert top <= {
-        ".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "dr", "plans",
-        "pyproject.toml", "scripts", "targets", "tests", *LOCKS,
+        ".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "dr", "findings",
+        "plans", "pyproject.toml", "scripts", "targets", "tests", *LOCKS,
     }  # fmt: skip
 
 
