@@ -15,11 +15,26 @@ AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 
 
 class FilesSource(Declaration):
-    """Directory trees or single files on this host."""
+    """Directory trees or single files on this host.
 
-    paths: Annotated[tuple[AbsolutePath, ...], Field(min_length=1)]
-    exclude: tuple[str, ...] = ()
-    one_filesystem: bool = True
+    What other file systems are mounted below a path is stored too. With `one_filesystem: true` it is left out, and
+    each of them is named at every backup until it is excluded. Pseudo file systems (proc, sysfs …) are never data.
+    """
+
+    paths: Annotated[
+        tuple[AbsolutePath, ...], Field(min_length=1, description="Directories or single files, by absolute path.")
+    ]
+    exclude: Annotated[
+        tuple[str, ...],
+        Field(description='Patterns of what is left out, as restic has them, such as "*.tmp" or "/srv/data/cache".'),
+    ] = ()
+    one_filesystem: Annotated[
+        bool,
+        Field(
+            description="true: leave out what other file systems are mounted below the paths, and name each at every "
+            "backup. false (the default): store them too. Pseudo file systems (proc, sysfs, cgroups) are never stored."
+        ),
+    ] = False
 
 
 class SqliteSource(Declaration):

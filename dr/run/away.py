@@ -22,25 +22,20 @@ class Landed:
 
     sent: Sent
     giver: str
-    emptied: bool  # it holds no file, and held some when it was captured last
     snapshots: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, str] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
 
 
-def store_away(
-    away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path, had_files: bool
-) -> Landed:
+def store_away(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path) -> Landed:
     """Let the host store it on the first target that it reaches, its manifest beside it; then copy both.
-
-    `had_files`: whether it held any when it was captured last.
 
     Raises `SourceError` when the host could not capture it, or reaches no target.
     """
     giver, sent = _send(away, ready, tags)
-    landed = Landed(sent, giver.name, emptied=had_files and sent.files == 0)
+    landed = Landed(sent, giver.name)
     partial = any(omission.partial for omission in sent.omissions)
-    whole = "no" if partial or sent.unreadable or sent.missing or landed.emptied else "yes"
+    whole = "no" if partial or sent.unreadable or sent.missing else "yes"
     try:
         listed = giver.repository.backup_tree(
             (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from dr.errors import DamageError, DrError, InterruptedRunError, SourceError
+from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
@@ -75,6 +75,7 @@ class Progress:
     hooks: list[HookRun] = field(default_factory=list)
     strange: list[tuple[str, str, bytes]] = field(default_factory=list)  # source, how it looks, file
     suspect: str | None = None
+    emptied: set[str] = field(default_factory=set)  # sources of which something is gone altogether
 
     def lose(self, name: str, error: DrError) -> None:
         """Use a target no more in this run."""
@@ -129,7 +130,7 @@ def capture_one(
         log.info("%s: %s", what, told)
         progress.codes.append(error.exit_code)
         fact = SourceCapture(source=name, kind=doors.kind, outcome="failed", error=told, error_hint=error.hint)
-    _remember(request, name, work / name, fact)
+    _remember(request, progress, work / name, fact)
     return replace(fact, seconds=round(time.monotonic() - began, 3))
 
 
@@ -141,21 +142,12 @@ def _capture(
     watch = Watch(doors.name, baseline(request.reuse, doors.name), request.run_id, progress.strange)
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work=work, watch=watch)
-    had_files = _has_files(reuse)
     if isinstance(captured, Away):
-        more = {**tags, "form": "agent"}
-        return _store_away(captured, doors, progress, more, work=work, had_files=had_files, watch=watch)
-    fact = _store_tree(captured, doors, progress, tags, had_files=had_files, watch=watch)
+        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, watch=watch)
+    fact = _store_tree(captured, doors, progress, tags, watch=watch)
     if captured.cwd != work:
         (captured.cwd / captured.manifest_name).replace(work / MANIFEST)
     return fact
-
-
-def _has_files(listed: Path | None) -> bool:
-    try:
-        return listed is not None and any(entry.kind == "file" for entry in manifest.read(listed))
-    except DamageError:
-        return False
 
 
 def _reusable(request: BackupRequest, name: str) -> Path | None:
@@ -163,13 +155,13 @@ def _reusable(request: BackupRequest, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture) -> None:
+def _remember(request: BackupRequest, progress: Progress, work: Path, fact: SourceCapture) -> None:
     """Keep the manifest for the next run, which then hashes only what changed.
 
-    That of a tree whose files are all gone is not kept: it is said again until they are back.
+    That of a tree of which something is gone altogether is not kept: it is said again until that is back.
     """
-    made = work / MANIFEST
-    if fact.outcome in ("ok", "degraded") and EMPTIED not in fact.omissions and made.is_file():
+    made, name = work / MANIFEST, fact.source
+    if fact.outcome in ("ok", "degraded") and name not in progress.emptied and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         keep_baseline(request.reuse, name)
         keep(made, request.reuse / name)
@@ -177,17 +169,16 @@ def _remember(request: BackupRequest, name: str, work: Path, fact: SourceCapture
             keep(counted, rows_kept(request.reuse / name))
 
 
-EMPTIED = Omission(
-    what="no file is there, where there were some before: is its disk mounted?",
-    hint="mount it; if it is meant, take the source out of the plan",
-)
+def _take_notes(progress: Progress, source: str, captured: Tree | Sent) -> None:
+    """Note what a capture says beside its omissions."""
+    progress.notes += [f"{source}: {note}" for note in captured.notes]
+    if captured.emptied:
+        progress.emptied.add(source)
 
 
 def _store_tree(
-    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, had_files: bool, watch: Watch
+    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, watch: Watch
 ) -> SourceCapture:
-    """Store a tree. `had_files`: whether it held any when it was captured last."""
-
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
         return place.repository.backup_tree(
@@ -201,7 +192,8 @@ def _store_tree(
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
-    omissions = _omitted(tree, unreadable, emptied=had_files and not tree.files)
+    omissions = _omitted(tree, unreadable)
+    _take_notes(progress, doors.name, tree)
     whole = not any(omission.partial for omission in omissions)
     if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
         _amend(tree, progress, stored, tags=tags, whole=whole)
@@ -226,7 +218,7 @@ def _still_there(name: str) -> bool:
     return True
 
 
-def _omitted(tree: Tree | Sent, unreadable: Collection[str], *, emptied: bool) -> tuple[Omission, ...]:
+def _omitted(tree: Tree | Sent, unreadable: Collection[str]) -> tuple[Omission, ...]:
     """Return what the capture of a tree did not take."""
     found = list(tree.omissions)
     if tree.missing:
@@ -235,7 +227,7 @@ def _omitted(tree: Tree | Sent, unreadable: Collection[str], *, emptied: bool) -
     if unreadable:
         what = f"{len(unreadable)} file(s) could not be read"
         found.append(Omission(what=what, hint="run dr as a user who may read them, or exclude them in the plan"))
-    return (*found, EMPTIED) if emptied else tuple(found)
+    return tuple(found)
 
 
 def _amend(
@@ -301,16 +293,9 @@ def _store_stream(
 
 
 def _store_away(
-    away: Away,
-    doors: Doors,
-    progress: Progress,
-    tags: Mapping[str, str],
-    *,
-    work: Path,
-    had_files: bool,
-    watch: Watch,
+    away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, watch: Watch
 ) -> SourceCapture:
-    landed = store_away(away, progress.ready, tags, work=work, had_files=had_files)
+    landed = store_away(away, progress.ready, tags, work=work)
     sent = landed.sent
     for name, error in landed.lost.items():
         progress.lose(name, error)
@@ -320,7 +305,8 @@ def _store_away(
     stored = {landed.giver: sent.stored} if landed.snapshots else {}
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
-    omissions = _omitted(sent, sent.unreadable, emptied=landed.emptied)
+    omissions = _omitted(sent, sent.unreadable)
+    _take_notes(progress, doors.name, sent)
     fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
     return replace(fact, change=watch.away(work, sent.stored))
 

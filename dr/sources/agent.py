@@ -25,9 +25,12 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
+from dr.sources import mounts
 from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle
+from dr.sources.holdings import holdings
 from dr.sources.listing import Listing, hash_files, list_trees
+from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
 from dr.sources.walk import Excluded
 from dr.tools import command
@@ -65,6 +68,8 @@ class AgentFiles(Doors):
             trees = self._trees(placed)
             first = trees.list()
             there, missing = self._look(trees, first)
+            if trees.mounted.waiting:  # listing them may have mounted something
+                trees = replace(trees, mounted=self._mounted())
             known = last_known(reuse)
             entries = [entry_of(p, status, known, read_link=first.links.get) for p, status in first.found.items()]
             todo = [entry.path for entry in entries if entry.kind == "file" and entry.sha256 is None]
@@ -73,13 +78,21 @@ class AgentFiles(Doors):
         entries = [e._replace(sha256=digests[e.path]) if e.path in digests else e for e in entries]
         # By that host's clock: file times are, and whether the last hashes still count is told by them.
         header = manifest.header_of(source=self.name, kind=self.kind, started=placed.now)
-        return _SentTrees(replace(trees, tops=there), work / MANIFEST, header, entries, first.unreadable, missing)
+        return _SentTrees(
+            replace(trees, tops=there), work / MANIFEST, header, entries, first=first, missing=missing, reuse=reuse
+        )
 
     def _trees(self, placed: Placed) -> _Trees:
-        declared = self._declared
-        excludes = excludes_of(declared, [Path(placed.home, PLACE)])
+        declared, mounted = self._declared, self._mounted()
+        excludes = (*excludes_of(declared, [Path(placed.home, PLACE)]), *mounted.excludes)
         excluded = excluder_of(self.name, excludes)
-        return _Trees(self._agent, cleaned(declared.paths), excluded, excludes, declared.one_filesystem)
+        return _Trees(self._agent, cleaned(declared.paths), excluded, excludes, declared.one_filesystem, mounted)
+
+    def _mounted(self) -> Mounted:
+        """Return what is mounted there; nothing where its kernel has no such table."""
+        table = self._agent.host.run(["cat", mounts.TABLE])
+        tops = map(os.fsencode, cleaned(self._declared.paths))
+        return mounts.mounted(table.stdout if table.code == 0 else b"", tops)
 
     def _look(self, trees: _Trees, first: Listing) -> tuple[list[str], list[str]]:
         return look(
@@ -98,9 +111,13 @@ class _Trees:
     excluded: Excluded
     excludes: tuple[str, ...]
     one_filesystem: bool
+    mounted: Mounted
 
     def list(self) -> Listing:
-        return list_trees(self.agent.host, self.tops, excluded=self.excluded, one_filesystem=self.one_filesystem)
+        return list_trees(
+            self.agent.host, self.tops, excluded=self.excluded, one_filesystem=self.one_filesystem,
+            passed_by=[mount.point for mount in self.mounted.pseudo],
+        )  # fmt: skip
 
 
 class _SentTrees(Away):
@@ -112,12 +129,15 @@ class _SentTrees(Away):
         path: Path,
         header: dict[str, Any],
         entries: list[Entry],
-        unreadable: set[bytes],
+        *,
+        first: Listing,
         missing: list[str],
+        reuse: Path | None,
     ) -> None:
         self.host = trees.agent.host.name
         self._trees, self._path, self._header, self._missing = trees, path, header, missing
-        shut = frozenset(unreadable)
+        self._reuse, self._elsewhere = reuse, first.elsewhere - {mount.point for mount in trees.mounted.pseudo}
+        shut = frozenset(first.unreadable)
         self._entries = [e._replace(state="unreadable") if e.path in shut else e for e in entries]
         self._unreadable = shut
 
@@ -130,8 +150,13 @@ class _SentTrees(Away):
             )
             after = trees.list()
         entries, vanished = _judged(self._entries, after)
-        manifest.write(self._path, self._header, entries)
-        settled = settle(self._path, self._header, entries, vanished=vanished, lstat=after.lstat)
+        held = holdings(
+            entries, trees.tops, trees.mounted, reuse=self._reuse, left_out=self._elsewhere, excluded=trees.excluded
+        )
+        header = {**self._header, **held.header}
+        manifest.write(self._path, header, entries)
+        settled = settle(self._path, header, entries, vanished=vanished, lstat=after.lstat)
+        left_out = mounts.left_out(self._elsewhere)
         sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         unreadable = self._unreadable | {entry.path for entry in entries if entry.state == "unreadable"}
         unreadable |= {path for path in map(os.fsencode, (*stored.unreadable, *stored.skipped)) if path in after.found}
@@ -142,6 +167,9 @@ class _SentTrees(Away):
             settled=settled,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(self._missing),
+            omissions=(*left_out, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),
+            emptied=bool(held.gone),
+            notes=held.notes,
         )
 
 

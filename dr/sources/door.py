@@ -38,6 +38,8 @@ class Tree:
     """A capture that restic walks: `paths` absolute, or relative to `cwd`, where the manifest lies too.
 
     `unreadable` files are there and could not be read; `missing` are declared paths that are not there.
+    `emptied`: something that was captured last is gone altogether, so that the next is held against that one too.
+    `notes` are worth a line once, and nothing is amiss.
     """
 
     paths: tuple[str, ...]
@@ -50,6 +52,8 @@ class Tree:
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     omissions: tuple[Omission, ...] = ()
+    emptied: bool = False
+    notes: tuple[str, ...] = ()
     manifest_name: str = MANIFEST
     settler: Callable[[], Settled] = field(default=Settled, repr=False)
 
@@ -82,7 +86,10 @@ class Stream(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What a host has stored by itself, and how it stood before and after; the manifest that says so is in `work`."""
+    """What a host has stored by itself, and how it stood before and after; the manifest that says so is in `work`.
+
+    The rest is as a `Tree` has it.
+    """
 
     stored: Stored
     files: int
@@ -91,6 +98,8 @@ class Sent:
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     omissions: tuple[Omission, ...] = ()
+    emptied: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Away(ABC):

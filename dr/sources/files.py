@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,8 +13,10 @@ from dr.errors import DamageError, SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
 from dr.plan.source import FilesSource
+from dr.sources import mounts
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
-from dr.sources.walk import Excluded, excluder, walk
+from dr.sources.holdings import holdings
+from dr.sources.walk import Excluded, excluder, literally, walk
 from dr.tools import command
 from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
 
@@ -38,20 +39,29 @@ class Files(Doors):
     def capture(self, work: Path, reuse: Path | None) -> Tree:
         """See `Doors`. Reads every file once, but for those unchanged since the last manifest."""
         started = datetime.now(UTC)
-        excluded = excluder_of(self.name, self._excludes)
+        mounted = mounts.here(map(os.fsencode, cleaned(self._declared.paths)))
+        excludes = (*self._excludes, *mounted.excludes)
+        excluded = excluder_of(self.name, excludes)
         there, missing = look(self.name, self._declared.paths, excluded)
         unreadable: set[bytes] = set()
+        elsewhere: set[bytes] = set()
         found = walk(
             [os.fsencode(path) for path in there],
             excluded=excluded,
             one_filesystem=self._declared.one_filesystem,
             unreadable=unreadable.add,
+            elsewhere=elsewhere.add,
         )
         known = last_known(reuse)
         entries, vanished = _hashed([_entry(path, status, known) for path, status in found], unreadable)
         unreadable |= {entry.path for entry in entries if entry.state == "unreadable"}
-        header = manifest.header_of(source=self.name, kind=self.kind, started=started)
+        if mounted.waiting:  # walking them may have mounted something
+            mounted = mounts.here(mounted.tops)
+        elsewhere -= {mount.point for mount in mounted.pseudo}
+        held = holdings(entries, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
+        header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
         manifest.write(work / MANIFEST, header, entries)
+        told = (*mounts.left_out(elsewhere), *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
         sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         return Tree(
             paths=tuple(there),
@@ -59,10 +69,13 @@ class Files(Doors):
             started=started,
             files=len(sizes),
             bytes=sum(sizes),
-            excludes=self._excludes,
+            excludes=excludes,
             one_filesystem=self._declared.one_filesystem,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(missing),
+            omissions=told,
+            emptied=bool(held.gone),
+            notes=held.notes,
             settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished),
         )
 
@@ -70,7 +83,7 @@ class Files(Doors):
 def excludes_of(declared: FilesSource, scratch: Sequence[Path]) -> tuple[str, ...]:
     """Return a plan's excludes, and those of this program's own places: no one's data. restic leaves out its cache."""
     within = [path for path in scratch if any(_holds(_clean(top), path) for top in declared.paths)]
-    return (*declared.exclude, *map(_literally, within))
+    return (*declared.exclude, *(literally(str(path)) for path in within))
 
 
 def excluder_of(name: str, patterns: Sequence[str]) -> Excluded:
@@ -126,11 +139,6 @@ def cleaned(paths: Sequence[str]) -> list[str]:
 
 def _holds(top: str, path: Path) -> bool:
     return path.is_relative_to(top) or Path(top).is_relative_to(path)
-
-
-def _literally(path: Path) -> str:
-    """Return the pattern that matches this path alone."""
-    return re.sub(r"([\\*?\[\]])", r"\\\1", str(path))
 
 
 def _clean(path: str) -> str:

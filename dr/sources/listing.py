@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dr.errors import DrError
-from dr.sources.walk import Excluded
+from dr.sources.walk import Excluded, literally
 from dr.tools.command import Done
 from dr.tools.host import Host
 
@@ -34,12 +34,16 @@ _HINT = "install GNU findutils and coreutils there, or write `mode: sftp`"
 
 @dataclass
 class Listing:
-    """What lay at and below some roots; parents come first. `tops` are the roots, the excluded ones too."""
+    """What lay at and below some roots; parents come first. `tops` are the roots, the excluded ones too.
+
+    `elsewhere` is where another file system begins that was not looked into.
+    """
 
     found: dict[bytes, os.stat_result] = field(default_factory=dict)
     links: dict[bytes, bytes] = field(default_factory=dict)
     unreadable: set[bytes] = field(default_factory=set)
     tops: dict[bytes, os.stat_result] = field(default_factory=dict)
+    elsewhere: set[bytes] = field(default_factory=set)
 
     def lstat(self, path: bytes) -> os.stat_result:
         """Return what was found at a path. Raises `FileNotFoundError`."""
@@ -49,13 +53,16 @@ class Listing:
         return status
 
 
-def list_trees(host: Host, roots: Sequence[str], *, excluded: Excluded, one_filesystem: bool) -> Listing:
+def list_trees(
+    host: Host, roots: Sequence[str], *, excluded: Excluded, one_filesystem: bool, passed_by: Sequence[bytes] = ()
+) -> Listing:
     """List trees as `dr.sources.walk` does here: the same excludes, links, mounts and special files.
 
-    Roots that are not there are left out. Raises `DrError` when the host has no GNU find.
+    Roots that are not there are left out, as is what lies in the directories `passed_by`. Raises `DrError` when the
+    host has no GNU find.
     """
     listing, tops = Listing(), [os.fsencode(root) for root in roots]
-    argv = ["find", *roots, *(["-xdev"] if one_filesystem else []), *_FIND]
+    argv = ["find", *roots, *(["-xdev"] if one_filesystem else []), *_pruned(passed_by), *_FIND]
     left_out: set[bytes] = set()
     device = None
     with host.start(argv, env=_PLAIN) as process:
@@ -66,12 +73,20 @@ def list_trees(host: Host, roots: Sequence[str], *, excluded: Excluded, one_file
             if excluded(path) or (depth and posixpath.dirname(path) in left_out):
                 if stat.S_ISDIR(status.st_mode):
                     left_out.add(path)
-            elif one_filesystem and status.st_dev != device and not stat.S_ISDIR(status.st_mode):
-                continue  # a file may be a mount too
             else:
+                if one_filesystem and status.st_dev != device:
+                    listing.elsewhere.add(path)
+                    if not stat.S_ISDIR(status.st_mode):
+                        continue  # a file may be a mount too
                 _add(listing, path, status, target, shut=facts.startswith(b"-"))
         _heed(host, process.finish(), listing, excluded, tops)
     return listing
+
+
+def _pruned(folders: Sequence[bytes]) -> Iterator[str]:
+    """Yield what keeps find out of what lies in some directories."""
+    for folder in folders:
+        yield from ("-path", literally(os.fsdecode(folder)).rstrip("/") + "/*", "-prune", "-o")
 
 
 def _add(listing: Listing, path: bytes, status: os.stat_result, target: bytes, *, shut: bool) -> None:

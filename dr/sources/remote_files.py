@@ -1,8 +1,8 @@
 """The source `files` on a host that has nothing but sshd: copied here by SFTP, hashed as it comes.
 
 The copy lies in the capture's scratch space, so that must hold all of it. SFTP does not say where a file system
-ends: `one_filesystem` cannot be kept, and what is mounted below a declared path comes too (exclude it). Its times
-are whole seconds: a file that is written to while it is copied is seen by its size or by that second.
+ends: the host's own table of mounts does, read like any file. Its times are whole seconds: a file that is written to
+while it is copied is seen by its size or by that second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -25,9 +25,13 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, State
 from dr.plan.source import FilesSource
+from dr.sources import mounts
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
+from dr.sources.files import excluder_of
+from dr.sources.holdings import holdings
+from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
-from dr.sources.walk import Excluded, excluder
+from dr.sources.walk import Excluded
 from dr.tools import command
 from dr.tools.sftp import Sftp, Status
 
@@ -71,20 +75,46 @@ class RemoteFiles(Doors):
         self._declared, self._host = declared, host
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
-        """See `Doors`. Everything is copied each time: nothing is taken from the last manifest."""
+        """See `Doors`. Everything is copied each time: no hash is taken from the last manifest."""
         started, top = datetime.now(UTC), work / "tree"
         with self._errors(), self._host.files() as session, ThreadPoolExecutor(_AT_ONCE) as pool:
             top.mkdir(mode=0o700)
-            tops, missing = self._look(session)
-            trip = _Trip(self.name, session, pool, os.fsencode(top), self._excluder())
+            mounted = self._mounted(session)
+            excluded = excluder_of(self.name, (*self._declared.exclude, *mounted.excludes))
+            tops, missing = self._look(session, excluded)
+            elsewhere = mounted.elsewhere if self._declared.one_filesystem else frozenset()
+            trip = _Trip(self.name, session, pool, os.fsencode(top), excluded, elsewhere=elsewhere)
             found = trip.walk(tops)
+            if mounted.waiting:  # listing them may have mounted something
+                mounted = self._mounted(session)
             copied = trip.copy(found)
             found = [item for item in found if item.path not in copied.vanished]
             trip.dress([*trip.parents(tops), *found], copied)
             entries = [_entry(os.fsencode(top), item, copied) for item in found]
-            header = manifest.header_of(source=self.name, kind=self.kind, started=started)
+            held = holdings(
+                entries, [os.fsdecode(path) for path, _ in tops], mounted,
+                reuse=reuse, left_out=elsewhere, excluded=excluded,
+            )  # fmt: skip
+            header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
             manifest.write(top / MANIFEST, header, entries)
-        return self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
+        told = (*mounts.left_out(trip.passed), *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
+        tree = self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
+        return replace(tree, omissions=told, emptied=bool(held.gone), notes=held.notes)
+
+    def _mounted(self, session: Sftp) -> Mounted:
+        """Return what is mounted there. Raises `SourceError` where nobody can say and the plan must know."""
+        try:
+            with session.open(os.fsencode(mounts.TABLE)) as opened:
+                table = b"".join(opened.blocks(0))
+        except OSError:
+            table = b""
+        if not table and self._declared.one_filesystem:
+            raise SourceError(
+                f"{self._host.name} does not say what is mounted there ({mounts.TABLE}), as `one_filesystem` needs",
+                self.name,
+                hint="take `one_filesystem` out of the plan, and exclude what is mounted below",
+            )
+        return mounts.mounted(table, map(os.fsencode, map(_clean, self._declared.paths)))
 
     def _tree(
         self,
@@ -110,19 +140,9 @@ class RemoteFiles(Doors):
             settler=lambda: settled,
         )
 
-    def _excluder(self) -> Excluded:
-        try:
-            return excluder(self._declared.exclude)
-        except ValueError as error:
-            raise SourceError(
-                f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
-                self.name,
-                hint="close it, or write a backslash before a bracket that is meant as such",
-            ) from error
-
-    def _look(self, session: Sftp) -> tuple[list[tuple[bytes, Status]], list[str]]:
+    def _look(self, session: Sftp, excluded: Excluded) -> tuple[list[tuple[bytes, Status]], list[str]]:
         """Split the declared paths into those to capture and those not."""
-        excluded, there, missing = self._excluder(), [], []
+        there, missing = [], []
         for path in dict.fromkeys(map(_clean, self._declared.paths)):
             try:
                 status = session.lstat(os.fsencode(path))
@@ -161,11 +181,25 @@ class RemoteFiles(Doors):
 
 
 class _Trip:
-    """One capture under way. `top` is where the copy lies: what is at `/a` there is at `TOP/a` here."""
+    """One capture under way. `top` is where the copy lies: what is at `/a` there is at `TOP/a` here.
 
-    def __init__(self, name: str, session: Sftp, pool: ThreadPoolExecutor, top: bytes, excluded: Excluded) -> None:
+    Where another file system begins is `elsewhere`, and what of it was come upon in `passed`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        session: Sftp,
+        pool: ThreadPoolExecutor,
+        top: bytes,
+        excluded: Excluded,
+        *,
+        elsewhere: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._name, self._session, self._pool = name, session, pool
         self._top, self._excluded = top, excluded
+        self._elsewhere = elsewhere
+        self.passed: set[bytes] = set()
 
     def parents(self, tops: Iterable[tuple[bytes, Status]]) -> list[_Found]:
         """Return the directories above the declared paths, as far as the host lets us look at them."""
@@ -187,6 +221,11 @@ class _Trip:
 
         def take(path: bytes, status: Status) -> None:
             if path in found or _kind(status) is None:
+                return
+            if path in self._elsewhere:
+                self.passed.add(path)
+                if stat.S_ISDIR(status.mode):
+                    found[path] = _Found(path, status)
                 return
             found[path] = _Found(path, status)
             if stat.S_ISDIR(status.mode):

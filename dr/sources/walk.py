@@ -11,6 +11,7 @@ import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 Found = tuple[bytes, os.stat_result]
 Excluded = Callable[[bytes], bool]
@@ -34,6 +35,11 @@ def excluder(patterns: Sequence[str]) -> Excluded:
         return verdict
 
     return excluded if rules else lambda path: False
+
+
+def literally(path: str) -> str:
+    """Return the pattern that matches this path alone."""
+    return re.sub(r"([\\*?\[\]])", r"\\\1", path)
 
 
 def _regex(pattern: str) -> Callable[[str], object]:
@@ -130,18 +136,37 @@ def _literal(part: str, i: int) -> tuple[str, int]:
     return part[i], i + 1
 
 
+def _nobody(path: bytes) -> None:
+    """Nobody asked to be told."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is told of on the way."""
+
+    unreadable: Callable[[bytes], None]
+    elsewhere: Callable[[bytes], None]
+
+
 def walk(
-    roots: Sequence[bytes], *, excluded: Excluded, one_filesystem: bool, unreadable: Callable[[bytes], None]
+    roots: Sequence[bytes],
+    *,
+    excluded: Excluded,
+    one_filesystem: bool,
+    unreadable: Callable[[bytes], None],
+    elsewhere: Callable[[bytes], None] = _nobody,
 ) -> Iterator[Found]:
     """Yield every path at and below the roots once, with its `lstat`, parents first; links are not followed.
 
     What cannot be looked at is handed to `unreadable`, a directory that cannot be listed after it was
-    yielded; what vanished is left out. Directories where another file system begins are yielded, empty.
+    yielded; what vanished is left out. With `one_filesystem`, where another file system begins is handed to
+    `elsewhere`: directories are yielded too, empty.
     """
     roots = list(dict.fromkeys(roots))
+    told = _Told(unreadable, elsewhere)
     seen: set[bytes] | None = set() if _overlap(roots) else None
     for root in roots:
-        for path, status in _from(root, excluded, one_filesystem, unreadable):
+        for path, status in _from(root, excluded, one_filesystem, told):
             if seen is not None:
                 if path in seen:
                     continue
@@ -153,9 +178,7 @@ def _overlap(roots: Sequence[bytes]) -> bool:
     return any(a != b and b.startswith(a.rstrip(b"/") + b"/") for a in roots for b in roots)
 
 
-def _from(
-    root: bytes, excluded: Excluded, one_filesystem: bool, unreadable: Callable[[bytes], None]
-) -> Iterator[Found]:
+def _from(root: bytes, excluded: Excluded, one_filesystem: bool, told: _Told) -> Iterator[Found]:
     try:
         status = os.lstat(root)
     except OSError:
@@ -165,14 +188,14 @@ def _from(
     yield root, status
     if stat.S_ISDIR(status.st_mode):
         device = status.st_dev if one_filesystem else None
-        yield from _below(root, excluded, device, unreadable)
+        yield from _below(root, excluded, device, told)
 
 
-def _below(top: bytes, excluded: Excluded, device: int | None, unreadable: Callable[[bytes], None]) -> Iterator[Found]:
+def _below(top: bytes, excluded: Excluded, device: int | None, told: _Told) -> Iterator[Found]:
     waiting = [top]
     while waiting:
         folder = waiting.pop()
-        for entry in _entries(folder, unreadable):
+        for entry in _entries(folder, told.unreadable):
             path = entry.path
             if excluded(path):
                 continue
@@ -181,9 +204,11 @@ def _below(top: bytes, excluded: Excluded, device: int | None, unreadable: Calla
             except FileNotFoundError:
                 continue
             except OSError:
-                unreadable(path)
+                told.unreadable(path)
                 continue
             elsewhere = device is not None and status.st_dev != device
+            if elsewhere:
+                told.elsewhere(path)
             if stat.S_ISDIR(status.st_mode):
                 yield path, status
                 if not elsewhere:

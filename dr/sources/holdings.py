@@ -1,0 +1,146 @@
+"""What each declared path, and each file system mounted below, holds: noted in the manifest's header at capture.
+
+The next capture asks of each whether it still holds something: one disk of several that is away is not noticed by a
+look at the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dr.errors import DamageError
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
+from dr.evidence.record import Omission
+from dr.sources.door import shown
+from dr.sources.mounts import Mounted, not_data
+from dr.sources.walk import Excluded
+
+#: A file system that was there and is not mounted now is missed when less than this share of its files is left.
+_LEFT = 0.5
+Held = dict[str, list[int]]  # path -> files and bytes
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a capture notes for the next (`header`), and what it finds gone or has to say.
+
+    `gone` paths held something when they were captured last.
+    """
+
+    header: Mapping[str, Any]
+    gone: tuple[Omission, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def holdings(
+    entries: Sequence[Entry],
+    tops: Iterable[str],
+    mounted: Mounted,
+    *,
+    reuse: Path | None,
+    left_out: Iterable[bytes] = (),
+    excluded: Excluded,
+) -> Holdings:
+    """Count what the declared paths `tops` and the mounts below them hold, beside the last manifest's counts."""
+    before = _header(reuse)
+    away = frozenset(left_out)
+    mounts = {mount.point for mount in mounted.data if mount.point not in away}
+    known = {os.fsencode(path) for path in _texts(before.get("mounts"))}
+    places = [os.fsencode(top) for top in tops]
+    former = [p for p in sorted(known - mounts - away) if not excluded(p) and _below_one(p, places)]
+    held = count(entries, [*places, *sorted(mounts), *former])
+    pseudo = [os.fsdecode(mount.point) for mount in mounted.pseudo]
+    noted = {"held": held, "mounts": sorted(map(os.fsdecode, mounts)), "not_data": pseudo}
+    counted = _before(before, reuse, [*places, *sorted(mounts), *former])
+    gone = (*_emptied(counted, held), *_unmounted(counted, held, former))
+    fresh = [m for m in mounted.pseudo if os.fsdecode(m.point) not in _texts(before.get("not_data"))]
+    note = not_data(fresh)
+    return Holdings({key: value for key, value in noted.items() if value}, gone, (note,) if note else ())
+
+
+def count(entries: Iterable[Entry], places: Sequence[bytes]) -> Held:
+    """Return the files and bytes at and below each of some paths."""
+    held = {place: [0, 0] for place in places}
+    holders: dict[bytes, list[list[int]]] = {}
+    for entry in entries:
+        if entry.kind != "file":
+            continue
+        folder = posixpath.dirname(entry.path)
+        if (counters := holders.get(folder)) is None:
+            counters = holders[folder] = [held[outer] for outer in _upward(folder) if outer in held]
+        own = held.get(entry.path)
+        for counter in (*counters, own) if own else counters:
+            counter[0] += 1
+            counter[1] += entry.size
+    return {os.fsdecode(path): counter for path, counter in held.items()}
+
+
+def _upward(path: bytes) -> Iterable[bytes]:
+    yield path
+    while path not in (b"/", b""):
+        path = posixpath.dirname(path)
+        yield path
+
+
+def _below_one(path: bytes, places: Iterable[bytes]) -> bool:
+    return any(path == place or path.startswith(place.rstrip(b"/") + b"/") for place in places)
+
+
+def _emptied(before: Held, now: Held) -> tuple[Omission, ...]:
+    """What is asked of each path: whether it held files, or bytes, and holds none now."""
+    found = []
+    for path, (files, size) in now.items():
+        files_before, size_before = before.get(path, [0, 0])
+        if (files_before and not files) or (size_before and not size):
+            what = f"no file is there in {shown(path)}, where there were some before" if not files else (
+                f"{shown(path)} holds 0 bytes, where there were {size_before:,} before"
+            )  # fmt: skip
+            hint = f"mount its disk, or put its data back; if it is meant, take {shown(path)} out of the plan"
+            found.append(Omission(what=f"{what}: is its disk mounted?", hint=hint, names=(shown(path),)))
+    return tuple(found)
+
+
+def _unmounted(before: Held, now: Held, former: Iterable[bytes]) -> tuple[Omission, ...]:
+    """What was a file system of its own, and is not mounted now: less is left there than was."""
+    found = []
+    for point in map(os.fsdecode, former):
+        files_before, files = before.get(point, [0, 0])[0], now[point][0]
+        if files and files < _LEFT * files_before:
+            what = f"{shown(point)} is not mounted: {files:,} files are there now, where there were {files_before:,}"
+            hint = f'mount it; if it is meant, write `exclude: ["{shown(point)}"]` in the plan'
+            found.append(Omission(what=what, hint=hint, names=(shown(point),)))
+    return tuple(found)
+
+
+def _before(header: Mapping[str, Any], reuse: Path | None, places: Sequence[bytes]) -> Held:
+    """Return the last counts; those of an older release are counted from its manifest."""
+    held = header.get("held")
+    if isinstance(held, dict):
+        return {path: pair for path, pair in held.items() if _is_pair(pair)}
+    if reuse is None:
+        return {}
+    try:
+        return count(manifest.read(reuse), places)
+    except DamageError:
+        return {}
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(number, int) for number in value)
+
+
+def _header(reuse: Path | None) -> Mapping[str, Any]:
+    try:
+        return manifest.header(reuse) if reuse else {}
+    except DamageError:
+        return {}
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
