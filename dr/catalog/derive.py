@@ -6,7 +6,7 @@ Derived, never the truth: `first_stray` says where the index and the evidence di
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from sqlite3 import Connection
 
@@ -77,6 +77,7 @@ def put_copy(
         " on conflict (run_id, target) do update set complete = excluded.complete,"
         " proof_level = case when snapshots = excluded.snapshots then proof_level else 0 end,"
         " damaged = case when snapshots = excluded.snapshots then damaged else 0 end,"
+        " doubtful = case when snapshots = excluded.snapshots then doubtful else 0 end,"
         " snapshots = excluded.snapshots, manifests = excluded.manifests",
         (run_id, target, int(complete), _json(snapshots), _json(manifests)),
     )
@@ -150,22 +151,23 @@ def _proof(db: Connection, proof: Proof) -> None:
     if proof.level_reached:
         db.execute(
             "update copies set proof_level = max(case when damaged then 0 else proof_level end, ?), proven_at = ?,"
-            " damaged = case when ? >= 2 then 0 else damaged end"
+            " damaged = case when ? >= 2 then 0 else damaged end, doubtful = case when ? >= 2 then 0 else doubtful end"
             " where target = ? and run_id in (select value from json_each(?))",
-            (proof.level_reached, at, proof.level_reached, proof.target, json.dumps(list(proof.points))),
+            (proof.level_reached, at, *[proof.level_reached] * 2, proof.target, json.dumps(list(proof.points))),
         )
-    _damaged(db, proof.target, proof.damaged_points)
+    _damaged(db, proof)
     db.execute(
         "delete from copies where target = ? and run_id in (select value from json_each(?))",
         (proof.target, json.dumps(proof.expired)),
     )
 
 
-def _damaged(db: Connection, target: str, points: Sequence[str]) -> None:
+def _damaged(db: Connection, proof: Proof) -> None:
     db.execute(
-        "update copies set proof_level = 0, proven_at = null, damaged = 1"
+        "update copies set proof_level = 0, proven_at = null, damaged = 1,"
+        " doubtful = run_id in (select value from json_each(?))"
         " where target = ? and run_id in (select value from json_each(?))",
-        (target, json.dumps(list(points))),
+        (json.dumps(proof.doubtful_points), proof.target, json.dumps(proof.damaged_points)),
     )
 
 
@@ -182,7 +184,7 @@ def _keys(db: Connection, event: KeyEvent) -> None:
     """Where the keys were destroyed no point can be read any more, and nothing that was proven of it counts."""
     gone = [change.target for change in event.targets if event.what == "destruction" and change.outcome == "ok"]
     db.execute(
-        "update copies set complete = 0, proof_level = 0, proven_at = null, damaged = 0, destroyed = 1"
+        "update copies set complete = 0, proof_level = 0, proven_at = null, damaged = 0, doubtful = 0, destroyed = 1"
         " where target in (select value from json_each(?)) and run_id in (select run_id from points where system = ?)",
         (json.dumps(gone), event.system),
     )

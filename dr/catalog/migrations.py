@@ -74,4 +74,7 @@ STEPS: tuple[str, ...] = (
         seen integer not null, waited real not null, state text not null, judged text not null,
         point text not null, primary key (system, target, name)) without rowid;
     """,
+    """
+    alter table copies add column doubtful integer not null default 0;
+    """,
 )

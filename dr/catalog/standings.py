@@ -35,8 +35,9 @@ _PROOF = """
     where c.complete = 1 and c.damaged = 0 and c.proof_level > 0
         and p.system in (select value from json_each(:systems)) group by p.system"""
 _DAMAGED = """
-    select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
-    where c.damaged = 1 group by p.system"""
+    select p.system, count(distinct p.run_id) as points,
+        count(distinct p.run_id) - count(distinct case when c.doubtful = 0 then p.run_id end) as doubtful
+    from copies c join points p using (run_id) where c.damaged = 1 group by p.system"""
 _UNLOCKED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.complete = 1 and c.damaged = 0 and c.protected_until < :now group by p.system"""
@@ -154,7 +155,7 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         at = moment(row["at"]) if row["at"] else None
         found[row["system"]].values |= {"proof_level": row["level"], "proven_at": at}
     for row in db.execute(_DAMAGED):
-        found[row["system"]].values["damaged_points"] = row["points"]
+        found[row["system"]].values |= {"damaged_points": row["points"], "doubtful_points": row["doubtful"]}
     for row in db.execute(_UNLOCKED, given):
         found[row["system"]].values["unlocked_points"] = row["points"]
 

@@ -384,6 +384,7 @@ def _copy(row: Row) -> Copy:
         proof_level=row["proof_level"],
         proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
         damaged=bool(row["damaged"]),
+        doubtful=bool(row["doubtful"]),
         destroyed=bool(row["destroyed"]),
         lock_mode=row["lock_mode"],
         protected_until=moment(row["protected_until"]) if row["protected_until"] else None,

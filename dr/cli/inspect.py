@@ -88,6 +88,8 @@ def points_command(
 def _ended(point: Any) -> str:
     destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
     lacking = "its keys were destroyed" if destroyed else "not complete" if point.copies else "on no target any more"
+    if not destroyed and any(copy.complete for copy in point.copies):
+        lacking = "doubtful" if any(copy.doubtful for copy in point.copies) else "damaged"
     flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
     return ", ".join([point.outcome, *flaws])
 

@@ -137,15 +137,24 @@ def say_proofs(context: Context, results: list[Any]) -> None:
             (context.warn if damage.problem == "unreferenced" else context.complain)(
                 f"object {damage.object} is {damage.problem}",
                 f"{proof.system} on {proof.target}",
-                "" if damage.problem == "unreferenced" else "Recover from another point or target, and back up again",
+                "" if damage.problem == "unreferenced" else _damage_hint(proof),
             )
         if proof.error:
             hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
+            hint = _damage_hint(proof) if proof.doubtful_points else hint
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)
         for problem in result.problems:
             context.warn(problem, proof.system)
         context.ended(result.exit_code)
+
+
+def _damage_hint(proof: Any) -> str:
+    repair = f"run `dr repair {proof.system} --target {proof.target}`"
+    if proof.doubtful_points:
+        point = proof.doubtful_points[0]
+        return f"{repair}; until then `dr recover {proof.system} --point {point} --to DIR` recovers a doubtful point"
+    return f"recover from another point or target; {repair}, then back up again"
 
 
 @click.command("run")

@@ -156,6 +156,7 @@ class Proof:
     damage: tuple[Damage, ...] = ()
     points: tuple[str, ...] = ()
     damaged_points: tuple[str, ...] = ()
+    doubtful_points: tuple[str, ...] = ()  # of those: the index alone is damaged, their data is all there
     expired: tuple[str, ...] = ()
     share: str = ""
     notes: tuple[str, ...] = ()
@@ -327,6 +328,7 @@ class Copy:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged: bool = False
+    doubtful: bool = False  # damaged, but in the index alone: its data is all there
     destroyed: bool = False  # its keys were destroyed: nobody can read it
     lock_mode: str = ""  # of the locks on it, when they were last looked at
     protected_until: datetime | None = None  # when the first lock on what it needs runs out

@@ -92,6 +92,7 @@ class Standing:
     proof_level: int = 0
     proven_at: datetime | None = None
     damaged_points: int = 0
+    doubtful_points: int = 0  # of those: damaged in the index alone
     unlocked_points: int = 0  # whose lock ran out, on a target where they had one
     ahead: bool = False
     backup: LastRun | None = None

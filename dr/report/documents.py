@@ -40,7 +40,7 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     """One proof of `dr verify`."""
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
-        "seconds", "share", "damage", "points", "damaged_points", "expired", "notes", "error",
+        "seconds", "share", "damage", "points", "damaged_points", "doubtful_points", "expired", "notes", "error",
     )  # fmt: skip
 
 

@@ -113,8 +113,9 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
         points = counted(standing.unlocked_points, "recovery point")
         yield f"the locks on {points} have run out: back up again, which locks what is needed"
     if standing.damaged_points:
-        points = counted(standing.damaged_points, "recovery point")
-        yield f"damage found: {points} cannot be used on the target concerned"
+        points, doubtful = counted(standing.damaged_points, "recovery point"), standing.doubtful_points
+        mend = f"; of {doubtful} only the index is damaged: run `dr repair {standing.system}`" if doubtful else ""
+        yield f"damage found: {points} cannot be used on the target concerned{mend}"
     for verb, last in (("backup", standing.backup), ("verify", standing.verify), ("drill", standing.drill)):
         if last:
             yield from _ended_badly(_NOUNS[verb], last)

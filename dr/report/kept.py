@@ -63,7 +63,10 @@ class ProofView:
         found = Counter(damage.problem for damage in proof.damage)
         said = [counted(number, f"{problem} object") for problem, number in sorted(found.items())]
         if proof.damaged_points:
-            said.append(f"{counted(len(proof.damaged_points), 'recovery point')} cannot be used")
+            points = counted(len(proof.damaged_points), "recovery point")
+            doubtful = len(proof.doubtful_points)
+            note = f", {doubtful} of them for damage to the index alone: their data is all there" if doubtful else ""
+            said.append(f"{points} cannot be used{note}")
         return cls(proof, ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage")
 
 

@@ -7,6 +7,7 @@ no reachable copy at all, the next older point. A target that was named is never
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dr.errors import FAILED, REFUSED, DrError, InterruptedRunError, RefusedError
@@ -15,6 +16,30 @@ from dr.run.toolbox import Place, Toolbox
 
 Say = Callable[[str, DrError], None]
 See = Callable[[Place, Point], Place]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One copy of one point that a recovery may use, in the place in which to look for it.
+
+    `how` says in words what is done to read it, nothing for a copy as it lies there; `seen_at` the moment at which its
+    place is seen, where that is not now. `salvage`: it is not whole, and a person named it.
+    """
+
+    point: Point
+    copy: Copy
+    place: Place
+    how: str = ""
+    seen_at: datetime | None = None
+    salvage: bool = False
+
+    @property
+    def where(self) -> str:
+        """The target, and how it is read."""
+        return f"{self.copy.target} {self.how}".rstrip()
+
+
+Below = Callable[[Point], Iterator[Step]]
 
 
 def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> tuple[Point, Copy]:
@@ -38,39 +63,71 @@ def candidates(points: Sequence[Point], at: datetime, target: str | None = None)
 def find_usable(
     toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, say: Say, through: See | None = None
 ) -> tuple[Point, Copy, Place]:
-    """Return the best point and copy whose target answers; `say` hears of each target passed over.
+    """Return the best point and copy whose target answers: the first of `in_turn`. Raises as that does."""
+    step = next(in_turn(toolbox, points, at, target=target, say=say, through=through))
+    return step.point, step.copy, step.place
+
+
+def in_turn(
+    toolbox: Toolbox,
+    points: Sequence[Point],
+    at: datetime,
+    *,
+    target: str | None,
+    say: Say,
+    through: See | None = None,
+    below: Below | None = None,
+) -> Iterator[Step]:
+    """Yield the points and copies whose targets answer, best first; `say` hears of each target passed over.
 
     `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
-    Raises the named target's own error, or a `DrError` when no target with a usable copy answers.
+    `below` gives what else there is of a point, once each copy of it was yielded. Raises the named target's own error,
+    or a `DrError` when there was nothing to yield.
     """
     places = {place.name: place for place in toolbox.everywhere}
     down: dict[str, DrError] = {}
-    for point, copy in candidates(points, at, target):
-        place = places.get(copy.target)
-        if place is None or copy.target in down:
+    found = False
+    for point in sorted(points, key=lambda point: point.consistency_time, reverse=True):
+        if point.consistency_time > at:
             continue
-        try:
-            place = through(place, point) if through else place
-            ready(place)
-        except InterruptedRunError:
-            raise
-        except DrError as error:
-            if target is not None:
+        for copy in point.usable:
+            place = places.get(copy.target)
+            if place is None or copy.target in down or target not in (None, copy.target):
+                continue
+            try:
+                place = through(place, point) if through else place
+                ready(place)
+            except InterruptedRunError:
                 raise
-            down[copy.target] = error
-            say(copy.target, error)
-        else:
-            return point, copy, place
+            except DrError as error:
+                if target is not None:
+                    raise
+                down[copy.target] = error
+                say(copy.target, error)
+            else:
+                found = True
+                yield Step(point, copy, place)
+        for step in below(point) if below else ():
+            found = True
+            yield step
+    if not found:
+        raise _none(toolbox, points, at, target=target, down=down)
+
+
+def _none(
+    toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, down: dict[str, DrError]
+) -> DrError:
+    """Return the error that says why nothing was found."""
     if not down:
         if elsewhere := sorted({copy.target for _, copy in candidates(points, at, target)}):
-            raise DrError(
+            return DrError(
                 f"the recovery points lie on {', '.join(elsewhere)}, which the plan does not name",
                 hint="name it again under targets, or back up to those that it names now",
             )
-        raise _unfilled(toolbox, points, target) or none_usable(points, at, target)
+        return _unfilled(toolbox, points, target) or none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
     refused = all(isinstance(error, RefusedError) for error in down.values())
-    raise DrError(
+    return DrError(
         "no target with a usable copy lets us in" if refused else "no target with a usable copy answers",
         toolbox.plan.system,
         reasons,
@@ -129,6 +186,13 @@ def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> Dr
             f"there is no complete recovery point{where} from {in_words(at)} or before",
             hint=f"the oldest one is from {oldest}: name a later time with --at",
         )
+    if left := [point for point in points if any(target in (None, copy.target) for copy in point.copies)]:
+        newest = max(left, key=lambda point: point.consistency_time)
+        return DrError(
+            f"no recovery point{where} is complete and undamaged; the newest, of {in_words(newest.consistency_time)},"
+            f" {condition(newest)}",
+            hint=f"recover what is in it by name with `{by_name(newest)}`; see all with `dr points`",
+        )
     if points:
         return DrError(
             f"no recovery point{where} is complete and undamaged",
@@ -138,6 +202,20 @@ def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> Dr
         "there is no recovery point yet",
         hint="run `dr backup`, or `dr points --rebuild` if the catalog is new",
     )
+
+
+def condition(point: Point) -> str:
+    """Return what ails a point that no recovery chooses by itself, in words that follow its name."""
+    if any(copy.complete for copy in point.copies):
+        return "is damaged"
+    if any(copy.destroyed for copy in point.copies):
+        return "cannot be read any more: its keys were destroyed"
+    return "is incomplete" if point.copies else "is on no target any more"
+
+
+def by_name(point: Point) -> str:
+    """Return what to type to recover a point that no recovery chooses by itself."""
+    return f"dr recover {point.system} --point {point.run_id} --to DIR"
 
 
 def in_words(moment: datetime) -> str:

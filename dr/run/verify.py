@@ -14,8 +14,10 @@ from typing import Self
 
 from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
 from dr.evidence.record import Damage, Outcome, Point, Proof
+from dr.plan.units import counted
 from dr.run import inventory
 from dr.run.inventory import Inventory
+from dr.run.rebuilt import rebuilt
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.restic_events import Checked, Index
 
@@ -86,6 +88,22 @@ class _Findings:
     bytes: int = 0
     share: str = ""
     expired: list[Point] = field(default_factory=list)
+    apart: _Apart | None = None
+
+    @property
+    def real(self) -> list[Damage]:
+        """What is damage, and not only of no use."""
+        return [item for item in self.damage if item.problem != "unreferenced"]
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """Index damage told from data damage, by snapshots: those that cannot be read as it is, None for all; and those
+    that need data which is not there.
+    """
+
+    hit: frozenset[str] | None
+    lacking: frozenset[str]
 
 
 def verify(
@@ -115,6 +133,7 @@ def verify(
     checked = _structure(place, found)
     if level >= 2:
         memory = _bytes(place, found, stored, checked, previous)
+    found.apart = _told_apart(toolbox, place, found, checked)
     if level >= 3 and found.level == 2:  # what nothing names harms nothing
         memory = _sample(place, found, memory, stored)
     return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
@@ -168,6 +187,24 @@ def _structure(place: Place, found: _Findings) -> Checked | None:
 
 def _data(pack: str) -> str:
     return f"data/{pack[:2]}/{pack}"
+
+
+def _told_apart(toolbox: Toolbox, place: Place, found: _Findings, checked: Checked | None) -> _Apart | None:
+    """Tell index damage from data damage, by making the index anew beside it; None where there is none, or no telling.
+
+    What the packs hold stands in the packs themselves: an index file that is lost or spoilt loses nothing.
+    """
+    if checked is None or not (checked.index_broken or checked.blobs or checked.trees):
+        return None
+    bad = [item.object for item in found.real]
+    try:
+        hit = None if checked.index_broken else frozenset(place.repository.lacking(checked))
+        with rebuilt(place, toolbox.state, hidden=bad) as there:
+            return _Apart(hit, there.lacking)
+    except (InterruptedRunError, RefusedError, TargetDownError):
+        raise
+    except DrError:
+        return None  # what cannot be told apart is not vouched for
 
 
 def _bytes(
@@ -256,10 +293,11 @@ def _proof(
 ) -> Proof:
     gone = {point.run_id for point in found.expired if _snapshots(place, point)}
     here = [p for p in points if p.run_id not in gone and any(copy.target == place.name for copy in p.copies)]
-    real = [item for item in found.damage if item.problem != "unreferenced"]
-    hit = _hit(place, here, real, everything=bool(found.problems))
+    real = found.real
+    hit, doubtful = _hit(place, here, found)
     outcome: Outcome = "failed" if real or found.problems else "ok"
     level = found.level if outcome == "ok" else min(found.level, 1) if not found.problems else 0
+    error = found.problems[0] if found.problems and not real else None
     return Proof(
         run_id=run_id,
         system=toolbox.plan.system,
@@ -275,16 +313,44 @@ def _proof(
         damage=tuple(found.damage),
         points=tuple(p.run_id for p in here if p.run_id not in hit),
         damaged_points=tuple(p.run_id for p in here if p.run_id in hit),
+        doubtful_points=tuple(p.run_id for p in here if p.run_id in doubtful),
         expired=tuple(sorted(gone)),
         share=found.share,
         notes=tuple(found.notes),
-        error=found.problems[0] if found.problems and not real else None,
+        error=_index_damaged(len(hit), len(doubtful)) if found.apart else error,
         versions=dict(toolbox.versions),
         object_lock=place.object_lock(),
     )
 
 
-def _hit(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, everything: bool) -> set[str]:
+def _index_damaged(hit: int, doubtful: int) -> str:
+    """Say what index damage means: what restic cannot find is there, or not."""
+    if doubtful == hit:
+        return f"the index is damaged, the data is not: {counted(hit, 'point')} doubtful until it is repaired"
+    return (
+        f"the index is damaged: of the {counted(hit, 'point')} hit {doubtful} have all their data, and are doubtful "
+        "until it is repaired"
+    )
+
+
+def _hit(place: Place, points: Sequence[Point], found: _Findings) -> tuple[set[str], set[str]]:
+    """Return the points that damage keeps from being used, and those of them whose data is all there."""
+    if found.apart is None:
+        return _need(place, points, found.real, everything=bool(found.problems)), set()
+    snapshots = {item.object.rpartition("/")[2] for item in found.real if item.object.startswith("snapshots/")}
+    lost = _of(place, points, snapshots | found.apart.lacking)
+    hit = {point.run_id for point in points} if found.apart.hit is None else _of(place, points, found.apart.hit)
+    return hit | lost, hit - lost
+
+
+def _of(place: Place, points: Sequence[Point], snapshots: Collection[str]) -> set[str]:
+    """Return the points of which a copy there has any of these snapshots."""
+    wanted = set(snapshots)
+    copies = ((point, copy) for point in points for copy in point.copies if copy.target == place.name)
+    return {point.run_id for point, copy in copies if not wanted.isdisjoint(copy.ids)}
+
+
+def _need(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, everything: bool) -> set[str]:
     """Return the points that need a damaged object: all, when what opens the repository is damaged."""
     if everything and not damage:
         return {point.run_id for point in points}
@@ -297,9 +363,4 @@ def _hit(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, eve
         snapshots |= place.repository.find_pack(packs)
     except DrError:
         return {point.run_id for point in points}  # what cannot be told apart is not vouched for
-    return {
-        point.run_id
-        for point in points
-        for copy in point.copies
-        if copy.target == place.name and not snapshots.isdisjoint(copy.ids)
-    }
+    return _of(place, points, snapshots)

@@ -122,6 +122,12 @@ class DiskStore:
             while block := file.read(_BLOCK):
                 yield block
 
+    def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """See `dr.tools.overlay.Based`."""
+        with self._errors(f"reading {name}"), (self.root / name).open("rb") as file:
+            file.seek(start)
+            yield file.read(end - start)
+
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`. Whole or not at all."""
         self._write(name, iter((data,)), sha256=None)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dr.errors import DrError, NoRepositoryError, TargetDownError
+from dr.errors import DamageError, DrError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
 from dr.tools.restic_events import (
     INCOMPLETE,
@@ -268,6 +268,24 @@ class Repository:
             events.feed_all(done.stderr)
             raise failure(done.code, events, where=self.where, doing="finding what is needed")
         return unneeded_of(done.stdout.decode("utf-8", "replace"))
+
+    def lacking(self, checked: Checked) -> set[str]:
+        """Return the ids of the snapshots that need what a check found no index to name.
+
+        Where nothing at all is said of what it lacks, nothing can be told apart: `DrError`.
+        """
+        if not (checked.clean or checked.blobs or checked.trees or checked.missing or checked.truncated):
+            raise DamageError("the check does not say what is lacking", self.where, hint="see `restic check`")
+        found = self._needing("--blob", checked.blobs)
+        for start in range(0, len(checked.trees), 500):
+            done, _ = self._run("find", "--no-lock", "--tree", *checked.trees[start : start + 500])
+            text = (done.stdout + done.stderr).decode("utf-8", "replace")
+            found |= set(re.findall(r'(?:"snapshot":"|belongs to snapshot )([0-9a-f]{64})', text))
+        return found
+
+    def repair_index(self) -> None:
+        """Make the index anew of what the packs themselves say they hold, and remove index files that are of no use."""
+        self._call("repair", "index", doing="repairing the index")
 
     def index_files(self) -> dict[str, set[str]]:
         """Return which packs each index file names. One restic process for each."""

@@ -69,13 +69,21 @@ class Restored:
 
 @dataclass(frozen=True)
 class Checked:
-    """What `restic check` found. `missing` and `truncated` are pack ids (size got, size expected)."""
+    """What `restic check` found. `missing` and `truncated` are pack ids (size got, size expected).
+
+    `blobs` and `trees` are what snapshots need and no index names; `index_broken`: an index file cannot be read, and
+    nothing else was looked at. `unread` index files are those.
+    """
 
     code: int
     errors: tuple[str, ...] = ()
     broken_packs: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     truncated: dict[str, tuple[int, int]] = field(default_factory=dict)
+    blobs: tuple[str, ...] = ()
+    trees: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    index_broken: bool = False
 
     @property
     def clean(self) -> bool:
@@ -262,6 +270,10 @@ def checked_of(code: int, events: Events) -> Checked:
         broken_packs=tuple(events.summary.get("broken_packs") or ()),
         missing=tuple(re.findall(_PACK + r"does not exist", whole)),
         truncated={pack: (int(got), int(want)) for pack, got, want in sizes},
+        blobs=tuple(dict.fromkeys(re.findall(r"blob ([0-9a-f]{64}) not found in index", whole))),
+        trees=tuple(dict.fromkeys(re.findall(r"id ([0-9a-f]{64}) not found in (?:repository|index)", whole))),
+        unread=tuple(dict.fromkeys(re.findall(r"error loading index ([0-9a-f]{64})", whole))),
+        index_broken=bool(events.summary.get("suggest_repair_index")) or "error loading index" in whole,
     )
 
 

@@ -117,6 +117,14 @@ class S3Store:
             with body:
                 yield from body.iter_chunks(_BLOCK)
 
+    def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """See `dr.tools.overlay.Based`."""
+        with self._errors(f"reading {name}"):
+            key, span = self._prefix + name, f"bytes={start}-{end - 1}"
+            body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]
+            with body:
+                yield from body.iter_chunks(_BLOCK)
+
     def get(self, name: str) -> bytes:
         """See `ObjectStore`."""
         with self._errors(f"reading {name}"):

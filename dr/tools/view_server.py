@@ -1,6 +1,7 @@
-"""A view shown to restic: its REST protocol (version 2), for reading only, on a socket that only its owner can open.
+"""A view shown to restic: its REST protocol (version 2), on a socket that only its owner can open.
 
-What restic asks for and cannot be given is refused at once with 404, and named in the view's `refused`.
+What restic asks for and cannot be given is refused at once with 404, and named in the view's `refused`. A view of the
+past takes nothing; an overlay keeps what restic writes to itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError, DrError
+from dr.tools.overlay import OverlayStore
 from dr.tools.view import ViewStore
 
 log = logging.getLogger("dr.view")
@@ -30,7 +32,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, socket: Path, store: ViewStore) -> None:
+    def __init__(self, socket: Path, store: ViewStore | OverlayStore) -> None:
         super().__init__(str(socket), _Handler)
         self.store = store
 
@@ -50,11 +52,26 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(body=True)
 
     def do_POST(self) -> None:
+        store, parts = self.server.store, self._parts()
+        if not isinstance(store, OverlayStore) or len(parts) != 2 or parts[0] not in _TYPES:
+            self._refuse()
+            return
+        data = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self._say(200 if store.write(_stored_name(parts), data) else 403)
+
+    def do_DELETE(self) -> None:
+        store, parts = self.server.store, self._parts()
+        if not isinstance(store, OverlayStore) or len(parts) != 2 or parts[0] not in _TYPES:
+            self._refuse()
+            return
+        self._say(200 if store.drop(_stored_name(parts)) else 403)
+
+    def _refuse(self) -> None:
         self.close_connection = True  # what it would send is not read
         self._say(405)
 
-    def do_DELETE(self) -> None:
-        self.do_POST()
+    def _parts(self) -> list[str]:
+        return self.path.partition("?")[0].strip("/").split("/")
 
     def address_string(self) -> str:
         return "restic"
@@ -65,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
     # -- answering ----------------------------------------------------------------------------------
 
     def _answer(self, *, body: bool) -> None:
-        parts = self.path.partition("?")[0].strip("/").split("/")
+        parts = self._parts()
         try:
             if len(parts) == 1 and parts[0] in _TYPES:
                 self._list(parts[0], body=body)
@@ -134,7 +151,7 @@ def _stored_name(parts: list[str]) -> str:
 
 
 @contextmanager
-def shown(store: ViewStore, socket: Path) -> Iterator[str]:
+def shown(store: ViewStore | OverlayStore, socket: Path) -> Iterator[str]:
     """Show a view until the block ends; give the location by which restic finds it.
 
     `socket` must be absent, and in a directory that only its owner can open.

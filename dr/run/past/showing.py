@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from dr.tools.overlay import OverlayStore
 from dr.tools.restic import Repository
 from dr.tools.view import ViewStore
 from dr.tools.view_server import shown
@@ -23,8 +24,10 @@ _YOUNG = 60
 _PLAIN = {"HTTP_PROXY": "", "http_proxy": "", "HTTPS_PROXY": "", "https_proxy": ""}
 
 
-def seen_through(store: ViewStore, repository: Repository, *, where: str, state: Path, until: ExitStack) -> Repository:
-    """Return the repository as a view shows it, read only, until the stack is closed."""
+def seen_through(
+    store: ViewStore | OverlayStore, repository: Repository, *, where: str, state: Path, until: ExitStack
+) -> Repository:
+    """Return the repository as a view or an overlay shows it, until the stack is closed. Its place is not written."""
     location = until.enter_context(shown(store, _socket(state, until)))
     return replace(
         repository,

@@ -1,0 +1,52 @@
+"""A repository with its index made anew beside it: what `restic repair index` would give, seen before it is done.
+
+Packs say in their own headers what is in them; the index only gathers it. So where index files are lost or spoilt
+their packs need not be, and what is whole is found by making the index anew: here, in an overlay, while nothing is
+written to the place. By this index damage is told from data damage, and a point is recovered from a place that may
+not, or must not, be written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dr.errors import DrError
+from dr.run.past.showing import seen_through
+from dr.run.toolbox import Place
+from dr.tools.disk import DiskStore
+from dr.tools.overlay import OverlayStore
+from dr.tools.s3 import S3Store
+
+#: How a copy is read, after the name of its target.
+HOW = "with its index made anew beside it"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A place with its index made anew, and the snapshots that need what is not even then there."""
+
+    place: Place
+    lacking: frozenset[str]
+
+
+@contextmanager
+def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Iterator[Rebuilt]:
+    """Give the place with its index made anew, but for the `hidden` objects. Raises `DrError` where that cannot be."""
+    with ExitStack() as until:
+        yield rebuild(place, state, until=until, hidden=hidden)
+
+
+def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Rebuilt:
+    """As `rebuilt`, until a stack is closed."""
+    if not isinstance(place.store, DiskStore | S3Store):
+        raise DrError("an index is made anew of a place as it is now", place.repository.where, hint="leave out --at")
+    overlay = OverlayStore(place.store, hidden=hidden)
+    repository = seen_through(overlay, place.repository, where=place.repository.where, state=state, until=until)
+    repository = replace(repository, cache=state / "cache" / "rebuilt")
+    repository.repair_index()
+    checked = repository.check()
+    lacking = frozenset() if checked.clean else frozenset(repository.lacking(checked))
+    return Rebuilt(replace(place, repository=repository), lacking)
