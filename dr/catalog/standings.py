@@ -30,6 +30,13 @@ _EXPOSURE = """
     from (select system, consistency, lead(finished) over (partition by system order by consistency) as next_finished
           from points where complete = 1 and consistency <= :now and system in (select value from json_each(:systems)))
     where coalesce(next_finished, :now) >= :since group by system"""
+_FIRST = """
+    select system, min(finished) as finished from points
+    where complete = 1 and finished <= :now and system in (select value from json_each(:systems)) group by system"""
+_TRIED = """
+    select system, min(started) as at from runs where verb = 'backup' and started <= :now
+    and system in (select value from json_each(:systems)) group by system"""
+_KNOWN = "select system, text from memory where target = :mark and system in (select value from json_each(:systems))"
 _PROOF = """
     select p.system, max(c.proof_level) as level, c.proven_at as at from points p join copies c using (run_id)
     where c.complete = 1 and c.damaged = 0 and c.proof_level > 0
@@ -59,6 +66,8 @@ _PLACES = """
     from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
     group by p.system, c.target"""
 _SEEN = "select * from places where system in (select value from json_each(:systems))"
+#: The mark in the memory of a system that says when its plan was first seen; no target has such a name.
+_MARK = "/seen"
 _AHEAD = "select distinct system from runs where started > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
@@ -82,6 +91,7 @@ def standings(
     with connections.reading() as db:
         _points(db, given, found)
         _runs(db, given, found)
+        _since(db, given, found)
         places = place_states(db, systems, now=now)
         for name, marks in suspicion.marks(db, systems).items():
             found[name].values["retention_frozen"] = frozen(marks)
@@ -105,6 +115,16 @@ def attempts(connections: Connections, systems: Sequence[str], *, now: datetime)
     """
     with connections.reading() as db:
         return _attempts(db, {"systems": json.dumps(list(systems)), "now": micros(now)})
+
+
+def notice(connections: Connections, systems: Sequence[str], *, now: datetime) -> None:
+    """Note since when plans are known: from now, for those not seen before. May be called at any time."""
+    given = {"systems": json.dumps(list(systems)), "mark": _MARK}
+    with connections.reading() as db:
+        seen = {row["system"] for row in db.execute(_KNOWN, given) if moment(int(row["text"])) <= now}
+    if fresh := [(system, _MARK, str(micros(now))) for system in systems if system not in seen]:
+        with connections.writing() as db:
+            db.executemany("insert or replace into memory values (?, ?, ?)", fresh)
 
 
 def place_states(db: Connection, systems: Sequence[str], *, now: datetime) -> dict[str, dict[str, PlaceState]]:
@@ -158,6 +178,21 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         found[row["system"]].values |= {"damaged_points": row["points"], "doubtful_points": row["doubtful"]}
     for row in db.execute(_UNLOCKED, given):
         found[row["system"]].values["unlocked_points"] = row["points"]
+
+
+def _since(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
+    """Since when each system is known; a loss before its first complete point would have taken all since then."""
+    begun = {row["system"]: row["at"] for row in db.execute(_TRIED, given)}
+    for row in db.execute(_KNOWN, {**given, "mark": _MARK}):
+        begun[row["system"]] = min(int(row["text"]), begun.get(row["system"], given["now"]))
+    first = {row["system"]: row["finished"] for row in db.execute(_FIRST, given)}
+    for system, at in begun.items():
+        values, end = found[system].values, given["now"]
+        if "consistency_time" in values:
+            end = first.get(system, end)
+        values["known_since"] = moment(at)
+        if end >= given["since"] and end > at:
+            values["exposure_seconds"] = max((end - at) / 1e6, values.get("exposure_seconds") or 0.0)
 
 
 def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:

@@ -16,7 +16,7 @@ from typing import Self
 from dr.catalog import absences, chain, derive, suspicion
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.standings import attempts, place_states, standings
+from dr.catalog.standings import attempts, notice, place_states, standings
 from dr.catalog.values import AdoptedPoint, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
@@ -304,6 +304,10 @@ class Catalog:
         """Keep what the next run wants to know of a repository."""
         with self._connections.writing() as db:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
+
+    def notice(self, systems: Sequence[str], *, now: datetime) -> None:
+        """Note since when the plans of systems are known; see `dr.catalog.standings.notice`."""
+        notice(self._connections, systems, now=now)
 
     def get(self, key: str) -> str | None:
         """Return a parsed plan kept under `PATH\\nSTAMP`; None when the stamp is another."""

@@ -81,12 +81,14 @@ class Standing:
     """One system.
 
     `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next
-    (to now, for the last) over the period asked for; None without a complete point. `ahead`: records bear a
-    later time than now, so that a clock was wrong then or is wrong now.
+    (to now, for the last) over the period asked for; None where nothing is known of the system. `ahead`: records bear a
+    later time than now, so that a clock was wrong then or is wrong now. `known_since`: when a backup was first tried,
+    or the plan was first seen where that was before; the time until the first complete point is exposure too.
     `attempts` is by verb, `places` by target. `retention_frozen`: why no point may be expired; None when they may.
     """
 
     system: str
+    known_since: datetime | None = None
     consistency_time: datetime | None = None
     exposure_seconds: float | None = None
     proof_level: int = 0

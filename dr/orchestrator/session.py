@@ -55,9 +55,13 @@ class Session:
     def declarations(self) -> Declarations:
         """All plans and targets, with all their faults."""
         try:
-            return load(self.config, cache=self.catalog if self._catalog_there() else None)
+            if not self._catalog_there():
+                return load(self.config)
+            found = load(self.config, cache=self.catalog)
+            self.catalog.notice(list(found.plans), now=self.clock())
         except CatalogError:
             return load(self.config)
+        return found
 
     @functools.cached_property
     def catalog(self) -> Catalog:

@@ -37,6 +37,7 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     """Return the board. Reads the catalog only: no target is asked."""
     now = session.clock()
     names = [loaded.plan.system for loaded in items]
+    session.catalog.notice(names, now=now)
     standings = session.catalog.standings(names, now=now, since=now - PERIOD)
     holds = [hold for hold in session.catalog.holds() if hold.holds(now)]
     targets, rows = session.declarations.targets, []

@@ -141,8 +141,10 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
     return {
         **_picked(row, "system", "rpo_target_seconds", "freshness_seconds"),
         "rpo_verdict": row.rpo.word,
+        "rpo_reason": row.rpo.reason,
         **_picked(row, "exposure_seconds", "rto_target_seconds", "last_rta_seconds"),
         "rto_verdict": row.rto.word,
+        "rto_reason": row.rto.reason,
         **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
         "problems": list(row.problems),

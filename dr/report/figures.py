@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,8 +10,10 @@ from datetime import datetime, timedelta
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
 from dr.evidence.standing import LastRun, Standing
+from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.plan.units import format_duration
 from dr.report.acts import Act, acts_of
 from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
@@ -21,6 +24,8 @@ from dr.report.view import DrillView, Tone, view_of
 
 #: How many faulty runs, proofs and acts a report lists; what is left out is counted.
 LISTED = 20
+#: What should have been done so long ago is late.
+GRACE = timedelta(hours=1)
 _NOUNS = {
     "backup": "backup",
     "verify": "verification",
@@ -29,6 +34,7 @@ _NOUNS = {
     "keys": "change of keys",
     "replicate": "replication",
 }
+_ALTHOUGH = "although the plan asks for a drill"
 _ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
 
 
@@ -70,14 +76,8 @@ def row_of(
     wanted = plan.objectives
     fresh = max(0.0, (now - standing.consistency_time).total_seconds()) if standing.consistency_time else None
     drill = standing.drill
-    rta = drill.rta_seconds if drill else None
-    if drill and drill.outcome == "failed":
-        rto = Verdict("missed", drill.error or "the last drill failed")
-    elif drill and drill.partial and rta is not None:
-        rto = Verdict("unknown", "the last drill brought back samples only")
-    else:
-        rto = judge(rta, wanted.rto, unknown="never drilled" if not drill else "the last drill did not measure it")
-    rpo = judge(fresh, wanted.rpo, unknown="no complete recovery point yet")
+    rto = _rto(plan, standing, now)
+    rpo = _rpo(plan, standing, now) if fresh is None else judge(fresh, wanted.rpo, unknown="")
     places = place_rows(plan, targets or {}, standing)
     return Row(
         system=plan.system,
@@ -87,22 +87,70 @@ def row_of(
         rpo=rpo,
         exposure_seconds=standing.exposure_seconds,
         rto_target_seconds=wanted.rto,
-        last_rta_seconds=rta,
+        last_rta_seconds=drill.rta_seconds if drill else None,
         rto=rto,
         proof_level=standing.proof_level,
         proof_age_seconds=max(0.0, (now - standing.proven_at).total_seconds()) if standing.proven_at else None,
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
-        problems=tuple(_problems(standing, rpo, overdue, [name for name in plan.replicas if name in standing.places])),
+        problems=tuple(_problems(standing, (rpo, rto), overdue, [x for x in plan.replicas if x in standing.places])),
         retention_frozen=standing.retention_frozen,
         copies=count_copies(places, standing) if targets else None,
         places=places,
     )
 
 
-def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas: Sequence[str]) -> Iterable[str]:
+def _rpo(plan: Plan, standing: Standing, now: datetime) -> Verdict:
+    """Judge a system that has no point: missed as soon as it is known for longer than its RPO."""
+    if standing.known_since is None:
+        return Verdict("unknown", "no complete recovery point yet")
+    wanted, waited = plan.objectives.rpo, max(0.0, (now - standing.known_since).total_seconds())
+    begun = standing.attempts["backup"].begun if "backup" in standing.attempts else None
+    of = "the first try" if begun else "its plan was first seen"
+    if waited > wanted:
+        return Verdict("missed", f"no complete recovery point yet, {format_duration(waited)} after {of}")
+    left = format_duration(wanted - waited)
+    if not standing.attempts:
+        of += "; if its catalog was lost, `dr points --rebuild` finds its points"
+    return Verdict(
+        "unknown", f"no complete recovery point yet; {left} are left of {format_duration(wanted)} since {of}"
+    )
+
+
+def _rto(plan: Plan, standing: Standing, now: datetime) -> Verdict:
+    """Judge the last drill; and a system that was not drilled for longer than its plan's cadence misses its RTO."""
+    drill, wanted = standing.drill, plan.objectives.rto
+    if drill and drill.outcome == "failed":
+        return Verdict("missed", drill.error or "the last drill failed")
+    settled = standing.attempts["drill"].settled if "drill" in standing.attempts else None
+    since = settled or (drill.started if drill else standing.known_since)
+    longest = _longest(plan.cadence.drill, plan.cadence.timezone)
+    if since and longest and (now - since).total_seconds() > longest + GRACE.total_seconds():
+        told = f"the last drill was on {since:%Y-%m-%d}" if drill else f"never drilled since {since:%Y-%m-%d}"
+        return Verdict("missed", f"{told}, {_ALTHOUGH} {_asked(plan.cadence.drill)}")
+    if drill and drill.partial and drill.rta_seconds is not None:
+        return Verdict("unknown", "the last drill brought back samples only")
+    undrilled = "never drilled" + (f"; the plan asks for a drill {_asked(plan.cadence.drill)}" if longest else "")
+    unknown = "the last drill did not measure it" if drill else undrilled
+    return judge(drill.rta_seconds if drill else None, wanted, unknown=unknown)
+
+
+@functools.lru_cache(maxsize=1024)
+def _longest(text: str | None, timezone: str) -> float | None:
+    """Return the longest time between two drills by a cadence, in seconds; None where there is none."""
+    return None if text in (None, "never") else cadence.parse(str(text), timezone).interval_seconds()
+
+
+def _asked(text: str | None) -> str:
+    return f"by `{text}`" if str(text).startswith("cron") else str(text)
+
+
+def _problems(
+    standing: Standing, verdicts: tuple[Verdict, Verdict], overdue: Sequence[str], replicas: Sequence[str]
+) -> Iterable[str]:
+    rpo, rto = verdicts
     if standing.consistency_time is None:
-        yield "no complete recovery point yet"
+        yield rpo.reason
     elif rpo.word == "missed":
         yield f"the newest recovery point is too old: {rpo.reason}"
     if standing.retention_frozen:
@@ -123,10 +171,13 @@ def _problems(standing: Standing, rpo: Verdict, overdue: Sequence[str], replicas
         state = standing.places[name]
         if state.replication in _ENDED:
             yield f"the last replication to {name} {_ENDED[state.replication]}: {state.problem or 'see the record'}"
+    late = rto.word == "missed" and _ALTHOUGH in rto.reason
     if standing.drill is None:
-        yield "never drilled: nothing shows that this system comes back"
+        yield f"{rto.reason if late else 'never drilled'}: nothing shows that this system comes back"
+    elif late:
+        yield rto.reason
     yield from (f"a {_NOUNS.get(verb, verb)} was interrupted" for verb in standing.interrupted)
-    yield from (f"a {_NOUNS.get(verb, verb)} is overdue" for verb in overdue)
+    yield from (f"a {_NOUNS.get(verb, verb)} is overdue" for verb in overdue if not (late and verb == "drill"))
 
 
 def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
@@ -333,6 +384,6 @@ def _moment(fact: Drill) -> Moment:
     return Moment(fact.started, rta, fact.rpa_seconds, fact.objectives.rto_seconds, fact.objectives.rpo_seconds)
 
 
-def overdue(due: datetime | None, *, now: datetime, grace: timedelta = timedelta(hours=1)) -> bool:
+def overdue(due: datetime | None, *, now: datetime, grace: timedelta = GRACE) -> bool:
     """Whether something should have been done a good while ago."""
     return due is not None and now - due > grace

@@ -70,11 +70,14 @@ class ProofView:
         return cls(proof, ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage")
 
 
-def exposure_seconds(points: Iterable[Point], *, since: datetime, now: datetime) -> float | None:
+def exposure_seconds(
+    points: Iterable[Point], *, since: datetime, now: datetime, tried: datetime | None = None
+) -> float | None:
     """Return the longest way back a loss at any moment of the period would have gone.
 
     At each moment that is the time since the consistency of the newest point complete by then; so it is
-    longest just before the next one is finished, or now. None without a complete point.
+    longest just before the next one is finished, or now. Without a complete point it is the time since a backup was
+    first `tried`; None where that is not known.
     """
     longest: list[float] = []
     held: datetime | None = None
@@ -84,6 +87,8 @@ def exposure_seconds(points: Iterable[Point], *, since: datetime, now: datetime)
         held = max(held, point.consistency_time) if held else point.consistency_time
     if held is not None:
         longest.append((now - held).total_seconds())
+    elif tried is not None:
+        longest.append((now - tried).total_seconds())
     return max(longest, default=None)
 
 
@@ -92,17 +97,27 @@ def kept(
 ) -> Iterator[Kept]:
     """Yield each system that has a plan, or had a backup in the period."""
     runs: dict[str, Counter[str]] = {}
+    tried: dict[str, datetime] = {}
     for run in backups:
+        tried[run.system] = min(run.started, tried.get(run.system, run.started))
         runs.setdefault(run.system, Counter())[run.outcome] += 1
     held: dict[str, list[Point]] = {}
     for point in points:
         held.setdefault(point.system, []).append(point)
     for system in dict.fromkeys([*plans, *runs]):
-        yield _kept(system, plans.get(system), runs.get(system, Counter()), held.get(system, []), period)
+        exposure = exposure_seconds(held.get(system, []), since=period.begin, now=period.until, tried=tried.get(system))
+        ended = runs.get(system, Counter())
+        yield _kept(system, plans.get(system), ended, held.get(system, []), period, exposure)
 
 
-def _kept(system: str, plan: Plan | None, ended: Counter[str], points: Sequence[Point], period: Period) -> Kept:
-    exposure = exposure_seconds(points, since=period.begin, now=period.until)
+def _kept(
+    system: str,
+    plan: Plan | None,
+    ended: Counter[str],
+    points: Sequence[Point],
+    period: Period,
+    exposure: float | None,
+) -> Kept:
     rpo = plan.objectives.rpo if plan else None
     return Kept(
         system=system,

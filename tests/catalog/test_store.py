@@ -398,7 +398,30 @@ def test_a_point_whose_only_copy_is_lost_or_damaged_is_no_longer_the_newest(cata
     catalog.record(proof(damaged=("new",)))
     assert standing() == (NOON, 5 * 3600), "what cannot be used is as old as what can"
     catalog.adopt_points("sis", "t", [])
-    assert standing() == (None, None), "nothing is left anywhere"
+    assert standing() == (None, 5 * 3600), "nothing is left anywhere: all since the first try would be lost"
+
+
+def test_exposure_begins_with_the_first_try_or_when_the_plan_was_first_seen(catalog: Catalog) -> None:
+    def exposure(hours: float) -> float | None:
+        now = NOON + timedelta(hours=hours)
+        return catalog.standings(["sis"], now=now, since=now - timedelta(days=1))["sis"].exposure_seconds
+
+    assert exposure(0) is None
+    catalog.record(run("bad", hours=2, outcome="failed"))
+    assert exposure(30) == 28 * 3600
+    catalog.notice(["sis"], now=NOON + timedelta(hours=1))
+    catalog.notice(["sis"], now=NOON + timedelta(hours=9))
+    assert exposure(30) == 29 * 3600, "seen once, it stays seen since then"
+    catalog.record(run("good", hours=31))
+    assert exposure(32) == 30 * 3600 + 300, "until the first point was finished"
+    assert exposure(70) == 39 * 3600, "what ended before the period is past"
+
+
+def test_a_plan_that_a_wrong_clock_saw_in_the_future_is_seen_again(catalog: Catalog) -> None:
+    catalog.notice(["sis"], now=NOON + timedelta(days=4000))
+    catalog.notice(["sis"], now=NOON)
+    now = NOON + timedelta(hours=1)
+    assert catalog.standings(["sis"], now=now, since=NOON)["sis"].known_since == NOON
 
 
 def test_the_board_is_shown_although_the_last_record_cannot_be_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr.evidence.record import ObjectivesThen, Point
-from dr.evidence.standing import LastDrill, LastRun
+from dr.evidence.standing import Attempts, LastDrill, LastRun
 from dr.report.chart import charts
 from dr.report.figures import LISTED, overdue
 from dr.report.kept import exposure_seconds
@@ -33,6 +33,7 @@ from tests.report.district import (
 )
 
 BEGIN = NOW - timedelta(days=10)
+LOST = "if its catalog was lost, `dr points --rebuild` finds its points"
 SPANS = st.lists(st.tuples(st.integers(0, 100_000), st.integers(1, 20_000)), max_size=12)
 
 
@@ -121,6 +122,51 @@ def test_each_problem_is_said_in_plain_words_and_alone(changes: dict[str, object
 
 def test_a_failed_last_drill_misses_the_rto_on_the_board_whatever_time_it_took() -> None:
     assert row(drill=LastDrill(outcome="failed", started=NOW, ref="d", rta_seconds=1.0)).rto.word == "missed"
+
+
+@pytest.mark.parametrize(
+    ("known", "word", "reason"),
+    [
+        (None, "unknown", "no complete recovery point yet"),
+        (ago(hours=3), "unknown", f"no complete recovery point yet; 1 h are left of 4 h since its plan was first seen; {LOST}"),
+        (ago(hours=20), "missed", "no complete recovery point yet, 20 h after its plan was first seen"),
+    ],
+)  # fmt: skip
+def test_what_was_never_backed_up_misses_its_rpo_as_soon_as_that_is_over(
+    known: datetime | None, word: str, reason: str
+) -> None:
+    made = row(consistency_time=None, known_since=known)
+    assert (made.rpo.word, made.rpo.reason) == (word, reason)
+    assert made.problems[0] == reason
+    tried = row(consistency_time=None, known_since=ago(hours=20), attempts={"backup": Attempts(begun=NOW)})
+    assert tried.rpo.reason == "no complete recovery point yet, 20 h after the first try"
+
+
+@pytest.mark.parametrize(
+    ("standing", "word", "reason"),
+    [
+        ({"drill": None, "known_since": ago(days=3)}, "unknown", "never drilled; the plan asks for a drill every 7 days"),
+        ({"drill": None, "known_since": ago(days=8)}, "missed",
+         f"never drilled since {ago(days=8):%Y-%m-%d}, although the plan asks for a drill every 7 days"),
+        ({"attempts": {"drill": Attempts(begun=NOW, settled=ago(days=6))}}, "met", "14 min 18 s is within 2 h"),
+        ({"attempts": {"drill": Attempts(begun=NOW, settled=ago(days=8))}}, "missed",
+         f"the last drill was on {ago(days=8):%Y-%m-%d}, although the plan asks for a drill every 7 days"),
+    ],
+)  # fmt: skip
+def test_what_was_not_drilled_for_longer_than_its_cadence_misses_its_rto(
+    standing: dict[str, object], word: str, reason: str
+) -> None:
+    declared = plan()
+    declared = declared.model_copy(update={"cadence": declared.cadence.model_copy(update={"drill": "every 7 days"})})
+    made = row(declared, **standing)  # type: ignore[arg-type]
+    assert (made.rto.word, made.rto.reason) == (word, reason)
+    assert sum(reason in problem for problem in made.problems) == (word == "missed")
+
+
+def test_a_plan_that_asks_for_no_drill_misses_no_rto_for_want_of_one() -> None:
+    declared = plan()
+    declared = declared.model_copy(update={"cadence": declared.cadence.model_copy(update={"drill": "never"})})
+    assert row(declared, drill=None, known_since=ago(days=400)).rto.reason == "never drilled"
 
 
 def test_samples_brought_back_meet_no_rto_on_the_board() -> None:
