@@ -49,6 +49,7 @@ def district(site: Site, s3: Any, bucket: str) -> None:
         database.executemany("insert into students values (?)", [(n,) for n in range(1200)])
         database.execute("insert into attendance values (strftime('%Y-%m-%dT%H:%M:%SZ'))")
     (root / "phrase").write_text("a passphrase of some length\n")
+    (root / "phrase").chmod(0o600)
     keys = s3.write_keys(root / "keys")
     plan = re.search(r"```yaml\n(system: sis.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert plan

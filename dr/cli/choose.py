@@ -37,9 +37,8 @@ def chosen(
         context.left_out(faults)
     else:
         items = session.chosen(systems, everything=everything)
-    files = {str(item.path) for item in items}
-    for fault in session.declarations.faults:
-        if fault.severity == "unsound" and fault.file in files:
+    for fault in session.declarations.about([item.plan.system for item in items]) if items else ():
+        if fault.severity == "unsound":
             context.warn(fault.what, fault.where, fault.hint)
     if due:
         from dr.orchestrator.due import due_now, replicas_due

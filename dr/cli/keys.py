@@ -114,13 +114,11 @@ def rotate_command(
 
 
 def _passphrase_in(path: Path) -> str:
-    try:
-        loose, text = path.stat().st_mode & 0o077, path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise RefusedError("the new passphrase cannot be read", str(path), reason, hint="see the file") from None
-    line = text.strip("\r\n").split("\n")[0].strip()
-    if loose:
+    from dr.plan.secret import SecretPlace
+    from dr.sources.secret import read_secret
+
+    line = read_secret(SecretPlace(file=path), "--new-passphrase-file")
+    if path.stat().st_mode & 0o077:
         raise RefusedError("the file of the new passphrase is open to others", str(path), hint=f"chmod 600 {path}")
     if len(line) < _SHORTEST:
         raise UsageError(f"the new passphrase is shorter than {_SHORTEST} characters", str(path), hint="make it longer")

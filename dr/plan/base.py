@@ -18,7 +18,12 @@ Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 def _from_config(value: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", "")
-    return Path(base, value.expanduser())
+    if any(not character.isprintable() for character in str(value)):
+        raise ValueError("a path cannot hold line ends and other control characters")
+    try:
+        return Path(base, value.expanduser())
+    except RuntimeError:
+        raise ValueError(f"{str(value)!r} names the home of a user whom this machine does not know") from None
 
 
 #: A path that, when relative, is relative to the configuration directory; `~` is expanded.

@@ -12,7 +12,7 @@ from pathlib import Path
 from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
-from dr.plan.lint_hosts import Found, Key, hosts, secret_faults
+from dr.plan.lint_hosts import Found, Key, hosts, open_file, secret_faults, unreadable
 from dr.plan.lint_places import forgetting, places
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
@@ -201,6 +201,7 @@ def _way_back(plans: Mapping[str, Plan], start: str) -> list[str] | None:
 
 def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
     yield from secret_faults(("secrets", "passphrase"), plan.secrets.passphrase, env)
+    yield from unreadable(("secrets", "passphrase"), plan.secrets.passphrase, env)
     yield from _kit(plan, env)
     for name, source in plan.sources.items():
         if plan.host_of(name):
@@ -244,7 +245,9 @@ def _credentials(
         return
     if declared.file and not declared.file.is_file():
         yield at, f"the credentials file {declared.file} is not there", hint, "unsound"
+    elif declared.file:
+        yield from open_file(at, declared.file, "the credentials file")
     if declared.env:
-        for name in (declared.env.access_key_id, declared.env.secret_access_key):
-            if not env.get(name):
+        for name in (declared.env.access_key_id, declared.env.secret_access_key, declared.env.session_token):
+            if name and not env.get(name):
                 yield at, f"the environment variable {name} is not set", "set it where dr runs", "unsound"

@@ -8,7 +8,7 @@ from pathlib import Path
 from dr.errors import Severity
 from dr.plan.host import SshHost
 from dr.plan.plan import Plan
-from dr.plan.secret import SecretPlace
+from dr.plan.secret import SecretPlace, why_open, why_unreadable
 from dr.plan.source import DatabaseSource
 from dr.plan.target import Target
 
@@ -39,6 +39,8 @@ def _files_of(at: Key, host: SshHost) -> Iterator[Found]:
         yield (*at, "known_hosts"), f"the known_hosts file {known} is not there", hint, "unsound"
     if host.key and not host.key.is_file():
         yield (*at, "key"), f"the private key {host.key} is not there", "make it with ssh-keygen", "unsound"
+    elif host.key:
+        yield from open_file((*at, "key"), host.key, "the private key")
 
 
 def _drill_host(host: SshHost) -> Iterator[Found]:
@@ -71,11 +73,39 @@ def _server(at: Key, declared: DatabaseSource, env: Mapping[str, str], *, here: 
         path: Path | None = getattr(declared, key, None)
         if path and here and not path.is_file():
             yield (*at, key), f"the file {path} is not there", "make it, with mode 0600", "unsound"
+        elif path and here:
+            yield from open_file((*at, key), path, "the file")
 
 
 def secret_faults(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> Iterator[Found]:
     """Yield what is wrong with the place of a secret."""
     if place and place.file and not place.file.is_file():
         yield at, f"the secret file {place.file} is not there", "make it, with mode 0600", "unsound"
+    elif place and place.file:
+        yield from open_file(at, place.file, "the secret file")
     if place and place.env and not env.get(place.env):
         yield at, f"the environment variable {place.env} is not set", "set it where dr runs", "unsound"
+
+
+def unreadable(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> Iterator[Found]:
+    """Yield why restic could not read the passphrase there as this program does."""
+    named, data = "", b""
+    if place and place.file and place.file.is_file():
+        named = f"the secret file {place.file}"
+        try:
+            data = place.file.read_bytes()
+        except OSError as error:
+            yield at, f"{named} cannot be read: {error.strerror}", "correct its rights", "unsound"
+            return
+    elif place and place.env and env.get(place.env):
+        named, data = f"the environment variable {place.env}", env[place.env].encode("utf-8", "surrogateescape")
+    what, hint = why_unreadable(data) if named else ("", "")
+    if what:
+        yield at, f"{named} {what}", hint, "unsound"
+
+
+def open_file(at: Key, path: Path, named: str) -> Iterator[Found]:
+    """Yield that others than its owner may read a file that holds a secret."""
+    what, hint = why_open(path)
+    if what:
+        yield at, f"{named} {what}", hint, "unsound"

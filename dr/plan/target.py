@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,14 +12,19 @@ from pydantic import Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Duration, Name
 
+#: What may stand for a host: a name, or an address of either kind.
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?")
+#: A bucket that can stand before a host's name, where the certificate's `*` stands for one part.
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]*[a-z0-9]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 class EnvCredentials(Declaration):
-    """The names of the two environment variables that hold the key pair."""
+    """The names of the environment variables that hold the key pair, and the token of passing credentials."""
 
     access_key_id: str
     secret_access_key: str
+    session_token: str | None = None
 
 
 class Credentials(Declaration):
@@ -71,31 +77,75 @@ class Immutability(Declaration):
 
 
 class S3Place(Declaration):
-    """A bucket of any S3-compatible service. Without `credentials` the AWS_* environment is used."""
+    """A bucket of any S3-compatible service. Without `credentials` the AWS_* environment is used.
+
+    `addressing`: whether the bucket's name stands in the path of a request or before the host's name (absent: in the
+    path, but at AWS). `ca_file`: the certificates, in PEM, of the authorities to believe in place of the system's.
+    """
 
     endpoint: str = "https://s3.amazonaws.com"
     bucket: Annotated[str, Field(min_length=3)]
     prefix: str = ""
-    region: str = "us-east-1"
+    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "us-east-1"
+    addressing: Literal["path", "virtual"] | None = None
+    ca_file: ConfigPath | None = None
     credentials: Credentials | None = None
     immutability: Immutability = Immutability()
 
     @field_validator("endpoint")
     @classmethod
     def _web_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.username or parts.password:
-            raise ValueError("an address holds no keys: name them under credentials")
-        if parts.scheme not in ("http", "https") or not parts.hostname or not _port_is_sound(parts):
-            raise ValueError(f"{value!r} is no address of a service: write it as https://HOST or https://HOST:PORT")
-        return value
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
+        if "@" in value:
+            raise ValueError("do not put access keys into the address: name them under credentials")
+        named = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or "") and _port_is_sound(parts)
+        if not named or not value.isprintable() or " " in value:
+            raise ValueError(f"{value!r} is not an address of a service: write it as https://HOST or https://HOST:PORT")
+        if parts.path.strip("/") or parts.query or parts.fragment or "?" in value or "#" in value:
+            raise ValueError(
+                f"{value!r} goes past the host: leave {parts.scheme}://{parts.netloc}, and write what follows under "
+                "bucket and prefix"
+            )
+        return f"{parts.scheme}://{parts.netloc.lower()}"
 
     @field_validator("bucket")
     @classmethod
     def _bucket_name(cls, value: str) -> str:
-        if not _BUCKET.fullmatch(value):
-            raise ValueError(f"{value!r} is no bucket name: use letters, digits, '.', '-' and '_', 3 to 63 of them")
+        if not _BUCKET.fullmatch(value) or ".." in value:
+            raise ValueError(f"{value!r} is not a bucket name: use letters, digits, '.', '-' and '_', 3 to 63 of them")
         return value
+
+    @field_validator("prefix")
+    @classmethod
+    def _one_place(cls, value: str) -> str:
+        """Return it without slashes around it; refuse what restic, the service and a reader would take otherwise."""
+        whole = value.strip("/")
+        for part in whole.split("/") if whole else ():
+            if part in ("", ".", "..") or part != part.strip() or not part.isprintable() or set(part) & set("%?#\\"):
+                raise ValueError(
+                    f"{value!r} is not one place to all who read it: write names with one / between them, without "
+                    "'.' or '..' for a name, white space around one, or any of % ? # \\"
+                )
+        return whole
+
+    @field_validator("ca_file")
+    @classmethod
+    def _one_file(cls, value: Path | None) -> Path | None:
+        if value and "," in str(value):
+            raise ValueError("restic takes a comma for the end of a file's name: give the file another one")
+        return value
+
+    @model_validator(mode="after")
+    def _addressable(self) -> S3Place:
+        if self.addressing == "virtual" and not _HOST_LABEL.fullmatch(self.bucket):
+            raise ValueError(
+                f"the bucket {self.bucket!r} cannot stand before a host's name: use addressing: path, or a bucket "
+                "named with small letters, digits and '-' alone"
+            )
+        return self
 
 
 def _port_is_sound(parts: SplitResult) -> bool:
@@ -109,6 +159,13 @@ class LocalPlace(Declaration):
     """A directory on this host: for trying out, or a mounted disk. Not an offsite copy."""
 
     path: ConfigPath
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty: name a directory")
+        return value
 
 
 Media = Literal["object-storage", "disk", "tape", "optical", "other"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from dr.errors import DrError, RefusedError
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
+from dr.plan.secret import why_unreadable
 from dr.plan.target import Credentials, S3Place, Target
 from dr.run.key_record import key_hint
 from dr.sources.agent import open_agent
@@ -204,10 +205,12 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     if declared and declared.profile:
         named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE")
         return read_aws_file(Path(named) if named else Path.home() / ".aws/credentials", declared.profile)
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if declared and declared.env:
-        names = (declared.env.access_key_id, declared.env.secret_access_key)
-    return S3Keys(variable(names[0]), variable(names[1]))
+        token = declared.env.session_token
+        pair = variable(declared.env.access_key_id), variable(declared.env.secret_access_key)
+        return S3Keys(*pair, variable(token) if token else "")
+    pair = variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")
+    return S3Keys(*pair, os.environ.get("AWS_SESSION_TOKEN", ""))
 
 
 def carried_keys(state: Path, target: str) -> Path:
@@ -239,8 +242,16 @@ def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
         )
     declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
     if carried.is_file():
-        return {"RESTIC_PASSWORD_FILE": str(generated_passphrase(carried))}
+        return {"RESTIC_PASSWORD_FILE": str(_as_restic_reads(carried))}
     if declared is None:
-        path = generated_passphrase(state / "secrets" / f"{plan.system}@{target}.passphrase")
+        path = _as_restic_reads(state / "secrets" / f"{plan.system}@{target}.passphrase")
         return {"RESTIC_PASSWORD_FILE": str(path)}
     return {"RESTIC_PASSWORD": read_secret(declared, f"{plan.system}: secrets.passphrase")}
+
+
+def _as_restic_reads(path: Path) -> Path:
+    """Return a passphrase file of ours, made when absent; `RefusedError` where others would read something else."""
+    problem, hint = why_unreadable(generated_passphrase(path).read_bytes())
+    if problem:
+        raise RefusedError(f"the passphrase file {problem}", str(path), hint=hint)
+    return path

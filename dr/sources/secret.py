@@ -1,11 +1,13 @@
-"""A secret that a plan names, read from where it lies."""
+"""A secret that a plan names, read from where it lies: as restic reads it, or not at all (`dr.plan.secret`)."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from dr.errors import RefusedError
-from dr.plan.secret import SecretPlace
+from dr.plan.secret import SecretPlace, why_unreadable
 from dr.tools import command
 
 
@@ -20,25 +22,35 @@ def variable(name: str) -> str:
 
 
 def read_secret(declared: SecretPlace, where: str) -> str:
-    """Return a secret from the place a plan names; `RefusedError` when it is missing or empty."""
+    """Return a secret from the place a plan names, without white space around it; of a command's output its first line.
+
+    `RefusedError` when it is missing or empty, or when restic would read another secret there.
+    """
     if declared.env:
-        return variable(declared.env)
-    if declared.file:
-        try:
-            text = declared.file.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise RefusedError(
-                f"the secret file {declared.file} cannot be read", where, reason, hint="make it, with mode 0600"
-            ) from error
+        data, named = os.fsencode(variable(declared.env)), f"the environment variable {declared.env}"
+    elif declared.file:
+        data, named = _file(declared.file, where), f"the secret file {declared.file}"
     else:
-        done = command.run(declared.command or (), timeout=60)
-        if done.code != 0:
-            raise RefusedError(
-                f"the command for the secret failed with exit code {done.code}", where, hint="run it by hand"
-            )
-        text = done.stdout.decode("utf-8", "replace")
-    line = text.strip("\r\n").split("\n")[0].strip()
-    if not line:
-        raise RefusedError("the secret is empty", where, hint="put the passphrase on its first line")
-    return line
+        data, named = _output(declared.command or (), where), "what the command for the secret prints"
+    problem, hint = why_unreadable(data)
+    if problem:
+        raise RefusedError(f"{named} {problem}", where, hint=hint)
+    return data.decode("utf-8").strip()
+
+
+def _file(path: Path, where: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RefusedError(
+            f"the secret file {path} cannot be read", where, error.strerror or "", hint="make it, with mode 0600"
+        ) from error
+
+
+def _output(argv: Sequence[str], where: str) -> bytes:
+    done = command.run(argv, timeout=60)
+    if done.code != 0:
+        raise RefusedError(
+            f"the command for the secret failed with exit code {done.code}", where, hint="run it by hand"
+        )
+    return done.stdout.strip().partition(b"\n")[0]

@@ -73,12 +73,45 @@ def test_odd_files_are_faults_and_never_tracebacks(content: bytes, tmp_path: Pat
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        ("s3: {bucket: abc, endpoint: 'localhost:9000'}", "is no address of a service"),
-        ("s3: {bucket: abc, endpoint: 'ftp://place'}", "is no address of a service"),
-        ("s3: {bucket: abc, endpoint: 'https://'}", "is no address of a service"),
-        ("s3: {bucket: abc, endpoint: 'http://place:99999'}", "is no address of a service"),
-        ("s3: {bucket: abc, endpoint: 'https://key:secret@place'}", "an address holds no keys"),
-        ("s3: {bucket: 'a b c'}", "is no bucket name"),
+        ("s3: {bucket: abc, endpoint: 'localhost:9000'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'ftp://place'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'http://place:99999'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://key:secret@place'}", "do not put access keys"),
+        ("s3: {bucket: abc, endpoint: 'https://key:se?cret@place'}", "do not put access keys"),
+        ("s3: {bucket: abc, endpoint: 'https://pl ace'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://[place'}", "is not an address of a service"),
+        ("s3: {bucket: abc, endpoint: 'https://place/abc'}", "goes past the host: leave https://place, and write"),
+        ("s3: {bucket: abc, endpoint: 'https://place/?x=1'}", "goes past the host"),
+        ("s3: {bucket: abc, endpoint: 'https://place#x'}", "goes past the host"),
+        ("s3: {bucket: 'a b c'}", "is not a bucket name"),
+        ("s3: {bucket: 'a..c'}", "is not a bucket name"),
+        ("s3: {bucket: abc, region: 'us east'}", "region"),
+        ("s3: {bucket: a.b.c, addressing: virtual}", "cannot stand before a host's name"),
+        ("s3: {bucket: Abc, addressing: virtual}", "cannot stand before a host's name"),
+        ("s3: {bucket: abc, addressing: dns}", "cannot be 'dns'"),
+        ("s3: {bucket: abc, ca_file: 'a,b.pem'}", "takes a comma"),
+        *(
+            (f"s3: {{bucket: abc, prefix: '{prefix}'}}", "is not one place to all who read it")
+            for prefix in (
+                "a//b",
+                "a/../b",
+                ".",
+                "..",
+                "a/./b",
+                "a b /c",
+                " a",
+                "a%41",
+                "a?b",
+                "a#b",
+                r"a\b",
+                "a/ /b",
+            )
+        ),
+        ('s3: {bucket: abc, prefix: "a\\tb"}', "is not one place"),
+        ("local: {path: ''}", "is empty: name a directory"),
+        ("local: {path: '~nobody-of-this-name/x'}", "names the home of a user whom this machine does not know"),
+        ('local: {path: "a\\nb"}', "control characters"),
         ("s3: {bucket: ab}", "too short"),
         (
             "s3: {bucket: abc, immutability: {mode: compliance, days: 120}}",
@@ -104,6 +137,51 @@ def test_addresses_of_services_are_taken_as_they_are(endpoint: str, tmp_path: Pa
     (tmp_path / "targets" / "t.yaml").write_text(f"target: t\ns3: {{bucket: a.B_c-1, endpoint: '{endpoint}'}}\n")
     found = load(tmp_path, env={"AWS_ACCESS_KEY_ID": "x"})
     assert not found.faults and found.targets["t"].s3 and found.targets["t"].s3.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("", ""), ("/", ""), ("/a/", "a"), ("a/b/", "a/b"), ("a b/ü", "a b/ü"), (".a/b..c", ".a/b..c")],
+)
+def test_a_prefix_is_read_without_the_slashes_around_it(written: str, read: str, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    text = f"target: t\ns3: {{bucket: abc, prefix: '{written}', endpoint: 'HTTPS://Place:443/'}}\n"
+    (tmp_path / "targets" / "t.yaml").write_text(text)
+    place = load(tmp_path, env={"AWS_ACCESS_KEY_ID": "x"}).targets["t"].s3
+    assert place and (place.prefix, place.endpoint) == (read, "https://place:443")
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        (b"phrase\n", 0o600, ""),
+        (b" phrase\r\n", 0o400, ""),
+        (b"phrase\n", 0o644, "is open to everybody here (mode 0644)"),
+        (b"phrase\n", 0o640, "is open to its group (mode 0640)"),
+        (b"\xef\xbb\xbfphrase\n", 0o600, "begins with a byte order mark"),
+        ("phrase\n".encode("utf-16"), 0o600, "begins with a byte order mark"),
+        (b"phrase\nsecond\n", 0o600, "holds several lines"),
+        (b"phr\xe4se\n", 0o600, "is not text in UTF-8"),
+        (b"phr\x00ase\n", 0o600, "holds a control character"),
+        (b"\r\n", 0o600, "is empty"),
+    ],
+)
+def test_a_passphrase_file_that_others_read_or_read_otherwise_is_a_fault(
+    content: bytes, mode: int, expected: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "phrase"
+    secret.write_bytes(content)
+    secret.chmod(mode)
+    for folder in ("plans", "targets"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "targets" / "disk.yaml").write_text("target: disk\nlocal: {path: copies}\n")
+    (tmp_path / "plans" / "a.yaml").write_text(
+        f"system: a\nobjectives: {{rto: 2h, rpo: 4h}}\nsources: {{d: {{files: {{paths: [{tmp_path}]}}}}}}\n"
+        f"targets: [disk]\nsecrets: {{passphrase: {{file: {secret}}}}}\n"
+    )
+    faults = [fault for fault in load(tmp_path, env=ENV).faults if fault.severity != "advice"]
+    assert [(fault.severity, expected in fault.what) for fault in faults] == [("unsound", True)] * bool(expected)
+    assert not mode & 0o077 or f"`chmod 600 {secret}`" in faults[0].hint
 
 
 def test_odd_places_are_faults_too(tmp_path: Path) -> None:
