@@ -216,6 +216,7 @@ def _last(row: Any) -> LastRun:
         "ref": row["run_id"],
         "error": _reason(body),
         "suspect": body.get("suspect") if row["verb"] == "backup" else None,
+        "of_nothing": _of_nothing(body),
     }
     if row["verb"] != "drill":
         return LastRun(**common)
@@ -236,12 +237,21 @@ def _body(text: str) -> dict[str, Any]:
     return body if isinstance(body, dict) else {"error": "its record cannot be read: see `dr audit`"}
 
 
+def _of_nothing(body: Mapping[str, Any]) -> bool:
+    """Whether a backup captured, or a drill brought back, nothing but sources that hold nothing."""
+    sources, hollow = body.get("sources") or (), body.get("hollow") or {}
+    return bool(sources) and all(s.get("hollow") if isinstance(s, dict) else s in hollow for s in sources)
+
+
 def _reason(body: Mapping[str, Any]) -> str | None:
     """Return why a run was not ok, from itself, its sources, its targets, or its checks."""
     if body.get("error"):
         return str(body["error"])
     parts = [*body.get("sources", ()), *body.get("targets", ())]
     errors = [str(part["error"]) for part in parts if isinstance(part, dict) and part.get("error")]
+    told = [omission for part in parts if isinstance(part, dict) for omission in part.get("omissions") or ()]
+    errors += [str(omission["what"]) for omission in told if isinstance(omission, dict) and omission.get("what")]
+    errors += [f"{name} holds nothing ({why})" for name, why in (body.get("hollow") or {}).items()]
     errors += [f"{check['check']} check failed" for check in body.get("checks", ()) if check["outcome"] == "failed"]
     if body.get("damage"):
         errors.append(counted(len(body["damage"]), "damaged or stray object"))

@@ -116,12 +116,16 @@ def _say_drill(context: Context, result: Any) -> None:
             f"  check      {about}{need}: {check.outcome}; expected {check.expected}; observed {check.observed}"
         )
     rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
+    rta = "nothing was recovered" if fact.of_nothing else rta
     rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
     wanted = fact.objectives
     context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
     context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
     context.say(f"  sandbox    {fact.sandbox}")
     context.say(f"  evidence   {result.sealed.digest}")
+    for name, why in fact.hollow.items():
+        what, hint = f"it holds nothing ({why}), and proves no recovery", "see why its data is not there"
+        context.complain(what, f"{fact.system}: source {name}", hint)
     if fact.error:
         there = f"{fact.system} on "  # where an error that names its place begins
         where = "" if fact.error.startswith(there) else fact.system

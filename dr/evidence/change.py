@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -33,6 +34,8 @@ SLOW = timedelta(days=14)
 NOTE_PLACES = 10
 #: A dump is judged from this size on; it is suspect when it falls below this share of the last one.
 SMALL_DUMP, FALLEN = 64 << 10, 0.4
+#: What falls below this share is suspect whatever is known of it; a dump from the first size on, a tree from the other.
+COLLAPSED, LEAST_DUMP, LEAST_TREE = 0.1, 4 << 10, 1 << 20
 #: By how much more than usual a dump's samples keep of their size when compressed.
 LESS_COMPRESSIBLE = 0.15
 #: Rows that an emptied table had; bytes added before their compression is judged.
@@ -159,7 +162,7 @@ def suspicion(change: Change, past: Sequence[Past], *, at: datetime) -> str | No
     compared = [item for item in known if item.change.before is not None]
     seasoned = len(compared) >= LEAST_RUNS and at - compared[0].at >= LEAST_TIME
     view = _View(change, compared, at, seasoned)
-    reasons = [*_of_files(view), *_of_a_dump(view)]
+    reasons = [*_of_files(view), *_of_a_dump(view), *_of_size(view, [item.change.size for item in known])]
     return "; ".join(reasons) or None
 
 
@@ -331,13 +334,19 @@ def _of_a_dump(view: _View) -> Iterator[str]:
         return
     yield from _other_head(view)
     yield from _incompressible(view)
-    last = view.past[-1].change.size
-    if last >= SMALL_DUMP and 0 < change.size < FALLEN * last and change.packed is not None:
-        falls = [b.change.size / a.change.size for a, b in zip(view.past, view.past[1:], strict=False) if a.change.size]
-        if change.size / last < 0.8 * min(falls, default=1.0):
-            yield f"it holds {change.size} bytes, where it held {last} the last time"
     if _is_emptied(view):
         yield f"tables that held {change.emptied_rows} rows are empty, of {change.rows_before} rows in all"
+
+
+def _of_size(view: _View, sizes: Sequence[int]) -> Iterator[str]:
+    """What is suddenly a small part of what it was. `sizes` are those of all earlier captures, oldest first."""
+    size, last = view.change.size, sizes[-1] if sizes else 0
+    one = view.change.packed is not None or view.change.files == 1
+    fallen = view.seasoned and view.change.packed is not None and last >= SMALL_DUMP and size < FALLEN * last
+    collapsed = last >= (LEAST_DUMP if one else LEAST_TREE) and size < COLLAPSED * last
+    falls = [later / earlier for earlier, later in pairwise(sizes) if earlier]
+    if size and (fallen or collapsed) and size / last < 0.8 * min(falls, default=1.0):
+        yield f"it holds {size} bytes, where it held {last} the last time"
 
 
 def _is_emptied(view: _View) -> bool:

@@ -72,6 +72,7 @@ class SourceCapture:
     error: str | None = None
     error_hint: str = ""  # what to do about it
     omissions: tuple[Omission, ...] = ()
+    hollow: str = ""  # why it holds nothing; empty when it holds something
     change: Change | None = None  # against its last capture; None where it was not measured
 
     @property
@@ -123,6 +124,11 @@ class BackupRun:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     suspect: str | None = None
+
+    @property
+    def of_nothing(self) -> bool:
+        """Whether every source captured holds nothing: a point of it serves no objective."""
+        return bool(self.sources) and all(source.hollow for source in self.sources)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +307,12 @@ class Drill:
     last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
     posture: TargetPosture | None = None  # how the target it used is kept
     clean_room: CleanRoom | None = None
+    hollow: dict[str, str] = field(default_factory=dict)  # sources that hold nothing, and why that is said
+
+    @property
+    def of_nothing(self) -> bool:
+        """Whether every source that was brought back holds nothing: then no objective can be judged."""
+        return bool(self.sources) and set(self.sources) <= set(self.hollow)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,17 @@ from dr.evidence.record import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """The last finished run of a verb. `suspect`: what in a backup is out of the ordinary."""
+    """The last finished run of a verb. `suspect`: what in a backup is out of the ordinary.
+
+    `of_nothing`: all that it captured, or brought back, holds nothing.
+    """
 
     outcome: Outcome
     started: datetime
     ref: str
     error: str | None = None
     suspect: str | None = None
+    of_nothing: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

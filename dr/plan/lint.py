@@ -12,6 +12,7 @@ from pathlib import Path
 from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
+from dr.plan.lint_commands import hides_failure
 from dr.plan.lint_hosts import Found, Key, hosts, open_file, secret_faults, unreadable
 from dr.plan.lint_places import forgetting, places
 from dr.plan.plan import Plan
@@ -91,6 +92,13 @@ def _within(plan: Plan) -> Iterator[Found]:
     if plan.owner is None:
         yield ("system",), "the plan names no owner", "add `owner: {role: …, contact: …}`", "advice"
     for name, source in plan.sources.items():
+        if source.command and hides_failure(source.command.run):
+            yield (
+                ("sources", name, "command", "run"),
+                f"the pipeline of the source {name!r} hides the failure of all but its last program",
+                "let bash heed each: `run: [bash, -o, pipefail, -c, …]`",
+                "advice",
+            )
         if source.kind in DATABASES and not source.newest:
             yield (
                 ("sources", name),

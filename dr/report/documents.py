@@ -23,7 +23,7 @@ def backup_document(run: BackupRun) -> dict[str, Any]:
     """One run of `dr backup`."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
-                "vanished", "unreadable", "seconds", "error", "omissions", "change")
+                "vanished", "unreadable", "seconds", "error", "omissions", "hollow", "change")
         for s in run.sources
     ]  # fmt: skip
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
@@ -75,7 +75,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             for c in drill.checks
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
-        **_picked(drill, "suspect", "last_unsuspected_point"),
+        **_picked(drill, "suspect", "last_unsuspected_point", "hollow"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "evidence_digest": evidence_digest,
         "error": drill.error,

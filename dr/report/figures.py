@@ -78,6 +78,8 @@ def row_of(
     drill = standing.drill
     rto = _rto(plan, standing, now)
     rpo = _rpo(plan, standing, now) if fresh is None else judge(fresh, wanted.rpo, unknown="")
+    if standing.backup and standing.backup.of_nothing and rpo.word == "met":
+        rpo = Verdict("unknown", "the newest recovery point holds nothing")
     places = place_rows(plan, targets or {}, standing)
     return Row(
         system=plan.system,
@@ -128,6 +130,8 @@ def _rto(plan: Plan, standing: Standing, now: datetime) -> Verdict:
     if since and longest and (now - since).total_seconds() > longest + GRACE.total_seconds():
         told = f"the last drill was on {since:%Y-%m-%d}" if drill else f"never drilled since {since:%Y-%m-%d}"
         return Verdict("missed", f"{told}, {_ALTHOUGH} {_asked(plan.cadence.drill)}")
+    if drill and drill.of_nothing:
+        return Verdict("unknown", "the last drill brought back nothing: what it restored holds nothing")
     if drill and drill.partial and drill.rta_seconds is not None:
         return Verdict("unknown", "the last drill brought back samples only")
     undrilled = "never drilled" + (f"; the plan asks for a drill {_asked(plan.cadence.drill)}" if longest else "")

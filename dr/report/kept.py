@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dr.evidence.record import BackupRun, Point, Proof
@@ -98,16 +98,22 @@ def kept(
     """Yield each system that has a plan, or had a backup in the period."""
     runs: dict[str, Counter[str]] = {}
     tried: dict[str, datetime] = {}
+    hollow: set[str] = set()
     for run in backups:
         tried[run.system] = min(run.started, tried.get(run.system, run.started))
         runs.setdefault(run.system, Counter())[run.outcome] += 1
+        hollow |= {run.run_id} if run.of_nothing else set()
     held: dict[str, list[Point]] = {}
     for point in points:
         held.setdefault(point.system, []).append(point)
     for system in dict.fromkeys([*plans, *runs]):
         exposure = exposure_seconds(held.get(system, []), since=period.begin, now=period.until, tried=tried.get(system))
         ended = runs.get(system, Counter())
-        yield _kept(system, plans.get(system), ended, held.get(system, []), period, exposure)
+        found = _kept(system, plans.get(system), ended, held.get(system, []), period, exposure)
+        complete = {point.run_id for point in held.get(system, []) if point.complete}
+        if complete and complete <= hollow and found.verdict.word == "met":
+            found = replace(found, verdict=Verdict("unknown", "its recovery points hold nothing"))
+        yield found
 
 
 def _kept(

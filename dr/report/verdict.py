@@ -21,6 +21,9 @@ class Verdict:
     reason: str
 
 
+_OF_NOTHING = "nothing was recovered: what was restored holds nothing"
+
+
 def judge(actual: float | None, objective: float | None, *, unknown: str) -> Verdict:
     """Judge a time against the longest allowed, both in seconds. Just within is within.
 
@@ -59,6 +62,8 @@ def _time_verdict(drill: Drill, limit: int) -> Verdict:
         return Verdict("missed", f"the service did not come back: {drill.error or 'the drill failed'}")
     if drill.outcome == "aborted":
         return Verdict("unknown", "it was interrupted")
+    if drill.of_nothing:
+        return Verdict("unknown", _OF_NOTHING)
     return judge(drill.rta_seconds, limit, unknown="no mandatory check was made, so it was not measured")
 
 
@@ -70,6 +75,8 @@ def rpo_verdict(drill: Drill) -> Verdict:
     """
     if drill.run_id is None:
         return Verdict("unknown", drill.error or "no recovery point was used")
+    if drill.of_nothing:
+        return Verdict("unknown", _OF_NOTHING)
     return judge(drill.rpa_seconds, drill.objectives.rpo_seconds, unknown="it was not measured")
 
 

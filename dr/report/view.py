@@ -132,6 +132,8 @@ def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict, scope: Scope)
     if fact.outcome == "failed":
         reason = rto.reason.removeprefix("the service did not come back: ")
         return f"{title} did not come back in this {what}: {isolated(reason.rstrip('.'))}."
+    if fact.of_nothing:
+        return f"This {what} of {title} shows nothing: every source that it restored holds nothing."
     if fact.rta_seconds is None:
         return f"{title} was restored in this {what}, but nothing says how soon: {rto.reason}."
     part = "" if scope.whole else ", in part" if fact.outcome == "ok" else ", in part, with warnings"
@@ -178,6 +180,9 @@ def _limits(fact: Drill, plan: Plan | None, scope: Scope) -> list[str]:
     said = []
     if fact.sources and not scope.whole:
         said.append("It proves what was restored and compared, and no more: nothing is said of the time for the whole.")
+    if fact.hollow:
+        named = ", ".join(f"{name} ({why})" for name, why in fact.hollow.items())
+        said.append(f"That these come back, as nothing is in them: {named}.")
     if fact.suspect:
         before = fact.last_unsuspected_point or "none"
         said.append(

@@ -20,6 +20,7 @@ from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
+from dr.run import emptiness
 from dr.run.away import store_away
 from dr.run.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.change import Watch
@@ -199,7 +200,16 @@ def _store_tree(
         _amend(tree, progress, stored, tags=tags, whole=whole)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
     fact = _as_found(fact, settled, unreadable=len(unreadable), omissions=omissions)
+    fact = _weighed(fact, emptiness.of_tree(tree), told=tree.emptied)
     return replace(fact, change=watch.tree(tree, stored))
+
+
+def _weighed(fact: SourceCapture, why: str, *, told: bool = False) -> SourceCapture:
+    """Return the fact with why it holds nothing, where it does; `told`: what was there and is gone is said already."""
+    if not why or fact.outcome == "failed":
+        return fact
+    more = () if told else (emptiness.omission_of(why),)
+    return replace(with_omissions(fact, (*fact.omissions, *more)), hollow=why)
 
 
 def _unreadable(tree: Tree, stored: Mapping[str, Stored]) -> frozenset[str]:
@@ -289,7 +299,8 @@ def _store_stream(
         else:
             progress.manifests.setdefault(name, {})[doors.name] = result.snapshot_id
     fact = _source_fact(doors, progress, stored, files=1, size=size)
-    return replace(with_omissions(fact, stream.omissions), change=watch.stream(work, stored))
+    fact = _weighed(with_omissions(fact, stream.omissions), emptiness.of_stream(watch.begin, size, work))
+    return replace(fact, change=watch.stream(work, stored))
 
 
 def _store_away(
@@ -308,6 +319,10 @@ def _store_away(
     omissions = _omitted(sent, sent.unreadable)
     _take_notes(progress, doors.name, sent)
     fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
+    if landed.snapshots:
+        giver = progress.ready[landed.giver].repository
+        why = emptiness.of_stored(giver, sent.stored.snapshot_id, work, files=sent.files, size=sent.bytes)
+        fact = _weighed(fact, why, told=sent.emptied)
     return replace(fact, change=watch.away(work, sent.stored))
 
 

@@ -20,6 +20,7 @@ from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.change import Change
 from dr.evidence.content import HEAD, extension, is_type, look, threatens
+from dr.evidence.hollow import LARGEST
 from dr.evidence.manifest import Listed
 from dr.run.baseline import rows_kept
 from dr.run.blocks import Blocks
@@ -44,12 +45,15 @@ class Watch:
     previous: Path | None
     seed: str
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
+    begin: bytes = b""  # of a stream that passed
     _blocks: Blocks = field(default_factory=Blocks)
 
     def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Let a stream pass, and keep some of its blocks."""
+        """Let a stream pass, and keep its beginning and some of its blocks."""
         for chunk in chunks:
             self._blocks.feed(chunk)
+            if len(self.begin) <= LARGEST:
+                self.begin += chunk[: LARGEST + 1 - len(self.begin)]
             yield chunk
 
     def stream(self, work: Path, stored: Mapping[str, Stored]) -> Change:

@@ -22,6 +22,7 @@ from dr.run.checks import in_order, run_check
 from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
 from dr.run.databases import unloaded
 from dr.run.details import write_names
+from dr.run.emptiness import of_restored
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
@@ -104,6 +105,7 @@ def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, pro
         _restore(shipment, job, progress)
     with progress.journal.phase("start"):
         _start(job, progress)
+        _weigh(progress, shipment.land)
     with progress.journal.phase("verify"):
         _verify(shipment, job, progress)
     progress.ended = True
@@ -209,6 +211,14 @@ def _start(job: Job, progress: Progress) -> None:
     lacking.tell(job, progress)
     if not progress.error:
         progress.journal.note("restored data opened", timed=True)
+
+
+def _weigh(progress: Progress, land: Land) -> None:
+    """Say which sources came back and hold nothing: they prove no recovery. What does not start is a failure anyway."""
+    for name, item in progress.restored.items() if not progress.error else ():
+        if why := of_restored(item, land):
+            progress.hollow[name] = why
+            progress.journal.note(f"{name} holds nothing ({why}): it proves no recovery", outcome="degraded")
 
 
 def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:

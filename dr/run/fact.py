@@ -72,6 +72,7 @@ class Progress:
     checks: list[CheckResult] = field(default_factory=list)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
     hooks: list[HookRun] = field(default_factory=list)
+    hollow: dict[str, str] = field(default_factory=dict)  # restored sources that hold nothing, and why that is said
     machine: str = ""
     instances: dict[str, Instance] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
@@ -107,7 +108,7 @@ def last_mandatory(progress: Progress) -> datetime | None:
 def proof_level(job: Job, progress: Progress) -> int:
     """What this run shows of the copy: 4 restored and equal, 5 service proven, else what was known."""
     known = progress.copy.proof_level if progress.copy else 0
-    if job.partial or not progress.achieved:
+    if job.partial or not progress.achieved or set(progress.restored) <= set(progress.hollow):
         return min(known, SAMPLE_PROOF)
     equal = {check.source for check in progress.checks if check.check == "manifest" and check.outcome == "ok"}
     if not all(name in equal and progress.asked.get(name) == 1 for name in progress.restored):
@@ -173,6 +174,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
         machine=progress.machine,
+        hollow=dict(progress.hollow),
         suspect=point.suspect if point else None,
         last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
     )

@@ -27,7 +27,7 @@ from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
 from dr.sources import mounts
 from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
-from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle
+from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
 from dr.sources.holdings import holdings
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.sources.mounts import Mounted
@@ -157,6 +157,9 @@ class _SentTrees(Away):
         manifest.write(self._path, header, entries)
         settled = settle(self._path, header, entries, vanished=vanished, lstat=after.lstat)
         left_out = mounts.left_out(self._elsewhere)
+        odd = specials(
+            (top, after.tops[path].st_mode) for top in trees.tops if (path := os.fsencode(top)) in after.tops
+        )
         sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         unreadable = self._unreadable | {entry.path for entry in entries if entry.state == "unreadable"}
         unreadable |= {path for path in map(os.fsencode, (*stored.unreadable, *stored.skipped)) if path in after.found}
@@ -167,7 +170,7 @@ class _SentTrees(Away):
             settled=settled,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(self._missing),
-            omissions=(*left_out, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),
+            omissions=(*left_out, *odd, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),
             emptied=bool(held.gone),
             notes=held.notes,
         )

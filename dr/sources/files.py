@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.errors import DamageError, SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
+from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import mounts
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
@@ -61,7 +62,9 @@ class Files(Doors):
         held = holdings(entries, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
         header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
         manifest.write(work / MANIFEST, header, entries)
-        told = (*mounts.left_out(elsewhere), *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
+        declared = {entry.path: entry.mode for entry in entries if entry.kind == "other"}
+        odd = specials((path, declared.get(os.fsencode(path), 0)) for path in there)
+        told = (*mounts.left_out(elsewhere), *mounts.not_mounted(mounted.waiting, excluded), *odd, *held.gone)
         sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         return Tree(
             paths=tuple(there),
@@ -130,6 +133,27 @@ def look(
             f"no declared path is there: {names}", name, hint="mount the disk, or correct the paths or excludes"
         )
     return there, missing
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}  # fmt: skip
+
+
+def specials(found: Iterable[tuple[str, int]]) -> tuple[Omission, ...]:
+    """Say which declared paths, each with its mode, are nothing whose content is stored."""
+    named = [(shown(path), _SPECIAL.get(stat.S_IFMT(mode)), stat.S_ISBLK(mode)) for path, mode in found]
+    return tuple(
+        Omission(
+            what=f"{path} is {kind}: nothing of what it gives is stored",
+            hint="declare directories or files; what a device or a pipe gives is stored by a source of kind `command`",
+            names=(path,),
+            partial=device,  # a disk holds data that somebody expects to be stored
+        )
+        for path, kind, device in named
+        if kind
+    )
 
 
 def cleaned(paths: Sequence[str]) -> list[str]:

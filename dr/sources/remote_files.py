@@ -27,7 +27,7 @@ from dr.evidence.manifest import Entry, State
 from dr.plan.source import FilesSource
 from dr.sources import mounts
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
-from dr.sources.files import excluder_of
+from dr.sources.files import excluder_of, specials
 from dr.sources.holdings import holdings
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
@@ -97,7 +97,8 @@ class RemoteFiles(Doors):
             )  # fmt: skip
             header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
             manifest.write(top / MANIFEST, header, entries)
-        told = (*mounts.left_out(trip.passed), *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
+        odd = specials((os.fsdecode(path), status.mode) for path, status in tops)
+        told = (*mounts.left_out(trip.passed), *odd, *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
         tree = self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
         return replace(tree, omissions=told, emptied=bool(held.gone), notes=held.notes)
 

@@ -22,7 +22,7 @@ def test_a_backup_has_its_keys() -> None:
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
     assert set(made) == contract | keys("complete suspect caught_up hooks locks notes")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
-    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds omissions change")  # type: ignore[index]
+    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds omissions hollow change")  # type: ignore[index]
     assert set(made["targets"][0]) == keys("target outcome error bytes_added")  # type: ignore[index]
 
 
@@ -41,7 +41,7 @@ def test_a_drill_has_its_keys() -> None:
         evidence_digest error""")
     assert set(made) == contract | keys(
         "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
-        "seen_at clean_room posture"
+        "seen_at clean_room posture hollow"
     )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]
     contract = keys("check source mandatory outcome expected observed")
