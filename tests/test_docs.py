@@ -186,14 +186,14 @@ def test_the_plan_and_the_targets_shown_about_replicas_are_accepted(site: Site) 
 
 def test_the_parts_of_plans_shown_about_services_are_accepted(site: Site) -> None:
     text = (ROOT / "docs" / "services.md").read_text()
-    parts = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert len(parts) == 4
+    sources, reach, host, drill, hooks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    parts = (sources, host, hooks, reach, drill.removeprefix("drill:\n"))
     checks = "".join(
         f"    - {{{check}}}\n" for check in ("rows: {source: database}", "schema: {source: database}", "manifest: {}")
     )
     head = "system: sis\nowner: {role: Data manager}\nobjectives: {rto: 1h, rpo: 4h}\ntargets: [disk]\n"
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
-    site.plan("sis", head + "".join(parts).replace("drill:\n", f"drill:\n  checks:\n{checks}", 1))
+    site.plan("sis", head + "".join(parts).replace("  checks:\n", f"  checks:\n{checks}", 1))
     ran = site.dr("validate", "sis", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
 

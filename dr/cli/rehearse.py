@@ -91,6 +91,7 @@ def say_drills(context: Context, results: list[Any]) -> None:
 
 
 def _say_drill(context: Context, result: Any) -> None:
+    from dr.report import words
     from dr.report.verdict import rpo_verdict, rto_verdict
 
     fact = result.drill
@@ -122,6 +123,8 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
     context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
     context.say(f"  sandbox    {fact.sandbox}")
+    if fact.isolated is not None:
+        context.say(f"  isolated   {words.isolated(fact)}")
     context.say(f"  evidence   {result.sealed.digest}")
     for name, why in fact.hollow.items():
         what, hint = f"it holds nothing ({why}), and proves no recovery", "see why its data is not there"

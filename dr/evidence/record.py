@@ -307,6 +307,8 @@ class Drill:
     last_unsuspected_point: str | None = None  # the last one before, where the point used is suspect
     posture: TargetPosture | None = None  # how the target it used is kept
     clean_room: CleanRoom | None = None
+    isolated: bool | None = None  # what ran on the restored data reached no network; None where nothing ran
+    isolated_reason: str = ""  # why it was not isolated
     hollow: dict[str, str] = field(default_factory=dict)  # sources that hold nothing, and why that is said
 
     @property

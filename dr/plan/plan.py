@@ -89,6 +89,10 @@ class Drill(Declaration):
     read from; without them the drill begins with this host's own key, and says so. `scratch` names the target of the
     scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of the repository is made,
     attacked, and recovered from.
+
+    What runs in the sandbox reaches no network. `reach` names the addresses (HOST:PORT) that the programs of checks
+    need all the same: with it these programs, not the scratch servers, have the host's network, and the drill is not
+    told of as isolated.
     """
 
     scenario: Scenario = "system-loss"
@@ -96,6 +100,7 @@ class Drill(Declaration):
     kit: ConfigPath | None = None
     shares: tuple[SecretPlace, ...] = ()
     host: SshHost | None = None
+    reach: tuple[Annotated[str, Field(pattern=r"^\S+:\d+$", description="HOST:PORT")], ...] = ()
     checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
 
 

@@ -120,6 +120,8 @@ def _facts(view: DrillView) -> Iterator[tuple[str, str]]:
     yield "restored", f"{counted(fact.files, 'file')}, {format_bytes(fact.bytes)}{share}"
     yield "scope", _plain(scope.text) + (f" Left out: {_plain(', '.join(scope.left_out))}." if scope.left_out else "")
     yield "place", _plain(words.SANDBOXES.get(fact.sandbox, fact.sandbox) + (f"; {fact.machine}" * bool(fact.machine)))
+    if fact.isolated is not None:
+        yield "isolated", _plain(words.isolated(fact))
     yield "target's posture", _plain("; ".join(view.posture))
     yield "versions", _plain(", ".join(f"{name} {version}" for name, version in fact.versions.items()) or "unknown")
     yield "plan", f"SHA-256 `{_code(fact.plan_digest) or 'unknown'}`"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dr.evidence.record import Drill
+
 DEFINITIONS = (
     ("RTO", "recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
     ("RPO", "recovery point objective", "The point in time before the outage to which data must be recovered (NIST SP 800-34r1). Declared in the plan, as the greatest age that data may have."),
@@ -65,3 +67,8 @@ SANDBOXES = {
     "left behind": "a sandbox that could not be removed: restored data is still there",
     "not used": "the real place",
 }
+
+
+def isolated(drill: Drill) -> str:
+    """Say whether what ran in a drill's sandbox could reach anything."""
+    return "yes: what ran in the sandbox reached no network" if drill.isolated else f"no ({drill.isolated_reason})"

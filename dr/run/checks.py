@@ -236,7 +236,7 @@ def _command(ground: Ground, body: CommandCheck) -> Seen:
     if why := databases.not_run(ground):
         return Seen(_wanted_exit(body), why, "skipped")
     argv, env = service.argv(ground, body.run), service.environment(ground)
-    done = ground.land.works.run(argv, env=env, cwd=ground.root, timeout=body.timeout)
+    done = ground.works.run(argv, env=env, cwd=ground.root, timeout=body.timeout)
     said = done.stdout.decode("utf-8", "replace").strip()
     observed, passed = f"exit {done.code}", done.code == body.expect.exit
     if body.expect.stdout is not None:

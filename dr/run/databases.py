@@ -14,7 +14,8 @@ from dr.sources.facts import Facts, key_of
 ROWS = "every table with the rows counted at capture"
 OBJECTS = "tables, columns, indexes, constraints and extensions as at capture"
 _NAMED = 3  # of many differences, so many are named
-_SERVED = ("postgres", "mysql")
+#: Kinds that a drill restores into a server of its own.
+SERVED = ("postgres", "mysql")
 
 
 def not_run(ground: Ground) -> str | None:
@@ -33,7 +34,7 @@ def not_run(ground: Ground) -> str | None:
 
 def unloaded(restored: Restored) -> bool:
     """Whether a server's databases lie there as a dump only."""
-    return restored.kind in _SERVED and not restored.poured
+    return restored.kind in SERVED and not restored.poured
 
 
 def sql(ground: Ground, body: SqlCheck) -> Seen:

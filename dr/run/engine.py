@@ -20,12 +20,13 @@ from dr.plan.units import format_bytes
 from dr.run import lacking
 from dr.run.checks import in_order, run_check
 from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
-from dr.run.databases import unloaded
+from dr.run.databases import SERVED, unloaded
 from dr.run.details import write_names
 from dr.run.emptiness import of_restored
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
+from dr.run.isolate import isolate
 from dr.run.journal import Journal
 from dr.run.land import Land
 from dr.run.past.travel import Travel
@@ -74,6 +75,8 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
         for instance in progress.instances.values():
             with suppress(DrError):  # of a host that is gone: the site's end says so
                 instance.close()
+        if progress.isolation:
+            progress.isolation.close()
         fate = site.finish(achieved=progress.achieved)
     if progress.error:
         progress.journal.note(progress.error, outcome="aborted" if progress.aborted else "failed")
@@ -145,10 +148,13 @@ def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: P
     """Make the place, bring what stands beside the data, and make ready what will take the data."""
     point, copy = _chosen(progress)
     root = site.prepare(point, 0 if job.partial else point.bytes)
+    if not job.real and _runs_programs(toolbox, point, job):
+        progress.isolation = isolate(site.land, root, reach=toolbox.plan.drill.reach)
     shipment = Shipment(
         toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id, annex=site.annex,
         real=job.real, land=site.land, replaced=job.replaced, accepted=job.accepted,
         as_files=job.as_files or job.partial, token=job.token or job.drill_id, instances=progress.instances,
+        inside=progress.isolation.host if progress.isolation else None,
     )  # fmt: skip
     make_rooms(shipment)
     for name, instance in progress.instances.items():
@@ -158,7 +164,15 @@ def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: P
         instance.provision()
     there = "" if site.land.host.here else f" on {site.land.host.name}"
     progress.journal.note("the place of recovery is ready" if job.real else f"sandbox made{there}", timed=True)
+    if progress.isolation:
+        progress.journal.note(progress.isolation.in_words)
     return shipment
+
+
+def _runs_programs(toolbox: Toolbox, point: Point, job: Job) -> bool:
+    """Whether something is to run on what is restored: a server of its own, or a check's program."""
+    served = not (job.partial or job.as_files) and any(kind in SERVED for kind in point.kinds.values())
+    return served or any(check.command or check.http for check in job.checks)
 
 
 def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
@@ -226,7 +240,7 @@ def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:
     ground = Ground(
         root=shipment.root, land=shipment.land, plan_dir=shipment.toolbox.plan_dir, seed=job.drill_id,
         now=progress.journal.now, sources=progress.restored, partial=job.partial, newest=progress.newest,
-        names=progress.names,
+        names=progress.names, programs=progress.isolation.works if progress.isolation else None,
     )  # fmt: skip
     checks = _all_checks(job, progress)
     progress.asked = _asked(checks, progress)

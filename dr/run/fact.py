@@ -14,6 +14,7 @@ from dr.errors import FAILED
 from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, Point
 from dr.plan.check import ASKING, Check
 from dr.run.ground import Restored
+from dr.run.isolate import Isolation
 from dr.run.journal import Journal
 from dr.run.past.travel import Travel
 from dr.run.sandbox import Fate
@@ -74,6 +75,7 @@ class Progress:
     hooks: list[HookRun] = field(default_factory=list)
     hollow: dict[str, str] = field(default_factory=dict)  # restored sources that hold nothing, and why that is said
     machine: str = ""
+    isolation: Isolation | None = None
     instances: dict[str, Instance] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
     aborted: bool = False
@@ -175,6 +177,8 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         versions=dict(toolbox.versions),
         machine=progress.machine,
         hollow=dict(progress.hollow),
+        isolated=progress.isolation.isolated if progress.isolation else None,
+        isolated_reason=progress.isolation.reason if progress.isolation else "",
         suspect=point.suspect if point else None,
         last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from dr.evidence.record import Outcome
 from dr.plan.source import Source
 from dr.run.land import HERE, Land
+from dr.run.works import Works
 from dr.sources.door import Instance
 
 
@@ -48,7 +49,8 @@ class Restored:
 class Ground:
     """Where checks run: the restored sources below `root` on the `land`, and what is known about them.
 
-    `partial` says that only samples were restored. `names` gathers (source, problem, path).
+    `programs` is where the plan's own programs run, absent: where the land has them. `partial` says that only samples
+    were restored. `names` gathers (source, problem, path).
     """
 
     root: Path
@@ -57,9 +59,15 @@ class Ground:
     now: Callable[[], datetime]
     sources: Mapping[str, Restored]
     land: Land = HERE
+    programs: Works | None = None
     partial: bool = False
     newest: Mapping[str, datetime] = field(default_factory=dict)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
+
+    @property
+    def works(self) -> Works:
+        """Where the plan's own programs run."""
+        return self.programs or self.land.works
 
 
 @dataclass(frozen=True)

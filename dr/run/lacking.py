@@ -16,10 +16,10 @@ from dr.sources.door import Refused
 def tell(job: Job, progress: Progress) -> None:
     """Note what lacks, and other remarks, each once; a real recovery fails by what was not accepted."""
     for name, instance in progress.instances.items():
-        lines = [*map(str, instance.refusals), *instance.remarks]
-        for line in lines:
+        lacks = [*map(str, instance.refusals), *instance.remarks]
+        for line in (*instance.notes, *lacks):
             if (what := f"{name}: {line}") not in (event.what for event in progress.journal.events):
-                progress.journal.note(what, outcome="degraded")
+                progress.journal.note(what, outcome="degraded" if line in lacks else "ok")
     refused = [each for instance in progress.instances.values() for each in instance.unaccepted]
     if job.real and refused and not progress.error:
         names = ", ".join(each.name for each in refused)

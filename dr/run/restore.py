@@ -29,6 +29,7 @@ from dr.run.land import HERE, Land
 from dr.run.pattern import bases_of, below, for_restic, literal
 from dr.run.toolbox import Place, Toolbox
 from dr.sources.door import MANIFEST, Instance, Room
+from dr.tools.host import Host
 
 #: Two restic processes at once keep a network busy without tripling the memory they need.
 _AT_ONCE = 2
@@ -39,6 +40,7 @@ T = TypeVar("T")
 class Shipment:
     """What to bring, from where, to where: `root` on the `land`. `seed` picks the samples.
 
+    `inside` is the land's host as what is restored sees it: isolated, in a drill; absent: the host itself.
     `as_files` leaves dumps unloaded. `instances` is filled by `make_rooms`: what the restore makes of each source.
     """
 
@@ -50,6 +52,7 @@ class Shipment:
     seed: str
     annex: Callable[[str], Path]
     land: Land = HERE
+    inside: Host | None = None
     real: bool = False
     replaced: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
@@ -86,7 +89,7 @@ def instance_of(shipment: Shipment, name: str) -> Instance:
         real=shipment.real,
         replace=shipment.replaced,
         accepted=shipment.accepted,
-        host=shipment.land.host,
+        host=shipment.inside or shipment.land.host,
     )
     if shipment.doors_apply(name):
         instance = shipment.toolbox.source(name).instance(room)

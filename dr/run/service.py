@@ -26,13 +26,13 @@ def argv(ground: Ground, run: Sequence[str]) -> list[str]:
     """Return a plan's command; `./smoke-test` lies beside the plan, not in the sandbox."""
     name = run[0]
     if "/" in name and not name.startswith("/"):
-        name = ground.land.works.program((ground.plan_dir / name).resolve())
+        name = ground.works.program((ground.plan_dir / name).resolve())
     return [name, *run[1:]]
 
 
 def environment(ground: Ground, **more: str) -> dict[str, str]:
     """What a command may know: where the restored data is, how its services are reached, and no secret of ours."""
-    kept = ground.land.works.environment()
+    kept = ground.works.environment()
     places = {_variable(name): str(restored.root) for name, restored in ground.sources.items()}
     return {**kept, **connections(ground.sources), "DR_SANDBOX": str(ground.root), **places, **more}
 
@@ -52,7 +52,7 @@ def http(ground: Ground, body: HttpCheck) -> Seen:
     """Start what serves, if the plan says so, and ask until it answers as expected, or its time is over."""
     if why := not_run(ground):
         return Seen(wanted(body), why, "skipped")
-    works = ground.land.works
+    works = ground.works
     port = str(works.free_port())
     url = body.url.replace("{port}", port)
     if body.serve is None:
@@ -64,7 +64,7 @@ def http(ground: Ground, body: HttpCheck) -> Seen:
 
 @contextmanager
 def _served(ground: Ground, serve: list[str], port: str) -> Iterator[Process]:
-    with ground.land.works.start(serve, env=environment(ground, PORT=port), cwd=ground.root) as running:
+    with ground.works.start(serve, env=environment(ground, PORT=port), cwd=ground.root) as running:
         threading.Thread(target=_drain, args=(running,), daemon=True).start()
         try:
             yield running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,10 +14,12 @@ from dr.errors import DrError
 from dr.tools import command
 from dr.tools import http as web
 from dr.tools.command import Done
-from dr.tools.host import Host, Process, script
+from dr.tools.host import Host, Process, ThisHost, own_environment, script
 from dr.tools.http import Answer
+from dr.tools.isolation import Isolated, within
 
 _KEPT_ENV = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+_MORE_SECONDS = 60.0  # than an answer may take, for a program that asks to start on a busy machine
 _PORTS = range(20_000, 30_000)  # below those that systems give away by themselves
 
 _TAKE = """
@@ -59,7 +62,10 @@ class Works(Protocol):
 
 
 class WorksHere:
-    """This machine. Programs get a short list of its environment, and no secret."""
+    """This machine, or what is isolated on it. Programs get a short list of its environment, and no secret."""
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host or ThisHost()
 
     def environment(self) -> Mapping[str, str]:
         """See `Works`."""
@@ -71,19 +77,23 @@ class WorksHere:
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
         """See `Works`."""
-        return command.run(argv, env=env, cwd=cwd, timeout=timeout)
+        return command.run(argv, env=env, cwd=cwd, timeout=timeout, within=within(self._host, cwd))
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
         """See `Works`."""
-        return command.Running(argv, env=env, cwd=cwd)
+        return command.Running(argv, env=env, cwd=cwd, within=within(self._host, cwd))
 
     def free_port(self) -> int:
         """See `Works`."""
         return web.free_port()
 
     def fetch(self, url: str, *, seconds: float) -> Answer:
-        """See `Works`."""
-        return web.fetch(url, seconds=seconds)
+        """See `Works`. Where programs are isolated, one of ours asks among them."""
+        if not isinstance(self._host, Isolated):
+            return web.fetch(url, seconds=seconds)
+        argv = [sys.executable, "-m", web.__name__, url, f"{seconds:g}"]
+        done = self._host.run(argv, env=own_environment(), timeout=seconds + _MORE_SECONDS)
+        return web.read(done.stdout) if done.code == 0 else Answer(None, problem=done.last_words or "no answer")
 
 
 class WorksThere:

@@ -178,6 +178,8 @@ class Instance:
         self.name, self.kind, self.room = name, kind, room
         #: What the service refused while it took the data, and could do without: complete once `start` was called.
         self.refusals: list[Refused] = []
+        #: Facts about what was restored that are no fault of it.
+        self.notes: list[str] = []
         #: What else a person should know of what was restored; each makes the outcome degraded.
         self.remarks: list[str] = []
 

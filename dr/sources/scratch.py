@@ -15,6 +15,7 @@ from dr.errors import SourceError
 from dr.tools import command
 from dr.tools.command import Done
 from dr.tools.host import Host, Process, script
+from dr.tools.isolation import within
 
 #: Who a scratch server runs as when we are root, first found.
 _USERS = ("postgres", "mysql", "nobody")
@@ -76,7 +77,7 @@ def run_as(
 ) -> Done:
     """Run a program to its end as that user. Here `env` is all of its environment; there, what is added to it."""
     if host.here:
-        return command.run(argv, env=env, cwd=cwd, timeout=timeout, user=user)
+        return command.run(argv, env=env, cwd=cwd, timeout=timeout, user=user, within=within(host, cwd))
     return host.run(script(_AS_USER, user or "", "KILL", *argv), env=_added(env), cwd=str(cwd), timeout=timeout)
 
 
@@ -85,7 +86,7 @@ def start_as(
 ) -> Process:
     """Start a server as that user; see `run_as`. The signal `death` ends it when we are gone."""
     if host.here:
-        return command.Running(argv, env=env, cwd=cwd, user=user, death=death)
+        return command.Running(argv, env=env, cwd=cwd, user=user, death=death, within=within(host, cwd))
     return host.start(script(_AS_USER, user or "", death, *argv), env=_added(env), cwd=str(cwd), standing=True)
 
 

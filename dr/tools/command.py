@@ -133,11 +133,14 @@ def _start(
     pass_fds: Sequence[int] = (),
     user: str | None = None,
     regardless: bool = False,
+    within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     if not regardless:
         raise_if_stopping()
     program = _program(argv[0], cwd, (env or os.environ).get("PATH"))
     wrapped = (*prefix, str(os.getpid())) if (prefix := _dying_with_us(death, user)) else ()
+    if within:
+        wrapped = (_program(within[0], None, None), *within[1:], *wrapped)
     try:
         child = subprocess.Popen(
             [*wrapped, program, *argv[1:]],
@@ -183,7 +186,8 @@ class Running:
     """A started program whose standard output the caller reads; a context that ends it if need be.
 
     `timeout` is in seconds from the start, for the whole life of the program. With `feed` the caller writes
-    its standard input (`write`, then `end_input`). `user` is who it runs as (root alone may name another).
+    its standard input (`write`, then `end_input`). `user` is who it runs as (root alone may name another);
+    `within` is a command that stands before it, such as one that enters a namespace, and becomes it.
     It ends, too, when the thread that started it ends: start what must live on from a thread that does.
     """
 
@@ -200,6 +204,7 @@ class Running:
         pass_fds: Sequence[int] = (),
         user: str | None = None,
         regardless: bool = False,
+        within: Sequence[str] = (),
     ) -> None:
         self.argv = tuple(argv)
         self._began = time.monotonic()
@@ -208,8 +213,9 @@ class Running:
         self._errors = bytearray()
         to_child = subprocess.DEVNULL if stdin is None and not feed else subprocess.PIPE
         self._child = _start(
-            argv, env=env, cwd=cwd, stdin=to_child, death=death, pass_fds=pass_fds, user=user, regardless=regardless
-        )
+            argv, env=env, cwd=cwd, stdin=to_child, death=death, pass_fds=pass_fds, user=user, regardless=regardless,
+            within=within,
+        )  # fmt: skip
         self._threads = [threading.Thread(target=self._collect, daemon=True)]
         _widen(self._child.stdin)
         if stdin is not None:
@@ -321,6 +327,7 @@ def run(
     death: str = "KILL",
     user: str | None = None,
     regardless: bool = False,
+    within: Sequence[str] = (),
 ) -> Done:
     """Run a program to its end and return how it ended; no exit code raises.
 
@@ -329,8 +336,9 @@ def run(
     `InterruptedRunError`.
     """
     with Running(
-        argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death, user=user, regardless=regardless
-    ) as running:
+        argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death, user=user, regardless=regardless,
+        within=within,
+    ) as running:  # fmt: skip
         if on_line is None:
             stdout = running.stdout.read()
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.client import HTTPException
 
 _BODY = 1 << 20  # bytes of an answer that are read
@@ -46,3 +48,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def read(said: bytes) -> Answer:
+    """Return the answer that `python -m dr.tools.http URL SECONDS` prints."""
+    return Answer(**json.loads(said))
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(fetch(sys.argv[1], seconds=float(sys.argv[2])))))  # noqa: T201 - it is asked by `read`

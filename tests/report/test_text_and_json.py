@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dr.report import text, words
+from dr.report import html, text, words
 from dr.report.json import document
 from tests.report.district import (
     HEBREW,
@@ -35,6 +35,24 @@ def test_every_report_is_markdown_with_sound_tables(name: str) -> None:
         columns = cells
     for limit in words.LIMITS:
         assert limit in said
+
+
+@pytest.mark.parametrize(
+    ("isolated", "reason", "told"),
+    [
+        (True, "", "yes: what ran in the sandbox reached no network"),
+        (False, "the kernel said no", "no (the kernel said no)"),
+        (None, "", None),
+    ],
+)
+def test_whether_a_sandbox_was_isolated_is_told_by_every_report(isolated: bool | None, reason: str, told: str) -> None:
+    made = report(drill(isolated=isolated, isolated_reason=reason))
+    for said in (text.render(made), re.sub("<[^>]*>", " ", html.render(made))):
+        assert (told in said) if told else ("isolated" not in said.lower())
+    assert (document(made)["drills"][0]["isolated"], document(made)["drills"][0]["isolated_reason"]) == (
+        isolated,
+        reason,
+    )
 
 
 def test_markdown_tells_the_drill_whole() -> None:

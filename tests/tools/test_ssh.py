@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dr.errors import DrError, InterruptedRunError, UsageError
 from dr.tools import command, ssh_shell, ssh_wire
 from dr.tools.command import ProgramMissingError, TimeoutExpiredError
 from dr.tools.host import Host, ThisHost
+from dr.tools.isolation import Isolated
 from dr.tools.ssh import SshHost
 from dr.tools.ssh_line import HostDownError
 from scripts.servers.sshd import Sshd
@@ -28,9 +30,13 @@ from tests.far import login, seen, soon
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["here", "over ssh"])
-def host(request: pytest.FixtureRequest) -> Host:
-    return ThisHost() if request.param == "here" else request.getfixturevalue("far")
+@pytest.fixture(params=["here", "over ssh", "isolated"])
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    if request.param == "isolated":
+        with Isolated(ThisHost(), tmp_path) as inside:
+            yield inside
+    else:
+        yield ThisHost() if request.param == "here" else request.getfixturevalue("far")
 
 
 def a_mark() -> str:

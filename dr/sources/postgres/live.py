@@ -124,6 +124,11 @@ class LiveServer(Restored):
         for database in self.databases:
             kept = f"; the old one is kept as {old[database]}: drop it when it is not needed" if database in old else ""
             log.warning("%s: the database %s is in place%s", self.name, database, kept)
+            self.notes += [
+                f"the subscription {database}.{name} came back disabled, so that it logs in nowhere by itself;"
+                f" when it may: ALTER SUBSCRIPTION {identifier(name)} ENABLE"
+                for name in self.server.rows(database, queries.SUBSCRIPTIONS)
+            ]
 
     def close(self) -> None:
         """See `Instance`: what was not accepted is dropped."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,30 +21,65 @@ from dr.sources.own_errors import own_errors
 from dr.sources.postgres.connection import Server, told
 from dr.tools import command
 from dr.tools.command import Done
+from dr.tools.host import script
 
 _HEAD = 1 << 20  # bytes that hold the table of contents of most dumps; doubled until they do
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _OF_THE_SERVER = re.compile(r".*?\b(?:ERROR|FATAL|PANIC):\s+")
 _LOADING = ("--section=pre-data", "--section=data")
 _FINISHING = ("--section=post-data",)
+_KEEP_LIST = 'umask 077; f=$(mktemp) && cat >"$f" && echo "$f";'
 
 
-def pour_dump(server: Server, database: str, blocks: Iterator[bytes], *, work: Path, at_once: bool) -> list[str]:
+#: Materialised views, as schema and name.
+Views = Collection[tuple[str, str]]
+
+
+def pour_dump(
+    server: Server,
+    database: str,
+    blocks: Iterator[bytes],
+    *,
+    work: Path,
+    at_once: bool,
+    left_empty: Callable[[], Views] = tuple,
+) -> list[str]:
     """Load a dump into an empty database; return what the server refused of it, one line each.
 
     `work` holds the table of contents meanwhile. Tables go where the database goes, whatever tablespace they
-    had. Loaded `at_once`, nothing may be refused before the indexes. Raises `SourceError` when the dump cannot be
+    had. Loaded `at_once`, nothing may be refused before the indexes. `left_empty` is asked, once tables and views are
+    there, which of the materialised views are not to be refreshed. Raises `SourceError` when the dump cannot be
     read or the server goes away; what `blocks` raises goes on.
     """
-    if not server.host.here:
-        return _restore(server, database, blocks, ())
+    here = server.host.here
     with TemporaryDirectory(prefix="toc-", dir=work) as folder:
         head = Path(folder, "head")
         held = _read_head(server, head, blocks)
-        loading = (*_LOADING, "--single-transaction") if at_once else _LOADING
+        loading = (*_LOADING, "--single-transaction") if at_once and here else _LOADING
         refused = _restore(server, database, _again(held, blocks), loading)
-        jobs = ("-j", str(os.cpu_count() or 1))
-        return refused + _restore(server, database, None, (*_FINISHING, *jobs, str(head)))
+        with _chosen(server, head, left_empty()) as chosen:
+            if here:
+                jobs = ("-j", str(os.cpu_count() or 1))
+                return refused + _restore(server, database, None, (*_FINISHING, *jobs, *chosen, str(head)))
+            return refused + _restore(server, database, iter([head.read_bytes()]), (*_FINISHING, *chosen))
+
+
+@contextmanager
+def _chosen(server: Server, head: Path, left_empty: Views) -> Iterator[tuple[str, ...]]:
+    """Give the options that leave out the refreshing of these views: a list of all the rest, where programs run."""
+    if not left_empty:
+        yield ()
+        return
+    marks = [f" MATERIALIZED VIEW DATA {schema} {name} ".encode() for schema, name in left_empty]
+    lines = [line for line in _listed(server, head).stdout.splitlines() if not any(mark in line for mark in marks)]
+    made = server.host.run(script(_KEEP_LIST), stdin=b"\n".join([*lines, b""]))
+    place = made.stdout.decode("utf-8", "surrogateescape").strip()
+    if made.code != 0 or not place:
+        raise SourceError("the dump's list cannot be kept", server.name, made.last_words, hint="see that host's disk")
+    try:
+        yield ("-L", place)
+    finally:
+        server.host.run(["rm", "-f", "--", place], regardless=True)
 
 
 def _read_head(server: Server, head: Path, blocks: Iterator[bytes]) -> list[bytes]:
@@ -68,10 +105,15 @@ def _read_head(server: Server, head: Path, blocks: Iterator[bytes]) -> list[byte
 
 def _listed(server: Server, head: Path) -> Done:
     """Read the table of contents and nothing else."""
-    with server.start("pg_restore", "-l", str(head)) as process, own_errors(server.name):
-        while process.read():
-            pass
-        return process.finish()
+    here = server.host.here
+    with server.start("pg_restore", "-l", *([str(head)] if here else []), feed=not here) as process:
+        with own_errors(server.name), suppress(OSError):
+            if not here:
+                process.write(head.read_bytes())
+                process.end_input()
+        with own_errors(server.name):
+            said = b"".join(iter(process.read, b""))
+            return replace(process.finish(), stdout=said)
 
 
 def _again(held: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -254,3 +254,24 @@ union all select to_json('locale ' || collcollate) from pg_collation
   where collprovider = 'c' and collcollate is not null
 union all select to_json('provider icu'::text) where exists (select from pg_collation where collprovider = 'i')
 """
+
+#: Materialised views that show rows of foreign tables, however far behind other views or partitioned tables.
+FROM_ELSEWHERE = """
+with recursive far (oid) as (
+  select oid from pg_catalog.pg_class where relkind = 'f'
+  union
+  select x.oid from far f cross join lateral (
+    select r.ev_class as oid from pg_catalog.pg_depend d join pg_catalog.pg_rewrite r on r.oid = d.objid
+    where d.classid = 'pg_catalog.pg_rewrite'::regclass and d.refclassid = 'pg_catalog.pg_class'::regclass
+      and d.refobjid = f.oid
+    union all select i.inhparent from pg_catalog.pg_inherits i where i.inhrelid = f.oid) x)
+select json_build_array(n.nspname, c.relname) from far join pg_catalog.pg_class c on c.oid = far.oid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind = 'm'
+order by n.nspname collate "C", c.relname collate "C"
+"""
+
+#: Subscriptions of the database that is asked; dumps make them disabled.
+SUBSCRIPTIONS = """
+select to_json(s.subname) from pg_catalog.pg_subscription s join pg_catalog.pg_database d on d.oid = s.subdbid
+where d.datname = current_database() and not s.subenabled order by s.subname collate "C"
+"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ class Restored(Instance):
     def at_once(self, database: str) -> bool:
         """Return whether a database is best loaded in one transaction."""
         return False
+
+    def left_empty(self, database: str) -> Collection[tuple[str, str]]:
+        """Return the materialised views (schema and name) of a database that are not refreshed here."""
+        return ()
 
     def seen(self, database: str, properties: dict[str, Any]) -> dict[str, Any]:
         """Return the properties of a database as they count, without what is ours alone."""
@@ -107,7 +111,10 @@ class Restored(Instance):
         making.make(self.server, self.place, physical, properties, self.lacks)
         self.databases.append(database)
         self.made(database)
-        self.refused += pour_dump(self.server, physical, blocks, work=self.room.apart, at_once=self.at_once(database))
+        self.refused += pour_dump(
+            self.server, physical, blocks, work=self.room.apart, at_once=self.at_once(database),
+            left_empty=lambda: self.left_empty(database),
+        )  # fmt: skip
         self.refused += making.finish(self.server, self.place, physical, properties)
 
     def _make_roles(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from dr.plan.source import PostgresSource
 from dr.sources import scratch
 from dr.sources.door import Room
 from dr.sources.own_errors import own_errors
+from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.inventory import LARGE_OBJECTS, major_of
 from dr.sources.postgres.restored import Restored
@@ -88,6 +89,15 @@ class ScratchServer(Restored):
         if captured is None or self.lacks or self.refused:
             return False
         return len(captured.objects) + captured.rows.get(f"{database}.{LARGE_OBJECTS}", 0) <= _OBJECTS_AT_ONCE
+
+    def left_empty(self, database: str) -> Collection[tuple[str, str]]:
+        """See `Restored`: those whose rows come from other servers, which a drill has no business to log in to."""
+        found = [(str(schema), str(name)) for schema, name in self.server.rows(database, queries.FROM_ELSEWHERE)]
+        self.notes += [
+            f"the materialized view {database}.{schema}.{name} was left empty: its rows come from another server"
+            for schema, name in found
+        ]
+        return found
 
     def connection(self) -> Mapping[str, str]:
         """See `Instance`."""
