@@ -41,8 +41,9 @@ def say_backups(context: Context, results: list[Any]) -> None:
     from dr.report.documents import backup_document
     from dr.run.backup import NOT_WHOLE
     from dr.run.capture import NO_TARGET
+    from dr.run.unread import in_full
 
-    context.put(runs=[backup_document(result.run) for result in results])
+    context.put(runs=[backup_document(result.run, unread=result.unread) for result in results])
     for result in results:
         run = result.run
         size, added = sum(s.bytes for s in run.sources), sum(s.bytes_added for s in run.sources)
@@ -62,7 +63,8 @@ def say_backups(context: Context, results: list[Any]) -> None:
             follows = (source.error or NO_TARGET).startswith(NO_TARGET)  # of what is said of the targets
             where = f"{run.system}: source {source.source}"
             for omission in source.omissions:
-                context.complain(omission.what, where, omission.hint or _SOURCE_HINT)
+                what, hint = in_full(omission, result.unread.get(source.source, ()))
+                context.complain(what, where, hint or _SOURCE_HINT)
             if source.outcome == "failed" and source.error and not follows:
                 context.complain(_once(source.error, source.source), where, source.error_hint or _SOURCE_HINT)
         if run.suspect:

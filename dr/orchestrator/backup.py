@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -25,11 +25,15 @@ from dr.run.toolbox import Toolbox
 
 @dataclass(frozen=True)
 class BackupResult:
-    """One system's run, with the exit code it deserves."""
+    """One system's run, with the exit code it deserves.
+
+    `unread` maps a source to the names of what could not be read: for the person who asked, not for the evidence.
+    """
 
     run: BackupRun
     exit_code: int
     problems: tuple[str, ...] = ()
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
@@ -74,7 +78,7 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
     problems += attacks(session, loaded, sorted(harmed))
     toolbox.sweep_work()
-    return BackupResult(done.run, done.exit_code, tuple(problems))
+    return BackupResult(done.run, done.exit_code, tuple(problems), done.unread)
 
 
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:

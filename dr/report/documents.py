@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
 from dr.report.figures import Row
+from dr.report.phrases import writable
 from dr.report.protection import destroyable_from
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
 
@@ -19,13 +20,16 @@ def _picked(fact: object, *keys: str) -> dict[str, Any]:
     return {key: encode(getattr(fact, key)) for key in keys}
 
 
-def backup_document(run: BackupRun) -> dict[str, Any]:
-    """One run of `dr backup`."""
+def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """One run of `dr backup`. `unread` are the names of files, by source, that are told but are no evidence."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
                 "vanished", "unreadable", "seconds", "error", "omissions", "hollow", "change")
         for s in run.sources
     ]  # fmt: skip
+    if unread is not None:
+        for source in sources:
+            source["unreadable_names"] = [writable(name) for name in unread.get(source["source"], ())]
     targets = [_picked(t, "target", "outcome", "bytes_added", "error") for t in run.targets]
     whole = _picked(run, "run_id", "system", "outcome", "started", "finished", "consistency_time", "complete")
     return {

@@ -9,6 +9,7 @@ ordinary is suspect: kept as it is, and said. The run ends there; then locks tha
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from dr.run.hooks import problem, run_hook
 from dr.run.keeping.lock_all import keep_all_locked, with_locks
 from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Place, Toolbox
+from dr.run.unread import PROBLEM
 from dr.tools import command
 from dr.tools.restic import make_if_absent
 
@@ -42,6 +44,7 @@ class BackupDone:
     renewed: tuple[str, ...] = ()
     exit_code: int = OK
     kept: Mapping[str, Kept] = field(default_factory=dict)  # by target: what is locked there
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by source: names of what could not be read
 
 
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
@@ -65,7 +68,9 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     kept = keep_all_locked(toolbox, progress, request)
     run = with_locks(run, kept)
     code = _exit_code(run, progress)
-    return BackupDone(run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept)
+    return BackupDone(
+        run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept, unread=progress.unread
+    )
 
 
 _NOT_BEGUN = "the hook before capture failed"
@@ -91,20 +96,22 @@ def _capture_all(
 
 
 def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: datetime) -> None:
-    """Say what is out of the ordinary, and list the files that look strange where only this machine sees them."""
+    """Say what is out of the ordinary, and list the files concerned where only this machine sees them."""
     judged = [
         (capture.source, suspicion(capture.change, request.history.get(capture.source, ()), at=at))
         for capture in progress.captures
         if capture.change
     ]
     progress.suspect = "; ".join(f"{source}: {reason}" for source, reason in judged if reason) or None
-    if progress.suspect:
-        try:
-            path = write_names(toolbox.state, request.run_id, progress.strange)
-        except OSError as error:
-            progress.notes.append(f"the list of strange files could not be written: {error.strerror}")
-        else:
-            progress.notes.extend([f"files that look strange are listed in {path}"] if path else [])
+    strange = progress.strange if progress.suspect else []
+    unread = [(source, PROBLEM, os.fsencode(name)) for source, names in progress.unread.items() for name in names]
+    try:
+        path = write_names(toolbox.state, request.run_id, [*strange, *unread])
+    except OSError as error:
+        progress.notes.append(f"the list of the files concerned could not be written: {error.strerror}")
+        return
+    named = [*(["look strange"] if strange else []), *([PROBLEM] if unread else [])]
+    progress.notes.extend([f"files that {' or '.join(named)} are listed in {path}"] if path else [])
 
 
 def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Hook | None, moment: str) -> bool:

@@ -26,6 +26,7 @@ from dr.run.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.change import Watch
 from dr.run.fanout import pour
 from dr.run.toolbox import Place, Toolbox
+from dr.run.unread import omission_of
 from dr.sources import facts
 from dr.sources.door import MANIFEST, Away, Doors, Sent, Settled, Stream, Tree
 from dr.tools import command, retry
@@ -77,6 +78,7 @@ class Progress:
     strange: list[tuple[str, str, bytes]] = field(default_factory=list)  # source, how it looks, file
     suspect: str | None = None
     emptied: set[str] = field(default_factory=set)  # sources of which something is gone altogether
+    unread: dict[str, tuple[str, ...]] = field(default_factory=dict)  # source -> the names of what could not be read
 
     def lose(self, name: str, error: DrError) -> None:
         """Use a target no more in this run."""
@@ -170,8 +172,9 @@ def _remember(request: BackupRequest, progress: Progress, work: Path, fact: Sour
             keep(counted, rows_kept(request.reuse / name))
 
 
-def _take_notes(progress: Progress, source: str, captured: Tree | Sent) -> None:
+def _take_notes(progress: Progress, source: str, captured: Tree | Sent, unreadable: Collection[str]) -> None:
     """Note what a capture says beside its omissions."""
+    progress.unread[source] = tuple(sorted(unreadable))
     progress.notes += [f"{source}: {note}" for note in captured.notes]
     if captured.emptied:
         progress.emptied.add(source)
@@ -194,7 +197,7 @@ def _store_tree(
     settled = tree.settle()
     unreadable = _unreadable(tree, stored)
     omissions = _omitted(tree, unreadable)
-    _take_notes(progress, doors.name, tree)
+    _take_notes(progress, doors.name, tree, unreadable)
     whole = not any(omission.partial for omission in omissions)
     if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
         _amend(tree, progress, stored, tags=tags, whole=whole)
@@ -235,8 +238,7 @@ def _omitted(tree: Tree | Sent, unreadable: Collection[str]) -> tuple[Omission, 
         what = f"{len(tree.missing)} declared path(s) are not there: {', '.join(tree.missing)}"
         found.append(Omission(what=what, hint="mount its disk, or correct `paths` in the plan", names=tree.missing))
     if unreadable:
-        what = f"{len(unreadable)} file(s) could not be read"
-        found.append(Omission(what=what, hint="run dr as a user who may read them, or exclude them in the plan"))
+        found.append(omission_of(len(unreadable), tree.reader))
     return tuple(found)
 
 
@@ -317,7 +319,7 @@ def _store_away(
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
     omissions = _omitted(sent, sent.unreadable)
-    _take_notes(progress, doors.name, sent)
+    _take_notes(progress, doors.name, sent, sent.unreadable)
     fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
     if landed.snapshots:
         giver = progress.ready[landed.giver].repository

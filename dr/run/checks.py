@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -194,24 +195,26 @@ def _file(ground: Ground, body: FileCheck) -> Seen:
     restored = ground.sources[body.source]
     wanted = below(bases_of(restored.declared), body.path)
     contains = re.compile(os.fsencode(body.contains), re.MULTILINE) if body.contains is not None else None
-    count = wrong_size = wrong_text = 0
     survey = ground.land.survey(restored.root)
-    for path, status in survey.files():
-        if not wanted.fullmatch(path):
-            continue
-        count += 1
-        plain = stat.S_ISREG(status.st_mode)
-        if body.size is not None and not (plain and holds(body.size, status.st_size)):
-            wrong_size += 1
-            ground.names.append((restored.name, "wrong size", path))
-        if contains is not None and not (plain and _has(survey, path, contains)):
-            wrong_text += 1
-            ground.names.append((restored.name, "wrong text", path))
+    count = 0
+    wrong: Counter[str] = Counter()
+    with survey.reachable():
+        for path, status in survey.files():
+            if not wanted.fullmatch(path):
+                continue
+            count += 1
+            plain = stat.S_ISREG(status.st_mode)
+            if body.size is not None and not (plain and holds(body.size, status.st_size)):
+                wrong["size"] += 1
+                ground.names.append((restored.name, "wrong size", path))
+            if contains is not None and not (plain and _has(survey, path, contains)):
+                wrong["text"] += 1
+                ground.names.append((restored.name, "wrong text", path))
     observed = [f"{count:,} found"]
-    observed += [f"{wrong_size:,} of another size"] if wrong_size else []
-    observed += [f"{wrong_text:,} with another text"] if wrong_text else []
+    observed += [f"{wrong['size']:,} of another size"] if wrong["size"] else []
+    observed += [f"{wrong['text']:,} with another text"] if wrong["text"] else []
     enough = count >= 1 if body.expect is None else holds(body.expect, count)
-    outcome: Outcome = "ok" if enough and not wrong_size and not wrong_text else "failed"
+    outcome: Outcome = "ok" if enough and not wrong else "failed"
     return Seen(_wanted_files(body), ", ".join(observed), outcome)
 
 

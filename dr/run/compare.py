@@ -79,8 +79,13 @@ def compare(tree: Survey | Path, listed: Path, terms: Terms) -> Comparison:
     Raises `InterruptedRunError` when the program is asked to stop, and what a survey of another host raises; every
     other finding is in the result.
     """
-    total = Comparison()
     survey = TreeHere(tree) if isinstance(tree, Path) else tree
+    with survey.reachable():
+        return _compared(survey, listed, terms)
+
+
+def _compared(survey: Survey, listed: Path, terms: Terms) -> Comparison:
+    total = Comparison()
     with ThreadPoolExecutor(THREADS) as pool:
         running: deque[Future[Comparison]] = deque()
         for batch in _batches(listed, terms, survey.batch):

@@ -18,6 +18,7 @@ from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
 from dr.run.ground import Restored
 from dr.run.land import Land
+from dr.run.survey import Survey
 from dr.sources import facts
 from dr.sources.door import Tree
 from dr.sources.facts import Facts
@@ -82,11 +83,16 @@ def of_restored(item: Restored, land: Land) -> str:
     if item.bytes and item.files != 1:
         return ""
     survey = land.survey(item.root)
+    with survey.reachable():
+        return _of_survey(survey, item.bytes)
+
+
+def _of_survey(survey: Survey, size: int) -> str:
     found = list(survey.files())
     if any(stat.S_ISLNK(status.st_mode) for _, status in found):
         return ""
     regular = [(path, status.st_size) for path, status in found if stat.S_ISREG(status.st_mode)]
-    if item.bytes == 0:
+    if size == 0:
         return _counted(len(regular))
     ((path, size),) = regular
     with survey.opened(path) as descriptor:

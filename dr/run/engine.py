@@ -97,6 +97,8 @@ def _faults_become_facts(progress: Progress) -> Iterator[None]:
         progress.error, progress.error_hint, progress.error_code = str(error), error.hint, error.exit_code
     except OSError as error:
         progress.error = f"the restored data cannot be worked with: {error.strerror}"
+        if error.filename:  # in the list of names, as the names of files are no evidence
+            progress.names.append(("restored data", str(error.strerror), os.fsencode(error.filename)))
 
 
 def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:

@@ -215,7 +215,9 @@ def _settle(shipment: Shipment, name: str, *, complaints: tuple[str, ...]) -> Re
     """Put in order what was laid down, and count it."""
     instance, amended = shipment.instances[name], _apart(shipment, name) / MANIFEST
     laid = shipment.land.settle(instance)
-    sizes = [_content(status) for _, status in shipment.land.survey(shipment.root / name).files()]
+    survey = shipment.land.survey(shipment.root / name)
+    with survey.reachable():
+        sizes = [_content(status) for _, status in survey.files()]
     return Restored(
         name=name,
         kind=shipment.point.kinds.get(name, "files"),

@@ -17,9 +17,15 @@ from typing import Protocol, TypeVar
 from dr.errors import DrError
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.tools.digest import sha256_file
-from dr.tools.host import Host
+from dr.tools.host import Host, script
 
+#: What restic, or tar, gave a mode by which its owner may not look into it: only root needs no such right.
+_OPEN_UP = """
+[ "$(id -u)" = 0 ] && exit 0;
+find "$1" \\( -type d ! -perm -u=rwx -o -type f ! -perm -u=r \\) -exec chmod u+rwX -- {} \\;
+"""
 T = TypeVar("T")
+_OWN = {stat.S_IFDIR: 0o700, stat.S_IFREG: 0o400}
 _HINT = "install GNU findutils and coreutils there, or drill on another host"
 
 
@@ -51,6 +57,9 @@ class Survey(Protocol):
 
     def opened(self, path: bytes) -> AbstractContextManager[int]:
         """Give a descriptor that reads a regular file. Raises `OSError` or `DrError`."""
+
+    def reachable(self) -> AbstractContextManager[None]:
+        """Let its owner, who need not be root, look into all of it for a while, whatever the modes say."""
 
 
 class TreeHere:
@@ -93,6 +102,17 @@ class TreeHere:
             yield fd
         finally:
             os.close(fd)
+
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """See `Survey`. The modes are put back in the end."""
+        changed = _open_up(self._top) if os.geteuid() != 0 else []
+        try:
+            yield
+        finally:
+            for path, mode in reversed(changed):
+                with suppress(OSError):
+                    os.chmod(path, mode)
 
     def _at(self, path: bytes) -> bytes:
         return self._top + b"/" + path
@@ -139,8 +159,14 @@ class TreeThere:
             copy.flush()
             yield copy.fileno()
 
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """See `Survey`: a drill's sandbox, so that the modes stay as they are then."""
+        yield
+
     @cached_property
     def _listing(self) -> Listing:
+        self._host.run(script(_OPEN_UP, os.fsdecode(self._top)))
         return _with_hint(
             lambda: list_trees(self._host, [os.fsdecode(self._top)], excluded=lambda path: False, one_filesystem=False)
         )
@@ -156,6 +182,23 @@ def _with_hint(act: Callable[[], T]) -> T:
     except DrError as error:
         error.hint = _HINT if "mode: sftp" in error.hint else error.hint
         raise
+
+
+def _open_up(top: bytes) -> list[tuple[bytes, int]]:
+    """Give the owner the rights to read a tree; return what was changed, parents first, with the modes before."""
+    changed, pending = [], [top]
+    while pending:
+        folder = pending.pop()
+        with os.scandir(folder) as entries:
+            found = [(entry.path, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+        for path, mode in found:
+            own = _OWN.get(stat.S_IFMT(mode), 0)
+            if mode & own != own:
+                os.chmod(path, stat.S_IMODE(mode) | own)
+                changed.append((path, stat.S_IMODE(mode)))
+            if stat.S_ISDIR(mode):
+                pending.append(path)
+    return changed
 
 
 def walk(root: Path) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:

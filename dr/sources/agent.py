@@ -173,6 +173,7 @@ class _SentTrees(Away):
             omissions=(*left_out, *odd, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),
             emptied=bool(held.gone),
             notes=held.notes,
+            reader=self.host,
         )
 
 

@@ -39,7 +39,7 @@ class Tree:
 
     `unreadable` files are there and could not be read; `missing` are declared paths that are not there.
     `emptied`: something that was captured last is gone altogether, so that the next is held against that one too.
-    `notes` are worth a line once, and nothing is amiss.
+    `notes` are worth a line once, and nothing is amiss. `reader` is who read it, as `USER` or `USER@HOST`.
     """
 
     paths: tuple[str, ...]
@@ -54,6 +54,7 @@ class Tree:
     omissions: tuple[Omission, ...] = ()
     emptied: bool = False
     notes: tuple[str, ...] = ()
+    reader: str = ""
     manifest_name: str = MANIFEST
     settler: Callable[[], Settled] = field(default=Settled, repr=False)
 
@@ -100,6 +101,7 @@ class Sent:
     omissions: tuple[Omission, ...] = ()
     emptied: bool = False
     notes: tuple[str, ...] = ()
+    reader: str = ""
 
 
 class Away(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -79,8 +80,16 @@ class Files(Doors):
             omissions=told,
             emptied=bool(held.gone),
             notes=held.notes,
+            reader=_whoami(),
             settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished),
         )
+
+
+def _whoami() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def excludes_of(declared: FilesSource, scratch: Sequence[Path]) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class RemoteFiles(Doors):
         odd = specials((os.fsdecode(path), status.mode) for path, status in tops)
         told = (*mounts.left_out(trip.passed), *odd, *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
         tree = self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
-        return replace(tree, omissions=told, emptied=bool(held.gone), notes=held.notes)
+        return replace(tree, omissions=told, emptied=bool(held.gone), notes=held.notes, reader=self._host.name)
 
     def _mounted(self, session: Sftp) -> Mounted:
         """Return what is mounted there. Raises `SourceError` where nobody can say and the plan must know."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from dr.evidence import manifest
 from dr.plan.source import FilesSource
 from dr.run.compare import Comparison, Terms, compare
 from dr.run.pattern import below
+from dr.run.survey import TreeHere
 from dr.sources.files import Files
+from tests.sources.nobody import as_nobody
 
 ROOT = os.geteuid() == 0
 needs_root = pytest.mark.skipif(not ROOT, reason="owners are compared as root only")
@@ -194,3 +197,33 @@ def test_a_damaged_manifest_is_an_error_not_a_pass(captured: tuple[Path, Path, P
     captured[0].write_text(captured[0].read_text() + "[1,\n")
     with pytest.raises(DamageError):
         compared(captured)
+
+
+def test_what_only_root_may_read_is_compared_by_its_owner_too(captured: tuple[Path, Path, Path]) -> None:
+    listed, root, there = captured
+    nobody = 65534 if ROOT else os.geteuid()
+    with tempfile.TemporaryDirectory(prefix="dr-o-", dir="/tmp") as made:
+        Path(made).chmod(0o755)
+        shutil.copytree(root, Path(made, "restored"), symlinks=True, ignore=shutil.ignore_patterns("fifo"))
+        shutil.copyfile(listed, Path(made, "listed"))
+        below = Path(made, "restored", there.relative_to(root))
+        shut = {below / "sub": 0o000, below / "big": 0o000, below / "sub" / "1.txt": 0o200, below / "empty": 0o100}
+        for path in [Path(made), *Path(made).rglob("*")]:
+            os.chown(path, nobody, -1, follow_symlinks=False)
+        for path, mode in reversed(shut.items()):
+            path.chmod(mode)
+        for harmed in (0, 1):  # the control: what differs is found, shut or not
+            if harmed:
+                (below / "sub").chmod(0o700)
+                (below / "sub" / "2.txt").chmod(0o600)
+                (below / "sub" / "2.txt").write_text("CONTENT 2")
+                (below / "sub").chmod(0o000)
+            with as_nobody():
+                survey = TreeHere(Path(made, "restored"))
+                found = compare(survey, Path(made, "listed"), Terms())
+                with survey.reachable():
+                    assert len(list(survey.files())) == 203
+            assert (found.differ, found.missing, found.equal) == (harmed, 1, 203 - harmed), "the pipe was not copied"
+            (below / "sub").stat()
+            modes = {path: path.stat().st_mode & 0o777 for path in (below / "sub", below / "big", below / "empty")}
+            assert modes == {below / "sub": 0o000, below / "big": 0o000, below / "empty": 0o100}, "as they were"
