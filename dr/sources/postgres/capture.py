@@ -120,7 +120,9 @@ class Dumps(Stream):
 
     def options(self, database: str, snapshot: str) -> tuple[str, ...]:
         """Return what pg_dump is told."""
-        return ("-Fc", "-Z0", "-w", f"--snapshot={snapshot}", "-d", self.server.conninfo(database))
+        # A role may have an encoding of its own, in which not every text can be said.
+        encoding = f"--encoding={self.databases[database]['encoding']}"
+        return ("-Fc", "-Z0", "-w", encoding, f"--snapshot={snapshot}", "-d", self.server.conninfo(database))
 
     def close(self) -> None:
         """See `Stream`."""

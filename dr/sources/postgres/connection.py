@@ -7,10 +7,12 @@ one document a line, or between separators that no data holds.
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +29,20 @@ from dr.tools.host import Host, Process
 
 #: Between the fields and rows of an answer, and for no value: control characters that text does not hold.
 _FIELD, _ROW, _NULL = "\x1fdr\x1f", "\x1edr\x1e", "\x1ddr\x1d"
-#: What a query must not depend on: where and when it is asked.
-SETTLED = "set time zone 'UTC';\nset datestyle = 'ISO';\nset bytea_output = 'hex';\n"
+#: What no answer may depend on: settings of the server, of a database or of a role, and how long it takes. A row that
+#: a policy would hide is an error. Two of the time-outs are not there in every version.
+SETTLED = """
+set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0;
+select set_config(name, '0', false) from pg_catalog.pg_settings
+where name in ('idle_session_timeout', 'transaction_timeout') \\g /dev/null
+set standard_conforming_strings = on; set time zone 'UTC'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres';
+set bytea_output = 'hex'; set xmlbinary = 'base64'; set xmloption = 'content'; set quote_all_identifiers = off;
+set array_nulls = on; set transform_null_equals = off; set row_security = off; set default_transaction_read_only = off;
+set default_transaction_isolation = 'read committed'; set default_transaction_deferrable = off;
+"""
+#: The same where a dump is loaded, which does not say it itself; and what only newer servers know, since their majors.
+_LOADING = ("default_transaction_read_only=off", "array_nulls=on", "transform_null_equals=off")
+_LOADING_SINCE = {14: "idle_session_timeout=0", 17: "transaction_timeout=0"}
 _PSQL = ("-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse")
 _CONNECT_SECONDS = 30
 
@@ -89,19 +103,34 @@ class Server:
         }  # fmt: skip
         return " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items() if value is not None)
 
-    def start(self, program: str, *arguments: str, feed: bool = False, text: bool = False) -> Process:
-        """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. Raises `SourceError`."""
+    def start(
+        self, program: str, *arguments: str, feed: bool = False, text: bool = False, more: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. `more` is added to its environment.
+
+        Raises `SourceError`.
+        """
         with own_errors(self.name):
-            env = self.environment | ({"PGCLIENTENCODING": "UTF8"} if text else {})
+            env = self.environment | ({"PGCLIENTENCODING": "UTF8"} if text else {}) | (more or {})
             return self.host.start((self.program(program), *arguments), env=env, timeout=self.left(), feed=feed)
 
     def program(self, name: str) -> str:
         """Return how one of PostgreSQL's programs is called there."""
         return f"{self.login.bin}/{name}" if self.login.bin else name
 
+    def loading(self, database: str) -> dict[str, str]:
+        """Return the environment in which a dump is loaded so that no setting of the server changes it."""
+        major = int(self.rows(database, "select to_json(current_setting('server_version_num'))")[0]) // 10_000
+        settings = (*_LOADING, *(setting for since, setting in _LOADING_SINCE.items() if major >= since))
+        own = os.environ.get("PGOPTIONS", "") if self.host.here else ""
+        return {"PGOPTIONS": " ".join([own, *(f"-c {setting}" for setting in settings)]).strip()}
+
     def psql(self, database: str, *more: str) -> Process:
-        """Start a psql that takes SQL from its input and stops at the first error."""
-        return self.start("psql", *_PSQL, *more, "-d", self.conninfo(database), feed=True, text=True)
+        """Start a psql that takes SQL from its input and stops at the first error; its settings are `SETTLED`."""
+        process = self.start("psql", *_PSQL, *more, "-d", self.conninfo(database), feed=True, text=True)
+        with suppress(OSError):  # it has ended: its exit code and words say why
+            process.write(SETTLED.encode())
+        return process
 
     def rows(self, database: str, sql: str) -> list[Any]:
         """Return the JSON documents that statements give, one a row."""
@@ -124,7 +153,7 @@ class Server:
     def value(self, database: str, query: str, *, before: str = "") -> str | None:
         """Return the first column of a query's first row, as text; None when there is none. May not write."""
         fields = ("-F", _FIELD, "-R", _ROW, "-P", f"null={_NULL}")
-        head = f"set default_transaction_read_only = on;\n{SETTLED}{before}"
+        head = f"set default_transaction_read_only = on;\n{before}"
         out = self._through(self.psql(database, *fields), f"{head}{query}\n;\n", "the query failed")
         text = out.decode("utf-8", "surrogateescape").removesuffix("\n")
         first = text.split(_ROW, 1)[0].split(_FIELD, 1)[0]

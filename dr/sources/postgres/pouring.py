@@ -124,7 +124,8 @@ def _again(held: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _restore(server: Server, database: str, blocks: Iterator[bytes] | None, options: tuple[str, ...]) -> list[str]:
     arguments = ("-w", "--no-tablespaces", "-d", server.conninfo(database), *options)
-    with server.start("pg_restore", *arguments, feed=blocks is not None) as process, own_errors(server.name):
+    more = server.loading(database)
+    with server.start("pg_restore", *arguments, feed=blocks is not None, more=more) as process, own_errors(server.name):
         for block in blocks or ():
             command.raise_if_stopping()
             try:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 #: A session that sees one moment, changes nothing, spells every name in full and is never cut off for waiting.
 BEGIN = """
-set search_path = ''; set row_security = off; set statement_timeout = 0; set lock_timeout = 0;
-set idle_in_transaction_session_timeout = 0; set max_parallel_workers_per_gather = 0; set extra_float_digits = 0;
+set search_path = ''; set max_parallel_workers_per_gather = 0; set extra_float_digits = 0;
 begin isolation level repeatable read read only
 """
 
