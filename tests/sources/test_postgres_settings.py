@@ -52,7 +52,9 @@ def test_settings_of_a_database_change_nothing_of_what_is_captured_and_restored(
         instance.close()
 
 
-def test_settings_of_a_live_server_change_nothing_of_what_is_restored(captured: Capture, postgres: PostgresServer) -> None:
+def test_settings_of_a_live_server_change_nothing_of_what_is_restored(
+    captured: Capture, postgres: PostgresServer
+) -> None:
     with postgres_database(postgres, TABLE, name="plain") as name:
         point = captured(postgres, database=name)
     there = ("array_nulls=off", "default_transaction_read_only=on", "statement_timeout=1000", "datestyle=SQL, DMY")

@@ -37,7 +37,7 @@ class SentDump(Away):
         dumps.write_globals()
         with Session(server, database) as session:
             snapshot = snapshot_of(session, server.name)
-            held = inventory.take(session, database)
+            held = inventory.take(session, database, dumps.sights[database])
             held.answers = dumps.answers(database, snapshot)
             argv = (server.program("pg_dump"), *dumps.options(database, snapshot))
             with blame(server.name):
@@ -49,4 +49,4 @@ class SentDump(Away):
             dumps.work / MANIFEST, source=server.name, kind=KIND, started=started, filename=dumps.filename,
             size=done.bytes, sha256=done.sha256,
         )  # fmt: skip
-        return Sent(stored=done.stored, files=1, bytes=done.bytes)
+        return Sent(stored=done.stored, files=1, bytes=done.bytes, omissions=dumps.omissions)

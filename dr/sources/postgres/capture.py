@@ -12,19 +12,22 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
+from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
 from dr.sources import facts, several
 from dr.sources.door import Stream
 from dr.sources.own_errors import own_errors
-from dr.sources.postgres import inventory, queries
+from dr.sources.postgres import inventory, queries, rights
 from dr.sources.postgres.connection import Login, Server, Session
 from dr.sources.postgres.inventory import Asked, Inventory
 from dr.sources.postgres.names import SEVERAL, file_of
+from dr.sources.postgres.rights import Sight
 from dr.tools.host import Host, Process
 
 log = logging.getLogger("dr.backup")
@@ -32,6 +35,7 @@ log = logging.getLogger("dr.backup")
 #: The accounts: roles, their passwords as digests where that may be read, their memberships.
 GLOBALS = "globals.sql"
 _FIRST = ("postgres", "template1")
+_NO_ENTRY = "permission denied for database"
 
 
 def begin(
@@ -40,36 +44,60 @@ def begin(
     """Return the stream of what is declared. Raises `SourceError` when the server does not let it be captured."""
     server = Server(name, host, Login.declared(declared), deadline=time.monotonic() + declared.timeout)
     started = datetime.now(UTC)
-    there = _databases(server, declared)
+    subject = look(server, declared)
+    asked = [Asked(database=database, query=query) for database, query in questions]
+    return Dumps(server, subject, asked, work, started=started, one=declared.database)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a capture is of: each database with its properties, and what of it cannot be read; and what else lacks."""
+
+    databases: Mapping[str, dict[str, Any]]
+    sights: Mapping[str, Sight]
+    omissions: tuple[Omission, ...] = ()
+
+    @property
+    def all_omissions(self) -> tuple[Omission, ...]:
+        """All that the capture will not take."""
+        return (*self.omissions, *(each for sight in self.sights.values() for each in sight.omissions))
+
+
+def look(server: Server, declared: PostgresSource) -> Subject:
+    """Return what would be captured now, and what of it cannot be. Raises `SourceError` when nothing can."""
+    place, there = _databases(server, declared)
     missing = [database for database in declared.named if database not in there]
     if missing:
         raise SourceError(
-            f"there is no database {missing[0]!r} on the server that lets itself be connected to", name,
+            f"there is no database {missing[0]!r} on the server that lets itself be connected to", server.name,
             f"there are: {', '.join(there) or 'none'}", hint="correct the name in the plan",
         )  # fmt: skip
-    chosen = declared.named or _of_all(server, there)
-    asked = [Asked(database=database, query=query) for database, query in questions]
-    return Dumps(server, {each: there[each] for each in chosen}, asked, work, started=started, one=declared.database)
+    odd = [*rights.of_server(server, place, passwords_asked=declared.all, closed=declared.all)]
+    sights, unasked = {}, []
+    for database in declared.named or there:
+        try:
+            if declared.all and database == "postgres" and not server.rows(database, queries.IN_USE)[0]:
+                continue  # nobody keeps anything in it
+            sights[database] = rights.look(server, database)
+        except SourceError as error:
+            if error.retryable or not declared.all or _NO_ENTRY not in error.cause:
+                raise
+            unasked.append(rights.refused(database, declared.user, error))
+    if not sights:
+        raise SourceError("the server holds no database that can be read", server.name, hint="see its name and account")
+    return Subject(databases={each: there[each] for each in sights}, sights=sights, omissions=(*odd, *unasked))
 
 
-def _databases(server: Server, declared: PostgresSource) -> dict[str, dict[str, Any]]:
-    """Return every database with its properties; asked in one that is declared, which alone may be open to us."""
+def _databases(server: Server, declared: PostgresSource) -> tuple[str, dict[str, dict[str, Any]]]:
+    """Return every database with its properties, and the one that was asked: a declared one, if any is open to us."""
     places = declared.named[:1] or _FIRST
     for place in places[:-1]:
         try:
-            return dict(server.rows(place, queries.DATABASES))
+            return place, dict(server.rows(place, queries.DATABASES))
         except SourceError as error:
-            if "does not exist" not in error.cause:
+            if "does not exist" not in error.cause and _NO_ENTRY not in error.cause:
                 raise
-    return dict(server.rows(places[-1], queries.DATABASES))
-
-
-def _of_all(server: Server, there: Mapping[str, object]) -> list[str]:
-    """Return the databases that `all` means: not `postgres` while nobody keeps anything in it."""
-    chosen = [name for name in there if name != "postgres" or server.rows(name, queries.IN_USE)[0]]
-    if not chosen:
-        raise SourceError("the server holds no database", server.name, hint="see whether it is the right server")
-    return chosen
+    return places[-1], dict(server.rows(places[-1], queries.DATABASES))
 
 
 class Dumps(Stream):
@@ -80,7 +108,7 @@ class Dumps(Stream):
     def __init__(
         self,
         server: Server,
-        databases: Mapping[str, dict[str, Any]],
+        subject: Subject,
         asked: Sequence[Asked],
         work: Path,
         *,
@@ -88,7 +116,8 @@ class Dumps(Stream):
         one: str | None,
     ) -> None:
         self.started, self.filename = started, file_of(one) if one else SEVERAL
-        self.server, self.databases, self.work = server, databases, work
+        self.server, self.databases, self.work = server, subject.databases, work
+        self.sights, self.omissions = subject.sights, subject.all_omissions
         self._asked = asked
         self._open = ExitStack()
 
@@ -122,7 +151,8 @@ class Dumps(Stream):
         """Return what pg_dump is told."""
         # A role may have an encoding of its own, in which not every text can be said.
         encoding = f"--encoding={self.databases[database]['encoding']}"
-        return ("-Fc", "-Z0", "-w", encoding, f"--snapshot={snapshot}", "-d", self.server.conninfo(database))
+        told = (f"--snapshot={snapshot}", "-d", self.server.conninfo(database))
+        return ("-Fc", "-Z0", "-w", encoding, *self.sights[database].options(), *told)
 
     def close(self) -> None:
         """See `Stream`."""
@@ -143,7 +173,7 @@ class Dumps(Stream):
         """Take the inventory beside the dump. When the dump ends early, the session is ended: nobody waits."""
         pool = ThreadPoolExecutor(1)
         self._open.callback(pool.shutdown)
-        counted = pool.submit(inventory.take, session, database)
+        counted = pool.submit(inventory.take, session, database, self.sights[database])
         self._open.callback(lambda: None if counted.done() else session.kill())
         return counted
 

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +43,8 @@ set default_transaction_isolation = 'read committed'; set default_transaction_de
 #: The same where a dump is loaded, which does not say it itself; and what only newer servers know, since their majors.
 _LOADING = ("default_transaction_read_only=off", "array_nulls=on", "transform_null_equals=off")
 _LOADING_SINCE = {14: "idle_session_timeout=0", 17: "transaction_timeout=0"}
+#: What psql says where an attempt failed: no document.
+_FAILED = "dr-failed"
 _PSQL = ("-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse")
 _CONNECT_SECONDS = 30
 
@@ -104,7 +106,12 @@ class Server:
         return " ".join(f"{key}={_quoted(str(value))}" for key, value in parts.items() if value is not None)
 
     def start(
-        self, program: str, *arguments: str, feed: bool = False, text: bool = False, more: Mapping[str, str] | None = None
+        self,
+        program: str,
+        *arguments: str,
+        feed: bool = False,
+        text: bool = False,
+        more: dict[str, str] | None = None,
     ) -> Process:
         """Start one of PostgreSQL's programs; with `text` it speaks UTF-8. `more` is added to its environment.
 
@@ -201,15 +208,32 @@ class Session:
 
     def rows(self, sql: str) -> list[Any]:
         """Return the JSON documents that statements give, one a row; `SourceError` with what the server says."""
+        return self._asked(f"{sql}\n;\n") or []
+
+    def attempt(self, sql: str) -> list[Any] | None:
+        """Return what statements give within a transaction; None, with the transaction as it was, when one fails."""
+        # After each statement is seen whether it failed: those after it then give no rows.
+        told = "".join(f"{each}\n;\n\\if :ERROR\n\\set dr_failed 1\n\\endif\n" for each in sql.split(";\n"))
+        return self._asked(
+            "savepoint dr_attempt;\n\\set ON_ERROR_STOP 0\n\\set dr_failed 0\n"
+            f"{told}\\if :dr_failed\nrollback to savepoint dr_attempt;\n\\echo {_FAILED}\n\\endif\n"
+            "\\set ON_ERROR_STOP 1\n"
+        )
+
+    def _asked(self, script: str) -> list[Any] | None:
+        """Return the documents that a script gives; None where it says that it failed."""
         mark = secrets.token_hex(8).encode()
         try:
-            self._process.write(sql.encode("utf-8", "surrogateescape") + b"\n;\n\\echo " + mark + b"\n")
+            self._process.write(script.encode("utf-8", "surrogateescape") + b"\\echo " + mark + b"\n")
         except OSError:
             self._ended()
-        lines = []
+        lines, failed = [], False
         while (line := self._line()) != mark:
-            lines.append(json.loads(line.decode("utf-8", "surrogateescape")))
-        return lines
+            if line == _FAILED.encode():
+                failed = True
+            else:
+                lines.append(json.loads(line.decode("utf-8", "surrogateescape")))
+        return None if failed else lines
 
     def kill(self) -> None:
         """End it at once; who waits for its answer gets an error. Safe in another thread."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
 from dr.sources.door import Away, Doors, Instance, Room, Stream
 from dr.sources.postgres import capture
+from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.live import LiveServer
 from dr.sources.postgres.restored import KIND
 from dr.sources.postgres.scratch import ScratchServer
@@ -16,6 +19,9 @@ from dr.tools.host import Host
 
 if TYPE_CHECKING:
     from dr.tools.agent import Agent
+
+#: To look at a server, not to copy it.
+_LOOK_SECONDS = 120
 
 
 class Postgres(Doors):
@@ -46,6 +52,13 @@ class Postgres(Doors):
         from dr.sources.postgres.away import SentDump
 
         return SentDump(dumps, self._agent)
+
+    def omissions(self) -> Sequence[Omission]:
+        """See `Doors`."""
+        server = Server(
+            self.name, self._host, Login.declared(self._declared), deadline=time.monotonic() + _LOOK_SECONDS
+        )
+        return capture.look(server, self._declared).all_omissions
 
     def instance(self, room: Room) -> Instance:
         """See `Doors`: on the live server when it is real, else on a scratch server here."""

@@ -14,11 +14,14 @@ from dr.errors import SourceError
 from dr.sources.facts import Facts, digest_of, key_of
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Server, Session, literal
+from dr.sources.postgres.rights import Sight
 
 log = logging.getLogger("dr.backup")
 
 #: What large objects are counted as, beside the tables.
 LARGE_OBJECTS = "pg_largeobject"
+#: Nothing is left out.
+WHOLE = Sight()
 #: Longer definitions are kept as a digest.
 _SHORT = 120
 #: PostgreSQL spells these differently once it has read them back: casts and brackets may move.
@@ -50,18 +53,47 @@ class Inventory:
     answers: dict[str, str | None] = field(default_factory=dict)
 
 
-def take(session: Session, database: str) -> Inventory:
+def take(session: Session, database: str, sight: Sight = WHOLE) -> Inventory:
     """Return what a database holds as a session that has begun sees it; `database` is its name in the facts.
 
-    A few statements, however many tables there are. Raises `SourceError`.
+    What `sight` leaves out is not looked at. A few statements, however many tables there are. Raises `SourceError`.
     """
     found = Inventory(database, version=session.rows(queries.VERSION)[0])
+    out, below = {*sight.tables, *sight.indexes}, tuple(f"{name}." for name in sight.tables)
     found.objects = {
-        f"{kind} {database}.{name}": _kept(kind, text) for kind, name, text in session.rows(queries.OBJECTS)
+        f"{kind} {database}.{name}": _kept(kind, text)
+        for kind, name, text in session.rows(queries.OBJECTS)
+        if name not in out and not (below and name.startswith(below))
     }
     found.needs = sorted(set(session.rows(queries.NEEDS)))
-    found.rows = {f"{database}.{name}": int(count) for name, count in session.rows(queries.ROWS)}
+    found.rows = {f"{database}.{name}": int(count) for name, count in _counted(session, sight)}
     return found
+
+
+def _counted(session: Session, sight: Sight) -> list[tuple[str, int]]:
+    """Return the rows of each table.
+
+    A table whose index calls a function with unqualified names cannot be counted while every name is to be spelled in
+    full: then each is counted by itself, as the database's own search path has it.
+    """
+    tables = [name for name in session.rows(queries.TABLES_OF_ROWS) if name not in sight.uncounted]
+    rows = session.attempt(queries.rows_of(tables))
+    if rows is None:
+        rows = [row for name in tables for row in _counted_alone(session, name)]
+    large = [] if "pg_largeobject" in sight.uncounted else session.rows(queries.LARGE_OBJECTS)
+    return [*rows, *large]
+
+
+def _counted_alone(session: Session, table: str) -> list[tuple[str, int]]:
+    for path in ("''", "default", f"{table.split('.')[0]}, public" if '"' not in table else "public"):
+        rows = session.attempt(f"set local search_path = {path};\n{queries.rows_of([table])}")
+        session.rows("set local search_path = ''")
+        if rows is not None:
+            return rows
+    raise SourceError(
+        f"the rows of {table} cannot be counted", hint="see `select count(*)` of it: a function that an index of it "
+        "calls may need a path of its own: ALTER FUNCTION … SET search_path = …",
+    )  # fmt: skip
 
 
 def answers(server: Server, database: str, snapshot: str, asked: Iterable[Asked]) -> dict[str, str | None]:

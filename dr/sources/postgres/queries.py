@@ -9,6 +9,11 @@ along is not listed: the extension is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+#: So many tables are counted in one statement.
+_TOGETHER = 100
+
 #: A session that sees one moment, changes nothing, spells every name in full and is never cut off for waiting.
 BEGIN = """
 set search_path = ''; set max_parallel_workers_per_gather = 0; set extra_float_digits = 0;
@@ -42,23 +47,41 @@ order by d.datname collate "C"
 IN_USE = """
 select to_json(exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and not exists (
-    select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')))
+    select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e'))
+  or exists (select from pg_proc p where p.oid >= 16384 and not exists (
+    select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype = 'e'))
+  or exists (select from pg_extension where extname <> 'plpgsql') or exists (select from pg_largeobject_metadata)
+  or exists (select from pg_namespace where oid >= 16384 and nspname !~ '^pg_(toast|temp)'))
 """
 
-#: Rows of each table by its own, without those of tables that inherit; and large objects, where there are any.
-#: One statement for all: a thousand tables need no thousand answers over the network.
-ROWS = r"""
-select json_build_array(quote_ident(n.nspname) || '.' || quote_ident(c.relname), (regexp_match(query_to_xml(
-  format('select pg_catalog.count(*) as n from only %I.%I', n.nspname, c.relname), false, true, '')::text,
-  '<n>(\d+)</n>'))[1]::bigint)
+#: The tables whose rows are counted, each by its own, without those of tables that inherit.
+TABLES_OF_ROWS = """
+select to_json(quote_ident(n.nspname) || '.' || quote_ident(c.relname))
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
   and (c.relpersistence = 'p' or c.relpersistence = 'u' and not pg_is_in_recovery())
   and not exists (select from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid
     and e.deptype = 'e')
-union all
-select json_build_array('pg_largeobject', count(*)) from pg_largeobject_metadata having count(*) > 0
 """
+LARGE_OBJECTS = "select json_build_array('pg_largeobject', count(*)) from pg_largeobject_metadata having count(*) > 0"
+
+
+def rows_of(tables: Sequence[str]) -> str:
+    """Return what counts the rows of tables, by their quoted names: their names and numbers.
+
+    One statement for some hundreds: a thousand tables need no thousand answers over the network.
+    """
+    parts = [tables[at : at + _TOGETHER] for at in range(0, len(tables), _TOGETHER)]
+    return ";\n".join(
+        " union all ".join(
+            f"select json_build_array({_text(name)}, (select count(*) from only {name}))" for name in part
+        )
+        for part in parts
+    )
+
+
+def _text(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"
 
 
 def _mine(catalogue: str, alias: str) -> str:
@@ -116,6 +139,7 @@ select 'index', quote_ident(n.nspname) || '.' || quote_ident(c.relname), pg_get_
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('i', 'I') and {_mine("pg_class", "c")} and not exists (select from pg_index i join pg_depend e
   on e.classid = 'pg_class'::regclass and e.objid = i.indrelid and e.deptype = 'e' where i.indexrelid = c.oid)
+  and (c.relkind = 'I' or exists (select from pg_index i where i.indexrelid = c.oid and i.indisvalid))
 """
 
 _CONSTRAINTS = f"""
