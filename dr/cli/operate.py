@@ -74,7 +74,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
                 context.complain(
                     _once(target.error, f"{run.system} on {target.target}"),
                     f"{run.system}: target {target.target}",
-                    _TARGET_HINT,
+                    target.error_hint or _TARGET_HINT,
                 )
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
             hint = "Wait until it ends" if run.outcome == "skipped" else "Run the backup again when that is mended"

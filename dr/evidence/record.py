@@ -97,6 +97,7 @@ class TargetState:
     manifests: dict[str, str] = field(default_factory=dict)
     bytes_added: int = 0
     error: str | None = None
+    error_hint: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)

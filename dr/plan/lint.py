@@ -18,7 +18,7 @@ from dr.plan.lint_places import forgetting, places
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
-from dr.plan.target import Credentials, Target
+from dr.plan.target import Credentials, S3Place, Target
 from dr.plan.units import format_duration
 
 #: Which kinds of source a kind of check needs.
@@ -53,6 +53,7 @@ def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], env: Map
         if document:
             faults += [_at(document, *item) for item in forgetting(target)]
         if target.s3 and document:
+            faults += [_at(document, *item) for item in _authorities(target.s3)]
             faults += [_at(document, *item) for item in _credentials(target.s3.credentials, env)]
             if (apart := target.s3.immutability.credentials) is not None:
                 at: Key = ("s3", "immutability", "credentials")
@@ -241,6 +242,12 @@ def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
         )
     for number, place in enumerate(drill.shares):
         yield from secret_faults(("drill", "shares", number), place, env)
+
+
+def _authorities(place: S3Place) -> Iterator[Found]:
+    if place.ca_file and not place.ca_file.is_file():
+        hint = "write the authority's certificate there, in PEM, or correct the path"
+        yield ("s3", "ca_file"), f"the authorities file {place.ca_file} is not there", hint, "unsound"
 
 
 def _credentials(

@@ -188,6 +188,7 @@ def _target_state(toolbox: Toolbox, progress: Progress, name: str) -> TargetStat
         manifests=progress.manifests.get(name, {}),
         bytes_added=progress.added.get(name, 0),
         error=str(error) if error else None if full else NOT_WHOLE,
+        error_hint=error.hint if error else "",
     )
 
 

@@ -29,7 +29,7 @@ from dr.run.fact import Job
 from dr.run.past.history import read_history
 from dr.run.past.travel import Travel
 from dr.run.replicate import copy_repository
-from dr.run.toolbox import Place, Toolbox, read_keys
+from dr.run.toolbox import Place, Toolbox, open_store, read_keys, restic_env, restic_options
 from dr.tools import command
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
@@ -140,7 +140,7 @@ def _home(scratch: Target) -> S3Store:
     if place is None:
         raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
     keys = read_keys(place.credentials)
-    return S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+    return open_store(place, keys)
 
 
 def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: Path) -> Place:
@@ -152,19 +152,14 @@ def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: 
     if declared is None:
         raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
     keys, store = read_keys(declared.credentials), home.child(inner)
-    own = {
-        "AWS_ACCESS_KEY_ID": keys.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-        "AWS_DEFAULT_REGION": declared.region,
-        **({"AWS_SESSION_TOKEN": keys.session_token} if keys.session_token else {}),
-    }
-    kept = {name: value for name, value in source.repository.env.items() if not name.startswith("AWS_")}
+    kept = {name: x for name, x in source.repository.env.items() if not name.startswith(("AWS_", "RESTIC_CACERT"))}
     repository = replace(
         source.repository,
-        location=f"s3:{declared.endpoint.rstrip('/')}/{store.where.removeprefix('s3://')}",
+        location=f"s3:{declared.endpoint}/{store.where.removeprefix('s3://')}",
         where=f"{source.repository.host} on {scratch.target}",
-        env={**kept, **own},
+        env={**kept, **restic_env(declared, keys)},
         cache=cache,
+        options=restic_options(declared),
     )
     return Place(scratch.target, scratch, repository, store, store.child("_evidence"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
 from dr.evidence.record import Outcome, Point, Replication
@@ -18,6 +18,7 @@ from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
 from dr.tools.disk import DiskStore
 from dr.tools.restic_events import Index
+from dr.tools.s3 import S3Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     source, started, done = toolbox.places[0], request.clock(), Copied()
     problem: DrError | None = None
     points: tuple[str, ...] | None = None
-    lock, insight = "", _Insight(source, request.known)
+    lock, unordered, insight = "", "", _Insight(source, request.known)
     try:
         source.store.reachable()
         to.store.reachable()
@@ -76,9 +77,30 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
         copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
         points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
+        unordered = _unordered(to, done.written, now=request.clock())
     except DrError as error:
         problem = error
-    return replace(_outcome(toolbox, to, request, done, _Ending(started, points, problem, lock)), index=insight.index)
+    ending = _Ending(started, points, problem, lock, unordered)
+    return replace(_outcome(toolbox, to, request, done, ending), index=insight.index)
+
+
+def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
+    """Say which locks on some of what was written nobody ordered: past the ceiling, or a legal hold; nothing for none.
+
+    A lock of compliance cannot be shortened: it is to be known at once where one comes from.
+    """
+    if not isinstance(to.store, S3Store) or to.target.s3 is None:
+        return ""
+    days = to.target.s3.immutability.max_lock_days
+    locks = [to.store.lock_on_top(name) for name in names]
+    long = max((until for until, _ in locks if until and until > now + timedelta(days=days + 1)), default=None)
+    if long:
+        return (
+            f"what was written is locked until {long:%Y-%m-%d}, past max_lock_days ({days}): see the bucket's default"
+        )
+    if any(held for _, held in locks):
+        return "what was written is under a legal hold that nobody ordered: see the service"
+    return ""
 
 
 def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
@@ -97,10 +119,11 @@ class _Ending:
     points: tuple[str, ...] | None
     problem: DrError | None
     lock: str
+    unordered: str
 
 
 def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
-    said = str(ending.problem) if ending.problem else _said(done)
+    said = str(ending.problem) if ending.problem else _said(done) or ending.unordered or None
     outcome: Outcome = "degraded" if said else "ok"
     code = DEGRADED if said else OK
     if ending.problem:

@@ -23,6 +23,8 @@ from dr.tools.store import ObjectStore, is_unfinished
 THREADS = 8
 #: How often a source that loses index files meanwhile is listed anew.
 PASSES = 5
+#: So many of the objects copied are looked at once more.
+SAMPLE = 5
 _CONFIG = "config"
 
 
@@ -41,7 +43,8 @@ class Copied:
     """What one copying did. `objects` and `bytes` are all that the source listed, copied now or before.
 
     `corrupt` names source objects whose bytes are not what their names say, `missing` those that its index names
-    and that are nowhere; `held` are the snapshots that were not copied for that. `snapshots` are those now there.
+    and that are nowhere; `held` are the snapshots that were not copied for that. `snapshots` are those now
+    there, `written` the names of some objects that were copied now.
     """
 
     objects: int = 0
@@ -54,6 +57,7 @@ class Copied:
     missing: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
     snapshots: set[str] = field(default_factory=set)
+    written: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -189,6 +193,8 @@ class _Pass:
         self._there[name] = size
         self._done.objects_copied += 1
         self._done.bytes_copied += size
+        if len(self._done.written) < SAMPLE:
+            self._done.written.append(name)
 
     def _held_back(self, snapshots: dict[str, int], *, blind: bool) -> set[str]:
         """Return the snapshots, of those not there yet, that need what could not be brought; all, when `blind`."""

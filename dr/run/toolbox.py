@@ -24,6 +24,7 @@ from dr.sources.kinds import open_source
 from dr.sources.secret import read_secret, variable
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.host import Host
+from dr.tools.network import Way
 from dr.tools.restic import Repository
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
@@ -57,7 +58,7 @@ class Place:
         try:
             said = self.store.preflight().object_lock
             if said is None and s3.immutability.credentials:  # keys that back up often may not ask
-                said = _store(s3, read_keys(s3.immutability.credentials)).preflight().object_lock
+                said = open_store(s3, read_keys(s3.immutability.credentials)).preflight().object_lock
         except DrError:
             return ""
         return said or "off"
@@ -162,14 +163,11 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
     opens = key_of or target.target
     secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
     if target.s3:
-        root, location, keys = _s3(target.s3, carried=carried_keys(state, target.target))
-        secret_env |= {
-            "AWS_ACCESS_KEY_ID": keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-            "AWS_DEFAULT_REGION": target.s3.region,
-        }
-        if keys.session_token:
-            secret_env["AWS_SESSION_TOKEN"] = keys.session_token
+        carried, place = carried_keys(state, target.target), carried_place(state, target.target, target.s3)
+        keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
+        root: ObjectStore = open_store(place, keys)
+        location = restic_location(place)
+        secret_env |= restic_env(place, keys)
     else:
         assert target.local is not None  # noqa: S101 - the model has exactly one of the two
         label = target.target if target.offline else ""
@@ -181,21 +179,41 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
         host=plan.system,
         env=secret_env,
         cache=state / "cache" / "restic",
+        options=restic_options(target.s3),
     )
     evidence = root.child(f"_evidence/{plan.system}")
     return Place(target.target, target, repository, root.child(plan.system), evidence, root)
 
 
-def _s3(place: S3Place, *, carried: Path) -> tuple[ObjectStore, str, S3Keys]:
-    keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
-    root = _store(place, keys)
-    prefix = place.prefix.strip("/")
-    parts = [place.endpoint.rstrip("/"), place.bucket, *([prefix] if prefix else [])]
-    return root, "s3:" + "/".join(parts), keys
+def open_store(place: S3Place, keys: S3Keys) -> S3Store:
+    """Return a bucket as the target says that it is reached. Nothing is asked yet."""
+    way = Way(place.addressing, place.ca_file)
+    return S3Store(
+        endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys, way=way
+    )
 
 
-def _store(place: S3Place, keys: S3Keys) -> S3Store:
-    return S3Store(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+def restic_location(place: S3Place) -> str:
+    """Return what restic calls the place."""
+    return "s3:" + "/".join(part for part in (place.endpoint, place.bucket, place.prefix) if part)
+
+
+def restic_env(place: S3Place, keys: S3Keys) -> dict[str, str]:
+    """Return the environment by which restic reaches the place, as `open_store` does."""
+    found = {
+        "AWS_ACCESS_KEY_ID": keys.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
+        "AWS_SESSION_TOKEN": keys.session_token,
+        "AWS_DEFAULT_REGION": place.region,
+        "RESTIC_CACERT": str(place.ca_file or ""),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def restic_options(place: S3Place | None) -> tuple[str, ...]:
+    """Return restic's options for the place."""
+    lookup = {"path": "path", "virtual": "dns"}.get((place.addressing if place else None) or "")
+    return (f"s3.bucket-lookup={lookup}",) if lookup else ()
 
 
 def read_keys(declared: Credentials | None) -> S3Keys:
@@ -219,6 +237,17 @@ def carried_keys(state: Path, target: str) -> Path:
     On the machine that a kit was opened on, the places that plans and targets name are empty.
     """
     return state / "carried" / f"{target}.keys"
+
+
+def carried_authorities(state: Path, target: str) -> Path:
+    """Return where a recovery kit leaves the `ca_file` of a target; what is there comes before the target's."""
+    return state / "carried" / f"{target}.pem"
+
+
+def carried_place(state: Path, target: str, place: S3Place) -> S3Place:
+    """Return the place as it is reached from here: on the machine that a kit was opened on, with what it brought."""
+    carried = carried_authorities(state, target)
+    return place.model_copy(update={"ca_file": carried}) if carried.is_file() else place
 
 
 def carried_passphrase(state: Path, system: str, target: str) -> Path:

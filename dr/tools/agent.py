@@ -7,6 +7,7 @@ there. Under `~/.cache/dr` of the user there lie the program and restic's cache,
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import secrets
@@ -61,7 +62,13 @@ case $dr_said in *" bytes 0 "*) exit 1;; esac; case $dr_said in *" tee 0 "*) ;; 
 case $dr_said in *" code 0 "*) exit 0;; esac; exit 1;
 """
 #: What restic there must not take from that host's own settings, but from us.
-_OURS = ("RESTIC_PASSWORD_FILE", "RESTIC_PASSWORD_COMMAND", "RESTIC_REPOSITORY_FILE", "AWS_SESSION_TOKEN")
+_OURS = (
+    "RESTIC_PASSWORD_FILE",
+    "RESTIC_PASSWORD_COMMAND",
+    "RESTIC_REPOSITORY_FILE",
+    "RESTIC_CACERT",
+    "AWS_SESSION_TOKEN",
+)
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -156,6 +163,23 @@ class Agent:
         self._sh(_TAKE, passing, digest, path, doing="checking restic there")
         self._sh('exec "$HOME/$1" version;', path, doing="starting restic there")
 
+    def _bring(self, file: Path, home: str) -> str:
+        """Bring the certificates by which a target is trusted; return where they lie there. They are no secret."""
+        try:
+            data = file.read_bytes()
+            there = f"{home}/{PLACE}/authorities-{hashlib.sha256(data).hexdigest()[:16]}.pem"
+            self._sh(_READY, PLACE, doing=f"making ~/{PLACE}")
+            with self.host.files() as session:
+                session.put(os.fsencode(there), data, 0o600)
+        except OSError as error:
+            raise DrError(
+                f"the authorities of the target cannot be brought to {self.host.name}",
+                str(file),
+                error.strerror or str(error),
+                hint=f"see `ca_file` here, and the space in ~/{PLACE} there",
+            ) from error
+        return there
+
     def _sh(self, script: str, *arguments: str, doing: str, must: bool = True) -> Done:
         argv = ["sh", "-c", script.replace("\n", " "), "dr", *arguments]
         done = self.host.run(argv, env={"LC_ALL": "C"}, timeout=_ASK_SECONDS)
@@ -233,6 +257,8 @@ class Agent:
         """
         placed = self.placed()
         env = _secrets_of(repository, placed.home)
+        if file := env["RESTIC_CACERT"]:
+            env["RESTIC_CACERT"] = self._bring(Path(file), placed.home)
         runner = functools.partial(_run, self.host, {**more, **env}, tuple(before), timeout, heard)
         where = f"{repository.where}, from {self.host.name}"
         far = replace(repository, program=placed.program, where=where, runner=runner)

@@ -14,12 +14,13 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError, DrError, NoRepositoryError, TargetDownError
 from dr.tools import command, retry
+from dr.tools.network import authorities
 from dr.tools.restic_events import (
     INCOMPLETE,
     Checked,
@@ -153,10 +154,16 @@ class Repository:
 
         Both must be reachable with one set of S3 keys: `env` of this one wins.
         """
-        env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location}
+        env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location, **self._trust_with(other)}
         for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_KEY_HINT"):
             env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
-        self._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
+        both = replace(self, options=tuple(dict.fromkeys((*self.options, *other.options))))
+        both._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
+
+    def _trust_with(self, other: Repository) -> dict[str, str]:
+        """Return the authorities by which both are trusted, where one has its own."""
+        own = [each.env.get("RESTIC_CACERT", "") for each in (self, other) if each.location.startswith("s3:https:")]
+        return {"RESTIC_CACERT": ",".join(file or authorities() for file in own)} if any(own) else {}
 
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Remove snapshots; the data stays until a prune. What a thief of the passphrase does in a drill."""

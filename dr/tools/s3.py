@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import socket
+import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access, ObjectStore, Posture, Stored
 
@@ -27,6 +28,7 @@ _REFUSED = {
     "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "Forbidden",
     "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "UnrecognizedClientException",
 }  # fmt: skip
+_NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "NotImplemented"}
 #: Bytes that one request may copy or write; more goes in parts.
 _ONE_COPY = 5 << 30
 #: Bytes of one object that are held in memory on their way; a larger one waits in a file. Packs have some 17 MB.
@@ -39,9 +41,16 @@ class S3Store:
     """Objects below a prefix of a bucket."""
 
     def __init__(
-        self, *, endpoint: str, bucket: str, prefix: str = "", region: str = "us-east-1", keys: S3Keys
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        prefix: str = "",
+        region: str = "us-east-1",
+        keys: S3Keys,
+        way: Way = Way(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._endpoint, self._bucket, self._region, self._keys = endpoint, bucket, region, keys
+        self._endpoint, self._bucket, self._region, self._keys, self._way = endpoint, bucket, region, keys, way
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._shared: dict[str, S3Client] = {}
         self._strangers: set[str] = set()  # stores that these keys may not read: nothing is copied there by the service
@@ -60,6 +69,7 @@ class S3Store:
             prefix=store._prefix + inner,
             region=store._region,
             keys=store._keys,
+            way=store._way,
         )
         made._shared = store._shared
         return made
@@ -69,12 +79,12 @@ class S3Store:
         return type(self).of(self, prefix)
 
     def reachable(self) -> None:
-        """See `ObjectStore`. A TCP connection, without boto3."""
-        parts = urlsplit(self._endpoint)
+        """See `ObjectStore`. A connection, to the proxy where one leads there, and its certificate; without boto3."""
         try:
-            port = parts.port or (80 if parts.scheme == "http" else 443)
-            socket.create_connection((parts.hostname or "", port), timeout=5).close()
+            knock(self._url, self._way.ca_file)
         except (OSError, ValueError) as error:
+            if why := why_untrusted(error):
+                raise self._distrusted(why) from None
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise TargetDownError(
                 f"{self._endpoint} does not answer",
@@ -83,6 +93,20 @@ class S3Store:
                 hint="check the network, the endpoint and the service",
                 retryable=True,
             ) from error
+
+    @property
+    def _url(self) -> str:
+        return self._way.url(self._endpoint, self._bucket)
+
+    def _distrusted(self, why: str) -> DrError:
+        host = urlsplit(self._url).hostname
+        return TargetDownError(
+            f"the certificate of {host} is not trusted",
+            self.where,
+            why,
+            hint="name its authority's certificate under `ca_file`, or add it to this system's store; "
+            "or correct the endpoint, or the certificate",
+        )
 
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
@@ -142,21 +166,56 @@ class S3Store:
     def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
         """See `ObjectStore`. On one service the service copies, and what it made is read back.
 
-        Services carry the old object's checksums over to the copy (SeaweedFS does), so that those prove nothing.
+        Services carry over to the copy what belongs to the old object alone (SeaweedFS does): its checksums, so that
+        those prove nothing, and its lock and legal hold, which nobody ordered here. So what may be locked is written.
         """
-        if isinstance(source, S3Store) and self._shares_service(source):
-            if (found := source.sha256(name))[0] != sha256:
+        if isinstance(source, S3Store) and self._shares_service(source) and source.lockless:
+            found, size, locked = source._examined(name)
+            if found != sha256:
                 return False
-            if self._copied_there(name, source, size=found[1]):
+            if not locked and self._copied_there(name, source, size=size):
                 self._prove(name, sha256)
                 return True
-        return self._streamed(name, source, sha256)
+        return self._written(name, source.blocks(name), sha256=sha256)
+
+    @functools.cached_property
+    def lockless(self) -> bool:
+        """Whether the service says that Object Lock is off on this bucket; not when these keys may not ask."""
+        return self._says_lockless()
+
+    def _says_lockless(self) -> bool:
+        from botocore.exceptions import ClientError
+
+        with self._errors("asking for the bucket's Object Lock"):
+            try:
+                answer = self._client.get_object_lock_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                return error.response.get("Error", {}).get("Code") in _NO_LOCKS
+        return answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled"
+
+    def _examined(self, name: str) -> tuple[str, int, bool]:
+        """Return the SHA-256 (hex) and size of an object, and whether it bears a lock or a legal hold."""
+        digest, size = hashlib.sha256(), 0
+        with self._errors(f"reading {name}"):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
+            body = answer["Body"]
+            with body:
+                for block in body.iter_chunks(_BLOCK):
+                    digest.update(block)
+                    size += len(block)
+        return digest.hexdigest(), size, bears_lock(answer)
 
     def _prove(self, name: str, sha256: str) -> None:
         if self.sha256(name)[0] != sha256:
             raise DamageError(
                 f"the service's copy of {name} is not what was copied", self.where, hint="see the service"
             )
+
+    def lock_on_top(self, name: str) -> tuple[datetime | None, bool]:
+        """Return until when an object is locked, and whether it is under a legal hold, as far as these keys may see."""
+        with self._errors(f"looking at {name}"):
+            head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + name)
+        return head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus", "OFF") != "OFF"
 
     def _shares_service(self, source: S3Store) -> bool:
         return source._endpoint == self._endpoint and source.where not in self._strangers
@@ -180,18 +239,19 @@ class S3Store:
                 raise
         return True
 
-    def _streamed(self, name: str, source: ObjectStore, sha256: str) -> bool:
+    def _written(self, name: str, blocks: Iterable[bytes], *, sha256: str = "") -> bool:
         """Read whole, check, then write. The service checks again what reaches it: it is given the checksum.
 
-        Where that is too large for one request, there is none to give, and what it made is read back.
+        Where that is too large for one request, there is none to give, and what it made is read back. Without `sha256`
+        (hex) whatever comes is written.
         """
         digest = hashlib.sha256()
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
-            for block in source.blocks(name):
+            for block in blocks:
                 digest.update(block)
                 with _room_here():
                     copy.write(block)
-            if digest.hexdigest() != sha256:
+            if sha256 not in ("", digest.hexdigest()):
                 return False
             size = copy.tell()
             copy.seek(0)
@@ -207,7 +267,7 @@ class S3Store:
                         ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
                     )
         if size > _ONE_COPY:
-            self._prove(name, sha256)
+            self._prove(name, digest.hexdigest())
         return True
 
     def remove(self, name: str) -> None:
@@ -230,7 +290,10 @@ class S3Store:
     @property
     def _client(self) -> S3Client:
         if "client" not in self._shared:
-            self._shared["client"] = _client(self._endpoint, self._region, self._keys)
+            proxy = proxy_for(self._url, os.environ)
+            self._shared["client"] = _client(
+                self._endpoint, self._keys, region=self._region, way=self._way, proxy=proxy
+            )
         return self._shared["client"]
 
     def _versioning(self) -> bool | None:
@@ -279,6 +342,8 @@ class S3Store:
         except ClientError as error:
             raise self._meaning(error.response, doing) from None
         except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
+            if why := why_untrusted(error):
+                raise self._distrusted(why) from None
             raise TargetDownError(
                 f"{doing} failed: the target does not answer",
                 self.where,
@@ -319,7 +384,7 @@ class S3Store:
 
 
 @functools.lru_cache(maxsize=64)
-def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
+def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -> S3Client:
     import boto3
     from botocore.config import Config
 
@@ -328,8 +393,9 @@ def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 4},
         max_pool_connections=CONNECTIONS,
+        proxies={"http": proxy, "https": proxy} if proxy else {},
         s3={
-            "addressing_style": "auto" if "amazonaws.com" in endpoint else "path",
+            "addressing_style": way.addressing or ("auto" if "amazonaws.com" in endpoint else "path"),
             "payload_signing_enabled": False,  # each body is written with a checksum in a signed header
         },
         request_checksum_calculation="when_required",
@@ -341,8 +407,14 @@ def _client(endpoint: str, region: str, keys: S3Keys) -> S3Client:
         aws_session_token=keys.session_token or None,
         region_name=region,
     )
-    client: S3Client = session.client("s3", endpoint_url=endpoint, config=config)
+    verify = authorities(way.ca_file) if endpoint.startswith("https:") else None
+    client: S3Client = session.client("s3", endpoint_url=endpoint, config=config, verify=verify)
     return client
+
+
+def bears_lock(head: Mapping[str, Any]) -> bool:
+    """Whether what a service says of an object names a lock, run out or not, or a legal hold."""
+    return bool(head.get("ObjectLockRetainUntilDate") or head.get("ObjectLockLegalHoldStatus", "OFF") != "OFF")
 
 
 def content_md5(data: bytes) -> str:

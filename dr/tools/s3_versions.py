@@ -6,7 +6,6 @@ is no lock is taken for none: who may not ask, and a service that fails, get an 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -15,7 +14,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
-from dr.tools.s3 import S3Store, content_md5, http_time
+from dr.tools.network import Way
+from dr.tools.s3 import S3Store, bears_lock, content_md5, http_time
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Version
 
@@ -64,9 +64,16 @@ class S3Versions(S3Store):
     """A bucket's place with its versions and the locks on them. Safe for many threads."""
 
     def __init__(
-        self, *, endpoint: str, bucket: str, prefix: str = "", region: str = "us-east-1", keys: S3Keys
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        prefix: str = "",
+        region: str = "us-east-1",
+        keys: S3Keys,
+        way: Way = Way(),  # noqa: B008 - it is frozen
     ) -> None:
-        super().__init__(endpoint=endpoint, bucket=bucket, prefix=prefix, region=region, keys=keys)
+        super().__init__(endpoint=endpoint, bucket=bucket, prefix=prefix, region=region, keys=keys, way=way)
         self._guard, self._calls = threading.Lock(), 0
 
     @property
@@ -174,7 +181,14 @@ class S3Versions(S3Store):
         self._change(f"deleting {name}", "delete_object", Key=self._prefix + name, VersionId=version_id, **more)
 
     def lift(self, version: Version) -> None:
-        """Put an older version on top again, copied within the service; the versions below stay."""
+        """Put an older version on top again; the versions below stay.
+
+        Copied within the service, unless it may bear a lock or a legal hold: some services would carry those over.
+        """
+        if not self.lockless or bears_lock(self._head(version.name, version.id)):
+            self._count()
+            self._written(version.name, self.read(version))
+            return
         key = self._prefix + version.name
         origin = {"Bucket": self._bucket, "Key": key, "VersionId": version.id}
         self._change(f"putting {version.name} back", "copy_object", Key=key, CopySource=origin)
@@ -226,15 +240,13 @@ class S3Versions(S3Store):
             try:
                 return self._answer(question, _NO_LOCK, Key=self._prefix + name, VersionId=version_id)
             except ClientError as error:
-                if _code(error) == _PERHAPS_NO_LOCK and self._lockless:
+                if _code(error) == _PERHAPS_NO_LOCK and self.lockless:
                     return {}
                 raise
 
-    @functools.cached_property
-    def _lockless(self) -> bool:
-        """Whether the service says that Object Lock is off on this bucket; not when these keys may not ask."""
-        answer = self._told("get_object_lock_configuration")
-        return answer is not None and answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled"
+    def _says_lockless(self) -> bool:
+        self._count()
+        return super()._says_lockless()
 
     def lock(self, name: str, version_id: str, lock: Lock, *, bypass: bool = False) -> None:
         """Lock a version, or lengthen its lock. A service shortens none, but with `bypass` one of governance."""

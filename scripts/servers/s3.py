@@ -40,6 +40,9 @@ class S3Server:
         self._ports: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
 
+    #: Below this name a bucket may stand before the host's name; nobody resolves it.
+    domain = "s3.district.example"
+
     @property
     def endpoint(self) -> str:
         """Where it listens."""
@@ -162,6 +165,7 @@ class S3Server:
             "-volume.minFreeSpace=1", "-filer", f"-filer.port={ports[4]}", f"-filer.port.grpc={ports[5]}",
             "-filer.localSocket=filer.sock", "-filer.disableHttp=true", "-s3", f"-s3.port={ports[6]}",
             f"-s3.port.grpc={ports[7]}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.localSocket=s3.sock",
+            f"-s3.domainName={self.domain}",
             "-s3.autoCreateBucket=false", "-s3.allowDeleteBucketNotEmpty=false", f"-s3.config={place}/s3.json",
         ]  # fmt: skip
 

@@ -14,7 +14,15 @@ from dr.errors import DrError
 from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.run.custody import escrow, host_keys
-from dr.run.toolbox import Place, Toolbox, carried_keys, carried_passphrase
+from dr.run.toolbox import (
+    Place,
+    Toolbox,
+    carried_authorities,
+    carried_keys,
+    carried_passphrase,
+    restic_location,
+    restic_options,
+)
 from dr.tools.secrets import write_private
 
 CONTROL = "control.json"
@@ -54,6 +62,7 @@ def gather(material: Material) -> dict[str, bytes]:
         for place in toolbox.everywhere:
             if place.target.s3:
                 contents[f"keys/{place.name}"] = _aws(place.repository.env)
+                _authorities(place, contents, left_out)
     for name, sealed in host_keys.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
     for path in sorted((material.state / "escrow").glob("*@*.json")):
@@ -144,6 +153,15 @@ def _passphrase(toolbox: Toolbox, place: Place, contents: dict[str, bytes], left
         left_out.append(f"the passphrase of {name}")
 
 
+def _authorities(place: Place, contents: dict[str, bytes], left_out: list[str]) -> None:
+    """Take along the certificates by which a target is trusted, where the plan's machine has its own."""
+    file = place.repository.env.get("RESTIC_CACERT")
+    try:
+        contents |= {f"authorities/{place.name}": Path(file).read_bytes()} if file else {}
+    except OSError as error:
+        left_out.append(f"the ca_file of {place.name}: {error.strerror}")
+
+
 def _aws(env: Mapping[str, str]) -> bytes:
     pairs = {
         "aws_access_key_id": env["AWS_ACCESS_KEY_ID"],
@@ -171,7 +189,7 @@ def unfold(contents: Mapping[str, bytes], older: Mapping[str, bytes], to: Path) 
 
     `to` must be there. Files are 0600, directories 0700, scripts 0700. Raises `DrError`.
     """
-    secrets = ("passphrases/", "keys/", "escrow/", CATALOG)
+    secrets = ("passphrases/", "keys/", "authorities/", "escrow/", CATALOG)
     whole = {**{n: d for n, d in older.items() if n.startswith(secrets)}, **contents}
     control: dict[str, Any] = json.loads(whole[CONTROL])
     executable = set(control.get("executable", ()))
@@ -191,6 +209,8 @@ def _place_of(name: str, to: Path) -> Path | None:
         return state / name
     if top == "keys":
         return carried_keys(state, rest)
+    if top == "authorities":
+        return carried_authorities(state, rest)
     if name == CATALOG:
         return state / CATALOG
     if top == "passphrases":
@@ -227,21 +247,22 @@ def by_hand(loaded: Loaded, targets: Mapping[str, Target]) -> str:
         target = targets[name]
         lines += [f"# {plan.system} on {name}"]
         if target.s3:
-            parts = [target.s3.endpoint.rstrip("/"), target.s3.bucket, target.s3.prefix.strip("/"), plan.system]
-            location = "s3:" + "/".join(part for part in parts if part)
+            location = f"{restic_location(target.s3)}/{plan.system}"
             lines += [
                 f"export AWS_SHARED_CREDENTIALS_FILE=keys/{name}",
                 f"export AWS_DEFAULT_REGION={target.s3.region}",
+                f"export RESTIC_CACERT={f'authorities/{name}' if target.s3.ca_file else ''}",
             ]
         else:
             location = f"{target.local.path.absolute() if target.local else ''}/{plan.system}"
+        options = "".join(f"-o {option} " for option in restic_options(target.s3))
         kind = "given" if plan.secrets.passphrase else "generated"
         opens = name if name in plan.targets else plan.targets[0]
         lines += [
             f"export RESTIC_REPOSITORY={shlex.quote(location)}",
             f"export RESTIC_PASSWORD_FILE=passphrases/{kind}/{plan.system}@{opens}",
-            "restic snapshots --no-lock",
-            f"restic restore SNAPSHOT --no-lock --target /srv/recovered/{plan.system}   # one for each source",
+            f"restic {options}snapshots --no-lock",
+            f"restic {options}restore SNAPSHOT --no-lock --target /srv/recovered/{plan.system}   # one for each source",
             "",
         ]
     return "\n".join(lines)

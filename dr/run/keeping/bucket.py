@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dr.plan.target import Credentials, S3Place
-from dr.run.toolbox import read_keys
+from dr.run.toolbox import open_store, read_keys
 from dr.tools.s3_bucket import S3Bucket
 
 
@@ -13,7 +13,7 @@ def open_bucket(place: S3Place, credentials: Credentials | None = None) -> S3Buc
     Raises `RefusedError` when the keys are not there.
     """
     keys = read_keys(credentials or place.credentials)
-    return S3Bucket(endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys)
+    return S3Bucket.of(open_store(place, keys))
 
 
 def open_locks(place: S3Place) -> S3Bucket:
