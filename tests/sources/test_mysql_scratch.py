@@ -260,3 +260,24 @@ def test_a_thousand_tables_come_back(server: MariadbServer, tmp_path: Path, anne
         assert differences(taken.facts, instance.facts()) == []
     finally:
         instance.close()
+
+
+def test_it_is_made_with_a_place_of_its_own_for_temporary_tables(
+    server: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path]
+) -> None:
+    """Any other server that starts takes away the temporary tables that it finds in a shared place."""
+    programs, told = tmp_path / "bin", tmp_path / "told"
+    programs.mkdir()
+    maker = programs / "mariadb-install-db"
+    maker.write_text(f"#!/bin/sh\nprintf '%s\\n' \"$@\" >{told}\nexit 1\n")
+    maker.chmod(0o755)
+    for place in (programs, tmp_path, *list(tmp_path.parents)[:2]):
+        place.chmod(0o777)  # the server's user is another
+    taken = Taken(server, tmp_path / "w", databases=("second",))
+    instance = Mysql("db", taken.declared.model_copy(update={"bin": str(programs)}), host=ThisHost()).instance(
+        Room(root=tmp_path / "root", apart=tmp_path / "w", annex=annexes, token="d-1")
+    )
+    with pytest.raises(SourceError, match="could not be made"):
+        instance.provision()
+    (home,) = [line.partition("=")[2] for line in told.read_text().splitlines() if line.startswith("--tmpdir=")]
+    assert f"--datadir={home}/data" in told.read_text()

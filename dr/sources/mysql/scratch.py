@@ -123,7 +123,7 @@ class Scratch(Restored):
         return [maker, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
 
     def _install(self, maker: list[str], home: Path, user: str | None) -> None:
-        argv = [*maker, f"--datadir={home / 'data'}", _OWN_AIO, *self._taken_over(NAMES_CASE)]
+        argv = [*maker, f"--datadir={home / 'data'}", f"--tmpdir={home}", _OWN_AIO, *self._taken_over(NAMES_CASE)]
         done = scratch.run_as(self.room.host, argv, user=user, cwd=home, env=_environment(), timeout=_START_SECONDS * 3)
         if done.code != 0:
             raise SourceError(
