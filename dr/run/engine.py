@@ -303,13 +303,16 @@ def _sum_up(progress: Progress) -> None:
 
 
 def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
-    """Put what passed into its real place, and run the plan's last hook."""
+    """Put what passed into its real place, or rehearse that, and run the plan's last hook."""
     if job.real and progress.achieved:
         for name, instance in progress.instances.items():
             instance.accept()
             if instance.takes_stream:
                 progress.journal.note(f"{name} is in its real place")
         lacking.tell(job, progress)
+    elif progress.achieved and not job.partial:
+        for instance in progress.instances.values():
+            instance.rehearse()
     if not progress.instances or command.stopping():
         return
     hooks = toolbox.plan.hooks.restore

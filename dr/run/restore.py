@@ -9,9 +9,11 @@ May be called again over what an interrupted call left: restic completes it.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
 import re
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,15 +27,19 @@ from dr.evidence.manifest import Entry
 from dr.evidence.record import Copy, Point
 from dr.run.compare import chosen
 from dr.run.ground import Poured, Restored
-from dr.run.land import HERE, Land
+from dr.run.land import HERE, LAID, Land
 from dr.run.pattern import bases_of, below, for_restic, literal
 from dr.run.toolbox import Place, Toolbox
+from dr.sources import facts
 from dr.sources.door import MANIFEST, Instance, Room
 from dr.tools.host import Host
 
 #: Two restic processes at once keep a network busy without tripling the memory they need.
 _AT_ONCE = 2
 T = TypeVar("T")
+log = logging.getLogger("dr.recover")
+#: What stands beside a stream for us alone.
+_OURS = frozenset({MANIFEST, LAID, facts.FILENAME})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,22 @@ def _bring_all_of(shipment: Shipment, name: str) -> Restored:
     if instance.takes_stream:
         return _pour(shipment, name, instance)
     complaints = shipment.land.lay(shipment.place.repository, shipment.copy.snapshots[name], instance.room)
-    return _settle(shipment, name, complaints=complaints)
+    restored = _settle(shipment, name, complaints=complaints)
+    if shipment.as_files and _is_stream(shipment, name):
+        _lay_beside(shipment, name)
+    return restored
+
+
+def _lay_beside(shipment: Shipment, name: str) -> None:
+    """Lay down beside a dump what was stored with it, such as accounts: who loads it by hand needs that too."""
+    apart, root = _apart(shipment, name), shipment.root / name
+    if not root.is_dir():  # on another host
+        return
+    for path in sorted(apart.iterdir()):
+        if path.is_file() and path.name not in _OURS and not (root / path.name).exists():
+            shutil.copyfile(path, root / path.name)
+            (root / path.name).chmod(0o600)
+            log.warning("%s: stored with the dumps, and needed with them: %s", name, root / path.name)
 
 
 def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:

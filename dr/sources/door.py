@@ -141,7 +141,8 @@ class Refused:
         shown = " ".join(self.statement.split())
         begun = f": {shown if len(shown) <= _BEGINNING else shown[:_BEGINNING] + '…'}" if shown else ""
         why = f" ({self.cause})" if self.cause else ""
-        return f"the {self.kind} {self.name} {'was broken at the source' if self.lacked else 'was refused'}{why}{begun}"
+        how = "was missing or broken at the source" if self.lacked else "was refused"
+        return f"the {self.kind} {self.name} {how}{why}{begun}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +171,8 @@ class Instance:
     """One source brought back in a room: files as they lie there. Kinds that run a service override.
 
     Called in this order: `preflight`, `provision`, then `pour` (where `takes_stream`) or restic's restore,
-    `settle`, `start`, queries and checks, `accept` (a real recovery that passed), and always `close`.
+    `settle`, `start`, queries and checks, `accept` (a real recovery that passed) or `rehearse` (a drill that did),
+    and always `close`.
     """
 
     #: Whether what was captured goes into a service by `pour`, rather than to `root` as files.
@@ -233,6 +235,9 @@ class Instance:
 
     def accept(self) -> None:
         """Put what was restored into its real place, now that it passed. Raises `DrError`; the old stays then."""
+
+    def rehearse(self) -> None:
+        """Try in a drill, on what passed, what `accept` does in a recovery. Raises `DrError` when it would fail."""
 
     def close(self) -> None:
         """Stop what runs and take away what was not accepted. Safe at any time, and twice."""

@@ -22,7 +22,8 @@ class Facts:
     """`rows`: "DATABASE.SCHEMA.TABLE" to its rows. `objects`: "KIND NAME" to its definition, or a digest of it.
 
     `needs`: what the server must have before, such as "extension postgis" or "role teacher". `answers`: by
-    `key_of(database, query)`, what a plan's query gave (as text; None for no value).
+    `key_of(database, query)`, what a plan's query gave (as text; None for no value). `lacking`: what the source itself
+    lacked or had broken, in words: no restore is held to it. `spelling`: in which way definitions were told apart.
     """
 
     server: str = ""
@@ -31,6 +32,8 @@ class Facts:
     objects: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     answers: Mapping[str, str | None] = field(default_factory=dict)
+    lacking: tuple[str, ...] = ()
+    spelling: int = 0
 
 
 def key_of(database: str | None, query: str) -> str:
@@ -54,6 +57,7 @@ def read(path: Path) -> Facts | None:
         body: dict[str, Any] = json.loads(path.read_text("ascii"))
         if body.pop("schema") != SCHEMA:
             return None
-        return Facts(**{**body, "databases": tuple(body["databases"]), "needs": tuple(body["needs"])})
+        lists = {key: tuple(body.get(key, ())) for key in ("databases", "needs", "lacking")}
+        return Facts(**{**body, **lists})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -226,6 +226,77 @@ def test_dumps_can_be_had_as_files_and_no_program_then_reaches_for_a_live_server
     (done,) = disk.dr("--json", "recover", "sis", "--to", str(tmp_path / "to"), "--dumps", "--yes").document["drills"]
     assert outcomes(done) == {"manifest": ["ok"], "rows": ["skipped"], "command": ["skipped"]}
     assert (tmp_path / "to" / "database" / f"{district}.dump").read_bytes().startswith(b"PGDMP")
+    assert "ROLE" in (tmp_path / "to" / "database" / "globals.sql").read_text(), "accounts come with the dumps"
+
+
+WHOLE = "drill: {checks: [manifest, {rows: {source: database}}, {schema: {source: database}}]}\n"
+
+
+def test_what_is_broken_at_the_source_is_named_and_everything_else_comes_back(
+    disk: Site, mariadb: MariadbServer, library: str, tmp_path: Path
+) -> None:
+    mariadb.sql(
+        "create table gone (z int); create view broken as select z from gone; drop table gone;"
+        "create user departed@localhost; create definer=departed@localhost view theirs as select id from students;"
+        "drop user departed@localhost; create view pairs as select s.id from students s, loans l;",
+        library,
+    )
+    disk.plan("library", plan_text("library", mysql_source(mariadb, library), targets="[disk]", more=WHOLE))
+    (run,) = disk.dr("--json", "backup", "library", code=3).document["runs"]
+    told = {tuple(each["names"]): each for each in run["sources"][0]["omissions"]}
+    assert run["complete"] and set(told) == {(f"{library}.broken",), ("'departed'@'localhost'",)}, told
+    assert "DROP VIEW" in told[f"{library}.broken",]["hint"]
+    drilled = disk.dr("--json", "drill", "library", code=3)
+    (drill,) = drilled.document["drills"]
+    assert outcomes(drill) == {"manifest": ["ok"], "rows": ["ok"], "schema": ["ok"]}, drill["checks"]
+    assert f"the view {library}.broken was missing or broken at the source" in drilled.err
+    mariadb.sql("delete from students where id > 100", library)
+    to = str(tmp_path / "to")
+    disk.dr("recover", "library", "--to", to, "--replace", library, "--yes", code=3)
+    assert mariadb.sql("select count(*) from students", library) == [["500"]]
+    assert mariadb.sql("select count(*) from pairs", library) == [["500"]]
+
+
+def test_a_refused_view_stops_a_recovery_until_it_is_accepted_by_name(
+    disk: Site, mariadb: MariadbServer, library: str, tmp_path: Path
+) -> None:
+    to = str(tmp_path / "to")
+    with mysql_database(mariadb, "create table t (id int)", name="other") as other:
+        mariadb.sql(f"create view across as select * from {other}.t", library)
+        disk.plan("library", plan_text("library", mysql_source(mariadb, library), targets="[disk]", more=WHOLE))
+        disk.dr("backup", "library")
+    (drill,) = disk.dr("--json", "drill", "library", code=1).document["drills"]
+    assert outcomes(drill)["schema"] == ["failed"] and outcomes(drill)["rows"] == ["ok"]
+    mariadb.sql("delete from students where id > 100", library)
+    said = disk.dr("recover", "library", "--to", to, "--replace", library, "--yes", code=1).err
+    typed = f"dr recover library --to {to} --replace {library} --accept-missing {library}.across"
+    assert typed in said and "CREATE" in said and "[1146]" in said
+    assert mariadb.sql("select count(*) from students", library) == [["100"]]
+    disk.dr(*typed.split()[1:], "--yes", code=3)
+    assert mariadb.sql("select count(*) from students", library) == [["500"]]
+
+
+def test_what_the_account_may_not_see_is_named_with_the_grant_that_mends_it(
+    disk: Site, mariadb: MariadbServer, library: str
+) -> None:
+    mariadb.account("narrow", "pw", f"SELECT, SHOW VIEW, EVENT ON {library}.*")
+    (disk.root / "word").write_text("pw")
+    (disk.root / "word").chmod(0o600)
+    source = f"database: {{mysql: {{database: {library}, socket: {mariadb.socket}, user: narrow, password: {{file: {disk.root}/word}}}}}}"
+    disk.plan("library", plan_text("library", source, targets="[disk]"))
+    (run,) = disk.dr("--json", "backup", "library", code=3).document["runs"]
+    omissions = run["sources"][0]["omissions"]
+    assert [each["names"] for each in omissions] == [
+        [f"triggers of {library}"],
+        [f"routines of {library}"],
+        ["accounts"],
+    ]
+    assert not run["complete"] and all(each["partial"] for each in omissions)
+    for each in omissions:
+        mariadb.sql(each["hint"])
+    (run,) = disk.dr("--json", "backup", "library").document["runs"]
+    assert run["complete"] and not run["sources"][0]["omissions"]
+    mariadb.sql("drop user narrow@localhost")
 
 
 def test_the_catalog_is_rebuilt_from_the_targets_with_its_services(

@@ -39,7 +39,7 @@ def test_a_drill_names_what_was_refused_once_with_statement_and_reason(tmp_path:
             "database: the view sis.v was refused (no such function [1305]): CREATE VIEW v AS SELECT 1",
             "degraded",
         ),
-        ("database: the view sis.old was broken at the source", "degraded"),
+        ("database: the view sis.old was missing or broken at the source", "degraded"),
     ]
     assert progress.error is None
 

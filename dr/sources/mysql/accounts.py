@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dr.errors import SourceError
 from dr.sources.mysql.connection import quoted, text_of
-from dr.sources.mysql.inventory import account_of, definers_of, server_of
+from dr.sources.mysql.inventory import account_of, server_of
 from dr.sources.mysql.session import Row, Session
 
 FILENAME = "globals.sql"
@@ -24,6 +24,10 @@ log = logging.getLogger("dr.mysql")
 _OWN = frozenset({"mariadb.sys", "mysql.sys", "mysql.session", "mysql.infoschema", "PUBLIC", ""})
 _TAG = "-- account "
 _NO_HOST = "@''"  # a role of MariaDB's
+_ROUTINE = re.compile(r" ON (?:FUNCTION|PROCEDURE|PACKAGE)\b")  # they go and come with the routine
+_ON = re.compile(
+    r" ON ((?:FUNCTION |PROCEDURE |PACKAGE |PACKAGE BODY |TABLE )?)(`(?:[^`]|``)+`)\.(\*|`(?:[^`]|``)+`) TO "
+)
 _RIGHTS = """SELECT User, Host FROM mysql.db WHERE {name} LIKE Db
     UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = {name}
     UNION SELECT User, Host FROM mysql.procs_priv WHERE Db = {name}"""
@@ -75,6 +79,11 @@ class Replay:
         answers = list(session.each(statement for _, statement in self._left))
         self._left = [pair for pair, answer in zip(self._left, answers, strict=True) if isinstance(answer, SourceError)]
 
+    @property
+    def waiting(self) -> list[str]:
+        """The statements that could not be carried out yet."""
+        return [statement for _, statement in self._left]
+
     def end(self, session: Session) -> None:
         """Do it a last time; accounts that are not whole then are warned about."""
         self.go_on(session)
@@ -86,6 +95,42 @@ def _read(path: Path) -> list[tuple[str, str]]:
     parts = re.split(rf"^{re.escape(_TAG)}", path.read_text("utf-8"), flags=re.MULTILINE)[1:]
     pairs = (part.partition("\n") for part in parts)
     return [(account, statement.strip()) for account, _, statement in pairs]
+
+
+def differing(session: Session, path: Path) -> list[str]:
+    """Say which accounts of a sidecar are there and are not as they were captured. They are left as they are."""
+    there = existing(session)
+    kept: dict[str, set[str]] = {}
+    for account, statement in _read(path) if path.is_file() else ():
+        if account in there:
+            kept.setdefault(account, set()).add(_plain(statement))
+    found = []
+    for account, before in kept.items():
+        now = {_plain(statement) for _, statement in _statements(session, {account: there[account]})}
+        if parts := _changed(before, now):
+            found.append(
+                f"the account {account} is on the server and stays as it is, but it is not as it was captured:"
+                f" {', '.join(parts)}; to have it as captured: DROP USER {account.removesuffix(_NO_HOST)}, and recover"
+            )
+    return found
+
+
+def _plain(statement: str) -> str:
+    """Return a statement in one form; of a grant without the password that some servers repeat there."""
+    text = statement.rstrip(";").strip()
+    return re.sub(r" IDENTIFIED .*", "", text) if text.startswith("GRANT ") else text
+
+
+def _changed(before: set[str], now: set[str]) -> list[str]:
+    """Say how an account differs: never with its password's hash."""
+    rights = [
+        {text for text in side if text.startswith("GRANT ") and not _ROUTINE.search(text)} for side in (before, now)
+    ]
+    others = [{text for text in side if not text.startswith("GRANT ")} for side in (before, now)]
+    parts = ["its password or its options differ"] if others[0] != others[1] else []
+    for word, more in (("now also", rights[1] - rights[0]), ("no longer", rights[0] - rights[1])):
+        parts += [f"{word} {text}" for text in sorted(more)]
+    return parts
 
 
 def stand_in(session: Session, accounts: Sequence[str]) -> list[str]:
@@ -118,27 +163,81 @@ def kept_routine_rights(path: Path, database: str) -> tuple[str, ...]:
 
 def on_routine(grant: str, database: str) -> str | None:
     """Return the name of the routine of a database that a grant is on, in quotes; None when it is on none."""
-    found = re.search(rf" ON (?:FUNCTION|PROCEDURE) {re.escape(quoted(database))}\.(`(?:[^`]|``)+`) TO ", grant)
+    found = re.search(
+        rf" ON (?:FUNCTION|PROCEDURE|PACKAGE(?: BODY)?) {re.escape(quoted(database))}\.(`(?:[^`]|``)+`) TO ", grant
+    )
     return found[1] if found else None
 
 
-def lend(session: Session, database: str) -> None:
-    """Give those who own code in a database of ours all rights there: they have theirs on its real name only."""
-    for account in definers_of(session, [database]):
-        with suppress(SourceError):  # it may not exist: who needs it says so
-            session.rows(f"GRANT ALL PRIVILEGES ON {quoted(_pattern(database))}.* TO {account.removesuffix(_NO_HOST)}")
+def lend(session: Session, owners: Sequence[str], database: str, place: str, *, waiting: Sequence[str] = ()) -> None:
+    """Give those who own code of a database, which is called `place` meanwhile, the rights there that they have on its
+    real name; no more: what a view shows depends on what its owner may read. `waiting` are more rights that accounts
+    are to have, on what is not there yet.
+    """
+    granted = list(waiting)
+    for account in owners:
+        with suppress(SourceError):  # it does not exist, or may not be asked about: who needs it says so
+            rows = session.rows(f"SHOW GRANTS FOR {account.removesuffix(_NO_HOST)}")
+            granted += [row[0] or "" for row in rows]
+    for grant in granted:
+        if mirrored := _mirrored(grant.rstrip(";"), database, place):
+            with suppress(SourceError):  # on what is not there
+                session.rows(mirrored)
+
+
+def _mirrored(grant: str, database: str, place: str) -> str | None:
+    """Return a right on a database, or on what is in it, as one on a database of another name; None for others."""
+    grant = grant.removesuffix(" WITH GRANT OPTION")
+    found = _ON.search(grant)
+    if not found:
+        return None
+    pattern, item = found[2][1:-1].replace("``", "`"), found[3]
+    if item == "*" and not matches(pattern, database):
+        return None
+    if item != "*" and pattern != database:
+        return None
+    named = quoted(pattern_of(place) if item == "*" else place)
+    return f"{grant[: found.start()]} ON {found[1] or ''}{named}.{item} TO {grant[found.end() :]}"
+
+
+def matches(pattern: str, database: str) -> bool:
+    """Whether a grant's pattern is about a database."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    forms = {"%": ".*", "_": "."}
+    text = "".join(re.escape(part[1:]) if len(part) == 2 else forms.get(part, re.escape(part)) for part in parts)
+    return re.fullmatch(text, database, re.DOTALL) is not None
 
 
 def take_back(session: Session, database: str) -> None:
-    """Take back what was lent, by whomever."""
+    """Take back what was lent, by whomever: it outlives the database."""
     with suppress(SourceError):
-        name = text_of(_pattern(database))
-        for user, place in session.rows(f"SELECT User, Host FROM mysql.db WHERE Db = {name}"):  # noqa: S608 - a literal
-            account = account_of(f"{user}@{place}").removesuffix(_NO_HOST)
-            session.rows(f"REVOKE ALL PRIVILEGES ON {quoted(_pattern(database))}.* FROM {account}")
+        for name in sorted(_holders(session, database)):
+            for row in session.rows(f"SHOW GRANTS FOR {name}"):
+                if revoked := _revoked(row[0] or "", database):
+                    session.rows(revoked)
 
 
-def _pattern(database: str) -> str:
+def _holders(session: Session, database: str) -> set[str]:
+    """Return who may have rights on a database's own name."""
+    pattern, name = text_of(pattern_of(database)), text_of(database)
+    rows = session.rows(
+        f"SELECT User, Host FROM mysql.db WHERE Db = {pattern} "  # noqa: S608 - literals
+        f"UNION SELECT User, Host FROM mysql.tables_priv WHERE Db = {name} "
+        "UNION SELECT User, Host FROM mysql.procs_priv"  # of MariaDB 10.11 it is not asked by name: see above
+    )
+    return {account_of(f"{user}@{place}").removesuffix(_NO_HOST) for user, place in rows}
+
+
+def _revoked(grant: str, database: str) -> str | None:
+    """Return what takes back a right on a database of ours, or on what is in it; None for other rights."""
+    found = _ON.search(grant)
+    if not found or found[2] not in (quoted(database), quoted(pattern_of(database))):
+        return None
+    rights = grant[: found.start()].replace("GRANT ", "REVOKE ", 1)
+    return f"{rights}{found[0].removesuffix(' TO ')} FROM {grant[found.end() :]}"
+
+
+def pattern_of(database: str) -> str:
     """Return a database's name as a grant has it: a pattern, in which some characters stand for others."""
     return re.sub(r"[\\_%]", lambda found: "\\" + found[0], database)
 

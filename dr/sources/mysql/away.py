@@ -50,7 +50,7 @@ class SentDump(Away):
             subject.look(self._questions)
             with blame(server.where):
                 done = self._agent.backup_command(
-                    repository, subject.argv(), filename=self._filename, tags=tags,
+                    repository, subject.argv(force=False), filename=self._filename, tags=tags,
                     timeout=self._declared.timeout, env=server.env,
                 )  # fmt: skip
             facts.write(self._work / facts.FILENAME, self._held(subject))
@@ -58,7 +58,7 @@ class SentDump(Away):
             self._work / MANIFEST, source=server.where, kind="mysql", started=started, filename=self._filename,
             size=done.bytes, sha256=done.sha256,
         )  # fmt: skip
-        return Sent(stored=done.stored, files=1, bytes=done.bytes)
+        return Sent(stored=done.stored, files=1, bytes=done.bytes, omissions=tuple(subject.omissions))
 
     def _held(self, subject: Subject) -> Facts:
         try:

@@ -9,6 +9,7 @@ where they were equal before and after the dump.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 
 from dr.errors import DrError, SourceError
+from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
 from dr.sources import facts, several
 from dr.sources.door import Stream
@@ -39,11 +41,29 @@ _BEGUN = b"-- Current Database: "
 _END = b"-- Dump completed"
 
 
+def refused_in(said: str) -> tuple[Omission, ...]:
+    """Return what a dump program could not dump and passed over; nothing when another thing went wrong."""
+    found = []
+    for line in filter(None, map(str.strip, said.splitlines())):
+        error = complaint("", "", line)
+        if error.retryable or not error.cause.endswith("]"):
+            return ()
+        names = tuple(re.findall(r"`((?:[^`]|``)+)`", line)) or tuple(re.findall(r"'([^']+)'", line))
+        found.append(
+            Omission(what=f"the dump program could not take everything: {error.cause}", hint=error.hint, names=names)
+        )
+    return tuple(found)
+
+
 class Dump:
-    """The dump program, started and waiting; `begin` lets it go. A context that ends it."""
+    """The dump program, started and waiting; `begin` lets it go. A context that ends it.
+
+    `refused`: what it could not dump, once `blocks` has ended.
+    """
 
     def __init__(self, server: Server, argv: Sequence[str], *, timeout: float) -> None:
         self._where = server.where
+        self.refused: tuple[Omission, ...] = ()
         self._process = server.host.start(["sh", "-c", _GATE, "sh", *argv], env=server.env, timeout=timeout, feed=True)
         self._head: list[bytes] = []
         self._begun = threading.Event()
@@ -74,7 +94,10 @@ class Dump:
         command.raise_if_stopping()
         if done.code != 0:
             how = f"exit code {done.code}" if done.code > 0 else f"signal {-done.code}"
-            raise complaint(f"the dump failed with {how}", self._where, done.stderr.decode("utf-8", "replace"))
+            said = done.stderr.decode("utf-8", "replace")
+            self.refused = refused_in(said) if done.code > 0 else ()
+            if not self.refused:
+                raise complaint(f"the dump failed with {how}", self._where, said)
         if not tail.rstrip().rpartition(b"\n")[2].startswith(_END):
             raise SourceError("the dump was cut short", self._where, hint="see the disk and the server's log there")
 
@@ -192,3 +215,5 @@ class Capture(Stream):
         """Keep of the facts what surely holds for the dump, and write them."""
         self._session.do("COMMIT")
         facts.write(self._work / facts.FILENAME, self._subject.held(self._questions, same=self._same))
+        refused = self._dump.refused if self._dump else ()
+        self.omissions = (*self._subject.omissions, *refused)

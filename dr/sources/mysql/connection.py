@@ -32,7 +32,7 @@ _PRIVATE = re.compile(
     r"(Duplicate entry|Incorrect [\w ]+ value:|Data truncated[^']*|Truncated[^']*) '.*?'(?= for | at |$)"
 )
 #: What may pass: the connection was lost, a lock was waited for, a table was changed meanwhile.
-_PASSING = frozenset({1040, 1053, 1077, 1080, 1205, 1213, 1317, 1412, 1927, 2002, 2003, 2006, 2013, 2026, 2055})
+PASSING = frozenset({1040, 1053, 1077, 1080, 1205, 1213, 1317, 1412, 1927, 2002, 2003, 2006, 2013, 2026, 2055})
 _REFUSED = frozenset({1044, 1045, 1130, 1698, 1862, 4151})
 
 
@@ -57,12 +57,14 @@ class Server:
     def dump_argv(self, *options: str) -> list[str]:
         """The command line of the dump program, with what every dump of ours needs.
 
-        Nothing in it tells the time, so that equal data gives equal bytes. `loose`: programs that do not know
-        an option go on without it.
+        Nothing in it tells the time, so that equal data gives equal bytes. No table is locked while it is loaded:
+        one whose columns take their defaults from a sequence could not be. `loose`: programs that do not know an
+        option go on without it.
         """
         return [
             self.dump, *self.login, UTF8, LARGEST, "--single-transaction", "--quick", "--skip-lock-tables",
-            "--hex-blob", "--skip-dump-date", "--no-tablespaces", "--loose-column-statistics=0",
+            "--hex-blob", "--skip-dump-date", "--skip-add-locks", "--no-tablespaces",
+            "--loose-column-statistics=0",
             "--loose-set-gtid-purged=OFF", *options,
         ]  # fmt: skip
 
@@ -140,7 +142,7 @@ def complaint(what: str, where: str, said: str) -> SourceError:
         where,
         cause,
         hint=_hint(number),
-        retryable=number in _PASSING,
+        retryable=number in PASSING,
         exit_code=REFUSED if number in _REFUSED else 1,
     )
 

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
 from dr.sources.door import Away, Doors, Instance, Room, Stream
+from dr.sources.mysql import pour
 from dr.sources.mysql.capture import Capture
 from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
 from dr.sources.mysql.scratch import Scratch
+from dr.sources.mysql.session import Session
+from dr.sources.mysql.subject import omissions
 from dr.sources.own_errors import own_errors
 from dr.tools.host import Host
 
@@ -45,6 +49,13 @@ class Mysql(Doors):
 
                 return SentDump(server, self._declared, work, questions=self._questions, agent=self._agent)
             return Capture(server, self._declared, work, self._questions)
+
+    def omissions(self) -> Sequence[Omission]:
+        """See `Doors`."""
+        with own_errors(self.name):
+            server = reach(self._declared, self._host, self.name)
+            with Session(server, timeout=pour.QUERY_SECONDS) as session:
+                return omissions(session, self._declared, self.name)
 
     def instance(self, room: Room) -> Instance:
         """See `Doors`: in a drill on a server of its own, else on the plan's."""

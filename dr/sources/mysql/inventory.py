@@ -12,11 +12,14 @@ from dr.errors import SourceError
 from dr.sources.facts import digest_of, key_of
 from dr.sources.mysql.connection import SYSTEM, quoted, text_of
 from dr.sources.mysql.session import Row, Session
+from dr.sources.mysql.spelling import SPELLING, spelled
 
 NAMES_CASE = "lower_case_table_names"
 #: Settings of a server that decide what a dump becomes on it.
 SETTINGS = (NAMES_CASE, "sql_mode", "innodb_strict_mode", "character_set_server", "collation_server")
 #: A transaction's snapshot does not hold for tables of other engines.
+#: Engines whose rows are elsewhere: a dump has the definitions alone, and a query would go there.
+ELSEWHERE = frozenset({"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "OQGRAPH", "S3"})
 _TRANSACTIONAL = frozenset({"InnoDB", "MyRocks", "ROCKSDB", "ndbcluster", "TokuDB"})
 
 # Each gives kind, database and name, then what defines it; rows of one name are one definition, in order.
@@ -94,6 +97,11 @@ class Table:
         return self.engine in _TRANSACTIONAL
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether its rows are no part of it: kept by another server, in files, or in other tables."""
+        return self.engine.upper() in ELSEWHERE
+
+    @property
     def count(self) -> str:
         """The query that counts its rows, old versions of rows too."""
         versions = " FOR SYSTEM_TIME ALL" if self.history else ""
@@ -104,7 +112,7 @@ class Inventory:
     """The queries on some databases of one server.
 
     `known_as` gives a database's name in facts, if it is another; `asleep` the events, as database and name, that
-    only do not run because we would not let them yet.
+    only do not run because we would not let them yet; `spelling` how facts that these are held against were taken.
     """
 
     def __init__(
@@ -114,9 +122,10 @@ class Inventory:
         known_as: Mapping[str, str] | None = None,
         *,
         asleep: Collection[tuple[str, str]] = (),
+        spelling: int = SPELLING,
     ) -> None:
         self._session, self._databases, self._known_as = session, tuple(databases), dict(known_as or {})
-        self._asleep = asleep
+        self._asleep, self._spelling = asleep, spelling
         self.server = server_of(session)
         self._words = {
             "names": _among(databases),
@@ -131,7 +140,8 @@ class Inventory:
                 if kind == "event" and (database, name) in self._asleep:
                     rest[0] = "ENABLED"
                 key = f"{kind} {self._name(database, name)}"
-                found.setdefault(key, []).append("\x1f".join(self._told(value) for value in rest))
+                parts = spelled(kind or "", rest) if self._spelling else rest
+                found.setdefault(key, []).append("\x1f".join(self._told(value) for value in parts))
         made = {key: digest_of("\x1e".join(sorted(lines))) for key, lines in found.items()}
         unheld = {f"not held still {self._known(t.database)}.{t.name}": t.engine for t in self.tables() if not t.held}
         return made | unheld

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from dr.errors import SourceError, UsageError
 from dr.plan.source import MysqlSource
 from dr.sources.door import Room
-from dr.sources.mysql import accounts, pour
+from dr.sources.mysql import accounts, pour, undo
 from dr.sources.mysql.connection import Server, reach, text_of
-from dr.sources.mysql.cut import awake, events_apart, pointed, renamed
-from dr.sources.mysql.inventory import Inventory, account_of, databases_of
-from dr.sources.mysql.pour import Part
+from dr.sources.mysql.inventory import account_of, databases_of
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.swap import Change, Swap
+from dr.sources.mysql.swap import Swap
 from dr.tools.host import Host
 
 log = logging.getLogger("dr.recover")
@@ -28,7 +27,6 @@ _RIGHTS = frozenset(
     {"CREATE", "DROP", "ALTER", "INSERT", "SELECT", "INDEX", "REFERENCES", "LOCK TABLES", "TRIGGER", "EVENT",
      "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE"}
 )  # fmt: skip
-_LONGEST_NAME = 64
 _FOREIGN = """SELECT DISTINCT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.KEY_COLUMN_USAGE
     WHERE REFERENCED_TABLE_SCHEMA IN ({names}) AND TABLE_SCHEMA NOT IN ({names})"""
 
@@ -40,8 +38,6 @@ class Live(Restored):
         super().__init__(name, declared, room)
         self._host = host
         self._reached: Server | None = None
-        self._events: dict[str, list[bytes]] = {}
-        self._made: list[str] = []
         self._replay: accounts.Replay | None = None
 
     @property
@@ -62,43 +58,33 @@ class Live(Restored):
                 exit_code=error.exit_code if error.exit_code != 1 else 2,
             ) from error  # fmt: skip
 
+    def provision(self) -> None:
+        """See `Instance`: go the way back that an interrupted recovery did not end."""
+        if not self._kept.is_file():
+            return
+        if refused := undo.run(self.server, self._kept):
+            raise SourceError(
+                "an earlier attempt was interrupted while it replaced databases, and they could not be put back",
+                self.name, refused[0].cause, hint=f"see to it by hand: {undo.typed(self.server, self._kept)}",
+            )  # fmt: skip
+        self._kept.unlink()
+        self.remarks.append("an earlier attempt was interrupted while it replaced databases: they were put back first")
+
+    @property
+    def _kept(self) -> Path:
+        return self.room.apart / undo.FILENAME
+
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
         """See `Instance`: into new databases beside the live ones. Their events do not run before `accept`."""
-        captured = self.captured()
         with self._session() as session:
-            self._replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
-            for part in pour.parts(filename, chunks, captured.databases if captured else (), self.name):
-                self._take(session, part)
-            for database, beside in self.actual.items():
-                accounts.lend(session, beside)
-                aside = b"".join(self._events.get(database, []))
-                self.asleep |= {(beside, event) for event in awake(aside)}
-            self._replay.go_on(session)
+            kept = self.room.apart / accounts.FILENAME
+            self.remarks += accounts.differing(session, kept)
+            self._replay = accounts.Replay(session, kept, self.name)
+            self.load(session, filename, chunks, self._replay)
 
-    def _take(self, session: Session, part: Part) -> None:
-        beside = self._beside(part.database)
-        if part.views:
-            accounts.lend(session, beside)
-        elif part.database not in self.actual:
-            self._refuse(session, [part.database])
-            pour.drop(session, beside)  # left by an attempt that was killed: the token is ours
-            pour.create(session, beside)
-            self._made.append(beside)
-            self.actual[part.database] = beside
-        content = renamed(part.content, part.database, beside)
-        if part.views:
-            content = pointed(content, self._neighbours(session, part.database))
-        else:
-            content = events_apart(content, part.database, self._events.setdefault(part.database, []))
-        pour.load(self.server, beside, content, log_bin=True)
-
-    def _neighbours(self, session: Session, database: str) -> dict[str, str]:
-        """Return the other databases recovered, which views may look into, with the names they have meanwhile.
-
-        One that is called like a table here stays: nobody can tell the two apart in a view.
-        """
-        own = {table.name for table in Inventory(session, [self.actual[database]]).tables()}
-        return {name: beside for name, beside in self.actual.items() if name != database and name not in own}
+    def _begin(self, session: Session, database: str) -> None:
+        self._refuse(session, [database])
+        super()._begin(session, database)
 
     def connection(self) -> Mapping[str, str]:
         """See `Instance`. Nothing where the server is on another host, which programs here may not reach."""
@@ -127,9 +113,10 @@ class Live(Restored):
         Programs that write meanwhile are kept out, or find no triggers, for a moment: stop them before.
         """
         with self._session() as session:
-            there = set(databases_of(session))
-            changes = [self._change(name, beside, there) for name, beside in self.actual.items()]
-            Swap(self.server, session, changes, self._rights).carry_out()
+            changes = self.changes(databases_of(session))
+            Swap(
+                self.server, session, changes, kept=self._kept, rights=self._rights, lacking=self._refused
+            ).carry_out()  # fmt: skip
             if self._replay:
                 self._replay.end(session)
         for change in changes:
@@ -192,23 +179,3 @@ class Live(Restored):
                 f"the account {who} lacks rights that a recovery needs: {', '.join(missing)}", self.name,
                 hint="recover with an account that has these rights on *.*",
             )  # fmt: skip
-
-    def _change(self, name: str, beside: str, there: set[str]) -> Change:
-        return Change(
-            live=name,
-            beside=beside,
-            before=_fitted(name, f"_before_{self._token()}"),
-            exists=name in there,
-            events=b"".join(self._events.get(name, [])),
-            grants=accounts.kept_routine_rights(self.room.apart / accounts.FILENAME, name),
-        )
-
-    def _beside(self, name: str) -> str:
-        return _fitted(name, f"_dr_{self._token()}")
-
-    def _token(self) -> str:
-        return "".join(c if c.isalnum() else "_" for c in self.room.token)[-24:]
-
-
-def _fitted(name: str, tail: str) -> str:
-    return name[: _LONGEST_NAME - len(tail)] + tail

@@ -56,9 +56,18 @@ def parts(filename: str, chunks: Iterable[bytes], databases: Sequence[str], wher
     yield from (Part(database, views, part) for views, part in parts_of(content, where))
 
 
-def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: bool, to_the_end: bool = False) -> None:
+def load(
+    server: Server,
+    database: str,
+    blocks: Iterable[bytes],
+    *,
+    log_bin: bool,
+    to_the_end: bool = False,
+    known_as: str = "",
+) -> None:
     """Pour one file into a database that exists. Raises `SourceError` with what the server says.
 
+    `known_as`: its name in messages, if it is another meanwhile.
     `to_the_end`: what fails is passed over, and said when all the rest is done.
     """
     setting = f"SET SESSION foreign_key_checks = 0, unique_checks = 0, lock_wait_timeout = {_LOCK_WAIT}"
@@ -79,7 +88,7 @@ def load(server: Server, database: str, blocks: Iterable[bytes], *, log_bin: boo
     command.raise_if_stopping()
     said = done.stderr.decode("utf-8", "replace")
     if done.code != 0 or (to_the_end and "ERROR" in said):
-        raise complaint(f"the database {database} could not be restored", server.where, said)
+        raise complaint(f"the database {known_as or database} could not be restored", server.where, said)
 
 
 def create(session: Session, database: str) -> None:

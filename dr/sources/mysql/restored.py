@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source import MysqlSource
-from dr.sources.door import Instance, Room, parse_timestamp
+from dr.sources.door import Instance, Refused, Room, parse_timestamp
 from dr.sources.facts import Facts
-from dr.sources.mysql import pour
+from dr.sources.mysql import accounts, code, pour
 from dr.sources.mysql.accounts import existing
+from dr.sources.mysql.code import Code, Piece, Sorting
 from dr.sources.mysql.connection import Server
 from dr.sources.mysql.inventory import NAMES_CASE, Inventory, settings_of
 from dr.sources.mysql.session import Session
+from dr.sources.mysql.spelling import SPELLING
+from dr.sources.mysql.swap import Change
+
+_LONGEST_NAME = 64
 
 
 class Restored(Instance):
     """Databases in a server. `actual` gives for each, by its name in the plan, the name it has there.
 
     `asleep` are events, as database and name there, that are kept from running meanwhile. `lacking` are needs known
-    to be unmet, whatever it looks like.
+    to be unmet, whatever it looks like. `codes` is what was captured of them that is no data.
     """
 
     takes_stream = True
@@ -30,15 +37,89 @@ class Restored(Instance):
         self.actual: dict[str, str] = {}
         self.asleep: set[tuple[str, str]] = set()
         self.lacking: list[str] = []
+        self.codes: dict[str, Code] = {}
+        self._made: list[str] = []
+        self._refused: list[Piece] = []
 
     @property
     def server(self) -> Server:
         """The server they are in; `SourceError` when there is none yet."""
         raise NotImplementedError
 
+    def load(self, session: Session, filename: str, chunks: Iterator[bytes], replay: accounts.Replay) -> None:
+        """Load a stored stream into new databases beside those that are meant; their events do not run yet.
+
+        First tables and rows, then all code: what the server refuses of it is gathered in `refusals`.
+        """
+        captured, sorted_by = self.captured(), dict[str, Sorting]()
+        databases = captured.databases if captured else ()
+        meanwhile = {name: self.beside(name) for name in databases}
+        for part in pour.parts(filename, chunks, databases, self.name):
+            place = self.beside(part.database)
+            if part.database not in self.actual:
+                self._begin(session, part.database)
+                sorted_by[part.database] = Sorting(part.database, meanwhile | {part.database: place})
+            content = sorted_by[part.database].passing(part.content)
+            if part.views:
+                deque(content, maxlen=0)  # only what opens and closes a dump: views are code
+            else:
+                pour.load(self.server, place, content, log_bin=True, known_as=part.database)
+        self.codes = {name: each.code() for name, each in sorted_by.items()}
+        self._make_code(session, replay)
+
+    def _begin(self, session: Session, database: str) -> None:
+        """Make the database beside."""
+        place = self.beside(database)
+        pour.drop(session, place)  # left by an attempt that was killed: the token is ours
+        pour.create(session, place)
+        self._made.append(place)
+        self.actual[database] = place
+
+    def _make_code(self, session: Session, replay: accounts.Replay) -> None:
+        def between() -> None:
+            replay.go_on(session)
+            for database, place in self.actual.items():
+                owners = self.codes[database].owners()
+                accounts.lend(session, owners, database, place, waiting=replay.waiting)
+
+        captured = self.captured()
+        codes = {self.actual[name]: each.asleep() for name, each in self.codes.items()}
+        faults = code.make(self.server, codes, self.actual, between=between)
+        self.asleep |= {(self.actual[name], event) for name, each in self.codes.items() for event in each.awake()}
+        self._refused = [fault.piece for fault in faults]
+        self.refusals += [fault.refused(captured.objects if captured else ()) for fault in faults]
+        replay.go_on(session)
+
+    def changes(self, there: Collection[str]) -> list[Change]:
+        """Return what puts the databases into their places; `there` are those that are on the server."""
+        kept = self.room.apart / accounts.FILENAME
+        return [
+            Change(
+                live=name,
+                beside=beside,
+                before=self._fitted(name, "before"),
+                trial=self._fitted(name, "try"),
+                exists=name in there,
+                code=self.codes.get(name, Code()),
+                grants=accounts.kept_routine_rights(kept, name),
+            )
+            for name, beside in self.actual.items()
+        ]
+
+    def beside(self, database: str) -> str:
+        """Return the name of a database while it is not in its place."""
+        return self._fitted(database, "dr")
+
+    def _fitted(self, name: str, word: str) -> str:
+        token = "".join(c if c.isalnum() else "_" for c in self.room.token)[-24:]
+        tail = f"_{word}_{token}"
+        return name[: _LONGEST_NAME - len(tail)] + tail
+
     def start(self) -> None:
         """See `Instance`: every captured database is there, and all that its objects need."""
         captured = self.captured()
+        for kind, _, name in (each.partition(" ") for each in (captured.lacking if captured else ())):
+            self.refusals.append(Refused(name=name, kind=kind, lacked=True))
         with pour.reading(self.server) as session:
             wanted = captured.databases if captured else self._declared.named
             absent = sorted({*wanted} - {*self.actual})
@@ -63,13 +144,16 @@ class Restored(Instance):
         captured = self.captured()
         known_as = {actual: name for name, actual in self.actual.items() if actual != name}
         with pour.reading(self.server) as session:
-            inventory = Inventory(session, tuple(self.actual.values()), known_as, asleep=self.asleep)
+            spelling = captured.spelling if captured else SPELLING
+            names = tuple(self.actual.values())
+            inventory = Inventory(session, names, known_as, asleep=self.asleep, spelling=spelling)
             return Facts(
+                spelling=spelling,
                 server=inventory.server,
                 databases=tuple(self.actual),
                 rows=inventory.rows(inventory.tables(), within=True),
                 objects=inventory.objects(),
-                needs=inventory.needs(),
+                needs=tuple(need for need in inventory.needs() if not (captured and need in captured.lacking)),
                 answers=self._answers(captured),
             )
 

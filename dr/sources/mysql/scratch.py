@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from dr.errors import SourceError
 from dr.plan.source import MysqlSource
 from dr.sources import scratch
 from dr.sources.door import Room
-from dr.sources.mysql import accounts, pour
+from dr.sources.mysql import accounts, pour, undo
+from dr.sources.mysql.code import Sorting
 from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
 from dr.sources.mysql.inventory import NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
+from dr.sources.mysql.swap import Change, Swap
 from dr.sources.own_errors import own_errors
 from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.host import Host, Process
@@ -72,7 +74,7 @@ class Scratch(Restored):
         )  # fmt: skip
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
-        """See `Instance`: accounts first, then database by database, then the views of each.
+        """See `Instance`: as a recovery does it, beside and then into their places.
 
         For accounts that own code and were not captured others stand in, so that the rest can be looked at;
         `start` then says which are missing.
@@ -83,14 +85,34 @@ class Scratch(Restored):
             replay = accounts.Replay(session, self.room.apart / accounts.FILENAME, self.name)
             owners = [need.removeprefix("account ") for need in needs if need.startswith("account ")]
             self.lacking = [f"account {account}" for account in accounts.stand_in(session, owners)]
-            for part in pour.parts(filename, chunks, captured.databases if captured else (), self.name):
-                if part.views:
-                    replay.go_on(session)
-                elif part.database not in self.actual:
-                    pour.create(session, part.database)
-                    self.actual[part.database] = part.database
-                pour.load(self.server, part.database, part.content, log_bin=False)
+            self.load(session, filename, chunks, replay)
+            self._swap(session, self.changes(()), replay.go_on).carry_out()
+            self.asleep = set()
+            self.actual = {name: name for name in self.actual}
             replay.end(session)
+
+    def rehearse(self) -> None:
+        """See `Instance`: databases without rows take the places of those restored, and make room again."""
+        with Session(self.server, timeout=pour.RESTORE_SECONDS) as session:
+            for database in self.actual:
+                self._copy_empty(session, database)
+            restored, self.actual = self.actual, {name: self.beside(name) for name in self.actual}
+            try:
+                self._swap(session, self.changes(restored), lambda session: None).rehearse()
+            finally:
+                self.actual = restored
+
+    def _copy_empty(self, session: Session, database: str) -> None:
+        beside = self.beside(database)
+        pour.create(session, beside)
+        argv = self.server.dump_argv("--force", "--no-data", "--skip-triggers", database)
+        done = self.server.host.run(argv, env=self.server.env, timeout=pour.RESTORE_SECONDS)
+        sorting = Sorting(database, {name: self.beside(name) for name in self.actual})
+        pour.load(self.server, beside, sorting.passing([done.stdout]), log_bin=False)
+
+    def _swap(self, session: Session, changes: list[Change], rights: Callable[[Session], None]) -> Swap:
+        kept = self.room.apart / undo.FILENAME
+        return Swap(self.server, session, changes, kept=kept, rights=rights, lacking=self._refused)
 
     def connection(self) -> Mapping[str, str]:
         """See `Instance`."""

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
 from dr.sources import facts
 from dr.sources.facts import Facts
-from dr.sources.mysql import accounts
+from dr.sources.kept import is_kept
+from dr.sources.mysql import accounts, lacking, rights
 from dr.sources.mysql.connection import Server
-from dr.sources.mysql.inventory import Inventory, databases_of
+from dr.sources.mysql.inventory import Inventory, Table, databases_of
 from dr.sources.mysql.session import Session
+from dr.sources.mysql.spelling import SPELLING
 
 log = logging.getLogger("dr.mysql")
 
@@ -23,65 +26,105 @@ Questions = Sequence[tuple[str | None, str]]
 class Subject:
     """The databases of a capture. Accounts are written to `work` at once: `sidecars` names what lies there.
 
-    Raises `SourceError` when a declared database is not there.
+    `omissions` is what is not taken, cannot be seen, or lacks at the source; more may be told by `held`. Raises
+    `SourceError` when a declared database is not there.
     """
 
     def __init__(self, session: Session, server: Server, declared: MysqlSource, work: Path) -> None:
         self._session, self._server, self._declared, self._work = session, server, declared, work
-        self.databases = self._named()
+        self.databases = named(session, declared, server.where)
         self._inventory = Inventory(session, self.databases)
         self._tables = self._inventory.tables()
-        self._needs = self._inventory.needs()
-        self.sidecars = (facts.FILENAME, *self._accounts())
+        self._broken = lacking.broken_views(session, self.databases)
+        self._gone = lacking.gone_owners(session, self.databases)
+        self._needs = tuple(n for n in self._inventory.needs() if n not in {f"account {a}" for a in self._gone})
+        self.sidecars = (facts.FILENAME, *self._accounts(), *self._broken_views())
+        self.omissions = _omissions(session, declared, self.databases, self._tables, self._broken, self._gone)
         self._warn()
+        if accounts.FILENAME not in self.sidecars and not any(each.names == rights.ACCOUNTS for each in self.omissions):
+            self.omissions.append(rights.unseen_accounts(session))
 
-    def argv(self) -> list[str]:
-        """The command line of the dump."""
+    def argv(self, *, force: bool = True) -> list[str]:
+        """The command line of the dump. `force`: it goes on behind what it cannot dump, and says what that is."""
         history = ("--dump-history",) if any(table.history for table in self._tables) else ()
-        code = ("--routines", "--triggers", "--events")
-        return self._server.dump_argv(*code, *history, "--databases", *self.databases)
+        code = ("--routines", "--triggers", "--events", *(["--force"] if force else []))
+        without = [f"--ignore-table={view.full}" for view in self._broken]
+        return self._server.dump_argv(*code, *history, *without, "--databases", *self.databases)
 
     def look(self, questions: Questions) -> None:
         """Count and ask, as the session sees it now."""
         self._objects = self._inventory.objects()
-        self._rows = self._inventory.rows(self._tables, within=True)
+        self._rows = self._inventory.rows([table for table in self._tables if not table.elsewhere], within=True)
         self._answers = self._inventory.answers(questions)
 
     def held(self, questions: Questions, *, same: bool) -> Facts:
         """Return of what was seen what surely holds for the dump, after it; `same`: both saw one snapshot."""
         objects = self._inventory.objects()
         rows, answers = self._rows, self._answers
-        doubtful = [table for table in self._tables if not (same and table.held)]
+        doubtful = [table for table in self._tables if not (same and table.held) and not table.elsewhere]
         if doubtful:
             rows = _steady(rows, self._inventory.rows(doubtful), {table.key for table in doubtful})
+        self._tell_unsteady({table.key for table in doubtful if not table.held} & (self._rows.keys() - rows.keys()))
         if not same:
             again = self._inventory.answers(questions)
             answers = {key: value for key, value in answers.items() if key in again and again[key] == value}
-        if objects != self._objects:
-            log.warning("%s: definitions were changed while it was dumped", self._server.where)
+        self._tell_changed({key for key, _ in objects.items() ^ self._objects.items()})
+        broken = {f"{word} {view.full}" for view in self._broken for word in ("view", "columns of")}
         return Facts(
             server=self._inventory.server,
             databases=self.databases,
             rows=rows,
-            objects={key: value for key, value in objects.items() if self._objects.get(key) == value},
+            objects={k: value for k, value in objects.items() if self._objects.get(k) == value and k not in broken},
             needs=self._needs,
             answers=answers,
+            lacking=self._lacking,
+            spelling=SPELLING,
         )
 
     def unsure(self) -> Facts:
         """Return what needs no second look."""
-        return Facts(server=self._inventory.server, databases=self.databases, needs=self._needs)
+        return Facts(server=self._inventory.server, databases=self.databases, needs=self._needs, lacking=self._lacking)
 
-    def _named(self) -> tuple[str, ...]:
-        there, named = databases_of(self._session), self._declared.named
-        missing = [name for name in named if name not in there]
-        if missing or not there:
-            what = f"the database {', '.join(missing)} is not" if missing else "there is no database"
-            raise SourceError(
-                f"{what} on the server, or not to be seen by its account", self._server.where,
-                hint="correct the plan's databases, or grant the account SELECT on them",
+    @property
+    def _lacking(self) -> tuple[str, ...]:
+        return (*(f"view {view.full}" for view in self._broken), *(f"account {account}" for account in self._gone))
+
+    def _broken_views(self) -> list[str]:
+        if not self._broken:
+            return []
+        lacking.keep(self._work / lacking.FILENAME, self._broken)
+        return [lacking.FILENAME]
+
+    def _warn(self) -> None:
+        if unheld := [f"{table.key} ({table.engine})" for table in self._tables if not table.held]:
+            log.warning(
+                "%s: no snapshot holds these tables still while they are dumped: %s",
+                self._server.where, ", ".join(unheld),
             )  # fmt: skip
-        return named or tuple(there)
+
+    def _tell_unsteady(self, changed: set[str]) -> None:
+        if changed:
+            names = tuple(sorted(changed))
+            self.omissions.append(
+                Omission(
+                    what=f"rows changed while they were dumped, and no snapshot holds these tables: {', '.join(names)}",
+                    hint=f"ALTER TABLE … ENGINE=InnoDB for {', '.join(names)}, or back up when nobody writes",
+                    names=names,
+                    partial=False,
+                )
+            )
+
+    def _tell_changed(self, keys: set[str]) -> None:
+        if keys:
+            names = tuple(sorted(keys))
+            self.omissions.append(
+                Omission(
+                    what=f"definitions were changed while they were dumped: {', '.join(names[:5])}",
+                    hint="back up again when nobody changes definitions",
+                    names=names,
+                    partial=False,
+                )
+            )
 
     def _accounts(self) -> list[str]:
         definers = [need.removeprefix("account ") for need in self._needs if need.startswith("account ")]
@@ -90,13 +133,48 @@ class Subject:
         written = accounts.write(self._session, path, databases=databases, definers=definers)
         return [accounts.FILENAME] if written else []
 
-    def _warn(self) -> None:
-        unheld = [f"{table.key} ({table.engine})" for table in self._tables if not table.held]
-        if unheld:
-            log.warning(
-                "%s: no snapshot holds these tables still while they are dumped: %s",
-                self._server.where, ", ".join(unheld),
-            )  # fmt: skip
+
+def named(session: Session, declared: MysqlSource, where: str) -> tuple[str, ...]:
+    """Return the databases that a plan means. Raises `SourceError` when one is not there, or not to be seen."""
+    there, asked = databases_of(session), declared.named
+    missing = [name for name in asked if name not in there]
+    if missing or not there:
+        what = f"the database {', '.join(missing)} is not" if missing else "there is no database"
+        raise SourceError(
+            f"{what} on the server, or not to be seen by its account", where,
+            hint="correct the plan's databases, or grant the account SELECT on them",
+        )  # fmt: skip
+    if asked:
+        return asked
+    if left := [name for name in there if is_kept(name)]:
+        log.warning("%s: not captured, as a recovery left them beside others: %s; drop them when they are not needed",
+                    where, ", ".join(left))  # fmt: skip
+    return tuple(name for name in there if not is_kept(name))
+
+
+def omissions(session: Session, declared: MysqlSource, where: str) -> list[Omission]:
+    """Return what a capture made now would not take, could not see, or would find lacking at the source."""
+    databases = named(session, declared, where)
+    tables = Inventory(session, databases).tables()
+    broken, gone = lacking.broken_views(session, databases), lacking.gone_owners(session, databases)
+    return _omissions(session, declared, databases, tables, broken, gone)
+
+
+def _omissions(
+    session: Session,
+    declared: MysqlSource,
+    databases: Sequence[str],
+    tables: Sequence[Table],
+    broken: Sequence[lacking.Broken],
+    gone: Sequence[str],
+) -> list[Omission]:
+    elsewhere = [(table.key, table.engine) for table in tables if table.elsewhere]
+    return [
+        *rights.unseen(session, databases, everything=declared.all),
+        *lacking.of_views(broken),
+        *lacking.of_owners(gone),
+        *lacking.of_elsewhere(elsewhere),
+    ]
 
 
 def _steady(first: dict[str, int], second: dict[str, int], doubtful: set[str]) -> dict[str, int]:

@@ -22,6 +22,7 @@ from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
 from dr.sources import facts, several
 from dr.sources.door import Stream
+from dr.sources.kept import is_kept
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import inventory, queries, rights
 from dr.sources.postgres.connection import Login, Server, Session
@@ -74,7 +75,7 @@ def look(server: Server, declared: PostgresSource) -> Subject:
         )  # fmt: skip
     odd = [*rights.of_server(server, place, passwords_asked=declared.all, closed=declared.all)]
     sights, unasked = {}, []
-    for database in declared.named or there:
+    for database in declared.named or _not_kept(server, there):
         try:
             if declared.all and database == "postgres" and not server.rows(database, queries.IN_USE)[0]:
                 continue  # nobody keeps anything in it
@@ -98,6 +99,14 @@ def _databases(server: Server, declared: PostgresSource) -> tuple[str, dict[str,
             if "does not exist" not in error.cause and _NO_ENTRY not in error.cause:
                 raise
     return places[-1], dict(server.rows(places[-1], queries.DATABASES))
+
+
+def _not_kept(server: Server, there: Mapping[str, object]) -> list[str]:
+    """Return the databases without those that a recovery put beside others: what `all` means."""
+    if kept := [name for name in there if is_kept(name)]:
+        log.warning("%s: not captured, as a recovery left them beside others: %s; drop them when they are not needed",
+                    server.name, ", ".join(kept))  # fmt: skip
+    return [name for name in there if not is_kept(name)]
 
 
 class Dumps(Stream):
