@@ -139,7 +139,10 @@ class Demo(Stage):
         self.dr("target", "rewind", "offsite", "--system", "sis", *at, "--yes")
 
     def _tell(self) -> Path:
-        self.step("The board: objectives against facts. It hides neither the damaged copy nor the suspect point.")
+        self.step(
+            "The board: objectives against facts. It hides neither the damaged copy nor the suspect point, nor that "
+            "this demo's S3 server runs on this very machine: no copy is offsite."
+        )
         self.dr("status")
         self.step("The evidence: every run, drill and act, chained; and the same records beside each repository.")
         self.dr("audit")

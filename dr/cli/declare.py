@@ -11,6 +11,7 @@ import click
 from dr.cli.context import Context, pass_context
 from dr.errors import INVALID, OK, Fault, PlanError, UsageError
 from dr.plan.units import counted
+from dr.tools.network import is_this_host
 
 
 @click.command("init")
@@ -35,7 +36,9 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
     from dr.plan.load import load
 
-    declarations = load(context.session.config)  # read anew: of plans known from before no advice is given
+    declarations = load(
+        context.session.config, is_here=is_this_host
+    )  # read anew: of plans known from before no advice is given
     for name in systems:
         if name not in declarations.plans and not declarations.about([name]):
             raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")

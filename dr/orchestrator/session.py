@@ -23,6 +23,7 @@ from dr.plan.load import Declarations, Loaded, load
 from dr.run.toolbox import Place, Toolbox, open_toolbox
 from dr.tools import command
 from dr.tools.lock import hold
+from dr.tools.network import is_this_host
 from dr.tools.restic import find_restic, version
 from dr.tools.store import ObjectStore
 
@@ -56,11 +57,11 @@ class Session:
         """All plans and targets, with all their faults."""
         try:
             if not self._catalog_there():
-                return load(self.config)
-            found = load(self.config, cache=self.catalog)
+                return load(self.config, is_here=is_this_host)
+            found = load(self.config, cache=self.catalog, is_here=is_this_host)
             self.catalog.notice(list(found.plans), now=self.clock())
         except CatalogError:
-            return load(self.config)
+            return load(self.config, is_here=is_this_host)
         return found
 
     @functools.cached_property

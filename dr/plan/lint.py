@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import Fault, Severity
@@ -14,28 +15,42 @@ from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.lint_commands import hides_failure
 from dr.plan.lint_hosts import Found, Key, hosts, open_file, secret_faults, unreadable
-from dr.plan.lint_places import forgetting, places
+from dr.plan.lint_places import forgetting, offsite, places
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
-from dr.plan.target import Credentials, S3Place, Target
+from dr.plan.target import Credentials, IsHere, S3Place, Target
 from dr.plan.units import format_duration
 
 #: Which kinds of source a kind of check needs.
 _ANSWERED_BY = {"sql": DATABASES, "rows": DATABASES - {"sqlite"}, "schema": DATABASES - {"sqlite"}}
 
 
+@dataclass(frozen=True)
+class Here:
+    """This machine, as far as declarations speak of it: its environment, and which names and addresses are its own."""
+
+    env: Mapping[str, str]
+    is_here: IsHere
+
+
 def lint_plans(
     plans: Mapping[str, tuple[Plan, Document | Path]],
     targets: Mapping[str, Target],
     declared: set[str],
-    env: Mapping[str, str],
+    here: Here,
 ) -> list[Fault]:
     """Return the faults of plans that could be read. `declared` holds every declared name, the faulty too."""
+    env = here.env
     cycles = _cycles({name: plan for name, (plan, _) in plans.items()})
     faults = []
     for name, (plan, source) in plans.items():
-        found = [*_within(plan), *_between(plan, targets, declared, cycles.get(name)), *_here(plan, env)]
+        found = [
+            *_within(plan),
+            *_between(plan, targets, declared, cycles.get(name)),
+            *_offsite(plan, targets, here),
+            *_here(plan, env),
+        ]
         found += hosts(plan, targets, env)
         found += _scratch(plan, {other: each for other, (each, _) in plans.items()}, targets)
         if isinstance(source, Path):  # known from before: its advice was given then
@@ -46,11 +61,12 @@ def lint_plans(
     return faults
 
 
-def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], env: Mapping[str, str]) -> list[Fault]:
+def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], here: Here) -> list[Fault]:
     """Return the faults of targets that could be read."""
-    faults = []
+    faults, env = [], here.env
     for target, document in targets.values():
         if document:
+            faults += [_at(document, *item) for item in offsite(target, here.is_here)]
             faults += [_at(document, *item) for item in forgetting(target)]
         if target.s3 and document:
             faults += [_at(document, *item) for item in _authorities(target.s3)]
@@ -160,8 +176,11 @@ def _between(plan: Plan, targets: Mapping[str, Target], declared: set[str], cycl
     if cycle:
         yield ("depends_on",), f"the dependencies run in a circle: {cycle}", "take one of them away", "refused"
     yield from places(plan, targets)
+
+
+def _offsite(plan: Plan, targets: Mapping[str, Target], here: Here) -> Iterator[Found]:
     known = [targets[name] for name in plan.places if name in targets]
-    if known and not any(target.offsite for target in known):
+    if known and not any(target.is_offsite(here.is_here) for target in known):
         yield (
             ("targets",),
             "no target is offsite: what destroys this place destroys the copies too",

@@ -61,7 +61,7 @@ def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -
         what = f"restic there stores one database of PostgreSQL at a time, and {name} names several"
         yield at, what, "declare a source for each database, or write `mode: stream`", "refused"
     first = targets.get(plan.targets[0])
-    if host.mode == "agent" and first and not first.offsite:
+    if host.mode == "agent" and first and not first.reached_from_elsewhere:
         what = f"restic there cannot reach a target on this machine: {first.target}"
         yield at, what, "put an s3 target first, or write `mode: stream`", "refused"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dr.plan.lint_hosts import Found, Key
 from dr.plan.plan import Plan
-from dr.plan.target import Target
+from dr.plan.target import IsHere, Target
 from dr.plan.units import format_duration
 
 DAY = 86_400
@@ -54,6 +54,20 @@ def _offline(at: Key, target: Target) -> Iterator[Found]:
     if target.offline and at[0] == "targets":
         what = f"the target {target.target!r} is offline at times: backups to it would fail then"
         yield at, what, "name it under replicas", "unsound"
+
+
+def offsite(target: Target, is_here: IsHere) -> Iterator[Found]:
+    """Yield that a service is on this very host, where a copy is not offsite whatever was declared."""
+    if target.offsite is not False and target.lies_here(is_here):
+        declared = "`offsite: true` is contradicted: " if target.offsite else ""
+        what = f"{declared}the service of {target.target!r} is on this very host, so a copy there is not offsite"
+        hint = "use a service in another place, or write `offsite: false`"
+        yield (
+            ("offsite",) if target.offsite else ("s3", "endpoint"),
+            what,
+            hint,
+            "unsound" if target.offsite else "advice",
+        )
 
 
 def forgetting(target: Target) -> Iterator[Found]:

@@ -16,7 +16,7 @@ from dr.errors import Fault, PlanError, UsageError
 from dr.plan import lint
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan
-from dr.plan.target import Target
+from dr.plan.target import IsHere, Target
 from dr.plan.unread import FOLDERS, Folder, look_in, unread
 from dr.plan.words import faults_of, key_of
 
@@ -101,8 +101,15 @@ def find_config(option: str | None, env: Mapping[str, str]) -> Path:
     return system if not (here / "plans").is_dir() and (system / "plans").is_dir() else here
 
 
-def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str] | None = None) -> Declarations:
+def load(
+    config: Path,
+    *,
+    cache: PlanCache | None = None,
+    env: Mapping[str, str] | None = None,
+    is_here: IsHere = lambda host: False,
+) -> Declarations:
     """Read every plan and target below a directory. Faults are gathered, never raised."""
+    here = lint.Here(env or os.environ, is_here)
     kept = cache.get_all() if cache else {}
     fresh: dict[str, str] = {}
     folders = {name: look_in(config / name) for name in FOLDERS}
@@ -126,12 +133,12 @@ def load(config: Path, *, cache: PlanCache | None = None, env: Mapping[str, str]
             plans[item[0].plan.system] = item
     known = {name: target for name, (target, _, _) in targets.items()}
     declared = set(files.values())
-    faults += lint.lint_targets({name: (t, d) for name, (t, d, _) in targets.items()}, env or os.environ)
+    faults += lint.lint_targets({name: (t, d) for name, (t, d, _) in targets.items()}, here)
     faults += lint.lint_plans(
         partial | {name: (item.plan, document or item.path) for name, (item, document) in plans.items()},
         known,
         declared,
-        env or os.environ,
+        here,
     )
     faults += _unread(config, folders.values(), [*plans.values(), *partial.values()], known.values())
     if cache and fresh:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -168,13 +169,16 @@ class LocalPlace(Declaration):
         return value
 
 
+#: Whether a host's name or address is that of this host.
+IsHere = Callable[[str], bool]
 Media = Literal["object-storage", "disk", "tape", "optical", "other"]
 
 
 class Target(Declaration):
     """One target file.
 
-    `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `media` is what the
+    `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `offsite`: whether a
+    copy here survives the loss of this host's place (default: a bucket does, a directory does not). `media` is what the
     copies lie on (default: by kind). `provider` and `account` are words for the report. `forget_after`: a replica here
     forgets what the plan's retention has no use for, once the primary has lacked it for so long (absent: never).
     """
@@ -183,6 +187,7 @@ class Target(Declaration):
     s3: S3Place | None = None
     local: LocalPlace | None = None
     offline: bool = False
+    offsite: bool | None = None
     media: Media | None = None
     provider: str = ""
     account: str = ""
@@ -209,6 +214,15 @@ class Target(Declaration):
         return ("local", os.path.realpath(self.local.path if self.local else ""))
 
     @property
-    def offsite(self) -> bool:
-        """Whether a copy here survives the loss of this host."""
+    def reached_from_elsewhere(self) -> bool:
+        """Whether another host can write here by itself: a service, and no directory of this host."""
         return self.s3 is not None
+
+    def lies_here(self, is_here: IsHere) -> bool:
+        """Whether its service is on this very host, whatever was declared."""
+        return self.s3 is not None and is_here(urlsplit(self.s3.endpoint).hostname or "")
+
+    def is_offsite(self, is_here: IsHere) -> bool:
+        """Whether a copy here counts as offsite: as declared or by kind, unless the service is on this very host."""
+        declared = self.offsite if self.offsite is not None else self.s3 is not None
+        return declared and not self.lies_here(is_here)

@@ -1,7 +1,8 @@
 """3-2-1-1-0, counted from facts: three copies, two kinds of media, one offsite, one immutable or offline, no errors.
 
 Production counts as one copy, on disk, as the rule's authors count it. A place counts when it holds a whole, undamaged
-recovery point; for immutable when its lock is declared and the bucket was seen to enforce it.
+recovery point; for offsite unless its service is on this very host; for immutable when its lock is declared and the
+bucket was seen to enforce it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dr.evidence.standing import PlaceState, Standing
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.report.phrases import counted
+from dr.tools.network import is_this_host
 
 RULE = "3-2-1-1-0"
 #: What production lies on.
@@ -30,6 +32,7 @@ class PlaceRow:
     provider: str
     account: str
     offsite: bool
+    here: bool  # its service is on this very host
     offline: bool
     immutable: bool
     points: int
@@ -79,7 +82,8 @@ def _place(target: Target, state: PlaceState, *, replica: bool) -> PlaceRow:
         medium=target.medium,
         provider=target.provider,
         account=target.account,
-        offsite=target.offsite,
+        offsite=target.is_offsite(is_this_host),
+        here=target.lies_here(is_this_host),
         offline=target.offline,
         immutable=declared != "none" and state.object_lock.startswith(declared),
         points=state.points,
@@ -102,17 +106,22 @@ def count_copies(rows: Sequence[PlaceRow], standing: Standing) -> Copies:
     errors = list(_errors(holding, standing))
     unproven = [row.target for row in holding if not _state(standing, row).proof]
     nothing = not holding or len(unproven) == len(holding)
-    missing = [*_short(numbers), *errors, *(f"{name} was never verified" for name in unproven)]
+    missing = [
+        *_short(numbers, [row.target for row in holding if row.here]),
+        *errors,
+        *(f"{name} was never verified" for name in unproven),
+    ]
     return Copies(**numbers, errors=None if nothing and not errors else len(errors), missing=tuple(missing))
 
 
-def _short(numbers: Mapping[str, int]) -> Iterator[str]:
+def _short(numbers: Mapping[str, int], here: Sequence[str]) -> Iterator[str]:
     if numbers["copies"] < 3:
         yield f"{counted(3 - numbers['copies'], 'more copy', 'more copies')}, production counted as one"
     if numbers["media"] < 2:
         yield "a second kind of media"
     if not numbers["offsite"]:
-        yield "a copy offsite"
+        where = f" (the service of {' and '.join(here)} is on this very host: use one in another place)" if here else ""
+        yield f"a copy offsite{where}"
     if not numbers["immutable_or_offline"]:
         yield "a copy that is immutable (its lock declared, and seen on the bucket) or offline"
 

@@ -53,7 +53,7 @@ def store_away(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], 
 def _send(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str]) -> tuple[Place, Sent]:
     error: DrError | None = None
     for name, place in ready.items():
-        if not place.target.offsite:  # a disk of this machine
+        if not place.target.reached_from_elsewhere:  # a disk of this machine
             continue
         try:
             return place, away.send(place.repository, {**tags, "part": "data"})

@@ -125,6 +125,44 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return None
 
 
+# -- this very host ----------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=256)
+def is_this_host(host: str) -> bool:
+    """Whether a name or an address is that of this host: loopback, an own interface's, its own name.
+
+    Names are looked for in /etc/hosts alone: nothing is asked over a network.
+    """
+    name = host.lower().strip("[]").rstrip(".")
+    if (address := _address(name.partition("%")[0])) is not None:
+        return _is_own(address)
+    if name == "localhost" or name.endswith(".localhost") or name == socket.gethostname().lower():
+        return True
+    return any(_is_own(address) for address, names in _hosts() if name in names)
+
+
+def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether a socket can be bound to it, as to addresses of this host alone."""
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+def _hosts() -> Iterator[tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, list[str]]]:
+    with suppress(OSError, UnicodeDecodeError):
+        for line in Path("/etc/hosts").read_text("utf-8").splitlines():
+            first, *names = line.partition("#")[0].lower().split() or [""]
+            if (address := _address(first)) is not None:
+                yield address, names
+
+
 # -- authorities -------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,19 @@ def test_a_passphrase_file_that_others_read_or_read_otherwise_is_a_fault(
     assert not mode & 0o077 or f"`chmod 600 {secret}`" in faults[0].hint
 
 
+@pytest.mark.parametrize(
+    ("declared", "severity"), [("", "advice"), ("offsite: true", "unsound"), ("offsite: false", "")]
+)
+def test_a_service_on_this_very_host_is_said_not_to_be_offsite(declared: str, severity: str, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    text = f"target: t\n{declared}\ns3: {{bucket: abc, endpoint: 'http://127.0.0.1:9000'}}\n"
+    (tmp_path / "targets" / "t.yaml").write_text(text)
+    found = load(tmp_path, env={"AWS_ACCESS_KEY_ID": "x"}, is_here=lambda host: host == "127.0.0.1").faults
+    assert [(f.severity, "is on this very host" in f.what, "`offsite: false`" in f.hint) for f in found] == (
+        [(severity, True, True)] if severity else []
+    )
+
+
 def test_odd_places_are_faults_too(tmp_path: Path) -> None:
     (tmp_path / "plans" / "folder.yaml").mkdir(parents=True)
     (tmp_path / "plans" / "dangling.yaml").symlink_to("nowhere")

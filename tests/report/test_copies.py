@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +42,48 @@ def state(target: str, **changes: Any) -> PlaceState:
 def counted(*states: PlaceState, damaged: int = 0, **cellar: Any) -> Any:
     standing = Standing(system="sis", places={each.target: each for each in states}, damaged_points=damaged)
     return count_copies(place_rows(PLAN, targets(**cellar), standing), standing)
+
+
+def own_address() -> str:
+    """An address of an interface of this machine; loopback where it has no other. Nothing is sent."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "declared", "offsite"),
+    [
+        ("https://s3.example.org", None, True),
+        ("https://s3.example.org", False, False),
+        ("http://192.0.2.1:9000", None, True),
+        ("http://127.0.0.1:9000", None, False),
+        ("http://127.0.0.1:9000", True, False),
+        ("http://[::1]:9000", True, False),
+        ("http://0.0.0.0:9000", None, False),
+        ("https://localhost", None, False),
+        (f"https://{socket.gethostname()}:9000", None, False),
+        (f"http://{own_address()}:9000", True, False),
+    ],
+)
+def test_a_bucket_is_offsite_as_declared_but_never_on_this_very_host(
+    endpoint: str, declared: bool | None, offsite: bool
+) -> None:
+    bucket = {"target": "offsite", "s3": {"bucket": "copies", "endpoint": endpoint}, "offsite": declared}
+    known = {**targets(), "offsite": Target.model_validate(bucket)}
+    standing = Standing(system="sis", places={name: state(name) for name in known})
+    found = count_copies(place_rows(PLAN, known, standing), standing)
+    told = "; ".join(found.missing)
+    assert found.offsite == offsite and ("a copy offsite" in told) == (not offsite)
+    assert ("on this very host: use one in another place" in told) == (not offsite and declared is not False)
+
+
+def test_a_disk_is_offsite_when_that_is_declared() -> None:
+    assert counted(state("offsite"), state("cellar")).offsite == 1
+    assert counted(state("offsite"), state("cellar"), offsite=True).offsite == 2
 
 
 def test_a_bucket_with_a_lock_and_a_disk_that_is_away_meet_it() -> None:

@@ -19,6 +19,7 @@ from dr.plan.target import Immutability, S3Place, Target
 from dr.plan.units import format_duration
 from dr.run.keeping.bucket import open_bucket, open_locks
 from dr.tools.disk import AbsentError, DiskStore
+from dr.tools.network import is_this_host
 from dr.tools.s3_bucket import S3Bucket, Settings
 from dr.tools.store import Version
 
@@ -38,6 +39,7 @@ def look(target: Target, *, now: datetime, below: str = "", probe: Probe | None 
     Raises what `reachable` and the credentials raise: what cannot be looked at has no posture.
     """
     found = list(_bucket(target.s3, now, below) if target.s3 else _directory(target))
+    found += _place(target)
     return judged(target.target, found, now=now, probe=probe)
 
 
@@ -52,6 +54,25 @@ def judged(target: str, findings: Iterable[Finding], *, now: datetime, probe: Pr
 def unseen(target: str, error: DrError, *, now: datetime) -> TargetPosture:
     """Return the posture of a target that could not be looked at."""
     return TargetPosture(target=target, outcome="failed", checked=now, error=str(error))
+
+
+# -- where it is -------------------------------------------------------------------------------------
+
+
+def _place(target: Target) -> Iterator[Finding]:
+    """Whether what destroys this host's place destroys the target too, as declared and as its address says."""
+    what, hint = "place", "use a service in another place, or write `offsite: false`"
+    if target.offline or target.is_offsite(is_this_host):
+        return
+    if target.lies_here(is_this_host):
+        observed = "not offsite: the service is on this very host, and what destroys this host destroys it too"
+        severity: Severity = "medium" if target.offsite else "low"
+        yield Finding(what=what, severity=severity, observed=observed, hint=hint if target.offsite is not False else "")
+    elif target.s3:
+        yield Finding(what=what, severity="low", observed="not offsite, as declared")
+    else:
+        observed = "not offsite: what destroys this host destroys it too"
+        yield Finding(what=what, severity="low", observed=observed, hint="add an s3 target, or declare `offsite: true`")
 
 
 # -- a directory -------------------------------------------------------------------------------------
@@ -74,12 +95,6 @@ def _directory(target: Target) -> Iterator[Finding]:
         hint = "take the disk away once `dr replicate` has ended"
     observed = "none: a directory, and whoever is root on this host can delete it"
     yield Finding(what="locks", severity="low", observed=observed + (" while it is here" * target.offline), hint=hint)
-    yield Finding(
-        what="place",
-        severity="low",
-        observed="not offsite: what destroys this host destroys it too, unless the disk is taken away",
-        hint="add an s3 target",
-    )
 
 
 # -- a bucket ----------------------------------------------------------------------------------------
