@@ -91,7 +91,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
         if arguments in (["backup"], ["verify"], ["replicate"]):
             arguments += ["--all"]
-        if arguments == ["drill"]:
+        if arguments in (["drill"], ["repair"]):
             arguments += ["sis"]
         if "--config" in arguments and "--to" in arguments:
             arguments += ["--yes"]

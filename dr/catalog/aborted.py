@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import Rewind
+from dr.evidence.acts import Repair, Rewind
 from dr.evidence.fact import KINDS, Fact
 from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
 
@@ -17,6 +17,7 @@ _UNKNOWN: Mapping[type, Mapping[str, Any]] = {
     Replication: {"source": "", "target": ""},
     Proof: {"target": "", "level_asked": 0, "level_reached": 0},
     Rewind: {"target": ""},
+    Repair: {"target": ""},
     Drill: {"objectives": ObjectivesThen(rto_seconds=0, rpo_seconds=0), "sandbox": "swept"},
 }
 

@@ -27,6 +27,7 @@ SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-l
     help=f"The loss assumed; the plan's by default. One of: {', '.join(SCENARIOS)}.",
 )
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
+@click.option("--point", metavar="RUN_ID", help="Use this recovery point, whole or not.")
 @click.option("--target", metavar="TARGET", help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
@@ -42,6 +43,7 @@ def drill_command(
     due: bool,
     scenario: str | None,
     at: datetime | None,
+    point: str | None,
     target: str | None,
     keep: bool,
     kit: Path | None,
@@ -53,9 +55,12 @@ def drill_command(
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
     _not_lost(target, scenario, items)
+    _known_point(context, items, point, at)
     from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
 
-    options = DrillOptions(scenario=scenario, at=at, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch)
+    options = DrillOptions(
+        scenario=scenario, at=at, point=point, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch
+    )
     refuse_unfit_options(items, options)
     say_drills(context, drill(context.session, items, options))
 
@@ -68,6 +73,14 @@ def _known_target(target: str | None, items: list[Any]) -> None:
                 "--target",
                 hint=f"its targets are {', '.join(loaded.plan.places)}",
             )
+
+
+def _known_point(context: Context, items: list[Any], point: str | None, at: datetime | None) -> None:
+    if point and at:
+        raise UsageError("a point is named, or a time: not both", "--point", hint="leave out --at or --point")
+    from dr.orchestrator.elsewhere import require_point
+
+    require_point(context.session, items, point)
 
 
 def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
@@ -105,6 +118,10 @@ def _say_drill(context: Context, result: Any) -> None:
     if fact.run_id:
         files = counted(fact.files, "file")
         context.say(f"  point      {fact.run_id} from {fact.target}, {files}, {format_bytes(fact.bytes)}")
+    for each in fact.passed_over:
+        context.say(f"  passed     {each.run_id} on {each.target}: {each.reason}")
+    for lack in fact.lacks:
+        context.say(f"  LACKING    {lack}")
     if fact.suspect:
         context.say(f"  SUSPECT    the last point before it that is not: {fact.last_unsuspected_point or 'none'}")
     phases = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in fact.phases.items())
@@ -151,6 +168,7 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.argument("system")
 @click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
+@click.option("--point", metavar="RUN_ID", help="Recover this point: of one that is not whole, what is there.")
 @click.option("--target", metavar="TARGET", help="Recover from this target.")
 @click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
 @click.option(
@@ -170,6 +188,7 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     context.put(drills=[])
     loaded = chosen(context, (system,), everything=False)[0]
     _known_target(asked["target"], [loaded])
+    _known_point(context, [loaded], asked["point"], asked["at"])
     from dr.orchestrator.drill import RecoverOptions, intent, recover
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))

@@ -38,6 +38,34 @@ class Rewind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repair:
+    """A damaged repository was put right on one target, as far as that was possible.
+
+    `problem` is what was found before, `done` what was done, `left` what could not be, in words. `level_reached` is
+    what the proof shows that followed, whose run is `proof`. `points` were named to have their snapshots changed; of
+    their files `shortened` are shorter than captured, or gone.
+    """
+
+    run_id: str
+    system: str
+    target: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    problem: str = ""
+    done: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    level_reached: int = 0
+    proof: str = ""
+    points: tuple[str, ...] = ()
+    shortened: int = 0
+    error: str | None = None
+    error_hint: str = ""
+    plan_digest: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeyChange:
     """What a change of keys came to on one target; ids of keys only.
 

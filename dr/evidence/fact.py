@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, Rewind, Trust
+from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, Repair, Rewind, Trust
 from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
 
 RecordKind = Literal[
-    "backup", "replicate", "verify", "drill", "recovery", "rebuild", "keys", "hold", "rewind", "trust", "kit"
+    "backup",
+    "replicate",
+    "verify",
+    "drill",
+    "recovery",
+    "rebuild",
+    "keys",
+    "hold",
+    "rewind",
+    "trust",
+    "kit",
+    "repair",
 ]
-Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind | Trust | KitAct
+Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair
 KINDS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
     "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind, "trust": Trust, "kit": KitAct,
+    "repair": Repair,
 }  # fmt: skip
 _KIND_OF = {each: cast("RecordKind", kind) for kind, each in KINDS.items() if kind != "recovery"}
 

@@ -245,6 +245,15 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """A copy that a recovery tried and that was not whole: of which point, on which target, why."""
+
+    run_id: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CleanRoom:
     """How a recovery that began with nothing of its host was opened.
 
@@ -311,6 +320,8 @@ class Drill:
     isolated: bool | None = None  # what ran on the restored data reached no network; None where nothing ran
     isolated_reason: str = ""  # why it was not isolated
     hollow: dict[str, str] = field(default_factory=dict)  # sources that hold nothing, and why that is said
+    passed_over: tuple[PassedOver, ...] = ()  # copies tried before the one used
+    lacks: tuple[str, ...] = ()  # what a point that a person named does not hold whole: it counts for no objective
 
     @property
     def of_nothing(self) -> bool:

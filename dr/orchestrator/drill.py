@@ -10,6 +10,7 @@ from statistics import median
 from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
+from dr.orchestrator.elsewhere import lacks_of, what_else, what_is_left
 from dr.orchestrator.scratch import scratch_of
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
@@ -46,6 +47,7 @@ class RecoverOptions:
 
     to: Path
     at: datetime | None = None
+    point: str | None = None
     target: str | None = None
     force: bool = False
     replaced: frozenset[str] = frozenset()
@@ -68,6 +70,7 @@ class DrillOptions:
 
     scenario: str | None = None
     at: datetime | None = None
+    point: str | None = None
     target: str | None = None
     keep: bool = False
     kit: Path | None = None
@@ -96,6 +99,8 @@ def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
 
     for loaded in items:
         scenario = options.scenario or loaded.plan.drill.scenario
+        if options.point and scenario in ("ransomware", _CONTROL_LOSS):
+            raise UsageError(f"the scenario {scenario} finds its point by itself", "--point", hint="leave it out")
         if scenario == _CONTROL_LOSS:
             control_loss.refuse_unfit(options.kit, options.shares, keep=options.keep)
         elif options.kit or options.shares:
@@ -115,6 +120,8 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
             drill_id=drill_id,
             scenario=scenario,
             at=options.at,
+            point=options.point,
+            lacks=lacks_of(session, options.point),
             target=options.target,
             keep=options.keep,
             kit=options.kit,
@@ -129,7 +136,7 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     done = _recorded(session, loaded, fact)
     asked = fact.outcome == "failed" and scenario != "ransomware"
-    return replace(done, hint=_way_back(session, loaded, options)) if asked else done
+    return replace(done, hint=_ways_on(session, loaded, options, fact)) if asked else done
 
 
 def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
@@ -165,7 +172,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
     save_self(session)
-    return replace(done, hint=_way_back(session, loaded, options)) if fact.outcome == "failed" else done
+    return replace(done, hint=_ways_on(session, loaded, options, fact)) if fact.outcome == "failed" else done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
@@ -182,6 +189,16 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
     taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == "system-loss"][-_RECENT:]
     return Intent(would, median(taken) if taken else None, len(taken))
+
+
+def _ways_on(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions, fact: Drill) -> str:
+    """Return what to type when a recovery failed: the way back before an attack, or what else there is."""
+    if (hint := _way_back(session, loaded, options)) or isinstance(options, DrillOptions):
+        return hint
+    if options.at is not None:
+        return ""
+    forced = options.target is not None or options.point is not None
+    return what_else(session, loaded, fact, to=options.to) if forced else what_is_left(loaded, fact, to=options.to)
 
 
 def _way_back(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions) -> str:
@@ -201,6 +218,8 @@ def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: d
         drill_id=drill_id,
         to=options.to,
         at=options.at,
+        point=options.point,
+        lacks=lacks_of(session, options.point),
         target=options.target,
         force=options.force,
         replaced=options.replaced,

@@ -80,7 +80,7 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
         place.store.reachable()
         place = travel.seen(place, evidence=True) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
-        read.found.append((system, place, [_adopted(point) for point in points_in(place, system)]))
+        read.found.append((system, place, [adopted(point) for point in points_in(place, system)]))
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -124,7 +124,7 @@ def _evidence(place: Place) -> Iterable[Sealed]:
             yield sealed
 
 
-def _adopted(point: Point) -> AdoptedPoint:
+def adopted(point: Point) -> AdoptedPoint:
     """Return a point recognised on one target as the catalog takes it."""
     copy = point.copies[0]
     return AdoptedPoint(

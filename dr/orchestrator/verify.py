@@ -50,7 +50,7 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
                 results.append(
                     _passed_over(session, loaded, place, level=level)
                     if waits
-                    else _prove(session, loaded, toolbox, place, level=level)
+                    else prove(session, loaded, toolbox, place, level=level)
                 )
             session.send_evidence([toolbox.place(r.proof.target) for r in results if r.proof.error is None], system)
             return results
@@ -95,7 +95,8 @@ def _new_id(session: Session) -> str:
     return new_id("verify-", session.clock())
 
 
-def _prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> VerifyResult:
+def prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> VerifyResult:
+    """Prove one repository, on record. The caller holds the system, and sends the evidence."""
     system, started = loaded.plan.system, session.clock()
     run_id = _new_id(session)
     session.begin(loaded, "verify", run_id, started=started)

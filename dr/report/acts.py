@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, Rewind, Trust
+from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, Repair, Rewind, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.record import Outcome, Rebuild
 from dr.evidence.seal import Sealed
@@ -14,7 +14,7 @@ from dr.plan.plan import Plan
 from dr.report.phrases import counted, day, when
 
 #: The kinds of record that are acts.
-KINDS = ("keys", "kit", "hold", "trust", "rewind", "rebuild")
+KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,8 @@ def _in_words(fact: Fact) -> _Said:
             return _Said(said, fact.because, fact.by)
         case Rewind():
             return _rewind(fact)
+        case Repair():
+            return _repair(fact)
         case Rebuild():
             found = f"{counted(fact.points, 'point')} and {counted(fact.records, 'record')}"
             return _Said(f"a rebuild of the catalog from the targets: {found}", problem=fact.error or "")
@@ -143,3 +145,11 @@ def _rewind(fact: Rewind) -> _Said:
     what += f", {fact.verified} read back"
     lost = f"{counted(len(fact.failed), 'object')} could not be" if fact.failed else ""
     return _Said(what, problem="; ".join(filter(None, (fact.error, lost))))
+
+
+def _repair(fact: Repair) -> _Said:
+    if not fact.target:  # it was interrupted
+        return _Said("a repair", problem=fact.error or "")
+    told = "; ".join(fact.done) or "nothing was to be done"
+    what = f"a repair of the repository on {fact.target}: {told}; then proven to level {fact.level_reached}"
+    return _Said(what, why=fact.problem, problem="; ".join(filter(None, (fact.error, *fact.left))))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import Hold, KitAct
+from dr.evidence.acts import Hold, KitAct, Repair
 from dr.evidence.posture import TargetPosture
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
@@ -57,6 +57,14 @@ def replication_document(run: Replication) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def repair_document(fact: Repair) -> dict[str, Any]:
+    """One repair of `dr repair`."""
+    return _picked(
+        fact, "run_id", "system", "target", "outcome", "problem", "done", "left", "level_reached", "points",
+        "shortened", "error",
+    )  # fmt: skip
+
+
 def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
     """One drill or recovery. Null where not achieved or not measured."""
     phases = {name: drill.phases.get(name) for name in ("declare", "provision", "restore", "start", "verify")}
@@ -80,7 +88,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         **_picked(drill, "isolated", "isolated_reason"),
-        **_picked(drill, "suspect", "last_unsuspected_point", "hollow"),
+        **_picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "evidence_digest": evidence_digest,
         "error": drill.error,

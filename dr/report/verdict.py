@@ -53,7 +53,17 @@ def mtd_verdict(drill: Drill) -> Verdict | None:
     return None if limit is None else _time_verdict(drill, limit)
 
 
+def _not_judged(drill: Drill) -> Verdict | None:
+    """A recovery of what is left of a point that is not whole counts for no objective; None for any other."""
+    if not drill.lacks:
+        return None
+    more = f", and {len(drill.lacks) - 1} more" if len(drill.lacks) > 1 else ""
+    return Verdict("unknown", f"not judged: the point is not whole ({drill.lacks[0]}{more})")
+
+
 def _time_verdict(drill: Drill, limit: int) -> Verdict:
+    if (unjudged := _not_judged(drill)) and drill.outcome == "degraded":
+        return unjudged
     if broken := [check for check in drill.checks if check.mandatory and check.outcome == "failed"]:
         names = ", ".join(f"{check.check} of {check.source or 'the system'}" for check in broken)
         many = "a mandatory check" if len(broken) == 1 else f"{len(broken)} mandatory checks"
@@ -77,6 +87,8 @@ def rpo_verdict(drill: Drill) -> Verdict:
         return Verdict("unknown", drill.error or "no recovery point was used")
     if drill.of_nothing:
         return Verdict("unknown", _OF_NOTHING)
+    if unjudged := _not_judged(drill):
+        return unjudged
     return judge(drill.rpa_seconds, drill.objectives.rpo_seconds, unknown="it was not measured")
 
 

@@ -28,7 +28,8 @@ class DrillRequest:
 
     Without `at` the newest complete point of before the loss is used, without `target` the first target
     that answers. `keep` leaves the sandbox for somebody to look at. `kit` and the files of its `shares` are what a
-    drill of `control-loss` begins with: `dr.orchestrator.control_loss`.
+    drill of `control-loss` begins with: `dr.orchestrator.control_loss`. `point` is the run id of the one to use, whole
+    or not; `lacks` is what is on record as not in it.
     """
 
     drill_id: str
@@ -40,6 +41,8 @@ class DrillRequest:
     keep: bool = False
     kit: Path | None = None
     shares: tuple[Path, ...] = ()
+    point: str | None = None
+    lacks: tuple[str, ...] = ()
 
 
 def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) -> Drill:
@@ -64,6 +67,8 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
         checks=toolbox.plan.drill.checks,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
         assumed=assumed,
+        point=request.point,
+        lacks=request.lacks,
     )
     return carry_out(toolbox, points, job, site_of(toolbox, request))
 

@@ -1,25 +1,26 @@
 """One recovery, rehearsed or real: declare, provision, restore, start, verify.
 
 A drill does it in a sandbox, a recovery in the real place; nothing else differs. Whatever goes wrong
-becomes part of the fact that comes back: a recovery that could not run is a failure to report.
+becomes part of the fact that comes back: a recovery that could not run is a failure to report. A copy that
+turns out not to be whole is passed over for the next one (`dr.run.route`), while the clock of the RTA goes on.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from dr.errors import DrError, InterruptedRunError
-from dr.evidence.record import Copy, Drill, Outcome, Point
+from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.evidence.record import Drill, Outcome, PassedOver, Point
 from dr.plan.check import Check
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
 from dr.run import lacking
 from dr.run.checks import in_order, run_check
-from dr.run.choose import find_usable, in_words, last_unsuspected, suspect_in_words
+from dr.run.choose import Step, in_words, last_unsuspected, suspect_in_words
 from dr.run.databases import SERVED, unloaded
 from dr.run.details import write_names
 from dr.run.emptiness import of_restored
@@ -31,8 +32,10 @@ from dr.run.journal import Journal
 from dr.run.land import Land
 from dr.run.past.travel import Travel
 from dr.run.restore import Shipment, bring_samples, bring_whole, make_rooms
+from dr.run.route import Route, is_of_copy
+from dr.run.salvage import set_aside, soften, tell_lacks
 from dr.run.sandbox import Fate
-from dr.run.toolbox import Place, Toolbox
+from dr.run.toolbox import Toolbox
 from dr.tools import command
 from dr.tools.host import ThisHost
 
@@ -56,6 +59,12 @@ class Site(Protocol):
     def annex(self, kind: str) -> Path:
         """Make a directory with a short path that goes away with the place: see `dr.run.annex`."""
 
+    def empty(self, names: Sequence[str], *, same: bool) -> bool:
+        """Take away what was restored of these sources, for another copy, of the `same` point or not.
+
+        False when that may not be; `prepare` is called again after it.
+        """
+
     def finish(self, *, achieved: bool) -> Fate:
         """Put the place away, or leave it; say which. Safe when it was never prepared."""
 
@@ -75,6 +84,9 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
         for instance in progress.instances.values():
             with suppress(DrError):  # of a host that is gone: the site's end says so
                 instance.close()
+        if job.real and not progress.achieved and _moved_on(progress):
+            with suppress(DrError):  # the next attempt begins with the newest point again
+                site.empty(sorted(progress.copy.snapshots) if progress.copy else [], same=False)
         if progress.isolation:
             progress.isolation.close()
         fate = site.finish(achieved=progress.achieved)
@@ -103,24 +115,90 @@ def _faults_become_facts(progress: Progress) -> Iterator[None]:
 
 def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:
     with progress.journal.phase("declare"):
-        place = _declare(toolbox, points, job, progress)
-    with progress.journal.phase("provision"):
-        shipment = _provision(toolbox, place, job, site, progress)
-    with progress.journal.phase("restore"):
-        _restore(shipment, job, progress)
-    with progress.journal.phase("start"):
-        _start(job, progress)
-        _weigh(progress, shipment.land)
-    with progress.journal.phase("verify"):
-        _verify(shipment, job, progress)
+        route = _declare(toolbox, points, job, progress)
+    with closing(route):
+        with progress.journal.phase("declare"):
+            step = _choose(toolbox, points, progress, route.begin())
+        shipment = _bring(toolbox, step, job, site, progress)
+        while following := _next(route, step, site, progress):
+            with progress.journal.phase("declare"):
+                step = _choose(toolbox, points, progress, following)
+            shipment = _bring(toolbox, step, job, site, progress)
+        if shipment is None:
+            raise progress.spoilt or DrError(
+                "nothing was restored", hint="run it again with -v, and see what restic says"
+            )
+        with progress.journal.phase("start"):
+            _start(job, progress)
+            _weigh(progress, shipment.land)
+        with progress.journal.phase("verify"):
+            _verify(shipment, job, progress)
     progress.ended = True
+
+
+def _bring(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progress) -> Shipment | None:
+    """Restore one copy, as far as it goes; None when not even that. What makes it not whole is in `progress.spoilt`."""
+    progress.spoilt = None
+    try:
+        with progress.journal.phase("provision"):
+            shipment = _provision(toolbox, step, job, site, progress)
+        with progress.journal.phase("restore"):
+            _restore(shipment, job, progress)
+    except DrError as error:
+        if not is_of_copy(error, step.place):
+            raise
+        progress.spoilt = error
+        return None
+    if step.salvage:
+        tell_lacks(toolbox, job, shipment, progress)
+    elif complaints := [text for item in progress.restored.values() for text in item.complaints]:
+        where, hint = step.place.repository.where, f"run `dr verify {toolbox.plan.system}`, then repair it"
+        progress.spoilt = DamageError("stored data is damaged", where, complaints[0], hint=hint)
+    return shipment
+
+
+def _next(route: Route, step: Step, site: Site, progress: Progress) -> Step | None:
+    """Return what to restore in the place of a copy that is not whole; None when it is, or there is nothing else."""
+    if progress.spoilt is None:
+        return None
+    with progress.journal.phase("declare"):
+        following = route.after(step, str(progress.spoilt))
+        if following is None:
+            return None
+        for instance in progress.instances.values():
+            with suppress(DrError):
+                instance.close()
+        same = following.point.run_id == step.point.run_id
+        if not site.empty(sorted(step.copy.snapshots), same=same):
+            return None
+        what = f"the copy of {step.point.run_id} on {step.where} is not whole ({progress.spoilt.what})"
+        progress.journal.note(f"{what}: going on with {_in_words(following, same=same)}", outcome="degraded")
+    reason = " ".join(filter(None, (step.how, progress.spoilt.what)))
+    progress.passed_over.append(PassedOver(run_id=step.point.run_id, target=step.copy.target, reason=reason))
+    progress.instances.clear()
+    progress.restored = {}
+    return following
+
+
+def _moved_on(progress: Progress) -> bool:
+    """Whether an older point was tried in the place of the first."""
+    return any(progress.point and each.run_id != progress.point.run_id for each in progress.passed_over)
+
+
+def _in_words(step: Step, *, same: bool) -> str:
+    if step.salvage:
+        return f"what is left of it on {step.where}"
+    if same:
+        return f"the copy on {step.where}"
+    when = in_words(step.point.consistency_time)
+    return f"the older point {step.point.run_id} of {when} on {step.where}"
 
 
 # -- the five phases ---------------------------------------------------------------------------------
 
 
-def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Progress) -> Place:
-    """Choose the point and the copy, and see that the copy's target answers."""
+def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Progress) -> Route:
+    """Find the way through the copies, and see that the first one's target answers."""
     journal = progress.journal
 
     def say(target: str, error: DrError) -> None:
@@ -132,10 +210,22 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     if job.travel:
         job.travel.say, through = journal.note, job.travel.of_point
         before, points = job.travel.depart(toolbox, points, target=job.target)
-    point, copy, place = find_usable(toolbox, points, before, target=job.target, say=say, through=through)
-    progress.point, progress.copy = point, copy
+    if job.point:
+        points = [point for point in points if point.run_id == job.point]
+        before = max((point.consistency_time for point in points), default=before)
+    return Route(
+        toolbox, points, before, job.clock, say, target=job.target, named=job.point is not None, through=through
+    )
+
+
+def _choose(toolbox: Toolbox, points: Sequence[Point], progress: Progress, step: Step) -> Step:
+    """Note which point and copy is used, and what is to be known of it."""
+    journal, point, copy = progress.journal, step.point, step.copy
+    progress.point, progress.copy, progress.seen_at = point, copy, step.seen_at
     when = in_words(point.consistency_time)
-    journal.note(f"point {point.run_id} of {when} on {copy.target} chosen", timed=True)
+    journal.note(f"point {point.run_id} of {when} on {step.where} chosen", timed=True)
+    if copy.doubtful and step.how:
+        journal.note(f"the index on {copy.target} is damaged: it is made anew beside it", outcome="degraded")
     if warning := suspect_in_words(points, point):
         progress.unsuspected = last_unsuspected(points, point)
         journal.note(warning, outcome="degraded")
@@ -143,20 +233,19 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(toolbox.plan.sources)):
         journal.note(f"the point holds {name}, which the plan no longer names: restored too")
-    return place
+    return step
 
 
-def _provision(toolbox: Toolbox, place: Place, job: Job, site: Site, progress: Progress) -> Shipment:
+def _provision(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progress) -> Shipment:
     """Make the place, bring what stands beside the data, and make ready what will take the data."""
-    point, copy = _chosen(progress)
-    root = site.prepare(point, 0 if job.partial else point.bytes)
-    if not job.real and _runs_programs(toolbox, point, job):
+    root = site.prepare(step.point, 0 if job.partial else step.point.bytes)
+    if not job.real and progress.isolation is None and _runs_programs(toolbox, step.point, job):
         progress.isolation = isolate(site.land, root, reach=toolbox.plan.drill.reach)
     shipment = Shipment(
-        toolbox=toolbox, place=place, point=point, copy=copy, root=root, seed=job.drill_id, annex=site.annex,
-        real=job.real, land=site.land, replaced=job.replaced, accepted=job.accepted,
-        as_files=job.as_files or job.partial, token=job.token or job.drill_id, instances=progress.instances,
-        inside=progress.isolation.host if progress.isolation else None,
+        toolbox=toolbox, place=step.place, point=step.point, copy=step.copy, salvage=step.salvage, root=root,
+        seed=job.drill_id, annex=site.annex, real=job.real, land=site.land, replaced=job.replaced,
+        accepted=job.accepted, as_files=job.as_files or job.partial, token=job.token or job.drill_id,
+        instances=progress.instances, inside=progress.isolation.host if progress.isolation else None,
     )  # fmt: skip
     make_rooms(shipment)
     for name, instance in progress.instances.items():
@@ -191,8 +280,8 @@ def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
 
 def _hook(toolbox: Toolbox, hook: Hook | None, moment: str, progress: Progress) -> None:
     """Run one of the plan's hooks; a `before` that fails stops the restore, what fails later is said."""
-    if hook is None:
-        return
+    if hook is None or any(run.moment == moment for run in progress.hooks):
+        return  # it was run for the copy that is passed over
     run = run_hook(ThisHost(), hook, moment, env={"DR_SYSTEM": toolbox.plan.system}, cwd=str(toolbox.plan_dir))
     progress.hooks.append(run)
     if run.outcome == "ok":
@@ -249,7 +338,9 @@ def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:
     for check in in_order(checks):
         results = list(run_check(ground, check))
         command.raise_if_stopping()  # before they count: an interrupted check has not failed
-        progress.checks += results
+        progress.checks += soften(results, progress)
+    if job.real:
+        set_aside(shipment, progress)
     _sum_up(progress)
 
 
@@ -323,12 +414,6 @@ def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
 
 
 # -- afterwards --------------------------------------------------------------------------------------
-
-
-def _chosen(progress: Progress) -> tuple[Point, Copy]:
-    if progress.point is None or progress.copy is None:
-        raise DrError("no point was chosen")
-    return progress.point, progress.copy
 
 
 def _say_fate(journal: Journal, fate: Fate, where: str) -> None:

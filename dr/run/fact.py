@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dr.errors import FAILED
-from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, Point
+from dr.errors import FAILED, DrError
+from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, PassedOver, Point
 from dr.plan.check import ASKING, Check
 from dr.run.ground import Restored
 from dr.run.isolate import Isolation
@@ -33,7 +33,8 @@ class Job:
     `accepted` are the objects that may be missing. `typed` is the command that does it again.
     `token` names what is made beside the live: the id of the recovery that began it. With `travel` targets are
     seen as they were. The clock of the RTA starts at `noticed`, absent: at `t_loss`. `assumed` says for the timeline
-    what the scenario takes for lost.
+    what the scenario takes for lost. `point` is the run id of the one that a person named, `lacks` what the record
+    says that it does not hold whole.
     """
 
     drill_id: str
@@ -52,6 +53,8 @@ class Job:
     travel: Travel | None = None
     noticed: datetime | None = None
     assumed: str = ""
+    point: str | None = None
+    lacks: tuple[str, ...] = ()
 
     @property
     def partial(self) -> bool:
@@ -72,6 +75,11 @@ class Progress:
     asked: dict[str, float] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    lacks: list[str] = field(default_factory=list)
+    not_whole: set[str] = field(default_factory=set)  # sources of which something lacks
+    seen_at: datetime | None = None
+    spoilt: DrError | None = None  # why the copy in hand is not whole
     hooks: list[HookRun] = field(default_factory=list)
     hollow: dict[str, str] = field(default_factory=dict)  # restored sources that hold nothing, and why that is said
     machine: str = ""
@@ -110,6 +118,8 @@ def last_mandatory(progress: Progress) -> datetime | None:
 def proof_level(job: Job, progress: Progress) -> int:
     """What this run shows of the copy: 4 restored and equal, 5 service proven, else what was known."""
     known = progress.copy.proof_level if progress.copy else 0
+    if progress.lacks:
+        return known
     if job.partial or not progress.achieved or set(progress.restored) <= set(progress.hollow):
         return min(known, SAMPLE_PROOF)
     equal = {check.source for check in progress.checks if check.check == "manifest" and check.outcome == "ok"}
@@ -154,10 +164,10 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         target=progress.copy.target if progress.copy else None,
         consistency_time=point.consistency_time if point else None,
         requested_at=job.at,
-        seen_at=job.travel.at if job.travel else None,
+        seen_at=job.travel.at if job.travel else progress.seen_at,
         phases=dict(journal.phases),
         noticed=job.noticed,
-        rta_seconds=_seconds(job.noticed or job.t_loss, passed),
+        rta_seconds=None if progress.lacks else _seconds(job.noticed or job.t_loss, passed),
         rpa_seconds=_seconds(point.consistency_time, job.t_loss) if point else None,
         data_rpa_seconds=data_rpa(job.t_loss, progress.newest),
         proof_level=proof_level(job, progress),
@@ -179,6 +189,8 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         hollow=dict(progress.hollow),
         isolated=progress.isolation.isolated if progress.isolation else None,
         isolated_reason=progress.isolation.reason if progress.isolation else "",
+        passed_over=tuple(progress.passed_over),
+        lacks=tuple(progress.lacks),
         suspect=point.suspect if point else None,
         last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
     )

@@ -7,7 +7,7 @@ what there is to remove. So whoever sweeps it removes what is there first; while
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dr.errors import DrError
@@ -55,6 +55,8 @@ class FarSandbox:
     def prepare(self, point: Point, size: int) -> Path:
         """Make the sandbox for `size` bytes and return it, a path there; `DrError` when that cannot be."""
         kept = self._local.prepare(point, 0)
+        if self._home:
+            return self._root  # it was emptied for another copy
         host = open_host(self._declared)
         done = host.run(script(_LOOK), env={"LC_ALL": "C"}, timeout=_LOOK_SECONDS)
         if done.code != 0:
@@ -76,6 +78,14 @@ class FarSandbox:
     def annex(self, kind: str) -> Path:
         """Make a directory beside the sandbox there that goes away with it."""
         return self._places.make(self._home, kind)
+
+    def empty(self, names: Sequence[str], *, same: bool) -> bool:
+        """See `Site`."""
+        if self._home:
+            done = self.land.host.run(script('cd -- "$1" && shift && rm -rf -- "$@";', str(self._root), *names))
+            if done.code != 0:
+                return False
+        return self._local.empty(names, same=same)
 
     def finish(self, *, achieved: bool = True) -> Fate:
         """Destroy the sandbox, there and here, or keep both when asked to, and say which."""

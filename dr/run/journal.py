@@ -50,13 +50,17 @@ class Journal:
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Time one phase; it counts also when it fails. Raises when the program was asked to stop."""
+        """Time one phase; it counts also when it fails, and again when it is gone through once more.
+
+        Raises when the program was asked to stop.
+        """
         command.raise_if_stopping()
         self._phase_began = time.monotonic()
         try:
             yield
         finally:
-            self.phases[name] = round(time.monotonic() - self._phase_began, 3)
+            took = time.monotonic() - self._phase_began
+            self.phases[name] = round(self.phases.get(name, 0.0) + took, 3)
 
     @property
     def clean(self) -> bool:

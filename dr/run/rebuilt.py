@@ -34,19 +34,22 @@ class Rebuilt:
 
 @contextmanager
 def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Iterator[Rebuilt]:
-    """Give the place with its index made anew, but for the `hidden` objects. Raises `DrError` where that cannot be."""
+    """Give the place with its index made anew, but for the `hidden` objects, and what is lacking even then.
+
+    Raises `DrError` where that cannot be.
+    """
     with ExitStack() as until:
-        yield rebuild(place, state, until=until, hidden=hidden)
+        anew = rebuild(place, state, until=until, hidden=hidden)
+        checked = anew.repository.check()
+        yield Rebuilt(anew, frozenset() if checked.clean else frozenset(anew.repository.lacking(checked)))
 
 
-def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Rebuilt:
-    """As `rebuilt`, until a stack is closed."""
+def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Place:
+    """Return the place with its index made anew, until a stack is closed. Raises `DrError` where that cannot be."""
     if not isinstance(place.store, DiskStore | S3Store):
         raise DrError("an index is made anew of a place as it is now", place.repository.where, hint="leave out --at")
     overlay = OverlayStore(place.store, hidden=hidden)
     repository = seen_through(overlay, place.repository, where=place.repository.where, state=state, until=until)
     repository = replace(repository, cache=state / "cache" / "rebuilt")
     repository.repair_index()
-    checked = repository.check()
-    lacking = frozenset() if checked.clean else frozenset(repository.lacking(checked))
-    return Rebuilt(replace(place, repository=repository), lacking)
+    return replace(place, repository=repository)

@@ -22,12 +22,13 @@ from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Copy, Drill, Point
 from dr.plan.units import counted
 from dr.run.annex import RECORD, Annexes, vacate
-from dr.run.choose import choose, find_usable, last_unsuspected, suspect_in_words
+from dr.run.choose import Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
 from dr.run.land import HERE, MANIFESTS, Land
 from dr.run.past.travel import Travel
-from dr.run.sandbox import Fate, claim
+from dr.run.route import Route
+from dr.run.sandbox import Fate, claim, destroy
 from dr.run.space import HEADROOM, available, require_space
 from dr.run.survey import walk
 from dr.run.toolbox import Toolbox
@@ -42,6 +43,8 @@ _NOTHING = {"lost+found"}
 class RecoverRequest:
     """What the caller knows before the recovery. `force` allows writing over what is in `to`.
 
+    `point` is the run id of the one to use, whole or not; `lacks` is what is on record as not in it.
+
     `replaced` names the live databases that may be replaced, `accepted` the objects (DATABASE.OBJECT) that may be
     missing from what is restored; `as_files` leaves dumps as files, unloaded.
     """
@@ -53,6 +56,8 @@ class RecoverRequest:
     at: datetime | None = None
     target: str | None = None
     force: bool = False
+    point: str | None = None
+    lacks: tuple[str, ...] = ()
     replaced: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
     as_files: bool = False
@@ -129,6 +134,8 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         typed=asked.typed(toolbox.plan.system),
         token=begun.drill_id if begun else request.drill_id,
         travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
+        point=request.point,
+        lacks=request.lacks,
     )
     destination = Destination(request, toolbox.plan.system)
     with destination.held():
@@ -173,12 +180,29 @@ def _foreseen(
         notes.append(f"target {target} cannot be used: {error}")
 
     suitable, at, target = _suitable(points, request), request.at, request.target
+    if request.point:
+        return _named(toolbox, suitable, request, notes, say)
     if at is None:
         return find_usable(toolbox, suitable, request.t_loss, target=target, say=say)[:2]
     travel = Travel(at, toolbox.state, request.clock, say=notes.append)
     with closing(travel):
         before, there = travel.depart(toolbox, suitable, target=target)
         return find_usable(toolbox, there, before, target=target, say=say, through=travel.of_point)[:2]
+
+
+def _named(
+    toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest, notes: list[str], say: Say
+) -> tuple[Point, Copy]:
+    """Return the copy of a named point that would be used, with a note of what lacks where it is not whole."""
+    before = max(point.consistency_time for point in points)
+    route = Route(toolbox, points, before, request.clock, say, target=request.target, named=True)
+    with closing(route):
+        step = route.begin()
+    if step.salvage or not step.copy.complete:
+        notes += [f"lacking: {what}" for what in request.lacks] or [f"the point {condition(step.point)}"]
+    elif step.how:
+        notes.append(f"it is read from {step.where}")
+    return step.point, step.copy
 
 
 def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
@@ -259,6 +283,8 @@ def _resumed(request: RecoverRequest) -> RecoverRequest:
 def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Point]:
     """Return the points to choose from: all, or the one whose recovery was begun here."""
     marker = read_marker(request.to)
+    if request.point:
+        return _only(points, request, marker)
     if marker is None:
         return points
     begun = [point for point in points if point.run_id == marker.run_id]
@@ -272,6 +298,17 @@ def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Poin
             hint="leave out --at to finish it, name another directory, or say --force to write over it",
         )
     return points if other or not begun else begun
+
+
+def _only(points: Sequence[Point], request: RecoverRequest, marker: Marker | None) -> Sequence[Point]:
+    """Return the point that was named; `UsageError` when the recovery of another was begun here."""
+    if marker and marker.run_id != request.point and not request.force:
+        raise UsageError(
+            f"an unfinished recovery of another point, {marker.run_id}, is here",
+            str(request.to),
+            hint="leave out --point to finish it, name another directory, or say --force to write over it",
+        )
+    return [point for point in points if point.run_id == request.point]
 
 
 def _written(to: Path) -> int:
@@ -325,11 +362,25 @@ class Destination:
         """See `Site`."""
         return Annexes(self._root / MANIFESTS / RECORD).make(kind)
 
-    def finish(self, *, achieved: bool) -> Fate:
-        """Take our marks away when all is well; else leave them for the next attempt."""
+    def empty(self, names: Sequence[str], *, same: bool) -> bool:
+        """See `Site`. What was there before we came stays: then no other point is mixed into it."""
+        if self._request.force and not same:
+            return False
+        self._vacate()
+        for name in () if self._request.force else names:
+            destroy(self._root / name)
+        destroy(self._root / MANIFESTS)
+        (self._root / MARKER).unlink(missing_ok=True)
+        return True
+
+    def _vacate(self) -> None:
         for place in Annexes(self._root / MANIFESTS / RECORD).places():
             vacate(place, [])
             shutil.rmtree(place, ignore_errors=True)
+
+    def finish(self, *, achieved: bool) -> Fate:
+        """Take our marks away when all is well; else leave them for the next attempt."""
+        self._vacate()
         if achieved:
             shutil.rmtree(self._root / MANIFESTS, ignore_errors=True)
             (self._root / MARKER).unlink(missing_ok=True)

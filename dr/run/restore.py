@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from dr.errors import DrError
+from dr.errors import DamageError, DrError, InterruptedRunError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Copy, Point
@@ -47,7 +47,8 @@ class Shipment:
     """What to bring, from where, to where: `root` on the `land`. `seed` picks the samples.
 
     `inside` is the land's host as what is restored sees it: isolated, in a drill; absent: the host itself.
-    `as_files` leaves dumps unloaded. `instances` is filled by `make_rooms`: what the restore makes of each source.
+    `as_files` leaves dumps unloaded. A source that cannot be read stops a restore; where what is left is to `salvage`
+    it is among the `lost`. `instances` is filled by `make_rooms`: what the restore makes of each source.
     """
 
     toolbox: Toolbox
@@ -64,12 +65,14 @@ class Shipment:
     accepted: frozenset[str] = frozenset()
     as_files: bool = False
     token: str = ""
+    salvage: bool = False
     instances: dict[str, Instance] = field(default_factory=dict)
+    lost: dict[str, DrError] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """The sources that the point holds."""
-        return sorted(self.copy.snapshots)
+        """The sources that the point holds, but for those of which nothing can be brought."""
+        return sorted(self.copy.snapshots.keys() - self.lost.keys())
 
     def doors_apply(self, name: str) -> bool:
         """Whether the plan still has this source, and of the same kind."""
@@ -80,7 +83,7 @@ class Shipment:
 def make_rooms(shipment: Shipment) -> None:
     """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
     shipment.land.aside(shipment.root).mkdir(mode=0o700, exist_ok=True)
-    _each(shipment.names, lambda name: _make_room(shipment, name))
+    _each(shipment.names, lambda name: _or_lost(shipment, name, lambda: _make_room(shipment, name)))
     for name in shipment.names:
         shipment.instances[name] = instance_of(shipment, name)
 
@@ -116,7 +119,21 @@ def bring_samples(shipment: Shipment) -> dict[str, Restored]:
 
 
 def _bring(shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]) -> dict[str, Restored]:
-    return dict(zip(names, _each(names, lambda name: bring(shipment, name)), strict=True))
+    done = _each(names, lambda name: _or_lost(shipment, name, lambda: bring(shipment, name)))
+    return {name: item for name, item in zip(names, done, strict=True) if item is not None}
+
+
+def _or_lost(shipment: Shipment, name: str, act: Callable[[], T]) -> T | None:
+    """Do it for one source; where what is left is to be salvaged, note a source of which that is nothing."""
+    try:
+        return act()
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        if not shipment.salvage or "disk is full" in error.what:
+            raise
+        shipment.lost[name] = error
+        return None
 
 
 def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
@@ -141,7 +158,7 @@ def _make_room(shipment: Shipment, name: str) -> None:
         return
     done = shipment.place.repository.restore(snapshot, apart, overwrite="always")
     if not (apart / MANIFEST).is_file():
-        raise DrError(
+        raise DamageError(
             "the manifest of the point could not be restored",
             shipment.place.repository.where,
             "; ".join(done.errors[:1]),
@@ -186,7 +203,7 @@ def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
     listed = _apart(shipment, name) / MANIFEST
     entry = next(manifest.read(listed), None) if listed.is_file() else None
     if entry is None:
-        raise DrError("the point holds no manifest of this stream", name, hint="use another target or an older point")
+        raise DamageError("the point holds no manifest of this stream", name, hint="use another target or older point")
     filename, digest, size = os.fsdecode(entry.path).lstrip("/"), hashlib.sha256(), 0
 
     def hashed(chunks: Iterator[bytes]) -> Iterator[bytes]:

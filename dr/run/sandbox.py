@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.far_places import FarPlaces
-from dr.run.land import HERE, Land
+from dr.run.land import HERE, MANIFESTS, Land
 from dr.run.space import require_space
 
 log = logging.getLogger("dr.sandbox")
@@ -51,6 +51,8 @@ class Sandbox:
     def make(self, size: int) -> Path:
         """Make the sandbox, whatever is to be in it."""
         require_space(self.root.parent, size)
+        if self._owner is not None:
+            return self.root  # it was emptied for another copy
         try:
             with _alone(self.root.parent):
                 self.root.mkdir(mode=0o700)
@@ -67,6 +69,12 @@ class Sandbox:
     def annex(self, kind: str) -> Path:
         """Make a directory beside the sandbox that goes away with it: see `dr.run.annex`."""
         return Annexes(self.root / RECORD).make(kind)
+
+    def empty(self, names: Sequence[str], *, same: bool) -> bool:
+        """See `Site`."""
+        for name in (*names, MANIFESTS):
+            destroy(self.root / name)
+        return True
 
     def finish(self, *, achieved: bool = True) -> Fate:
         """Destroy the sandbox, or keep it when asked to, and say which."""

@@ -325,6 +325,8 @@ def _proof(
 
 def _index_damaged(hit: int, doubtful: int) -> str:
     """Say what index damage means: what restic cannot find is there, or not."""
+    if not doubtful:
+        return f"data that {counted(hit, 'point')} need is lost"
     if doubtful == hit:
         return f"the index is damaged, the data is not: {counted(hit, 'point')} doubtful until it is repaired"
     return (

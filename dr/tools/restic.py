@@ -294,6 +294,21 @@ class Repository:
         """Make the index anew of what the packs themselves say they hold, and remove index files that are of no use."""
         self._call("repair", "index", doing="repairing the index")
 
+    def repair_packs(self, packs: Sequence[str], *, cwd: Path) -> None:
+        """Store again what is whole in spoilt packs, and remove them. Leaves a copy of each in `cwd`."""
+        done, events = self._run("repair", "packs", *packs, cwd=cwd)
+        if done.code != 0:
+            raise failure(done.code, events, where=self.where, doing="salvaging packs")
+
+    def repair_snapshots(self, ids: Sequence[str]) -> None:
+        """Leave out of these snapshots what is lost. What is changed has a new id, and no mark that says so."""
+        self._call("repair", "snapshots", "--forget", *ids, doing="repairing snapshots")
+
+    def mark(self, snapshot_id: str, **tags: str) -> None:
+        """Add tags of ours to a snapshot, which gives it a new id."""
+        added = [f"--add=dr-{key}={value}" for key, value in tags.items()]
+        self._call("tag", *added, snapshot_id, doing="marking a snapshot")
+
     def index_files(self) -> dict[str, set[str]]:
         """Return which packs each index file names. One restic process for each."""
         return {index: {pack["id"] for pack in self._indexed_packs([index])} for index in self._index_ids()}

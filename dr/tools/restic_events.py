@@ -246,7 +246,8 @@ def stored_of(events: Events) -> Stored:
     """Return what a backup stored, by its events."""
     summary = events.summary
     skipped = [x.rpartition(" does not exist")[0] for x in events.messages if "does not exist, skipping" in x]
-    unreadable = [item or text for item, text in events.errors]
+    # What an index that was mended no longer names is stored again: restic calls that an error, and it is none.
+    unreadable = [item or text for item, text in events.errors if "storing the file again" not in text]
     return Stored(
         snapshot_id=str(summary["snapshot_id"]),
         files=int(summary.get("total_files_processed", 0)),

@@ -12,7 +12,7 @@ import pytest
 
 import dr
 from dr.catalog.aborted import INTERRUPTED, OpenRun, aborted_fact
-from dr.evidence.acts import KeyEvent, Rewind
+from dr.evidence.acts import KeyEvent, Repair, Rewind
 from dr.evidence.fact import identity
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.evidence.seal import GENESIS, seal
@@ -22,7 +22,7 @@ NOW = BEGUN + timedelta(hours=1)
 RUN = OpenRun(run_id="run-1", verb="", system="sis", started=BEGUN, plan_digest="ab", process="1@host")
 OPENED = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "keys": KeyEvent, "rewind": Rewind,
-    "drill": Drill, "recovery": Drill,
+    "drill": Drill, "recovery": Drill, "repair": Repair,
 }  # fmt: skip
 
 

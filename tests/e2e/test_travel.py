@@ -30,7 +30,10 @@ def test_the_whole_story_everything_destroyed_and_the_catalog_lost(attacked: Att
     before = now()
     seconds_pass()
     attacked.destroy()
-    failed = site.dr("recover", "share", "--to", str(tmp_path / "no"), "--yes", code=1)
+    found = site.dr("recover", "share", "--to", str(tmp_path / "zero"), "--yes", code=3)
+    assert "going on with the copy on offsite as it was at" in found.err and attacked.recovered(tmp_path / "zero")
+    typed = ["recover", "share", "--target", "offsite", "--to", str(tmp_path / "no"), "--yes"]
+    failed = site.dr(*typed, code=1)
     assert "go back to before that with `dr recover share --target offsite --at" in failed.err
     attacked.lose_the_catalog()
     there = attacked.versions()
@@ -108,7 +111,10 @@ def test_snapshots_expired_and_pruned_with_the_real_passphrase_are_found_again(
     argv = [env["DR_RESTIC"], "forget", "--prune", *(key.rpartition("/")[2] for key in snapshots)]
     subprocess.run(argv, env=env, check=True, capture_output=True)
     assert attacked.on_top(prefix="pre/share/snapshots/") == [] == attacked.on_top(prefix="pre/share/data/")
-    ran = attacked.site.dr("recover", "share", "--to", str(tmp_path / "no"), "--yes", code=1)
+    attacked.site.dr("recover", "share", "--to", str(tmp_path / "by-itself"), "--yes", code=3)
+    assert attacked.recovered(tmp_path / "by-itself"), "what was below is found without a word"
+    typed = ["recover", "share", "--target", "offsite", "--to", str(tmp_path / "no"), "--yes"]
+    ran = attacked.site.dr(*typed, code=1)
     before = ran.err.partition("--at ")[2].partition(" ")[0]
     attacked.site.dr("recover", "share", "--to", str(tmp_path / "back"), "--yes", "--at", before)
     assert attacked.recovered(tmp_path / "back")
@@ -318,7 +324,8 @@ def test_junk_from_before_the_time_is_left_out_and_stops_nothing(attacked: Attac
     assert drill["outcome"] == "ok"
     text = attacked.site.dr("report", "--drill", drill["drill_id"], "--format", "md", "-o", "-").out
     assert "left out, as their bytes are not what their names promise: " in text
-    attacked.site.dr("drill", "share", code=1)
+    attacked.site.dr("drill", "share", "--target", "offsite", code=1)
+    assert "as it was at" in attacked.site.dr("drill", "share", code=3).err, "the versions below are the next copy"
 
 
 def test_keys_that_may_list_no_versions_read_the_bucket_as_it_is_and_say_which_right_is_missing(

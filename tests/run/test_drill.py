@@ -275,7 +275,7 @@ def test_damage_in_the_repository_fails_the_drill_and_the_files_are_named_only_l
     own_district: District,
 ) -> None:
     harm_largest_pack(own_district.home / "near" / "sis")
-    drill = own_district.drill()
+    drill = own_district.drill(target="near")
     assert (drill.outcome, drill.rta_seconds) == ("failed", None)
     assert "could not be restored whole" in said(drill)
     assert "failed" in outcomes(drill).values()
@@ -290,9 +290,21 @@ def test_damage_is_judged_by_the_manifest_also_when_the_plan_has_no_such_check(
     own_district: District,
 ) -> None:
     harm_largest_pack(own_district.home / "near" / "sis")
-    drill = own_district.drill(checks=[{"command": {"run": ["true"]}}])
+    drill = own_district.drill(target="near", checks=[{"command": {"run": ["true"]}}])
     assert drill.outcome == "failed"
     assert "failed" in [outcome for (kind, _), outcome in outcomes(drill).items() if kind == "manifest"]
+
+
+def test_the_next_whole_copy_is_tried_and_the_drill_is_not_ok(own_district: District) -> None:
+    harm_largest_pack(own_district.home / "near" / "sis")
+    drill = own_district.drill()
+    newest = own_district.points[0].run_id
+    assert (drill.outcome, drill.run_id, drill.target) == ("degraded", newest, "far")
+    assert [(each.run_id, each.target) for each in drill.passed_over] == [(newest, "near")]
+    assert "going on with the copy on far" in said(drill)
+    assert drill.rta_seconds is not None and drill.rta_seconds > drill.phases["restore"], "the lost time counts"
+    assert "failed" not in outcomes(drill).values()
+    assert not (own_district.state / "sandboxes" / "drill-1").exists()
 
 
 def harm_largest_pack(repository: Path) -> None:

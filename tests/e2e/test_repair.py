@@ -1,0 +1,174 @@
+"""Damage survived: a repair of the repository, another copy, and what is left of a point that a person names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Site, plan_text
+from tests.run.test_verify import Disk, stored  # noqa: F401 - a fixture
+
+
+def _newest_index(site: Any, objects: Any) -> str:
+    (site.root / "source" / "newest.txt").write_text("the newest\n")
+    before = set(objects.names())
+    site.dr("backup", "share")
+    return next(name for name in objects.names() if name not in before and name.startswith("index/"))
+
+
+def _repairs(site: Site, *arguments: str, code: int = 0) -> list[Any]:
+    found: list[Any] = site.dr("repair", "share", *arguments, "--json", code=code).document["repairs"]
+    return found
+
+
+def _points(site: Site) -> list[Any]:
+    found: list[Any] = site.dr("points", "--json").document["points"]
+    return found
+
+
+def test_a_lost_index_is_repaired_proven_and_on_record(stored: Any, tmp_path: Path) -> None:  # noqa: F811
+    site, objects = stored
+    name = _newest_index(site, objects)
+    site.dr("verify", "share")
+    objects.delete(name)
+    site.dr("verify", "share", code=1)
+    newest = _points(site)[0]["run_id"]
+    there = objects.names()
+    named = site.dr("recover", "share", "--point", newest, "--to", str(tmp_path / "named"), "--yes", "--json", code=3)
+    (drill,) = named.document["drills"]
+    assert (drill["run_id"], drill["outcome"], drill["checks_verdict"]) == (newest, "degraded", "passed")
+    (foreseen,) = _repairs(site, "--dry-run")
+    assert "would make the index anew" in foreseen["done"][0] and objects.names() == there, "nothing was written"
+    (done,) = _repairs(site)
+    assert (done["outcome"], done["level_reached"], done["error"]) == ("ok", 3, None)
+    assert name in done["problem"] and "the index made anew" in " ".join(done["done"])
+    assert _points(site)[0]["targets"] and site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+    assert _repairs(site)[0]["done"] == [], "once is enough"
+    acts = site.dr("report", "--format", "json").document["acts"]
+    assert "a repair of the repository on" in acts[-1]["what"] + acts[0]["what"]
+    site.dr("audit")
+
+
+@pytest.fixture
+def doubled(files_site: Site) -> Site:
+    """A primary and its replica, with one point on both."""
+    site = files_site
+    site.plan(
+        "share",
+        plan_text(
+            "share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[disk]", more="replicas: [vault]\n"
+        ),
+    )
+    (site.root / "source" / "large.bin").write_bytes(os.urandom(3_000_000))
+    site.dr("backup", "share")
+    site.dr("replicate", "share")
+    return site
+
+
+def _spoil_largest(site: Site, target: str = "disk") -> str:
+    objects = Disk(site.root)
+    objects.root = site.root / target / "share"
+    name = max((n for n in objects.names() if n.startswith("data/")), key=lambda n: len(objects.get(n)))
+    data = bytearray(objects.get(name))
+    data[len(data) // 2] ^= 1
+    objects.put(name, bytes(data))
+    return name
+
+
+def test_what_is_spoilt_comes_back_from_the_replica_by_its_hash(doubled: Site) -> None:
+    name = _spoil_largest(doubled)
+    disk, vault = _repairs(doubled)
+    assert (disk["outcome"], disk["level_reached"]) == ("ok", 3) and f"{name} is corrupt" in disk["problem"]
+    assert disk["done"] == ["brought back 1 object from vault, each by its SHA-256"]
+    assert (vault["target"], vault["done"], vault["problem"]) == ("vault", [], "")
+
+
+def test_a_copy_that_is_spoilt_is_no_help(doubled: Site) -> None:
+    _spoil_largest(doubled)
+    _spoil_largest(doubled, "vault")
+    (disk,) = _repairs(doubled, "--target", "disk", code=3)
+    assert disk["outcome"] == "degraded" and "brought back" not in " ".join(disk["done"])
+    assert "salvaged" in " ".join(disk["done"]) and "1 recovery point cannot be used" in disk["left"][-1]
+    doubled.dr("backup", "share")
+    assert doubled.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok", (
+        "what is lost is stored anew"
+    )
+
+
+def test_the_replica_is_tried_unless_a_target_is_named(doubled: Site, tmp_path: Path) -> None:
+    _spoil_largest(doubled)
+    ran = doubled.dr("recover", "share", "--to", str(tmp_path / "a"), "--yes", code=3)
+    assert "point" in ran.out and "from vault" in ran.out and "going on with the copy on vault" in ran.err
+    assert (tmp_path / "a" / "docs").is_dir() and not list((tmp_path / "a").glob(".dr-*"))
+    named = doubled.dr("recover", "share", "--target", "disk", "--to", str(tmp_path / "b"), "--yes", code=1)
+    assert "from vault" not in named.out
+    newest = _points(doubled)[0]["run_id"]
+    assert f"dr recover share --point {newest} --target vault --to {tmp_path}/b" in named.err
+    large = next((tmp_path / "b").rglob("large.bin"), None)
+    assert large is None or ".damaged" in large.parts, "half a file does not pass for a whole one"
+    assert list((tmp_path / "b").rglob("letter.txt")), "the rest is there"
+    typed = ["recover", "share", "--point", newest, "--target", "vault", "--to", str(tmp_path / "b"), "--yes"]
+    assert "recovery ok" in doubled.dr(*typed).out
+    assert len(list((tmp_path / "b" / "docs").rglob("large.bin"))) == 1
+
+
+def test_what_is_left_of_a_damaged_point_comes_back_when_it_is_named(doubled: Site, tmp_path: Path) -> None:
+    _spoil_largest(doubled)
+    doubled.dr("verify", "share", code=1)
+    point = _points(doubled)[0]["run_id"]
+    typed = ["recover", "share", "--point", point, "--target", "disk", "--to", str(tmp_path / "left"), "--yes"]
+    (drill,) = doubled.dr(*typed, "--json", code=3).document["drills"]
+    assert drill["outcome"] == "degraded" and drill["lacks"] and drill["rta_seconds"] is None
+    assert (drill["rto_verdict"], drill["rpo_verdict"]) == ("unknown", "unknown")
+    assert list((tmp_path / "left" / "docs").rglob("letter.txt"))
+    assert not list((tmp_path / "left" / "docs").rglob("large.bin"))
+
+
+def test_snapshots_are_shortened_only_when_named_and_the_files_are_told(doubled: Site) -> None:
+    for target in ("disk", "vault"):
+        _spoil_largest(doubled, target)
+    point = _points(doubled)[0]["run_id"]
+    (done,) = _repairs(doubled, "--target", "disk", "--snapshots", point, code=0)
+    assert done["points"] == [point] and done["shortened"] == 1
+    assert f"1 file of the point {point} shorter than captured, or gone" in done["done"]
+    listed = next((doubled.root / "state" / "details").glob("repair-*.txt"))
+    assert "large.bin" in listed.read_text()
+    doubled.dr("points", "--rebuild")
+    (after,) = _points(doubled)
+    assert "disk" not in after["targets"], "restic leaves no mark, and so we do: the point is not whole"
+
+
+def test_an_incomplete_point_is_named_with_the_command_and_recovered_by_it(files_site: Site, tmp_path: Path) -> None:
+    site = files_site
+    site.plan(
+        "share",
+        plan_text(
+            "share",
+            f"docs: {{files: {{paths: [{site.root}/source]}}}}",
+            'export: {command: {run: ["false"], filename: export.csv}}',
+            targets="[disk]",
+        ),
+    )
+    site.dr("backup", "share", code=None)
+    (point,) = _points(site)
+    refused = site.dr("recover", "share", "--to", str(tmp_path / "no"), "--yes", code=1)
+    assert "is incomplete" in refused.err and f"dr recover share --point {point['run_id']} --to DIR" in refused.err
+    typed = ["recover", "share", "--point", point["run_id"], "--to", str(tmp_path / "some"), "--yes"]
+    told = site.dr(*typed, "--dry-run")
+    assert "lacking: export: it was not captured" in told.out
+    (drill,) = site.dr(*typed, "--json", code=3).document["drills"]
+    assert drill["outcome"] == "degraded" and "export: it was not captured" in drill["lacks"][0]
+    assert (drill["rto_verdict"], drill["rpo_verdict"], drill["rta_seconds"]) == ("unknown", "unknown", None)
+    assert list((tmp_path / "some").rglob("letter.txt"))
+    board = site.dr("status", "--json", code=None).document["systems"][0]
+    assert board["freshness_seconds"] is None and board["last_rta_seconds"] is None, "it counts for no objective"
+
+
+def test_a_point_that_is_not_known_is_refused(doubled: Site, tmp_path: Path) -> None:
+    for verb in (["recover", "share", "--to", str(tmp_path / "x"), "--yes"], ["drill", "share"]):
+        ran = doubled.dr(*verb, "--point", "nobody", code=2)
+        assert "has no recovery point 'nobody'" in ran.err and "dr points share" in ran.err
+    assert "no recovery point" in doubled.dr("repair", "share", "--snapshots", "nobody", code=2).err
