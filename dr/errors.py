@@ -5,8 +5,16 @@ Every error carries the exit code its kind deserves, so that codes are decided h
 
 from __future__ import annotations
 
+import errno
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
+
+log = logging.getLogger("dr")
 
 OK = 0
 FAILED = 1
@@ -98,6 +106,64 @@ class InterruptedRunError(DrError):
     """Somebody asked the program to stop."""
 
     exit_code: int = field(default=INTERRUPTED, kw_only=True)
+
+
+@dataclass
+class MachineError(DrError):
+    """The machine refused: a full disk, a file's rights, a broken device."""
+
+
+@dataclass
+class ProgramFaultError(DrError):
+    """This program itself is wrong: an error that nobody foresaw."""
+
+
+def as_error(error: Exception) -> DrError:
+    """Return any error as one of ours. What a fault in this program says may hold a secret: only its kind is told."""
+    if isinstance(error, DrError):
+        return error
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some space, then try again" if full else "see the file and its rights"
+        return MachineError((error.strerror or str(error)).lower(), str(error.filename or ""), hint=hint)
+    inside = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(_HOME)]
+    place = f" at dr/{Path(inside[-1].filename).relative_to(_HOME)}:{inside[-1].lineno}" if inside else ""
+    what = f"a fault in this program ({type(error).__name__}{place})"
+    return ProgramFaultError(what, hint="run again with -v, and report what it says")
+
+
+_HOME = Path(__file__).parent
+
+
+@contextmanager
+def every_error() -> Iterator[None]:
+    """Let out errors of ours alone: whatever else is raised becomes one, with its traceback in the log of `-v`."""
+    try:
+        yield
+    except DrError:
+        raise
+    except Exception as error:
+        log.info("what was raised:", exc_info=error)
+        raise as_error(error) from error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong beside the work, or in one system while others were done; with the exit code it deserves."""
+
+    what: str
+    where: str = ""
+    hint: str = ""
+    exit_code: int = DEGRADED
+
+    @staticmethod
+    def of(error: DrError, where: str = "", *, exit_code: int = DEGRADED) -> Problem:
+        """Return an error as a problem of `where`."""
+        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        place = error.where if not where or error.where.startswith(where) else where
+        if error.where and place == where:
+            what = f"{error.where}: {what}"
+        return Problem(what, place, error.hint, exit_code)
 
 
 Severity = Literal["refused", "unsound", "unread", "advice"]

@@ -6,14 +6,14 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dr.errors import DEGRADED, DrError, Fault, PlanError, worst
+from dr.errors import DEGRADED, DrError, Fault, PlanError, Problem, worst
 
 SCHEMA = 1
 
@@ -107,6 +107,13 @@ class Context:
             self.complain(what, error.where, error.hint)
         self.ended(error.exit_code)
 
+    def tell_problems(self, problems: Iterable[Problem] | None = None) -> None:
+        """Say what went wrong beside the work, or in one system while others were done; all of the session's."""
+        session = self.__dict__.get("session")
+        for problem in problems if problems is not None else session.problems if session is not None else ():
+            self.complain(problem.what, problem.where, problem.hint)
+            self.ended(problem.exit_code)
+
     def tell_unread(self) -> None:
         """Warn of what lies beside the plans and is not read, where the command read plans."""
         session = self.__dict__.get("session")
@@ -124,8 +131,8 @@ class Context:
     def close(self) -> int:
         """Print the document when one is asked for; return the exit code."""
         if self.as_json:
-            said = {"errors": self.errors, "warnings": self.warnings}
-            whole = {"schema": SCHEMA, "command": self.command, **self.document, **said}
+            told = {"warnings": self.warnings, **self.document, "errors": self.errors}
+            whole = {"schema": SCHEMA, "command": self.command, **told}
             sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
             sys.stdout.flush()
         return worst(self.codes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import click
 
 from dr.cli.context import Context, pass_context
-from dr.errors import OK, DrError, Fault
+from dr.errors import OK, DrError, Fault, Problem, every_error
 
 log = logging.getLogger("dr.daemon")
 
@@ -47,6 +47,7 @@ class _Said:
     """What the last look complained of: what stays wrong is said once, not every minute."""
 
     faults: set[Fault] = field(default_factory=set)
+    problems: set[Problem] = field(default_factory=set)
     error: str = ""
 
 
@@ -61,25 +62,21 @@ def _look(context: Context, said: _Said) -> None:
     session, before = Session(context.config_dir, context.state_dir), said.error
     said.error = ""
     try:
-        done = run_due(session)
-        unread = session.declarations.unread
-        for fault in unread:
-            if fault not in said.faults:
-                context.fault(fault)
-        now = {*done.faults, *unread}
-        done.faults = tuple(fault for fault in done.faults if fault not in said.faults)
-        said.faults = now
-        say_all(context, done)
-    except (DrError, OSError) as error:
+        with every_error():
+            done = run_due(session)
+            unread = session.declarations.unread
+            for fault in unread:
+                if fault not in said.faults:
+                    context.fault(fault)
+            now = {*done.faults, *unread}
+            done.faults = tuple(fault for fault in done.faults if fault not in said.faults)
+            said.faults = now
+            say_all(context, done)
+            context.tell_problems(problem for problem in session.problems if problem not in said.problems)
+            said.problems = set(session.problems)
+    except DrError as error:
         said.error = str(error)
         if said.error != before:
-            _complain(context, error)
+            context.failed(error)
     finally:
         session.close()
-
-
-def _complain(context: Context, error: DrError | OSError) -> None:
-    if isinstance(error, DrError):
-        context.failed(error)
-    else:
-        context.complain((error.strerror or str(error)).lower(), str(error.filename or ""), "the next look tries again")

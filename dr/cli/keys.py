@@ -12,7 +12,7 @@ import click
 from dr.cli.choose import chosen
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
-from dr.errors import DEGRADED, INVALID, OK, RefusedError, UsageError
+from dr.errors import DEGRADED, INVALID, RefusedError, UsageError
 
 
 @click.group("keys")
@@ -141,13 +141,12 @@ def _say_change(context: Context, done: Any) -> None:
         for line in (*change.shown, *change.notes):
             context.say(f"    {line}")
         if change.error:
-            context.complain(change.error, f"{event.system} on {change.target}", "then run the same command again")
+            where = f"{event.system} on {change.target}"
+            context.complain(change.error, where, change.error_hint or "mend it, then run the same command again")
     for limit in event.limits:
         context.say(f"  note: {limit}")
     if event.error:
-        context.complain(event.error, event.system, "mend it, then run the same command again")
-    for problem in done.problems:
-        context.warn(problem, event.system)
+        context.complain(event.error, event.system, event.error_hint or "mend it, then run the same command again")
     context.ended(done.exit_code)
 
 
@@ -264,9 +263,6 @@ def hold_command(
         loaded = chosen(context, (system,), everything=False)[0]
         done = place_hold(context.session, loaded, reason=reason, until=until, point=point)
     _say_holds(context, [done.hold])
-    for problem in done.problems:
-        context.warn(problem, done.hold.system)
-    context.ended(DEGRADED if done.problems else OK)
 
 
 def _say_holds(context: Context, holds: list[Any]) -> None:

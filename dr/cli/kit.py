@@ -138,7 +138,8 @@ def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
         told = f"opened by its {_KEYS[each.key]}, {many}" if each.opened else f"not opened: {each.error}"
         context.say(f"  {each.system} on {each.target}: {told}")
         if each.error:
-            context.complain(each.error, f"{each.system} on {each.target}", "mend it, or replace the kit")
+            where = f"{each.system} on {each.target}"
+            context.complain(each.error, where, each.error_hint or "mend it, or replace the kit")
     for text in (*fact.stale, *fact.notes):
         context.warn(text, fact.kit_id)
     if fact.stale:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import io
 import logging
@@ -18,7 +17,7 @@ import click
 
 import dr
 from dr.cli.context import Context
-from dr.errors import FAILED, INTERRUPTED, INVALID, OK, DrError
+from dr.errors import FAILED, INTERRUPTED, INVALID, OK, as_error
 
 #: Command -> the module that has it. Modules load only when their command is used.
 COMMANDS = {
@@ -58,6 +57,7 @@ SUMMARIES = {
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",
 }
+log = logging.getLogger("dr")
 _VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
 
 
@@ -101,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
     _listen(context, arguments)
     code = _guarded(context, arguments)
+    context.tell_problems()
     context.tell_unread()
     logging.shutdown()
     try:
@@ -126,25 +127,14 @@ def _guarded(context: Context, arguments: list[str]) -> int:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dr"
         context.complain(error.format_message().rstrip("."), hint=f"see `{where} --help`")
         context.ended(INVALID)
-    except DrError as error:
-        context.failed(error)
     except (KeyboardInterrupt, click.Abort):
         context.complain("stopped on request", hint="start the command again to finish the work")
         context.ended(INTERRUPTED)
     except BrokenPipeError:
         return FAILED
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some space, then try again" if full else "see the file and its rights"
-        context.complain((error.strerror or str(error)).lower(), str(error.filename or ""), hint)
-        context.ended(FAILED)
     except Exception as error:
-        if context.verbose:
-            raise
-        context.complain(
-            f"a fault in this program ({type(error).__name__})", hint="run again with -v and report what it says"
-        )
-        context.ended(FAILED)
+        log.info("what was raised:", exc_info=error)
+        context.failed(as_error(error))
     return OK
 
 

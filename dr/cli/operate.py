@@ -77,8 +77,8 @@ def say_backups(context: Context, results: list[Any]) -> None:
                     target.error_hint or _TARGET_HINT,
                 )
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
-            hint = "Wait until it ends" if run.outcome == "skipped" else "Run the backup again when that is mended"
-            context.complain(_once(run.error, run.system), run.system, hint)
+            general = "wait until it ends" if run.outcome == "skipped" else "run the backup again when that is mended"
+            context.complain(_once(run.error, run.system), run.system, run.error_hint or general)
         for note in (*run.notes, *result.problems):
             context.warn(note, run.system)
         context.ended(result.exit_code)
@@ -143,7 +143,7 @@ def say_proofs(context: Context, results: list[Any]) -> None:
             )
         if proof.error:
             hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
-            hint = _damage_hint(proof) if proof.doubtful_points else hint
+            hint = proof.error_hint or (_damage_hint(proof) if proof.doubtful_points else hint)
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)
         for problem in result.problems:

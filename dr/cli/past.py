@@ -150,7 +150,7 @@ def _say_rewind(context: Context, result: Any) -> None:
     for name, why in list(result.failed.items())[:10]:
         context.complain(why, f"{where}: {name}", "use a key that may, or recover from another target")
     if fact.error:
-        context.complain(fact.error, where, "mend it, then rewind again: it does what is left")
+        context.complain(fact.error, where, fact.error_hint or "mend it, then rewind again: it does what is left")
     if fact.outcome == "ok":
         context.say(f"  now type   dr points {fact.system} --rebuild; dr verify {fact.system} --level 2")
     context.ended(result.exit_code)

@@ -152,7 +152,7 @@ def _say_drill(context: Context, result: Any) -> None:
         context.complain(
             fact.error.removeprefix(f"{fact.system}: "),
             where,
-            result.hint or fact.error_hint or "mend it, then run it again",
+            "; ".join(filter(None, (fact.error_hint, result.hint))) or "mend it, then run it again",
         )
     elif result.hint:
         context.complain("what came back is not what was stored", fact.system, result.hint)

@@ -113,5 +113,5 @@ def _complain(context: Context, result: Any, where: str) -> None:
         )
     if fact.error:
         alarm = fact.forgetting.alarm if fact.forgetting else None
-        hint = _TAKEN if alarm == fact.error else _WAIT if fact.outcome == "skipped" else _HINT
-        context.complain(fact.error, where, hint)
+        general = _TAKEN if alarm == fact.error else _WAIT if fact.outcome == "skipped" else _HINT
+        context.complain(fact.error, where, fact.error_hint or general)

@@ -33,6 +33,7 @@ class Rewind:
     verified: int = 0
     failed: tuple[str, ...] = ()  # names, the first thousand
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -80,6 +81,7 @@ class KeyChange:
     shown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class KeyEvent:
     points: tuple[str, ...] = ()  # the points that a destruction made unreadable
     limits: tuple[str, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     versions: dict[str, str] = field(default_factory=dict)
 
 
@@ -162,6 +165,7 @@ class KitRepository:
     key: str = ""
     snapshots: int = 0
     error: str | None = None
+    error_hint: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,6 +122,7 @@ class BackupRun:
     locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     suspect: str | None = None
@@ -168,6 +169,7 @@ class Proof:
     share: str = ""
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     versions: dict[str, str] = field(default_factory=dict)
     object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
 
@@ -203,6 +205,7 @@ class Replication:
     points: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
     object_lock: str = ""  # as `Proof.object_lock`
     locks: tuple[LockState, ...] = ()  # what was done for the locks there
     forgetting: Forgetting | None = None

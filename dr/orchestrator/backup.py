@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from dr.errors import FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
+from dr.errors import INTERRUPTED, LOCKED, DrError, InterruptedRunError, every_error
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
 from dr.orchestrator.retention import spent_now
@@ -60,24 +60,28 @@ def backup_one(session: Session, loaded: Loaded) -> BackupResult:
 
 def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime) -> BackupResult:
     try:
-        toolbox = session.toolbox(loaded)
-        done = run_backup(toolbox, _request(session, toolbox, run_id))
+        with every_error():
+            toolbox = session.toolbox(loaded)
+            done = run_backup(toolbox, _request(session, toolbox, run_id))
     except InterruptedRunError as error:
         run = _nothing(session, loaded, run_id, error, started=started, outcome="aborted")
         session.catalog.record(run)
         return BackupResult(run, INTERRUPTED)
-    except (DrError, OSError) as error:
+    except DrError as error:
         run = _nothing(session, loaded, run_id, error, started=started, outcome="failed")
         session.catalog.record(run)
-        return BackupResult(run, error.exit_code if isinstance(error, DrError) else FAILED)
+        return BackupResult(run, error.exit_code)
     _remember(session, toolbox, done)
-    problems = keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
-    problems += session.send_evidence(_reached(toolbox, done), loaded.plan.system)
+    problems: list[str] = []
+    with session.beside(loaded.plan.system):
+        problems += keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
+    session.send_evidence(_reached(toolbox, done), loaded.plan.system)
     if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
         problems.append(f"retention is still frozen: {frozen}")
     harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
-    problems += attacks(session, loaded, sorted(harmed))
-    toolbox.sweep_work()
+    with session.beside(loaded.plan.system):
+        problems += attacks(session, loaded, sorted(harmed))
+        toolbox.sweep_work()
     return BackupResult(done.run, done.exit_code, tuple(problems), done.unread)
 
 
@@ -149,16 +153,16 @@ def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-a
 
 
 def _nothing(
-    session: Session, loaded: Loaded, run_id: str, error: DrError | OSError, *, started: datetime, outcome: Outcome
+    session: Session, loaded: Loaded, run_id: str, error: DrError, *, started: datetime, outcome: Outcome
 ) -> BackupRun:
     """The fact of a run that came to nothing."""
-    text = str(error) if isinstance(error, DrError) else f"{error.strerror}: {error.filename or ''}".strip(": ")
     return BackupRun(
         run_id=run_id,
         system=loaded.plan.system,
         outcome=outcome,
         started=started,
         finished=session.clock(),
-        error=text,
+        error=str(error),
+        error_hint=error.hint,
         plan_digest=loaded.digest,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from dr.errors import FAILED, OK, DrError, UsageError, worst
+from dr.errors import FAILED, OK, DrError, UsageError, every_error, worst
 from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome
 from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
@@ -82,7 +82,7 @@ def destroy(session: Session, loaded: Loaded) -> KeysChanged:
         results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.everywhere]  # type: ignore[misc]
         changes = [change for change, _ in results]
         done = all(change.outcome == "ok" for change in changes)
-        left, error = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED)
+        left, error, hint = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED, "")
         points = {p.run_id for each in verdict.repositories for p in each.points if _gone(changes, each.target)}
         event = KeyEvent(
             run_id=run_id,
@@ -95,13 +95,14 @@ def destroy(session: Session, loaded: Loaded) -> KeysChanged:
             points=tuple(sorted(points)),
             limits=(*left, *LIMITS),
             error=error,
+            error_hint=hint,
             versions=dict(toolbox.versions),
         )
         session.catalog.record(event)
         _note(session, loaded).unlink(missing_ok=True)
-        problems = session.send_evidence(toolbox.everywhere, system)
+        session.send_evidence(toolbox.everywhere, system)
     code = OK if event.outcome == "ok" else worst([code for _, code in results]) or FAILED
-    return KeysChanged(event, code, tuple(problems))
+    return KeysChanged(event, code)
 
 
 _UNTOUCHED = "not every copy could be destroyed: the passphrases are kept, so that it can be gone on with"
@@ -117,11 +118,13 @@ def _gone(changes: list[KeyChange], target: str) -> bool:
     return any(change.target == target and change.outcome == "ok" for change in changes)
 
 
-def _here(session: Session, loaded: Loaded, toolbox: Toolbox) -> tuple[list[str], str | None]:
+def _here(session: Session, loaded: Loaded, toolbox: Toolbox) -> tuple[list[str], str | None, str]:
+    """Destroy what is here; return what is left of it, why it was not done, and what to do about that."""
     try:
-        return destroy_here(toolbox, _others(session, loaded), now=session.clock()), None
+        with every_error():
+            return destroy_here(toolbox, _others(session, loaded), now=session.clock()), None, ""
     except DrError as error:
-        return [], f"the keys are destroyed, and what this machine has of the passphrase is not: {error}"
+        return [], f"the keys are destroyed, and what this machine has of the passphrase is not: {error}", error.hint
 
 
 def _examined(session: Session, loaded: Loaded) -> Verdict:

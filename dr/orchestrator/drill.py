@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from statistics import median
 
-from dr.errors import FAILED, INTERRUPTED, DrError, UsageError
+from dr.errors import FAILED, INTERRUPTED, DrError, UsageError, every_error
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
 from dr.orchestrator.elsewhere import lacks_of, what_else, what_is_left
@@ -116,22 +116,23 @@ def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillR
     scenario = options.scenario or loaded.plan.drill.scenario
     session.begin(loaded, "drill", drill_id, started=t_loss, scenario=scenario)
     try:
-        request = DrillRequest(
-            drill_id=drill_id,
-            scenario=scenario,
-            at=options.at,
-            point=options.point,
-            lacks=lacks_of(session, options.point),
-            target=options.target,
-            keep=options.keep,
-            kit=options.kit,
-            shares=options.shares,
-            t_loss=t_loss,
-            clock=session.clock,
-        )
-        fact = _held(session, loaded, request, options)
-        if fact.outcome != "aborted":
-            fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
+        with every_error():
+            request = DrillRequest(
+                drill_id=drill_id,
+                scenario=scenario,
+                at=options.at,
+                point=options.point,
+                lacks=lacks_of(session, options.point),
+                target=options.target,
+                keep=options.keep,
+                kit=options.kit,
+                shares=options.shares,
+                t_loss=t_loss,
+                clock=session.clock,
+            )
+            fact = _held(session, loaded, request, options)
+            if fact.outcome != "aborted":
+                fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
     done = _recorded(session, loaded, fact)
@@ -167,7 +168,8 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
     refuse_live(toolbox, request)
     session.begin(loaded, "recovery", drill_id, started=t_loss)
     try:
-        fact = run_recover(toolbox, session.points(loaded), request)
+        with every_error():
+            fact = run_recover(toolbox, session.points(loaded), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
@@ -183,7 +185,7 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     except UsageError:
         raise
     except DrError as error:
-        error.hint = _way_back(session, loaded, options) or error.hint
+        error.hint = "; ".join(filter(None, (error.hint, _way_back(session, loaded, options))))
         raise
     records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
@@ -233,13 +235,11 @@ def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: d
 def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
     fact = replace(fact, plan_digest=loaded.digest)
     sealed = session.catalog.record(fact)
-    try:
+    with session.beside(loaded.plan.system):  # the record is in the catalog, and the next run sends it
         toolbox = session.toolbox(loaded)
         known = fact.target if fact.target in {place.name for place in toolbox.everywhere} else None
         reachable = [p for p in toolbox.everywhere if known in (None, p.name)]
         session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
-    except DrError:
-        pass  # the record is in the catalog, and the next run sends it
     code = INTERRUPTED if fact.outcome == "aborted" else drill_exit_code(fact)
     return DrillResult(fact, sealed, code)
 

@@ -163,6 +163,6 @@ def run_due(session: Session) -> DueDone:
             done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
 
     if ordered:
-        session.each(ordered, all_of)
+        session.each(ordered, all_of, keep=True)
         save_self(session)
     return done

@@ -51,15 +51,17 @@ def forget(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, don
     delay = place.target.forget_after
     if delay is None or done.fact.outcome != "ok":
         return done
-    began, stopped = time.monotonic(), False
+    began, stopped, hint = time.monotonic(), False, ""
     work = _Work(session, toolbox, place, done.fact.run_id, delay, found=Forgetting(after_seconds=delay))
     try:
         _forget(work)
     except DrError as error:
         stopped = isinstance(error, InterruptedRunError) and command.stopping()
         said = "interrupted: the next run goes on" if stopped else str(error)
-        work.found = replace(work.found, error=said)
-    fact = replace(done.fact, forgetting=_told(work, round(time.monotonic() - began, 3)), finished=session.clock())
+        work.found, hint = replace(work.found, error=said), error.hint
+    fact = replace(
+        done.fact, error_hint=hint, forgetting=_told(work, round(time.monotonic() - began, 3)), finished=session.clock()
+    )
     return _judged(Replicated(fact, done.exit_code), stopped=stopped)
 
 

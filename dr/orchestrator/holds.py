@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.errors import DrError, UsageError
+from dr.errors import UsageError
 from dr.evidence.acts import Hold, HoldEvent
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -13,10 +13,9 @@ from dr.plan.load import Loaded
 
 @dataclass(frozen=True)
 class HoldDone:
-    """A hold as it stands now, and where its record could not be put, in words."""
+    """A hold as it stands now."""
 
     hold: Hold
-    problems: tuple[str, ...] = ()
 
 
 def place_hold(
@@ -72,11 +71,7 @@ def release_hold(session: Session, hold_id: str, *, reason: str) -> HoldDone:
 def _recorded(session: Session, event: HoldEvent, loaded: Loaded | None) -> HoldDone:
     """Put it on the chain, and beside the repositories at once: a hold must outlive this machine."""
     session.catalog.record(event)
-    problems: list[str] = []
-    try:
-        places = session.toolbox(loaded).places if loaded else ()
-        problems = session.send_evidence(places, event.system)
-    except DrError as error:
-        problems = [f"the record could not be put beside the repositories yet: {error}"]
+    with session.beside(event.system):
+        session.send_evidence(session.toolbox(loaded).places if loaded else (), event.system)
     hold = next(hold for hold in session.catalog.holds(event.system) if hold.hold_id == event.hold_id)
-    return HoldDone(hold, tuple(problems))
+    return HoldDone(hold)

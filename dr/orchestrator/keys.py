@@ -17,6 +17,7 @@ from dr.errors import (
     InterruptedRunError,
     LockedError,
     UsageError,
+    every_error,
     worst,
 )
 from dr.evidence.acts import KeyChange, KeyEvent
@@ -62,11 +63,10 @@ class KeysFound:
 
 @dataclass(frozen=True)
 class KeysChanged:
-    """A change of keys, the exit code it deserves, and what went wrong beside it."""
+    """A change of keys, and the exit code it deserves."""
 
     event: KeyEvent
     exit_code: int
-    problems: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -217,9 +217,9 @@ def rotate_keys(
             versions=dict(toolbox.versions),
         )
         session.catalog.record(event)
-    problems = session.send_evidence([toolbox.place(c.target) for c in changes if c.outcome != "failed"], system)
-    problems += save_self(session)  # a recovery without this host needs the new passphrase
-    return KeysChanged(event, _code(event.outcome, codes), tuple(problems))
+    session.send_evidence([toolbox.place(c.target) for c in changes if c.outcome != "failed"], system)
+    save_self(session)  # a recovery without this host needs the new passphrase
+    return KeysChanged(event, _code(event.outcome, codes))
 
 
 def open_keys_run(session: Session, loaded: Loaded, run_id: str, started: datetime) -> None:
@@ -244,13 +244,14 @@ def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, give
 def guarded(target: str, act: Callable[[], KeyChange]) -> tuple[KeyChange, int]:
     """Do something to the keys on one target; what fails is a fact, with the exit code it deserves."""
     try:
-        change = act()
+        with every_error():
+            change = act()
         return change, {"ok": OK, "degraded": DEGRADED}.get(change.outcome, FAILED)
     except InterruptedRunError as error:
         return KeyChange(target=target, outcome="aborted", error=str(error)), INTERRUPTED
     except DrError as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        return KeyChange(target=target, outcome="failed", error=f"{error}{hint}"), error.exit_code
+        failed = KeyChange(target=target, outcome="failed", error=str(error), error_hint=error.hint)
+        return failed, error.exit_code
 
 
 def _rotation(place: Place, rotated: Rotated) -> KeyChange:

@@ -17,7 +17,7 @@ from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.keys import rotate_keys
-from dr.orchestrator.selfcopy import make_copy, save_everywhere, saved_on
+from dr.orchestrator.selfcopy import copy_findings, make_copy, save_everywhere
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
@@ -350,7 +350,7 @@ def findings(session: Session) -> list[Finding]:
     """Say for `dr doctor` whether a recovery would be possible without this host: the kit, and the self-copies."""
     if escrow.recipient_of(session.state, make=False) is None:
         return []
-    return [_kit_finding(session), *_copy_findings(session)]
+    return [_kit_finding(session), *copy_findings(session)]
 
 
 def _kit_finding(session: Session) -> Finding:
@@ -365,18 +365,6 @@ def _kit_finding(session: Session) -> Finding:
     if session.clock() - last > _TEST_EVERY:
         return Finding("recovery kit", "degraded", f"{told}: more than a year ago", "run `dr kit test` with its shares")
     return Finding("recovery kit", "ok", told)
-
-
-def _copy_findings(session: Session) -> list[Finding]:
-    found = []
-    for name in sorted({target for item in session.usable()[0] for target in item.plan.targets}):
-        at = saved_on(session, name).at
-        found.append(
-            Finding(f"self-copy on {name}", "ok", f"saved {at[:16].replace('T', ' ')}Z")
-            if at
-            else Finding(f"self-copy on {name}", "degraded", "none was saved there yet", "run `dr backup --all`")
-        )
-    return found
 
 
 _MAKE = "make one with `dr kit`, and hand its shares to their custodians"

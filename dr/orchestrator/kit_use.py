@@ -17,6 +17,7 @@ from dr.errors import (
     InterruptedRunError,
     RefusedError,
     UsageError,
+    every_error,
 )
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
@@ -230,12 +231,15 @@ def prove_kit(session: Session, path: Path, share_files: Sequence[Path]) -> KitT
         custodians=folder.kit.custodians,
     )
     try:
-        given = read_shares(share_files)
-        identity = identity_of(folder.kit, given)
-        if damage := folder.damage():
-            raise DamageError(f"the kit is damaged: {'; '.join(damage[:5])}", str(folder.path), hint="use another copy")
-        with _room(session, fact.run_id) as room:
-            fact = _tested(session, folder, identity, replace(fact, shares=_numbers(given)), room)
+        with every_error():
+            given = read_shares(share_files)
+            identity = identity_of(folder.kit, given)
+            if damage := folder.damage():
+                raise DamageError(
+                    f"the kit is damaged: {'; '.join(damage[:5])}", str(folder.path), hint="use another copy"
+                )
+            with _room(session, fact.run_id) as room:
+                fact = _tested(session, folder, identity, replace(fact, shares=_numbers(given)), room)
     except UsageError:
         raise
     except DrError as error:
@@ -318,7 +322,8 @@ def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str])
     except (InterruptedRunError, AbsentError):
         raise
     except DrError as error:
-        return replace(told, error=f"{error.what} ({error.cause})" if error.cause else error.what)
+        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        return replace(told, error=what, error_hint=error.hint)
 
 
 def _opens(place: Place, sealed: bytes, identity: str) -> int | None:

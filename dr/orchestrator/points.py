@@ -88,7 +88,10 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
 
 
 def _record(session: Session, started: datetime, read: _Read, adopted: int) -> Rebuild:
-    failed = [TargetState(target=where, outcome="failed", error=str(error)) for where, error in read.problems]
+    failed = [
+        TargetState(target=where, outcome="failed", error=str(error), error_hint=error.hint)
+        for where, error in read.problems
+    ]
     whole = [TargetState(target=f"{system}@{place.name}", outcome="ok") for system, place, _ in read.found]
     fact = Rebuild(
         run_id=new_id("rebuild-", started),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError, every_error
 from dr.evidence.acts import Repair
 from dr.evidence.record import Outcome, Point, Proof
 from dr.orchestrator.keys import removed_keys
@@ -90,7 +90,8 @@ def _one(
         session.begin(loaded, "repair", fact.run_id, started=started)
     mended = Mended()
     try:
-        fact, problems = _mend(session, loaded, toolbox, place, named, fact, mended, dry_run=dry_run)
+        with every_error():
+            fact, problems = _mend(session, loaded, toolbox, place, named, fact, mended, dry_run=dry_run)
         code = {"ok": OK, "degraded": DEGRADED}.get(fact.outcome, FAILED)
     except DrError as error:
         stopped = isinstance(error, InterruptedRunError)
@@ -100,7 +101,7 @@ def _one(
     if not dry_run:
         session.catalog.record(fact)
         if fact.outcome in ("ok", "degraded"):
-            problems += tuple(session.send_evidence([place], system))
+            session.send_evidence([place], system)
     return RepairResult(fact, code, problems)
 
 

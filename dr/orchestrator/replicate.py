@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError
+from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError, every_error
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
 from dr.orchestrator.backup import ids_on, missed_by, note_locks
@@ -22,7 +22,7 @@ from dr.run.catch_up import catch_up
 from dr.run.custody.escrow import hand_on_sealed
 from dr.run.keeping.lock_all import keep_replica_locked
 from dr.run.keeping.locks import Kept
-from dr.run.replica import ReplicateRequest, replicate, with_lock
+from dr.run.replica import Replicated, ReplicateRequest, replicate, with_lock
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
 from dr.tools import command
@@ -110,7 +110,27 @@ def _replicate(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place)
 
 
 def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place) -> ReplicateResult:
-    system, primary, run_id = loaded.plan.system, toolbox.places[0].name, _open(session, loaded)
+    started, run_id = session.clock(), _open(session, loaded)
+    try:
+        with every_error():
+            done = _done(session, loaded, toolbox, place, run_id)
+    except DrError as error:
+        fact = _came_to_nothing(session, loaded, place.name, error, run_id=run_id, started=started)
+        session.catalog.record(fact)
+        return ReplicateResult(fact, error.exit_code)
+    system, problems = loaded.plan.system, list[str]()
+    if done.fact.points is not None and session.send_evidence([place], system):
+        with session.beside(system):
+            hand_on_sealed(toolbox.places[0], place, session.state)
+    if done.fact.outcome in ("failed", "degraded"):
+        with session.beside(system):
+            problems += attacks(session, loaded, [toolbox.places[0].name])
+    return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
+
+
+def _done(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> Replicated:
+    """Replicate, forget what may go, lengthen locks, and record it."""
+    system, primary = loaded.plan.system, toolbox.places[0].name
     request = ReplicateRequest(
         run_id=run_id,
         clock=session.clock,
@@ -126,14 +146,9 @@ def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
     session.catalog.record(done.fact)
-    note_locks(session, system, {place.name: kept} if kept else {})
-    reached = [place] if done.fact.points is not None else []
-    problems = session.send_evidence(reached, system)
-    if reached and not problems:
-        hand_on_sealed(toolbox.places[0], place, session.state)
-    if done.fact.outcome in ("failed", "degraded"):
-        problems += attacks(session, loaded, [primary])
-    return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
+    with session.beside(system):
+        note_locks(session, system, {place.name: kept} if kept else {})
+    return done
 
 
 def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication) -> Kept | None:
@@ -171,19 +186,27 @@ def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]
 
 def _nothing(session: Session, loaded: Loaded, target: str, error: DrError, *, absent: bool = False) -> ReplicateResult:
     """What came to nothing before it began; it is said, not recorded."""
-    skipped: Outcome = "skipped" if absent or error.exit_code == LOCKED else "failed"
-    now = session.clock()
-    fact = Replication(
-        run_id="",
+    fact = _came_to_nothing(session, loaded, target, error, run_id="", started=session.clock())
+    if absent or error.exit_code == LOCKED:
+        fact = replace(fact, outcome="skipped")
+    return ReplicateResult(fact, OK if absent else error.exit_code, absent)
+
+
+def _came_to_nothing(
+    session: Session, loaded: Loaded, target: str, error: DrError, *, run_id: str, started: datetime
+) -> Replication:
+    return Replication(
+        run_id=run_id,
         system=loaded.plan.system,
         source=loaded.plan.targets[0],
         target=target,
-        started=now,
-        finished=now,
-        outcome=skipped,
+        started=started,
+        finished=session.clock(),
+        outcome="aborted" if isinstance(error, InterruptedRunError) else "failed",
         error=str(error),
+        error_hint=error.hint,
+        plan_digest=loaded.digest,
     )
-    return ReplicateResult(fact, OK if absent else error.exit_code, absent)
 
 
 # -- a target with a repository of its own -----------------------------------------------------------
@@ -206,15 +229,16 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
     notes: list[str] = []
     problem: DrError | None = None
     try:
-        place.store.reachable()
-        if make_if_absent(place.repository, exists=lambda: place.store.exists("config")):
-            session.catalog.forget_copies(system, place.name)
-            missed = missed_by(session, loaded.plan, place.name)
-        ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
-        wanted = {place.name: tuple(reversed(missed))}
-        for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
-            session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
-        toolbox.sweep_work()
+        with every_error():
+            place.store.reachable()
+            if make_if_absent(place.repository, exists=lambda: place.store.exists("config")):
+                session.catalog.forget_copies(system, place.name)
+                missed = missed_by(session, loaded.plan, place.name)
+            ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
+            wanted = {place.name: tuple(reversed(missed))}
+            for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
+                session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
+            toolbox.sweep_work()
     except DrError as error:
         problem = error
     points = [x for x in session.catalog.points([system]) if place.name in {copy.target for copy in x.usable}]
@@ -235,13 +259,14 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
         seconds=round((session.clock() - started).total_seconds(), 3),
         notes=tuple(notes),
         error=str(problem) if problem else notes[0] if notes else _STILL if left else None,
+        error_hint=problem.hint if problem else "",
         plan_digest=loaded.digest,
         versions=dict(toolbox.versions),
     )
     session.catalog.record(fact)
-    problems = [] if problem else session.send_evidence([place], system)
-    code = problem.exit_code if problem else DEGRADED if left else OK
-    return ReplicateResult(fact, code, problems=tuple(problems))
+    if not problem:
+        session.send_evidence([place], system)
+    return ReplicateResult(fact, problem.exit_code if problem else DEGRADED if left else OK)
 
 
 _STILL = "some points are on no other target that answers"

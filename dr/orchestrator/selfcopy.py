@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dr.errors import DrError, InterruptedRunError
+from dr.errors import DrError, InterruptedRunError, Problem, every_error
+from dr.orchestrator.finding import Finding
 from dr.orchestrator.session import Session
 from dr.run.custody import escrow, host_keys, selfcopy
 from dr.run.custody.bundle import CATALOG, Material, gather
@@ -16,8 +16,6 @@ from dr.run.toolbox import Toolbox
 from dr.tools import age
 from dr.tools.disk import AbsentError
 from dr.tools.store import ObjectStore
-
-log = logging.getLogger("dr.selfcopy")
 
 #: A catalog larger than this goes along once a day only: it can be made again from what lies on the targets.
 _SMALL_CATALOG = 4 << 20
@@ -36,29 +34,30 @@ class Saved:
     count: int = 0
 
 
-def save_self(session: Session) -> list[str]:
+def save_self(session: Session) -> None:
     """Save a self-copy on each target that this command reached, where anything changed since the last.
 
-    Return what went wrong, in words, which is warned about too; raises nothing: no run fails by it. Without a change
-    no target is asked.
+    What went wrong is a problem of the session; raises nothing: no run fails by it. Without a change no target is
+    asked.
     """
     reached, session.reached = session.reached, {}
     if not reached:
-        return []
+        return
     try:
-        problems = _save(session, reached)
+        with every_error():
+            _save(session, reached)
     except InterruptedRunError:
-        return []  # the next run does it
-    except (DrError, OSError) as error:
-        problems = [f"no self-copy could be made: {error}"]
-    for problem in problems:
-        log.warning("%s", problem)
-    return problems
+        return  # the next run does it
+    except DrError as error:
+        what = f"no self-copy could be made: {error}"
+        session.problem(Problem(what, hint=error.hint or _AGAIN))
 
 
-def save_everywhere(session: Session) -> list[str]:
-    """Save a self-copy on every target that answers; return what went wrong, in words."""
-    problems = []
+_AGAIN = "mend it; the next run saves one"
+
+
+def save_everywhere(session: Session) -> None:
+    """Save a self-copy on every target that answers; what went wrong is a problem of the session."""
     for toolbox in material_of(session).toolboxes:
         for place in toolbox.everywhere:
             if place.root is None or place.name in session.reached:
@@ -71,37 +70,41 @@ def save_everywhere(session: Session) -> list[str]:
             except AbsentError:
                 continue  # a disk that is taken away
             except DrError as error:
-                problems.append(f"no self-copy could be put on {place.name}: {error.what}")
-    return problems + save_self(session)
+                _unsaved(session, place.name, error)
+    save_self(session)
 
 
-def _save(session: Session, reached: Mapping[str, ObjectStore]) -> list[str]:
+def _unsaved(session: Session, target: str, error: DrError) -> None:
+    what = f"no self-copy could be put on {target}: {error.what}"
+    session.problem(Problem(f"{what} ({error.cause})" if error.cause else what, hint=error.hint or _AGAIN))
+
+
+def _save(session: Session, reached: Mapping[str, ObjectStore]) -> None:
     recipient = escrow.recipient_of(session.state)
     if recipient is None:
-        return []
+        return
     contents = gather(material_of(session))
     digest = f"{selfcopy.digest_of(contents)} {session.catalog.head()[1]} {recipient}"
     known = {name: saved_on(session, name) for name in reached}
     stale = {name: root for name, root in reached.items() if known[name].digest != digest}
     if not stale:
-        return []
+        return
     now = session.clock()
     full = _with_catalog(session, contents, [known[name] for name in stale], now)
     name, sealed = _packed(session, contents, recipient, now)
-    problems = []
     for target, root in stale.items():
         count = known[target].count + 1
         try:
-            selfcopy.put(root, name, sealed, tidy=count % _TIDY_EVERY == 0)
+            with every_error():
+                selfcopy.put(root, name, sealed, tidy=count % _TIDY_EVERY == 0)
         except InterruptedRunError:
             raise
         except DrError as error:
-            problems.append(f"no self-copy could be put on {target}: {error.what}")
+            _unsaved(session, target, error)
             continue
         last = now.isoformat() if full else known[target].full
         memory = Saved(digest=digest, at=now.isoformat(), full=last, count=count)
         session.catalog.remember(_MEMORY, target, json.dumps(vars(memory)))
-    return problems
 
 
 def saved_on(session: Session, target: str) -> Saved:
@@ -123,6 +126,45 @@ def make_copy(session: Session) -> tuple[str, bytes]:
     contents = gather(material_of(session))
     contents[CATALOG] = session.catalog.copy()
     return _packed(session, contents, recipient, session.clock())
+
+
+def copy_findings(session: Session) -> list[Finding]:
+    """Say for `dr doctor` of each target whether the last self-copy is there, and no older than what was done there."""
+    roots: dict[str, ObjectStore] = {}
+    for toolbox in material_of(session).toolboxes:
+        roots |= {place.name: place.root for place in toolbox.places if place.root is not None}
+    users: dict[str, list[str]] = {}
+    for item in session.usable()[0]:
+        for name in item.plan.targets:
+            users.setdefault(name, []).append(item.plan.system)
+    return [_copy_finding(session, name, roots.get(name), systems) for name, systems in sorted(users.items())]
+
+
+def _copy_finding(session: Session, name: str, root: ObjectStore | None, systems: list[str]) -> Finding:
+    what, saved = f"self-copy on {name}", saved_on(session, name)
+    if not saved.at:
+        return Finding(what, "degraded", "none was saved there yet", _SAVE)
+    at, told = datetime.fromisoformat(saved.at), f"saved {saved.at[:16].replace('T', ' ')}Z"
+    try:
+        with every_error():
+            there = root is None or any(selfcopy.when(each) == at for each in selfcopy.names(root))
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        return Finding(what, "degraded", f"{told}, and could not be looked for: {error}", error.hint or _SAVE)
+    if not there:
+        return Finding(what, "degraded", f"the last one ({told}) is not there any more", _SAVE)
+    tried = session.catalog.attempts(systems, now=session.clock())
+    done = [each.worked for (_, verb), each in tried.items() if verb in _REACHING and each.worked]
+    if done and max(done) > at:
+        newest = f"the newest run there is of {max(done):%Y-%m-%d %H:%M}Z"
+        return Finding(what, "degraded", f"{told}, but {newest}: a recovery from it lacks that", _SAVE)
+    return Finding(what, "ok", told)
+
+
+_SAVE = "run `dr backup --all`, which saves one, or says why it cannot"
+#: The verbs that reach every target of a system, and save a self-copy there.
+_REACHING = ("backup", "verify", "keys")
 
 
 def _packed(session: Session, contents: Mapping[str, bytes], recipient: str, now: datetime) -> tuple[str, bytes]:

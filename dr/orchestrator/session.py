@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import dr
 from dr.catalog.store import Catalog
-from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, UsageError
+from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
 from dr.evidence.record import Point
 from dr.plan.load import Declarations, Loaded, load
 from dr.run.toolbox import Place, Toolbox, open_toolbox
@@ -50,6 +50,8 @@ class Session:
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     #: The targets that this command reached: where the self-copy goes in its end (`dr.orchestrator.selfcopy`).
     reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
+    #: What went wrong beside the work, or in one system while others were done: told in the end, whatever the verb.
+    problems: list[Problem] = field(default_factory=list, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @functools.cached_property
@@ -178,38 +180,83 @@ class Session:
         with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
             yield
 
-    def each(self, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
-        """Do one thing for several systems side by side, at most `jobs` at once; results in order.
+    def each(
+        self, items: Sequence[Loaded], act: Callable[[Loaded], T], *, keep: bool = False, jobs: int = 0
+    ) -> list[T]:
+        """Do one thing for several systems side by side, at most `jobs` (the session's) at once; results in order.
 
-        The first interruption ends the rest; any other error of `act` is raised after all have ended.
+        The first interruption ends the rest. An error of `act` is a problem of that system, and the others' results
+        are returned; it is raised where nothing else came of it all, unless the caller has results to `keep`.
         """
-        if len(items) <= 1:
-            return [act(item) for item in items]
-        with ThreadPoolExecutor(min(self.jobs, len(items))) as pool:
-            futures = [pool.submit(act, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    if isinstance(future.exception(), InterruptedRunError):
-                        break
-            finally:
-                if command.stopping():
-                    for future in futures:
-                        future.cancel()
-        return [future.result() for future in futures if not future.cancelled()]
+        if len(items) <= 1 or jobs == 1:
+            found = [self._tried(item, act) for item in items]
+        else:
+            with ThreadPoolExecutor(min(jobs or self.jobs, len(items))) as pool:
+                futures = [pool.submit(self._tried, item, act) for item in items]
+                try:
+                    for future in as_completed(futures):
+                        if isinstance(future.exception(), InterruptedRunError):
+                            break
+                finally:
+                    if command.stopping():
+                        for future in futures:
+                            future.cancel()
+            found = [future.result() for future in futures if not future.cancelled()]
+        errors = [(item, each) for item, each in zip(items, found, strict=False) if isinstance(each, DrError)]
+        results = [each for each in found if not isinstance(each, DrError)]
+        if errors and not results and not keep and len({str(error) for _, error in errors}) == 1:
+            raise errors[0][1]
+        for item, error in errors:
+            self.problem(Problem.of(error, item.plan.system, exit_code=error.exit_code))
+        return results
 
-    def send_evidence(self, places: Sequence[Place], system: str) -> list[str]:
-        """Put the records that a target lacks beside its repository; return what went wrong, in words."""
-        problems = []
+    @staticmethod
+    def _tried(item: Loaded, act: Callable[[Loaded], T]) -> T | DrError:
+        try:
+            with every_error():
+                return act(item)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            return error
+
+    def problem(self, problem: Problem) -> None:
+        """Note what is to be told in the end; once."""
+        with self._guard:
+            if problem not in self.problems:
+                self.problems.append(problem)
+
+    @contextmanager
+    def beside(self, where: str) -> Iterator[None]:
+        """Do what stands beside the work: where it fails that is a problem, and what the work came to stays."""
+        try:
+            with every_error():
+                yield
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            self.problem(Problem.of(error, where))
+
+    def send_evidence(self, places: Sequence[Place], system: str) -> bool:
+        """Put the records that a target lacks beside its repository. Return whether all of them are there.
+
+        What went wrong is a problem of the session.
+        """
+        whole = True
         for place in places:
             try:
-                for sealed in self.catalog.unsent(system, place.name):
-                    place.evidence.put(sealed.name, sealed.to_json())
-                    self.catalog.mark_sent(system, place.name, sealed.seq)
+                with every_error():
+                    for sealed in self.catalog.unsent(system, place.name):
+                        place.evidence.put(sealed.name, sealed.to_json())
+                        self.catalog.mark_sent(system, place.name, sealed.seq)
                 if place.root is not None:
                     self.reached[place.name] = place.root
             except DrError as error:
-                problems.append(f"evidence could not be put on {place.name}: {error.what}")
-        return problems
+                whole = False
+                what = f"evidence could not be put on {place.name}: {error.what}"
+                hint = error.hint or "mend the target; the next run sends it"
+                self.problem(Problem(f"{what} ({error.cause})" if error.cause else what, system, hint))
+        return whole
 
 
 def _known(names: list[str]) -> str:

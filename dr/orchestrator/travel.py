@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError, every_error
 from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
 from dr.orchestrator.session import Session, new_id
@@ -54,7 +54,8 @@ def _named(session: Session, name: str, system: str | None = None) -> list[tuple
 def _told(session: Session, loaded: Loaded, target: str) -> Told:
     system = loaded.plan.system
     try:
-        return Told(system, target, history_of(session, session.toolbox(loaded).place(target), system))
+        with every_error():
+            return Told(system, target, history_of(session, session.toolbox(loaded).place(target), system))
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -169,7 +170,8 @@ def _foresee(session: Session, loaded: Loaded, target: str, moment: datetime) ->
 
 def rewind_all(session: Session, prospects: list[Prospect]) -> list[RewindResult]:
     """Put back what was foreseen, one system after the other; each is on record, whatever happened."""
-    return [_rewind_one(session, prospect) for prospect in prospects]
+    by_system = {prospect.loaded.plan.system: prospect for prospect in prospects}
+    return session.each([x.loaded for x in prospects], lambda x: _rewind_one(session, by_system[x.plan.system]), jobs=1)
 
 
 def _rewind_one(session: Session, prospect: Prospect) -> RewindResult:
@@ -191,7 +193,8 @@ def _carry_out(prospect: Prospect) -> tuple[Rewound, DrError | None]:
     done = Rewound(counts={}, verified=0, failed={})
     for place, steps in prospect.parts:
         try:
-            done = _sum(done, rewind(place, steps))
+            with every_error():
+                done = _sum(done, rewind(place, steps))
         except DrError as error:
             return done, error
     return done, None
@@ -224,6 +227,7 @@ def _fact(
         verified=done.verified,
         failed=tuple(sorted(done.failed)[:1000]),
         error=str(error) if error else None,
+        error_hint=error.hint if error else "",
         plan_digest=prospect.loaded.digest,
         versions=dict(session.versions_here),
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import suppress
 
-from dr.errors import DrError, UsageError
+from dr.errors import UsageError
 from dr.evidence.acts import Trust
 from dr.evidence.record import Point
 from dr.evidence.seal import Sealed
@@ -35,7 +34,7 @@ def trust(session: Session, loaded: Loaded, run_id: str, *, because: str) -> Sea
     if not fact.because:
         raise UsageError("no reason was given", "--because", hint="say in a few words why the change was expected")
     sealed = session.catalog.record(fact)
-    with suppress(DrError):  # the record is in the catalog, and the next run sends it
+    with session.beside(point.system):  # the record is in the catalog, and the next run sends it
         session.send_evidence(session.toolbox(loaded).places, point.system)
     save_self(session)
     return sealed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, CatalogError, DrError, InterruptedRunError, every_error
 from dr.evidence.record import Outcome, Proof
 from dr.orchestrator.keys import removed_keys
 from dr.orchestrator.retention import spent_now
@@ -39,12 +39,11 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
     Only the catalog's own failure and an interruption are raised. While another run holds the system nothing is
     recorded: that run is on record.
     """
-    system = loaded.plan.system
+    system, results = loaded.plan.system, list[VerifyResult]()
     try:
-        with session.locked(system):
+        with every_error(), session.locked(system):
             session.catalog.close_abandoned(system, now=session.clock())
             toolbox = session.toolbox(loaded)
-            results = []
             for place in (each for each in toolbox.everywhere if not is_away(each)):
                 waits = place in toolbox.replicas and _waits(session, place)
                 results.append(
@@ -63,10 +62,11 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[VerifyRe
                 session, loaded, target, _new_id(session), error, level=level, outcome="skipped" if locked else "failed"
             )
             for target in loaded.plan.places
+            if target not in {result.proof.target for result in results}
         ]
         for proof in () if locked else proofs:
             session.catalog.record(proof)
-        return [VerifyResult(proof, error.exit_code) for proof in proofs]
+        return [*results, *(VerifyResult(proof, error.exit_code) for proof in proofs)]
 
 
 def _waits(session: Session, place: Place) -> bool:
@@ -100,21 +100,22 @@ def prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, l
     system, started = loaded.plan.system, session.clock()
     run_id = _new_id(session)
     session.begin(loaded, "verify", run_id, started=started)
-    points = session.catalog.points([system])
-    memory = VerifyMemory.from_json(session.catalog.memory(system, place.name))
-    memory = memory.without_keys(removed_keys(session, system))
     try:
-        place.store.reachable()
-        proof, memory = verify(
-            toolbox,
-            place,
-            level=level,
-            points=points,
-            previous=memory,
-            clock=session.clock,
-            run_id=run_id,
-            spent=spent_now(session, loaded.plan),
-        )
+        with every_error():
+            points = session.catalog.points([system])
+            memory = VerifyMemory.from_json(session.catalog.memory(system, place.name))
+            memory = memory.without_keys(removed_keys(session, system))
+            place.store.reachable()
+            proof, memory = verify(
+                toolbox,
+                place,
+                level=level,
+                points=points,
+                previous=memory,
+                clock=session.clock,
+                run_id=run_id,
+                spent=spent_now(session, loaded.plan),
+            )
     except InterruptedRunError as error:
         proof = _unproven(session, loaded, place.name, run_id, error, level=level, outcome="aborted")
         session.catalog.record(proof)
@@ -125,8 +126,10 @@ def prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, l
         return VerifyResult(proof, error.exit_code)
     session.catalog.record(proof)
     session.catalog.remember(system, place.name, memory.to_json())
-    harmed = any(item.problem != "unreferenced" for item in proof.damage)
-    problems = attacks(session, loaded, [place.name]) if harmed else []
+    problems: list[str] = []
+    if any(item.problem != "unreferenced" for item in proof.damage):
+        with session.beside(system):
+            problems += attacks(session, loaded, [place.name])
     return VerifyResult(proof, {"ok": OK, "degraded": DEGRADED}.get(proof.outcome, FAILED), tuple(problems))
 
 
@@ -151,4 +154,5 @@ def _unproven(
         level_asked=level,
         level_reached=0,
         error=str(error),
+        error_hint=error.hint,
     )

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.errors import DamageError, DrError, InterruptedRunError, as_error
 from dr.evidence.record import Drill, Outcome, PassedOver, Point
 from dr.plan.check import Check
 from dr.plan.hook import Hook
@@ -111,6 +111,7 @@ def _faults_become_facts(progress: Progress) -> Iterator[None]:
         progress.error = f"the restored data cannot be worked with: {error.strerror}"
         if error.filename:  # in the list of names, as the names of files are no evidence
             progress.names.append(("restored data", str(error.strerror), os.fsencode(error.filename)))
+        progress.error_hint = as_error(error).hint
 
 
 def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:

@@ -149,6 +149,7 @@ def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copie
         held=tuple(sorted(done.held)),
         points=ending.points,
         error=said,
+        error_hint=ending.problem.hint if ending.problem else "",
         object_lock=ending.lock,
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),

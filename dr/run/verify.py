@@ -83,6 +83,7 @@ class _Findings:
     level: int = 0
     damage: list[Damage] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    hint: str = ""  # of the first problem
     notes: list[str] = field(default_factory=list)
     objects: int = 0
     bytes: int = 0
@@ -169,6 +170,7 @@ def _structure(place: Place, found: _Findings) -> Checked | None:
         raise
     except DrError as error:
         found.problems.append(str(error))
+        found.hint = error.hint
         return None
     if checked.clean:
         found.level = 1
@@ -318,6 +320,7 @@ def _proof(
         share=found.share,
         notes=tuple(found.notes),
         error=_index_damaged(len(hit), len(doubtful)) if found.apart else error,
+        error_hint=found.hint if error and not found.apart else "",
         versions=dict(toolbox.versions),
         object_lock=place.object_lock(),
     )

@@ -104,7 +104,8 @@ def _asked(place: Place) -> tuple[list[Trace], list[Protection]]:
     try:
         return eraser.traces("keys/"), eraser.protections(eraser.traces(""))
     except RefusedError as error:
-        error.hint = "credentials that back up may not see and delete versions: destroying needs some that may"
+        needed = "credentials that back up may not see and delete versions: destroying needs some that may"
+        error.hint = "; ".join(filter(None, (error.hint, needed)))
         raise
 
 

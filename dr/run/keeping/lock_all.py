@@ -67,7 +67,8 @@ def _mode(place: Place) -> str:
 
 
 def _undone(place: Place, error: DrError) -> Kept:
-    return Kept(state=LockState(target=place.name, mode=_mode(place), outcome="degraded", error=str(error)))
+    told = f"{error}; {error.hint}" if error.hint else str(error)
+    return Kept(state=LockState(target=place.name, mode=_mode(place), outcome="degraded", error=told))
 
 
 def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
