@@ -106,7 +106,7 @@ def test_destroyed_it_is_on_record_and_the_code_is_spent(office: Office) -> None
     code, place = ask(office.session, office.loaded).code, office.keyed.place()
     names = keys(office)
     done = destroy(office.session, office.loaded)
-    assert (done.exit_code, done.problems) == (OK, ())
+    assert (done.exit_code, office.session.problems) == (OK, [])
     event = recorded(office)
     assert (event.outcome, event.points, event.error) == ("ok", ("run-1",), None)
     assert [(each.target, set(each.removed)) for each in event.targets] == [("disk", names)]
