@@ -6,14 +6,15 @@ Derived, never the truth: `first_stray` says where the index and the evidence di
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
 from dr.catalog import absences, suspicion
 from dr.catalog.values import AdoptedPoint, micros
-from dr.evidence.acts import KeyEvent, Trust
+from dr.evidence.acts import KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
+from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 
@@ -32,9 +33,64 @@ def apply(db: Connection, fact: Fact) -> None:
         _keys(db, fact)
     elif isinstance(fact, Trust):
         suspicion.note_trust(db, fact)
+    elif isinstance(fact, NewBeginning):
+        _begun(db, fact)
+
+
+def looked(db: Connection, system: str, looks: Iterable[Look]) -> None:
+    """What a target does not list is not there, until it lists it again; what it lists was seen then."""
+    for look in looks:
+        lacking = json.dumps([*look.lost, *look.gone, *look.expired])
+        if look.whole:
+            db.execute(
+                "update copies set missing = 0, seen = max(coalesce(seen, 0), ?) where target = ?"
+                " and run_id not in (select value from json_each(?))"
+                " and run_id in (select run_id from points where system = ?)",
+                (micros(look.at), look.target, lacking, system),
+            )
+        db.execute(
+            "update copies set missing = 1, proof_level = 0, proven_at = null where target = ?"
+            " and run_id in (select value from json_each(?))",
+            (look.target, json.dumps([*look.lost, *look.gone])),
+        )
+        _drop_copies(db, look.target, look.expired)
+        if look.repository:
+            row = (system, look.target, look.repository, look.config)
+            db.execute("insert or replace into repositories values (?, ?, ?, ?, 0)", row)
+
+
+def _drop_copies(db: Connection, target: str, points: Sequence[str]) -> None:
+    db.execute(
+        "delete from copies where target = ? and run_id in (select value from json_each(?))",
+        (target, json.dumps(points)),
+    )
+
+
+def forget_copies(db: Connection, system: str, target: str, points: Sequence[str] | None = None) -> None:
+    """Note that a target holds none of a system's points, or none of these, and what that makes void."""
+    if points is None:
+        db.execute(
+            "delete from copies where target = ? and run_id in (select run_id from points where system = ?)",
+            (target, system),
+        )
+    else:
+        _drop_copies(db, target, points)
+    db.execute("delete from memory where target = ? and system = ?", (target, system))
+    absences.keep(db, system, target, ())
+    db.execute("delete from sent where target = ? and system = ?", (target, system))
+
+
+def _begun(db: Connection, begun: NewBeginning) -> None:
+    """A person gave up what a target held; what was sent there is sent again."""
+    forget_copies(db, begun.system, begun.target, begun.points)
+    db.execute(
+        "insert or replace into repositories values (?, ?, ?, '', ?)",
+        (begun.system, begun.target, begun.repository, int(not begun.repository)),
+    )
 
 
 def _backup(db: Connection, run: BackupRun) -> None:
+    looked(db, run.system, run.looks)
     for state in run.targets:
         if state.outcome == "ok":
             _place(db, run.system, state.target, seen=run.finished)
@@ -59,7 +115,8 @@ def _backup(db: Connection, run: BackupRun) -> None:
     everything = bool(run.sources) and len(whole) == len(run.sources)
     for state in stored:
         complete = everything and set(state.snapshots) == whole
-        put_copy(db, run.run_id, state.target, complete=complete, snapshots=state.snapshots, manifests=state.manifests)
+        put_copy(db, run.run_id, state.target, complete=complete, snapshots=state.snapshots, manifests=state.manifests,
+                 seen=run.finished)  # fmt: skip
 
 
 def put_copy(
@@ -70,16 +127,18 @@ def put_copy(
     complete: bool,
     snapshots: Mapping[str, str],
     manifests: Mapping[str, str],
+    seen: datetime,
 ) -> None:
-    """Note what of a point lies on a target; proof known of the same snapshots stays."""
+    """Note what of a point lies on a target, where it was `seen` then; proof known of the same snapshots stays."""
     db.execute(
-        "insert into copies (run_id, target, complete, snapshots, manifests) values (?, ?, ?, ?, ?)"
-        " on conflict (run_id, target) do update set complete = excluded.complete,"
+        "insert into copies (run_id, target, complete, snapshots, manifests, seen) values (?, ?, ?, ?, ?, ?)"
+        " on conflict (run_id, target) do update set complete = excluded.complete, missing = 0,"
+        " seen = max(coalesce(seen, 0), excluded.seen),"
         " proof_level = case when snapshots = excluded.snapshots then proof_level else 0 end,"
         " damaged = case when snapshots = excluded.snapshots then damaged else 0 end,"
         " doubtful = case when snapshots = excluded.snapshots then doubtful else 0 end,"
         " snapshots = excluded.snapshots, manifests = excluded.manifests",
-        (run_id, target, int(complete), _json(snapshots), _json(manifests)),
+        (run_id, target, int(complete), _json(snapshots), _json(manifests), micros(seen)),
     )
 
 
@@ -101,6 +160,7 @@ def _replication(db: Connection, run: Replication) -> None:
                 "target": run.target,
             },
         )
+    looked(db, run.system, run.looks)
     if run.forgetting:
         absences.told(db, run.system, run.target)
     if run.points is None or run.by != "objects":
@@ -119,7 +179,8 @@ def _replication(db: Connection, run: Replication) -> None:
     for row in rows:
         snapshots, manifests = json.loads(row["snapshots"]), json.loads(row["manifests"])
         complete = bool(row["complete"])
-        put_copy(db, row["run_id"], run.target, complete=complete, snapshots=snapshots, manifests=manifests)
+        put_copy(db, row["run_id"], run.target, complete=complete, snapshots=snapshots, manifests=manifests,
+                 seen=run.finished)  # fmt: skip
 
 
 def _place(db: Connection, system: str, target: str, *, seen: datetime | None) -> None:
@@ -148,6 +209,7 @@ def _proof(db: Connection, proof: Proof) -> None:
             " where system = ? and target = ?",
             (at, proof.outcome, proof.object_lock, proof.object_lock, proof.system, proof.target),
         )
+    looked(db, proof.system, proof.looks)
     if proof.level_reached:
         db.execute(
             "update copies set proof_level = max(case when damaged then 0 else proof_level end, ?), proven_at = ?,"
@@ -156,10 +218,7 @@ def _proof(db: Connection, proof: Proof) -> None:
             (proof.level_reached, at, *[proof.level_reached] * 2, proof.target, json.dumps(list(proof.points))),
         )
     _damaged(db, proof)
-    db.execute(
-        "delete from copies where target = ? and run_id in (select value from json_each(?))",
-        (proof.target, json.dumps(proof.expired)),
-    )
+    _drop_copies(db, proof.target, proof.expired)
 
 
 def _damaged(db: Connection, proof: Proof) -> None:
@@ -172,10 +231,12 @@ def _damaged(db: Connection, proof: Proof) -> None:
 
 
 def _drill(db: Connection, drill: Drill) -> None:
-    """A drill that worked raises the proof of the copy it used."""
+    """A drill that worked raises the proof of the copy it used; what it looked for in vain is not there."""
+    looked(db, drill.system, drill.looks)
     if drill.outcome in ("ok", "degraded") and drill.run_id and drill.proof_level >= 4:
         db.execute(
-            "update copies set proof_level = max(proof_level, ?), proven_at = ? where run_id = ? and target = ?",
+            "update copies set proof_level = max(proof_level, ?), proven_at = ?"
+            " where run_id = ? and target = ? and missing = 0",
             (drill.proof_level, micros(drill.finished), drill.run_id, drill.target),
         )
 
@@ -190,8 +251,8 @@ def _keys(db: Connection, event: KeyEvent) -> None:
     )
 
 
-def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint) -> None:
-    """Take a point found in a repository; what is known of it already stays."""
+def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *, seen: datetime) -> None:
+    """Take a point found in a repository, `seen` then; what is known of it already stays."""
     kinds = json.dumps(point.kinds)
     outcome = "ok" if point.complete else "degraded"
     db.execute(
@@ -208,7 +269,8 @@ def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint) -
             kinds,
         ),
     )
-    put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests)
+    put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests,
+             seen=seen)  # fmt: skip
 
 
 def first_stray(db: Connection) -> tuple[int, str] | None:

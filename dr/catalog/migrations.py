@@ -77,4 +77,14 @@ STEPS: tuple[str, ...] = (
     """
     alter table copies add column doubtful integer not null default 0;
     """,
+    """
+    alter table copies add column missing integer not null default 0;
+    alter table copies add column seen integer;
+    create table repositories (
+        system text not null, target text not null, id text not null, config text not null, begun integer not null,
+        primary key (system, target)) without rowid;
+    create table strangers (
+        system text not null, target text not null, snapshot text not null, run_id text not null,
+        installation text not null, machine text not null, primary key (system, target, snapshot)) without rowid;
+    """,
 )

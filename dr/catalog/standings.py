@@ -13,7 +13,7 @@ from typing import Any
 from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.standing import Attempts, LastDrill, LastRun, PlaceState, Standing
+from dr.evidence.standing import Attempts, LastDrill, LastRun, LostThere, PlaceState, Standing
 from dr.evidence.suspicion import frozen
 from dr.plan.units import counted
 from dr.tools import process
@@ -21,14 +21,18 @@ from dr.tools import process
 _NEWEST = """
     select value as system, (
         select consistency from points p where system = value and complete = 1 and consistency <= :now
-            and exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0)
+            and exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0
+                and c.missing = 0)
         order by consistency desc limit 1) as newest
     from json_each(:systems)"""
 _EXPOSURE = """
     select system,
         max((coalesce(next_finished, :now) - consistency) / 1e6) as exposure
     from (select system, consistency, lead(finished) over (partition by system order by consistency) as next_finished
-          from points where complete = 1 and consistency <= :now and system in (select value from json_each(:systems)))
+          from points p where complete = 1 and consistency <= :now and system in (select value from json_each(:systems))
+            and (not exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.missing = 1)
+                or exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0
+                    and c.missing = 0)))
     where coalesce(next_finished, :now) >= :since group by system"""
 _FIRST = """
     select system, min(finished) as finished from points
@@ -39,15 +43,18 @@ _TRIED = """
 _KNOWN = "select system, text from memory where target = :mark and system in (select value from json_each(:systems))"
 _PROOF = """
     select p.system, max(c.proof_level) as level, c.proven_at as at from points p join copies c using (run_id)
-    where c.complete = 1 and c.damaged = 0 and c.proof_level > 0
+    where c.complete = 1 and c.damaged = 0 and c.missing = 0 and c.proof_level > 0
         and p.system in (select value from json_each(:systems)) group by p.system"""
 _DAMAGED = """
     select p.system, count(distinct p.run_id) as points,
         count(distinct p.run_id) - count(distinct case when c.doubtful = 0 then p.run_id end) as doubtful
-    from copies c join points p using (run_id) where c.damaged = 1 group by p.system"""
+    from copies c join points p using (run_id) where c.damaged = 1 and c.missing = 0 group by p.system"""
+_LOST = """
+    select p.system, c.target, count(*) as points, max(c.seen) as seen from copies c join points p using (run_id)
+    where c.complete = 1 and c.missing = 1 group by p.system, c.target"""
 _UNLOCKED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
-    where c.complete = 1 and c.damaged = 0 and c.protected_until < :now group by p.system"""
+    where c.complete = 1 and c.damaged = 0 and c.missing = 0 and c.protected_until < :now group by p.system"""
 _ATTEMPTS = """
     select system, verb, scenario, max(started) as begun,
         max(case when outcome is not 'aborted' then started end) as settled,
@@ -60,9 +67,10 @@ _LAST = """
         on r.system = s and r.verb = v and r.seq = q
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
 _PLACES = """
-    select p.system, c.target, sum(c.complete and not c.damaged) as points, sum(c.damaged) as damaged,
-        max(case when c.complete and not c.damaged and p.consistency <= :now then p.consistency end) as newest,
-        max(case when c.complete and not c.damaged then c.proof_level else 0 end) as level
+    select p.system, c.target, sum(c.complete and not c.damaged and not c.missing) as points, sum(c.damaged) as damaged,
+        max(case when c.complete and not c.damaged and not c.missing and p.consistency <= :now then p.consistency
+            end) as newest,
+        max(case when c.complete and not c.damaged and not c.missing then c.proof_level else 0 end) as level
     from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
     group by p.system, c.target"""
 _SEEN = "select * from places where system in (select value from json_each(:systems))"
@@ -176,6 +184,10 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         found[row["system"]].values |= {"proof_level": row["level"], "proven_at": at}
     for row in db.execute(_DAMAGED):
         found[row["system"]].values |= {"damaged_points": row["points"], "doubtful_points": row["doubtful"]}
+    for row in db.execute(_LOST):
+        lost = LostThere(row["target"], row["points"], moment(row["seen"]) if row["seen"] else None)
+        known = found[row["system"]].values
+        known["lost"] = (*known.get("lost", ()), lost)
     for row in db.execute(_UNLOCKED, given):
         found[row["system"]].values["unlocked_points"] = row["points"]
 

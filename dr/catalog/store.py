@@ -13,7 +13,7 @@ from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import absences, chain, derive, suspicion
+from dr.catalog import absences, chain, derive, repositories, suspicion
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, notice, place_states, standings
@@ -22,6 +22,7 @@ from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
 from dr.evidence.forgetting import Absence
+from dr.evidence.look import Known, Look
 from dr.evidence.record import Copy, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
@@ -182,19 +183,24 @@ class Catalog:
             return place_states(db, systems, now=now)
 
     def missing_on(self, system: str, target: str) -> list[Point]:
-        """Return the complete points that a target lacks, newest first."""
+        """Return the complete points that a target lacks, newest first.
+
+        Not those that it had and lost, or that are damaged there: a person looks first, and says `dr target begin`.
+        """
         return [
             point
             for point in self.points([system])
             if point.complete
             and target not in {copy.target for copy in point.usable}
-            and not any(copy.target == target and copy.damaged for copy in point.copies)
+            and not any(copy.target == target and (copy.damaged or copy.missing) for copy in point.copies)
         ]
 
-    def copied(self, run_id: str, target: str, snapshots: Mapping[str, str], manifests: Mapping[str, str]) -> None:
+    def copied(
+        self, run_id: str, target: str, snapshots: Mapping[str, str], manifests: Mapping[str, str], *, at: datetime
+    ) -> None:
         """Note that a point has reached a target late."""
         with self._connections.writing() as db:
-            derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests)
+            derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests, seen=at)
 
     def protect(self, target: str, *, mode: str, ends: Mapping[str, tuple[datetime, datetime] | None]) -> None:
         """Note of points, by run id, when the first and the last lock on what they need there runs out."""
@@ -204,16 +210,15 @@ class Catalog:
         with self._connections.writing() as db:
             db.executemany(query, rows)
 
-    def forget_copies(self, system: str, target: str) -> None:
-        """Note that a target lost all it had of a system. What was sent there is sent again."""
+    def repositories(self, system: str) -> dict[str, Known]:
+        """Return by target what is on record of a system's repository there."""
+        with self._connections.reading() as db:
+            return repositories.known(db, system)
+
+    def looked(self, system: str, looks: Iterable[Look]) -> None:
+        """Note what was seen on targets, before the fact of the run that looked."""
         with self._connections.writing() as db:
-            db.execute(
-                "delete from copies where target = ? and run_id in (select run_id from points where system = ?)",
-                (target, system),
-            )
-            db.execute("delete from memory where target = ? and system = ?", (target, system))
-            absences.keep(db, system, target, ())
-            db.execute("delete from sent where target = ? and system = ?", (target, system))
+            derive.looked(db, system, looks)
 
     def absences(self, system: str, target: str) -> list[Absence]:
         """Return what a replica was seen to hold that its primary no longer had."""
@@ -334,7 +339,9 @@ class Catalog:
         with self._connections.writing() as db:
             return chain.adopt(db, records)
 
-    def adopt_points(self, system: str, target: str, points: Sequence[AdoptedPoint], *, whole: bool = True) -> None:
+    def adopt_points(
+        self, system: str, target: str, points: Sequence[AdoptedPoint], *, at: datetime, whole: bool = True
+    ) -> None:
         """Make what the catalog knows of a target what the target holds. May be called twice.
 
         Unless the points are the `whole` of what it holds, what is known beside them stays.
@@ -347,7 +354,7 @@ class Catalog:
                 (whole, target, system, there),
             )
             for point in points:
-                derive.adopt_point(db, system, target, point)
+                derive.adopt_point(db, system, target, point, seen=at)
 
 
 def _note(found: dict[str, Hold], event: HoldEvent) -> None:
@@ -390,6 +397,8 @@ def _copy(row: Row) -> Copy:
         damaged=bool(row["damaged"]),
         doubtful=bool(row["doubtful"]),
         destroyed=bool(row["destroyed"]),
+        missing=bool(row["missing"]),
+        seen=moment(row["seen"]) if row["seen"] else None,
         lock_mode=row["lock_mode"],
         protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
         locked_until=moment(row["locked_until"]) if row["locked_until"] else None,

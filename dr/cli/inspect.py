@@ -87,11 +87,21 @@ def points_command(
 
 def _ended(point: Any) -> str:
     destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
-    lacking = "its keys were destroyed" if destroyed else "not complete" if point.copies else "on no target any more"
-    if not destroyed and any(copy.complete for copy in point.copies):
+    lacking = "its keys were destroyed" if destroyed else _lacking(point)
+    if not destroyed and any(copy.complete and not copy.missing for copy in point.copies):
         lacking = "doubtful" if any(copy.doubtful for copy in point.copies) else "damaged"
     flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
     return ", ".join([point.outcome, *flaws])
+
+
+def _lacking(point: Any) -> str:
+    """Say why a point is not complete: where it was lost, and when it was last seen there."""
+    if point.lost:
+        return "; ".join(
+            f"lost on {copy.target}" + (f", last seen {copy.seen:%Y-%m-%d %H:%M}Z" if copy.seen else "")
+            for copy in point.lost
+        )
+    return "not complete" if point.copies else "on no target any more"
 
 
 def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | None) -> None:

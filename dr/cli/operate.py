@@ -152,6 +152,12 @@ def say_proofs(context: Context, results: list[Any]) -> None:
 
 
 def _damage_hint(proof: Any) -> str:
+    if proof.error_hint:
+        return str(proof.error_hint)
+    if proof.lost and all(d.problem == "missing" and d.object.startswith("snapshots/") for d in proof.damage):
+        from dr.run.presence import begin_again
+
+        return f"recover from another target; only if it is really lost: {begin_again(proof.system, proof.target)}"
     repair = f"run `dr repair {proof.system} --target {proof.target}`"
     if proof.doubtful_points:
         point = proof.doubtful_points[0]

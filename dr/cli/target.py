@@ -25,6 +25,43 @@ target_command.add_command(history_command)
 target_command.add_command(rewind_command)
 
 
+# -- begin -------------------------------------------------------------------------------------------
+
+
+@target_command.command("begin", short_help="Give up what a target has lost.")
+@click.argument("target")
+@click.option("--system", "systems", multiple=True, metavar="SYSTEM", help="Only this system; may be given again.")
+@click.option("--because", required=True, metavar="TEXT", help="Why; kept as evidence.")
+@pass_context
+def begin_command(context: Context, target: str, systems: tuple[str, ...], because: str) -> None:
+    """Say that what a target has lost is really lost, so that backups begin there again.
+
+    A target that held recovery points and has no repository now, or another one, fails until somebody says so: its
+    disk may be away, or its path wrong. What is there stays; nothing is written to it. Recorded as an act.
+    """
+    from dr.orchestrator.begin import begin
+
+    context.put(beginnings=[])
+    made = begin(context.session, target, systems, because=because)
+    context.put(beginnings=[_beginning(sealed) for sealed in made])
+    if not made:
+        context.say(f"{target} holds all that it should: nothing is given up")
+    for sealed in made:
+        fact: Any = sealed.fact
+        context.say(
+            f"{fact.system} on {target}: {fact.found} is there; {len(fact.points)} recovery points are given up; "
+            f"recorded as {sealed.ref}"
+        )
+        context.say(f"  now type   dr backup {fact.system}")
+
+
+def _beginning(sealed: Any) -> dict[str, Any]:
+    from dr.evidence.seal import encode
+
+    names = ("run_id", "system", "target", "found", "points", "because", "by")
+    return {**{name: encode(getattr(sealed.fact, name)) for name in names}, "evidence_digest": sealed.digest}
+
+
 # -- check -------------------------------------------------------------------------------------------
 
 

@@ -156,6 +156,27 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NewBeginning:
+    """A person said that a target begins again for a system: what it held, by the record, is not there any more.
+
+    `points` are given up there, by run id. `found` is what was there instead: nothing, another repository, or the same
+    without them; `repository` its restic id, "" where none was there. `by` is the user name of who said so.
+    """
+
+    run_id: str
+    system: str
+    target: str
+    found: Literal["nothing", "another repository", "the same repository"]
+    because: str
+    started: datetime
+    finished: datetime
+    points: tuple[str, ...] = ()
+    repository: str = ""
+    by: str = ""
+    outcome: Outcome = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
 class KitRepository:
     """Whether a kit opened one repository, and by which key: "escrow", or the repository's own "passphrase"."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, Repair, Rewind, Trust
+from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
 from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
 
 RecordKind = Literal[
@@ -20,12 +20,14 @@ RecordKind = Literal[
     "trust",
     "kit",
     "repair",
+    "beginning",
 ]
-Fact = BackupRun | Replication | Proof | Drill | Rebuild | KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair
+_Act = KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair | NewBeginning
+Fact = BackupRun | Replication | Proof | Drill | Rebuild | _Act
 KINDS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
     "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind, "trust": Trust, "kit": KitAct,
-    "repair": Repair,
+    "repair": Repair, "beginning": NewBeginning,
 }  # fmt: skip
 _KIND_OF = {each: cast("RecordKind", kind) for kind, each in KINDS.items() if kind != "recovery"}
 

@@ -13,6 +13,7 @@ from typing import Literal
 from dr.errors import FAILED
 from dr.evidence.change import Change
 from dr.evidence.forgetting import Forgetting
+from dr.evidence.look import Look
 from dr.evidence.posture import LockState, TargetPosture
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
@@ -126,6 +127,7 @@ class BackupRun:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     suspect: str | None = None
+    looks: tuple[Look, ...] = ()  # what the listing of each target showed of earlier points
 
     @property
     def of_nothing(self) -> bool:
@@ -146,8 +148,8 @@ class Proof:
     """What a verify run showed of one system's repository on one target.
 
     `level_reached` 0-3 as the ladder in `docs/words.md`. `points` are the run ids the proof holds for,
-    `damaged_points` those that need a damaged object, `expired` those that are gone and that retention has no use for.
-    `share` is "3/10": the part read at level 3.
+    `damaged_points` those that need a damaged object, `expired` those that are gone and that retention has no use for;
+    `lost` points are not there although the plan's retention keeps them. `share` is "3/10": the part read at level 3.
     """
 
     run_id: str
@@ -172,6 +174,12 @@ class Proof:
     error_hint: str = ""  # what to do about it
     versions: dict[str, str] = field(default_factory=dict)
     object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+    looks: tuple[Look, ...] = ()  # one, unless the target could not be listed
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The points that are not there although the plan's retention keeps them."""
+        return tuple(run_id for look in self.looks for run_id in look.lost)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +217,7 @@ class Replication:
     object_lock: str = ""  # as `Proof.object_lock`
     locks: tuple[LockState, ...] = ()  # what was done for the locks there
     forgetting: Forgetting | None = None
+    looks: tuple[Look, ...] = ()  # what the listing of the source showed
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -325,6 +334,7 @@ class Drill:
     hollow: dict[str, str] = field(default_factory=dict)  # sources that hold nothing, and why that is said
     passed_over: tuple[PassedOver, ...] = ()  # copies tried before the one used
     lacks: tuple[str, ...] = ()  # what a point that a person named does not hold whole: it counts for no objective
+    looks: tuple[Look, ...] = ()  # points that were to be used, and that a target did not list
 
     @property
     def of_nothing(self) -> bool:
@@ -359,6 +369,8 @@ class Copy:
     damaged: bool = False
     doubtful: bool = False  # damaged, but in the index alone: its data is all there
     destroyed: bool = False  # its keys were destroyed: nobody can read it
+    missing: bool = False  # its snapshots were not there when the target was last looked at
+    seen: datetime | None = None  # when the target was last seen to list them
     lock_mode: str = ""  # of the locks on it, when they were last looked at
     protected_until: datetime | None = None  # when the first lock on what it needs runs out
     locked_until: datetime | None = None  # when the last one does
@@ -386,11 +398,21 @@ class Point:
     @property
     def complete(self) -> bool:
         """Whether at least one target holds every source whole and undamaged."""
-        return any(copy.complete and not copy.damaged for copy in self.copies)
+        return bool(self.usable)
+
+    @property
+    def lost(self) -> tuple[Copy, ...]:
+        """The whole copies that a target does not list any more."""
+        return tuple(copy for copy in self.copies if copy.missing and copy.complete)
 
     @property
     def usable(self) -> tuple[Copy, ...]:
         """The copies a recovery may use, in the plan's order of targets."""
+        return tuple(copy for copy in self.copies if copy.complete and not copy.damaged and not copy.missing)
+
+    @property
+    def held(self) -> tuple[Copy, ...]:
+        """The copies that a recovery may use once their target was seen to list them: those lost may be back."""
         return tuple(copy for copy in self.copies if copy.complete and not copy.damaged)
 
     @property

@@ -80,6 +80,15 @@ class PlaceState:
     object_lock: str = ""
 
 
+@dataclass(frozen=True)
+class LostThere:
+    """Whole points that a target does not list any more: how many, and when the last of them was seen there."""
+
+    target: str
+    points: int
+    seen: datetime | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """One system.
@@ -99,6 +108,7 @@ class Standing:
     proven_at: datetime | None = None
     damaged_points: int = 0
     doubtful_points: int = 0  # of those: damaged in the index alone
+    lost: tuple[LostThere, ...] = ()
     unlocked_points: int = 0  # whose lock ran out, on a target where they had one
     ahead: bool = False
     backup: LastRun | None = None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import INTERRUPTED, LOCKED, DrError, InterruptedRunError, every_error
+from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
 from dr.orchestrator.retention import spent_now
@@ -79,6 +80,7 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
         problems.append(f"retention is still frozen: {frozen}")
     harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
+    harmed |= {look.target for look in done.run.looks if look.noticed}
     with session.beside(loaded.plan.system):
         problems += attacks(session, loaded, sorted(harmed))
         toolbox.sweep_work()
@@ -87,15 +89,21 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
 
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
     catalog, system = session.catalog, toolbox.plan.system
-    missed = {place.name: tuple(reversed(missed_by(session, toolbox.plan, place.name))) for place in toolbox.places}
     points = catalog.points([system])
-    held = {copy.target for point in points[:50] for copy in point.copies}
+
+    def missed(looks: Sequence[Look]) -> dict[str, tuple[Point, ...]]:
+        """Note what was seen, and return what the targets lack by that."""
+        catalog.looked(system, looks)
+        names = [place.name for place in toolbox.places] if len(toolbox.places) > 1 else []
+        return {name: tuple(reversed(missed_by(session, toolbox.plan, name))) for name in names}
+
     return BackupRequest(
         run_id=run_id,
         clock=session.clock,
         reuse=reuse_dir(session.state, system),
-        missed=missed if len(toolbox.places) > 1 else {},
-        established=frozenset(held),
+        missed=missed,
+        points=tuple(points),
+        spent=frozenset(spent_now(session, toolbox.plan)),
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
@@ -129,12 +137,10 @@ def reuse_dir(state: Path, system: str) -> Path:
 
 
 def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
-    for target in done.renewed:
-        session.catalog.forget_copies(toolbox.plan.system, target)
     session.catalog.record(done.run)
     recorded(reuse_dir(session.state, toolbox.plan.system))
     for late in done.caught_up:
-        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
+        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=done.run.finished)
     note_locks(session, toolbox.plan.system, done.kept)
 
 

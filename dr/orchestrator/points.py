@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from dr.catalog.values import AdoptedPoint
 from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, worst
+from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.past.recognise import points_in
 from dr.run.past.travel import Travel
+from dr.run.presence import require_repository
 from dr.run.toolbox import Place, is_away
+
+#: A look that tells of the repository alone.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,10 @@ def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None
             for place in places:
                 _read_place(system, place, read, travel)
     adopted = session.catalog.adopt(list(read.records.values()))
-    for system, place, points in read.found:
-        session.catalog.adopt_points(system, place.name, points, whole=at is None)
+    _require_what_is_on_record(session, read)
+    for system, place, points, seen in read.found:
+        session.catalog.adopt_points(system, place.name, points, at=started, whole=at is None)
+        session.catalog.looked(system, [seen] if seen and at is None else [])
     strangers = len(read.records.keys() - {record.digest for record in session.catalog.records()})
     fact = _record(session, started, read, adopted)
     return RebuildDone(fact, tuple(read.problems), strangers, tuple(read.notes))
@@ -70,7 +77,7 @@ class _Read:
     """What the targets hold, and where something could not be read."""
 
     records: dict[str, Sealed] = field(default_factory=dict)
-    found: list[tuple[str, Place, list[AdoptedPoint]]] = field(default_factory=list)
+    found: list[tuple[str, Place, list[AdoptedPoint], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -80,11 +87,32 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
         place.store.reachable()
         place = travel.seen(place, evidence=True) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
-        read.found.append((system, place, [adopted(point) for point in points_in(place, system)]))
+        read.found.append((system, place, [adopted(point) for point in points_in(place, system)], _identity(place)))
     except InterruptedRunError:
         raise
     except DrError as error:
         read.problems.append((f"{system}@{place.name}", error))
+
+
+def _identity(place: Place) -> Look | None:
+    """Return which repository is there; None where none is."""
+    if not place.store.exists("config"):
+        return None
+    known = require_repository(replace(place, known=NOTHING))
+    return Look(target=place.name, at=EPOCH, whole=False, repository=known.id, config=known.config) if known else None
+
+
+def _require_what_is_on_record(session: Session, read: _Read) -> None:
+    """Leave as it is known what lies on a target that should hold points, and is empty: its disk may be away."""
+    for each in list(read.found):
+        system, place, points, seen = each
+        known = session.catalog.repositories(system).get(place.name, NOTHING)
+        try:
+            if (seen is None and not points) or (seen and known.id and seen.repository and known.id != seen.repository):
+                require_repository(replace(place, known=known))
+        except DrError as error:
+            read.found.remove(each)
+            read.problems.append((f"{system}@{place.name}", error))
 
 
 def _record(session: Session, started: datetime, read: _Read, adopted: int) -> Rebuild:
@@ -92,13 +120,13 @@ def _record(session: Session, started: datetime, read: _Read, adopted: int) -> R
         TargetState(target=where, outcome="failed", error=str(error), error_hint=error.hint)
         for where, error in read.problems
     ]
-    whole = [TargetState(target=f"{system}@{place.name}", outcome="ok") for system, place, _ in read.found]
+    whole = [TargetState(target=f"{system}@{place.name}", outcome="ok") for system, place, *_ in read.found]
     fact = Rebuild(
         run_id=new_id("rebuild-", started),
         started=started,
         finished=session.clock(),
         outcome="ok" if not failed else "degraded" if whole else "failed",
-        points=len({point.run_id for _, _, points in read.found for point in points}),
+        points=len({point.run_id for _, _, points, _ in read.found for point in points}),
         records=adopted,
         targets=(*whole, *failed),
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,

@@ -129,7 +129,9 @@ def _mend(
         return fact, ()
     if named:
         repair_snapshots(place, named, mended)
-        session.catalog.adopt_points(place.system, place.name, [adopted(p) for p in mended.points], whole=False)
+        session.catalog.adopt_points(
+            place.system, place.name, [adopted(p) for p in mended.points], at=session.clock(), whole=False
+        )
         if path := write_names(session.state, fact.run_id, mended.names):
             mended.done.append(f"these files are listed in {path}")
     after = prove(session, loaded, toolbox, place, level=_LEVEL)

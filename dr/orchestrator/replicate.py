@@ -13,6 +13,7 @@ from dr.evidence.standing import PlaceState
 from dr.orchestrator.backup import ids_on, missed_by, note_locks
 from dr.orchestrator.forget import forget
 from dr.orchestrator.keys import removed_keys
+from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.orchestrator.travel import attacks
@@ -22,6 +23,7 @@ from dr.run.catch_up import catch_up
 from dr.run.custody.escrow import hand_on_sealed
 from dr.run.keeping.lock_all import keep_replica_locked
 from dr.run.keeping.locks import Kept
+from dr.run.presence import require_repository
 from dr.run.replica import Replicated, ReplicateRequest, replicate, with_lock
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
@@ -137,6 +139,7 @@ def _done(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
         known=_known_index(session, system, primary),
+        spent=spent_now(session, loaded.plan),
     )
     done = replicate(toolbox, place, request)
     if done.index and done.index != request.known:
@@ -231,13 +234,12 @@ def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, m
     try:
         with every_error():
             place.store.reachable()
-            if make_if_absent(place.repository, exists=lambda: place.store.exists("config")):
-                session.catalog.forget_copies(system, place.name)
-                missed = missed_by(session, loaded.plan, place.name)
+            if require_repository(place) is None:
+                make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
             ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
             wanted = {place.name: tuple(reversed(missed))}
             for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
-                session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests)
+                session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=session.clock())
             toolbox.sweep_work()
     except DrError as error:
         problem = error
@@ -275,6 +277,7 @@ _STILL = "some points are on no other target that answers"
 def _answers(place: Place) -> bool:
     try:
         place.store.reachable()
+        require_repository(place)
     except InterruptedRunError:
         raise
     except DrError:

@@ -149,6 +149,7 @@ class Session:
             plan_dir=loaded.path.parent,
             restic=restic,
             versions=versions,
+            known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
         )
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, Repair, Rewind, Trust
+from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.record import Outcome, Rebuild
 from dr.evidence.seal import Sealed
@@ -14,7 +14,7 @@ from dr.plan.plan import Plan
 from dr.report.phrases import counted, day, when
 
 #: The kinds of record that are acts.
-KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild")
+KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild", "beginning")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,9 @@ def _in_words(fact: Fact) -> _Said:
         case Trust():
             said = f"the point {fact.point} trusted" + (f", although {fact.suspect}" if fact.suspect else "")
             return _Said(said, fact.because, fact.by)
+        case NewBeginning():
+            given_up = f"{counted(len(fact.points), 'recovery point')} given up on {fact.target}"
+            return _Said(f"{given_up}, where {fact.found} was found", fact.because, fact.by)
         case Rewind():
             return _rewind(fact)
         case Repair():

@@ -127,6 +127,8 @@ def _short(numbers: Mapping[str, int], here: Sequence[str]) -> Iterator[str]:
 
 
 def _errors(holding: Sequence[PlaceRow], standing: Standing) -> Iterator[str]:
+    for there in standing.lost:
+        yield f"{counted(there.points, 'recovery point')} lost on {there.target}"
     if standing.damaged_points:
         yield f"{counted(standing.damaged_points, 'recovery point')} with damage"
     for row in holding:

@@ -37,6 +37,7 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
         "sources": sources,
         "targets": targets,
         **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "error"),
+        "lost": {look.target: list(look.lost) for look in run.looks if look.lost},
     }
 
 
@@ -44,7 +45,8 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     """One proof of `dr verify`."""
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
-        "seconds", "share", "damage", "points", "damaged_points", "doubtful_points", "expired", "notes", "error",
+        "seconds", "share", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired", "notes",
+        "error",
     )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def replication_document(run: Replication) -> dict[str, Any]:
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
         "forgetting", "notes", "error",
-    )  # fmt: skip
+    ) | {"lost": [run_id for look in run.looks for run_id in look.lost]}  # fmt: skip
 
 
 def repair_document(fact: Repair) -> dict[str, Any]:
@@ -117,6 +119,7 @@ def point_document(point: Point) -> dict[str, Any]:
         "proof_level": point.proof_level,
         "proven_at": encode(best.proven_at) if best else None,
         "targets": [copy.target for copy in usable],
+        "lost": {copy.target: encode(copy.seen) for copy in point.lost},
         "protected_until": {copy.target: encode(copy.protected_until) for copy in usable},
         "destroyable_from": encode(destroyable_from(point)),
         "copies": [encode(copy) for copy in point.copies],

@@ -164,6 +164,9 @@ def _problems(
     if standing.unlocked_points:
         points = counted(standing.unlocked_points, "recovery point")
         yield f"the locks on {points} have run out: back up again, which locks what is needed"
+    for there in standing.lost:
+        seen = f", last seen there {there.seen:%Y-%m-%d %H:%M}Z" if there.seen else ""
+        yield f"{there.target} has lost {counted(there.points, 'recovery point')} that should be there{seen}"
     if standing.damaged_points:
         points, doubtful = counted(standing.damaged_points, "recovery point"), standing.doubtful_points
         mend = f"; of {doubtful} only the index is damaged: run `dr repair {standing.system}`" if doubtful else ""

@@ -62,6 +62,8 @@ class ProofView:
         """Count the damage; stored objects are not named."""
         found = Counter(damage.problem for damage in proof.damage)
         said = [counted(number, f"{problem} object") for problem, number in sorted(found.items())]
+        if proof.lost:
+            said.append(f"{counted(len(proof.lost), 'recovery point')} that should be there lost")
         if proof.damaged_points:
             points = counted(len(proof.damaged_points), "recovery point")
             doubtful = len(proof.doubtful_points)

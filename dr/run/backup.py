@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dr.errors import DEGRADED, FAILED, OK, DrError
 from dr.evidence.change import suspicion
+from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, skipped
@@ -25,6 +26,7 @@ from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
 from dr.run.keeping.lock_all import keep_all_locked, with_locks
 from dr.run.keeping.locks import Kept
+from dr.run.presence import found_in_words, in_words, look_at, require_repository
 from dr.run.toolbox import Place, Toolbox
 from dr.run.unread import PROBLEM
 from dr.tools import command
@@ -37,7 +39,7 @@ NOT_WHOLE = "not every source reached it"
 
 @dataclass(frozen=True, kw_only=True)
 class BackupDone:
-    """The fact, the points that reached a target late, and the targets whose repository was made anew."""
+    """The fact, the points that reached a target late, and the targets begun again as a person said."""
 
     run: BackupRun
     caught_up: tuple[CaughtUp, ...] = ()
@@ -62,7 +64,8 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         work, consistency = toolbox.work(), request.clock()
         _capture_all(toolbox, request, progress, work, consistency)
         _judge(toolbox, request, progress, consistency)
-        caught = catch_up(toolbox, progress.ready, request.missed, work=work, notes=progress.notes)
+        missed = request.missed(progress.looks)
+        caught = catch_up(toolbox, progress.ready, missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
     kept = keep_all_locked(toolbox, progress, request)
@@ -130,21 +133,31 @@ def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Ho
 
 
 def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) -> None:
-    """Reach every target and make its repository on first use."""
+    """Reach every target, make its repository on first use, and see whether it has what the record says.
 
-    def ready(place: Place) -> bool:
+    One that had a repository and has none now, or another, is not used: nobody begins it again but a person.
+    """
+
+    def ready(place: Place) -> tuple[bool, Look]:
         place.store.reachable()
-        return make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+        made = require_repository(place) is None
+        if made:
+            make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+        return made, look_at(place, request.points, at=request.clock(), useless=request.spent)
 
     places = {place.name: place for place in toolbox.places}
-    for name, made in everywhere(places, ready).items():
-        if isinstance(made, DrError):
-            progress.lose(name, made)
+    for name, answer in everywhere(places, ready).items():
+        if isinstance(answer, DrError):
+            progress.lose(name, answer)
             continue
+        made, seen = answer
         progress.ready[name] = places[name]
-        if made and name in request.established:
+        progress.looks.append(seen)
+        if made and places[name].known.begun:
             progress.renewed.append(name)
-            progress.notes.append(f"the repository on {name} was gone and has been made anew")
+            progress.notes.append(f"the repository on {name} was begun again")
+        said = (in_words(seen, request.points), found_in_words(seen))
+        progress.notes.extend(text for text in said if text)
 
 
 def _fact(
@@ -174,6 +187,7 @@ def _fact(
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
         suspect=progress.suspect,
+        looks=tuple(progress.looks),
     )
 
 
@@ -197,7 +211,8 @@ def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: 
     if not progress.ready or "failed" in outcomes or (not complete and "degraded" not in outcomes):
         return "failed"
     hooked = any(hook.outcome != "ok" for hook in progress.hooks)
-    if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or progress.renewed or hooked:
+    robbed = any(look.noticed for look in progress.looks)
+    if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or robbed or hooked:
         return "degraded"
     if progress.suspect:
         return "degraded"

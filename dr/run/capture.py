@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from typing import TypeVar
 from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
+from dr.evidence.look import Look
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
 from dr.run import emptiness
 from dr.run.away import store_away
@@ -45,15 +46,17 @@ NO_TARGET = "no target could store it"
 class BackupRequest:
     """What the caller knows before the run.
 
-    `reuse` is the directory of last manifests. `missed` maps target to the complete points it lacks.
-    `established` are the targets that held points before. `history` maps source to its earlier, ordinary changes.
+    `reuse` is the directory of last manifests. `missed` tells of the targets that were looked at, by name, which
+    complete points each lacks. `points` are those on record, of which `spent` are of no use to the plan's retention.
+    `history` maps source to its earlier, ordinary changes.
     """
 
     run_id: str
     clock: Callable[[], datetime]
     reuse: Path
-    missed: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    established: frozenset[str] = frozenset()
+    missed: Callable[[Sequence[Look]], Mapping[str, tuple[Point, ...]]] = lambda looks: {}
+    points: tuple[Point, ...] = ()
+    spent: frozenset[str] = frozenset()
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     #: Target -> the ids of the snapshots that points on record have there.
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -68,6 +71,7 @@ class Progress:
     ready: dict[str, Place] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
     renewed: list[str] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     captures: list[SourceCapture] = field(default_factory=list)
     snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
     manifests: dict[str, dict[str, str]] = field(default_factory=dict)

@@ -1,17 +1,19 @@
 """Which recovery point, and which copy of it: the newest complete point that was consistent in time.
 
-Copies come in the plan's order of targets. When a target cannot be used the next copy is; when a point has
-no reachable copy at all, the next older point. A target that was named is never replaced by another.
+Copies come in the plan's order of targets. When a target cannot be used, or does not list the snapshots of a point,
+the next copy is; when a point has no copy that can be used at all, the next older point. A target that was named is
+never replaced by another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dr.errors import FAILED, REFUSED, DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
+from dr.run.presence import listed, require_repository
 from dr.run.toolbox import Place, Toolbox
 
 Say = Callable[[str, DrError], None]
@@ -42,6 +44,37 @@ class Step:
 Below = Callable[[Point], Iterator[Step]]
 
 
+@dataclass
+class LostError(DrError):
+    """A target does not list the snapshots of a point that it should hold: the point is lost there, not the target."""
+
+    point: str = ""
+
+
+@dataclass
+class _Asked:
+    """The targets asked so far: those that cannot be used, and what the others list."""
+
+    down: dict[str, DrError] = field(default_factory=dict)
+    lost: dict[str, DrError] = field(default_factory=dict)
+    lists: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def require(self, place: Place, point: Point, copy: Copy, *, anew: bool) -> None:
+        """Raise unless the target can be used, and lists the snapshots of this copy."""
+        if anew or place.name not in self.lists:
+            ready(place)
+            self.lists[place.name] = listed(place)
+        absent = set(copy.ids) - self.lists[place.name]
+        if absent:
+            raise LostError(
+                f"the point {point.run_id} is not there: the target does not list {len(absent)} of its "
+                f"{len(copy.ids)} snapshots",
+                place.repository.where,
+                hint=f"see with `dr verify {place.system}` what else is lost there, or use another target",
+                point=point.run_id,
+            )
+
+
 def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> tuple[Point, Copy]:
     """Return the best point and copy as recorded, without asking any target whether it is there.
 
@@ -53,11 +86,11 @@ def choose(points: Sequence[Point], at: datetime, target: str | None = None) -> 
 
 
 def candidates(points: Sequence[Point], at: datetime, target: str | None = None) -> Iterator[tuple[Point, Copy]]:
-    """Yield every point and copy that could serve, best first."""
+    """Yield every point and copy that could serve, best first; also what was lost when a target was last looked at."""
     newest_first = sorted(points, key=lambda point: point.consistency_time, reverse=True)
     for point in newest_first:
         if point.consistency_time <= at:
-            yield from ((point, copy) for copy in point.usable if target in (None, copy.target))
+            yield from ((point, copy) for copy in point.held if target in (None, copy.target))
 
 
 def find_usable(
@@ -85,24 +118,27 @@ def in_turn(
     or a `DrError` when there was nothing to yield.
     """
     places = {place.name: place for place in toolbox.everywhere}
-    down: dict[str, DrError] = {}
-    found = False
+    asked, found = _Asked(), False
     for point in sorted(points, key=lambda point: point.consistency_time, reverse=True):
         if point.consistency_time > at:
             continue
-        for copy in point.usable:
+        for copy in point.held:
             place = places.get(copy.target)
-            if place is None or copy.target in down or target not in (None, copy.target):
+            if place is None or copy.target in asked.down or target not in (None, copy.target):
                 continue
             try:
                 place = through(place, point) if through else place
-                ready(place)
+                asked.require(place, point, copy, anew=through is not None)
             except InterruptedRunError:
                 raise
+            except LostError as error:
+                asked.lost.setdefault(copy.target, error)
+                if not copy.missing:  # what was known before is not told again
+                    say(copy.target, error)
             except DrError as error:
                 if target is not None:
                     raise
-                down[copy.target] = error
+                asked.down[copy.target] = error
                 say(copy.target, error)
             else:
                 found = True
@@ -111,7 +147,7 @@ def in_turn(
             found = True
             yield step
     if not found:
-        raise _none(toolbox, points, at, target=target, down=down)
+        raise _none(toolbox, points, at, target=target, down=asked.lost | asked.down)
 
 
 def _none(
@@ -147,9 +183,9 @@ def _unfilled(toolbox: Toolbox, points: Sequence[Point], target: str | None) -> 
 
 
 def ready(place: Place) -> None:
-    """Raise unless the target answers, lets us in, and has a repository."""
+    """Raise unless the target answers, lets us in, and has the repository that is on record."""
     place.store.reachable()
-    if not place.store.exists("config"):
+    if require_repository(place) is None:
         raise DrError(
             "there is no repository here",
             place.repository.where,

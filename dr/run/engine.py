@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +26,7 @@ from dr.run.databases import SERVED, unloaded
 from dr.run.details import write_names
 from dr.run.emptiness import of_restored
 from dr.run.fact import Job, Progress, last_mandatory, make_fact
+from dr.run.fresh import FreshCache
 from dr.run.ground import Ground, Restored
 from dr.run.hooks import problem, run_hook
 from dr.run.isolate import isolate
@@ -71,7 +73,7 @@ class Site(Protocol):
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -> Drill:
     """Do the whole of it and return the fact; the site is always put away, and what runs there ended."""
-    progress = Progress(Journal(job.clock))
+    progress = Progress(Journal(job.clock), cache=(cache := FreshCache(toolbox.state, job.drill_id)))
     try:
         with _faults_become_facts(progress):
             _stages(toolbox, points, job, site, progress)
@@ -89,6 +91,7 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
                 site.empty(sorted(progress.copy.snapshots) if progress.copy else [], same=False)
         if progress.isolation:
             progress.isolation.close()
+        cache.close()
         fate = site.finish(achieved=progress.achieved)
     if progress.error:
         progress.journal.note(progress.error, outcome="aborted" if progress.aborted else "failed")
@@ -201,10 +204,7 @@ def _in_words(step: Step, *, same: bool) -> str:
 def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Progress) -> Route:
     """Find the way through the copies, and see that the first one's target answers."""
     journal = progress.journal
-
-    def say(target: str, error: DrError) -> None:
-        journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
-
+    say = partial(progress.passed, then=job.travel is not None)
     if job.assumed:
         journal.note(job.assumed)
     before, through = job.at or job.t_loss, None
@@ -242,8 +242,9 @@ def _provision(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Pro
     root = site.prepare(step.point, 0 if job.partial else step.point.bytes)
     if not job.real and progress.isolation is None and _runs_programs(toolbox, step.point, job):
         progress.isolation = isolate(site.land, root, reach=toolbox.plan.drill.reach)
+    place = progress.cache.seen(step.place) if progress.cache else step.place
     shipment = Shipment(
-        toolbox=toolbox, place=step.place, point=step.point, copy=step.copy, salvage=step.salvage, root=root,
+        toolbox=toolbox, place=place, point=step.point, copy=step.copy, salvage=step.salvage, root=root,
         seed=job.drill_id, annex=site.annex, real=job.real, land=site.land, replaced=job.replaced,
         accepted=job.accepted, as_files=job.as_files or job.partial, token=job.token or job.drill_id,
         instances=progress.instances, inside=progress.isolation.host if progress.isolation else None,

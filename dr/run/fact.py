@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dr.errors import FAILED, DrError
+from dr.evidence.look import Look
 from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, PassedOver, Point
 from dr.plan.check import ASKING, Check
+from dr.run.choose import LostError
+from dr.run.fresh import FreshCache
 from dr.run.ground import Restored
 from dr.run.isolate import Isolation
 from dr.run.journal import Journal
@@ -67,6 +70,7 @@ class Progress:
     """What one run gathers on its way. `asked` is the share of each source's files to be compared."""
 
     journal: Journal
+    cache: FreshCache | None = None  # what restic kept of the targets in this run
     point: Point | None = None
     copy: Copy | None = None
     unsuspected: Point | None = None  # the last one before, where the point is suspect
@@ -87,9 +91,19 @@ class Progress:
     instances: dict[str, Instance] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
     aborted: bool = False
+    looks: list[Look] = field(default_factory=list)  # points that a target did not list
     error: str | None = None
     error_hint: str = ""
     error_code: int = FAILED
+
+    def passed(self, target: str, error: DrError, *, then: bool) -> None:
+        """Note why a target, or a copy there, is passed over; `then`: it was seen as it was at another time."""
+        if not isinstance(error, LostError):
+            self.journal.note(f"target {target} cannot be used: {error}", outcome="degraded")
+            return
+        self.journal.note(str(error), outcome="degraded")
+        if not then:
+            self.looks.append(Look(target=target, at=self.journal.now(), lost=(error.point,), whole=False))
 
     @property
     def achieved(self) -> bool:
@@ -193,6 +207,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         lacks=tuple(progress.lacks),
         suspect=point.suspect if point else None,
         last_unsuspected_point=progress.unsuspected.run_id if progress.unsuspected else None,
+        looks=tuple(progress.looks),
     )
 
 

@@ -22,7 +22,7 @@ from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Copy, Drill, Point
 from dr.plan.units import counted
 from dr.run.annex import RECORD, Annexes, vacate
-from dr.run.choose import Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
+from dr.run.choose import LostError, Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
 from dr.run.land import HERE, MANIFESTS, Land
@@ -177,7 +177,7 @@ def _foreseen(
     """Return the point and the copy that a recovery would use."""
 
     def say(target: str, error: DrError) -> None:
-        notes.append(f"target {target} cannot be used: {error}")
+        notes.append(str(error) if isinstance(error, LostError) else f"target {target} cannot be used: {error}")
 
     suitable, at, target = _suitable(points, request), request.at, request.target
     if request.point:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
+from dr.evidence.look import Look
 from dr.evidence.record import Outcome, Point, Replication
 from dr.run.keeping.lock_all import said_of
 from dr.run.keeping.locks import Kept
+from dr.run.presence import in_words, look_at, require_repository
 from dr.run.replicate import Copied, copy_repository
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
@@ -25,7 +27,8 @@ from dr.tools.s3 import S3Store
 class ReplicateRequest:
     """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
 
-    `again` names objects found damaged at the replica; `known` is what was read of the primary's index before.
+    `again` names objects found damaged at the replica; `known` is what was read of the primary's index before; `spent`
+    are the points that the plan's retention has no use for.
     """
 
     run_id: str
@@ -33,6 +36,7 @@ class ReplicateRequest:
     points: Callable[[], Sequence[Point]]
     again: Collection[str] = ()
     known: Index | None = None
+    spent: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     source, started, done = toolbox.places[0], request.clock(), Copied()
     problem: DrError | None = None
     points: tuple[str, ...] | None = None
+    looks: list[Look] = []
     lock, unordered, insight = "", "", _Insight(source, request.known)
     try:
         source.store.reachable()
@@ -73,14 +78,18 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         if isinstance(to.store, DiskStore):
             to.store.tidy()
         lock = to.object_lock()
-        if not source.store.exists("config"):
+        before = request.points()
+        require_repository(to)
+        if require_repository(source) is None:
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
+        looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
         copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
         points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
         unordered = _unordered(to, done.written, now=request.clock())
     except DrError as error:
         problem = error
-    ending = _Ending(started, points, problem, lock, unordered)
+    robbed = [text for look in looks if (text := in_words(look, before))]
+    ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed)
     return replace(_outcome(toolbox, to, request, done, ending), index=insight.index)
 
 
@@ -120,10 +129,13 @@ class _Ending:
     problem: DrError | None
     lock: str
     unordered: str
+    looks: tuple[Look, ...] = ()
+    robbed: Sequence[str] = ()
 
 
 def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
-    said = str(ending.problem) if ending.problem else _said(done) or ending.unordered or None
+    parts = [*ending.robbed, _said(done), ending.unordered]
+    said = str(ending.problem) if ending.problem else "; ".join(filter(None, parts)) or None
     outcome: Outcome = "degraded" if said else "ok"
     code = DEGRADED if said else OK
     if ending.problem:
@@ -151,6 +163,7 @@ def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copie
         error=said,
         error_hint=ending.problem.hint if ending.problem else "",
         object_lock=ending.lock,
+        looks=ending.looks,
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dr.errors import DrError, RefusedError
+from dr.evidence.look import NOTHING, Known
 from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
@@ -44,6 +45,7 @@ class Place:
     store: ObjectStore
     evidence: ObjectStore
     root: ObjectStore | None = None
+    known: Known = NOTHING  # what is on record of its repository
 
     @property
     def system(self) -> str:
@@ -148,11 +150,20 @@ def open_toolbox(
     plan_dir: Path,
     restic: str,
     versions: Mapping[str, str],
+    known: Mapping[str, Known] | None = None,
 ) -> Toolbox:
-    """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read."""
-    places = tuple(open_place(plan, targets[name], state=state, restic=restic) for name in plan.targets)
-    first = plan.targets[0]
-    replicas = tuple(open_place(plan, targets[x], state=state, restic=restic, key_of=first) for x in plan.replicas)
+    """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read.
+
+    `known` is by target what is on record of the system's repository there.
+    """
+    first, record = plan.targets[0], known or {}
+
+    def opened(name: str, key_of: str = "") -> Place:
+        place = open_place(plan, targets[name], state=state, restic=restic, key_of=key_of)
+        return replace(place, known=record.get(name, NOTHING))
+
+    places = tuple(opened(name) for name in plan.targets)
+    replicas = tuple(opened(name, first) for name in plan.replicas)
     return Toolbox(
         plan=plan, digest=digest, state=state, plan_dir=plan_dir, places=places, replicas=replicas, versions=versions
     )

@@ -13,10 +13,12 @@ from datetime import datetime
 from typing import Self
 
 from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
+from dr.evidence.look import Look
 from dr.evidence.record import Damage, Outcome, Point, Proof
 from dr.plan.units import counted
 from dr.run import inventory
 from dr.run.inventory import Inventory
+from dr.run.presence import ExchangedError, look, missing_snapshots, require_repository
 from dr.run.rebuilt import rebuilt
 from dr.run.toolbox import Place, Toolbox
 from dr.tools.restic_events import Checked, Index
@@ -89,7 +91,10 @@ class _Findings:
     bytes: int = 0
     share: str = ""
     expired: list[Point] = field(default_factory=list)
+    on_record: frozenset[str] = frozenset()  # the snapshots of the points on record, by name
     apart: _Apart | None = None
+    look: Look | None = None
+    exchanged: bool = False  # it is not the repository on record
 
     @property
     def real(self) -> list[Damage]:
@@ -121,29 +126,67 @@ def verify(
     """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all.
 
     `spent` are the points that retention has no use for: that all snapshots of one of them are gone is no damage.
+    That those of any other whole point are not listed is, whatever was proven before.
     """
     started, found = clock(), _Findings()
     memory = previous
     if is_unfilled(place, points, previous):
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
     stored = inventory.listed(place.store)
-    if stored.locks:
-        _unlock(place)
-        stored = inventory.listed(place.store)
-    found.expired = [p for p in points if p.run_id in spent and stored.sizes.keys().isdisjoint(_snapshots(place, p))]
-    checked = _structure(place, found)
-    if level >= 2:
-        memory = _bytes(place, found, stored, checked, previous)
-    found.apart = _told_apart(toolbox, place, found, checked)
-    if level >= 3 and found.level == 2:  # what nothing names harms nothing
-        memory = _sample(place, found, memory, stored)
+    _look(place, found, stored, points, at=started, spent=spent)
+    if _is_the_one(place, found, stored):
+        if stored.locks:
+            _unlock(place)
+            stored = inventory.listed(place.store)
+        checked = _structure(place, found)
+        if level >= 2:
+            memory = _bytes(place, found, stored, checked, previous)
+        found.apart = _told_apart(toolbox, place, found, checked)
+        if level >= 3 and found.level == 2:  # what nothing names harms nothing
+            memory = _sample(place, found, memory, stored)
+        if not any(name.startswith("snapshots/") for name in stored.sizes):
+            found.level = 0
+            found.notes.append("no snapshot is stored there, so nothing is proven")
     return _proof(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id), memory
 
 
 def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -> bool:
     """Whether there is nothing at a place, and nothing on record says that there ever was. Asks the target."""
     known = previous.objects or any(copy.target == place.name for point in points for copy in point.copies)
-    return not known and not place.store.exists("config")
+    return not (known or place.known.held) and not place.store.exists("config")
+
+
+def _look(
+    place: Place,
+    found: _Findings,
+    stored: Inventory,
+    points: Sequence[Point],
+    *,
+    at: datetime,
+    spent: Collection[str],
+) -> None:
+    """Hold the points on record against the listing: what they need and is not there is damage."""
+    there = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("snapshots/")}
+    found.look = look(place, points, there, at=at, useless=spent)
+    found.on_record = frozenset(name for point in points for name in _snapshots(place, point))
+    found.expired = [point for point in points if point.run_id in found.look.expired]
+    found.damage += missing_snapshots(found.look, points, there)
+
+
+def _is_the_one(place: Place, found: _Findings, stored: Inventory) -> bool:
+    """Whether the repository there is the one on record, or what is left of it: of another nothing is proven."""
+    try:
+        known = require_repository(place)
+    except ExchangedError as error:
+        found.problems.append(str(error))
+        found.hint, found.exchanged = error.hint, True
+        if "config" in stored.sizes or not any(name.startswith("snapshots/") for name in stored.sizes):
+            found.damage += [Damage(object="config", problem="missing")] * ("config" not in stored.sizes)
+            return False
+        return True
+    if found.look and known:
+        found.look = replace(found.look, repository=known.id, config=known.config)
+    return True
 
 
 def _snapshots(place: Place, point: Point) -> set[str]:
@@ -163,7 +206,10 @@ def _unlock(place: Place) -> None:
 
 
 def _structure(place: Place, found: _Findings) -> Checked | None:
-    """Level 1. A repository that cannot even be opened is damaged; the bytes are still looked at."""
+    """Level 1. A repository that cannot even be opened is damaged; the bytes are still looked at.
+
+    restic checks with an empty cache of its own: what it finds is what the target gives.
+    """
     try:
         checked = place.repository.check()
     except (InterruptedRunError, RefusedError, TargetDownError, LockedError):
@@ -219,7 +265,7 @@ def _bytes(
     expected = needed | {_data(pack): size for pack, size in _expected(checked).items()}
     bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash)
     judged = {item.object for item in bad}
-    found.damage = [item for item in found.damage if item.object not in judged] + bad
+    found.damage = sorted([item for item in found.damage if item.object not in judged] + bad, key=_by_name)
     sound = not found.damage and not found.problems
     index = _index(place, found, stored, previous)
     if index:
@@ -242,12 +288,18 @@ def _unpruned(
 ) -> dict[str, int]:
     """Return what must still be there: all that was, but for what retention took away.
 
-    When restic finds a sound structure, an index file or pack that is gone is one that no snapshot there needs.
+    When restic finds a sound structure, an index file or pack that is gone is one that no snapshot there needs. Which
+    snapshots must be there the record says.
     """
     gone = {name for point in found.expired for name in _snapshots(place, point)}
+    gone |= {name for name in previous.needed if name.startswith("snapshots/") and name not in found.on_record}
     if checked and checked.clean:
         gone |= {name for name in previous.needed if name.startswith(("index/", "data/")) and name not in stored.sizes}
     return {name: size for name, size in previous.needed.items() if name not in gone}
+
+
+def _by_name(item: Damage) -> str:
+    return item.object
 
 
 def _expected(checked: Checked | None) -> dict[str, int]:
@@ -294,12 +346,14 @@ def _proof(
     run_id: str,
 ) -> Proof:
     gone = {point.run_id for point in found.expired if _snapshots(place, point)}
-    here = [p for p in points if p.run_id not in gone and any(copy.target == place.name for copy in p.copies)]
+    away = {*gone, *(found.look.lost if found.look else ()), *(found.look.gone if found.look else ())}
+    here = [p for p in points if p.run_id not in away and any(copy.target == place.name for copy in p.copies)]
     real = found.real
     hit, doubtful = _hit(place, here, found)
-    outcome: Outcome = "failed" if real or found.problems else "ok"
+    outcome: Outcome = "failed" if real or found.problems else "degraded" if not found.level else "ok"
     level = found.level if outcome == "ok" else min(found.level, 1) if not found.problems else 0
-    error = found.problems[0] if found.problems and not real else None
+    error = found.problems[0] if found.problems and (found.exchanged or not real) else None
+    error = found.notes[-1] if outcome == "degraded" else error
     return Proof(
         run_id=run_id,
         system=toolbox.plan.system,
@@ -323,6 +377,7 @@ def _proof(
         error_hint=found.hint if error and not found.apart else "",
         versions=dict(toolbox.versions),
         object_lock=place.object_lock(),
+        looks=(found.look,) if found.look else (),
     )
 
 

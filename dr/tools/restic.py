@@ -101,9 +101,15 @@ class Repository:
         """Make the repository; `DrError` when there is one already."""
         self._json("init", doing="making the repository")
 
+    def identity(self) -> str:
+        """Return the id that the repository was given when it was made; it never changes."""
+        done = self._call("cat", "--no-lock", "config", doing="reading the repository's id")
+        return str(json.loads(done.stdout)["id"])
+
     def snapshots(self, tags: Sequence[str] = ("dr",)) -> list[Snapshot]:
-        """Return the snapshots that bear all of `tags`, oldest first."""
-        done = self._call("snapshots", "--no-lock", "--tag", ",".join(tags), doing="listing the snapshots")
+        """Return the snapshots that bear all of `tags`, oldest first; without any, all."""
+        asked = ["--tag", ",".join(tags)] if tags else []
+        done = self._call("snapshots", "--no-lock", *asked, doing="listing the snapshots")
         return [snapshot_of(item) for item in json.loads(done.stdout or b"[]") or []]
 
     def unlock(self) -> None:

@@ -22,6 +22,8 @@ from dr.catalog.migrations import STEPS
 from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError
+from dr.evidence.acts import NewBeginning
+from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -123,10 +125,33 @@ def test_a_target_that_missed_points_is_known(catalog: Catalog) -> None:
     catalog.record(run("a"))
     catalog.record(run("b", hours=1, targets=("t", "u")))
     assert [p.run_id for p in catalog.missing_on("sis", "u")] == ["a"]
-    catalog.copied("a", "u", {"a": "later"}, {})
+    catalog.copied("a", "u", {"a": "later"}, {}, at=NOON)
     assert catalog.missing_on("sis", "u") == []
-    catalog.forget_copies("sis", "u")
+    catalog.looked("sis", [Look(target="u", at=NOON, lost=("a",), noticed=("a",))])
+    assert catalog.missing_on("sis", "u") == [], "what was lost there is not brought again until a person looked"
+    catalog.record(
+        NewBeginning(
+            run_id="begin", system="sis", target="u", found="nothing", because="a new disk", points=("a", "b"),
+            started=NOON, finished=NOON,
+        )
+    )  # fmt: skip
     assert [p.run_id for p in catalog.missing_on("sis", "u")] == ["b", "a"]
+    known = catalog.repositories("sis")
+    assert known["u"].begun and not known["u"].held and known["t"].held
+
+
+def test_what_a_look_did_not_find_counts_for_nothing_until_it_is_found_again(catalog: Catalog) -> None:
+    catalog.record(run("a"))
+    catalog.record(run("b", hours=1))
+    catalog.record(proof(points=("a", "b")))
+    later = NOON + timedelta(hours=2)
+    catalog.looked("sis", [Look(target="t", at=later, lost=("b",), noticed=("b",), repository="id", config="hash")])
+    assert [(p.run_id, p.complete, p.proof_level) for p in catalog.points()] == [("b", False, 0), ("a", True, 3)]
+    standing = catalog.standings(["sis"], now=later, since=NOON)["sis"]
+    assert standing.consistency_time == NOON and [(x.target, x.points) for x in standing.lost] == [("t", 1)]
+    assert catalog.points()[1].copies[0].seen == later and catalog.repositories("sis")["t"].id == "id"
+    catalog.looked("sis", [Look(target="t", at=later, found=("b",))])
+    assert [(p.run_id, p.complete, p.proof_level) for p in catalog.points()] == [("b", True, 0), ("a", True, 3)]
 
 
 def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) -> None:
@@ -311,9 +336,9 @@ def test_points_known_from_tags_alone_are_kept_and_what_is_gone_is_dropped(catal
         run_id="r", consistency_time=NOON, finished=NOON, complete=True, kinds={"a": "files"}, snapshots={"a": "x"}, manifests={},
     )  # fmt: skip
     for _ in range(2):
-        catalog.adopt_points("sis", "t", [found])
+        catalog.adopt_points("sis", "t", [found], at=NOON)
     assert [(p.run_id, p.complete, p.kinds) for p in catalog.points()] == [("r", True, {"a": "files"})]
-    catalog.adopt_points("sis", "t", [])
+    catalog.adopt_points("sis", "t", [], at=NOON)
     assert [p.complete for p in catalog.points()] == [False]
 
 
@@ -335,7 +360,7 @@ def test_a_newer_catalog_is_not_touched(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=480k", "tmpfs", place], check=True)
     try:
         with Catalog.open(place) as catalog:
             count = 0
@@ -397,7 +422,7 @@ def test_a_point_whose_only_copy_is_lost_or_damaged_is_no_longer_the_newest(cata
     assert standing() == (NOON + timedelta(hours=4), 4 * 3600 + 300)
     catalog.record(proof(damaged=("new",)))
     assert standing() == (NOON, 5 * 3600), "what cannot be used is as old as what can"
-    catalog.adopt_points("sis", "t", [])
+    catalog.adopt_points("sis", "t", [], at=NOON)
     assert standing() == (None, 5 * 3600), "nothing is left anywhere: all since the first try would be lost"
 
 

@@ -96,11 +96,13 @@ def test_a_service_that_does_not_answer_is_said_quickly(files_site: Site, s3, bu
     assert time.monotonic() - began < 150, "restic by itself would try for a quarter of an hour"
 
 
-def test_a_repository_that_vanished_is_begun_anew_and_said(files_site: Site) -> None:
+def test_a_repository_that_vanished_is_begun_again_when_a_person_says_so(files_site: Site) -> None:
     files_site.dr("backup", "share")
     shutil.rmtree(files_site.root / "vault" / "share")
-    run = files_site.dr("backup", "share", "--json", code=3).document["runs"][0]
-    assert "was gone and has been made anew" in " ".join(run["notes"])
+    assert "the repository is gone" in files_site.dr("backup", "share", code=3).err
+    files_site.dr("target", "begin", "vault", "--because", "its disk broke")
+    run = files_site.dr("backup", "share", "--json").document["runs"][0]
+    assert "was begun again" in " ".join(run["notes"])
     points = files_site.dr("points", "--json").document["points"]
     assert "vault" in points[0]["targets"]
 

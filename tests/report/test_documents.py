@@ -20,7 +20,7 @@ def plain(document: dict[str, object]) -> dict[str, object]:
 def test_a_backup_has_its_keys() -> None:
     made = plain(backup_document(backup()))
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
-    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes")
+    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes lost")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
     assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds omissions hollow change")  # type: ignore[index]
     assert set(made["targets"][0]) == keys("target outcome error bytes_added")  # type: ignore[index]
@@ -29,7 +29,9 @@ def test_a_backup_has_its_keys() -> None:
 def test_a_proof_has_its_keys_and_its_damage() -> None:
     made = plain(proof_document(damaged_proof()))
     contract = keys("system target level_reached outcome objects bytes seconds damage error")
-    assert set(made) == contract | keys("run_id level_asked share points damaged_points doubtful_points expired notes")
+    assert set(made) == contract | keys(
+        "run_id level_asked share points lost damaged_points doubtful_points expired notes"
+    )
     assert made["damage"][0] == {"object": "data/3f/3f9a", "problem": "corrupt"}  # type: ignore[index]
 
 
@@ -61,7 +63,7 @@ def test_a_point_has_its_keys_and_names_only_targets_that_can_be_used() -> None:
     damaged = replace(whole, copies=(replace(whole.copies[0], damaged=True), whole.copies[1]))
     made = plain(point_document(damaged))
     contract = keys("run_id system consistency_time finished outcome snapshots proof_level proven_at targets")
-    assert set(made) == contract | keys("complete bytes copies suspect protected_until destroyable_from")
+    assert set(made) == contract | keys("complete bytes copies suspect protected_until destroyable_from lost")
     assert (made["targets"], made["proof_level"]) == (["vault"], 2)
     assert (made["protected_until"], made["destroyable_from"]) == ({"vault": None}, None)
     assert plain(point_document(whole))["targets"] == ["offsite", "vault"]

@@ -22,8 +22,17 @@ _PERIODS: dict[str, Callable[[datetime], tuple[int, ...]]] = {
 
 
 def kept(plan: Plan, points: Iterable[Point]) -> set[str]:
-    """Return the run ids of the points that the plan's retention keeps, by the calendar of its time zone."""
-    whole = sorted((p for p in points if p.complete), key=lambda p: (p.consistency_time, p.run_id), reverse=True)
+    """Return the run ids of the points that the plan's retention keeps, by the calendar of its time zone.
+
+    A point that a target lost is still wanted, so that its loss does not pass for retention; and it pushes out no
+    other that is there.
+    """
+    known = list(points)
+    return _kept(plan, (p for p in known if p.complete)) | _kept(plan, (p for p in known if p.complete or p.lost))
+
+
+def _kept(plan: Plan, points: Iterable[Point]) -> set[str]:
+    whole = sorted(points, key=lambda p: (p.consistency_time, p.run_id), reverse=True)
     wanted = {point.run_id for point in whole[: plan.retention.last]}
     zone = ZoneInfo(plan.cadence.timezone)
     for name, period in _PERIODS.items():
@@ -41,9 +50,9 @@ def spent(plan: Plan, points: Iterable[Point]) -> set[str]:
     """
     known = list(points)
     wanted = kept(plan, known)
-    newest = max((point.consistency_time for point in known if point.run_id in wanted), default=None)
+    newest = max((p.consistency_time for p in known if p.complete and p.run_id in wanted), default=None)
     return {
         point.run_id
         for point in known
-        if point.run_id not in wanted and newest and (point.complete or point.consistency_time < newest)
+        if point.run_id not in wanted and newest and (point.complete or point.lost or point.consistency_time < newest)
     }

@@ -1,0 +1,59 @@
+"""A look at a target: what of the points on record its own listing shows, and which repository is there.
+
+The record says what was stored; only the target says what is there. So whoever lists a target's snapshots writes down
+what he saw, and what was not seen counts for nothing until it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the listing of one target's snapshots showed of the points on record there, by run id.
+
+    `lost` are whole points that the plan's retention keeps and that are not there whole, whether or not that was known
+    before; `noticed` those of them that were still believed to be there. `gone` are incomplete ones, which count for
+    nothing; `expired` those that retention has no use for; `found` were lost before and are there again. `whole`: every
+    point on record was looked for, and those not named here were seen. `strangers` are points that another
+    installation made. `repository` is restic's id of what is there, `config` the SHA-256 of its `config`.
+    """
+
+    target: str
+    at: datetime
+    lost: tuple[str, ...] = ()
+    noticed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+    repository: str = ""
+    config: str = ""
+    whole: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is on record of a system's repository on one target.
+
+    `id` is restic's, `config` the SHA-256 of its `config`, by which it is known without a passphrase; both "" where
+    nobody looked yet. `points` were stored there whole, the last of them `seen` then. `begun`: a person said that the
+    target begins again.
+    """
+
+    id: str = ""
+    config: str = ""
+    points: int = 0
+    seen: datetime | None = None
+    begun: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether a repository must be there."""
+        return bool(self.id or self.points)
+
+
+#: Nothing is on record.
+NOTHING = Known()
