@@ -31,6 +31,7 @@ class Entry(NamedTuple):
 
     `state`: `changed` while it was captured, so that no one content can be claimed; `unreadable`: not captured.
     `mode` is the whole `st_mode`; 0 where nobody can know it (a stream).
+    `attributes` is a digest of its ACLs and extended attributes, where it has any (`dr.evidence.attributes`).
     Sizes in bytes, times in nanoseconds since the epoch. A named tuple: there may be millions.
     """
 
@@ -47,6 +48,7 @@ class Entry(NamedTuple):
     device: int = 0
     link_target: bytes | None = None
     state: State = "ok"
+    attributes: str | None = None
 
 
 def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
@@ -200,18 +202,22 @@ def _text(name: bytes) -> str:
 
 
 def _line(entry: Entry) -> str:
-    path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state = entry
+    path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state, attributes = entry
     digest = "null" if sha256 is None else f'"{sha256}"'
     link = "null" if target is None else _text(target)
+    more = "" if attributes is None else f', "{attributes}"'
     return (
         f'[{_text(path)}, "{kind}", {size}, {digest}, {mode}, {uid}, {gid},'
-        f' {mtime}, {ctime}, {inode}, {device}, {link}, "{state}"]\n'
+        f' {mtime}, {ctime}, {inode}, {device}, {link}, "{state}"{more}]\n'
     )
 
 
 def _entry(values: list[Any]) -> Entry:
-    path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state = values
+    path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state, *more = values
+    if len(more) > 1 or not all(isinstance(value, str) for value in more):
+        raise ValueError("it has an entry that is not one")
     return Entry(
         path.encode("utf-8", "surrogateescape"), kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device,
         None if target is None else target.encode("utf-8", "surrogateescape"), state,
+        more[0] if more else None,
     )  # fmt: skip

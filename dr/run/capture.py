@@ -30,6 +30,7 @@ from dr.run.toolbox import Place, Toolbox
 from dr.run.unread import omission_of
 from dr.sources import facts
 from dr.sources.door import MANIFEST, Away, Doors, Sent, Settled, Stream, Tree
+from dr.sources.files import not_there
 from dr.tools import command, retry
 from dr.tools.restic_events import Stored
 
@@ -237,10 +238,7 @@ def _still_there(name: str) -> bool:
 
 def _omitted(tree: Tree | Sent, unreadable: Collection[str]) -> tuple[Omission, ...]:
     """Return what the capture of a tree did not take."""
-    found = list(tree.omissions)
-    if tree.missing:
-        what = f"{len(tree.missing)} declared path(s) are not there: {', '.join(tree.missing)}"
-        found.append(Omission(what=what, hint="mount its disk, or correct `paths` in the plan", names=tree.missing))
+    found = [*tree.omissions, *not_there(tree.missing)]
     if unreadable:
         found.append(omission_of(len(unreadable), tree.reader))
     return tuple(found)

@@ -170,6 +170,9 @@ def _counts(found: Comparison) -> str:
         (found.differ, "differ"),
         (found.missing, "missing"),
         (found.rights, "with another owner or mode"),
+        (found.attributes, "with other ACLs or extended attributes"),
+        (found.marked - found.unmarked - found.attributes, "with the same ACLs and extended attributes"),
+        (found.unmarked, "with ACLs or extended attributes that were not compared (root does)"),
         (found.unsettled, "not judged (changed or unreadable at capture)"),
         (found.extra, "extra"),
     ):

@@ -20,6 +20,7 @@ from pathlib import Path
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.run.survey import Survey, TreeHere
+from dr.sources.attributes import COVERED
 from dr.tools import command
 
 THREADS = min(16, 2 * (os.cpu_count() or 1))
@@ -36,6 +37,9 @@ class Comparison:
     differ: int = 0
     missing: int = 0
     rights: int = 0  # entries with another owner or mode
+    marked: int = 0  # entries that had ACLs or extended attributes
+    unmarked: int = 0  # those of them that nobody compared: only root gets all of them back
+    attributes: int = 0  # entries with other ACLs or extended attributes
     folders: int = 0  # directories that are as they were
     unsettled: int = 0  # changed or unreadable at capture: not judged
     known: int = 0  # restored files that the manifest knows, whatever their state
@@ -45,7 +49,7 @@ class Comparison:
     @property
     def holds(self) -> bool:
         """Whether nothing differs and nothing is missing."""
-        return not (self.differ or self.missing or self.rights)
+        return not (self.differ or self.missing or self.rights or self.attributes)
 
     def note(self, problem: str, path: bytes) -> None:
         """Remember which entry has a problem."""
@@ -86,11 +90,13 @@ def compare(tree: Survey | Path, listed: Path, terms: Terms) -> Comparison:
 
 def _compared(survey: Survey, listed: Path, terms: Terms) -> Comparison:
     total = Comparison()
+    known = bool(manifest.header(listed).get(COVERED))
+    judge = _Rights(terms.rights, attributes=terms.rights and known and survey.tells_attributes)
     with ThreadPoolExecutor(THREADS) as pool:
         running: deque[Future[Comparison]] = deque()
         for batch in _batches(listed, terms, survey.batch):
             command.raise_if_stopping()
-            running.append(pool.submit(_judge_all, survey, batch, terms.rights))
+            running.append(pool.submit(_judge_all, survey, batch, judge))
             if len(running) > 4 * THREADS:
                 total.add(running.popleft().result())
         for future in running:
@@ -139,7 +145,15 @@ def _sampled(entry: Entry) -> bool:
     return entry.kind == "file" and entry.state == "ok"
 
 
-def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: bool) -> Comparison:
+@dataclass(frozen=True)
+class _Rights:
+    """Whether owners and modes count, and whether ACLs and extended attributes do."""
+
+    modes: bool
+    attributes: bool
+
+
+def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: _Rights) -> Comparison:
     part = Comparison()
     found = [(entry, survey.status(_place(entry)), hashed) for entry, hashed in batch]
     digests = survey.digests([_place(entry) for entry, status, hashed in found if hashed and _worth(entry, status)])
@@ -155,10 +169,22 @@ def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: bool) ->
         elif not _same(survey, entry, status, part, digests=digests if hashed else None):
             part.differ += 1
             part.note("differs", entry.path)
-        elif rights and entry.mode and _rights(entry, status):
-            part.rights += 1
-            part.note("other owner or mode", entry.path)
+        else:
+            _judge_rights(survey, entry, status, part, rights)
     return part
+
+
+def _judge_rights(survey: Survey, entry: Entry, status: os.stat_result, part: Comparison, rights: _Rights) -> None:
+    """Judge who may do what with an entry that is there and the same."""
+    if rights.modes and entry.mode and _rights(entry, status):
+        part.rights += 1
+        part.note("other owner or mode", entry.path)
+    part.marked += entry.attributes is not None
+    if not rights.attributes:
+        part.unmarked += entry.attributes is not None
+    elif survey.attributes(_place(entry)) != entry.attributes:
+        part.attributes += 1
+        part.note("other ACL or extended attributes", entry.path)
 
 
 def _place(entry: Entry) -> bytes:

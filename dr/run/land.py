@@ -6,7 +6,9 @@ Manifests, facts and accounts are always kept on this machine: what judges a res
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -25,6 +27,9 @@ MANIFESTS = ".manifests"
 LAID = f"{MANIFEST}.laid"
 _TAR = {"LC_ALL": "C"}
 _COMPLAINTS = 1_000  # of tar's, so many are kept
+#: What GNU's tar calls ACLs and extended attributes; others do not know them.
+_KINDS = ("--acls", "--xattrs")
+_UNKNOWN = re.compile(rb"(unrecognized|unknown|invalid|illegal) option", re.IGNORECASE)
 #: Takes the manifest that came with a tree away again; says whether it did.
 _TAKE_AWAY = 'if [ -f "$1" ]; then rm -f -- "$1" && echo yes; fi;'
 
@@ -146,8 +151,7 @@ class There:
         """See `Land`."""
         if include:
             return self._lay_some(repository, snapshot, room, include)
-        with repository.reading(snapshot, "/") as chunks:
-            complaints = self._unpack(chunks, room.root)
+        complaints = self._unpack(lambda: repository.reading(snapshot, "/"), room.root)
         came = self._sh(_TAKE_AWAY, str(room.root / MANIFEST), doing="taking the manifest away")
         if came:
             self.manifest(repository, snapshot, room)
@@ -173,16 +177,29 @@ class There:
         """Lay some files down: restic picks them here, and they go on from here."""
         with TemporaryDirectory(dir=self._kept, prefix=".some-") as folder:
             errors = repository.restore(snapshot, Path(folder), include=include, overwrite="always").errors
-            with command.Running(["tar", "-c", "-f", "-", "-C", folder, "."]) as packing:
-                complaints = self._unpack(iter(packing.read, b""), room.root)
-                done = packing.finish()
-            if done.code != 0:
-                raise DrError("what was restored cannot be packed", folder, done.last_words, hint="run tar by hand")
+            complaints = self._unpack(lambda: _packed(folder), room.root)
         return errors + complaints
 
-    def _unpack(self, chunks: Iterator[bytes], root: Path) -> tuple[str, ...]:
-        """Send a tar there and unpack it; return what tar complained of. Its end is sent only when it came whole."""
-        argv = ["tar", "-x", "-p", "-f", "-", "--numeric-owner"]
+    def _unpack(self, opened: Callable[[], AbstractContextManager[Iterator[bytes]]], root: Path) -> tuple[str, ...]:
+        """Send a tar there and unpack it; return what tar complained of. Its end is sent only when it came whole.
+
+        ACLs and extended attributes come along where tar knows them; those that only root may give, only as root.
+        """
+        which = "*" if self.owners else "user.*"
+        for more in ((*_KINDS, f"--xattrs-include={which}"), ()):
+            with opened() as chunks:
+                done = self._unpacked(chunks, root, more)
+            if not (more and done.code and _UNKNOWN.search(done.stderr)):
+                break
+        if done.code == 0:
+            return ()
+        lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
+        if done.code not in (1, 2) or not lines:
+            raise DrError(f"tar failed on {self.host.name}", str(root), done.last_words, hint="run tar there and see")
+        return tuple(lines[:_COMPLAINTS])
+
+    def _unpacked(self, chunks: Iterator[bytes], root: Path, more: Sequence[str]) -> command.Done:
+        argv = ["tar", "-x", "-p", "-f", "-", "--numeric-owner", *more]
         with self.host.start(argv, env=_TAR, cwd=str(root), feed=True) as unpacking:
             for chunk in chunks:
                 command.raise_if_stopping()
@@ -192,16 +209,26 @@ class There:
                     break  # it has ended: `finish` says why
             else:
                 unpacking.end_input()
-            done = unpacking.finish()
-        if done.code == 0:
-            return ()
-        lines = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        if done.code not in (1, 2) or not lines:
-            raise DrError(f"tar failed on {self.host.name}", str(root), done.last_words, hint="run tar there and see")
-        return tuple(lines[:_COMPLAINTS])
+            return unpacking.finish()
 
     def _sh(self, text: str, *arguments: str, doing: str) -> bytes:
         done = self.host.run(script(text, *arguments))
         if done.code != 0:
             raise DrError(f"{doing} failed on {self.host.name}", cause=done.last_words, hint="see its disk")
         return done.stdout
+
+
+@contextmanager
+def _packed(folder: str) -> Iterator[Iterator[bytes]]:
+    """Give the bytes of a tar of a directory here. Raises `DrError` when it is not whole."""
+    argv = ["tar", "-c", *_KINDS, "--xattrs-include=*", "-f", "-", "-C", folder, "."]
+
+    def chunks() -> Iterator[bytes]:
+        while block := packing.read():
+            yield block
+        done = packing.finish()
+        if done.code != 0:
+            raise DrError("what was restored cannot be packed", folder, done.last_words, hint="run tar by hand")
+
+    with command.Running(argv) as packing:
+        yield chunks()

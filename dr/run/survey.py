@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from dr.errors import DrError
+from dr.evidence.attributes import digest_of
+from dr.sources.attributes import Attributes, attributes_there, digest_here
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.tools.digest import sha256_file
 from dr.tools.host import Host, script
@@ -22,7 +24,7 @@ from dr.tools.host import Host, script
 #: What restic, or tar, gave a mode by which its owner may not look into it: only root needs no such right.
 _OPEN_UP = """
 [ "$(id -u)" = 0 ] && exit 0;
-find "$1" \\( -type d ! -perm -u=rwx -o -type f ! -perm -u=r \\) -exec chmod u+rwX -- {} \\;
+find "$1" \\( -type d -not -perm -u=rwx -o -type f -not -perm -u=r \\) -exec chmod u+rwX -- {} \\;
 """
 T = TypeVar("T")
 _OWN = {stat.S_IFDIR: 0o700, stat.S_IFREG: 0o400}
@@ -52,6 +54,13 @@ class Survey(Protocol):
     def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
         """Return the SHA-256 of files; those that cannot be read are left out. Called from several threads."""
 
+    def attributes(self, path: bytes) -> str | None:
+        """Return the digest of what lies at a path: of its ACLs and extended attributes; None for none."""
+
+    @property
+    def tells_attributes(self) -> bool:
+        """Whether `attributes` can be told there."""
+
     def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
         """Yield all that is no directory."""
 
@@ -67,6 +76,7 @@ class TreeHere:
 
     batch = (64, 32 << 20)
     specials = True
+    tells_attributes = True
 
     def __init__(self, root: Path) -> None:
         self._root, self._top = root, os.fsencode(root)
@@ -81,6 +91,10 @@ class TreeHere:
     def target(self, path: bytes) -> bytes | None:
         """See `Survey`."""
         return os.readlink(self._at(path))
+
+    def attributes(self, path: bytes) -> str | None:
+        """See `Survey`."""
+        return digest_here(self._at(path))
 
     def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
         """See `Survey`."""
@@ -135,6 +149,15 @@ class TreeThere:
         """See `Survey`."""
         return self._listing.links.get(self._at(path))
 
+    def attributes(self, path: bytes) -> str | None:
+        """See `Survey`."""
+        return digest_of((self._marked or {}).get(self._at(path), {}))
+
+    @property
+    def tells_attributes(self) -> bool:
+        """See `Survey`."""
+        return self._marked is not None
+
     def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
         """See `Survey`."""
         found = _with_hint(lambda: hash_files(self._host, [self._at(path) for path in paths], at_once=1))
@@ -170,6 +193,10 @@ class TreeThere:
         return _with_hint(
             lambda: list_trees(self._host, [os.fsdecode(self._top)], excluded=lambda path: False, one_filesystem=False)
         )
+
+    @cached_property
+    def _marked(self) -> dict[bytes, Attributes] | None:
+        return attributes_there(self._host, list(self._listing.found))
 
     def _at(self, path: bytes) -> bytes:
         return self._top + b"/" + path if path else self._top

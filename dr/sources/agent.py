@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,10 +22,12 @@ from dr.errors import (
     TargetDownError,
 )
 from dr.evidence import manifest
+from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry
 from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
-from dr.sources import mounts
+from dr.sources import attributes, mounts
+from dr.sources.attributes import COVERED, Attributes, attributes_there
 from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
 from dr.sources.holdings import holdings
@@ -71,13 +73,18 @@ class AgentFiles(Doors):
             if trees.mounted.waiting:  # listing them may have mounted something
                 trees = replace(trees, mounted=self._mounted())
             known = last_known(reuse)
-            entries = [entry_of(p, status, known, read_link=first.links.get) for p, status in first.found.items()]
+            marked = attributes_there(self._agent.host, list(first.found))
+            entries = [
+                entry_of(path, status, known, read_link=first.links.get, attributes=_digests(marked))
+                for path, status in first.found.items()
+            ]
             todo = [entry.path for entry in entries if entry.kind == "file" and entry.sha256 is None]
             at_once = min(placed.cores, self._agent.host.login.at_once)
             digests = hash_files(self._agent.host, todo, at_once=at_once)
         entries = [e._replace(sha256=digests[e.path]) if e.path in digests else e for e in entries]
         # By that host's clock: file times are, and whether the last hashes still count is told by them.
         header = manifest.header_of(source=self.name, kind=self.kind, started=placed.now)
+        header |= {COVERED: marked is not None}
         return _SentTrees(
             replace(trees, tops=there), work / MANIFEST, header, entries, first=first, missing=missing, reuse=reuse
         )
@@ -157,6 +164,8 @@ class _SentTrees(Away):
         manifest.write(self._path, header, entries)
         settled = settle(self._path, header, entries, vanished=vanished, lstat=after.lstat)
         left_out = mounts.left_out(self._elsewhere)
+        told = bool(self._header[COVERED])
+        unseen = () if told else attributes.unseen(self._reuse, "are stored and not compared", self.host)
         odd = specials(
             (top, after.tops[path].st_mode) for top in trees.tops if (path := os.fsencode(top)) in after.tops
         )
@@ -172,9 +181,14 @@ class _SentTrees(Away):
             missing=tuple(self._missing),
             omissions=(*left_out, *odd, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),
             emptied=bool(held.gone),
-            notes=held.notes,
+            notes=(*held.notes, *unseen),
             reader=self.host,
         )
+
+
+def _digests(marked: Mapping[bytes, Attributes] | None) -> Callable[[bytes], str | None]:
+    known = {path: digest_of(found) for path, found in (marked or {}).items()}
+    return known.get
 
 
 def _led_to(path: str, listing: Listing) -> str:

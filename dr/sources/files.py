@@ -16,6 +16,7 @@ from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import mounts
+from dr.sources.attributes import COVERED, digest_here
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
 from dr.sources.holdings import holdings
 from dr.sources.walk import Excluded, excluder, literally, walk
@@ -25,7 +26,9 @@ from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
 #: A file touched so shortly before its hash was taken may have changed within one tick of its clock.
 _RACY_NS = 2_000_000_000
 _Stamp = tuple[int, int, int, int, int]  # size, mtime, ctime, inode, device: while equal, so is the content
-_Known = Mapping[bytes, tuple[_Stamp, str]]
+_Known = Mapping[bytes, tuple[_Stamp, str, str | None]]  # stamp, hash, and the digest of its attributes
+#: Not in a manifest of an older release.
+_UNREAD = "?"
 
 
 class Files(Doors):
@@ -61,7 +64,7 @@ class Files(Doors):
             mounted = mounts.here(mounted.tops)
         elsewhere -= {mount.point for mount in mounted.pseudo}
         held = holdings(entries, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
-        header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
+        header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), COVERED: True, **held.header}
         manifest.write(work / MANIFEST, header, entries)
         declared = {entry.path: entry.mode for entry in entries if entry.kind == "other"}
         odd = specials((path, declared.get(os.fsencode(path), 0)) for path in there)
@@ -81,8 +84,26 @@ class Files(Doors):
             emptied=bool(held.gone),
             notes=held.notes,
             reader=_whoami(),
-            settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished),
+            settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished, attributes=digest_here),
         )
+
+    def omissions(self) -> tuple[Omission, ...]:
+        """See `Doors`: the declared paths and what is mounted below, without walking them."""
+        mounted = mounts.here(map(os.fsencode, cleaned(self._declared.paths)))
+        excluded = excluder_of(self.name, (*self._excludes, *mounted.excludes))
+        there, missing = look(self.name, self._declared.paths, excluded)
+        elsewhere = mounted.elsewhere if self._declared.one_filesystem else ()
+        left_out = mounts.left_out(point for point in elsewhere if not excluded(point))
+        odd = specials((path, os.lstat(path).st_mode) for path in there)
+        return (*not_there(missing), *left_out, *odd, *mounts.not_mounted(mounted.waiting, excluded))
+
+
+def not_there(missing: Sequence[str]) -> tuple[Omission, ...]:
+    """Say which declared paths are not there, or are left out by the plan's own excludes."""
+    if not missing:
+        return ()
+    what = f"{len(missing)} declared path(s) are not there: {', '.join(missing)}"
+    return (Omission(what=what, hint="mount its disk, or correct `paths` in the plan", names=tuple(missing)),)
 
 
 def _whoami() -> str:
@@ -179,20 +200,26 @@ def _clean(path: str) -> str:
 
 
 def _entry(path: bytes, status: os.stat_result, known: _Known) -> Entry:
-    return entry_of(path, status, known, read_link=_read_link)
+    return entry_of(path, status, known, read_link=_read_link, attributes=digest_here)
 
 
 def entry_of(
-    path: bytes, status: os.stat_result, known: _Known, *, read_link: Callable[[bytes], bytes | None]
+    path: bytes,
+    status: os.stat_result,
+    known: _Known,
+    *,
+    read_link: Callable[[bytes], bytes | None],
+    attributes: Callable[[bytes], str | None],
 ) -> Entry:
     """Return what is at `path`, with its hash when that is known already."""
     kind: Kind = "other"
     size, digest, target = 0, None, None
+    marked: str | None = _UNREAD
     if stat.S_ISREG(status.st_mode):
         kind, size = "file", status.st_size
         before = known.get(path)
         if before and before[0] == (size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev):
-            digest = before[1]
+            digest, marked = before[1:]
     elif stat.S_ISDIR(status.st_mode):
         kind = "dir"
     elif stat.S_ISLNK(status.st_mode):
@@ -200,6 +227,7 @@ def entry_of(
     return Entry(
         path, kind, size, digest, status.st_mode,
         status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, target,
+        attributes=attributes(path) if marked == _UNREAD else marked,
     )  # fmt: skip
 
 
@@ -215,10 +243,15 @@ def last_known(reuse: Path | None) -> _Known:
     if reuse is None:
         return {}
     try:
-        started = datetime.fromisoformat(manifest.header(reuse)["started"])
+        header = manifest.header(reuse)
+        started, covered = datetime.fromisoformat(header["started"]), bool(header.get(COVERED))
         settled = int(started.timestamp() * 1e9) - _RACY_NS
         return {
-            e.path: ((e.size, e.mtime_ns, e.ctime_ns, e.inode, e.device), e.sha256)
+            e.path: (
+                (e.size, e.mtime_ns, e.ctime_ns, e.inode, e.device),
+                e.sha256,
+                e.attributes if covered else _UNREAD,
+            )
             for e in manifest.read(reuse)
             if e.sha256 and e.state == "ok" and max(e.mtime_ns, e.ctime_ns) < settled
         }
@@ -279,6 +312,13 @@ def _differs(entry: Entry, now: os.stat_result) -> bool:
     return (entry.size, entry.mtime_ns, entry.ctime_ns) != (size, now.st_mtime_ns, now.st_ctime_ns)
 
 
+def _marked_anew(entry: Entry, now: os.stat_result, attributes: Callable[[bytes], str | None] | None) -> bool:
+    """Whether a directory has other attributes: its times alone do not tell."""
+    if attributes is None or entry.kind != "dir" or entry.ctime_ns == now.st_ctime_ns:
+        return False
+    return attributes(entry.path) != entry.attributes
+
+
 def settle(
     path: Path,
     header: Mapping[str, object],
@@ -286,6 +326,7 @@ def settle(
     *,
     vanished: int = 0,
     lstat: Callable[[bytes], os.stat_result] = os.lstat,
+    attributes: Callable[[bytes], str | None] | None = None,
 ) -> Settled:
     """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
 
@@ -297,7 +338,8 @@ def settle(
         if entry.state != "ok":
             continue
         try:
-            if not _differs(entry, lstat(entry.path)):
+            now = lstat(entry.path)
+            if not _differs(entry, now) and not _marked_anew(entry, now, attributes):
                 continue
         except (FileNotFoundError, NotADirectoryError):
             vanished += 1

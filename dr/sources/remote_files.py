@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, TypeVar
 from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, State
+from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
-from dr.sources import mounts
+from dr.sources import attributes, mounts
 from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
 from dr.sources.files import excluder_of, specials
 from dr.sources.holdings import holdings
@@ -90,17 +91,34 @@ class RemoteFiles(Doors):
             copied = trip.copy(found)
             found = [item for item in found if item.path not in copied.vanished]
             trip.dress([*trip.parents(tops), *found], copied)
+            marked = self._marked(found)
+            lost = trip.mark(found, marked or {})
             entries = [_entry(os.fsencode(top), item, copied) for item in found]
             held = holdings(
                 entries, [os.fsdecode(path) for path, _ in tops], mounted,
                 reuse=reuse, left_out=elsewhere, excluded=excluded,
             )  # fmt: skip
             header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
-            manifest.write(top / MANIFEST, header, entries)
+            manifest.write(top / MANIFEST, header | {attributes.COVERED: marked is not None}, entries)
+        unseen = () if marked is not None else attributes.unseen(reuse, "are not captured", self._host.name)
         odd = specials((os.fsdecode(path), status.mode) for path, status in tops)
-        told = (*mounts.left_out(trip.passed), *odd, *mounts.not_mounted(mounted.waiting, excluded), *held.gone)
+        told = (
+            *mounts.left_out(trip.passed),
+            *odd,
+            *_lost_marks(lost),
+            *mounts.not_mounted(mounted.waiting, excluded),
+            *held.gone,
+        )
         tree = self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
-        return replace(tree, omissions=told, emptied=bool(held.gone), notes=held.notes, reader=self._host.name)
+        return replace(
+            tree, omissions=told, emptied=bool(held.gone), notes=(*held.notes, *unseen), reader=self._host.name
+        )
+
+    def _marked(self, found: list[_Found]) -> dict[bytes, attributes.Attributes] | None:
+        """Return which files there have ACLs and extended attributes: SFTP does not know. None when nothing tells."""
+        if not attributes.tells(self._host):
+            return None
+        return attributes.attributes_there(self._host, [item.path for item in found])
 
     def _mounted(self, session: Sftp) -> Mounted:
         """Return what is mounted there. Raises `SourceError` where nobody can say and the plan must know."""
@@ -328,6 +346,11 @@ class _Trip:
                 os.chmod(here, stat.S_IMODE(item.status.mode) | own)
             os.utime(here, (item.status.mtime, item.status.mtime), follow_symlinks=False)
 
+    def mark(self, found: list[_Found], marked: dict[bytes, attributes.Attributes]) -> int:
+        """Give the copy its ACLs and extended attributes; return of how many not all could be given."""
+        made = [(self._here(item.path), marked[item.path]) for item in found if marked.get(item.path)]
+        return sum(os.path.lexists(here) and not attributes.keep_here(here, own) for here, own in made)
+
     def _here(self, path: bytes) -> bytes:
         return self._top + path
 
@@ -384,8 +407,17 @@ def _entry(top: bytes, item: _Found, copied: _Copied) -> Entry:
     here = os.lstat(top + item.path)
     return Entry(
         item.path, kind, size, digest, here.st_mode, here.st_uid, here.st_gid, here.st_mtime_ns,
-        link_target=copied.links.get(item.path), state=state,
+        link_target=copied.links.get(item.path), state=state, attributes=attributes.digest_here(top + item.path),
     )  # fmt: skip
+
+
+def _lost_marks(count: int) -> tuple[Omission, ...]:
+    """Say that ACLs or attributes of that many files are not on the copy, and so in no snapshot."""
+    if not count:
+        return ()
+    hint = "run dr as root, with its state on a file system that holds them, or write `mode: agent`"
+    what = f"{count} file(s) have ACLs or extended attributes that cannot be kept on this machine"
+    return (Omission(what=what, hint=hint, partial=False),)
 
 
 def _children(top: Path) -> list[bytes]:

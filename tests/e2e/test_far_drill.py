@@ -62,6 +62,7 @@ def far(tmp_path: Path, short: Path) -> Iterator[FarAway]:
 def disk(site: Site) -> Site:
     site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
     (site.root / "passphrase").write_text(SECRET)
+    (site.root / "passphrase").chmod(0o600)
     return site
 
 

@@ -147,6 +147,7 @@ class _Odd:
 
     def __init__(self, real: SshHost, **answers: object) -> None:
         self._real, self._answers = real, answers
+        self.run = real.run
 
     @contextmanager
     def files(self) -> Iterator[object]:

@@ -1,0 +1,64 @@
+"""What the list of ACLs and extended attributes costs a backup of 100,000 files, against one that does not look.
+
+Both are the same program; the other's reader is put out of work. First, and unchanged; processor time of the program
+and its children, which other programs on the machine disturb least. Run: `python tests/bench/bench_attributes.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.bench.measure import environment, interleaved, make_disk, make_files, make_plan, say, scratch
+
+_BLIND = "import dr.sources.files as files; files.digest_here = lambda path: None\n"
+_RUN = "from dr.cli.main import main; main()"
+
+
+def backup(home: Path, *, state: str, blind: bool) -> float:
+    """Back up, and return the processor seconds that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    argv = [sys.executable, "-c", (_BLIND if blind else "") + _RUN, "--config", str(home / "config"), "--state",
+            str(home / state), "backup", "files"]  # fmt: skip
+    done = subprocess.run(argv, env=environment(home), cwd=home, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"dr backup ended with {done.returncode}: {done.stdout}{done.stderr}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def first(home: Path, *, blind: bool) -> float:
+    """Nothing is there before."""
+    for name in ("disk", "state"):
+        shutil.rmtree(home / name, ignore_errors=True)
+    return backup(home, state="state", blind=blind)
+
+
+def main() -> None:
+    """Measure both."""
+    files = int(os.environ.get("BENCH_FILES", "100000"))
+    with scratch() as home:
+        make_files(home / "source", [2_000] * files)
+        make_plan(home, "files", f"{{files: {{paths: [{home}/source]}}}}")
+        make_disk(home)
+        found = interleaved(3, ours=lambda: first(home, blind=False), without=lambda: first(home, blind=True))
+        say(
+            f"backup with ACLs and attributes / without, first, {files:,} files",
+            found["ours"],
+            found["without"],
+            "1.05",
+        )
+        found = interleaved(
+            3,
+            ours=lambda: backup(home, state="state", blind=False),
+            without=lambda: backup(home, state="state", blind=True),
+        )
+        say(f"the same, unchanged, {files:,} files", found["ours"], found["without"], "1.05")
+
+
+if __name__ == "__main__":
+    main()
