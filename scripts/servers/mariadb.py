@@ -21,6 +21,13 @@ ADMIN = ("--no-defaults", "--user=root", "--default-character-set=utf8mb4")
 class MariadbServer:
     """A server in a directory of its own. `home` gets its log; `options` are more for the server."""
 
+    daemon = DAEMON or "mariadbd"
+    program = "mariadb"
+    options: tuple[str, ...] = (
+        "--no-defaults", "--skip-networking", "--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0",
+        "--innodb-buffer-pool-size=256M", "--performance-schema=OFF", "--character-set-server=utf8mb4",
+    )  # fmt: skip
+
     def __init__(self, home: Path, *options: str) -> None:
         self.home, self._options = home, options
         self.base = Path(tempfile.mkdtemp(prefix="dr-m-", dir="/tmp"))
@@ -50,10 +57,8 @@ class MariadbServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         argv = [
-            DAEMON or "mariadbd", "--no-defaults", f"--datadir={self.base}/data", f"--socket={self.socket}",
-            "--skip-networking", f"--pid-file={self.base}/pid", f"--tmpdir={self.base}", "--innodb-flush-method=nosync",
-            "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", "--performance-schema=OFF",
-            "--character-set-server=utf8mb4", *self._options,
+            self.daemon, *self.options, f"--datadir={self.base}/data", f"--socket={self.socket}",
+            f"--pid-file={self.base}/pid", f"--tmpdir={self.base}", *self._options,
         ]  # fmt: skip
         with (self.home / "mariadb.log").open("ab") as log:
             self._child = subprocess.Popen(
@@ -75,7 +80,7 @@ class MariadbServer:
 
     def client(self, *arguments: str) -> list[str]:
         """The command line of its client, as administrator."""
-        return ["mariadb", *ADMIN, f"--socket={self.socket}", *arguments]
+        return [self.program, *ADMIN, f"--socket={self.socket}", *arguments]
 
     def sql(self, text: str | bytes, database: str = "") -> list[list[str]]:
         """Carry out a script and return what it shows, row by row."""

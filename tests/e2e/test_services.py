@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scripts.servers.mariadb import MariadbServer
+from scripts.servers.mysql import PROGRAMS, MysqlServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
@@ -363,3 +364,27 @@ def test_a_changed_host_key_is_refused_with_the_fingerprint(disk: Site, tmp_path
         assert "SHA256:" in run["sources"][0]["error"] and run["outcome"] == "failed"
         (point,) = disk.dr("--json", "points", "sis").document["points"]
         assert point["complete"], "the earlier point stands"
+
+
+# -- MySQL, beside MariaDB -----------------------------------------------------------------------------
+
+
+def test_the_newest_mysql_is_captured_drilled_and_replaced_by_its_own_programs(disk: Site, tmp_path: Path) -> None:
+    """MariaDB's programs are on the PATH under MySQL's names too: they are not taken."""
+    views = "create view z as select * from students; create view a as select * from z where id > 0 with check option"
+    rows = "insert into students values " + ", ".join(f"({n}, 'student {n}')" for n in range(1, 501))
+    with MysqlServer(tmp_path) as server:
+        server.sql(f"create database books; use books; create table students (id int primary key, name text); {rows}")
+        server.sql(f"{views}; create trigger books.tr before insert on students for each row set new.id = 1", "books")
+        source = f"database: {{mysql: {{database: books, socket: {server.socket}, user: root{{}}}}}}"
+        disk.plan("sis", plan_text("sis", source.replace("{}", ""), targets="[disk]", more=WHOLE))
+        refused = disk.dr("backup", "sis", code=1).err
+        assert "the server is MySQL, and only the programs of MariaDB are" in refused and "`bin`" in refused
+        named = source.replace("{}", f", bin: {PROGRAMS}/bin")
+        disk.plan("sis", plan_text("sis", named, targets="[disk]", more=WHOLE))
+        disk.dr("backup", "sis")
+        (drill,) = disk.dr("--json", "drill", "sis").document["drills"]
+        assert outcomes(drill) == {"manifest": ["ok"], "rows": ["ok"], "schema": ["ok"]}, drill["checks"]
+        server.sql("delete from students where id > 100", "books")
+        disk.dr("recover", "sis", "--to", str(tmp_path / "to"), "--replace", "books", "--yes")
+        assert server.sql("select count(*) from a", "books") == [["500"]]

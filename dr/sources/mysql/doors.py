@@ -13,6 +13,7 @@ from dr.sources.mysql import pour
 from dr.sources.mysql.capture import Capture
 from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
+from dr.sources.mysql.programs import suited
 from dr.sources.mysql.scratch import Scratch
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.subject import omissions
@@ -43,7 +44,7 @@ class Mysql(Doors):
     def capture(self, work: Path, reuse: Path | None) -> Stream | Away:
         """See `Doors`. The thread that calls must live on until the stream is closed."""
         with own_errors(self.name):
-            server = reach(self._declared, self._host, self.name)
+            server = suited(reach(self._declared, self._host, self.name), self._declared)
             if self._agent:
                 from dr.sources.mysql.away import SentDump
 

@@ -15,6 +15,7 @@ from dr.sources.door import Room
 from dr.sources.mysql import accounts, pour, undo
 from dr.sources.mysql.connection import Server, reach, text_of
 from dr.sources.mysql.inventory import account_of, databases_of
+from dr.sources.mysql.programs import suited
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.swap import Swap
@@ -43,7 +44,8 @@ class Live(Restored):
     @property
     def server(self) -> Server:
         """See `Restored`."""
-        self._reached = self._reached or reach(self._declared, self._host, self.name)
+        if self._reached is None:
+            self._reached = suited(reach(self._declared, self._host, self.name), self._declared)
         return self._reached
 
     def preflight(self) -> None:

@@ -9,7 +9,7 @@ from dr.errors import SourceError
 from dr.plan.source import MysqlSource
 from dr.sources import scratch
 from dr.sources.door import Room
-from dr.sources.mysql import accounts, pour, undo
+from dr.sources.mysql import accounts, pour, programs, undo
 from dr.sources.mysql.code import Sorting
 from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
 from dr.sources.mysql.inventory import NAMES_CASE
@@ -32,7 +32,9 @@ _FAST = (
     "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-flush-method=nosync",
     "--sync-binlog=0", "--loose-debug-no-sync", "--skip-log-bin", "--performance-schema=OFF", _OWN_AIO,
 )  # fmt: skip
-_QUIET = ("--skip-networking", "--event-scheduler=OFF", "--skip-name-resolve", "--local-infile=0")
+_QUIET = (
+    "--skip-networking", "--loose-mysqlx=0", "--event-scheduler=OFF", "--skip-name-resolve", "--local-infile=0",
+)  # fmt: skip
 
 
 class Scratch(Restored):
@@ -42,7 +44,8 @@ class Scratch(Restored):
         super().__init__(name, declared, room)
         # The plan's directory of programs is on the plan's host, which may be another.
         known = declared.bin and (host.here or not room.host.here)
-        self._places = ((Path(declared.bin),) if declared.bin and known else ()) + _PLACES
+        own = Path(declared.bin) if declared.bin and known else None
+        self._places = ((own, own.parent / "sbin", own.parent / "libexec") if own else ()) + _PLACES
         self._running: Process | None = None
         self._socket = Path()
         self._server: Server | None = None
@@ -61,9 +64,9 @@ class Scratch(Restored):
             home, user = self.room.annex("mysql"), scratch.service_user(there, "mysql")
             self._socket = home / "s"
             scratch.hand_over(there, home, user)
-            program = scratch.find_program(there, ("mariadbd", "mysqld"), self._places, hint=_HINT)
-            server = self._reach()
-            maria = b"MariaDB" in there.run([program, "--version"], timeout=60).stdout
+            maria = self._captured_from() != "MySQL"
+            program = self._program("mariadbd", "mysqld", maria=maria)
+            server = self._reach(maria=maria)
             self._install(self._maker(program, maria=maria), home, user)
             options = self._options(home, maria=maria)
             self._running = scratch.start_as(there, [program, *options], user=user, cwd=home, env=_environment())
@@ -141,7 +144,7 @@ class Scratch(Restored):
             return [program, "--no-defaults", "--initialize-insecure"]
         maker = scratch.find_program(
             self.room.host, ("mariadb-install-db", "mysql_install_db"), self._places, hint=_HINT
-        )
+        )  # both are scripts of MariaDB's
         return [maker, "--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]
 
     def _install(self, maker: list[str], home: Path, user: str | None) -> None:
@@ -154,13 +157,12 @@ class Scratch(Restored):
 
     def _options(self, home: Path, *, maria: bool) -> list[str]:
         memory = scratch.memory_of(self.room.host)
-        captured = self.captured()
-        sisters = captured is not None and captured.server.startswith("MariaDB") == maria
+        sized = "--innodb-log-file-size=512M" if maria else "--innodb-redo-log-capacity=1G"
         return [
             "--no-defaults", f"--datadir={home / 'data'}", f"--socket={self._socket}", f"--pid-file={home / 'pid'}",
             f"--log-error={home / 'error.log'}", f"--secure-file-priv={home}", f"--tmpdir={home}",
-            f"--innodb-buffer-pool-size={min(memory // 4, _LARGEST_POOL)}", "--innodb-log-file-size=512M",
-            "--max-allowed-packet=1G", *_FAST, *_QUIET, *self._taken_over("" if sisters else NAMES_CASE),
+            f"--innodb-buffer-pool-size={min(memory // 4, _LARGEST_POOL)}", sized,
+            "--max-allowed-packet=1G", *_FAST, *_QUIET, *self._taken_over("" if self._captured_from() else NAMES_CASE),
         ]  # fmt: skip
 
     def _taken_over(self, prefix: str) -> list[str]:
@@ -170,12 +172,29 @@ class Scratch(Restored):
         pairs = [need.removeprefix("setting ").partition("=") for need in needs if need.startswith(f"setting {prefix}")]
         return [f"--{name.replace('_', '-')}={value}" for name, _, value in pairs]
 
-    def _reach(self) -> Server:
+    def _captured_from(self) -> str:
+        """Return what kind of server the databases were captured from: "MariaDB", "MySQL", or nothing known."""
+        captured = self.captured()
+        return captured.server.partition(" ")[0] if captured else ""
+
+    def _program(self, *names: str, maria: bool) -> str:
+        """Return a program of the kind of server that was captured; MySQL's have the second name only."""
+        found = programs.find(self.room.host, names if maria else names[1:], self._places, maria=maria)
+        if found is None:
+            kind = "MariaDB" if maria else "MySQL"
+            raise SourceError(
+                f"the databases were captured from {kind}, and its program {names[0] if maria else names[1]} is not"
+                f" on {self.room.host.name}", self.name,
+                hint=f"install the {kind} server there (its service need not run), or name its directory with `bin`",
+            )  # fmt: skip
+        return found
+
+    def _reach(self, *, maria: bool) -> Server:
         return Server(
             where=self.name,
             host=self.room.host,
-            client=scratch.find_program(self.room.host, CLIENTS, self._places, hint=_HINT),
-            dump=scratch.find_program(self.room.host, DUMPS, self._places, hint=_HINT),
+            client=self._program(*CLIENTS, maria=maria),
+            dump=self._program(*DUMPS, maria=maria),
             login=("--no-defaults", f"--socket={self._socket}", "--user=root"),
             env={"MYSQL_PWD": ""},
         )
