@@ -20,7 +20,6 @@ from dr.sources.door import Instance, Room
 from dr.sources.facts import Facts
 from dr.sources.hosts import open_host
 from dr.sources.mysql import Mysql, code, swap, undo
-from dr.sources.mysql.cut import asleep, awake, events_apart
 from dr.sources.mysql.session import Session
 from dr.tools import command
 from dr.tools.host import ThisHost
@@ -323,20 +322,16 @@ def test_existing_accounts_are_not_changed_by_a_recovery(
     taken = Taken(live, tmp_path / "w", all=True)
     live.sql("DROP USER gone@localhost; SET PASSWORD FOR clerk@`%` = PASSWORD('a newer word')")
     before = live.sql("SHOW CREATE USER clerk@`%`")
+    live.sql("GRANT SUPER ON *.* TO clerk@`%`")
     instance = begun(taken, annexes)
     instance.close()
+    (remark,) = instance.remarks
+    assert (
+        "'clerk'@'%'" in remark and "its password or its options differ" in remark and "now also GRANT SUPER" in remark
+    )
+    assert "PASSWORD '*" not in remark, "no hash is told"
     assert live.sql("SHOW CREATE USER clerk@`%`") == before
     assert "GRANT SELECT ON *.*" in live.sql("SHOW GRANTS FOR gone@localhost")[0][0]
-
-
-def test_the_part_that_makes_events_is_put_to_sleep_and_aside() -> None:
-    part = (b"\n-- Dumping events for database 'a'\n--\n/*!50106 CREATE*/ /*!50117 DEFINER=`x`@`y`*/ /*!50106 EVENT `e``1` ON "
-            b"SCHEDULE EVERY 1 DAY STARTS '2026-01-01 00:00:00' ON COMPLETION NOT PRESERVE ENABLE DO select 'ON COMPLETION "
-            b"PRESERVE ENABLE' */ ;;\n\n--\n-- Dumping routines for database 'a'\n--\nrest")  # fmt: skip
-    aside: list[bytes] = []
-    whole = b"".join(events_apart([b"tables" + part], "a", aside))
-    assert whole.count(b"DISABLE") == 1 and whole.replace(b"DISABLE", b"ENABLE") == b"tables" + part
-    assert awake(aside[0]) == {"e`1"} and awake(asleep(aside[0])) == set()
 
 
 VIEWS = """

@@ -10,14 +10,14 @@ server refuses is known by its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dr.errors import SourceError
 from dr.sources.door import Refused
 from dr.sources.mysql.connection import PASSING, Server, complaint, quoted
-from dr.sources.mysql.cut import asleep, awake, pointed, renamed
+from dr.sources.mysql.cut import asleep, awake, renamed
 from dr.sources.mysql.inventory import account_of
 from dr.sources.own_errors import own_errors
 from dr.tools import command
@@ -84,14 +84,26 @@ class Piece:
         begin = self.text[found.start() :] if found else self.text
         return re.sub(r"/\*!\d{5} ?|\*/", "", begin[:2000].decode("utf-8", "replace")).strip()
 
-    def at(self, place: str, names: Mapping[str, str]) -> bytes:
-        """Return the text that makes it in a database of another name; `names` are those of databases there."""
+    def at(self, place: str, names: Mapping[str, str], *, sparing: Collection[str] = ()) -> bytes:
+        """Return the text that makes it in a database of another name; `names` are those of databases there.
+
+        Databases in `sparing` are pointed to in names of columns alone: a table or an alias may be called like one.
+        """
         if place == self.database:
             return self.text
         text = b"".join(renamed([b"\n", self.text], self.database, place))
         if self.kind == "trigger":
             return _HEAD.sub(lambda found: _unbound(found, self.database), text, count=1)
-        return b"".join(pointed([text], names)) if self.kind == "view" else text
+        return _pointed(text, names, sparing) if self.kind == "view" else text
+
+
+def _pointed(text: bytes, names: Mapping[str, str], sparing: Collection[str]) -> bytes:
+    """Return a view's text with what it looks at in some databases looked for in others."""
+    for old, new in names.items():
+        before, after = (quoted(name).encode("utf-8", "surrogateescape") for name in (old, new))
+        column = rb"(?=" + _NAME + rb"\.)" if old in sparing else b""
+        text = re.sub(rb"(?<!\.)" + re.escape(before) + rb"\." + column, (after + b".").replace(b"\\", b"\\\\"), text)
+    return text
 
 
 def _unbound(found: re.Match[bytes], database: str) -> bytes:
@@ -306,9 +318,13 @@ def _make_views(
     """
     waiting = {place: code.of("view") for place, code in codes.items()}
     faults: list[Fault] = []
-    for known in (names, {}) if any(old != new for old, new in names.items()) else (names,):
+    for known, sparing in _ways(names):
         while any(waiting.values()):
-            faults = [f for place, pieces in waiting.items() for f in _load(server, place, pieces, known)]
+            faults = [
+                f
+                for place, pieces in waiting.items()
+                for f in _load(server, place, pieces, known, sparing=sparing(place))
+            ]
             left = {place: [f.piece for f in faults if f.place == place] for place in waiting}
             made += [(place, p) for place, pieces in waiting.items() for p in pieces if p not in left[place]]
             if left == waiting:
@@ -317,7 +333,30 @@ def _make_views(
     return faults if any(waiting.values()) else []
 
 
-def _load(server: Server, place: str, pieces: Sequence[Piece], names: Mapping[str, str]) -> list[Fault]:
+Sparing = Callable[[str], Collection[str]]
+
+
+def _ways(names: Mapping[str, str]) -> list[tuple[Mapping[str, str], Sparing]]:
+    """Return in which ways views are tried: pointed to other databases wholly, less and less, and as they stand."""
+    if all(old == new for old, new in names.items()):
+        return [(names, lambda place: ())]
+    own = {new: (old,) for old, new in names.items()}
+    return [
+        (names, lambda place: ()),
+        (names, lambda place: own.get(place, ())),
+        (names, lambda place: tuple(names)),
+        ({}, lambda place: ()),
+    ]
+
+
+def _load(
+    server: Server,
+    place: str,
+    pieces: Sequence[Piece],
+    names: Mapping[str, str],
+    *,
+    sparing: Collection[str] = (),
+) -> list[Fault]:
     """Carry out pieces in a database; return those of which a statement was refused."""
     if not pieces:
         return []
@@ -325,7 +364,7 @@ def _load(server: Server, place: str, pieces: Sequence[Piece], names: Mapping[st
     begins: list[int] = []
     for piece in pieces:
         begins.append(script.count(b"\n") + 1)
-        script += piece.at(place, names) + b"\n"
+        script += piece.at(place, names, sparing=sparing) + b"\n"
     failed: dict[int, bytes] = {}
     for line, said in run_script(server, place, script):
         number = max((n for n, begin in enumerate(begins) if begin <= line), default=0)

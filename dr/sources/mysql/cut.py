@@ -9,7 +9,7 @@ database alone is one file; lines of our own say where its opening ends and its 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from urllib.parse import unquote
 
@@ -165,13 +165,6 @@ def renamed(blocks: Iterable[bytes], old: str, new: str) -> Iterator[bytes]:
     return _replaced(blocks, before, after)
 
 
-def pointed(blocks: Iterable[bytes], names: Mapping[str, str]) -> Iterator[bytes]:
-    """Yield a part with views so that what they look at in some databases is looked for in others."""
-    for old, new in names.items():
-        blocks = _replaced(blocks, _name(old) + b".", _name(new) + b".")
-    yield from blocks
-
-
 def _replaced(blocks: Iterable[bytes], old: bytes, new: bytes) -> Iterator[bytes]:
     held = b""
     for block in blocks:
@@ -193,15 +186,3 @@ def awake(events: bytes) -> set[str]:
     """Return the names of those events in such a part that would run."""
     names = (re.search(rb"EVENT `((?:[^`]|``)+)`", found[1]) for found in _LIVE_EVENT.finditer(events))
     return {name[1].replace(b"``", b"`").decode("utf-8", "surrogateescape") for name in names if name}
-
-
-def events_apart(blocks: Iterable[bytes], database: str, put_aside: list[bytes]) -> Iterator[bytes]:
-    """Yield a database's file with events that do not run; the part that makes them is put aside as it was."""
-    raw = database.encode("utf-8", "surrogateescape")
-    text = Text(blocks, database)
-    begin, end = (b"\n-- Dumping %b for database '%b'\n" % (what, raw) for what in (b"events", b"routines"))
-    yield from text.perhaps_until(begin)
-    made = b"".join(text.perhaps_until(end))
-    put_aside.append(made)
-    yield begin + asleep(made) + end
-    yield from text.rest()

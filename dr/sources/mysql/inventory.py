@@ -160,6 +160,7 @@ class Inventory:
         `within` a transaction no table is held against changes of its definition for longer than its count.
         """
         counted: dict[str, int] = {}
+        tables = [table for table in tables if not table.elsewhere]
         answers = self._session.each((table.count for table in tables), releasing=within)
         for table, answer in zip(tables, answers, strict=True):
             if not isinstance(answer, SourceError) and answer and answer[0][0]:

@@ -53,6 +53,8 @@ class Live(Restored):
         captured = self.captured()
         try:
             with self._session() as session:
+                if self._kept.is_file():
+                    return  # what an interrupted attempt left in the way, `provision` takes away first
                 self._refuse(session, captured.databases if captured else self._declared.named)
         except SourceError as error:
             raise UsageError(
@@ -85,7 +87,8 @@ class Live(Restored):
             self.load(session, filename, chunks, self._replay)
 
     def _begin(self, session: Session, database: str) -> None:
-        self._refuse(session, [database])
+        captured = self.captured()
+        self._refuse(session, captured.databases if captured else [database])
         super()._begin(session, database)
 
     def connection(self) -> Mapping[str, str]:
@@ -116,6 +119,9 @@ class Live(Restored):
         """
         with self._session() as session:
             changes = self.changes(databases_of(session))
+            if any(change.exists for change in changes):
+                log.warning("%s: live databases are replaced now; the way back, should that be interrupted, is %s",
+                            self.name, self._kept)  # fmt: skip
             Swap(
                 self.server, session, changes, kept=self._kept, rights=self._rights, lacking=self._refused
             ).carry_out()  # fmt: skip

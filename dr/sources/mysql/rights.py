@@ -81,8 +81,13 @@ def _closeness(pattern: str) -> tuple[bool, int]:
 
 def held_by_us(session: Session) -> Held:
     """Return the rights of the session's account and of the roles it acts in."""
+    return held_in(_shown(session))
+
+
+def held_in(lines: Iterable[str]) -> Held:
+    """Return the rights that lines of SHOW GRANTS give."""
     found = Held()
-    for line in _shown(session):
+    for line in lines:
         if parsed := _GRANT.match(line):
             _note(found, parsed)
     return found

@@ -54,7 +54,7 @@ class Subject:
     def look(self, questions: Questions) -> None:
         """Count and ask, as the session sees it now."""
         self._objects = self._inventory.objects()
-        self._rows = self._inventory.rows([table for table in self._tables if not table.elsewhere], within=True)
+        self._rows = self._inventory.rows(self._tables, within=True)
         self._answers = self._inventory.answers(questions)
 
     def held(self, questions: Questions, *, same: bool) -> Facts:
