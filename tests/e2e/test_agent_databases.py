@@ -124,7 +124,12 @@ def test_a_dump_that_fails_there_leaves_no_snapshot(
 def test_a_password_reaches_the_dump_there_and_no_command_line(
     offsite: Site, far: Far, mariadb: MariadbServer, library: tuple[str, str]
 ) -> None:
-    mariadb.account("keeper", "open sesame", f"select, show view, trigger, event, lock tables on {library[0]}.*")
+    mariadb.account(
+        "keeper",
+        "open sesame",
+        f"select, show view, trigger, event, lock tables on {library[0]}.*",
+        "select on mysql.*",
+    )
     body = f"database: {library[0]}, socket: {mariadb.socket}, user: keeper, password: {{env: KEEPER}}"
     write(offsite, far, f"database: {{mysql: {{{body}}}}}", targets="[offsite]")
     far.program("mariadb-dump", f'tr "\\0" " " </proc/$$/cmdline >>{far.bin}/said; exec /usr/bin/mariadb-dump "$@"')
