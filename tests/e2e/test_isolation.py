@@ -17,6 +17,7 @@ from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
 from tests.databases import mysql_database, postgres_database, source_of
 from tests.far import soon
+from tests.namespaces import needs_namespaces
 
 REFRESH = "{command: {run: [psql, -qc, 'refresh materialized view remote_marks'], mandatory: false}}"
 
@@ -83,6 +84,7 @@ def told(site: Site, drill: Any) -> str:
     return site.dr("report", "--drill", drill["drill_id"], "--format", "md").out.replace("\\", "")
 
 
+@needs_namespaces
 def test_a_drill_logs_in_to_no_server_that_the_restored_database_knows(
     disk: Site, postgres: PostgresServer, production: PostgresServer, school: str
 ) -> None:
@@ -121,6 +123,7 @@ def test_the_negative_control_a_program_that_is_not_isolated_does_log_in(
     assert soon(lambda: logins(production) > before)
 
 
+@needs_namespaces
 def test_a_plan_may_let_the_programs_of_its_checks_reach_what_they_need_and_the_servers_still_reach_nothing(
     disk: Site, postgres: PostgresServer, production: PostgresServer, school: str
 ) -> None:
@@ -150,6 +153,7 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_foreve
 """
 
 
+@needs_namespaces
 def test_a_served_program_has_a_loopback_and_is_asked_there(disk: Site, mariadb: MariadbServer, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     serve = f"serve: [{sys.executable}, {tmp_path}/app.py], url: 'http://127.0.0.1:{{port}}/'"
@@ -165,6 +169,7 @@ def test_a_drill_in_which_nothing_runs_says_nothing_of_it(disk: Site) -> None:
     assert (drill["isolated"], drill["isolated_reason"]) == (None, "")
 
 
+@needs_namespaces
 def test_on_another_host_too_the_sandbox_reaches_nothing(
     disk: Site, postgres: PostgresServer, production: PostgresServer, school: str, sshd: Sshd
 ) -> None:

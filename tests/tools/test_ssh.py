@@ -26,17 +26,18 @@ from dr.tools.ssh import SshHost
 from dr.tools.ssh_line import HostDownError
 from scripts.servers.sshd import Sshd
 from tests.far import login, seen, soon
+from tests.namespaces import refusal
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=["here", "over ssh", "isolated"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    if request.param == "isolated":
+    if request.param == "isolated" and not refusal():
         with Isolated(ThisHost(), tmp_path) as inside:
             yield inside
     else:
-        yield ThisHost() if request.param == "here" else request.getfixturevalue("far")
+        yield ThisHost() if request.param != "over ssh" else request.getfixturevalue("far")
 
 
 def a_mark() -> str:
