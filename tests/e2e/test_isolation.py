@@ -187,9 +187,8 @@ def test_a_recovery_names_the_subscriptions_that_came_back_disabled(
 ) -> None:
     place = "host=127.0.0.1 port=9 user=reader password=hidden"
     options = "connect = false, slot_name = none"
-    with postgres_database(
-        postgres, f"create subscription pupils connection '{place}' publication p with ({options})"
-    ) as name:
+    made = f"create subscription pupils connection '{place}' publication p with ({options})"
+    with postgres_database(postgres, "create table pupils (id int); insert into pupils values (1)", made) as name:
         try:
             disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}"), targets="[disk]"))
             disk.dr("backup", "sis")
