@@ -31,9 +31,7 @@ def require_repository(place: Place) -> Known | None:
     damaged is no other repository: whoever opens it says so.
     """
     known = place.known
-    if not place.store.exists("config"):
-        if known.held:
-            raise _exchanged(place, f"the repository is gone{_what_it_held(known)}")
+    if not is_there(place):
         return None
     try:
         digest = place.store.sha256("config")[0]
@@ -52,6 +50,15 @@ def require_repository(place: Place) -> Known | None:
     if known.id and found != known.id:
         raise _exchanged(place, f"another repository is there{_what_it_held(known)}")
     return replace(known, id=found, config=digest, begun=False)
+
+
+def is_there(place: Place) -> bool:
+    """Whether a repository is there, whichever. Raises `ExchangedError` where none is and one has to be."""
+    if place.store.exists("config"):
+        return True
+    if place.known.held:
+        raise _exchanged(place, f"the repository is gone{_what_it_held(place.known)}")
+    return False
 
 
 def _what_it_held(known: Known) -> str:

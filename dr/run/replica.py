@@ -14,7 +14,7 @@ from dr.evidence.look import Look
 from dr.evidence.record import Outcome, Point, Replication
 from dr.run.keeping.lock_all import said_of
 from dr.run.keeping.locks import Kept
-from dr.run.presence import in_words, look_at, require_repository
+from dr.run.presence import in_words, is_there, look_at, require_repository
 from dr.run.replicate import Copied, copy_repository
 from dr.run.toolbox import Place, Toolbox
 from dr.tools import command
@@ -79,7 +79,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
             to.store.tidy()
         lock = to.object_lock()
         before = request.points()
-        require_repository(to)
+        is_there(to)  # whether it is the same the copying asks
         if require_repository(source) is None:
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
         looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
