@@ -72,14 +72,17 @@ def _say_made(context: Context, done: Any) -> None:
     fact, kit = done.fact, done.folder.kit
     pages = [str(path) for path in done.pages]
     document = kit_document(fact, evidence_digest=done.sealed.digest)
-    context.put(kits=[{**document, "directory": str(done.folder.path), "pages": pages}])
+    context.put(
+        kits=[{**document, "directory": str(done.folder.path), "pages": pages, "secret_here": done.secret_here}]
+    )
     context.say(f"kit {kit.kit_id}: {fact.act}, {fact.outcome}, opens with any {kit.threshold} of its shares")
     context.say(f"  the kit    {done.folder.path}: copy it to where a fire here would not find it")
     for number, role in enumerate(kit.custodians, 1):
         folder = done.folder.path.parent / "shares"
         context.say(f"  share {number}    for {role}: {folder}/share-{number}-of-{len(kit.custodians)}.pdf and .txt")
     context.say(f"  next       hand each share to its custodian, then remove {done.folder.path.parent / 'shares'}")
-    context.say("  the secret is no longer on this host")
+    where = "still on this host, as you asked: who takes this host opens every copy" if done.secret_here else ""
+    context.say(f"  the secret is {where or 'no longer on this host'}")
     for note in fact.notes:
         context.warn(note, kit.kit_id)
     for text in kit.left_out:

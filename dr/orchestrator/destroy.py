@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import FAILED, OK, DrError, UsageError, every_error, worst
-from dr.evidence.acts import KeyChange, KeyEvent
+from dr.evidence.acts import Hold, KeyChange, KeyEvent
 from dr.evidence.record import Outcome
 from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
 from dr.orchestrator.session import Session, new_id
@@ -129,10 +130,11 @@ def _here(session: Session, loaded: Loaded, toolbox: Toolbox) -> tuple[list[str]
 
 def _examined(session: Session, loaded: Loaded) -> Verdict:
     catalog, system = session.catalog, loaded.plan.system
+    holds = catalog.holds(system)
     verdict = examine(
         session.toolbox(loaded),
         catalog.points([system]),
-        catalog.holds(system),
+        holds,
         _others(session, loaded),
         now=session.clock(),
     )
@@ -141,9 +143,21 @@ def _examined(session: Session, loaded: Loaded) -> Verdict:
             "its keys may not be destroyed now",
             system,
             "; ".join(verdict.obstacles),
-            hint="release the hold with `dr hold --release`, or wait until the locks have run out",
+            hint=ways_on(verdict, [hold for hold in holds if hold.holds(session.clock())]),
         )
     return verdict
+
+
+def ways_on(verdict: Verdict, holds: Sequence[Hold]) -> str:
+    """Return what removes each kind of obstacle there is: our own hold, the service's, a lock."""
+    service = [each.target for each in verdict.repositories if any(one.legal_hold for one in each.protected)]
+    ways = [f"release the hold with `dr hold --release {hold.hold_id} --reason TEXT`" for hold in holds]
+    if service:
+        where = " and ".join(service)
+        ways.append(f"lift the legal hold at the service of {where}, with keys that may (s3:PutObjectLegalHold)")
+    if any(each.locked_until for each in verdict.repositories):
+        ways.append("wait until the locks have run out")
+    return "; ".join(ways) or "remove what stands in the way, then run it again"
 
 
 def _others(session: Session, loaded: Loaded) -> list:  # type: ignore[type-arg]

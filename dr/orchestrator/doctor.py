@@ -78,7 +78,8 @@ def _state(session: Session) -> Finding:
         loose = session.state.stat().st_mode & 0o077
         space = shutil.disk_usage(session.state).free
     except (DrError, OSError) as error:
-        return Finding("state", "failed", str(error), "name another with --state")
+        hint = error.hint if isinstance(error, DrError) else "name another with --state"
+        return Finding("state", "failed", str(error), hint)
     if loose:
         return Finding("state", "degraded", f"{session.state} is open to others", f"chmod 700 {session.state}")
     return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")

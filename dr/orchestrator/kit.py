@@ -70,6 +70,7 @@ class KitDone:
     sealed: Sealed
     folder: KitFolder
     pages: tuple[Path, ...] = ()
+    secret_here: bool = False  # seen afterwards: whether this host still holds what the shares give
 
     @property
     def exit_code(self) -> int:
@@ -296,7 +297,9 @@ def _hand_over(session: Session, folder: KitFolder, *, keep: bool, about: KitAct
         notes=(*about.notes, *unread),
         versions=session.versions,
     )
-    done = KitDone(fact=fact, sealed=session.catalog.record(fact), folder=folder, pages=tuple(pages))
+    here = escrow.identity_here(session.state) is not None
+    sealed = session.catalog.record(fact)
+    done = KitDone(fact=fact, sealed=sealed, folder=folder, pages=tuple(pages), secret_here=here)
     save_everywhere(session)
     return done
 

@@ -26,6 +26,7 @@ from typing import IO, Self
 from dr.errors import DrError, InterruptedRunError
 
 _KEPT = 1 << 20  # bytes of stderr remembered
+_GRACE_SECONDS = 20.0  # for a program that was asked to stop, before it is killed
 _PIPE = 1 << 20  # bytes that may wait between two programs
 #: Its parent may have died before that signal was asked for: then nobody would end it.
 _UNLESS_ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'
@@ -187,7 +188,8 @@ class Running:
 
     `timeout` is in seconds from the start, for the whole life of the program. With `feed` the caller writes
     its standard input (`write`, then `end_input`). `user` is who it runs as (root alone may name another);
-    `within` is a command that stands before it, such as one that enters a namespace, and becomes it.
+    `within` is a command that stands before it, such as one that enters a namespace, and becomes it. `heed` is given
+    each line of its standard error; when that returns True, it is asked to stop (SIGINT), and killed if it does not.
     It ends, too, when the thread that started it ends: start what must live on from a thread that does.
     """
 
@@ -205,8 +207,10 @@ class Running:
         user: str | None = None,
         regardless: bool = False,
         within: Sequence[str] = (),
+        heed: Callable[[str], bool] | None = None,
     ) -> None:
-        self.argv = tuple(argv)
+        self.argv, self._heed = tuple(argv), heed
+        self._grace: threading.Timer | None = None
         self._began = time.monotonic()
         self._timeout = timeout
         self._expired = threading.Event()
@@ -266,8 +270,7 @@ class Running:
         try:
             code = self._child.wait()
         finally:
-            if self._timer:
-                self._timer.cancel()
+            self._cancel_timers()
             _forget(self._child)
         for thread in self._threads:
             thread.join(timeout=5)
@@ -288,8 +291,7 @@ class Running:
         if not self.ended():
             self.kill()
         self._child.wait()
-        if self._timer:
-            self._timer.cancel()
+        self._cancel_timers()
         _forget(self._child)
         self.stdout.close()
         self.end_input()
@@ -301,10 +303,27 @@ class Running:
     def _collect(self) -> None:
         pipe = self._child.stderr
         assert pipe is not None  # noqa: S101 - always a pipe
+        held = b""
         with pipe:
             while block := os.read(pipe.fileno(), 1 << 16):
                 self._errors += block
                 del self._errors[:-_KEPT]
+                *lines, held = (held + block).split(b"\n")
+                if self._heed and any(self._heed(line.decode("utf-8", "replace")) for line in lines):
+                    self._give_up()
+
+    def _give_up(self) -> None:
+        """Ask it to stop, and see to it that it does."""
+        self.interrupt()
+        if self._grace is None:
+            self._grace = threading.Timer(_GRACE_SECONDS, self.kill)
+            self._grace.daemon = True
+            self._grace.start()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._timer, self._grace):
+            if timer:
+                timer.cancel()
 
     def _feed(self, data: bytes) -> None:
         pipe = self._child.stdin
@@ -328,16 +347,17 @@ def run(
     user: str | None = None,
     regardless: bool = False,
     within: Sequence[str] = (),
+    heed: Callable[[str], bool] | None = None,
 ) -> Done:
     """Run a program to its end and return how it ended; no exit code raises.
 
     `env` None inherits ours, else it is exactly that. With `on_line` each line of standard output is
-    handed over as it comes and not kept. Raises `ProgramMissingError`, `TimeoutExpiredError`,
-    `InterruptedRunError`.
+    handed over as it comes and not kept; `heed` is as in `Running`. Raises `ProgramMissingError`,
+    `TimeoutExpiredError`, `InterruptedRunError`.
     """
     with Running(
         argv, env=env, cwd=cwd, timeout=timeout, stdin=stdin, death=death, user=user, regardless=regardless,
-        within=within,
+        within=within, heed=heed,
     ) as running:  # fmt: skip
         if on_line is None:
             stdout = running.stdout.read()

@@ -36,6 +36,7 @@ from dr.tools.restic_events import (
     unneeded_of,
 )
 from dr.tools.restic_stream import StreamBackup
+from dr.tools.restic_tries import Tries
 
 OLDEST = (0, 18, 0)
 _KEEP_ENV = (
@@ -222,7 +223,7 @@ class Repository:
                 raise failure(done.code, events, where=self.where, doing="reading a stored stream")
 
         argv = self.argv("dump", "--no-lock", snapshot_id, path)
-        with command.Running(argv, env=self.environment(), death="INT") as running:
+        with command.Running(argv, env=self.environment(), death="INT", heed=Tries(self.where)) as running:
             yield chunks()
 
     def ls(self, snapshot_id: str) -> list[dict[str, Any]]:
@@ -275,7 +276,8 @@ class Repository:
         more than `timeout` seconds, or the repository is not whole.
         """
         argv = self.argv("prune", "--dry-run", "--no-lock", "--max-unused=unlimited", "-v")
-        done = command.run(argv, env=self.environment(), timeout=timeout, death="INT")
+        heed = Tries(self.where)
+        done = command.run(argv, env=self.environment(), timeout=timeout, death="INT", heed=heed)
         if done.code != 0:
             events = Events()
             events.feed_all(done.stderr)
@@ -352,7 +354,8 @@ class Repository:
     def argv(self, *arguments: str) -> list[str]:
         """Return the full command line, which holds no secret."""
         options = [part for option in self.options for part in ("-o", option)]
-        return [self.program, "--json", "--retry-lock=30s", *options, *arguments]
+        stuck = f"--stuck-request-timeout={retry.BUDGET_SECONDS:.0f}s"
+        return [self.program, "--json", "--retry-lock=30s", stuck, *options, *arguments]
 
     def tags_of(self, tags: Mapping[str, str]) -> list[str]:
         """Return the arguments that mark a snapshot as ours."""
@@ -371,7 +374,8 @@ class Repository:
             if len(lines) < 10_000:
                 events.feed(line)
 
-        done = self.runner(self.argv(*arguments), env=env or self.environment(), cwd=cwd, on_line=take, death="INT")
+        own, heed = env or self.environment(), Tries(self.where)
+        done = self.runner(self.argv(*arguments), env=own, cwd=cwd, on_line=take, death="INT", heed=heed)
         if lines:
             events.feed(lines[-1])
         events.feed_all(done.stderr)
@@ -380,7 +384,8 @@ class Repository:
 
     def _call(self, *arguments: str, doing: str) -> command.Done:
         def once() -> command.Done:
-            done = command.run(self.argv(*arguments), env=self.environment(), death="INT")
+            own, heed = self.environment(), Tries(self.where)
+            done = command.run(self.argv(*arguments), env=own, death="INT", heed=heed)
             if done.code != 0:
                 events = Events()
                 events.feed_all(done.stderr)

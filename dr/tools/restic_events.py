@@ -21,7 +21,7 @@ from dr.errors import (
     RefusedError,
     TargetDownError,
 )
-from dr.tools import command
+from dr.tools import command, restic_tries
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
@@ -107,12 +107,18 @@ class Events:
     errors: list[tuple[str, str]] = field(default_factory=list)  # item, message
     messages: list[str] = field(default_factory=list)
     fatal: str = ""
+    #: Operations that failed and did not work since: the last cause of each.
+    failing: dict[str, str] = field(default_factory=dict)
 
     def feed(self, line: str) -> None:
         """Take one line of stdout or stderr."""
         event = _json(line)
         kind = event.get("message_type") if event is not None else None
         if event is None or kind is None:
+            if found := restic_tries.try_of(line):
+                self.failing[found.doing] = found.why
+            elif worked := restic_tries.worked(line):
+                self.failing.pop(worked, None)
             if line.strip():
                 self.messages.append(line.strip())
         elif kind in ("summary", "initialized"):
@@ -120,7 +126,8 @@ class Events:
         elif kind == "error":
             self.errors.append((str(event.get("item", "")), _error_text(event)))
         elif kind == "exit_error":
-            self.fatal = str(event.get("message", "")).removeprefix("Fatal: ").strip()
+            said = str(event.get("message", "")).removeprefix("Fatal: ")
+            self.fatal = _STACK.split(said, maxsplit=1)[0].strip()
 
     def feed_all(self, text: bytes) -> None:
         """Take many lines."""
@@ -133,6 +140,10 @@ class Events:
         last = self.messages[-1].removeprefix("Fatal: ") if self.messages else ""
         texts = [self.fatal, *(text for _, text in self.errors[:1]), last]
         return " ".join(next((x for x in texts if x), "no reason given").split())[:300]
+
+
+#: Where restic goes on with the lines of its own program.
+_STACK = re.compile(r"\n(?:main\.|github\.com/|runtime\.)")
 
 
 def _json(line: str) -> dict[str, Any] | None:
@@ -149,13 +160,7 @@ def _error_text(event: dict[str, Any]) -> str:
     return str(nested or event.get("message") or error or "").strip()
 
 
-_SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_REFUSED = re.compile(
-    r"access ?denied|invalidaccesskeyid|signaturedoesnotmatch|access key id you provided|forbidden|"
-    r"request signature we calculated|permission denied \(publickey",
-    re.IGNORECASE,
-)
-_GONE = re.compile(r"nosuchbucket|specified bucket does not exist|bucket .* does not exist", re.IGNORECASE)
+_CONFIG = re.compile(r"config file has zero size|unable to (?:load|open) config.*(?:ciphertext|invalid)", re.IGNORECASE)
 _DOWN = re.compile(
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
     r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
@@ -189,23 +194,51 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
             where,
             hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets",
         )
+    if events.failing and (code in (INTERRUPTED, -2, -9) or _CANCELLED in heard):  # its tries were ended by us
+        why = " ".join(list(events.failing.values())[-1].split())[:300]
+        given_up = _by_words(why, where=where, doing=doing, cause=why)
+        given_up.retryable = False  # the budget is spent, or no other try can help
+        return given_up
     if code in (INTERRUPTED, -2, -15):
         return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
     if code == LOCKED:
         return LockedError(
             "the repository is locked by another program", where, cause, hint="wait for it to end", retryable=True
         )
-    if _GONE.search(heard):
+    if restic_tries.GONE.search(heard):
         return TargetDownError("the bucket is gone", where, cause, hint="make the bucket again, or correct its name")
     if code == NO_REPOSITORY and not _DOWN.search(heard):
         return NoRepositoryError("there is no repository here", where, hint="the first backup makes one")
     return _by_words(heard, where=where, doing=doing, cause=cause)
 
 
+#: What restic says of what it was doing when it was asked to stop.
+_CANCELLED = "context canceled"
+
+
 def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
-    if _SPACE.search(heard):
+    if _CONFIG.search(heard):
+        return DamageError(
+            f"{doing} failed: the repository's `config` is damaged",
+            where,
+            cause,
+            hint="put back the `config` of another copy of this repository, or let `dr target rewind` do it where the "
+            "bucket keeps versions; until then recover from another copy with --target",
+        )
+    if restic_tries.READ_ONLY.search(heard):
+        return DrError(
+            f"{doing} failed: the target's disk is read-only", where, cause, hint="see why, and mount it for writing"
+        )
+    if restic_tries.CERTIFICATE.search(heard):
+        return TargetDownError(
+            f"{doing} failed: the target's certificate is not trusted",
+            where,
+            cause,
+            hint="name its authority's certificate under `ca_file`, or correct the endpoint, or the certificate",
+        )
+    if restic_tries.SPACE.search(heard):
         return DrError(f"{doing} failed: the disk is full", where, cause, hint="free some space, then try again")
-    if _REFUSED.search(heard):
+    if restic_tries.REFUSED.search(heard):
         return RefusedError(
             "the target refused the credentials", where, cause, hint="check the target's key pair and its rights"
         )

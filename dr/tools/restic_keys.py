@@ -16,6 +16,7 @@ from dr.errors import DrError
 from dr.tools import command, retry
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Events, failure
+from dr.tools.restic_tries import Tries
 from dr.tools.store import ObjectStore
 
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -100,7 +101,8 @@ def describe(keys: Iterable[Key]) -> str:
 
 
 def _run(repository: Repository, *arguments: str, doing: str, stdin: bytes | None = None) -> command.Done:
-    done = command.run(repository.argv(*arguments), env=repository.environment(), stdin=stdin, death="INT")
+    own, heed = repository.environment(), Tries(repository.where)
+    done = command.run(repository.argv(*arguments), env=own, stdin=stdin, death="INT", heed=heed)
     if done.code != 0:
         events = Events()
         events.feed_all(done.stderr)

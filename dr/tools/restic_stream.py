@@ -13,6 +13,7 @@ from typing import NoReturn
 from dr.errors import DrError
 from dr.tools import command
 from dr.tools.restic_events import Events, Stored, failure, stored_of
+from dr.tools.restic_tries import Tries
 
 #: Ends with success only when the marker file says that the source succeeded: else no snapshot.
 #: It opens the pipe both ways first: a reader alone would wait for ever when we had died before it came.
@@ -35,7 +36,7 @@ class StreamBackup:
         guard = ["--", "sh", "-c", _GUARD, "guard", str(self._pipe), str(self._okay)]
         self._fd: int | None = _write_end(self._pipe)
         try:
-            self._running = command.Running([*argv, *guard], env=env, death="INT")
+            self._running = command.Running([*argv, *guard], env=env, death="INT", heed=Tries(where))
         except BaseException:
             self._close()
             raise

@@ -1,8 +1,12 @@
-"""Another try, where another try can help: at the edge, bounded, and each try said."""
+"""Another try, where another try can help: at the edge, bounded, and each try said.
+
+The one budget is here: what we try ourselves, what boto3 tries, and what restic tries, end by it.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,8 +18,30 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("dr.retry")
 
+#: So many seconds one operation may go on failing: a service is started again in less.
+BUDGET_SECONDS = 120.0
+#: So often is it tried within them.
+TRIES = 4
 
-def persist(attempt: Callable[[], T], *, what: str, tries: int = 4, first_wait: float = 1.0) -> T:
+
+class Patience:
+    """How long another program's operations have been failing, by its own word; one for each process."""
+
+    def __init__(self, *, budget: float = BUDGET_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._budget, self._clock = budget, clock
+        self._since: dict[str, float] = {}
+
+    def is_spent(self, doing: str, wait: float) -> bool:
+        """Note that an operation failed; whether its next try, in `wait` seconds, would be past the budget."""
+        began = self._since.setdefault(doing, self._clock())
+        return self._clock() - began + wait > self._budget
+
+    def worked(self, doing: str) -> None:
+        """Note that it worked after all."""
+        self._since.pop(doing, None)
+
+
+def persist(attempt: Callable[[], T], *, what: str, tries: int = TRIES, first_wait: float = 1.0) -> T:
     """Return what `attempt` returns, trying at most `tries` times while its error is `retryable`.
 
     Waits `first_wait` seconds, then twice as long each time (at most 20 s). The last error is raised
@@ -31,8 +57,6 @@ def persist(attempt: Callable[[], T], *, what: str, tries: int = 4, first_wait: 
 
 
 def _persist(attempt: Callable[[], T], *, what: str, tries: int, first_wait: float) -> T:
-    import time
-
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
     def say(state: RetryCallState) -> None:

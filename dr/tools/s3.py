@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
+from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access, ObjectStore, Posture, Stored
 
@@ -390,8 +391,8 @@ def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -
 
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 4},
+        read_timeout=BUDGET_SECONDS / TRIES,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
         max_pool_connections=CONNECTIONS,
         proxies={"http": proxy, "https": proxy} if proxy else {},
         s3={

@@ -60,6 +60,22 @@ def test_a_full_target_is_said_and_the_other_target_has_the_point(files_site: Si
     assert site.dr("drill", "share", "--target", "vault", "--json").document["drills"][0]["outcome"] == "ok"
 
 
+def test_a_state_that_cannot_be_written_is_said_with_what_mends_it(files_site: Site) -> None:
+    site = files_site
+    site.dr("backup", "share")
+    state = site.root / "state"
+    subprocess.run(["mount", "--bind", state, state], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", state], check=True)
+        for verb in ("status", "backup"):
+            told = site.dr(verb, "share", code=1).err
+            assert "cannot be written (its file system is read-only). Mount it for writing" in told, told
+            assert "rebuild" not in told
+        assert "Mount it for writing" in site.dr("doctor", code=1).err
+    finally:
+        subprocess.run(["umount", "-l", state], check=True)
+
+
 def test_a_full_state_disk_is_one_clear_error_and_the_chain_stays_whole(files_site: Site) -> None:
     site = files_site
     with small_disk(site.root / "state", "4m"):

@@ -14,6 +14,7 @@ import pytest
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.acts import Hold
 from dr.evidence.record import Copy, Point
+from dr.orchestrator.destroy import ways_on
 from dr.plan.target import Target
 from dr.run.custody.destroy import destroy_here, destroy_on, examine
 from dr.run.custody.escrow import escrow_store, sealed_path
@@ -153,6 +154,8 @@ def test_a_legal_hold_of_the_service_forbids_it_however_late(stored: Stored, s3:
         assert examine(alone(site, place), [], [], [], now=now).obstacles == (
             "objects on offsite are under a legal hold of the service",
         )
+    hint = ways_on(examine(alone(site, place), [], [], [], now=NOW), [])
+    assert "lift the legal hold at the service of offsite" in hint and "dr hold" not in hint and "wait" not in hint
 
 
 def test_keys_that_may_not_ask_for_locks_destroy_nothing(stored: Stored) -> None:
