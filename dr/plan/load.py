@@ -247,4 +247,4 @@ def _stamp(path: Path) -> str:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v1"
+    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v2"

@@ -77,7 +77,8 @@ _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at mos
 def _pattern(name: str, detail: ErrorDetails, pattern: str) -> tuple[str, str]:
     value = str(detail["input"])[:80]
     if pattern == "^/":
-        return f"the path {value!r} is not absolute", "begin it with /"
+        home = "write it in full: whose home `~` is depends on who runs dr" if str(value).startswith("~") else ""
+        return f"the path {value!r} is not absolute", home or "begin it with /"
     return f"{name!r}: {value!r} is no name", "use small letters, digits, - and _, at most 63"
 
 

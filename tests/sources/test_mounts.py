@@ -201,6 +201,16 @@ def test_a_disk_that_is_away_is_told_to_whoever_types_backup(site: Site) -> None
     assert site.dr("--json", "backup", "share").document["runs"][0]["complete"], "the control: all hold something"
 
 
+def test_what_a_backup_would_leave_out_is_told_beforehand_without_a_walk(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    paths = tuple(str(tmp_path / name) for name in ("there", "gone", "pipe"))
+    gone, pipe = Files("docs", FilesSource(paths=paths)).omissions()
+    assert gone.names == (paths[1],) and gone.partial
+    assert pipe.names == (paths[2],) and "is a pipe" in pipe.what
+    assert Files("docs", FilesSource(paths=paths[:1])).omissions() == ()
+
+
 def test_a_manifest_of_an_older_release_is_asked_too(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
