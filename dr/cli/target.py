@@ -70,7 +70,9 @@ def _beginning(sealed: Any) -> dict[str, Any]:
 @click.option("--no-probe", is_flag=True, help="Try nothing with the backup keys; tell of the last time.")
 @pass_context
 def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> None:
-    """Say how targets are kept, and try what their backup keys could destroy, on a canary.
+    """Say how targets are kept and whether they are offsite; try what their backup keys could destroy, on a canary.
+
+    What a target may declare (`offsite`, `addressing`, `ca_file` and the rest) is in `dr schema target`.
 
     Exit 3 for a high or medium finding, 1 for a target that cannot be reached, 12 for keys that are refused.
     """
