@@ -163,11 +163,13 @@ def _none(
         return _unfilled(toolbox, points, target) or none_usable(points, at, target)
     reasons = "; ".join(f"{name}: {error.what}" for name, error in down.items())
     refused = all(isinstance(error, RefusedError) for error in down.values())
+    hints = {error.hint for error in down.values()}
+    general = "see what is wrong with the targets by `dr doctor`, then try again"
     return DrError(
         "no target with a usable copy lets us in" if refused else "no target with a usable copy answers",
         toolbox.plan.system,
         reasons,
-        hint="see what is wrong with the targets by `dr doctor`, then try again",
+        hint=hints.pop() or general if len(hints) == 1 else general,
         exit_code=REFUSED if refused else FAILED,
     )
 
