@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer, program
-from tests.far import soon
+from tests.waiting import soon
 
 #: Five hundred rows.
 STUDENTS = {

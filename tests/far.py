@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -70,13 +69,3 @@ def seen(mark: str) -> list[str]:
 def command_lines() -> str:
     """All command lines on this machine but our own."""
     return "\n".join(seen(""))
-
-
-def soon(condition: Callable[[], object], seconds: float = 120.0) -> bool:
-    """Whether it comes true within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return bool(condition())

@@ -41,6 +41,26 @@ NO_HINT = {
     "the source failed": "replaced by the source's own error, which has the hint",
     "the stream to restic broke": "restic's own error follows and has the hint",
 }
+#: Tests that sleep, or hold a time against a limit, each with its reason.
+HASTY = {
+    "tests/faults/test_killed.py": "kills at moments left to chance",
+    "tests/faults/test_replicate_killed.py": "kills at moments left to chance",
+    "tests/e2e/test_replicate.py": "kills at moments left to chance",
+    "tests/e2e/test_far_drill.py": "looks again and again until it is over",
+    "tests/e2e/test_kit.py": "kills at moments left to chance",
+    "tests/faults/test_targets.py": "a service goes away in the midst of a run; restic alone would try for 15 minutes",
+    "tests/e2e/test_keys.py": "services tell times to the second",
+    "tests/e2e/bucket.py": "services tell times to the second",
+    "tests/cli/test_terminal.py": "a point must be older than a second",
+    "tests/scripts/test_demo.py": "interrupts in the midst of the work",
+    "tests/tools/test_ssh.py": "silence for a while is no loss",
+    "tests/tools/test_agent.py": "what is to be ended must run for a while",
+    "tests/tools/test_command.py": "what must not run gets the time to",
+    "tests/sources/test_mysql_capture.py": "measures that nobody is held up",
+    "tests/sources/test_mysql_live.py": "a server's event must have had its second",
+    "tests/sources/test_postgres_capture.py": "a writer writes on in the midst of the dump",
+    "tests/sources/test_files.py": "clocks of file systems are coarse",
+}
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY-----|ghp_[0-9A-Za-z]{30,}|xox[abp]-[0-9A-Za-z-]{10,}"
 )
@@ -109,6 +129,38 @@ def early_heavy(root: Path) -> list[str]:
         heavy = HEAVY - ({"paramiko"} if name in OWNERS["paramiko"] else set())
         found += [f"{name}:{line} {module}" for module, line in imported(top) if module in heavy]
     return found
+
+
+def hasty(root: Path) -> list[str]:
+    """Return where a test sleeps, holds a time against a limit, or gives a program only a short while."""
+    found = []
+    for path in sorted((root / "tests").rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name in HASTY or name == "tests/waiting.py" or name.startswith("tests/bench/"):
+            continue
+        found += [f"{name}:{line}" for line in _hasty_lines(ast.parse(path.read_text("utf-8")))]
+    return found
+
+
+_PROCESS = {"communicate", "wait", "run", "check_output"}
+
+
+def _is_constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant)
+
+
+def _hasty_lines(tree: ast.AST) -> Iterator[int]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            short = [ast.literal_eval(k.value) for k in node.keywords if k.arg == "timeout" and _is_constant(k.value)]
+            waits = node.func.attr in ("communicate", "wait") or (node.func.attr in _PROCESS and owner == "subprocess")
+            if (node.func.attr, owner) == ("sleep", "time") or (waits and any(x is None or x < 300 for x in short)):
+                yield node.lineno
+        elif isinstance(node, ast.Compare):
+            calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
+            if any(isinstance(c, ast.Attribute) and c.attr in ("monotonic", "perf_counter") for c in calls):
+                yield node.lineno
 
 
 def error_names(root: Path) -> set[str]:
@@ -277,6 +329,27 @@ def test_the_tree_holds_the_rooms_that_the_contracts_name() -> None:
 def test_every_package_is_shipped() -> None:
     packages = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "dr").rglob("__init__.py")}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+
+
+def test_tests_wait_for_events_and_hold_on_a_busy_machine() -> None:
+    assert hasty(ROOT) == [], "wait with tests.waiting"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import time\ntime.sleep(1)",
+        "import subprocess\nsubprocess.run(['x'], timeout=60)",
+        "running.communicate(timeout=30)",
+        "import time\nassert time.monotonic() - began < 4",
+        "import time\nwhile time.monotonic() < end: pass",
+    ],
+)
+def test_a_hasty_test_is_found(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_new.py").write_text(text)
+    assert len(hasty(tmp_path)) == 1
+    assert [name for name in HASTY if not (ROOT / name).exists()] == []
 
 
 def test_the_top_of_the_tree_has_nothing_unexpected() -> None:

@@ -57,6 +57,7 @@ def _look(context: Context, said: _Said) -> None:
     from dr.orchestrator.due import run_due
     from dr.orchestrator.session import Session
 
+    log.info("looking at what is due")
     context.errors.clear()
     context.warnings.clear()  # who stays for months keeps none
     session, before = Session(context.config_dir, context.state_dir), said.error

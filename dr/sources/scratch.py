@@ -19,7 +19,9 @@ from dr.tools.isolation import within
 
 #: Who a scratch server runs as when we are root, first found.
 _USERS = ("postgres", "mysql", "nobody")
-_ASK_SECONDS = 60.0
+_ASK_SECONDS = 300.0
+#: A server that ended is noticed at once; one that lives has this long to answer, on a machine that is busy restoring.
+START_SECONDS = 600.0
 
 _USER = """
 [ "$(id -u)" = 0 ] || exit 0;

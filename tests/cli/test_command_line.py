@@ -16,6 +16,7 @@ import dr
 from dr.catalog.store import Catalog
 from dr.cli.main import main
 from tests.conftest import Site, plan_text
+from tests.waiting import LIMIT
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
         running.stdout.close()
         assert running.stderr.read() == ""
         running.stderr.close()
-        assert running.wait(60) in (0, 1)
+        assert running.wait(timeout=LIMIT) in (0, 1)
 
 
 def test_validate_looks_at_the_custodians_too(files_site: Site) -> None:

@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.waiting import LIMIT, soon
 
 
 @pytest.fixture
@@ -98,13 +99,30 @@ def test_an_odd_path_is_one_word_of_the_unit(site: Site) -> None:
     assert f" --config {said} --state" in start
 
 
-def _until(wanted: object, seconds: float = 60) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if wanted():  # type: ignore[operator]
-            return True
-        time.sleep(0.1)
-    return False
+class Heard:
+    """What a daemon says on stderr, while it runs."""
+
+    def __init__(self, daemon: subprocess.Popen[str]) -> None:
+        self.daemon, self.lines = daemon, list[str]()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.daemon.stderr is not None
+        self.lines.extend(self.daemon.stderr)
+
+    def looks(self, number: int) -> None:
+        """Wait until it has looked so many times more."""
+        wanted = self._seen() + number
+        assert soon(lambda: self._seen() >= wanted or self.daemon.poll() is not None)
+
+    def _seen(self) -> int:
+        return sum("looking at what is due" in line for line in list(self.lines))
+
+    def all(self) -> str:
+        """Return all of it, once it has ended."""
+        self._reader.join()
+        return "".join(self.lines)
 
 
 def _points(site: Site) -> int:
@@ -112,23 +130,24 @@ def _points(site: Site) -> int:
 
 
 def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigterm(daily: Site) -> None:
-    daemon = daily.start("daemon", "--every", "1")
+    daemon = daily.start("-v", "daemon", "--every", "1")
+    said = Heard(daemon)
     try:
-        assert _until(lambda: _points(daily) == 1)
+        assert soon(lambda: _points(daily) == 1)
         text = (daily.root / "config" / "plans" / "share.yaml").read_text()
         daily.plan("second", text.replace("system: share", "system: second"))
-        assert _until(lambda: _points(daily) == 2), "plans are read anew"
-        assert _until(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
+        assert soon(lambda: _points(daily) == 2), "plans are read anew"
+        assert soon(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
         daily.plan("second", "system: [typo")
-        time.sleep(4)
+        said.looks(3)
         assert daemon.poll() is None, "a faulty plan is said, and the daemon stays"
         daily.plan("second", text.replace("system: share", "system: second"))
         daemon.send_signal(signal.SIGTERM)
-        began = time.monotonic()
-        out, err = daemon.communicate(timeout=60)
+        daemon.wait(timeout=LIMIT)
     finally:
         daemon.kill()
-    assert daemon.returncode == 0 and time.monotonic() - began < 30
+    assert daemon.returncode == 0 and daemon.stdout is not None
+    out, err = daemon.stdout.read(), said.all()
     assert "stopped" in out and "Traceback" not in err
     assert err.count("second.yaml:") == 1, "what stays wrong is said once"
     assert _points(daily) == 2, "each done once"
@@ -152,14 +171,14 @@ def test_the_daemon_goes_on_when_local_time_goes_back(daily: Site) -> None:
     env = {**daily.env, "TZ": "LATER-5"}
     daemon = subprocess.Popen([sys.executable, "-c", _CLOCK_SET_BACK, *options], env=env, stderr=subprocess.DEVNULL)
     try:
-        assert _until(lambda: _points(daily) == 1)
-        assert _until(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
+        assert soon(lambda: _points(daily) == 1)
+        assert soon(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
         daemon.send_signal(signal.SIGUSR1)
         text = (daily.root / "config" / "plans" / "share.yaml").read_text()
         daily.plan("second", text.replace("system: share", "system: second"))
-        assert _until(lambda: _points(daily) == 2), "it looks again, whatever the time of day"
+        assert soon(lambda: _points(daily) == 2), "it looks again, whatever the time of day"
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(timeout=60) == 0
+        assert daemon.wait(timeout=LIMIT) == 0
     finally:
         daemon.kill()
 
@@ -168,16 +187,18 @@ def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily:
     state = daily.root / "state"
     shutil.rmtree(state)
     state.write_text("a file where a directory should be")
-    daemon = daily.start("daemon", "--every", "1")
-    time.sleep(4)
-    assert daemon.poll() is None
-    state.unlink()
+    daemon = daily.start("-v", "daemon", "--every", "1")
+    said = Heard(daemon)
     try:
-        assert _until(lambda: _points(daily) == 1), "the world was mended, and it goes on"
+        said.looks(3)
+        assert daemon.poll() is None
+        state.unlink()
+        assert soon(lambda: _points(daily) == 1), "the world was mended, and it goes on"
         daemon.send_signal(signal.SIGTERM)
-        _, err = daemon.communicate(timeout=60)
+        daemon.wait(timeout=LIMIT)
     finally:
         daemon.kill()
+    err = said.all()
     assert daemon.returncode == 0 and "Traceback" not in err
     assert err.lower().count("a directory") + err.lower().count("file exists") == 1
 
@@ -186,10 +207,9 @@ def test_a_daemon_stopped_in_mid_backup_leaves_nothing_half(daily: Site) -> None
     slow = "slow: {command: {run: [sh, -c, 'echo x; sleep 60'], filename: x}}"
     daily.plan("share", plan_text("share", slow, more="cadence: {backup: every 4 hours}\n"))
     daemon = daily.start("daemon")
-    assert _until(lambda: any((daily.root / "state" / "work").glob("*/*")))
-    time.sleep(1)
+    assert soon(lambda: any((daily.root / "state" / "work").glob("*/*")))
     daemon.send_signal(signal.SIGTERM)
-    _out, err = daemon.communicate(timeout=60)
+    _out, err = daemon.communicate(timeout=LIMIT)
     assert daemon.returncode == 0 and "Traceback" not in err
     assert _points(daily) == 0
     for name in ("disk", "vault"):

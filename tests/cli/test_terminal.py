@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site
+from tests.waiting import LIMIT
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -24,7 +25,7 @@ def _typed(site: Site, *arguments: str, answer: str = "") -> tuple[int, str]:
         site.argv(*arguments), env=env, cwd=site.root, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
     )
     os.close(theirs)
-    shown, until = b"", time.monotonic() + 120
+    shown, until = b"", time.monotonic() + LIMIT
     while time.monotonic() < until:
         try:
             block = os.read(ours, 4096)
@@ -35,7 +36,7 @@ def _typed(site: Site, *arguments: str, answer: str = "") -> tuple[int, str]:
             os.write(ours, f"{answer}\n".encode())
             answer = ""
     os.close(ours)
-    return running.wait(60), shown.decode()
+    return running.wait(timeout=LIMIT), shown.decode()
 
 
 @pytest.fixture

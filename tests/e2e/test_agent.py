@@ -14,7 +14,8 @@ import pytest
 
 from dr.tools.restic import Repository
 from tests.conftest import Site, plan_text
-from tests.far import Far, command_lines, soon
+from tests.far import Far, command_lines
+from tests.waiting import LIMIT, soon
 
 CHECKS = """drill:
   checks:
@@ -182,7 +183,7 @@ def test_an_sshd_that_dies_amid_the_capture_leaves_no_snapshot_and_it_is_tried_a
     far.start()
     assert repository(sis).snapshots() == []  # what ran there ended with the connection, and left none
     begun.with_name("begun.go").touch()
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=LIMIT)
     assert running.returncode == 0, err
     assert "trying again" in err and '"outcome": "ok"' in out
     assert sorted(s.tags["part"] for s in repository(sis).snapshots()) == ["data", "manifest"]
@@ -205,7 +206,7 @@ def test_stopping_the_program_stops_what_runs_there(sis: Site, far: Far) -> None
     running = sis.start("backup", "sis")
     assert soon(begun.exists)
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    running.communicate(timeout=LIMIT)
     assert running.returncode == 130
     assert soon(lambda: str(begun) not in command_lines())
     assert repository(sis).snapshots() == []

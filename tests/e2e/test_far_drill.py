@@ -22,7 +22,8 @@ from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
 from tests.e2e.test_services import APP, district, library, mysql_source, outcomes, postgres_source
-from tests.far import Far, soon
+from tests.far import Far
+from tests.waiting import LIMIT, soon
 
 __all__ = ["district", "library"]
 SECRET = "a-passphrase-that-stays-here"
@@ -155,7 +156,7 @@ def test_databases_are_served_there_and_answer_every_check(
     disk.dr("backup", "sis")
     drilling = disk.start("--json", "drill", "sis")
     seen = watch(far, drilling.poll)
-    out, err = drilling.communicate(timeout=200)
+    out, err = drilling.communicate(timeout=LIMIT)
     assert SECRET not in seen and "RESTIC_PASSWORD" not in seen and "AWS_" not in seen
     assert f"{far.temporary}/dr-postgres-" in seen and f"{far.temporary}/dr-mysql-" in seen, (out, err)
     (drill,) = json.loads(out)["drills"]
@@ -227,7 +228,7 @@ def test_a_host_lost_in_mid_restore_is_swept_once_it_is_back(disk: Site, far: Fa
     drilling = disk.start("--json", "drill", "sis")
     assert soon(lambda: "sleep 300" in "\n".join(lines_of(far)))
     far.kill()
-    out, err = drilling.communicate(timeout=120)
+    out, err = drilling.communicate(timeout=LIMIT)
     (drill,) = json.loads(out)["drills"]
     assert drilling.returncode == 1 and drill["outcome"] == "failed" and drill["sandbox"] == "left behind", (drill, err)
     assert "rm -rf" in err or "could not be removed" in err, err
@@ -252,7 +253,7 @@ def test_a_drill_ended_in_the_middle_leaves_nothing_there(
     assert soon(lambda: any("sleep 321" in line for line in lines_of(far)))
     assert len(far.left()) == 2, "the sandbox, and the place of the server"
     drilling.send_signal(end)
-    drilling.communicate(timeout=60)
+    drilling.communicate(timeout=LIMIT)
     assert soon(lambda: not any("sleep 321" in line or "dr-postgres" in line for line in lines_of(far)))
     if end == signal.SIGKILL:
         assert len(far.left()) == 2, "the negative: it was left"

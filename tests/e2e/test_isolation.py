@@ -16,8 +16,8 @@ from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
 from tests.databases import mysql_database, postgres_database, source_of
-from tests.far import soon
 from tests.namespaces import needs_namespaces
+from tests.waiting import soon
 
 REFRESH = "{command: {run: [psql, -qc, 'refresh materialized view remote_marks'], mandatory: false}}"
 

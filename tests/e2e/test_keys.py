@@ -19,6 +19,7 @@ from dr.orchestrator.session import Session
 from dr.run.custody.escrow import new_recipient
 from tests.conftest import Site, plan_text
 from tests.faults.planted import files_showing, forms
+from tests.waiting import LIMIT, soon
 
 pytestmark = pytest.mark.slow
 
@@ -155,15 +156,13 @@ def test_a_backup_at_work_goes_on_through_a_rotation_and_takes_the_old_key_away_
     one_target(files_site, slow, after)
     old = secret(site).read_text().strip()
     backup = site.start("backup", "share", "--json")
-    until = time.monotonic() + 60
-    while not list((site.root / "disk/share/locks").iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert soon(lambda: list((site.root / "disk/share/locks").iterdir()))
     change = site.dr("keys", "rotate", "share", "--json", code=3).document["changes"][0]["targets"][0]
     assert change["left"] and "in use" in change["notes"][0]
     assert backup.poll() is None and secret(site).read_text().strip() != old, "switched while it runs"
     assert restic(site, f"{site.root}/disk/share", old, "cat", "config").returncode == 0
     gate.touch()
-    out, err = backup.communicate(timeout=120)
+    out, err = backup.communicate(timeout=LIMIT)
     assert backup.returncode == 0, (out, err)
     assert restic(site, f"{site.root}/disk/share", old, "cat", "config").returncode == 12
     assert len(site.dr("keys", "list", "--json").document["keys"]) == 1

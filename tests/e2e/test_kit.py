@@ -20,6 +20,7 @@ from dr.run.custody.escrow import identity_here
 from dr.tools import age, shares
 from scripts.servers.s3 import S3Server
 from tests.conftest import ROOT, Ran, Site, plan_text
+from tests.waiting import soon
 
 CUSTODIANS = ("Superintendent", "Business manager", "Director of technology")
 PHRASE = "a passphrase that lies in the environment"
@@ -349,9 +350,7 @@ def test_killed_in_the_clean_room_nothing_of_it_is_left(small: Site) -> None:
     given = ["--kit", str(small.root / "out"), *share_of(small, 1, 2)]
     running = small.start("drill", "share", "--scenario", "control-loss", *given)
     room = small.root / "state" / "sandboxes"
-    until = time.monotonic() + 60
-    while not list(room.glob("*/room/opened/state/catalog.sqlite")) and time.monotonic() < until:
-        time.sleep(0.05)
+    assert soon(lambda: list(room.glob("*/room/opened/state/catalog.sqlite")))
     running.send_signal(signal.SIGKILL)
     running.communicate()
     assert [path for path in room.iterdir() if path.is_dir()], "it was in the middle"

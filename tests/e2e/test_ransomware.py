@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import time
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +14,7 @@ from dr.catalog.store import Catalog
 from scripts.servers.s3 import S3Server
 from tests.conftest import Site
 from tests.e2e.bucket import Attacked, make_attacked
+from tests.waiting import soon
 
 RANSOMWARE = "drill: {scenario: ransomware, scratch: scratch}\n"
 
@@ -210,9 +210,7 @@ def test_a_scheduled_drill_that_would_be_refused_is_on_record_as_failed(drilled:
 def test_a_drill_killed_in_its_attack_harms_nothing_and_the_next_cleans_up(drilled: Attacked) -> None:
     before = heads(drilled)
     running = drilled.site.start("drill", "share")
-    until = time.monotonic() + 60
-    while not deleted(drilled) and time.monotonic() < until:
-        time.sleep(0.01)
+    assert soon(lambda: deleted(drilled))
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     assert copies(drilled) and heads(drilled) == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.waiting import LIMIT, soon
 
 ARN = "arn:aws:iam::000000000000:user/writer"
 
@@ -126,13 +126,9 @@ def test_killed_while_it_locks_the_next_run_goes_on(site: Site, s3: Any) -> None
     declare(site, s3, bucket=name, more=f", credentials: {{file: {keys(site, s3, 'keeper')}}}")
     running = site.start("backup", "sis")
     client = s3.client()
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not client.list_objects_v2(Bucket=name, Prefix="district/sis/snapshots/").get(
-        "Contents"
-    ):
-        time.sleep(0.02)
+    assert soon(lambda: "Contents" in client.list_objects_v2(Bucket=name, Prefix="district/sis/snapshots/"))
     os.kill(running.pid, signal.SIGKILL)
-    running.communicate(timeout=60)
+    running.communicate(timeout=LIMIT)
     run = site.dr("backup", "sis", "--json").document["runs"][0]
     assert run["locks"][0]["left"] == 0
     bare = [

@@ -8,7 +8,6 @@ import secrets
 import signal
 import sqlite3
 import subprocess
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from scripts.servers.s3 import S3Server
 from tests.conftest import Site
 from tests.e2e.bucket import Attacked, make_attacked, now, seconds_pass
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -175,9 +175,7 @@ def test_a_recovery_of_the_past_that_was_killed_goes_on(attacked: Attacked, tmp_
     attacked.lose_the_catalog()
     to = tmp_path / "back"
     running = attacked.site.start("recover", "share", "--to", str(to), "--yes", "--at", before)
-    until = time.monotonic() + 60
-    while not list(to.glob("docs/**/more-*.bin")) and time.monotonic() < until:
-        time.sleep(0.01)
+    assert soon(lambda: list(to.glob("docs/**/more-*.bin")))
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     attacked.site.dr("recover", "share", "--to", str(to), "--yes")
@@ -265,10 +263,8 @@ def test_a_rewind_that_was_killed_does_the_rest_when_called_again(attacked: Atta
     attacked.destroy()
     typed = ("target", "rewind", "offsite", "--at", before, "--yes", "--json")
     running = attacked.site.start(*typed)
-    until = time.monotonic() + 60
     there = len(attacked.versions())
-    while len(attacked.versions()) == there and time.monotonic() < until:
-        time.sleep(0.005)
+    assert soon(lambda: len(attacked.versions()) != there)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     assert attacked.site.dr(*typed).document["rewinds"][0]["outcome"] == "ok"

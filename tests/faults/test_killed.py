@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site, plan_text
-from tests.far import soon
+from tests.waiting import LIMIT, soon
 
 
 def _snapshots(site: Site, target: str, system: str) -> set[str]:
@@ -44,13 +44,13 @@ def _slow(site: Site, then: str = "sleep 600") -> str:
 def _begun(site: Site, *arguments: str) -> subprocess.Popen[str]:
     """Start the program, and return once its source has begun."""
     running = site.start(*arguments)
-    assert soon(lambda: (site.root / "begun").exists() or running.poll() is not None, 120)
+    assert soon(lambda: (site.root / "begun").exists() or running.poll() is not None)
     assert running.poll() is None
     return running
 
 
 def _left_running(site: Site) -> list[str]:
-    soon(lambda: not _still_running(site), 60)
+    soon(lambda: not _still_running(site))
     return _still_running(site)
 
 
@@ -103,7 +103,7 @@ def test_ctrl_c_ends_the_run_with_130_and_no_snapshot(files_site: Site) -> None:
     files_site.plan("share", plan_text("share", _slow(files_site)))
     process = _begun(files_site, "backup", "share", "--json")
     process.send_signal(signal.SIGINT)
-    _out, err = process.communicate(timeout=120)
+    _out, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert not _left_running(files_site)
@@ -120,7 +120,7 @@ def test_a_drill_killed_leaves_a_sandbox_that_the_next_drill_sweeps(files_site: 
     files_site.dr("backup", "share")
     process = files_site.start("drill", "share")
     sandboxes = files_site.root / "state" / "sandboxes"
-    assert soon(lambda: any(sandboxes.glob("*/docs")), 120)
+    assert soon(lambda: any(sandboxes.glob("*/docs")))
     process.kill()
     process.communicate()
     assert any(sandboxes.glob("drill-*"))
@@ -197,7 +197,7 @@ def test_a_run_that_came_to_nothing_is_on_record_from_its_start(files_site: Site
     running = _begun(files_site, "backup", "share", "--json")
     time.sleep(1)
     running.send_signal(signal.SIGTERM)
-    out, _ = running.communicate(timeout=120)
+    out, _ = running.communicate(timeout=LIMIT)
     run = json.loads(out)["runs"][0]
     assert (running.returncode, run["outcome"]) == (130, "aborted")
     took = datetime.fromisoformat(run["finished"]) - datetime.fromisoformat(run["started"])
@@ -222,11 +222,11 @@ def test_a_backup_killed_before_its_source_said_a_word_leaves_nothing_running(fi
     site.plan("share", plan_text("share", "slow: {command: {run: [sleep, '600'], filename: x}}"))
     running = site.start("backup", "share")
     work = site.root / "state" / "work"
-    assert soon(lambda: len(_about(work)) >= 2, 120), "a guard for each target"
+    assert soon(lambda: len(_about(work)) >= 2), "a guard for each target"
     time.sleep(2)
     running.kill()
     running.communicate()
-    assert soon(lambda: not _about(work), 60)
+    assert soon(lambda: not _about(work))
     assert _snapshots(site, "disk", "share") == set()
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Site, plan_text
-from tests.far import soon
 from tests.faults.planted import CommandLines, files_showing, forms
+from tests.waiting import soon
 
 
 @pytest.mark.long
@@ -57,6 +57,6 @@ def test_a_secret_would_have_been_seen(tmp_path: Path) -> None:
 
     secret = secrets.token_hex(16)
     with CommandLines() as seen, subprocess.Popen(["sh", "-c", "read _", "restic", secret], stdin=subprocess.PIPE):
-        assert soon(lambda: bool(seen.showing(forms(secret))), 60)
+        assert soon(lambda: bool(seen.showing(forms(secret))))
     (tmp_path / "log").write_bytes(b"its passphrase is " + forms(secret)[1])
     assert files_showing(forms(secret), tmp_path, private=()) == [tmp_path / "log"]

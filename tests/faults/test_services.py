@@ -17,8 +17,8 @@ from scripts.servers.postgres import PostgresServer
 from scripts.servers.sshd import Sshd
 from tests.conftest import Site, plan_text
 from tests.databases import locked_table, postgres_database, source_of
-from tests.far import soon
 from tests.faults.test_full_disk import small_disk
+from tests.waiting import LIMIT, soon
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_server_killed_in_mid_dump_leaves_no_snapshot_and_the_next_run_is_well
             server.kill()
         finally:
             os.kill(running.pid, signal.SIGCONT)
-        out, _ = running.communicate(timeout=120)
+        out, _ = running.communicate(timeout=LIMIT)
         assert running.returncode == 1, out
         assert snapshots(disk, "sis") == 0, "no half dump became a snapshot"
         assert disk.dr("--json", "points", "sis").document["points"] == []
@@ -99,7 +99,7 @@ def test_a_drill_killed_with_its_scratch_server_up_is_swept_by_the_next(
     assert soon(lambda: process.at_work_in([annex]))
     assert soon(lambda: process.at_work_in(list(record.glob("drill-*"))))
     os.kill(running.pid, signal.SIGKILL)
-    running.communicate(timeout=30)
+    running.communicate(timeout=LIMIT)
     assert annex.is_dir(), "the negative: it was left"
     disk.plan("sis", plan_text("sis", source_of(postgres, f"database: {name}"), targets="[disk]"))
     (drill,) = disk.dr("--json", "drill", "sis").document["drills"]
@@ -123,7 +123,7 @@ def test_a_recovery_killed_while_it_loads_leaves_the_live_database_and_is_finish
         beside = f"select count(*) from pg_database where datname like '{name}_dr_%'"
         assert soon(lambda: server.psql(beside) != "0")
         os.kill(running.pid, signal.SIGKILL)
-        running.communicate(timeout=30)
+        running.communicate(timeout=LIMIT)
         assert server.psql("select count(*) from t", name) == "10", "the live one is as it was"
         gate.touch()
         (done,) = disk.dr(*argv).document["drills"]
@@ -150,7 +150,7 @@ def test_a_connection_lost_in_mid_stream_is_begun_again_within_the_run(disk: Sit
         server.kill()
         again.touch()
         server.start()
-        _, errors = running.communicate(timeout=120)
+        _, errors = running.communicate(timeout=LIMIT)
         assert running.returncode == 0, errors
         assert "trying again" in errors and len(mark.read_text().split()) == 2
         assert snapshots(disk, "sis") == 2, "the data and its manifest, once"

@@ -8,7 +8,7 @@ import shutil
 import time
 
 from tests.conftest import Site, plan_text
-from tests.far import soon
+from tests.waiting import LIMIT, soon
 
 
 def _offsite(site: Site, s3, bucket: str, *, secret: str | None = None, endpoint: str | None = None) -> None:
@@ -115,11 +115,11 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
     (files_site.root / "source" / "big.bin").write_bytes(os.urandom(150_000_000))
     process = files_site.start("backup", "share", "--json")
     client = s3.client()
-    assert soon(lambda: "Contents" in client.list_objects_v2(Bucket=bucket, Prefix="share/data/"), 120)
+    assert soon(lambda: "Contents" in client.list_objects_v2(Bucket=bucket, Prefix="share/data/"))
     s3.kill()
     time.sleep(0.5)
     s3.start()
-    _out, err = process.communicate(timeout=200)
+    _out, err = process.communicate(timeout=LIMIT)
     if process.returncode != 0:  # it was between two requests that nothing retries: the next run heals
         assert "Traceback" not in err
         files_site.dr("backup", "share")
@@ -134,11 +134,11 @@ def test_the_server_killed_and_restarted_in_mid_drill_is_ridden_out_or_said(file
     files_site.dr("backup", "share")
     process = files_site.start("drill", "share", "--json")
     sandboxes = files_site.root / "state" / "sandboxes"
-    assert soon(lambda: bool(list(sandboxes.rglob("big.bin"))), 120)
+    assert soon(lambda: bool(list(sandboxes.rglob("big.bin"))))
     s3.kill()
     time.sleep(0.5)
     s3.start()
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=LIMIT)
     drill = json.loads(out)["drills"][0]
     assert "Traceback" not in err
     if process.returncode == 0:

@@ -11,6 +11,7 @@ import pytest
 
 from dr.report import html
 from tests.report.district import whole_district
+from tests.waiting import LIMIT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 WIDTHS = """<script>addEventListener("load", () => {
@@ -29,7 +30,7 @@ def chromium() -> str:
 
 def browse(chromium: str, home: Path, *arguments: str) -> str:
     argv = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={home}/profile", *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT, check=True)
     return done.stdout
 
 

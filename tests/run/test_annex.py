@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.annex import Annexes
 from dr.run.sandbox import Sandbox, sweep
+from tests.waiting import LIMIT, soon
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 POINT = Point(run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={})
@@ -36,7 +36,7 @@ def test_a_sandbox_goes_with_its_annexes_and_what_runs_in_them(tmp_path: Path) -
     assert annex.is_dir() and annex.stat().st_mode & 0o077 == 0 and len(str(annex)) < 60
     running = [at_work(annex), at_work(root)]
     assert sandbox.finish() == "destroyed"
-    assert [child.wait(timeout=10) for child in running] == [-9, -9]
+    assert [child.wait(timeout=LIMIT) for child in running] == [-9, -9]
     assert not annex.exists() and not root.exists()
 
 
@@ -53,9 +53,7 @@ def test_what_a_dead_drill_left_is_swept_with_its_processes(tmp_path: Path) -> N
     annex, pid = done.stdout.split()
     assert Path(annex).is_dir() and Path(f"/proc/{pid}").exists(), "the negative: it was left"
     assert sweep(tmp_path) == ["drill-2"]
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}/cwd").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    assert soon(lambda: not Path(f"/proc/{pid}/cwd").exists())
     assert not Path(annex).exists() and not os.path.exists(f"/proc/{pid}/exe")
 
 

@@ -21,6 +21,7 @@ from dr.sources.files import Files
 from dr.sources.kinds import open_source
 from dr.tools.ssh import SshHost as Remote
 from tests.far import Far, reached
+from tests.waiting import LIMIT
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_a_place_is_written_down_before_it_is_made_and_goes_with_all_that_works_
             places.make(str(tmp_path / "nowhere"), "drill")
         assert "nowhere" in (tmp_path / RECORD).read_text(), "before, not after"
         places.clear()
-        assert running.wait(10) == -9
+        assert running.wait(timeout=LIMIT) == -9
     assert not any(path.exists() for path in made)
     places.clear()
 

@@ -26,7 +26,7 @@ from dr.tools.restic import Repository
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
 from scripts.servers.s3 import S3Server
-from tests.far import soon
+from tests.waiting import soon
 
 DAY = timedelta(days=1)
 

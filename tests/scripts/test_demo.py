@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT, soon
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
@@ -45,16 +47,14 @@ def running(place: Path) -> list[str]:
 
 def soon_nothing_runs(place: Path) -> bool:
     """Whether within two minutes nothing runs there."""
-    until = time.monotonic() + 120
-    while running(place) and time.monotonic() < until:
-        time.sleep(0.1)
+    soon(lambda: not running(place))
     return not running(place)
 
 
 @pytest.mark.long
 def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
     demo = start(tmp_path)
-    out, _ = demo.communicate(timeout=1000)
+    out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "160 photos, 4200 students, the database is sound" in out
     assert str(tmp_path / "report" / "report.html") in out
@@ -69,7 +69,7 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) ->
 @pytest.mark.long
 def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
     demo = start(tmp_path, "demo_services.py")
-    out, _ = demo.communicate(timeout=1000)
+    out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "20000 students in the live database, 40 forms" in out
     assert "nothing was touched: the database students is on the server" in out
@@ -94,7 +94,7 @@ def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Si
     time.sleep(0.5)
     assert running(tmp_path)
     demo.send_signal(number)
-    rest, _ = demo.communicate(timeout=600)
+    rest, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 130, rest
     assert "Traceback" not in rest
     assert soon_nothing_runs(tmp_path)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,7 +67,7 @@ def installed(place: Path, name: str) -> str:
     """Which version a program of that environment gets."""
     python = str(place / ".venv" / "bin" / "python")
     asked = [python, "-c", f"import {name}; print({name}.version)"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=LIMIT)
     return str(done.stdout).strip()
 
 

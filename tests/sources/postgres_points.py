@@ -17,7 +17,7 @@ from dr.sources.door import Instance, Room
 from dr.sources.facts import Facts
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import Host, ThisHost
-from tests.far import soon
+from tests.waiting import soon
 
 
 @dataclass
@@ -92,7 +92,7 @@ def left_in(place: Path) -> list[str]:
 
 def gone_from(place: Path) -> bool:
     """Whether no process is left there, after time to end."""
-    return soon(lambda: not left_in(place), 60)
+    return soon(lambda: not left_in(place))
 
 
 SCRIPT = """

@@ -29,7 +29,7 @@ from dr.sources.mysql.cut import Text, cut, database_of, file_of, renamed
 from dr.tools.host import Host, ThisHost
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.sshd import Sshd
-from tests.far import soon
+from tests.waiting import soon
 
 OTHERS = "SELECT ID FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
 OPEN: list[Capture] = []
@@ -135,7 +135,7 @@ def writer(server: MariadbServer, database: str = "shop") -> Iterator[list[float
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        assert soon(lambda: len(took) >= 20, 60)
+        assert soon(lambda: len(took) >= 20)
         yield took
     finally:
         stop.set()
@@ -148,7 +148,7 @@ def writer(server: MariadbServer, database: str = "shop") -> Iterator[list[float
 def goes_on(took: list[float]) -> bool:
     """Whether the writer is let in: whoever it is that looks, so many begun later are through."""
     before = len(took)
-    return soon(lambda: len(took) > before + 2, 60)
+    return soon(lambda: len(took) > before + 2)
 
 
 def test_one_database_is_one_file_that_the_client_takes(server: MariadbServer, tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ def test_a_dump_whose_connection_is_killed_is_an_error(alone: MariadbServer, tmp
     with pytest.raises(SourceError, match="dump failed with exit code"):
         for number, _ in enumerate(stream.chunks()):
             if number == 2:  # much of it is still to come
-                assert soon(lambda: bool(dumping(alone)), 60)
+                assert soon(lambda: bool(dumping(alone)))
                 alone.sql(f"KILL {dumping(alone)[0]}")
     stream.close()
 
@@ -400,7 +400,7 @@ def test_a_capture_may_be_closed_at_any_time_and_twice(server: MariadbServer, tm
     stream.close()
     stream.close()
     begin(server, tmp_path / "x", database="shop").close()
-    assert soon(lambda: server.connections() == 0, 60) and children() == []
+    assert soon(lambda: server.connections() == 0) and children() == []
 
 
 def test_a_database_that_is_not_there_is_said(server: MariadbServer, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.sshd import Sshd
 from tests.databases import mysql_database
-from tests.far import soon
 from tests.sources.rich import NAME, PUPIL, Taken, differences, quoted, rich_server
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_events_run_after_a_recovery_and_not_before(
     assert instance.probe("SELECT COUNT(*) FROM audit") == before
     instance.accept()
     counting = f"SELECT COUNT(*) FROM {quoted(NAME)}.audit"
-    assert soon(lambda: int(live.sql(counting)[0][0]) > int(str(before)), 60)
+    assert soon(lambda: int(live.sql(counting)[0][0]) > int(str(before)))
     instance.close()
     assert names(live) == {NAME}
 

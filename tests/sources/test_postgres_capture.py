@@ -30,7 +30,8 @@ from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
 from tests.databases import locked_table
-from tests.far import login, soon
+from tests.far import login
+from tests.waiting import soon
 
 _PASSWORD = "throw-away"
 
@@ -80,7 +81,7 @@ def sessions(server: PostgresServer) -> int:
     def count() -> int:
         return int(server.psql("select count(*) from pg_stat_activity where application_name = 'dr'"))
 
-    soon(lambda: not count(), 60)
+    soon(lambda: not count())
     return count()
 
 
@@ -181,7 +182,7 @@ def test_the_rows_counted_are_those_of_the_dump_while_others_write(
     query = "select count(*) from pupils"
 
     def more_than(rows: int) -> bool:
-        return soon(lambda: int(server.psql(query, school)) > rows, 60)
+        return soon(lambda: int(server.psql(query, school)) > rows)
 
     with writer(server, school):
         assert more_than(5500)

@@ -14,8 +14,9 @@ from dr.errors import SourceError, UsageError
 from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
-from tests.far import login, soon
+from tests.far import login
 from tests.sources.postgres_points import Capture, Point, both, killed_amid, restored
+from tests.waiting import soon
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ class Applications:
     def __enter__(self) -> None:
         for thread in self._threads:
             thread.start()
-        assert soon(lambda: self.tries >= 5, 60)
+        assert soon(lambda: self.tries >= 5)
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
@@ -154,7 +155,7 @@ def test_a_recovery_killed_half_way_touches_nothing_and_the_next_tidies_up(
     server.psql("create database school_dr_mine")
     instance = point.instance(real=True, replace=("school",), token="second")
     left = "select count(*) from pg_stat_activity where datname = 'school_dr_first'"
-    assert soon(lambda: server.psql(left) == "0", 60)  # the killed one's session takes a moment to end
+    assert soon(lambda: server.psql(left) == "0")  # the killed one's session takes a moment to end
     restored(point, instance).accept()
     instance.close()
     assert "school_dr_first, left of an interrupted recovery, was dropped" in caplog.text

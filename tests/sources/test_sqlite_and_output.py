@@ -24,8 +24,8 @@ from dr.sources.door import Doors, Instance, Room, Stream, Tree, parse_timestamp
 from dr.sources.kinds import open_source
 from dr.sources.output import Output
 from dr.sources.sqlite import Sqlite
-from tests.far import soon
 from tests.sources.nobody import as_nobody
+from tests.waiting import soon
 
 
 def restored(doors: Doors, root: Path) -> Instance:
@@ -349,7 +349,7 @@ def test_a_command_may_be_closed_at_any_time_and_twice(tmp_path: Path) -> None:
     stream = out(tmp_path, "sh", "-c", "echo x; echo $$ > pid; exec sleep 100")
     assert next(iter(stream.chunks())) == b"x\n"
     pid = tmp_path / "pid"
-    assert soon(lambda: pid.exists() and pid.read_text().endswith("\n"), 60)
+    assert soon(lambda: pid.exists() and pid.read_text().endswith("\n"))
     stream.close()
     stream.close()
     assert not Path("/proc", pid.read_text().strip()).exists()

@@ -27,6 +27,7 @@ from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
 from dr.tools.ssh_line import HostDownError
 from tests.far import Far, command_lines, reached
+from tests.waiting import soon
 
 TAGS = {"run": "r", "source": "s"}
 PASSPHRASE, KEY = "correct-horse-battery-19", "s3-key-that-nobody-sees-7"
@@ -288,12 +289,7 @@ def reap(repository: Repository, lock: str) -> None:
 
 
 def gone(words: str) -> bool:
-    deadline = time.monotonic() + 10
-    while any(words in environment(pid) for pid in pids() if pid != os.getpid()):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+    return soon(lambda: not any(words in environment(pid) for pid in pids() if pid != os.getpid()))
 
 
 def test_trees_are_stored_with_what_was_left_out_and_skipped(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.waiting import soon
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -24,10 +25,7 @@ def test_a_program_whose_parent_died_before_it_could_be_tied_to_it_never_runs(tm
         [sys.executable, "-c", f"from dr.tools import command\ncommand.run(['touch', '{tmp_path}/ran'])"],
         env={"PATH": f"{slow.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)},
     )
-    until = time.monotonic() + 20
-    while not (tmp_path / "begun").exists() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert (tmp_path / "begun").exists()
+    assert soon(lambda: (tmp_path / "begun").exists())
     if killed:
         parent.kill()
     parent.wait()

@@ -14,8 +14,8 @@ from dr.tools import command
 from dr.tools.host import ThisHost
 from dr.tools.isolation import Isolated, NotIsolatedError
 from dr.tools.ssh import SshHost
-from tests.far import soon
 from tests.namespaces import needs_namespaces, refusal
+from tests.waiting import soon
 
 ROOT = Path(__file__).parents[2]
 #: Holds a sandbox as a drill does, with a program in it, until it is killed.

@@ -25,8 +25,9 @@ from dr.tools.isolation import Isolated
 from dr.tools.ssh import SshHost
 from dr.tools.ssh_line import HostDownError
 from scripts.servers.sshd import Sshd
-from tests.far import login, seen, soon
+from tests.far import login, seen
 from tests.namespaces import refusal
+from tests.waiting import LIMIT, soon
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,10 +188,8 @@ def test_a_read_does_not_outlast_a_stop(far: SshHost) -> None:
     with far.start(["sleep", mark]) as process:
         assert soon(lambda: bool(seen(mark)))
         threading.Timer(0.3, command.interrupt_all).start()
-        began = time.monotonic()
         with pytest.raises(InterruptedRunError):
             process.read()
-        assert time.monotonic() - began < 2
     assert soon(lambda: not seen(mark))
 
 
@@ -327,14 +326,12 @@ def test_a_session_ended_from_outside_has_no_exit_code(own: Sshd) -> None:
 
 def test_a_peer_that_says_nothing_any_more_is_noticed(own: Sshd) -> None:
     remote = SshHost(login(own, keepalive=0.5))
-    with remote.start(["sleep", "60"]) as process:
+    with remote.start(["sleep", "6000"]) as process:
         time.sleep(2.5)  # nothing is said for a while, and that alone is no loss
         assert not process.ended()
         own.signal_sessions(signal.SIGSTOP)
-        began = time.monotonic()
         with pytest.raises(HostDownError, match=r"was lost.*nothing was heard of it for 1\.5 s"):
             process.read()
-        assert 1 < time.monotonic() - began < 4
         own.signal_sessions(signal.SIGKILL)
     remote.close()
 
@@ -374,5 +371,5 @@ def test_the_command_line_is_one_that_login_shells_take() -> None:
             assert running.stdin and running.stdout
             running.stdin.write(b"\nend\n")
             running.stdin.flush()
-            assert running.wait(10) == 0, shell
+            assert running.wait(timeout=LIMIT) == 0, shell
             assert re.fullmatch(rb"mark ready \d+\n", running.stdout.read()), shell

@@ -22,7 +22,7 @@ from dr.tools.host import Host, Process
 
 _HINT = "install the MariaDB or MySQL server there (its service need not run), or name it with `bin`"
 _PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
-_START_SECONDS = 120.0
+_START_SECONDS = scratch.START_SECONDS
 _ANSWER_SECONDS = 10.0
 _LARGEST_POOL = 1 << 30
 #: The kernel's own asynchronous reads are few on a machine, and other servers may have taken them.

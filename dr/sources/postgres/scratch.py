@@ -26,7 +26,7 @@ from dr.tools.host import Host, Process, own_environment, script
 
 SUPERUSER = "postgres"
 PORT = 5432  # a part of the socket's name: nothing listens on a network
-_START_SECONDS = 60
+_START_SECONDS = scratch.START_SECONDS
 _STOP_SECONDS = 10
 _VERSION = re.compile(r"(/.*) postgres \(.*?(\d+)[\d.]*.*")
 _MAKE_SECONDS = 600
