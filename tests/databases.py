@@ -6,6 +6,7 @@ import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer, program
@@ -18,6 +19,12 @@ STUDENTS = {
     "mysql": "create table students (id int primary key auto_increment, name varchar(50)) engine=innodb;"
     "insert into students (name) select concat('student ', seq) from seq_1_to_500;",
 }
+
+
+def newest_postgres() -> Path:
+    """Return the directory of the newest PostgreSQL's programs, as scripts/get-debian brings them."""
+    places = Path(__file__).parents[1].glob(".tools/debian/usr/lib/postgresql/*/bin")
+    return max(places, key=lambda place: int(place.parent.name))
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from dr.plan.zone import checked_zone
+
 _UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _DAYS = {
     name: i for i, name in enumerate(("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"))
@@ -80,10 +82,7 @@ class Calendar:
 @functools.lru_cache(maxsize=1024)
 def parse(text: str, timezone: str = "UTC") -> Rule:
     """Return the rule a plan's words mean. Raises `ValueError` in plain words."""
-    try:
-        ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{timezone!r} is no time zone: write one like America/New_York or UTC") from error
+    checked_zone(timezone)
     words = " ".join(str(text).split())
     if found := _EVERY.fullmatch(words):
         seconds = int(found[1] or 1) * _UNITS[found[2].lower()]

@@ -5,13 +5,22 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Duration
 from dr.plan.host import SshHost
 from dr.plan.secret import SecretPlace
+from dr.plan.zone import checked_zone
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
+TimeZone = Annotated[
+    str,
+    AfterValidator(checked_zone),
+    Field(
+        description="The time zone of what `newest` gives, where that has none of its own, such as America/New_York. "
+        "Absent: that of a PostgreSQL database at capture, else UTC. How it was read stands in the drill's timeline."
+    ),
+]
 
 
 class FilesSource(Declaration):
@@ -45,6 +54,7 @@ class SqliteSource(Declaration):
 
     path: AbsolutePath
     newest: str | None = None
+    newest_timezone: TimeZone | None = None
 
 
 class CommandSource(Declaration):
@@ -78,6 +88,7 @@ class DatabaseSource(Declaration):
     databases: tuple[DatabaseName, ...] = ()
     all: bool = False
     newest: str | None = None
+    newest_timezone: TimeZone | None = None
     host: str | None = None
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     user: str | None = None

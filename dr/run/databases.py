@@ -74,7 +74,8 @@ def schema(ground: Ground, body: SchemaCheck) -> Seen:
     excused = _excused(ground.sources[body.source])
     gone = sorted(before.objects.keys() - after.objects.keys() - excused)
     new = sorted(after.objects.keys() - before.objects.keys())
-    other = sorted(n for n in before.objects.keys() & after.objects.keys() if before.objects[n] != after.objects[n])
+    both = before.objects.keys() & after.objects.keys() - excused
+    other = sorted(name for name in both if before.objects[name] != after.objects[name])
     without = before.objects.keys() & excused - after.objects.keys()
     parts = [f"{len(before.objects) - len(without) - len(gone) - len(other):,} the same"]
     parts += [f"{len(without):,} missing as accepted: {', '.join(sorted(without)[:_NAMED])}"] if without else []

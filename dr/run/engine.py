@@ -363,7 +363,7 @@ def _find_newest(progress: Progress) -> None:
             journal.note(f"the query for the newest record of {name} gives no time", outcome="degraded")
         else:
             progress.newest[name] = moment
-            journal.note(f"newest record of {name}: {in_words(moment)}")
+            journal.note(f"newest record of {name}: {in_words(moment)}{item.instance.reading}")
 
 
 def _all_checks(job: Job, progress: Progress) -> tuple[Check, ...]:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
+from dr.plan.zone import known_zone
 from dr.sources import facts
 from dr.sources.facts import Facts
 from dr.tools.host import Host, ThisHost
@@ -184,6 +186,8 @@ class Instance:
         self.refusals: list[Refused] = []
         #: Facts about what was restored that are no fault of it.
         self.notes: list[str] = []
+        #: How the time of the newest record was read, where that is a matter of reading: follows that time.
+        self.reading = ""
         #: What else a person should know of what was restored; each makes the outcome degraded.
         self.remarks: list[str] = []
 
@@ -218,8 +222,21 @@ class Instance:
         raise SourceError(f"a {self.kind} source answers no queries", self.name, hint="query a database source instead")
 
     def newest(self) -> datetime | None:
-        """Return the time of the newest record restored; None where the plan has no probe for it."""
+        """Return the time of the newest record restored; None where the plan has no probe for it.
+
+        `reading` says afterwards in which zone a time was read that has none.
+        """
         return None
+
+    def read_newest(self, value: object, declared: str | None, of_server: str = "") -> datetime | None:
+        """Return a moment from a query's value; one without a zone is read in that declared, its server's, or UTC."""
+        zone, whose = next(
+            pair
+            for pair in ((declared, "as declared"), (of_server, "the server's"), ("UTC", "none is known"))
+            if pair[0] and known_zone(pair[0])
+        )
+        self.reading = f" (it has no time zone: read in {zone}, {whose})" if has_no_zone(value) else ""
+        return parse_timestamp(value, str(zone))
 
     def captured(self) -> Facts | None:
         """Return what was recorded of the databases at capture; None where nothing was."""
@@ -270,8 +287,16 @@ class Doors(ABC):
         return Instance(self.name, self.kind, room)
 
 
-def parse_timestamp(value: object) -> datetime | None:
-    """Return a moment from what databases give: ISO text (UTC when it has no zone) or epoch s, ms, µs, ns.
+def has_no_zone(value: object) -> bool:
+    """Whether what a database gives is a date and time without a zone: a matter of reading."""
+    try:
+        return datetime.fromisoformat(str(value).strip()).tzinfo is None and not str(value).strip().isdigit()
+    except ValueError:
+        return False
+
+
+def parse_timestamp(value: object, zone: str = "UTC") -> datetime | None:
+    """Return a moment from what databases give: ISO text (in `zone` when it has none) or epoch s, ms, µs, ns.
 
     None for anything else. A number too small to be a time after 1973 is a count or a Julian day, not a time.
     """
@@ -280,7 +305,7 @@ def parse_timestamp(value: object) -> datetime | None:
         if isinstance(value, int | float) or re.fullmatch(r"\d{9,19}(\.\d+)?", text):
             return _from_epoch(float(text))
         moment = datetime.fromisoformat(text.removesuffix(" UTC"))
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
 

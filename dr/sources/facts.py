@@ -24,6 +24,7 @@ class Facts:
     `needs`: what the server must have before, such as "extension postgis" or "role teacher". `answers`: by
     `key_of(database, query)`, what a plan's query gave (as text; None for no value). `lacking`: what the source itself
     lacked or had broken, in words: no restore is held to it. `spelling`: in which way definitions were told apart.
+    `zones`: of a database, the time zone in which it takes times that have none.
     """
 
     server: str = ""
@@ -34,6 +35,7 @@ class Facts:
     answers: Mapping[str, str | None] = field(default_factory=dict)
     lacking: tuple[str, ...] = ()
     spelling: int = 0
+    zones: Mapping[str, str] = field(default_factory=dict)
 
 
 def key_of(database: str | None, query: str) -> str:

@@ -6,7 +6,8 @@ import json
 from datetime import datetime
 
 from dr.errors import SourceError
-from dr.sources.door import Instance, Room, parse_timestamp
+from dr.plan.source import SqliteSource
+from dr.sources.door import Instance, Room
 from dr.sources.own_errors import own_errors
 from dr.tools.command import ProgramMissingError
 
@@ -19,9 +20,9 @@ QUERY_SECONDS = 600.0
 class FarDatabase(Instance):
     """The database's file on the room's host."""
 
-    def __init__(self, name: str, filename: str, newest: str | None, room: Room) -> None:
+    def __init__(self, name: str, filename: str, declared: SqliteSource, room: Room) -> None:
         super().__init__(name, _KIND, room)
-        self._file, self._newest = room.root / filename, newest
+        self._file, self._declared = room.root / filename, declared
 
     def start(self) -> None:
         """See `Instance`: SQLite itself says whether the database is whole."""
@@ -37,7 +38,8 @@ class FarDatabase(Instance):
 
     def newest(self) -> datetime | None:
         """See `Instance`."""
-        return parse_timestamp(self.probe(self._newest)) if self._newest else None
+        declared = self._declared
+        return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 
     def _ask(self, query: str, *, doing: str) -> object:
         """Return the first value of the first row; None when there is none."""

@@ -44,4 +44,4 @@ class RemoteSqlite(Doors):
 
     def instance(self, room: Room) -> Instance:
         """See `Doors`."""
-        return restored_database(self.name, self._filename, self._declared.newest, room)
+        return restored_database(self.name, self._filename, self._declared, room)

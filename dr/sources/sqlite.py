@@ -17,7 +17,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import SqliteSource
-from dr.sources.door import MANIFEST, Doors, Instance, Room, Tree, parse_timestamp
+from dr.sources.door import MANIFEST, Doors, Instance, Room, Tree
 from dr.tools import command
 from dr.tools.digest import sha256_file
 
@@ -39,7 +39,7 @@ class Sqlite(Doors):
     def __init__(self, name: str, declared: SqliteSource) -> None:
         super().__init__(name)
         self._path = Path(declared.path)
-        self._newest = declared.newest
+        self._declared = declared
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
         """See `Doors`. The copy in `work` is one file, whatever journal the original has."""
@@ -71,7 +71,7 @@ class Sqlite(Doors):
 
     def instance(self, room: Room) -> Instance:
         """See `Doors`."""
-        return restored_database(self.name, self._path.name, self._newest, room)
+        return restored_database(self.name, self._path.name, self._declared, room)
 
     def _copy(self, copy: Path) -> None:
         real = self._path.resolve()
@@ -106,21 +106,21 @@ class Sqlite(Doors):
         )
 
 
-def restored_database(name: str, filename: str, newest: str | None, room: Room) -> Instance:
+def restored_database(name: str, filename: str, declared: SqliteSource, room: Room) -> Instance:
     """Return what a restore makes of a database's file, wherever it was captured."""
     if not room.host.here:
         from dr.sources.far_sqlite import FarDatabase
 
-        return FarDatabase(name, filename, newest, room)
-    return _Restored(name, filename, newest, room)
+        return FarDatabase(name, filename, declared, room)
+    return _Restored(name, filename, declared, room)
 
 
 class _Restored(Instance):
     """The database's file, restored, and opened for reading only."""
 
-    def __init__(self, name: str, filename: str, newest: str | None, room: Room) -> None:
+    def __init__(self, name: str, filename: str, declared: SqliteSource, room: Room) -> None:
         super().__init__(name, Sqlite.kind, room)
-        self._file, self._newest = room.root / filename, newest
+        self._file, self._declared = room.root / filename, declared
 
     def start(self) -> None:
         """See `Instance`: SQLite itself says whether the database is whole."""
@@ -135,7 +135,8 @@ class _Restored(Instance):
 
     def newest(self) -> datetime | None:
         """See `Instance`."""
-        return parse_timestamp(self.probe(self._newest)) if self._newest else None
+        declared = self._declared
+        return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 
 
 def _whole(name: str, path: Path, problem: str, *, hint: str) -> None:

@@ -30,12 +30,20 @@ class PostgresServer:
     """The server; a context that makes, starts and ends it. `home` keeps the data; without one it is made and removed.
 
     `socket` is the directory of its socket, `user` its superuser, `port` its number. With `tcp` it also listens
-    on 127.0.0.1, where the superuser needs `password`.
+    on 127.0.0.1, where the superuser needs `password`. `programs` is the directory of another version's.
     """
 
     user = "postgres"
 
-    def __init__(self, home: Path | None = None, *, tcp: bool = False, settings: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        *,
+        tcp: bool = False,
+        settings: tuple[str, ...] = (),
+        programs: Path | None = None,
+    ) -> None:
+        self._programs = programs
         self._given, self._tcp, self._settings = home, tcp, settings
         self.port, self.password = (own_ports(1)[0] if tcp else 5432), "throw-away"
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,7 +118,7 @@ class PostgresServer:
             (self.data / "pg_hba.conf").write_text(rules)
 
     def _as_user(self, argv: list[str], **more: object) -> subprocess.Popen[bytes]:
-        whole = [program(argv[0]), *argv[1:]]
+        whole = [str(self._programs / argv[0]) if self._programs else program(argv[0]), *argv[1:]]
         if os.geteuid() == 0:
             whole = ["setpriv", "--reuid=postgres", f"--regid={_owner().pw_gid}", "--clear-groups", "--", *whole]
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}

@@ -81,7 +81,9 @@ def server() -> Iterator[PostgresServer]:
         running.psql(OBJECTS, ODD)
         running.psql("create database school")
         running.psql(
-            "create table pupils (id int primary key, name text); create index by_name on pupils (name)", "school"
+            "create table pupils (id int primary key, name text); create index by_name on pupils (name);"
+            "create view seen as select id::text as id from pupils where id > 3",
+            "school",
         )
         running.psql("insert into pupils select g, 'pupil ' || g from generate_series(1, 500) g", "school")
         yield running
@@ -140,6 +142,10 @@ def test_every_database_of_a_server_comes_back(captured: Capture) -> None:
 
 
 DAMAGE = {
+    "a comment made": "comment on column pupils.name is 'of them'",
+    "a fill factor": "alter table pupils set (fillfactor = 70)",
+    "a view of another column": "create or replace view seen as select name as id from pupils where id > 3",
+    "a view with another condition": "create or replace view seen as select id::text as id from pupils where id > 4",
     "a row deleted": "delete from pupils where id = 7",
     "a table emptied": "truncate pupils",
     "an index dropped": "drop index by_name",

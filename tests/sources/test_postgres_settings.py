@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from scripts.servers.postgres import PostgresServer
@@ -67,3 +69,22 @@ def test_settings_of_a_live_server_change_nothing_of_what_is_restored(
             instance.accept()
         finally:
             instance.close()
+
+
+@pytest.mark.parametrize(
+    ("declared", "hour", "reading"),
+    [
+        pytest.param({}, 9, " (it has no time zone: read in America/New_York, the server's)", id="the server's"),
+        pytest.param({"newest_timezone": "UTC"}, 4, " (it has no time zone: read in UTC, as declared)", id="declared"),
+    ],
+)
+def test_a_newest_time_without_a_zone_is_read_in_the_servers_or_as_declared(
+    postgres: PostgresServer, peculiar: str, captured: Capture, declared: dict[str, str], hour: int, reading: str
+) -> None:
+    point = captured(postgres, database=peculiar, newest="select max(zoneless) from public.odd", **declared)
+    instance = point.instance()
+    try:
+        moment = restored(point, instance).newest()
+        assert moment == datetime(2026, 2, 3, hour, 5, tzinfo=UTC) and instance.reading == reading
+    finally:
+        instance.close()

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source import MysqlSource
-from dr.sources.door import Instance, Refused, Room, parse_timestamp
+from dr.sources.door import Instance, Refused, Room
 from dr.sources.facts import Facts
 from dr.sources.mysql import accounts, code, pour
 from dr.sources.mysql.accounts import existing
@@ -137,7 +137,8 @@ class Restored(Instance):
 
     def newest(self) -> datetime | None:
         """See `Instance`."""
-        return parse_timestamp(self.probe(self._declared.newest)) if self._declared.newest else None
+        declared = self._declared
+        return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 
     def facts(self) -> Facts | None:
         """See `Instance`: by the names in the plan, and with an answer to each question captured."""

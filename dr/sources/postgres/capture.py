@@ -222,7 +222,14 @@ def snapshot_of(session: Session, name: str) -> str:
 
 
 def _write_globals(server: Server, database: str, to: Path) -> None:
-    """Write the accounts, for our eyes only; without passwords where they may not be read."""
+    """Write the accounts, for our eyes only."""
+    text = read_globals(server, database)
+    with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(text)
+
+
+def read_globals(server: Server, database: str) -> bytes:
+    """Return the accounts of a server as statements; without passwords where they may not be read."""
     options = ("--globals-only", "-w", "-l", server.conninfo(database))
     done = None
     for more in ((), ("--no-role-passwords",)):
@@ -230,9 +237,7 @@ def _write_globals(server: Server, database: str, to: Path) -> None:
             text = b"".join(iter(process.read, b""))
             done = process.finish()
         if done.code == 0:
-            with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(text)
-            return
+            return text
         log.info("%s: accounts%s: %s", server.name, " without passwords" if more else "", done.last_words)
     assert done is not None  # noqa: S101 - the loop ran
     raise server.failure(done, "the accounts could not be read")

@@ -176,6 +176,11 @@ class Server:
                 self.name,
                 hint=f"install the programs of PostgreSQL {skew[1]}, and name their directory as `bin`",
             )
+        if "unsupported version" in text and "file header" in text:
+            return SourceError(
+                f"{doing}: the dump was written by newer programs than those here", self.name,
+                hint="install the programs of PostgreSQL 17 or newer: the newest package postgresql-… there is",
+            )  # fmt: skip
         why = "; ".join(told(done.stderr)[:2]) or done.last_words or _ending(done)
         lost = bool(_LOST.search(text)) and not _REFUSED.search(text)
         return SourceError(doing, self.name, why, hint=_hint(why, lost=lost), retryable=lost)

@@ -22,6 +22,8 @@ log = logging.getLogger("dr.backup")
 LARGE_OBJECTS = "pg_largeobject"
 #: Nothing is left out.
 WHOLE = Sight()
+#: How definitions are written down now; those of older points are written down as they had it.
+SPELLING = 2
 #: Longer definitions are kept as a digest.
 _SHORT = 120
 #: PostgreSQL spells these differently once it has read them back: casts and brackets may move.
@@ -31,6 +33,12 @@ _RESPELLED = frozenset({
 _CAST = re.compile(
     r'::(?:"[^"]*"|[\w.]+)(?: varying| precision| with(?:out)? time zone)?(?:\([\d, ]+\))?(?:\[\])*|[()\s]'
 )
+
+#: From version 16 on, columns in these are qualified only where they must be.
+_OF_QUERIES = frozenset({"view", "materialized view", "rule"})
+_QUALIFIER = re.compile(r'(?:"[^"]*"|\b[A-Za-z_][\w$]*)\.(?=["A-Za-z_*])')
+
+_PARSED_BODY = re.compile(r"^(?:BEGIN ATOMIC|RETURN )", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +59,23 @@ class Inventory:
     objects: dict[str, str] = field(default_factory=dict)
     needs: list[str] = field(default_factory=list)
     answers: dict[str, str | None] = field(default_factory=dict)
+    zone: str = ""
 
 
-def take(session: Session, database: str, sight: Sight = WHOLE) -> Inventory:
+def take(session: Session, database: str, sight: Sight = WHOLE, *, spelling: int = SPELLING) -> Inventory:
     """Return what a database holds as a session that has begun sees it; `database` is its name in the facts.
 
-    What `sight` leaves out is not looked at. A few statements, however many tables there are. Raises `SourceError`.
+    What `sight` leaves out is not looked at. Definitions are written down as that spelling has them. A few
+    statements, however many tables there are. Raises `SourceError`.
     """
     found = Inventory(database, version=session.rows(queries.VERSION)[0])
     out, below = {*sight.tables, *sight.indexes}, tuple(f"{name}." for name in sight.tables)
     found.objects = {
-        f"{kind} {database}.{name}": _kept(kind, text)
-        for kind, name, text in session.rows(queries.OBJECTS)
+        f"{kind} {database}.{name}": _kept(kind, text, spelling)
+        for kind, name, text in session.rows(queries.objects(spelling))
         if name not in out and not (below and name.startswith(below))
     }
+    found.zone = session.rows(queries.ZONE)[0]
     found.needs = sorted(set(session.rows(queries.NEEDS)))
     found.rows = {f"{database}.{name}": int(count) for name, count in _counted(session, sight)}
     return found
@@ -111,7 +122,7 @@ def answers(server: Server, database: str, snapshot: str, asked: Iterable[Asked]
     return found
 
 
-def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]]) -> Facts:
+def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]], *, spelling: int = SPELLING) -> Facts:
     """Return the facts of several databases; `properties` are those each was made with."""
     objects = {f"database {name}": json.dumps(each, sort_keys=True) for name, each in properties.items()}
     return Facts(
@@ -121,6 +132,8 @@ def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]]) 
         objects=objects | {name: text for each in found for name, text in each.objects.items()},
         needs=tuple(sorted({need for each in found for need in each.needs})),
         answers={key: value for each in found for key, value in each.answers.items()},
+        spelling=spelling,
+        zones={each.database: each.zone for each in found},
     )
 
 
@@ -136,9 +149,17 @@ def major_of(captured: Facts | None) -> int:
     return int(number[0]) if number else 0
 
 
-def _kept(kind: str, text: str | None) -> str:
-    text = text or ""
-    spelled = _CAST.sub("", text) if kind in _RESPELLED else text
+def _kept(kind: str, text: str | None, spelling: int) -> str:
+    spelled = text = text or ""
+    if spelling > 1 and kind in _OF_QUERIES:
+        spelled = _QUALIFIER.sub("", spelled)
+    if kind in _RESPELLED or (spelling > 1 and _is_parsed(kind, text)):
+        spelled = _CAST.sub("", spelled)
     if len(text) <= _SHORT and spelled == text:
         return text
     return digest_of(spelled)
+
+
+def _is_parsed(kind: str, text: str) -> bool:
+    """Whether a routine's body is kept as it was understood, not as it was written."""
+    return kind in ("function", "procedure") and bool(_PARSED_BODY.search(text))

@@ -17,7 +17,8 @@ from dr.errors import DrError, SourceError, UsageError
 from dr.plan.source import PostgresSource
 from dr.sources.door import Room
 from dr.sources.own_errors import own_errors
-from dr.sources.postgres import making, queries
+from dr.sources.postgres import accounts, making, queries
+from dr.sources.postgres.capture import read_globals
 from dr.sources.postgres.connection import Login, Server, identifier, literal
 from dr.sources.postgres.names import with_suffix
 from dr.sources.postgres.restored import Restored
@@ -77,6 +78,15 @@ class LiveServer(Restored):
     def physical(self, database: str) -> str:
         """See `Restored`: a name of its own until it is accepted."""
         return database if self._accepted else with_suffix(database, "dr", self.room.token)
+
+    def compare_roles(self, captured: str) -> None:
+        """See `Restored`: they stay as they are, for others use them too."""
+        try:
+            there = read_globals(self.server, self.place).decode("utf-8", "surrogateescape")
+        except SourceError as error:
+            self.remarks.append(f"whether the roles on the server are as they were captured is not known: {error}")
+            return
+        self.remarks += accounts.differences(captured, there)
 
     def made(self, database: str) -> None:
         """See `Restored`: say on the server what it is."""

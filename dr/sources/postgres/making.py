@@ -41,16 +41,17 @@ def make(server: Server, place: str, database: str, properties: dict[str, Any], 
     if properties:
         parts += [f"encoding {literal(properties['encoding'])}", *_collation(server, place, properties, lacks)]
         parts += [f"connection limit {int(properties['limit'])}"]
-        if f"role {properties['owner']}" not in lacks:
-            parts += [f"owner {identifier(properties['owner'])}"]
     server.execute(place, " ".join(parts) + ";", doing=f"the database {database} could not be made")
 
 
-def finish(server: Server, place: str, database: str, properties: dict[str, Any]) -> list[str]:
-    """Give a restored database its own settings and rights; return what the server refused."""
+def finish(server: Server, place: str, database: str, properties: dict[str, Any], lacks: list[str]) -> list[str]:
+    """Give a restored database its own settings, rights and owner; return what the server refused."""
     if not properties:
         return []
-    return server.complaints(place, "\n".join([*_settings(database, properties), *_rights(database, properties)]))
+    statements = [*_settings(database, properties), *_rights(database, properties)]
+    if f"role {properties['owner']}" not in lacks:  # last: whoever is not a member of it may do nothing afterwards
+        statements.append(f"alter database {identifier(database)} owner to {identifier(properties['owner'])};")
+    return server.complaints(place, "\n".join(statements))
 
 
 def comment(database: str, text: str | None) -> str:

@@ -10,29 +10,38 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dr.errors import SourceError
 from dr.sources.own_errors import own_errors
-from dr.sources.postgres.connection import Server, told
+from dr.sources.postgres import toc
+from dr.sources.postgres.completing import Check, rehearsal, set_aside
+from dr.sources.postgres.connection import Server
+from dr.sources.postgres.toc import Refusal
 from dr.tools import command
 from dr.tools.command import Done
-from dr.tools.host import script
+from dr.tools.host import Process, script
 
 _HEAD = 1 << 20  # bytes that hold the table of contents of most dumps; doubled until they do
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
-_OF_THE_SERVER = re.compile(r".*?\b(?:ERROR|FATAL|PANIC):\s+")
 _LOADING = ("--section=pre-data", "--section=data")
-_FINISHING = ("--section=post-data",)
 _KEEP_LIST = 'umask 077; f=$(mktemp) && cat >"$f" && echo "$f";'
 
 
 #: Materialised views, as schema and name.
 Views = Collection[tuple[str, str]]
+
+
+@dataclass
+class Poured:
+    """What came of a dump: what the server refused, and the checks that wait for the rows to be there."""
+
+    refused: list[Refusal] = field(default_factory=list)
+    aside: list[Check] = field(default_factory=list)
 
 
 def pour_dump(
@@ -43,25 +52,87 @@ def pour_dump(
     work: Path,
     at_once: bool,
     left_empty: Callable[[], Views] = tuple,
-) -> list[str]:
-    """Load a dump into an empty database; return what the server refused of it, one line each.
+) -> Poured:
+    """Load a dump into an empty database; return what the server refused of it.
 
     `work` holds the table of contents meanwhile. Tables go where the database goes, whatever tablespace they
-    had. Loaded `at_once`, nothing may be refused before the indexes. `left_empty` is asked, once tables and views are
-    there, which of the materialised views are not to be refreshed. Raises `SourceError` when the dump cannot be
-    read or the server goes away; what `blocks` raises goes on.
+    had. Loaded `at_once`, where a rehearsal of its definitions found nothing against it, nothing may be refused before
+    the indexes. `left_empty` is asked, once tables and views are there, which of the materialised views are not to be
+    refreshed. Raises `SourceError` when the dump cannot be read or the server goes away; what `blocks` raises goes on.
     """
-    here = server.host.here
     with TemporaryDirectory(prefix="toc-", dir=work) as folder:
         head = Path(folder, "head")
         held = _read_head(server, head, blocks)
-        loading = (*_LOADING, "--single-transaction") if at_once and here else _LOADING
-        refused = _restore(server, database, _again(held, blocks), loading)
+        loader, done = _Loader(server, database, head), Poured()
+        stream = _again(held, blocks)
+        if at_once and server.host.here and loader.rehearse():
+            done.refused += loader.load(stream, *_LOADING, "--single-transaction")
+        else:
+            done.refused += loader.load(None, "--section=pre-data")
+            done.aside = set_aside(server, database)
+            done.refused += loader.load(stream, "--section=data")
         with _chosen(server, head, left_empty()) as chosen:
-            if here:
-                jobs = ("-j", str(os.cpu_count() or 1))
-                return refused + _restore(server, database, None, (*_FINISHING, *jobs, *chosen, str(head)))
-            return refused + _restore(server, database, iter([head.read_bytes()]), (*_FINISHING, *chosen))
+            jobs = ("-j", str(os.cpu_count() or 1)) if server.host.here else ()
+            done.refused += loader.load(None, "--section=post-data", *jobs, *chosen)
+    return done
+
+
+class _Loader:
+    """Loads a dump part by part, by pg_restore; without a stream, what its table of contents alone gives."""
+
+    def __init__(self, server: Server, database: str, head: Path) -> None:
+        self._server, self._database, self._head = server, database, head
+
+    def rehearse(self) -> bool:
+        """Make the definitions and take them back: whether none was refused, and no check might refuse rows."""
+        made = _read_by_itself(self._server, self._head, "--section=pre-data", "-f", "-")
+        with self._server.psql(self._database) as process, own_errors(self._server.name):
+            with suppress(OSError):  # it has ended: its exit code says that something was refused
+                process.write(
+                    rehearsal(made.stdout.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+                )
+                process.end_input()
+            said = b"".join(iter(process.read, b""))
+            done = process.finish()
+        return made.code == 0 and done.code == 0 and not any(line.startswith(b"[") for line in said.splitlines())
+
+    def load(self, blocks: Iterator[bytes] | None, *options: str) -> list[Refusal]:
+        """Run pg_restore; return what was refused."""
+        server, here = self._server, self._server.host.here
+        # Only when it says all that it does, it says of what entry an error is.
+        arguments = ["-w", "-v", "--no-tablespaces", "-d", server.conninfo(self._database), *options]
+        if blocks is None and here:
+            arguments.append(str(self._head))
+        elif blocks is None:
+            blocks = iter([self._head.read_bytes()])
+        more = server.loading(self._database)
+        with server.start("pg_restore", *arguments, feed=blocks is not None, more=more) as process:
+            with own_errors(server.name):
+                _feed(process, blocks or ())
+                done = process.finish()
+        return self._refused(done)
+
+    def _refused(self, done: Done) -> list[Refusal]:
+        """Return what was refused. `pg_restore` goes on after errors, counts them, and ends with 1."""
+        if done.code == 0:
+            return []
+        count = _IGNORED.search(done.stderr.decode("utf-8", "replace"))
+        if not count:
+            raise self._server.failure(done, "the dump could not be restored")
+        listed = toc.entries(_listed(self._server, self._head).stdout)
+        owners = [str(name) for name in self._server.rows(self._database, "select to_json(rolname) from pg_roles")]
+        found = toc.refusals(done.stderr, listed, owners)
+        return found or [Refusal(kind="TABLE DATA", cause=f"{count[1]} statements were refused")]
+
+
+def _feed(process: Process, blocks: Iterable[bytes]) -> None:
+    for block in blocks:
+        command.raise_if_stopping()
+        try:
+            process.write(block)
+        except OSError:
+            break  # it has ended: its exit code and words say why
+    process.end_input()
 
 
 @contextmanager
@@ -105,8 +176,13 @@ def _read_head(server: Server, head: Path, blocks: Iterator[bytes]) -> list[byte
 
 def _listed(server: Server, head: Path) -> Done:
     """Read the table of contents and nothing else."""
+    return _read_by_itself(server, head, "-l")
+
+
+def _read_by_itself(server: Server, head: Path, *options: str) -> Done:
+    """Run pg_restore on the table of contents, without a server, and return what it says."""
     here = server.host.here
-    with server.start("pg_restore", "-l", *([str(head)] if here else []), feed=not here) as process:
+    with server.start("pg_restore", *options, *([str(head)] if here else []), feed=not here) as process:
         with own_errors(server.name), suppress(OSError):
             if not here:
                 process.write(head.read_bytes())
@@ -120,38 +196,6 @@ def _again(held: list[bytes], blocks: Iterator[bytes]) -> Iterator[bytes]:
     while held:
         yield held.pop(0)
     yield from blocks
-
-
-def _restore(server: Server, database: str, blocks: Iterator[bytes] | None, options: tuple[str, ...]) -> list[str]:
-    arguments = ("-w", "--no-tablespaces", "-d", server.conninfo(database), *options)
-    more = server.loading(database)
-    with server.start("pg_restore", *arguments, feed=blocks is not None, more=more) as process, own_errors(server.name):
-        for block in blocks or ():
-            command.raise_if_stopping()
-            try:
-                process.write(block)
-            except OSError:
-                break  # it has ended: its exit code and words say why
-        process.end_input()
-        done = process.finish()
-    return _refused(server, done)
-
-
-def _refused(server: Server, done: Done) -> list[str]:
-    """Return what was refused. `pg_restore` goes on after errors, counts them, and ends with 1."""
-    if done.code == 0:
-        return []
-    count = _IGNORED.search(done.stderr.decode("utf-8", "replace"))
-    if not count:
-        raise server.failure(done, "the dump could not be restored")
-    lines = [_OF_THE_SERVER.sub("", line) for line in told(done.stderr)]
-    return lines or [f"{count[1]} statements"]
-
-
-def in_words(refused: list[str]) -> str:
-    """Return what was refused, in one sentence."""
-    many = f"{len(refused)} statements were" if len(refused) > 1 else "a statement was"
-    return f"{many} refused in the restore, first: {refused[0]}"
 
 
 def raise_refused(name: str, problems: list[str]) -> None:

@@ -23,6 +23,9 @@ begin isolation level repeatable read read only
 SNAPSHOT = "select to_json(pg_export_snapshot())"
 VERSION = "select to_json(split_part(current_setting('server_version'), ' ', 1))"
 
+#: The time zone that a session has before it sets its own.
+ZONE = "select to_json(reset_val) from pg_settings where name = 'TimeZone'"
+
 #: Databases that can be connected to, and what each must be made with again.
 DATABASES = """
 select jsonb_build_array(d.datname, jsonb_build_object(
@@ -105,11 +108,17 @@ _COLUMN = f"""format('%I %s%s%s%s%s', a.attname, format_type(a.atttypid, a.attty
   case when a.attnotnull then ' not null' end, ' default ' || pg_get_expr(d.adbin, d.adrelid),
   case when a.attidentity <> '' then ' identity ' || a.attidentity::text end)"""
 
-_TABLES = f"""
+#: A dump puts inherited columns first, whenever they came: their order is not kept. Partitions keep theirs.
+_BY_NAME = """case when not c.relispartition and exists (select from pg_inherits i where i.inhrelid = c.oid)
+  then a.attname end collate "C", """
+
+
+def _tables(order: str, more: str) -> str:
+    return f"""
 select case c.relkind when 'p' then 'table' when 'r' then 'table' when 'f' then 'foreign table'
   when 'v' then 'view' when 'm' then 'materialized view' end,
   quote_ident(n.nspname) || '.' || quote_ident(c.relname),
-  concat_ws('; ', (select string_agg({_COLUMN}, ', ' order by a.attnum)
+  concat_ws('; ', (select string_agg({_COLUMN}, ', ' order by {order}a.attnum)
       from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'f')),
     case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
@@ -118,9 +127,22 @@ select case c.relkind when 'p' then 'table' when 'r' then 'table' when 'f' then 
     (select 'inherits ' || string_agg(i.inhparent::regclass::text, ', ' order by i.inhseqno)
       from pg_inherits i where i.inhrelid = c.oid),
     case when c.relpersistence = 'u' then 'unlogged' end,
-    case when c.relrowsecurity then 'row security' end, case when c.relforcerowsecurity then 'forced' end)
+    case when c.relrowsecurity then 'row security' end, case when c.relforcerowsecurity then 'forced' end{more})
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'f', 'v', 'm') and {_mine("pg_class", "c")}
+"""
+
+
+_MORE = """, 'with ' || (select string_agg(o, ', ' order by o collate "C") from unnest(c.reloptions) o),
+    'generated ' || (select string_agg(quote_ident(a.attname), ', ' order by a.attname collate "C") from pg_attribute a
+      where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped)"""
+
+#: What is said about objects of somebody's own.
+_COMMENTS = """
+select 'comment', i.identity, d.description from pg_description d
+cross join lateral pg_identify_object(d.classoid, d.objoid, d.objsubid) i
+where d.objoid >= 16384 and i.type not in ('large object', 'extension') and not exists (select from pg_depend e
+  where e.classid = d.classoid and e.objid = d.objoid and e.deptype = 'e')
 """
 
 _SEQUENCES = f"""
@@ -235,11 +257,17 @@ select 'rights', quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '('
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace where {_mine("pg_proc", "p")}
 """
 
-_KINDS = (_TABLES, _SEQUENCES, _INDEXES, _CONSTRAINTS, _ROUTINES, _TRIGGERS, _POLICIES, _TYPES, _OTHERS, _RIGHTS)
-OBJECTS = ";\n".join(
-    f"select json_build_array(o.kind, o.name, o.definition) from ({kind}) as o (kind, name, definition)"
-    for kind in _KINDS
-)
+_REST = (_SEQUENCES, _INDEXES, _CONSTRAINTS, _ROUTINES, _TRIGGERS, _POLICIES, _TYPES, _OTHERS, _RIGHTS)
+
+
+def objects(spelling: int) -> str:
+    """Return what lists a database's objects, as facts of that spelling have them."""
+    kinds = (_tables("", ""), *_REST) if spelling < 2 else (_tables(_BY_NAME, _MORE), *_REST, _COMMENTS)
+    return ";\n".join(
+        f"select json_build_array(o.kind, o.name, o.definition) from ({kind}) as o (kind, name, definition)"
+        for kind in kinds
+    )
+
 
 #: What a server must have before this database comes back.
 NEEDS = r"""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
 from dr.plan.source import PostgresSource
-from dr.sources.door import Instance, Room, parse_timestamp
+from dr.sources.door import Instance, Refused, Room
 from dr.sources.facts import Facts
-from dr.sources.postgres import inventory, making, queries, roles
+from dr.sources.postgres import completing, inventory, making, queries, roles
 from dr.sources.postgres.capture import GLOBALS
 from dr.sources.postgres.connection import Server, Session
 from dr.sources.postgres.names import dumps_in
-from dr.sources.postgres.pouring import in_words, pour_dump, raise_refused
+from dr.sources.postgres.pouring import pour_dump, raise_refused
+from dr.sources.postgres.toc import Refusal
 
 KIND = "postgres"
 #: A query of a check's ends within this time, in seconds.
@@ -26,7 +27,8 @@ QUERY_SECONDS = 600
 class Restored(Instance):
     """Databases restored into a server. `server` and `place` (a database to speak to it) are the kind's own.
 
-    What the server lacks or refuses is gathered, and raised by `start`: the other checks still run.
+    What the server lacks, and rows that it refuses, is gathered and raised by `start`: the other checks still run. What
+    else it refuses is in `refusals`.
     """
 
     takes_stream = True
@@ -35,10 +37,13 @@ class Restored(Instance):
 
     def __init__(self, name: str, declared: PostgresSource, room: Room) -> None:
         super().__init__(name, KIND, room)
-        self._newest = declared.newest
+        self._declared = declared
         self.databases: list[str] = []
         self.lacks: list[str] = []
         self.refused: list[str] = []
+
+    def compare_roles(self, captured: str) -> None:
+        """Name the roles that are on the server and are not as in the captured script."""
 
     @abstractmethod
     def physical(self, database: str) -> str:
@@ -77,8 +82,9 @@ class Restored(Instance):
                 raise SourceError(f"the database {database} is not in the point", self.name, hint="use another point")
             self.server.value(self.physical(database), "select 1")
         problems = [making.in_words(need) for need in self.lacks]
-        problems += [in_words(self.refused)] if self.refused else []
-        raise_refused(self.name, problems)
+        if self.lacks:  # most of what was refused is so for want of it
+            problems += [str(each) for each in self.refusals[:1]]
+        raise_refused(self.name, [*problems, *self.refused])
 
     def probe(self, query: str, database: str | None = None) -> object:
         """See `Instance`. The value is text, as psql gives it; times are UTC."""
@@ -91,16 +97,28 @@ class Restored(Instance):
 
     def newest(self) -> datetime | None:
         """See `Instance`."""
-        return parse_timestamp(self.probe(self._newest)) if self._newest else None
+        if not self._declared.newest:
+            return None
+        captured, first = self.captured(), self.databases[0] if self.databases else ""
+        zone = captured.zones.get(first, "") if captured else ""
+        return self.read_newest(self.probe(self._declared.newest), self._declared.newest_timezone, zone)
 
     def facts(self) -> Facts | None:
         """See `Instance`: the same questions as at capture, to the databases as they are now."""
         found, now = [], dict(self.server.rows(self.place, queries.DATABASES))
+        captured = self.captured()
+        spelling = captured.spelling if captured else inventory.SPELLING
         for database in self.databases:
             with Session(self.server, self.physical(database)) as session:
                 session.rows(queries.BEGIN)
-                found.append(inventory.take(session, database))
-        return inventory.facts_of(found, {each: self.seen(each, now[self.physical(each)]) for each in self.databases})
+                found.append(inventory.take(session, database, spelling=spelling))
+        properties = {each: self._comparable(each, now[self.physical(each)]) for each in self.databases}
+        return inventory.facts_of(found, properties, spelling=spelling)
+
+    def _comparable(self, database: str, properties: dict[str, Any]) -> dict[str, Any]:
+        """Return properties of a database as far as the point knows of such."""
+        known, seen = self.properties(database), self.seen(database, properties)
+        return {key: value for key, value in seen.items() if key in known} if known else seen
 
     def properties(self, database: str) -> dict[str, Any]:
         """Return what a database was captured with."""
@@ -111,11 +129,25 @@ class Restored(Instance):
         making.make(self.server, self.place, physical, properties, self.lacks)
         self.databases.append(database)
         self.made(database)
-        self.refused += pour_dump(
+        poured = pour_dump(
             self.server, physical, blocks, work=self.room.apart, at_once=self.at_once(database),
             left_empty=lambda: self.left_empty(database),
         )  # fmt: skip
-        self.refused += making.finish(self.server, self.place, physical, properties)
+        said = making.finish(self.server, self.place, physical, properties, self.lacks)
+        self._judge(database, completing.complete(self.server, physical, poured.aside, poured.refused))
+        if said:
+            name, keys = f"{database}.settings", (f"database {database}",)
+            what = "settings and rights of the database"
+            self.refusals.append(Refused(name=name, kind=what, cause="; ".join(said), keys=keys))
+
+    def _judge(self, database: str, refused: Sequence[Refusal]) -> None:
+        """Take what was refused for what it is: rows that are missing, or an object that could be done without."""
+        of_data = [each for each in refused if each.of_data]
+        if of_data:
+            first = of_data[0]
+            self.refused.append(f"rows of {len(of_data)} tables were refused, first {first.name}: {first.cause}")
+        known = (self.captured() or Facts()).objects
+        self.refusals += [_named(database, each, known) for each in refused if not each.of_data]
 
     def _make_roles(self) -> None:
         """Make the captured roles that are not there; those that are there stay as they are."""
@@ -125,10 +157,23 @@ class Restored(Instance):
         script = accounts.read_text("utf-8", "surrogateescape")
         offered = making.offered(self.server, self.place)
         there = {each.removeprefix("role ") for each in offered if each.startswith("role ")}
-        self.refused += self.server.complaints(self.place, roles.making(script, there=there))
+        if said := self.server.complaints(self.place, roles.making(script, there=there)):
+            self.refusals.append(Refused(name="accounts", kind="statements of", cause="; ".join(said)))
+        self.compare_roles(script)
 
     def _captured_name(self, database: str) -> str:
         """Return the database's name; for a single dump the facts have it in full."""
         captured = self.captured()
         known = captured.databases if captured else ()
         return known[0] if len(known) == 1 else database
+
+
+def _named(database: str, refusal: Refusal, known: Collection[str]) -> Refused:
+    """Return a refused object as a person knows it, with what of the facts is missing or other by it."""
+    name = f"{database}.{refusal.name}"
+    called = name.partition("(")[0]
+    keys = [
+        key for key in known if key.endswith(f" {name}") or f" {name}." in key or ("(" in name and f" {called}(" in key)
+    ]
+    kind = refusal.kind.lower()
+    return Refused(name=name, kind=kind, statement=refusal.shown, cause=refusal.cause, keys=tuple(keys))

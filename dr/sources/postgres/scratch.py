@@ -86,7 +86,7 @@ class ScratchServer(Restored):
     def at_once(self, database: str) -> bool:
         """See `Restored`: while nothing is known that the server would refuse, and not with too many objects."""
         captured = self.captured()
-        if captured is None or self.lacks or self.refused:
+        if captured is None or self.lacks or self.refusals:
             return False
         return len(captured.objects) + captured.rows.get(f"{database}.{LARGE_OBJECTS}", 0) <= _OBJECTS_AT_ONCE
 
