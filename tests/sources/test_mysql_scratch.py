@@ -281,3 +281,28 @@ def test_it_is_made_with_a_place_of_its_own_for_temporary_tables(
         instance.provision()
     (home,) = [line.partition("=")[2] for line in told.read_text().splitlines() if line.startswith("--tmpdir=")]
     assert f"--datadir={home}/data" in told.read_text()
+
+
+def test_encrypted_tables_come_back_on_a_server_with_keys_of_its_own(
+    tmp_path: Path, annexes: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        keys = Path(place, "keys")
+        keys.write_text(f"1;{'ab' * 32}\n")
+        for each in (keys.parent, keys):
+            each.chmod(0o755)  # the server's user is another
+        options = ("--plugin-load-add=file_key_management", f"--file-key-management-filename={keys}")
+        with MariadbServer(tmp_path, *options) as running:
+            running.sql(
+                "CREATE DATABASE vault; CREATE TABLE vault.t (id INT) ENCRYPTED=YES; INSERT INTO vault.t VALUES (1)"
+            )
+            with caplog.at_level(logging.WARNING):
+                taken = Taken(running, tmp_path / "w", database="vault")
+    assert "encrypted on the server" in caplog.text and "vault.t" in caplog.text
+    instance = restored(taken, annexes)
+    try:
+        instance.start()
+        assert instance.probe("SELECT COUNT(*) FROM t") == "1"
+        assert [each for each in differences(taken.facts, instance.facts()) if "needs" not in each] == []
+    finally:
+        instance.close()

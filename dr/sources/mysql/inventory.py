@@ -18,6 +18,8 @@ NAMES_CASE = "lower_case_table_names"
 #: Settings of a server that decide what a dump becomes on it.
 SETTINGS = (NAMES_CASE, "sql_mode", "innodb_strict_mode", "character_set_server", "collation_server")
 #: A transaction's snapshot does not hold for tables of other engines.
+#: The need of databases with tables that a server keeps encrypted.
+ENCRYPTION = "encryption of tables"
 #: Engines whose rows are elsewhere: a dump has the definitions alone, and a query would go there.
 ELSEWHERE = frozenset({"FEDERATED", "CONNECT", "SPIDER", "MRG_MYISAM", "OQGRAPH", "S3"})
 _TRANSACTIONAL = frozenset({"InnoDB", "MyRocks", "ROCKSDB", "ndbcluster", "TokuDB"})

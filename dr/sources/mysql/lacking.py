@@ -19,6 +19,8 @@ from dr.sources.mysql.session import Session
 
 #: Definitions of views that are broken at the source, stored beside the dump.
 FILENAME = "broken-views.sql"
+#: Engines that show the rows of other tables.
+_VIEWING = frozenset({"MRG_MYISAM", "OQGRAPH"})
 #: A query may not be denied to us and pass for broken.
 _BROKEN = ("[1356]", "[1146]", "[1054]", "[1305]", "[1449]", "[1267]")
 
@@ -104,8 +106,20 @@ def of_owners(gone: Sequence[str]) -> list[Omission]:
     ]
 
 
+def encrypted(session: Session, databases: Sequence[str]) -> list[str]:
+    """Return the tables that the server keeps encrypted."""
+    names = ", ".join(map(text_of, databases))
+    rows = session.rows(
+        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.TABLES"  # noqa: S608 - literals
+        f" WHERE TABLE_SCHEMA IN ({names}) AND (CREATE_OPTIONS LIKE '%ENCRYPTED%=%YES%'"
+        " OR CREATE_OPTIONS LIKE '%ENCRYPTION=%Y%') ORDER BY 1"
+    )
+    return [row[0] or "" for row in rows]
+
+
 def of_elsewhere(tables: Sequence[tuple[str, str]]) -> list[Omission]:
-    """Return what to tell of tables, with their engines, whose rows are elsewhere."""
+    """Return what to tell of tables, with their engines, whose rows are neither theirs nor other tables'."""
+    tables = [(key, engine) for key, engine in tables if engine.upper() not in _VIEWING]
     if not tables:
         return []
     told = ", ".join(f"{key} ({engine})" for key, engine in tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from dr.sources.door import Room
 from dr.sources.mysql import accounts, pour, programs, undo
 from dr.sources.mysql.code import Sorting
 from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
-from dr.sources.mysql.inventory import NAMES_CASE
+from dr.sources.mysql.inventory import ENCRYPTION, NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.swap import Change, Swap
 from dr.sources.own_errors import own_errors
 from dr.tools.command import Done, TimeoutExpiredError
-from dr.tools.host import Host, Process
+from dr.tools.host import Host, Process, script
 
 _HINT = "install the MariaDB or MySQL server there (its service need not run), or name it with `bin`"
 _PLACES = tuple(map(Path, ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/bin")))
@@ -35,6 +36,9 @@ _FAST = (
 _QUIET = (
     "--skip-networking", "--loose-mysqlx=0", "--event-scheduler=OFF", "--skip-name-resolve", "--local-infile=0",
 )  # fmt: skip
+
+
+_KEEP = 'umask 077; cat >"$1" && { [ -z "$2" ] || chown -- "$2" "$1"; };'
 
 
 class Scratch(Restored):
@@ -69,6 +73,8 @@ class Scratch(Restored):
             server = self._reach(maria=maria)
             self._install(self._maker(program, maria=maria), home, user)
             options = self._options(home, maria=maria)
+            if maria and ENCRYPTION in self._needs():
+                options += self._encrypting(home, user)
             self._running = scratch.start_as(there, [program, *options], user=user, cwd=home, env=_environment())
         self._server = server
         scratch.wait_until(
@@ -165,10 +171,22 @@ class Scratch(Restored):
             "--max-allowed-packet=1G", *_FAST, *_QUIET, *self._taken_over("" if self._captured_from() else NAMES_CASE),
         ]  # fmt: skip
 
+    def _encrypting(self, home: Path, user: str | None) -> list[str]:
+        """Return the options with which tables can be encrypted: by keys that are thrown away with the server."""
+        keys = "".join(f"{number};{secrets.token_hex(32)}\n" for number in range(1, 256))
+        path = str(home / "keys")
+        done = self.room.host.run(script(_KEEP, path, user or ""), stdin=keys.encode("ascii"))
+        if done.code != 0:
+            raise SourceError(f"{path} cannot be written", self.name, done.last_words, hint="see its disk")
+        return ["--plugin-load-add=file_key_management", f"--file-key-management-filename={path}"]
+
+    def _needs(self) -> tuple[str, ...]:
+        captured = self.captured()
+        return captured.needs if captured else ()
+
     def _taken_over(self, prefix: str) -> list[str]:
         """Return the captured server's settings that decide what a dump becomes: those that begin so."""
-        captured = self.captured()
-        needs = captured.needs if captured else ()
+        needs = self._needs()
         pairs = [need.removeprefix("setting ").partition("=") for need in needs if need.startswith(f"setting {prefix}")]
         return [f"--{name.replace('_', '-')}={value}" for name, _, value in pairs]
 

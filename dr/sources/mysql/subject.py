@@ -14,7 +14,7 @@ from dr.sources.facts import Facts
 from dr.sources.kept import is_kept
 from dr.sources.mysql import accounts, lacking, rights
 from dr.sources.mysql.connection import Server
-from dr.sources.mysql.inventory import Inventory, Table, databases_of
+from dr.sources.mysql.inventory import ENCRYPTION, Inventory, Table, databases_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.spelling import SPELLING
 
@@ -38,6 +38,8 @@ class Subject:
         self._broken = lacking.broken_views(session, self.databases)
         self._gone = lacking.gone_owners(session, self.databases)
         self._needs = tuple(n for n in self._inventory.needs() if n not in {f"account {a}" for a in self._gone})
+        self._encrypted = lacking.encrypted(session, self.databases)
+        self._needs += (ENCRYPTION,) if self._encrypted else ()
         self.sidecars = (facts.FILENAME, *self._accounts(), *self._broken_views())
         self.omissions = _omissions(session, declared, self.databases, self._tables, self._broken, self._gone)
         self._warn()
@@ -100,6 +102,11 @@ class Subject:
             log.warning(
                 "%s: no snapshot holds these tables still while they are dumped: %s",
                 self._server.where, ", ".join(unheld),
+            )  # fmt: skip
+        if self._encrypted:
+            log.warning(
+                "%s: these tables are encrypted on the server: one that they are restored to needs the same plugin: %s",
+                self._server.where, ", ".join(self._encrypted),
             )  # fmt: skip
 
     def _tell_unsteady(self, changed: set[str]) -> None:
