@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test fast lint format check bench sizes lock clean
+.PHONY: help setup demo demo-services test fast lint format check bench campaign sizes lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`.
 COVERAGE := 90
@@ -56,6 +56,10 @@ check: lint test ## All that CI does
 bench: ## Ratios, ours against the plain tool, measured side by side
 	@scripts/setup --test
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; PYTHONPATH=. $(PY) $$bench || exit 1; done
+
+campaign: ## Fifty generated databases, captured, drilled and recovered, and compared by their own dumps
+	@scripts/setup --test
+	CAMPAIGN=all DR_RESTIC=$(OLDEST) $(PYTEST) tests/campaign
 
 sizes: ## The ten longest files and functions
 	@python3 scripts/sizes.py

@@ -1,0 +1,74 @@
+"""A fuse: a server's client program that ends, or ends its caller by force, before it passes a given statement on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+_PROGRAM = '''#!{python}
+"""Passes its input on line by line, counts the lines of all that are called so, and blows at one."""
+import fcntl, os, pathlib, signal, subprocess, sys
+
+place, caller = pathlib.Path(__file__).resolve().parent, os.getppid()
+argv = ["setpriv", "--pdeathsig", "KILL", "--", {real!r}, *sys.argv[1:]]
+child = subprocess.Popen(argv, stdin=subprocess.PIPE)
+
+
+def count():
+    with open(place / "count", "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        number = int(file.read()) + 1
+        file.seek(0)
+        file.write(str(number))
+        return number
+
+
+for line in iter(sys.stdin.buffer.readline, b""):
+    at, _, how = (place / "blows").read_text().partition(" ")
+    if count() == int(at):
+        child.kill()
+        if how == "killed":
+            os.kill(caller, signal.SIGKILL)
+        sys.exit(1)
+    try:
+        child.stdin.write(line)
+        child.stdin.flush()
+    except BrokenPipeError:
+        break
+try:
+    child.stdin.close()
+except BrokenPipeError:
+    pass
+sys.exit(child.wait())
+'''
+
+
+class Fuse:
+    """A directory of programs in which the client is such a fuse, and all the others are what they are."""
+
+    def __init__(self, place: Path, client: Path) -> None:
+        self.place = place
+        place.mkdir()
+        for program in client.parent.iterdir():
+            if program.name.startswith(("mariadb", "mysql", "pg_", "psql", "postgres", "initdb")):
+                (place / program.name).symlink_to(program)
+        (place / client.name).unlink()
+        (place / client.name).write_text(_PROGRAM.format(python=sys.executable, real=str(client)))
+        (place / client.name).chmod(0o755)
+        self.set(0, "refused")
+
+    def set(self, at: int, how: Literal["refused", "killed"]) -> None:
+        """Blow at a line, counted from now on; at 0, never."""
+        (self.place / "count").write_text("0")
+        (self.place / "blows").write_text(f"{at} {how}")
+
+    @property
+    def blown(self) -> bool:
+        """Whether the line has come."""
+        return self.passed >= int((self.place / "blows").read_text().split()[0])
+
+    @property
+    def passed(self) -> int:
+        """How many lines came by since it was set."""
+        return int((self.place / "count").read_text())
