@@ -101,16 +101,16 @@ def _forgotten(fact: Any) -> Iterator[str]:
         yield f"{count} that {fact.source} no longer has may go there, the first from {first:%Y-%m-%d %H:%M}Z"
 
 
+def _mend(fact: Any) -> str:
+    return f"run `dr repair {fact.system} --target {fact.source}`, then back up again"
+
+
 def _complain(context: Context, result: Any, where: str) -> None:
     fact = result.fact
     for name in fact.corrupt:
-        context.complain(
-            f"object {name} of {fact.source} is corrupt", where, f"run `dr verify {fact.system}`, then back up again"
-        )
+        context.complain(f"object {name} of {fact.source} is corrupt", where, _mend(fact))
     for name in fact.missing:
-        context.complain(
-            f"object {name} of {fact.source} is missing", where, f"run `dr verify {fact.system}`, then back up again"
-        )
+        context.complain(f"object {name} of {fact.source} is missing", where, _mend(fact))
     if fact.error:
         alarm = fact.forgetting.alarm if fact.forgetting else None
         general = _TAKEN if alarm == fact.error else _WAIT if fact.outcome == "skipped" else _HINT

@@ -244,6 +244,8 @@ def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> Dr
 
 def condition(point: Point) -> str:
     """Return what ails a point that no recovery chooses by itself, in words that follow its name."""
+    if any(copy.doubtful for copy in point.copies):
+        return "is doubtful: its index alone is damaged"
     if any(copy.complete for copy in point.copies):
         return "is damaged"
     if any(copy.destroyed for copy in point.copies):

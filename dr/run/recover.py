@@ -180,22 +180,22 @@ def _foreseen(
         notes.append(str(error) if isinstance(error, LostError) else f"target {target} cannot be used: {error}")
 
     suitable, at, target = _suitable(points, request), request.at, request.target
-    if request.point:
-        return _named(toolbox, suitable, request, notes, say)
     if at is None:
-        return find_usable(toolbox, suitable, request.t_loss, target=target, say=say)[:2]
+        return _now(toolbox, suitable, request, notes, say)
     travel = Travel(at, toolbox.state, request.clock, say=notes.append)
     with closing(travel):
         before, there = travel.depart(toolbox, suitable, target=target)
         return find_usable(toolbox, there, before, target=target, say=say, through=travel.of_point)[:2]
 
 
-def _named(
+def _now(
     toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest, notes: list[str], say: Say
 ) -> tuple[Point, Copy]:
-    """Return the copy of a named point that would be used, with a note of what lacks where it is not whole."""
-    before = max(point.consistency_time for point in points)
-    route = Route(toolbox, points, before, request.clock, say, target=request.target, named=True)
+    """Return the copy that would be tried first, with a note of what lacks where it is not whole."""
+    before, named = request.t_loss, request.point is not None
+    if named:
+        before = max(point.consistency_time for point in points)
+    route = Route(toolbox, points, before, request.clock, say, target=request.target, named=named)
     with closing(route):
         step = route.begin()
     if step.salvage or not step.copy.complete:

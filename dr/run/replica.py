@@ -21,6 +21,7 @@ from dr.tools import command
 from dr.tools.disk import DiskStore
 from dr.tools.restic_events import Index
 from dr.tools.s3 import S3Store
+from dr.tools.store import is_unfinished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,13 +85,15 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
         looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
         copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
-        points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots))
+        _look_for_gaps(source, to, insight, request, done)
+        points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots - done.lacking))
         unordered = _unordered(to, done.written, now=request.clock())
     except DrError as error:
         problem = error
     robbed = [text for look in looks if (text := in_words(look, before))]
     ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed)
-    return replace(_outcome(toolbox, to, request, done, ending), index=insight.index)
+    learned = None if done.lacking else insight.index  # a gap is known by what the index was before
+    return replace(_outcome(toolbox, to, request, done, ending), index=learned)
 
 
 def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
@@ -110,6 +113,35 @@ def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
     if any(held for _, held in locks):
         return "what was written is under a legal hold that nobody ordered: see the service"
     return ""
+
+
+def _look_for_gaps(source: Place, to: Place, insight: _Insight, request: ReplicateRequest, done: Copied) -> None:
+    """See whether the replica is whole, where the source's index may have gaps: what it does not name is not copied in
+    vain, but no snapshot that needs it can be read.
+
+    Data that no index names is there while a backup is at work too: then a check at the replica finds nothing.
+    """
+    vanished = _vanished(source, request.known)
+    if not (vanished or (insight.index and _strays(source, insight.index))):
+        return
+    checked = to.repository.check()
+    if checked.clean:
+        return
+    done.lacking = done.snapshots if checked.index_broken else to.repository.lacking(checked)
+    done.lacking |= to.repository.find_pack(checked.missing) if not checked.index_broken else set()
+    done.missing |= {f"index/{name}" for name in vanished}
+
+
+def _vanished(source: Place, known: Index | None) -> set[str]:
+    """Return index files that the source had: a prune or a repair put others in their place, or they are lost."""
+    there = {item.name.rpartition("/")[2] for item in source.store.list("index/")}
+    return set(known.indexes) - there if known else set()
+
+
+def _strays(source: Place, index: Index) -> bool:
+    """Whether the source holds data that its index does not name."""
+    names = (item.name for item in source.store.list("data/") if not is_unfinished(item.name))
+    return any(name.rpartition("/")[2] not in index.packs for name in names)
 
 
 def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
@@ -134,7 +166,7 @@ class _Ending:
 
 
 def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
-    parts = [*ending.robbed, _said(done), ending.unordered]
+    parts = [*ending.robbed, _said(done, toolbox), ending.unordered]
     said = str(ending.problem) if ending.problem else "; ".join(filter(None, parts)) or None
     outcome: Outcome = "degraded" if said else "ok"
     code = DEGRADED if said else OK
@@ -181,8 +213,12 @@ def with_lock(done: Replicated, kept: Kept | None) -> Replicated:
     return replace(done, fact=fact)
 
 
-def _said(done: Copied) -> str | None:
-    """Say in a sentence what could not be brought."""
+def _said(done: Copied, toolbox: Toolbox) -> str | None:
+    """Say in a sentence what could not be brought, or cannot be read where it was brought."""
+    if done.lacking:
+        system, source = toolbox.plan.system, toolbox.places[0].name
+        mend = f"run `dr repair {system} --target {source}`, then `dr replicate {system}` again"
+        return f"{len(done.lacking)} snapshot(s) need what no index of {source} names, and count for nothing: {mend}"
     bad = [f"{len(done.corrupt)} corrupt"] * bool(done.corrupt) + [f"{len(done.missing)} missing"] * bool(done.missing)
     if not bad:
         return None

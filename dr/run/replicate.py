@@ -44,7 +44,7 @@ class Copied:
 
     `corrupt` names source objects whose bytes are not what their names say, `missing` those that its index names
     and that are nowhere; `held` are the snapshots that were not copied for that. `snapshots` are those now
-    there, `written` the names of some objects that were copied now.
+    there, `lacking` those of them that cannot be read there, `written` the names of some objects that were copied now.
     """
 
     objects: int = 0
@@ -57,6 +57,7 @@ class Copied:
     missing: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
     snapshots: set[str] = field(default_factory=set)
+    lacking: set[str] = field(default_factory=set)
     written: list[str] = field(default_factory=list)
 
 

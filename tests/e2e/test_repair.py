@@ -167,6 +167,24 @@ def test_an_incomplete_point_is_named_with_the_command_and_recovered_by_it(files
     assert board["freshness_seconds"] is None and board["last_rta_seconds"] is None, "it counts for no objective"
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["first replication", "later"])
+def test_a_replica_of_a_primary_with_a_gap_claims_no_point_that_cannot_be_read(doubled: Site, first: bool) -> None:
+    site = doubled
+    if first:
+        site.plan("share", (site.root / "config/plans/share.yaml").read_text().replace("[vault]", "[other]"))
+        site.target("other", f"target: other\nlocal: {{path: {site.root}/other}}\n")
+    older = _points(site)[0]["run_id"]
+    objects = Disk(site.root)
+    objects.delete(_newest_index(site, objects))
+    (done,) = site.dr("replicate", "share", "--json", code=3).document["replications"]
+    assert (done["outcome"], done["points"]) == ("degraded", [older])
+    assert "dr repair share --target disk" in done["error"]
+    _repairs(site, "--target", "disk")
+    (after,) = site.dr("replicate", "share", "--json").document["replications"]
+    assert (after["outcome"], len(after["points"])) == ("ok", 2)
+    assert site.dr("verify", "share", "--json").document["proofs"][1]["outcome"] == "ok"
+
+
 def test_a_point_that_is_not_known_is_refused(doubled: Site, tmp_path: Path) -> None:
     for verb in (["recover", "share", "--to", str(tmp_path / "x"), "--yes"], ["drill", "share"]):
         ran = doubled.dr(*verb, "--point", "nobody", code=2)
