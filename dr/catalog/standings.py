@@ -52,6 +52,10 @@ _DAMAGED = """
 _LOST = """
     select p.system, c.target, count(*) as points, max(c.seen) as seen from copies c join points p using (run_id)
     where c.complete = 1 and c.missing = 1 group by p.system, c.target"""
+_STRANGERS = """
+    select system, target, count(distinct run_id) as points from strangers s
+    where run_id <> '' and not exists (select 1 from points p where p.run_id = s.run_id)
+        and not exists (select 1 from runs r where r.run_id = s.run_id) group by system, target"""
 _UNLOCKED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.complete = 1 and c.damaged = 0 and c.missing = 0 and c.protected_until < :now group by p.system"""
@@ -188,6 +192,9 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         lost = LostThere(row["target"], row["points"], moment(row["seen"]) if row["seen"] else None)
         known = found[row["system"]].values
         known["lost"] = (*known.get("lost", ()), lost)
+    for row in db.execute(_STRANGERS):
+        known = found[row["system"]].values
+        known["strangers"] = {**known.get("strangers", {}), row["target"]: row["points"]}
     for row in db.execute(_UNLOCKED, given):
         found[row["system"]].values["unlocked_points"] = row["points"]
 

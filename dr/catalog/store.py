@@ -13,7 +13,7 @@ from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import absences, chain, derive, repositories, suspicion
+from dr.catalog import absences, chain, derive, repositories, strangers, suspicion
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, notice, place_states, standings
@@ -22,7 +22,7 @@ from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
 from dr.evidence.forgetting import Absence
-from dr.evidence.look import Known, Look
+from dr.evidence.look import Known, Look, Stranger
 from dr.evidence.record import Copy, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
@@ -214,6 +214,31 @@ class Catalog:
         """Return by target what is on record of a system's repository there."""
         with self._connections.reading() as db:
             return repositories.known(db, system)
+
+    def installation(self) -> str:
+        """Return the id of this installation: all that it stores bears it."""
+        with self._connections.writing() as db:
+            return strangers.installation(db)
+
+    def take_over(self, made_by: str) -> None:
+        """Go on as the installation that made what a rebuild found."""
+        with self._connections.writing() as db:
+            strangers.take_over(db, made_by)
+
+    def known_runs(self) -> set[str]:
+        """Return the ids of all runs on record here."""
+        with self._connections.reading() as db:
+            return strangers.known_runs(db)
+
+    def strangers(self, system: str, target: str) -> list[Stranger]:
+        """Return what was met on a target and belongs to no point on record there."""
+        with self._connections.reading() as db:
+            return strangers.read(db, system, target)
+
+    def met(self, system: str, target: str, found: Iterable[Stranger]) -> None:
+        """Keep what was met on a target and is of no point on record."""
+        with self._connections.writing() as db:
+            strangers.keep(db, system, target, found)
 
     def looked(self, system: str, looks: Iterable[Look]) -> None:
         """Note what was seen on targets, before the fact of the run that looked."""

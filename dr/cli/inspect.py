@@ -28,6 +28,12 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
 @click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
+@click.option(
+    "--adopt",
+    multiple=True,
+    metavar="ID",
+    help="With --rebuild: take over what this other installation made; may be given again.",
+)
 @click.option("--trust", "trusted", metavar="RUN_ID", help="Say that this suspect point holds what it should.")
 @click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
@@ -49,8 +55,10 @@ def points_command(
     items = _items(context, systems)
     if trusted and because:
         _trust(context, items[0], trusted, because)
+    if told["adopt"] and not renew:
+        raise UsageError("--adopt goes with --rebuild", "--adopt", hint="say --rebuild --adopt ID")
     if renew:
-        _rebuild(context, items, at)
+        _rebuild(context, items, at, told["adopt"])
     points = context.session.points(*items)
     now = context.session.clock()
     holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
@@ -81,8 +89,33 @@ def points_command(
     for loaded in items:
         if frozen := context.session.catalog.retention_frozen(loaded.plan.system):
             context.say(f"{loaded.plan.system}: retention is frozen: {frozen}")
+    _strangers(context, items)
     if not rows:
         context.say("no recovery points yet")
+
+
+def _strangers(context: Context, items: list[Any]) -> None:
+    """Tell what another installation stores in the same places: it is never used unless a person names it."""
+    catalog = context.session.catalog
+    runs = catalog.known_runs()
+    rows = [
+        {
+            "system": loaded.plan.system,
+            "target": target,
+            "run_id": each.run_id,
+            "installation": each.installation,
+            "machine": each.machine,
+        }
+        for loaded in items
+        for target in loaded.plan.places
+        for each in catalog.strangers(loaded.plan.system, target)
+        if each.run_id and each.run_id not in runs
+    ]
+    unique = [row for number, row in enumerate(rows) if row not in rows[:number]]
+    context.put(strangers=unique)
+    for row in unique:
+        by = f" by the installation {row['installation']} on {row['machine']}" if row["installation"] else ""
+        context.say(f"{row['system']}: {row['run_id']} on {row['target']} was made{by}, not here: it is not used")
 
 
 def _ended(point: Any) -> str:
@@ -135,14 +168,16 @@ def _guarded(point: Any, now: datetime) -> dict[str, str]:
     }
 
 
-def _rebuild(context: Context, items: list[Any], at: datetime | None) -> None:
+def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tuple[str, ...]) -> None:
     from dr.orchestrator.points import rebuild
 
-    done = rebuild(context.session, items, at=at)
+    done = rebuild(context.session, items, at=at, adopt=adopt)
     fact, read = done.fact, len(done.fact.targets) - len(done.problems)
     context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
     for note in done.notes:
         context.say(f"  {note}")
+    for other in done.others:
+        context.warn(other, hint="take them over, if that machine is gone, by --rebuild --adopt ID")
     for where, error in done.problems:
         hint = error.hint or "mend the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")

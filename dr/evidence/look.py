@@ -35,6 +35,19 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stranger:
+    """A snapshot of no run on record here: by its tags, the run that made it, and the installation and host of that.
+
+    `run_id` is "" for what this program did not make.
+    """
+
+    snapshot: str
+    run_id: str = ""
+    installation: str = ""
+    machine: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Known:
     """What is on record of a system's repository on one target.
 

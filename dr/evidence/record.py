@@ -394,6 +394,8 @@ class Point:
     bytes: int = 0
     copies: tuple[Copy, ...] = ()
     suspect: str | None = None  # what is held against it, and nobody has said to be expected
+    maker: str = ""  # the installation that made it, where it was read from its snapshots
+    machine: str = ""  # and the name of its host
 
     @property
     def complete(self) -> bool:

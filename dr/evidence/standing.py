@@ -109,6 +109,7 @@ class Standing:
     damaged_points: int = 0
     doubtful_points: int = 0  # of those: damaged in the index alone
     lost: tuple[LostThere, ...] = ()
+    strangers: Mapping[str, int] = field(default_factory=dict)  # by target, points that another installation made
     unlocked_points: int = 0  # whose lock ran out, on a target where they had one
     ahead: bool = False
     backup: LastRun | None = None

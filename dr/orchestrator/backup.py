@@ -104,6 +104,9 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         missed=missed,
         points=tuple(points),
         spent=frozenset(spent_now(session, toolbox.plan)),
+        installation=session.installation,
+        known_runs=frozenset(catalog.known_runs()),
+        strangers={place.name: tuple(catalog.strangers(system, place.name)) for place in toolbox.places},
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
@@ -137,6 +140,8 @@ def reuse_dir(state: Path, system: str) -> Path:
 
 
 def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
+    for target, met in done.met.items():
+        session.catalog.met(toolbox.plan.system, target, met)
     session.catalog.record(done.run)
     recorded(reuse_dir(session.state, toolbox.plan.system))
     for late in done.caught_up:

@@ -11,6 +11,7 @@ from dr.errors import FAILED, INTERRUPTED, DrError, UsageError, every_error
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.seal import Sealed
 from dr.orchestrator.elsewhere import lacks_of, what_else, what_is_left
+from dr.orchestrator.named import points_for
 from dr.orchestrator.scratch import scratch_of
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
@@ -156,7 +157,8 @@ def _held(session: Session, loaded: Loaded, request: DrillRequest, options: Dril
         from dr.orchestrator.control_loss import hold
 
         return hold(session, loaded, request)
-    return run_drill(session.toolbox(loaded), session.points(loaded), request)
+    toolbox = session.toolbox(loaded)
+    return run_drill(toolbox, points_for(session, loaded, toolbox, request.point), request)
 
 
 def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
@@ -169,7 +171,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillR
     session.begin(loaded, "recovery", drill_id, started=t_loss)
     try:
         with every_error():
-            fact = run_recover(toolbox, session.points(loaded), request)
+            fact = run_recover(toolbox, points_for(session, loaded, toolbox, options.point), request)
     except DrError as error:
         fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
     done = _recorded(session, loaded, fact)
@@ -181,7 +183,8 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     """Return what `recover` would do; raises what stands in its way. Touches nothing."""
     request = _request(session, options, "", session.clock())
     try:
-        would = plan_recover(session.toolbox(loaded), session.points(loaded), request)
+        toolbox = session.toolbox(loaded)
+        would = plan_recover(toolbox, points_for(session, loaded, toolbox, options.point), request)
     except UsageError:
         raise
     except DrError as error:

@@ -15,12 +15,13 @@ from dr.run.choose import in_words
 
 
 def require_point(session: Session, items: list[Loaded], run_id: str | None) -> None:
-    """Raise `UsageError` when there is no such recovery point of one of these systems."""
+    """Raise `UsageError` when none of these systems has such a recovery point, here or of another installation."""
     if run_id is None:
         return
     for loaded in items:
-        if run_id not in {point.run_id for point in session.points(loaded)}:
-            system = loaded.plan.system
+        system = loaded.plan.system
+        met = [each for target in loaded.plan.places for each in session.catalog.strangers(system, target)]
+        if run_id not in {*(point.run_id for point in session.points(loaded)), *(each.run_id for each in met)}:
             hint = f"see `dr points {system}`; `dr points --rebuild` finds those that the record lacks"
             raise UsageError(f"{system} has no recovery point {run_id!r}", "--point", hint=hint)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,11 +12,12 @@ from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, 
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
+from dr.orchestrator.makers import makers_of
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.past.recognise import points_in
 from dr.run.past.travel import Travel
-from dr.run.presence import require_repository
+from dr.run.presence import require_repository, strangers_in_words
 from dr.run.toolbox import Place, is_away
 
 #: A look that tells of the repository alone.
@@ -31,6 +32,7 @@ class RebuildDone:
     problems: tuple[tuple[str, DrError], ...]
     strangers: int
     notes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()  # what another installation made, in words, place by place
 
     @property
     def exit_code(self) -> int:
@@ -40,9 +42,12 @@ class RebuildDone:
         return {"ok": OK}.get(self.fact.outcome, DEGRADED)
 
 
-def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None) -> RebuildDone:
+def rebuild(
+    session: Session, items: list[Loaded], *, at: datetime | None = None, adopt: Sequence[str] = ()
+) -> RebuildDone:
     """Make the catalog again from the targets: evidence first, then points from the snapshots' tags.
 
+    What another installation made is not taken over, unless its id is in `adopt`: see `dr.orchestrator.makers`.
     With `at` from the targets as they were then, where they keep versions; what is known of later points stays.
 
     May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read, or a
@@ -51,6 +56,7 @@ def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None
     """
     started, read = session.clock(), _Read()
     _move_damaged_aside(session, started)
+    known = session.catalog.known_runs() if session.catalog.points(limit=1) else set()
     for loaded in items:
         system = loaded.plan.system
         try:
@@ -62,14 +68,27 @@ def rebuild(session: Session, items: list[Loaded], *, at: datetime | None = None
         with closing(Travel(at, toolbox.state, session.clock, say=read.notes.append)) as travel:
             for place in places:
                 _read_place(system, place, read, travel)
-    adopted = session.catalog.adopt(list(read.records.values()))
+    taken = session.catalog.adopt(list(read.records.values()))
     _require_what_is_on_record(session, read)
+    chain = {record.digest for record in session.catalog.records()}
+    strangers = [record for digest, record in read.records.items() if digest not in chain]
+    makers = makers_of(
+        session,
+        [point for *_, points, _ in read.found for point in points],
+        known=known,
+        beside={record.ref for record in strangers},
+        adopt=adopt,
+    )
+    others = []
     for system, place, points, seen in read.found:
-        session.catalog.adopt_points(system, place.name, points, at=started, whole=at is None)
+        own = [adopted(point) for point in points if makers.is_own(point)]
+        met = makers.met(points)
+        session.catalog.adopt_points(system, place.name, own, at=started, whole=at is None)
         session.catalog.looked(system, [seen] if seen and at is None else [])
-    strangers = len(read.records.keys() - {record.digest for record in session.catalog.records()})
-    fact = _record(session, started, read, adopted)
-    return RebuildDone(fact, tuple(read.problems), strangers, tuple(read.notes))
+        session.catalog.met(system, place.name, met)
+        others += [text for text in [strangers_in_words(system, place.name, met)] if text]
+    fact = _record(session, started, read, taken)
+    return RebuildDone(fact, tuple(read.problems), len(strangers), tuple(read.notes), tuple(others))
 
 
 @dataclass
@@ -77,7 +96,7 @@ class _Read:
     """What the targets hold, and where something could not be read."""
 
     records: dict[str, Sealed] = field(default_factory=dict)
-    found: list[tuple[str, Place, list[AdoptedPoint], Look | None]] = field(default_factory=list)
+    found: list[tuple[str, Place, list[Point], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -87,7 +106,7 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
         place.store.reachable()
         place = travel.seen(place, evidence=True) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
-        read.found.append((system, place, [adopted(point) for point in points_in(place, system)], _identity(place)))
+        read.found.append((system, place, points_in(place, system), _identity(place)))
     except InterruptedRunError:
         raise
     except DrError as error:

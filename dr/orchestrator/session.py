@@ -73,6 +73,21 @@ class Session:
             make_state(self.state)
             return Catalog.open(self.state)
 
+    @property
+    def installation(self) -> str:
+        """The id of this installation: all that it stores bears it. Beside the catalog, whose loss it outlives."""
+        path = self.state / "installation"
+        known = path.read_text("utf-8").strip() if path.is_file() else ""
+        if not known:
+            known = self.catalog.installation()
+            path.write_text(f"{known}\n", "utf-8")
+        return known
+
+    def take_over(self, made_by: str) -> None:
+        """Go on as the installation that made what a rebuild found."""
+        self.catalog.take_over(made_by)
+        (self.state / "installation").write_text(f"{made_by}\n", "utf-8")
+
     def close(self) -> None:
         """Close the catalog, if it was opened."""
         if "catalog" in self.__dict__:
@@ -150,6 +165,7 @@ class Session:
             restic=restic,
             versions=versions,
             known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
+            installation=self.installation if self._catalog_there() else "",
         )
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:

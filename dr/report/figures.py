@@ -164,6 +164,9 @@ def _problems(
     if standing.unlocked_points:
         points = counted(standing.unlocked_points, "recovery point")
         yield f"the locks on {points} have run out: back up again, which locks what is needed"
+    for target, number in standing.strangers.items():
+        points = counted(number, "recovery point")
+        yield f"{target} holds {points} that another installation made: two machines must not share one repository"
     for there in standing.lost:
         seen = f", last seen there {there.seen:%Y-%m-%d %H:%M}Z" if there.seen else ""
         yield f"{there.target} has lost {counted(there.points, 'recovery point')} that should be there{seen}"

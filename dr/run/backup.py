@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dr.errors import DEGRADED, FAILED, OK, DrError
 from dr.evidence.change import suspicion
-from dr.evidence.look import Look
+from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, skipped
@@ -26,7 +26,7 @@ from dr.run.details import write_names
 from dr.run.hooks import problem, run_hook
 from dr.run.keeping.lock_all import keep_all_locked, with_locks
 from dr.run.keeping.locks import Kept
-from dr.run.presence import found_in_words, in_words, look_at, require_repository
+from dr.run.presence import Seen, found_in_words, in_words, look_closely, require_repository, strangers_in_words
 from dr.run.toolbox import Place, Toolbox
 from dr.run.unread import PROBLEM
 from dr.tools import command
@@ -47,6 +47,7 @@ class BackupDone:
     exit_code: int = OK
     kept: Mapping[str, Kept] = field(default_factory=dict)  # by target: what is locked there
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by source: names of what could not be read
+    met: Mapping[str, tuple[Stranger, ...]] = field(default_factory=dict)  # by target: what is of no run on record
 
 
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
@@ -72,7 +73,13 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     run = with_locks(run, kept)
     code = _exit_code(run, progress)
     return BackupDone(
-        run=run, caught_up=caught, renewed=tuple(progress.renewed), exit_code=code, kept=kept, unread=progress.unread
+        run=run,
+        caught_up=caught,
+        renewed=tuple(progress.renewed),
+        exit_code=code,
+        kept=kept,
+        unread=progress.unread,
+        met=progress.met,
     )
 
 
@@ -138,12 +145,19 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
     One that had a repository and has none now, or another, is not used: nobody begins it again but a person.
     """
 
-    def ready(place: Place) -> tuple[bool, Look]:
+    def ready(place: Place) -> tuple[bool, Seen]:
         place.store.reachable()
         made = require_repository(place) is None
         if made:
             make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
-        return made, look_at(place, request.points, at=request.clock(), useless=request.spent)
+        return made, look_closely(
+            place,
+            request.points,
+            at=request.clock(),
+            useless=request.spent,
+            known=request.known_runs,
+            met=request.strangers.get(place.name, ()),
+        )
 
     places = {place.name: place for place in toolbox.places}
     for name, answer in everywhere(places, ready).items():
@@ -152,11 +166,13 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
             continue
         made, seen = answer
         progress.ready[name] = places[name]
-        progress.looks.append(seen)
+        progress.looks.append(seen.look)
+        progress.met[name] = seen.new
         if made and places[name].known.begun:
             progress.renewed.append(name)
             progress.notes.append(f"the repository on {name} was begun again")
-        said = (in_words(seen, request.points), found_in_words(seen))
+        strange = strangers_in_words(toolbox.plan.system, name, seen.met)
+        said = (in_words(seen.look, request.points), found_in_words(seen.look), strange)
         progress.notes.extend(text for text in said if text)
 
 

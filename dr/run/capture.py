@@ -19,13 +19,14 @@ from typing import TypeVar
 from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
-from dr.evidence.look import Look
+from dr.evidence.look import Look, Stranger
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
 from dr.run import emptiness
 from dr.run.away import store_away
 from dr.run.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.change import Watch
 from dr.run.fanout import pour
+from dr.run.machine import machine_name
 from dr.run.toolbox import Place, Toolbox
 from dr.run.unread import omission_of
 from dr.sources import facts
@@ -58,6 +59,10 @@ class BackupRequest:
     missed: Callable[[Sequence[Look]], Mapping[str, tuple[Point, ...]]] = lambda looks: {}
     points: tuple[Point, ...] = ()
     spent: frozenset[str] = frozenset()
+    #: Who stores: the id of this installation, and the runs that it knows of; by target what is not of them.
+    installation: str = ""
+    known_runs: frozenset[str] = frozenset()
+    strangers: Mapping[str, tuple[Stranger, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     #: Target -> the ids of the snapshots that points on record have there.
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -73,6 +78,7 @@ class Progress:
     lost: dict[str, DrError] = field(default_factory=dict)
     renewed: list[str] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+    met: dict[str, tuple[Stranger, ...]] = field(default_factory=dict)  # by target, what nobody had read before
     captures: list[SourceCapture] = field(default_factory=list)
     snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
     manifests: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -123,6 +129,7 @@ def capture_one(
         "kind": doors.kind,
         "sources": str(len(toolbox.plan.sources)),
         "consistency": when.strftime("%Y%m%dT%H%M%S.%fZ"),
+        **({"installation": request.installation, "on": machine_name()} if request.installation else {}),
     }
     what = f"{toolbox.plan.system}: source {name}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 
 
 @functools.cache
@@ -16,6 +17,12 @@ def describe_machine() -> str:
     except OSError:
         system = platform.system()
     return in_words(os.cpu_count() or 1, memory, system, platform.machine())
+
+
+@functools.cache
+def machine_name() -> str:
+    """Return this host's name as a tag can bear it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:64] or "unnamed"
 
 
 def in_words(cores: int, memory: int, system: str, kind: str) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, RefusedError
-from dr.evidence.look import Known, Look
+from dr.evidence.look import Known, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
 from dr.plan.units import counted
 from dr.run.toolbox import Place
+from dr.tools.restic_events import Snapshot
 from dr.tools.store import is_unfinished
 
 
@@ -119,17 +120,80 @@ def _copies_on(target: str, points: Iterable[Point]) -> Iterable[tuple[Point, Co
         yield from ((point, copy) for copy in point.copies if copy.target == target and not copy.destroyed)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A look, and what was met that is of no run on record; `new` is what nobody had read before."""
+
+    look: Look
+    met: tuple[Stranger, ...] = ()
+    new: tuple[Stranger, ...] = ()
+
+
 def look_at(place: Place, points: Sequence[Point], *, at: datetime, useless: Collection[str] = ()) -> Look:
+    """Look without asking whose the rest is. As `look_closely`."""
+    return _looked(place, points, at=at, useless=useless)[0]
+
+
+def look_closely(
+    place: Place,
+    points: Sequence[Point],
+    *,
+    at: datetime,
+    useless: Collection[str] = (),
+    known: Collection[str],
+    met: Sequence[Stranger],
+) -> Seen:
+    """Look, and read what no point on record explains: another installation may be at work in the same place.
+
+    `known` are the runs on record here, `met` the snapshots that were read before. Reading takes the passphrase.
+    """
+    seen, there = _looked(place, points, at=at, useless=useless)
+    ours = {each for _, copy in _copies_on(place.name, points) for each in copy.ids}
+    before = [each for each in met if each.snapshot in there]
+    unread = there - ours - {each.snapshot for each in before}
+    new = [_stranger(each) for each in place.repository.snapshots(()) if each.id in unread] if unread else []
+    strange = tuple(each for each in (*before, *new) if each.run_id and each.run_id not in known)
+    runs = tuple(sorted({each.run_id for each in strange}))
+    return Seen(replace(seen, strangers=runs), strange, tuple(new))
+
+
+def _stranger(snapshot: Snapshot) -> Stranger:
+    tags = snapshot.tags
+    return Stranger(
+        snapshot=snapshot.id,
+        run_id=tags.get("run", ""),
+        installation=tags.get("installation", ""),
+        machine=tags.get("on", ""),
+    )
+
+
+def strangers_in_words(system: str, target: str, met: Iterable[Stranger]) -> str | None:
+    """Say that another installation stores in the same place, and what that calls for; None when none does."""
+    runs = {each.run_id: each for each in met if each.run_id}
+    if not runs:
+        return None
+    newest = runs[max(runs)]
+    by = f" by the installation {newest.installation}" if newest.installation else ""
+    on = f" on {newest.machine}" if newest.machine else ""
+    return (
+        f"{target} holds {counted(len(runs), 'recovery point')} of {system} that this installation did not make, the "
+        f"newest {newest.run_id}{by}{on}: two machines must not share one repository; see `dr points {system}`"
+    )
+
+
+def _looked(
+    place: Place, points: Sequence[Point], *, at: datetime, useless: Collection[str]
+) -> tuple[Look, frozenset[str]]:
     """Ask a target which repository is there, and hold the points on record against what it lists.
 
     Raises `ExchangedError` for another repository than the one on record, or where the record knows of none and all
     that it knows of is missing.
     """
-    known = require_repository(place)
-    seen = look(place, points, listed(place), at=at, useless=useless)
+    known, there = require_repository(place), listed(place)
+    seen = look(place, points, there, at=at, useless=useless)
     if known and not place.known.id and seen.lost and len(seen.lost) == place.known.points:
         raise _exchanged(place, f"the repository there holds nothing of what is on record{_what_it_held(place.known)}")
-    return replace(seen, repository=known.id, config=known.config) if known else seen
+    return (replace(seen, repository=known.id, config=known.config) if known else seen), there
 
 
 def missing_snapshots(seen: Look, points: Sequence[Point], there: Collection[str]) -> list[Damage]:

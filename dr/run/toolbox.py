@@ -92,6 +92,7 @@ class Toolbox:
     places: tuple[Place, ...]
     replicas: tuple[Place, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    installation: str = ""  # whose points are its own; "" where that is not asked
 
     @property
     def everywhere(self) -> tuple[Place, ...]:
@@ -151,10 +152,11 @@ def open_toolbox(
     restic: str,
     versions: Mapping[str, str],
     known: Mapping[str, Known] | None = None,
+    installation: str = "",
 ) -> Toolbox:
     """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read.
 
-    `known` is by target what is on record of the system's repository there.
+    `known` is by target what is on record of the system's repository there, `installation` the id of this one.
     """
     first, record = plan.targets[0], known or {}
 
@@ -165,7 +167,14 @@ def open_toolbox(
     places = tuple(opened(name) for name in plan.targets)
     replicas = tuple(opened(name, first) for name in plan.replicas)
     return Toolbox(
-        plan=plan, digest=digest, state=state, plan_dir=plan_dir, places=places, replicas=replicas, versions=versions
+        plan=plan,
+        digest=digest,
+        state=state,
+        plan_dir=plan_dir,
+        places=places,
+        replicas=replicas,
+        versions=versions,
+        installation=installation,
     )
 
 

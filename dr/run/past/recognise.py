@@ -44,6 +44,8 @@ def _point(run_id: str, parts: list[Snapshot], system: str, target: str) -> Poin
         outcome="ok" if complete else "degraded",
         kinds={name: s.tags.get("kind", "files") for name, s in data.items()},
         bytes=sum(s.bytes for s in data.values()),
+        maker=tags.get("installation", ""),
+        machine=tags.get("on", ""),
         copies=(Copy(target=target, complete=complete, snapshots={n: s.id for n, s in data.items()}, manifests=apart),),
     )
 

@@ -77,7 +77,7 @@ class Travel:
             return self.moment, known
         found = {point.run_id: point for point in known}
         for place in toolbox.everywhere if target is None else [toolbox.place(target)]:
-            held = self._held(place, toolbox.plan.system)
+            held = self._own(self._held(place, toolbox.plan.system), toolbox, found)
             found = found if held is None else _corrected(found, place.name, held)
         if best is None and not any(point.usable for point in found.values()):
             return self.moment, known  # of these, the error can name the time at which there was one
@@ -98,6 +98,15 @@ class Travel:
             return True  # whoever uses the target says so
         named = [f"snapshots/{name}" for name in copy.ids]
         return store is None or all(map(store.exists, named))
+
+    def _own(self, held: list[Point] | None, toolbox: Toolbox, known: dict[str, Point]) -> list[Point] | None:
+        """Leave out, of what a target held, what another installation made; say so."""
+        if held is None or not toolbox.installation:
+            return held
+        own = [p for p in held if p.run_id in known or p.maker in ("", toolbox.installation)]
+        if len(own) < len(held):
+            self._say_once(f"{len(held) - len(own)} point(s) there were made by another installation: not used")
+        return own
 
     def _held(self, place: Place, system: str) -> list[Point] | None:
         """Return the points that a target held; None when it keeps no versions, or cannot be asked."""
