@@ -171,7 +171,9 @@ def _globals_first(arguments: list[str]) -> list[str]:
 
 
 def _command_in(arguments: list[str]) -> str:
-    return next((word for word in arguments if word in COMMANDS), "")
+    """Return the command's name: not what an option before it has for its value."""
+    words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before not in _VALUES]
+    return next((word for word in words if word in COMMANDS), "")
 
 
 def _listen(context: Context, arguments: list[str]) -> None:

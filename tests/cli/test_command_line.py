@@ -219,3 +219,9 @@ def test_points_on_a_target_that_the_plan_no_longer_names_are_named(files_site: 
     site.plan("share", plan_text("share", source, targets="[vault]"))
     (told,) = site.dr("drill", "share", code=1).err.splitlines()
     assert told.startswith("dr: share: the recovery points lie on disk, which the plan does not name. Name it again")
+
+
+def test_the_document_names_the_command_and_not_the_value_of_an_option(site: Site) -> None:
+    (site.root / "status").mkdir()
+    assert site.dr("--config", "status", "--json", "points", code=2).document["command"] == "points"
+    assert site.dr("audit", "--json", "--state", "points").document["command"] == "audit"
