@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Duration
 from dr.plan.host import SshHost
@@ -72,7 +72,15 @@ class CommandSource(Declaration):
         return value
 
 
-DatabaseName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f/]+$")]
+def _no_address(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("must be the database's name alone: host, port, user and password have keys of their own")
+    return value
+
+
+DatabaseName = Annotated[
+    str, BeforeValidator(_no_address), Field(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f/]+$")
+]
 
 
 class DatabaseSource(Declaration):

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
+
+from dr.errors import SourceError
+from dr.plan.source import PostgresSource
 from dr.sources.postgres import accounts
+from dr.sources.postgres.connection import Login, Server
+from dr.tools.host import ThisHost
 from scripts.servers.postgres import PostgresServer
-from tests.sources.postgres_points import Capture, restored
+from tests.sources.postgres_points import Capture, both, restored
 
 ROLES = """
 create role teachers; create role "The Head" login password 'one' in role teachers connection limit 3;
@@ -53,3 +60,37 @@ def test_without_passwords_they_are_not_compared() -> None:
     assert accounts.differences(with_, without) == accounts.differences(without, with_) == []
     other = "ALTER ROLE a WITH LOGIN PASSWORD 'SCRAM-y';"
     assert "another password" in accounts.differences(with_, other)[0] and accounts.differences(with_, with_) == []
+
+
+def test_a_template_comes_back_as_one_and_a_tablespace_is_named(captured: Capture) -> None:
+    with PostgresServer() as server:
+        server.psql("create role granted; grant set on parameter session_replication_role to granted")
+        server.psql("create database school is_template true")
+        server.psql("set allow_in_place_tablespaces = on; create tablespace fast location ''")
+        point = captured(server, database="school")
+        server.psql("drop tablespace fast; alter database school is_template false")
+        server.psql("revoke set on parameter session_replication_role from granted; drop role granted")
+        instance = point.instance(real=True, replace=("school",))
+        try:
+            before, after = both(restored(point, instance))
+            assert before.objects["database school"] == after.objects["database school"]
+            assert any("the tablespace fast is not made" in note for note in instance.notes)
+            instance.accept()
+        finally:
+            instance.close()
+        assert server.psql("select datistemplate from pg_database where datname = 'school'") == "t"
+        assert server.psql("select has_parameter_privilege('granted', 'session_replication_role', 'set')") == "t"
+
+
+def test_a_password_file_that_others_may_read_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    (passfile := tmp_path / "pass").write_text("*:*:*:*:secret\n")
+    passfile.chmod(0o644)
+    server = Server("db", ThisHost(), Login(passfile=passfile))
+    with pytest.raises(SourceError, match="is open to others") as caught:
+        server.value("school", "select 1")
+    assert caught.value.hint == f"chmod 600 {passfile}"
+
+
+def test_an_address_in_place_of_a_databases_name_is_refused_with_what_to_declare() -> None:
+    with pytest.raises(ValueError, match="the database's name alone: host, port, user and password have keys"):
+        PostgresSource.model_validate({"database": "postgresql://sis.district.example/sis"})

@@ -92,6 +92,11 @@ class Server:
                 raise SourceError(
                     f"the password file {self.login.passfile} is not there", self.name, hint="make it, with mode 0600"
                 )
+            if self.host.here and self.login.passfile.stat().st_mode & 0o077:
+                raise SourceError(
+                    f"the password file {self.login.passfile} is open to others: PostgreSQL's programs ignore it",
+                    self.name, hint=f"chmod 600 {self.login.passfile}",
+                )  # fmt: skip
             env["PGPASSFILE"] = str(self.login.passfile)
         if self.login.password:
             env["PGPASSWORD"] = read_secret(self.login.password, self.name)

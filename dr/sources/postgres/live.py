@@ -96,8 +96,9 @@ class LiveServer(Restored):
 
     def seen(self, database: str, properties: dict[str, Any]) -> dict[str, Any]:
         """See `Restored`: our mark goes away when it is accepted."""
-        marked = str(properties["comment"]).startswith(_MARK)
-        return properties | {"comment": self.properties(database).get("comment")} if marked else properties
+        marked, captured = str(properties["comment"]).startswith(_MARK), self.properties(database)
+        waits = {"comment": captured.get("comment"), "template": captured.get("template")}
+        return properties | waits if marked else properties
 
     def start(self) -> None:
         """See `Instance`; statistics are gathered, without which the first queries would be slow."""
@@ -129,6 +130,7 @@ class LiveServer(Restored):
             beside = self.physical(database)
             statements.append(f"alter database {identifier(beside)} rename to {identifier(database)};")
             statements.append(making.comment(database, self.properties(database).get("comment")))
+            statements.append(making.template(database, self.properties(database)))
         self._swap("\n".join([*statements, "commit;\n"]), [*old, *map(self.physical, self.databases)])
         self._accepted, self._beside = True, []
         for database in self.databases:

@@ -54,6 +54,11 @@ def finish(server: Server, place: str, database: str, properties: dict[str, Any]
     return server.complaints(place, "\n".join(statements))
 
 
+def template(database: str, properties: dict[str, Any]) -> str:
+    """Return the statement that makes a database a template, where it was one."""
+    return f"alter database {identifier(database)} is_template true;" if properties.get("template") else ""
+
+
 def comment(database: str, text: str | None) -> str:
     """Return the statement that says something about a database."""
     return f"comment on database {identifier(database)} is {literal(text) if text else 'null'};"

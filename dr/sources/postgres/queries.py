@@ -32,7 +32,7 @@ select jsonb_build_array(d.datname, jsonb_build_object(
   'owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding), 'collate', d.datcollate,
   'ctype', d.datctype, 'provider', coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
   'locale', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'),
-  'rules', to_jsonb(d) ->> 'daticurules', 'limit', d.datconnlimit,
+  'rules', to_jsonb(d) ->> 'daticurules', 'limit', d.datconnlimit, 'template', d.datistemplate,
   'comment', shobj_description(d.oid, 'pg_database'),
   'grants', (select jsonb_agg(g order by g::text collate "C") from (
      select case a.grantee when 0 then null else pg_get_userbyid(a.grantee) end as role, a.privilege_type as right,

@@ -51,6 +51,8 @@ class Restored(Instance):
 
     def made(self, database: str) -> None:
         """Say on the server what a captured database is that has just been made, under its physical name."""
+        if statement := making.template(self.physical(database), self.properties(database)):
+            self.server.execute(self.place, statement, doing=f"{database} could not be made a template")
         if said := self.properties(database).get("comment"):
             about = making.comment(self.physical(database), said)
             self.server.execute(self.place, about, doing=f"the comment of {database} could not be made")
@@ -157,6 +159,11 @@ class Restored(Instance):
         script = accounts.read_text("utf-8", "surrogateescape")
         offered = making.offered(self.server, self.place)
         there = {each.removeprefix("role ") for each in offered if each.startswith("role ")}
+        self.notes += [
+            f"the tablespace {name} is not made: what was in it lies where its database does; "
+            "its statement is in globals.sql of `dr recover --dumps`"
+            for name in roles.tablespaces(script)
+        ]
         if said := self.server.complaints(self.place, roles.making(script, there=there)):
             self.refusals.append(Refused(name="accounts", kind="statements of", cause="; ".join(said)))
         self.compare_roles(script)

@@ -13,6 +13,8 @@ _PIECE = re.compile(
 _NAME = r'("(?:[^"]|"")*"|[^\s";]+)'
 _OF_ROLE = re.compile(rf"\s*(?:CREATE|ALTER|COMMENT ON) ROLE {_NAME}")
 _MEMBER = re.compile(rf"\s*GRANT {_NAME} TO {_NAME}")
+_PARAMETER = re.compile(rf"\s*GRANT [A-Z ,]+ ON PARAMETER \S+ TO {_NAME}")
+_TABLESPACE = re.compile(rf"\s*CREATE TABLESPACE {_NAME}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def statements(script: str) -> Iterator[Statement]:
             yield Statement(text, _bare(found[1]))
         elif found := _MEMBER.match(text):
             yield Statement(text, _bare(found[2]), _bare(found[1]))
+        elif found := _PARAMETER.match(text):
+            yield Statement(text, _bare(found[1]))
 
 
 def making(script: str, *, there: Collection[str]) -> str:
@@ -42,6 +46,11 @@ def making(script: str, *, there: Collection[str]) -> str:
     new = {each.role for each in found if not each.group} - set(there)
     wanted = [each.text for each in found if (each.group or each.role) in new or each.role in new]
     return "".join(f"{text};\n" for text in wanted)
+
+
+def tablespaces(script: str) -> list[str]:
+    """Return the tablespaces that a script makes."""
+    return [_bare(found[1]) for text in _split(script) if (found := _TABLESPACE.match(text))]
 
 
 def made_by(script: str) -> set[str]:
