@@ -28,6 +28,7 @@ OWNERS = {
     "yaml": ("dr/plan/document.py",),
     "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),
     "jinja2": ("dr/report/html.py",),
+    "schedule": ("dr/cli/daemon.py",),
     "pyrage": ("dr/tools/age.py",),
     "shamir_mnemonic": ("dr/tools/shares.py",),
     "reportlab": ("dr/report/pdf.py",),

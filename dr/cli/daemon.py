@@ -1,4 +1,4 @@
-"""`dr daemon`: the same as `dr run` from cron, resident; ends cleanly on SIGTERM.
+"""`dr daemon`: the same as `dr run` from cron, resident; ends cleanly on SIGTERM. Sole user of schedule.
 
 It wakes by the monotonic clock, which nobody can set, and asks then what is due now, in UTC: no change of the time of
 day, back or forth, of summer time or of the time zone, keeps it from looking.
@@ -27,14 +27,17 @@ log = logging.getLogger("dr.daemon")
 @pass_context
 def daemon_command(context: Context, every: int, once: bool) -> None:
     """Stay, look every minute at what is due, and do it. Plans are read anew each time."""
+    import schedule
+
     from dr.tools import command
 
-    said = _Said()
+    scheduler, said = schedule.Scheduler(), _Said()
+    scheduler.every(every).seconds.do(_look, context, said)
     context.say(f"looking every {every} s at what is due; SIGTERM ends it")
     with suppress(KeyboardInterrupt):  # a SIGTERM between two looks
         while True:
             began = time.monotonic()
-            _look(context, said)
+            scheduler.run_all()  # not what is pending: schedule keeps naive local times, and waits while these go back
             if once or command.wait_for_stop(max(0.0, began + every - time.monotonic())):
                 break
     context.codes.clear()
