@@ -97,6 +97,7 @@ def program(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
+    _open_streams()
     arguments = _globals_first(list(sys.argv[1:] if argv is None else argv))
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
     _listen(context, arguments)
@@ -108,8 +109,28 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = context.close() or code
         sys.stdout.flush()
     except BrokenPipeError:  # who read it has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _write_no_more()
+    except OSError as error:
+        _write_no_more()
+        context.complain(f"the result could not be written: {error.strerror}", hint="see where stdout leads")
+        code = code or FAILED
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Lead each standard stream that was closed nowhere: else the next file that is opened would take its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for as long as we run
+
+
+def _write_no_more() -> None:
+    """Lead stdout nowhere: Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _guarded(context: Context, arguments: list[str]) -> int:

@@ -57,6 +57,9 @@ def drill_command(
     _not_lost(target, scenario, items)
     _known_point(context, items, point, at)
     from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
+    from dr.orchestrator.elsewhere import require_time
+
+    require_time(context.session, items, at)
 
     options = DrillOptions(
         scenario=scenario, at=at, point=point, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from dr.errors import UsageError
@@ -24,6 +25,22 @@ def require_point(session: Session, items: list[Loaded], run_id: str | None) -> 
         if run_id not in {*(point.run_id for point in session.points(loaded)), *(each.run_id for each in met)}:
             hint = f"see `dr points {system}`; `dr points --rebuild` finds those that the record lacks"
             raise UsageError(f"{system} has no recovery point {run_id!r}", "--point", hint=hint)
+
+
+def require_time(session: Session, items: list[Loaded], at: datetime | None) -> None:
+    """Raise `UsageError` when every recovery point of one of these systems that is on record is newer than `at`.
+
+    Where none is on record nothing is known: then the targets are asked.
+    """
+    for loaded in items if at else ():
+        oldest = min((point.consistency_time for point in session.points(loaded)), default=None)
+        if at and oldest and at < oldest:
+            system = loaded.plan.system
+            raise UsageError(
+                f"{system} has no recovery point from {in_words(at)} or before; the oldest is of {in_words(oldest)}",
+                "--at",
+                hint=f"name a later time; `dr points {system}` lists the points",
+            )
 
 
 def lacks_of(session: Session, run_id: str | None) -> tuple[str, ...]:

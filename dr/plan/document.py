@@ -16,6 +16,7 @@ from dr.errors import Fault
 _LARGEST = 1 << 20
 _NODES = 20_000
 _TEXT, _NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_MERGE = "tag:yaml.org,2002:merge"
 Place = tuple[int, int]
 
 
@@ -61,9 +62,10 @@ def read(path: Path) -> Document | list[Fault]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        return [Fault(str(path), line, column, f"this is no YAML: {error.problem or 'it cannot be read'}", _YAML)]
+        what = f"this is not valid YAML: {error.problem or 'it cannot be read'}"
+        return [Fault(str(path), line, column, what, _advice(text, line, column, error.problem or ""))]
     except yaml.YAMLError as error:
-        return [Fault(str(path), 1, 1, f"this is no YAML: {' '.join(str(error).split())[:200]}", _YAML)]
+        return [Fault(str(path), 1, 1, f"this is not valid YAML: {' '.join(str(error).split())[:200]}", _YAML)]
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         return [Fault(str(path), 1, 1, f"this cannot be used: {reason}", _YAML)]
@@ -71,6 +73,25 @@ def read(path: Path) -> Document | list[Fault]:
 
 _ODD = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 _YAML = "see the indentation, colons and quotes there; tabs are not allowed"
+#: What means something to YAML where a value begins, though a person meant it as it stands.
+_MEANT = "*&!%@`"
+
+
+def _advice(text: str, line: int, column: int, problem: str) -> str:
+    """Return what to write instead, where the place of the fault shows it."""
+    rows = text.splitlines()
+    row = rows[line - 1] if line <= len(rows) else ""
+    if "\t" in row[: column + 1]:
+        return "indent with spaces: tabs are not allowed"
+    for at in (column - 1, column - 2):  # an alias without a name is noticed at the letter after it
+        if 0 <= at < len(row) and row[at] in _MEANT:
+            word = row[at:].split(",")[0].strip(" ]}\"'")
+            return f'put text that begins with {row[at]} in quotes: "{word}"'
+    if "mapping values" in problem or "expected ','" in problem:
+        return "put text that holds a colon and a space, or a comma, in quotes"
+    if "end of stream" in problem:
+        return "a quote or a bracket is opened and not closed"
+    return _YAML
 
 
 def _parse(path: Path, text: str, digest: str) -> Document | list[Fault]:
@@ -116,6 +137,9 @@ class _Walk:
 
     def _pair(self, key: yaml.Node, value: yaml.Node, at: tuple[str | int, ...]) -> None:
         place = (key.start_mark.line + 1, key.start_mark.column + 1)
+        if isinstance(key, yaml.ScalarNode) and key.tag == _MERGE:
+            self.faults.append(Fault(str(self.path), *place, "merge keys (<<) are not read", "write the keys out"))
+            return
         if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
             shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
             self.faults.append(Fault(str(self.path), *place, f"the key {shown} is not text", "put it in quotes"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -54,6 +55,36 @@ def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
         assert running.wait(timeout=LIMIT) in (0, 1)
 
 
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_harms_no_work_and_its_exit_code(files_site: Site, closed: str) -> None:
+    typed = f"{shlex.join(files_site.argv('backup', 'share'))} {closed}"
+    done = subprocess.run(["sh", "-c", typed], env=files_site.env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(files_site.dr("points", "--json").document["points"]) == 1
+
+
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_a_result_that_cannot_be_written_is_said_and_no_success(files_site: Site, json: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            files_site.argv("backup", "share", *json),
+            env=files_site.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    assert files_site.dr("points", "--json").document["points"][0]["outcome"] == "ok", "the work itself is done"
+
+
+def test_a_drill_of_a_time_before_everything_is_refused_and_not_recorded(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    ran = files_site.dr("drill", "share", "--at", "2020-01-01", code=2)
+    assert "share has no recovery point from 2020-01-01" in ran.err and "the oldest is of" in ran.err
+    assert files_site.dr("audit", "--json").document["records"] == 1
+
+
 def test_validate_looks_at_the_custodians_too(files_site: Site) -> None:
     (files_site.root / "config" / "kit.yaml").write_text("custodians: [Clerk, Business manager]\nthreshold: 3\n")
     ran = files_site.dr("validate", code=2)
@@ -84,7 +115,7 @@ def test_validate_refuses_a_system_that_is_only_part_of_a_faulty_files_path(file
     files_site.plan("payroll", "system: [typo\n")
     assert "there is no plan" in files_site.dr("validate", "roll", code=2).err
     assert "there is no plan" in files_site.dr("validate", "plans", code=2).err
-    assert "this is no YAML" in files_site.dr("validate", "payroll", code=2).err
+    assert "this is not valid YAML" in files_site.dr("validate", "payroll", code=2).err
     files_site.dr("validate", "share")
 
 
