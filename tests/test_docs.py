@@ -212,4 +212,5 @@ def test_the_plans_that_come_along_have_no_fault_but_their_places(path: Path, si
             getattr(site, folder[:-1])(each.stem, each.read_text())
     ran = site.dr("validate", path.stem, "--json", code=None)
     faults = ran.document["errors"] + ran.document["warnings"]
-    assert [fault for fault in faults if "/srv/district" not in fault["what"]] == []
+    places = ("/srv/district", "offsite", "127.0.0.1")  # the demo's service runs on the machine that it is played on
+    assert [fault for fault in faults if not any(place in fault["what"] for place in places)] == []
