@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import signal
 import sqlite3
@@ -201,14 +202,18 @@ def test_a_fault_of_this_program_is_one_sentence_and_a_traceback_only_when_asked
 
     monkeypatch.setattr(Catalog, "audit", broken)
     where = ("--config", str(tmp_path), "--state", str(tmp_path / "state"))
-    with pytest.raises(SystemExit) as ended:
-        main([*where, "audit", "--json"])
-    said = capsys.readouterr()
-    assert ended.value.code == 1
-    assert json.loads(said.out)["errors"][0]["what"] == "a fault in this program (ZeroDivisionError)"
-    assert "a secret thing" not in said.out + said.err
-    with pytest.raises(ZeroDivisionError):
-        main([*where, "audit", "-v"])
+    place = r"dr/cli/inspect\.py:[0-9]+"  # the last line of this program that it went through
+    for more in ((), ("-v",)):
+        logging.root.handlers.clear()  # as in a process of its own
+        with pytest.raises(SystemExit) as ended:
+            main([*where, "audit", "--json", *more])
+        said = capsys.readouterr()
+        assert ended.value.code == 1
+        what = json.loads(said.out)["errors"][0]["what"]
+        assert re.fullmatch(rf"a fault in this program \(ZeroDivisionError at {place}\)", what), what
+        asked = bool(more)
+        assert ("Traceback" in said.err, "a secret thing" in said.err) == (asked, asked)
+        assert "a secret thing" not in said.out
 
 
 def test_ctrl_c_outside_of_any_run_is_130_with_a_document(

@@ -71,6 +71,7 @@ def test_a_copy_that_cannot_be_saved_is_an_error_of_every_verb_and_fails_no_work
         lacking.write_text(lacking.read_text().replace("targets: [disk, vault]", "targets: [disk]\nreplicas: [vault]"))
         shutil.rmtree(kept.root / "vault")
         (kept.root / "vault").mkdir()
+        kept.dr("target", "begin", "vault", "--system", "share", "--because", "a new disk")
     if "--trust" in verb:
         catalog = kept.root / "state" / "catalog.sqlite"
         with closing(sqlite3.connect(catalog)) as db, db:

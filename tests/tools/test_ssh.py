@@ -283,17 +283,19 @@ def test_kill_9_of_this_program_leaves_nothing_running_there(sshd: Sshd, feed: s
 
 
 def test_a_feed_that_is_cut_short_is_never_taken_for_its_end(own: Sshd, tmp_path: Path) -> None:
-    told = tmp_path / "told"
     for cut in (True, False):  # uncut is the control: then the program does see the end, and says so
+        had, told = tmp_path / f"had-{cut}", tmp_path / f"told-{cut}"
         remote = SshHost(login(own))
-        process = remote.start(["sh", "-c", f"cat >/dev/null; echo all > {told}"], feed=True)
+        process = remote.start(["sh", "-c", f"cat >{had}; echo all > {told}"], feed=True)
         process.write(b"half of it")
-        time.sleep(0.3)
+        assert soon(lambda had=had: had.exists() and had.read_bytes() == b"half of it")
+        assert seen(str(told)), "it waits for more"
         if cut:
             own.signal_sessions(signal.SIGKILL)
         else:
             process.end_input()
-        assert soon(told.exists, 2.5) is not cut
+        assert soon(lambda told=told: not seen(str(told))), "it has come to its end, one way or the other"
+        assert told.exists() is not cut
         remote.close()
 
 
