@@ -205,7 +205,7 @@ def _line(entry: Entry) -> str:
     path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state, attributes = entry
     digest = "null" if sha256 is None else f'"{sha256}"'
     link = "null" if target is None else _text(target)
-    more = "" if attributes is None else f', "{attributes}"'
+    more = "" if attributes is None else f", {_quoted(attributes)}"
     return (
         f'[{_text(path)}, "{kind}", {size}, {digest}, {mode}, {uid}, {gid},'
         f' {mtime}, {ctime}, {inode}, {device}, {link}, "{state}"{more}]\n'
