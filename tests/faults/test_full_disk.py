@@ -55,9 +55,16 @@ def test_a_full_target_is_said_and_the_other_target_has_the_point(files_site: Si
         assert [(t["target"], t["outcome"]) for t in run["targets"]] == [("disk", "ok"), ("vault", "failed")]
         assert _says_full(site, ran.err)
         assert site.dr("points", "--json").document["points"][0]["targets"] == ["disk"]
-    again = site.dr("backup", "share", "--json", code=None).document["runs"][0]
-    assert "vault" in [t["target"] for t in again["targets"] if t["outcome"] == "ok"]
-    assert site.dr("drill", "share", "--target", "vault", "--json").document["drills"][0]["outcome"] == "ok"
+        subprocess.run(["mount", "-o", "remount,size=64m", site.root / "vault"], check=True)
+        again = site.dr("backup", "share", "--json", code=None).document["runs"][0]
+        assert "vault" in [t["target"] for t in again["targets"] if t["outcome"] == "ok"]
+        assert site.dr("drill", "share", "--target", "vault", "--json").document["drills"][0]["outcome"] == "ok"
+    gone = site.dr("backup", "share", "--json", code=3)
+    assert [(t["target"], t["outcome"]) for t in gone.document["runs"][0]["targets"]] == [
+        ("disk", "ok"),
+        ("vault", "failed"),
+    ]
+    assert "the repository is gone" in gone.err, "a disk that is not mounted is never begun again below its mount point"
 
 
 def test_a_state_that_cannot_be_written_is_said_with_what_mends_it(files_site: Site) -> None:
