@@ -25,10 +25,11 @@ from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import LostError, Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
 from dr.run.fact import Job
+from dr.run.fresh import SUFFIX
 from dr.run.land import HERE, MANIFESTS, Land
 from dr.run.past.travel import Travel
 from dr.run.route import Route
-from dr.run.sandbox import Fate, claim, destroy
+from dr.run.sandbox import Fate, claim, destroy, sweep
 from dr.run.space import HEADROOM, available, require_space
 from dr.run.survey import walk
 from dr.run.toolbox import Toolbox
@@ -140,6 +141,8 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
     destination = Destination(request, toolbox.plan.system)
     with destination.held():
         refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
+        if begun:  # that one alone: a recovery does not wait for what drills left behind
+            sweep(toolbox.state, only=begun.drill_id + SUFFIX)
         return carry_out(toolbox, _suitable(points, request), job, destination)
 
 

@@ -96,8 +96,8 @@ class Sandbox:
         return self._fate
 
 
-def sweep(state: Path) -> list[str]:
-    """Destroy the sandboxes whose owner is dead; return their drill ids. Kept ones stay.
+def sweep(state: Path, *, only: str | None = None) -> list[str]:
+    """Destroy the sandboxes whose owner is dead, all or the one of that name; return their names. Kept ones stay.
 
     One that cannot be removed, here or on another host, is warned about, and tried again next time. A host that
     does not answer is not asked twice.
@@ -107,7 +107,7 @@ def sweep(state: Path) -> list[str]:
     if not home.is_dir():
         return swept
     with _alone(home):
-        ours = {path: claim(path) for path in sorted(home.iterdir()) if _is_sandbox(path)}
+        ours = {path: claim(path) for path in sorted(home.iterdir()) if _is_sandbox(path) and only in (None, path.name)}
     down: set[str] = set()
     for path, owner in ours.items():
         if owner is None:

@@ -108,7 +108,8 @@ class District:
         return run_drill(self.toolbox(**changes), self.points, request)
 
     def recover(self, to: Path, **asked: Any) -> Drill:
-        request = RecoverRequest(drill_id="recovery-1", to=to, clock=now, t_loss=now(), **asked)
+        drill_id = asked.pop("drill_id", "recovery-1")
+        request = RecoverRequest(drill_id=drill_id, to=to, clock=now, t_loss=now(), **asked)
         return run_recover(self.toolbox(), self.points, request)
 
     def elsewhere(self, what: str, scratch: Path) -> subprocess.Popen[bytes]:

@@ -35,7 +35,7 @@ def said(drill: Drill) -> str:
 
 def sandboxes(district: District) -> list[str]:
     home = district.state / "sandboxes"
-    return [path.name for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
+    return sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
 
 
 # -- what a good drill says --------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def test_a_wrong_passphrase_is_a_failed_drill_with_a_plain_reason(district: Dist
     secret = district.state / "secrets" / "sis@near.passphrase"
     secret.write_text("wrong")
     drill = district.drill(target="near")
-    assert (drill.outcome, drill.sandbox) == ("failed", "destroyed")
+    assert (drill.outcome, drill.sandbox) == ("failed", "not used")  # refused before there is anything to restore
     assert "passphrase does not open" in (drill.error or "")
     assert sandboxes(district) == []
 
@@ -408,10 +408,10 @@ def test_a_drill_killed_outright_leaves_a_sandbox_that_the_next_run_sweeps(distr
     os.mkfifo(pipe)
     child = district.elsewhere(f"district.drill(checks=['manifest', {waiting_check(pipe)!r}])", tmp_path)
     pipe.read_text()
-    assert sandboxes(district) == ["drill-1"]
+    assert sandboxes(district) == ["drill-1", "drill-1.cache"]
     assert sweep(district.state) == []
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert list((district.state / "sandboxes" / "drill-1").rglob("late.txt"))
-    assert sweep(district.state) == ["drill-1"]
+    assert sweep(district.state) == ["drill-1", "drill-1.cache"]
     assert sandboxes(district) == []
