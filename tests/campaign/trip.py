@@ -126,10 +126,10 @@ class PostgresKind:
 
     def spoil(self, name: str) -> None:
         """See `Kind`."""
-        made = "select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables where tablename like '%\\_tab' order by 1 limit 1"
-        self.server.psql(
-            f"insert into {self.server.psql(made, name)} (word, n) values ('later than the capture', 99)", name
-        )
+        made = "select quote_ident(schemaname) || '|' || quote_ident(tablename) from pg_tables where tablename like '%\\_tab' order by 1 limit 1"
+        schema, table = self.server.psql(made, name).split("|")
+        path = f"set search_path = {schema}, public"  # as the application has it, whose functions rely on it
+        self.server.psql(f"{path}; insert into {table} (word, n) values ('later than the capture', 99)", name)
 
     def carry_out(self, script: Path) -> None:
         """See `Kind`."""
