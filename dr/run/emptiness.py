@@ -84,11 +84,11 @@ def of_restored(item: Restored, land: Land) -> str:
         return ""
     survey = land.survey(item.root)
     with survey.reachable():
-        return _of_survey(survey, item.bytes)
+        return _of_survey(survey, item.bytes, beside=item.beside)
 
 
-def _of_survey(survey: Survey, size: int) -> str:
-    found = list(survey.files())
+def _of_survey(survey: Survey, size: int, *, beside: frozenset[str]) -> str:
+    found = [(path, status) for path, status in survey.files() if os.fsdecode(path) not in beside]
     if any(stat.S_ISLNK(status.st_mode) for _, status in found):
         return ""
     regular = [(path, status.st_size) for path, status in found if stat.S_ISREG(status.st_mode)]

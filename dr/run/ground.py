@@ -28,7 +28,8 @@ class Poured:
 class Restored:
     """One source brought back. `declared` is None when the plan no longer names it, or as another kind.
 
-    `only` says which part of it was restored, when it was not the whole; `poured` what went into a service.
+    `only` says which part of it was restored, when it was not the whole; `poured` what went into a service;
+    `beside` names what was laid down below `root` besides the data, and is counted nowhere.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Restored:
     listed: int = 0  # files the source has in this point, restored or not
     bytes: int = 0
     complaints: tuple[str, ...] = ()
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(kw_only=True)

@@ -182,20 +182,25 @@ def _bring_all_of(shipment: Shipment, name: str) -> Restored:
     complaints = shipment.land.lay(shipment.place.repository, shipment.copy.snapshots[name], instance.room)
     restored = _settle(shipment, name, complaints=complaints)
     if shipment.as_files and _is_stream(shipment, name):
-        _lay_beside(shipment, name)
+        return replace(restored, beside=_lay_beside(shipment, name))
     return restored
 
 
-def _lay_beside(shipment: Shipment, name: str) -> None:
-    """Lay down beside a dump what was stored with it, such as accounts: who loads it by hand needs that too."""
-    apart, root = _apart(shipment, name), shipment.root / name
+def _lay_beside(shipment: Shipment, name: str) -> frozenset[str]:
+    """Lay down beside a dump what was stored with it, such as accounts: who loads it by hand needs that too.
+
+    Returns the names of what was laid down.
+    """
+    apart, root, laid = _apart(shipment, name), shipment.root / name, set[str]()
     if not root.is_dir():  # on another host
-        return
+        return frozenset()
     for path in sorted(apart.iterdir()):
         if path.is_file() and path.name not in _OURS and not (root / path.name).exists():
             shutil.copyfile(path, root / path.name)
             (root / path.name).chmod(0o600)
+            laid.add(path.name)
             log.warning("%s: stored with the dumps, and needed with them: %s", name, root / path.name)
+    return frozenset(laid)
 
 
 def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
