@@ -26,6 +26,7 @@ PACKET = 128 << 10
 _LONGEST = 512 << 10  # no packet is so long; OpenSSH's own limit is half of it
 _BUFFER = 1 << 20
 _CHANNEL_OPENED, _CHANNEL_DATA = 91, 94
+_CONNECTION = 80  # messages from here on are of channels (RFC 4250, 4.1.2); below: of logins, keys, and the line itself
 _TAG = 16
 _Block = bytes | memoryview
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Wire(Packetizer):
         self._cipher: _Cipher | None = None
         self._nonce, self._counter = b"", 0
         self._number = self._received = 0
+        self._kept: deque[tuple[int, Message]] = deque()  # until keys have been changed
         self._fresh: dict[int, Inbox] = {}  # of channels just opened: their data may come before `attach`
         self._inboxes: WeakValueDictionary[int, Inbox] = WeakValueDictionary()
 
@@ -160,22 +162,38 @@ class Wire(Packetizer):
         return bytes(self._view[self._from - n : self._from])
 
     def read_message(self) -> tuple[int, Message]:
-        """Return the next message that is not plain data of a channel; such data is handed on."""
+        """Return the next message that is not plain data of a channel; such data is handed on.
+
+        While keys are changed because we asked for it, what is said of channels is kept until that is done: the
+        peer may have said it before it heard of our wish, and paramiko answers some of it (the end of a channel)
+        in the very thread that changes the keys, where it would wait for itself until the connection is given up.
+        """
         while True:
-            if self._cipher is None:
-                kind, message = super().read_message()
-                if kind != _CHANNEL_DATA or not self._hand_on(memoryview(message.asbytes())):
-                    self._note_opened(kind, message.asbytes())
-                    return kind, message
-            else:
-                body = self._open(self._cipher)
-                if body[0] != _CHANNEL_DATA or not self._hand_on(body[1:]):
-                    message = Message(bytes(body[1:]))
-                    self._note_opened(body[0], message.asbytes())
-                    message.seqno = self._number - 1
-                    return body[0], message
+            if self._kept and not self.need_rekey():
+                return self._kept.popleft()
+            found = self._next_message()
+            if found and not (self.need_rekey() and found[0] >= _CONNECTION):
+                return found
+            if found:
+                self._kept.append(found)
             if self.need_rekey():
                 raise NeedRekeyException
+
+    def _next_message(self) -> tuple[int, Message] | None:
+        """Read a message; None when it was data, and handed on."""
+        if self._cipher is None:
+            kind, message = super().read_message()
+            if kind == _CHANNEL_DATA and self._hand_on(memoryview(message.asbytes())):
+                return None
+        else:
+            body = self._open(self._cipher)
+            kind = body[0]
+            if kind == _CHANNEL_DATA and self._hand_on(body[1:]):
+                return None
+            message = Message(bytes(body[1:]))
+            message.seqno = self._number - 1
+        self._note_opened(kind, message.asbytes())
+        return kind, message
 
     # -- reading ---------------------------------------------------------------------------------------
 

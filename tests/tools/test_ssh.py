@@ -348,6 +348,20 @@ def test_the_keys_of_a_connection_can_be_changed_in_mid_stream(own: Sshd, monkey
             remote.close()
 
 
+@pytest.mark.parametrize("ciphers", ["aes128-gcm@openssh.com", "aes128-ctr"])
+def test_what_ends_while_the_keys_are_changed_ends_as_ever(
+    own: Sshd, monkeypatch: pytest.MonkeyPatch, ciphers: str
+) -> None:
+    with Sshd(own.home / "other", more=f"Ciphers {ciphers}") as server:
+        remote = SshHost(login(server))
+        remote.run(["true"])
+        monkeypatch.setattr(ssh_wire.Wire, "REKEY_BYTES", 1)  # then nearly every packet asks for other keys
+        for _ in range(5):
+            done = remote.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+            assert (done.code, done.stdout, done.stderr) == (3, b"out\n", b"err\n")
+        remote.close()
+
+
 def test_a_server_without_the_fast_cipher_serves_as_well(tmp_path: Path) -> None:
     with Sshd(tmp_path / "s", more="Ciphers aes256-ctr\nRekeyLimit 3M") as plain:
         remote = SshHost(login(plain))
