@@ -108,7 +108,8 @@ class LiveServer(Restored):
         super().start()
         for database in self.databases:
             said = self.server.complaints(self.physical(database), "reset search_path;\nanalyze;\n")
-            self.notes += [f"statistics of {database} are not all there ({line}): run ANALYZE in it" for line in said[:1]]
+            if said:
+                self.notes.append(f"statistics of {database} are not all there ({said[0]}): run ANALYZE in it")
 
     def connection(self) -> Mapping[str, str]:
         """See `Instance`. Empty for a server that only another host reaches."""
