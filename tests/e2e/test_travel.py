@@ -74,13 +74,18 @@ def test_the_first_run_after_an_attack_says_what_happened_and_what_to_type(attac
     assert attacked.recovered(tmp_path / "back")
 
 
-def test_a_repository_that_was_deleted_whole_is_made_anew_and_the_run_says_so(attacked: Attacked) -> None:
+def test_a_repository_that_was_deleted_whole_is_made_again_when_a_person_says_so(attacked: Attacked) -> None:
     seconds_pass()
     for key in attacked.on_top():
         attacked.client.delete_object(Bucket=attacked.bucket, Key=key)
-    ran = attacked.site.dr("backup", "share", code=3)
-    assert SAID in ran.err
-    assert SAID not in attacked.site.dr("backup", "share").err, "said once, by the run that met it"
+    ran = attacked.site.dr("backup", "share", code=1)
+    assert SAID in ran.err and "the repository is gone: by the record it holds 1 recovery point" in ran.err
+    assert attacked.on_top(prefix="pre/share/config") == [], "none is begun unasked"
+    typed = ran.err.partition("only if it is really lost: dr ")[2].splitlines()[0].replace("TEXT", "deleted")
+    attacked.site.dr(*typed.split())
+    again = attacked.site.dr("backup", "share").err
+    assert "the repository on offsite was begun again" in again and SAID in again
+    assert SAID not in attacked.site.dr("backup", "share").err, "no more, once a run went on there"
 
 
 @pytest.mark.slow

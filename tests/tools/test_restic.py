@@ -138,6 +138,29 @@ def test_the_index_read_before_is_not_read_again(place: Path, repo: Repository) 
     assert repo.indexed(ids, known=Index({"old": 7}, ("gone",))) == first, "what an index that is gone named, is not"
 
 
+def test_a_pack_that_two_index_files_name_is_no_damage_of_the_index(place: Path, repo: Repository) -> None:
+    """As at a replica that follows late: the index is made again where retention went ahead, and both come there."""
+    for each in ("one", "two"):
+        (place / "source" / "file").write_bytes(os.urandom(50_000))
+        repo.backup_tree([str(place / "source")], cwd=place / "work", tags={**TAGS, "run": each})
+    root = Path(repo.location)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    argv = [repo.program, "-r", repo.location, "forget", "--keep-last", "1", "--group-by", "host", "--prune"]
+    subprocess.run([*argv, "--max-unused", "0", "--no-cache"], env=repo.env, check=True, capture_output=True)
+    merged = next(path for path in (root / "index").iterdir() if path not in before)
+    for path in before.keys() - set(root.rglob("*")):
+        path.write_bytes(before[path])
+    checked = repo.check()
+    assert checked.clean and not checked.index_broken
+    next(path for path in (root / "data").rglob("*") if path.is_file()).unlink()
+    checked = repo.check()
+    assert len(checked.missing) == 1 and not checked.index_broken, "data damage is not taken for that of the index"
+    merged.chmod(0o600)
+    merged.write_bytes(b"junk")
+    checked = repo.check()
+    assert checked.index_broken and checked.unread == (merged.name,)
+
+
 def test_no_secret_is_in_arguments(place: Path, restic_program: str) -> None:
     secret = repository(place, restic_program, password="planted-secret")
     assert "planted-secret" not in " ".join(secret.argv("backup")) + repr(secret)
