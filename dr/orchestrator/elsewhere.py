@@ -32,9 +32,11 @@ def require_time(session: Session, items: list[Loaded], at: datetime | None) -> 
 
     Where none is on record nothing is known: then the targets are asked.
     """
-    for loaded in items if at else ():
+    if at is None:
+        return
+    for loaded in items:
         oldest = min((point.consistency_time for point in session.points(loaded)), default=None)
-        if at and oldest and at < oldest:
+        if oldest and at < oldest:
             system = loaded.plan.system
             raise UsageError(
                 f"{system} has no recovery point from {in_words(at)} or before; the oldest is of {in_words(oldest)}",
