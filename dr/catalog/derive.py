@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from dr.catalog import absences, suspicion
-from dr.catalog.values import AdoptedPoint, micros
+from dr.catalog.values import UNKNOWN, AdoptedPoint, micros
 from dr.evidence.acts import KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
@@ -252,11 +252,14 @@ def _keys(db: Connection, event: KeyEvent) -> None:
 
 
 def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *, seen: datetime) -> None:
-    """Take a point found in a repository, `seen` then; what is known of it already stays."""
+    """Take a point found in a repository, `seen` then; what is known of it stays, unless this copy of it is whole."""
     kinds = json.dumps(point.kinds)
     outcome = "ok" if point.complete else "degraded"
     db.execute(
         "insert into points values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (run_id) do update set"
+        " bytes = case when excluded.complete > complete or bytes < 0 then excluded.bytes else bytes end,"
+        " kinds = case when excluded.complete > complete then excluded.kinds else kinds end,"
+        " outcome = case when excluded.complete > complete then excluded.outcome else outcome end,"
         " complete = max(complete, excluded.complete)",
         (
             point.run_id,
@@ -265,7 +268,7 @@ def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *
             micros(point.finished),
             outcome,
             int(point.complete),
-            point.bytes,
+            UNKNOWN if point.bytes is None else point.bytes,
             kinds,
         ),
     )

@@ -17,7 +17,7 @@ from dr.catalog import absences, chain, derive, repositories, strangers, suspici
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.standings import attempts, notice, place_states, standings
-from dr.catalog.values import AdoptedPoint, micros, moment
+from dr.catalog.values import UNKNOWN, AdoptedPoint, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
@@ -406,7 +406,7 @@ def _point(row: Row, copies: Iterable[Copy]) -> Point:
         finished=moment(row["finished"]),
         outcome=row["outcome"],
         kinds=json.loads(row["kinds"]),
-        bytes=row["bytes"],
+        bytes=None if row["bytes"] == UNKNOWN else row["bytes"],
         copies=tuple(copies),
     )
 

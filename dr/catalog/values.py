@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+#: How the catalog keeps a number of bytes that nobody knows.
+UNKNOWN = -1
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdoptedPoint:
@@ -17,7 +20,7 @@ class AdoptedPoint:
     kinds: dict[str, str]
     snapshots: dict[str, str]
     manifests: dict[str, str]
-    bytes: int = 0
+    bytes: int | None = None  # None: not known
 
 
 def micros(at: datetime) -> int:

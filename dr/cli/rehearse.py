@@ -213,12 +213,13 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
 def _in_words(intent: Any) -> str:
     foreseen = intent.would
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
+    size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
     steps = "".join(f"\n  {number}. {step}" for number, step in enumerate(foreseen.steps, 1))
     notes = "".join(f"\n  note: {note}" for note in foreseen.notes)
     return (
         f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
-        f"{format_bytes(foreseen.bytes)}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
+        f"{size}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
         f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}"
         f"{steps}\n  {_estimated(intent)}{notes}"
     )

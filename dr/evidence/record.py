@@ -391,7 +391,7 @@ class Point:
     finished: datetime
     outcome: Outcome
     kinds: dict[str, str]  # source -> kind, of the sources captured
-    bytes: int = 0
+    bytes: int | None = 0  # None: nobody knows, as of what was found without its evidence
     copies: tuple[Copy, ...] = ()
     suspect: str | None = None  # what is held against it, and nobody has said to be expected
     maker: str = ""  # the installation that made it, where it was read from its snapshots

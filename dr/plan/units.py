@@ -73,8 +73,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def format_bytes(count: float) -> str:
-    """Return a size in decimal units: "1.2 GB"."""
+def format_bytes(count: float | None) -> str:
+    """Return a size in decimal units: "1.2 GB"; "unknown" of one that nobody knows."""
+    if count is None:
+        return "unknown"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(count) < 1000 or unit == "TB":
             return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 100 else f"{count:.1f} {unit}"

@@ -195,12 +195,14 @@ def _take_notes(progress: Progress, source: str, captured: Tree | Sent, unreadab
 def _store_tree(
     tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, watch: Watch
 ) -> SourceCapture:
+    beside = str((tree.cwd / tree.manifest_name).stat().st_size)
+
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
         return place.repository.backup_tree(
             (*tree.paths, tree.manifest_name),
             cwd=tree.cwd,
-            tags={**tags, "part": "data"},
+            tags={**tags, "part": "data", "beside": beside},
             excludes=tree.excludes,
             one_filesystem=tree.one_filesystem,
         )

@@ -239,7 +239,7 @@ def _choose(toolbox: Toolbox, points: Sequence[Point], progress: Progress, step:
 
 def _provision(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progress) -> Shipment:
     """Make the place, bring what stands beside the data, and make ready what will take the data."""
-    root = site.prepare(step.point, 0 if job.partial else step.point.bytes)
+    root = site.prepare(step.point, 0 if job.partial else step.point.bytes or 0)
     if not job.real and progress.isolation is None and _runs_programs(toolbox, step.point, job):
         progress.isolation = isolate(site.land, root, reach=toolbox.plan.drill.reach)
     place = progress.cache.seen(step.place) if progress.cache else step.place

@@ -190,7 +190,7 @@ def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Dri
         hooks=tuple(progress.hooks),
         files=sum(item.files for item in progress.restored.values()),
         bytes=sum(item.bytes for item in progress.restored.values()),
-        protected_bytes=point.bytes if point else 0,
+        protected_bytes=(point.bytes or 0) if point else 0,
         sources=tuple(progress.restored),
         sample=share_compared(progress),
         sandbox=fate,

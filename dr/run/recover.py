@@ -82,7 +82,7 @@ class RecoveryPlan:
     target: str
     to: Path
     sources: tuple[str, ...]
-    bytes: int
+    bytes: int | None
     available_bytes: int
     proof_level: int
     resumes: bool
@@ -94,7 +94,7 @@ class RecoveryPlan:
     @property
     def fits(self) -> bool:
         """Whether there is room for it."""
-        return self.available_bytes >= self.bytes * HEADROOM
+        return self.available_bytes >= (self.bytes or 0) * HEADROOM
 
 
 @dataclass(frozen=True, kw_only=True)

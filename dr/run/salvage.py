@@ -27,7 +27,7 @@ def tell_lacks(toolbox: Toolbox, job: Job, shipment: Shipment, progress: Progres
 
     Raises `DamageError` when nothing of it came back.
     """
-    if not any(item.files for item in progress.restored.values()) and shipment.point.bytes:
+    if not any(item.files for item in progress.restored.values()) and shipment.point.bytes != 0:
         first = next(iter(shipment.lost.values()), None)
         where, hint = shipment.place.repository.where, "name another point, or another target with --target"
         raise first or DamageError("nothing of the point could be restored", where, hint=hint)

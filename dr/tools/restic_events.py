@@ -31,14 +31,17 @@ _PACK = r"pack ([0-9a-f]{64}):? "
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot as the repository lists it; `tags` holds our `key=value` tags."""
+    """One snapshot as the repository lists it; `tags` holds our `key=value` tags.
+
+    `bytes` and `files` are what restic counted when it made it; None where it did not say.
+    """
 
     id: str
     time: datetime
     paths: tuple[str, ...]
     tags: dict[str, str]
-    bytes: int
-    files: int
+    bytes: int | None
+    files: int | None
     hostname: str = ""
 
 
@@ -269,8 +272,8 @@ def snapshot_of(item: Mapping[str, Any]) -> Snapshot:
         time=datetime.fromisoformat(item["time"]),
         paths=tuple(item.get("paths") or ()),
         tags={key.removeprefix("dr-"): value for key, mark, value in pairs if mark},
-        bytes=int(summary.get("total_bytes_processed", 0)),
-        files=int(summary.get("total_files_processed", 0)),
+        bytes=summary.get("total_bytes_processed"),
+        files=summary.get("total_files_processed"),
         hostname=item.get("hostname", ""),
     )
 

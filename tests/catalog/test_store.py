@@ -25,6 +25,10 @@ from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
+from dr.orchestrator.points import adopted
+from dr.plan.units import format_bytes
+from dr.run.past.recognise import points_from
+from dr.tools.restic_events import Snapshot, snapshot_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -340,6 +344,26 @@ def test_points_known_from_tags_alone_are_kept_and_what_is_gone_is_dropped(catal
     assert [(p.run_id, p.complete, p.kinds) for p in catalog.points()] == [("r", True, {"a": "files"})]
     catalog.adopt_points("sis", "t", [], at=NOON)
     assert [p.complete for p in catalog.points()] == [False]
+
+
+def test_a_point_whose_size_nobody_knows_has_none_until_a_copy_tells_it(catalog: Catalog) -> None:
+    def snapshot(run_id: str, **summary: int) -> Snapshot:
+        tags = [f"dr-{pair}" for pair in ("system=sis", f"run={run_id}", "source=a", "sources=1", "part=data")]
+        told = {"summary": summary} if summary else {}
+        return snapshot_of({"id": run_id, "time": NOON.isoformat(), "tags": ["dr", *tags, "dr-beside=7"], **told})
+
+    def found(target: str, *snapshots: Snapshot) -> None:
+        points = points_from(snapshots, system="sis", target=target)
+        catalog.adopt_points("sis", target, [adopted(point) for point in points], at=NOON)
+
+    def sizes() -> dict[str, int | None]:
+        return {point.run_id: point.bytes for point in catalog.points()}
+
+    found("t", snapshot("empty", total_bytes_processed=7), snapshot("old"), snapshot("new", total_bytes_processed=107))
+    assert sizes() == {"empty": 0, "old": None, "new": 100}
+    found("u", snapshot("old", total_bytes_processed=57), snapshot("new"))
+    assert sizes() == {"empty": 0, "old": 50, "new": 100}
+    assert format_bytes(None) == "unknown"
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 500, b"SQLite format 3\0" + os.urandom(5000)])

@@ -26,6 +26,24 @@ def _lose_the_catalog(site: Site) -> None:
         path.unlink()
 
 
+def test_the_sizes_of_points_are_those_of_the_backup_also_without_any_evidence(two: Site) -> None:
+    """And where the first target has lost a part of a point, those of the copy that is whole."""
+    rows = "export: {command: {run: [printf, 'a line'], filename: export.txt}}"
+    two.plan("share", plan_text("share", f"docs: {{files: {{paths: [{two.root}/source]}}}}", rows))
+    two.dr("backup", "share")
+    made = {each["run_id"]: each["bytes"] for each in two.dr("points", "--json").document["points"]}
+    assert len(made) == 3 and all(made.values())
+    newest = two.dr("points", "share", "--json").document["points"][0]
+    on_disk = next(copy for copy in newest["copies"] if copy["target"] == "disk")
+    (two.root / "disk" / "share" / "snapshots" / on_disk["snapshots"]["docs"]).unlink()
+    _lose_the_catalog(two)
+    for name in ("disk", "vault"):
+        shutil.rmtree(two.root / name / "_evidence")
+    found = two.dr("points", "--rebuild", "--json").document["points"]
+    assert {each["run_id"]: each["bytes"] for each in found} == made
+    assert {each["outcome"] for each in found} == {"ok"}
+
+
 def test_a_secret_that_is_not_there_stops_the_rebuild_of_no_other_system(two: Site) -> None:
     plan = two.root / "config" / "plans" / "other.yaml"
     plan.write_text(plan.read_text() + "secrets: {passphrase: {file: /nonexistent/secret}}\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from dr.evidence.record import Copy, Point
@@ -43,7 +43,7 @@ def _point(run_id: str, parts: list[Snapshot], system: str, target: str) -> Poin
         finished=max(s.time for s in parts).astimezone(UTC),
         outcome="ok" if complete else "degraded",
         kinds={name: s.tags.get("kind", "files") for name, s in data.items()},
-        bytes=sum(s.bytes for s in data.values()),
+        bytes=_size(data.values()),
         maker=tags.get("installation", ""),
         machine=tags.get("on", ""),
         copies=(Copy(target=target, complete=complete, snapshots={n: s.id for n, s in data.items()}, manifests=apart),),
@@ -53,6 +53,18 @@ def _point(run_id: str, parts: list[Snapshot], system: str, target: str) -> Poin
 def _listed_apart(tags: Mapping[str, str]) -> bool:
     """Whether a source's manifest is a snapshot of its own. What 0.1 made tells it by its kind."""
     return tags.get("form") in ("agent", "stream") or tags.get("kind") == "command"
+
+
+def _size(data: Collection[Snapshot]) -> int | None:
+    """Return the bytes of a point's sources, without the manifests that lie beside them; None where nobody says."""
+    counted = [None if s.bytes is None else s.bytes - _beside(s.tags) for s in data]
+    return None if not counted or None in counted else max(0, sum(filter(None, counted)))
+
+
+def _beside(tags: Mapping[str, str]) -> int:
+    """Return the bytes of ours in a source's snapshot. Snapshots from before these were noted count them as data."""
+    noted = tags.get("beside", "")
+    return int(noted) if noted.isdecimal() else 0
 
 
 def _consistency(tags: Mapping[str, str], parts: list[Snapshot]) -> datetime:
