@@ -36,6 +36,8 @@ def chosen(
         items, faults = session.usable()
         context.left_out(faults)
     else:
+        if not (systems or everything):
+            _refuse_taken(context)
         items = session.chosen(systems, everything=everything)
     for fault in session.declarations.about([item.plan.system for item in items]) if items else ():
         if fault.severity == "unsound":
@@ -47,3 +49,14 @@ def chosen(
         if not items:
             context.say("nothing is due")
     return items
+
+
+def _refuse_taken(context: Context) -> None:
+    """Say which option took the system's name, where that is why none is left."""
+    for option, value in context.taken.items():
+        if value in context.session.declarations.plans:
+            raise UsageError(
+                f"no system was named: {value!r} was taken for the value of {option}",
+                option,
+                hint=f"write the value of {option} before the system, or leave {option} out",
+            )

@@ -28,6 +28,8 @@ class Context:
     as_json: bool = False
     verbose: int = 0
     quiet: bool = False
+    #: What each option took for its value, as typed.
+    taken: Mapping[str, str] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict)
     errors: list[dict[str, str]] = field(default_factory=list)
     warnings: list[dict[str, str]] = field(default_factory=list)

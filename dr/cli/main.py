@@ -7,6 +7,7 @@ import importlib
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ import click
 
 import dr
 from dr.cli.context import Context
+from dr.cli.typed import require_values
 from dr.errors import FAILED, INTERRUPTED, INVALID, OK, as_error
 
 #: Command -> the module that has it. Modules load only when their command is used.
@@ -58,6 +60,9 @@ SUMMARIES = {
     "systemd": "Print the units for systemd.",
 }
 log = logging.getLogger("dr")
+#: How the parser ends a sentence with another.
+_NEAR = re.compile(r"\. Did you mean (.*)\?$")
+_LETTERS = re.compile("-[vq]+")
 _VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
 
 
@@ -98,10 +103,11 @@ def program(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
     _open_streams()
-    arguments = _globals_first(list(sys.argv[1:] if argv is None else argv))
+    typed = list(sys.argv[1:] if argv is None else argv)
+    arguments = _globals_first(typed)
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
     _listen(context, arguments)
-    code = _guarded(context, arguments)
+    code = _guarded(context, typed, arguments)
     context.tell_problems()
     context.tell_unread()
     logging.shutdown()
@@ -133,20 +139,25 @@ def _write_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _guarded(context: Context, arguments: list[str]) -> int:
+def _guarded(context: Context, typed: list[str], arguments: list[str]) -> int:
     """Run the command; every error is said. Return what only the command line itself can end with."""
     try:
         with _heard(context):
+            context.taken = require_values(program, typed)
             program(args=arguments, obj=context, standalone_mode=False, prog_name="dr")
             context.protect()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        if context.as_json:
+            context.complain("there is no command", hint="see `dr --help`")
+        else:
+            click.echo(error.format_message(), err=True)
         return INVALID
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dr"
-        context.complain(error.format_message().rstrip("."), hint=f"see `{where} --help`")
+        what = _NEAR.sub(r" (did you mean \1?)", error.format_message()).rstrip(".")
+        context.complain(what, hint=f"see `{where} --help`")
         context.ended(INVALID)
     except (KeyboardInterrupt, click.Abort):
         context.complain("stopped on request", hint="start the command again to finish the work")
@@ -183,7 +194,7 @@ def _globals_first(arguments: list[str]) -> list[str]:
         if word in _VALUES and index + 1 < len(arguments):
             front += arguments[index : index + 2]
             index += 1
-        elif word in _FLAGS or word.split("=")[0] in _VALUES or word in ("-vv", "-vvv"):
+        elif word in _FLAGS or word.split("=")[0] in _VALUES or _LETTERS.fullmatch(word):
             front.append(word)
         else:
             rest.append(word)

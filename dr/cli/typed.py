@@ -1,0 +1,88 @@
+"""What was typed, looked at before it is parsed: an option that wants a value takes no other option for it.
+
+The parser takes whatever word comes next: `recover sis --to --dry-run` would recover into a directory of that name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+
+
+def require_values(program: click.Group, arguments: Sequence[str]) -> dict[str, str]:
+    """Return what each option took for its value, by the option.
+
+    Raises `click.UsageError` for the first that is left without, takes an option of that command, or takes nothing:
+    a value that is empty, or another option on purpose, has to be written as one word (`--because=--all`).
+    """
+    taken: dict[str, str] = {}
+    context = click.Context(program, info_name="dr")
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            break
+        option = _options(context).get(word.partition("=")[0])
+        if option is not None and _wants(option):
+            values = [word.partition("=")[2]] if "=" in word else list(_next(words, option.nargs))
+            _require(context, word.partition("=")[0], option, values, joined="=" in word)
+            taken[word] = " ".join(values)
+        elif not word.startswith("-") and isinstance(context.command, click.Group):
+            command = context.command.get_command(context, word)
+            if command is None:
+                break
+            context = click.Context(command, info_name=word, parent=context)
+    if context.parent is None and not {"--help", "-h", "--version"} & set(arguments):
+        _require_command(context, taken)
+    return taken
+
+
+def _require_command(context: click.Context, taken: Mapping[str, str]) -> None:
+    for option, value in taken.items():
+        if isinstance(context.command, click.Group) and context.command.get_command(context, value):
+            raise click.UsageError(f"there is no command: {value!r} was taken for the value of {option}", context)
+
+
+def _next(words: Iterator[str], count: int) -> Iterator[str]:
+    for _, word in zip(range(count), words, strict=False):
+        yield word
+
+
+def _wants(option: click.Option) -> bool:
+    return not option.is_flag and not option.count
+
+
+def _options(context: click.Context) -> dict[str, click.Option]:
+    """The options that may stand here: the command's, and the program's, which may stand anywhere."""
+    commands = [context.find_root().command, context.command]
+    return {
+        name: option
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option)
+        for name in option.opts
+    }
+
+
+def _require(context: click.Context, name: str, option: click.Option, values: list[str], *, joined: bool) -> None:
+    if len(values) < option.nargs:
+        raise click.UsageError(f"the option {name} needs a value after it", context)
+    for value in values:
+        if not value.strip():
+            raise click.UsageError(f"the value of {name} is empty", context)
+        if not joined and _is_option(context, value):
+            long = max(option.opts, key=len)
+            raise click.UsageError(
+                f"the option {name} needs a value, and {value} comes after it; "
+                f"if that is its value, write {long}={value}",
+                context,
+            )
+
+
+def _is_option(context: click.Context, word: str) -> bool:
+    """Whether a word is an option here, or two letters of them, as `-qv`."""
+    return word in ("--", "-h", "--help") or word.partition("=")[0] in _options(context) or bool(_FLAGS.fullmatch(word))
+
+
+_FLAGS = re.compile("-[vq]+")
