@@ -238,8 +238,9 @@ def test_what_is_broken_at_the_source_is_named_and_everything_else_comes_back(
 ) -> None:
     mariadb.sql(
         "create table gone (z int); create view broken as select z from gone; drop table gone;"
-        "create user departed@localhost; create definer=departed@localhost view theirs as select id from students;"
-        "drop user departed@localhost; create view pairs as select s.id from students s, loans l;",
+        "create user departed@localhost; grant select on students to departed@localhost;"
+        "create definer=departed@localhost view theirs as select id from students;"
+        "create view over_theirs as select id from theirs; drop user departed@localhost; create view pairs as select s.id from students s, loans l;",
         library,
     )
     disk.plan("library", plan_text("library", mysql_source(mariadb, library), targets="[disk]", more=WHOLE))
@@ -251,6 +252,7 @@ def test_what_is_broken_at_the_source_is_named_and_everything_else_comes_back(
     (drill,) = drilled.document["drills"]
     assert outcomes(drill) == {"manifest": ["ok"], "rows": ["ok"], "schema": ["ok"]}, drill["checks"]
     assert f"the view {library}.broken was missing or broken at the source" in drilled.err
+    assert f"the view {library}.over_theirs was missing or broken at the source" in drilled.err
     mariadb.sql("delete from students where id > 100", library)
     to = str(tmp_path / "to")
     disk.dr("recover", "library", "--to", to, "--replace", library, "--yes", code=3)
@@ -292,10 +294,17 @@ def test_what_the_account_may_not_see_is_named_with_the_grant_that_mends_it(
         [f"routines of {library}"],
         ["accounts"],
     ]
-    assert not run["complete"] and all(each["partial"] for each in omissions)
+    assert not run["complete"] and [each["partial"] for each in omissions] == [True, True, False]
     assert "GRANT TRIGGER" in disk.dr("doctor", code=3).err, "known before a backup too"
-    for each in omissions:
+    for each in omissions[:2]:
         mariadb.sql(each["hint"])
+    (run,) = disk.dr("--json", "backup", "library", code=3).document["runs"]
+    assert run["complete"], "the databases that the plan names are whole without the accounts around them"
+    assert "accounts could not be seen at capture" in disk.dr("drill", "library", code=3).err
+    mariadb.sql(f"create definer=narrow@localhost view {library}.owned as select 1 as one")
+    (run,) = disk.dr("--json", "backup", "library", code=3).document["runs"]
+    assert not run["complete"] and "'narrow'@'localhost' own views" in run["sources"][0]["omissions"][0]["what"]
+    mariadb.sql(omissions[2]["hint"])
     (run,) = disk.dr("--json", "backup", "library").document["runs"]
     assert run["complete"] and not run["sources"][0]["omissions"]
     mariadb.sql("drop user narrow@localhost")

@@ -19,11 +19,13 @@ ROLES = """
 create role teachers; create role "The Head" login password 'one' in role teachers connection limit 3;
 create role clerk login password 'two' valid until '2027-01-01'; alter role clerk set work_mem = '8MB';
 create role same login password 'three'; create database school;
+alter role all set search_path = "$user", 'a b', public; alter role all set dr.word = 'it''s'; alter role all set work_mem = '9MB';
 """
 CHANGED = """
 alter role "The Head" superuser password 'an attackers' connection limit -1; revoke teachers from "The Head";
 alter role clerk valid until 'infinity' createdb; alter role clerk set search_path = 'a', 'b'; alter role clerk reset work_mem;
 grant teachers to same; create role intruder superuser login;
+alter role all reset dr.word; alter role all set search_path = public; alter role all set statement_timeout = '70s';
 """
 
 
@@ -36,14 +38,19 @@ def test_roles_that_differ_are_named_and_the_statements_make_them_as_captured(ca
         instance = point.instance(real=True)
         try:
             restored(point, instance)
-            head, clerk, same, intruder = sorted(instance.remarks, key=lambda line: line.split()[2] != "The")
+            told = [line for line in instance.remarks if line.startswith("the role ")]
+            head, clerk, same, intruder = sorted(told, key=lambda line: line.split()[2] != "The")
+            of_all = [line for line in instance.remarks if line not in told]
         finally:
             instance.close()
         assert "The Head" in head and "SUPERUSER" in head and "another password" in head and "not a member of" in head
         assert "an attackers" not in head and "SCRAM" not in " ".join(instance.remarks)
         assert "CREATEDB" in clerk and "its setting work_mem" in clerk and "its setting search_path" in clerk
         assert "member of teachers" in same and "the role intruder on the server is a superuser" in intruder
-        for line in (head, clerk, same, intruder):
+        assert [line.split()[2] for line in of_all] == ["dr.word", "search_path", "statement_timeout"]
+        assert of_all[0].endswith("ALTER ROLE ALL SET dr.word TO 'it''s';")
+        assert of_all[1].endswith('SET search_path TO "$user", "a b", public;'), of_all
+        for line in (head, clerk, same, intruder, *of_all):
             for statement in re.findall(r"(?:ALTER ROLE|GRANT|REVOKE)[^;]*;", line):
                 server.psql(statement)
         server.psql('alter database lost rename to before; alter role "The Head" password null')
@@ -53,6 +60,13 @@ def test_roles_that_differ_are_named_and_the_statements_make_them_as_captured(ca
             assert "(no password)" in left and "its own is in globals.sql" in left
         finally:
             instance.close()
+        drilled = point.instance()
+        try:
+            query = "select current_setting('dr.word') || current_setting('work_mem') || current_setting('search_path')"
+            assert restored(point, drilled).probe(query) == 'it\'s9MB"$user", "a b", public'
+            assert drilled.remarks == []
+        finally:
+            drilled.close()
 
 
 def test_without_passwords_they_are_not_compared() -> None:

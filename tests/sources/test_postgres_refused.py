@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dr.sources.door import Instance
-from scripts.servers.postgres import PostgresServer
+from scripts.servers.postgres import PostgresServer, program
 from tests.databases import postgres_database
 from tests.sources.postgres_points import Capture, both, restored
 
@@ -127,3 +127,30 @@ def test_a_user_without_rights_gets_what_it_may_and_no_secret_is_shown(captured:
             assert "far-secret" not in shown and "far-secret" not in repr(instance.refusals)
         finally:
             instance.close()
+
+
+#: Programs that work at once and speak at once: what each error is about has been lost.
+MUMBLING = """#!/bin/sh
+case " $* " in
+*" -j "*) said=$({real} "$@" 2>&1); code=$?; echo "$said" | grep -v "from TOC entry" >&2; exit $code;;
+esac
+exec {real} "$@"
+"""
+
+
+def test_what_was_refused_is_found_out_also_when_what_is_said_of_it_is_garbled(
+    postgres: PostgresServer, by_path: str, captured: Capture, tmp_path: Path
+) -> None:
+    real = Path(program("pg_restore"))
+    for each in real.parent.iterdir():
+        (tmp_path / each.name).symlink_to(each)
+    (tmp_path / real.name).unlink()
+    (tmp_path / real.name).write_text(MUMBLING.format(real=real))
+    (tmp_path / real.name).chmod(0o755)
+    point = captured(postgres, database=by_path)
+    instance = bring_back(point, real=True, replace=(by_path,), bin=str(tmp_path))
+    try:
+        before, after = both(instance)
+        assert instance.refusals == [] and before.objects == after.objects
+    finally:
+        instance.close()

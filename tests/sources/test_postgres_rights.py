@@ -107,6 +107,41 @@ def test_all_names_the_databases_that_let_nobody_in(server: PostgresServer, capt
         captured(server, database="private", user="reader")
 
 
+def test_what_belongs_to_the_whole_server_and_no_dump_holds_is_named(server: PostgresServer) -> None:
+    assert not [name for name in seen(server, all=True, user="postgres") if "label" in name or "template1" in name]
+    server.psql("create table in_every_new_one (x int)", "template1")
+    server.psql(
+        "set allow_system_table_mods = on; insert into pg_shseclabel "
+        "select oid, 'pg_database'::regclass, 'guard', 'it''s' from pg_database where datname in ('school', 'closed') "
+        "union all select oid, 'pg_authid'::regclass, 'guard', 'secret' from pg_roles where rolname = 'teacher'"
+    )
+    try:
+        found = seen(server, all=True, user="postgres")
+        assert "pg_dump, template1" in found["database template1"].hint
+        label = found["security label of database school"]
+        assert label.hint.endswith("SECURITY LABEL FOR guard ON DATABASE school IS 'it''s';") and not label.partial
+        assert "ON ROLE teacher IS 'secret'" in found["security label of role teacher"].hint
+        one = seen(server, database="school", user="postgres")
+        assert set(one) == {"security label of database school", "security label of role teacher"}
+    finally:
+        server.psql("set allow_system_table_mods = on; delete from pg_shseclabel")
+        server.psql("drop table in_every_new_one", "template1")
+
+
+def test_passwords_that_were_not_seen_are_told_of_again_when_it_is_restored(
+    server: PostgresServer, captured: Capture
+) -> None:
+    server.psql("create database plain")
+    for user, remarks in (("reader", 1), ("postgres", 0)):
+        point = captured(server, database="plain", user=user)
+        drilled = point.instance()
+        try:
+            assert len(restored(point, drilled).remarks) == remarks, drilled.remarks
+        finally:
+            drilled.close()
+        assert not remarks or ("\\password" in drilled.remarks[0] and "teacher" in drilled.remarks[0])
+
+
 def test_a_superuser_lacks_nothing_but_what_no_dump_holds(server: PostgresServer, captured: Capture) -> None:
     assert not seen(server, database="school", user="postgres")
     server.psql("create table twice (x int); insert into twice values (1), (1)", "school")

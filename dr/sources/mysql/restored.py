@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import SourceError
@@ -18,8 +19,13 @@ from dr.sources.mysql.inventory import NAMES_CASE, Inventory, settings_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.spelling import SPELLING
 from dr.sources.mysql.swap import Change
+from dr.sources.unseen import ACCOUNTS
 
 _LONGEST_NAME = 64
+_UNSEEN = (
+    "accounts could not be seen at capture and are not in the point: whoever is to log in to a server that does not"
+    " have them needs CREATE USER and GRANT by hand"
+)
 
 
 class Restored(Instance):
@@ -83,11 +89,13 @@ class Restored(Instance):
                 accounts.lend(session, owners, database, place, waiting=replay.waiting)
 
         captured = self.captured()
+        gone = [need.removeprefix("account ") for need in (captured.lacking if captured else ()) if "account " in need]
         codes = {self.actual[name]: each.asleep() for name, each in self.codes.items()}
         faults = code.make(self.server, codes, self.actual, between=between)
         self.asleep |= {(self.actual[name], event) for name, each in self.codes.items() for event in each.awake()}
         self._refused = [fault.piece for fault in faults]
-        self.refusals += [fault.refused(captured.objects if captured else ()) for fault in faults]
+        refused = [fault.refused(captured.objects if captured else ()) for fault in faults]
+        self.refusals += [replace(each, lacked=_for_want_of(gone, each)) for each in refused]
         replay.go_on(session)
 
     def changes(self, there: Collection[str]) -> list[Change]:
@@ -118,7 +126,9 @@ class Restored(Instance):
     def start(self) -> None:
         """See `Instance`: every captured database is there, and all that its objects need."""
         captured = self.captured()
-        for kind, _, name in (each.partition(" ") for each in (captured.lacking if captured else ())):
+        lacking = captured.lacking if captured else ()
+        self.remarks += [_UNSEEN] if ACCOUNTS in lacking else []
+        for kind, _, name in (each.partition(" ") for each in lacking if each != ACCOUNTS):
             self.refusals.append(Refused(name=name, kind=kind, lacked=True))
         with pour.reading(self.server) as session:
             wanted = captured.databases if captured else self._declared.named
@@ -180,6 +190,11 @@ class Restored(Instance):
                 hint="see what the recovery point holds",
             )  # fmt: skip
         return self.actual[database]
+
+
+def _for_want_of(gone: Collection[str], refused: Refused) -> bool:
+    """Whether something was refused because it stands on what an account owns that did not exist at the source."""
+    return refused.cause.endswith("[1449]") and any(account in refused.cause for account in gone)
 
 
 def _missing(session: Session, needs: tuple[str, ...]) -> list[str]:

@@ -17,6 +17,8 @@ from dr.sources.mysql.accounts import matches, pattern_of
 from dr.sources.mysql.connection import quoted
 from dr.sources.mysql.inventory import account_of, server_of
 from dr.sources.mysql.session import Session
+from dr.sources.unseen import ACCOUNTS
+from dr.sources.unseen import unseen as not_seen
 
 _GRANT = re.compile(
     r"^(GRANT|REVOKE) (.+?) ON (?:(TABLE|FUNCTION|PROCEDURE|PACKAGE|PACKAGE BODY) )?"
@@ -32,8 +34,8 @@ _CLASSES = (
     ("TRIGGER", "triggers"),
     ("EVENT", "events"),
 )
-#: How accounts that are not seen are named.
-ACCOUNTS = ("accounts",)
+#: On every server there is.
+_EVERYWHERE = frozenset({"'root'@'localhost'"})
 #: Where MariaDB keeps what accounts are and may do.
 _ACCOUNTS = ("user", "db", "tables_priv", "columns_priv", "procs_priv")
 
@@ -120,7 +122,7 @@ def _note(found: Held, parsed: re.Match[str]) -> None:
 
 
 def unseen(session: Session, databases: Sequence[str], *, everything: bool) -> list[Omission]:
-    """Return what a capture of databases may not see; `everything`: all of the server is meant."""
+    """Return what a capture of databases may not see; `everything`: all of the server is meant. Accounts apart."""
     held, maria = held_by_us(session), server_of(session).startswith("MariaDB")
     who = account_of(session.rows("SELECT CURRENT_USER()")[0][0] or "")
     found = [_unseen_databases(who)] if everything and not _sees_databases(held) else []
@@ -132,18 +134,23 @@ def unseen(session: Session, databases: Sequence[str], *, everything: bool) -> l
         blind = [name for name in databases if maria is False or not held.on(name, "SHOW CREATE ROUTINE")]
         grant = f"GRANT SELECT ON mysql.proc TO {who}" if maria else f"GRANT SHOW_ROUTINE ON *.* TO {who}"
         found += [_told("routines", blind, [grant])] if blind else []
-    if not _sees_accounts(held, maria=maria):
-        found.append(unseen_accounts(session))
     return found
 
 
-def unseen_accounts(session: Session) -> Omission:
-    """Return what to tell of accounts that may not be read."""
+def sees_accounts(session: Session) -> bool:
+    """Whether the session's account may read all that makes accounts again."""
+    return _sees_accounts(held_by_us(session), maria=server_of(session).startswith("MariaDB"))
+
+
+def unseen_accounts(session: Session, *, everything: bool, owners: Sequence[str]) -> Omission:
+    """Return what to tell of accounts that may not be read; `owners` are known to own views or code."""
     who = account_of(session.rows("SELECT CURRENT_USER()")[0][0] or "")
-    return Omission(
-        what="accounts and their rights cannot be seen, and are not in the point",
-        hint=f"GRANT SELECT ON mysql.* TO {who};",
-        names=ACCOUNTS,
+    return not_seen(
+        "accounts and their rights cannot be seen, and are not in the point",
+        f"GRANT SELECT ON mysql.* TO {who};",
+        names=(ACCOUNTS,),
+        everything=everything,
+        owners=[owner for owner in owners if owner not in _EVERYWHERE],
     )
 
 

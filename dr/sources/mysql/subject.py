@@ -14,9 +14,10 @@ from dr.sources.facts import Facts
 from dr.sources.kept import is_kept
 from dr.sources.mysql import accounts, lacking, rights
 from dr.sources.mysql.connection import Server
-from dr.sources.mysql.inventory import ENCRYPTION, Inventory, Table, databases_of
+from dr.sources.mysql.inventory import ENCRYPTION, Inventory, Table, databases_of, definers_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.spelling import SPELLING
+from dr.sources.unseen import ACCOUNTS
 
 log = logging.getLogger("dr.mysql")
 
@@ -42,9 +43,9 @@ class Subject:
         self._needs += (ENCRYPTION,) if self._encrypted else ()
         self.sidecars = (facts.FILENAME, *self._accounts(), *self._broken_views())
         self.omissions = _omissions(session, declared, self.databases, self._tables, self._broken, self._gone)
+        if accounts.FILENAME not in self.sidecars and not self._without_accounts:
+            self.omissions.append(_unseen_accounts(session, declared, self.databases, self._gone))
         self._warn()
-        if accounts.FILENAME not in self.sidecars and not any(each.names == rights.ACCOUNTS for each in self.omissions):
-            self.omissions.append(rights.unseen_accounts(session))
 
     def argv(self, *, force: bool = True) -> list[str]:
         """The command line of the dump. `force`: it goes on behind what it cannot dump, and says what that is."""
@@ -89,7 +90,12 @@ class Subject:
 
     @property
     def _lacking(self) -> tuple[str, ...]:
-        return (*(f"view {view.full}" for view in self._broken), *(f"account {account}" for account in self._gone))
+        views, gone = [f"view {view.full}" for view in self._broken], [f"account {account}" for account in self._gone]
+        return (*views, *gone, *([ACCOUNTS] if self._without_accounts else []))
+
+    @property
+    def _without_accounts(self) -> bool:
+        return any(each.names == (ACCOUNTS,) for each in self.omissions)
 
     def _broken_views(self) -> list[str]:
         if not self._broken:
@@ -178,10 +184,18 @@ def _omissions(
     elsewhere = [(table.key, table.engine) for table in tables if table.elsewhere]
     return [
         *rights.unseen(session, databases, everything=declared.all),
+        *([] if rights.sees_accounts(session) else [_unseen_accounts(session, declared, databases, gone)]),
         *lacking.of_views(broken),
         *lacking.of_owners(gone),
         *lacking.of_elsewhere(elsewhere),
     ]
+
+
+def _unseen_accounts(
+    session: Session, declared: MysqlSource, databases: Sequence[str], gone: Sequence[str]
+) -> Omission:
+    owners = [owner for owner in definers_of(session, databases) if owner not in gone]
+    return rights.unseen_accounts(session, everything=declared.all, owners=owners)
 
 
 def _steady(first: dict[str, int], second: dict[str, int], doubtful: set[str]) -> dict[str, int]:

@@ -65,7 +65,14 @@ def differences(captured: str, there: str) -> list[str]:
                 f"the role {name} on the server is a superuser and was not captured: "
                 f"ALTER ROLE {identifier(name)} NOSUPERUSER; or DROP ROLE {identifier(name)};"
             )
-    return lines
+    return [*lines, *_of_all(roles.settings_of_all(captured), roles.settings_of_all(there))]
+
+
+def _of_all(before: dict[str, str], now: dict[str, str]) -> Iterator[str]:
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            todo = f"SET {key} TO {before[key]};" if key in before else f"RESET {key};"
+            yield f"the setting {key} of all roles is not as it was captured, and stays so: ALTER ROLE ALL {todo}"
 
 
 def _differ(name: str, before: Role, now: Role, *, secrets: bool) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from dr.sources.postgres.connection import Login, Server, Session
 from dr.sources.postgres.inventory import Asked, Inventory
 from dr.sources.postgres.names import SEVERAL, file_of
 from dr.sources.postgres.rights import Sight
+from dr.sources.unseen import PASSWORDS
 from dr.tools.host import Host, Process
 
 log = logging.getLogger("dr.backup")
@@ -73,7 +74,7 @@ def look(server: Server, declared: PostgresSource) -> Subject:
             f"there is no database {missing[0]!r} on the server that lets itself be connected to", server.name,
             f"there are: {', '.join(there) or 'none'}", hint="correct the name in the plan",
         )  # fmt: skip
-    odd = [*rights.of_server(server, place, passwords_asked=declared.all, closed=declared.all)]
+    odd = [*rights.of_server(server, place, everything=declared.all)]
     sights, unasked = {}, []
     for database in declared.named or _not_kept(server, there):
         try:
@@ -84,6 +85,7 @@ def look(server: Server, declared: PostgresSource) -> Subject:
             if error.retryable or not declared.all or _NO_ENTRY not in error.cause:
                 raise
             unasked.append(rights.refused(database, declared.user, error))
+    odd += rights.of_shared(server, place, [*sights], everything=declared.all)
     if not sights:
         raise SourceError("the server holds no database that can be read", server.name, hint="see its name and account")
     return Subject(databases={each: there[each] for each in sights}, sights=sights, omissions=(*odd, *unasked))
@@ -128,6 +130,7 @@ class Dumps(Stream):
         self.server, self.databases, self.work = server, subject.databases, work
         self.sights, self.omissions = subject.sights, subject.all_omissions
         self._asked = asked
+        self._lacking: tuple[str, ...] = ()
         self._open = ExitStack()
 
     def chunks(self) -> Iterator[bytes]:
@@ -143,12 +146,16 @@ class Dumps(Stream):
         self.write_facts(found)
 
     def write_globals(self) -> None:
-        """Write the accounts beside the dumps."""
-        _write_globals(self.server, next(iter(self.databases)), self.work / GLOBALS)
+        """Write the accounts beside the dumps, for our eyes only."""
+        text, with_passwords = _globals(self.server, next(iter(self.databases)))
+        self._lacking = () if with_passwords else (PASSWORDS,)
+        with os.fdopen(os.open(self.work / GLOBALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(text)
 
     def write_facts(self, found: Sequence[Inventory]) -> None:
         """Write what the databases held beside their dumps."""
-        facts.write(self.work / facts.FILENAME, inventory.facts_of(list(found), dict(self.databases)))
+        held = inventory.facts_of(list(found), dict(self.databases))
+        facts.write(self.work / facts.FILENAME, replace(held, lacking=self._lacking))
 
     def answers(self, database: str, snapshot: str) -> dict[str, str | None]:
         """Return what the plan's questions about a database give in an exported snapshot."""
@@ -221,15 +228,13 @@ def snapshot_of(session: Session, name: str) -> str:
         ) from error  # fmt: skip
 
 
-def _write_globals(server: Server, database: str, to: Path) -> None:
-    """Write the accounts, for our eyes only."""
-    text = read_globals(server, database)
-    with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(text)
-
-
 def read_globals(server: Server, database: str) -> bytes:
     """Return the accounts of a server as statements; without passwords where they may not be read."""
+    return _globals(server, database)[0]
+
+
+def _globals(server: Server, database: str) -> tuple[bytes, bool]:
+    """Return the same, and whether passwords are in it."""
     options = ("--globals-only", "-w", "-l", server.conninfo(database))
     done = None
     for more in ((), ("--no-role-passwords",)):
@@ -237,7 +242,8 @@ def read_globals(server: Server, database: str) -> bytes:
             text = b"".join(iter(process.read, b""))
             done = process.finish()
         if done.code == 0:
-            return text
+            of_all = "".join(f"{each}\n" for each in server.rows(database, queries.SETTINGS_OF_ALL))
+            return text + of_all.encode("utf-8", "surrogateescape"), not more
         log.info("%s: accounts%s: %s", server.name, " without passwords" if more else "", done.last_words)
     assert done is not None  # noqa: S101 - the loop ran
     raise server.failure(done, "the accounts could not be read")

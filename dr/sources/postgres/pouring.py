@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from dr.errors import SourceError
 from dr.sources.own_errors import own_errors
-from dr.sources.postgres import toc
+from dr.sources.postgres import queries, toc
 from dr.sources.postgres.completing import Check, rehearsal, set_aside
 from dr.sources.postgres.connection import Server
 from dr.sources.postgres.toc import Refusal
@@ -29,6 +29,7 @@ from dr.tools.host import Process, script
 _HEAD = 1 << 20  # bytes that hold the table of contents of most dumps; doubled until they do
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _LOADING = ("--section=pre-data", "--section=data")
+_AFTERWARDS = "--section=post-data"
 _KEEP_LIST = 'umask 077; f=$(mktemp) && cat >"$f" && echo "$f";'
 
 
@@ -71,10 +72,26 @@ def pour_dump(
             done.refused += loader.load(None, "--section=pre-data")
             done.aside = set_aside(server, database)
             done.refused += loader.load(stream, "--section=data")
-        with _chosen(server, head, left_empty()) as chosen:
-            jobs = ("-j", str(os.cpu_count() or 1)) if server.host.here else ()
-            done.refused += loader.load(None, "--section=post-data", *jobs, *chosen)
+        done.refused += _finish(loader, server, database, head, left_empty())
     return done
+
+
+def _finish(loader: _Loader, server: Server, database: str, head: Path, empty: Views) -> list[Refusal]:
+    """Make what comes after the rows, several things at a time where programs run here; return what was refused.
+
+    Those that work at once speak at once, and what they say cannot be told apart: when anything was refused, all is
+    tried again one by one, and what is there by then was made at first.
+    """
+    several = ("-j", str(os.cpu_count() or 1)) if server.host.here else ()
+    with _chosen(server, head, empty) as chosen:
+        refused = loader.load(None, _AFTERWARDS, *several, *chosen)
+    if not (several and refused):
+        return refused
+    filled = [(str(schema), str(name)) for schema, name in server.rows(database, queries.FILLED)]
+    there = {(str(kind), str(schema), str(tag)) for kind, schema, tag in server.rows(database, queries.AFTERWARDS)}
+    with _chosen(server, head, [*empty, *filled]) as chosen:
+        refused = loader.load(None, _AFTERWARDS, *chosen)
+    return [each for each in refused if (each.kind, each.schema.strip("-"), each.tag) not in there]
 
 
 class _Loader:

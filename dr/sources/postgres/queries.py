@@ -46,6 +46,57 @@ from pg_database d where d.datallowconn and d.datname not in ('template0', 'temp
 order by d.datname collate "C"
 """
 
+#: Settings that every role has in every database, which pg_dumpall passes over, as statements. Lists are kept as they
+#: are to be spelled, with quotes where an item needs them; all else is one text.
+SETTINGS_OF_ALL = """
+select to_json('ALTER ROLE ALL SET ' || (select string_agg(quote_ident(p), '.' order by i)
+    from unnest(string_to_array(k, '.')) with ordinality q(p, i)) || ' TO '
+  || case when k in ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries',
+    'shared_preload_libraries', 'unix_socket_directories') and v not in ('', '""') then v
+    when v = '""' then quote_literal('') else quote_literal(v) end || ';')
+from pg_db_role_setting s, unnest(s.setconfig) c,
+  lateral (select split_part(c, '=', 1) as k, substr(c, strpos(c, '=') + 1) as v) x
+where s.setdatabase = 0 and s.setrole = 0 order by k collate "C"
+"""
+
+#: Labels of databases (asked for by name), roles and tablespaces, with the statements that make them again.
+SHARED_LABELS = """
+select json_build_array(i.type || ' ' || i.identity, format('SECURITY LABEL FOR %I ON %s %s IS %L;', l.provider,
+  upper(i.type), i.identity, l.label))
+from pg_shseclabel l cross join lateral pg_identify_object(l.classoid, l.objoid, 0) i
+where l.classoid <> 'pg_database'::regclass or (select datname from pg_database where oid = l.objoid) = any({names})
+order by i.type, i.identity collate "C"
+"""
+
+#: Materialised views that hold rows.
+FILLED = """
+select json_build_array(n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'm' and c.relispopulated
+"""
+
+#: What a dump makes after the rows and what cannot be made twice, as pg_restore calls it: kind, schema, name.
+AFTERWARDS = """
+with named as (select c.oid, n.nspname, c.relname, c.relkind
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace)
+select json_build_array('INDEX', nspname, relname) from named where relkind in ('i', 'I')
+union all select json_build_array(case contype when 'f' then 'FK CONSTRAINT' when 'c' then 'CHECK CONSTRAINT'
+  else 'CONSTRAINT' end, nspname, relname || ' ' || conname) from pg_constraint join named on named.oid = conrelid
+union all select json_build_array('TRIGGER', nspname, relname || ' ' || tgname)
+  from pg_trigger join named on named.oid = tgrelid
+union all select json_build_array('RULE', nspname, relname || ' ' || rulename)
+  from pg_rewrite join named on named.oid = ev_class
+union all select json_build_array('POLICY', nspname, relname || ' ' || polname)
+  from pg_policy join named on named.oid = polrelid
+union all select json_build_array('STATISTICS', nspname, stxname)
+  from pg_statistic_ext join pg_namespace n on n.oid = stxnamespace
+union all select json_build_array('EVENT TRIGGER', '', evtname) from pg_event_trigger
+union all select json_build_array('PUBLICATION', '', pubname) from pg_publication
+union all select json_build_array('PUBLICATION TABLE', nspname, pubname || ' ' || relname)
+  from pg_publication_rel join pg_publication p on p.oid = prpubid join named on named.oid = prrelid
+union all select json_build_array('SUBSCRIPTION', '', subname) from pg_subscription
+  where subdbid = (select oid from pg_database where datname = current_database())
+"""
+
 #: Whether a database holds anything of somebody's own.
 IN_USE = """
 select to_json(exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace

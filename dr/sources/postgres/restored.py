@@ -18,8 +18,10 @@ from dr.sources.postgres.connection import Server, Session
 from dr.sources.postgres.names import dumps_in
 from dr.sources.postgres.pouring import pour_dump, raise_refused
 from dr.sources.postgres.toc import Refusal
+from dr.sources.unseen import PASSWORDS
 
 KIND = "postgres"
+_NAMED = 5
 #: A query of a check's ends within this time, in seconds.
 QUERY_SECONDS = 600
 
@@ -164,6 +166,12 @@ class Restored(Instance):
             "its statement is in globals.sql of `dr recover --dumps`"
             for name in roles.tablespaces(script)
         ]
+        captured, new = self.captured(), roles.logging_in(script) - there
+        if new and captured and PASSWORDS in captured.lacking:
+            self.remarks.append(
+                "passwords of roles could not be seen at capture and are not in the point: give these theirs by hand"
+                f" (\\password ROLE): {', '.join(sorted(new)[:_NAMED])}{', …' if len(new) > _NAMED else ''}"
+            )
         if said := self.server.complaints(self.place, roles.making(script, there=there)):
             self.refusals.append(Refused(name="accounts", kind="statements of", cause="; ".join(said)))
         self.compare_roles(script)

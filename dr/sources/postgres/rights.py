@@ -15,7 +15,9 @@ from typing import Any
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
-from dr.sources.postgres.connection import Server, Session, identifier
+from dr.sources.postgres import queries
+from dr.sources.postgres.connection import Server, Session, identifier, literal
+from dr.sources.unseen import unseen
 
 #: With more tables than this out of reach the account is the wrong one: a command line names each of them.
 MOST = 500
@@ -134,20 +136,45 @@ def look(server: Server, database: str) -> Sight:
     )
 
 
-def of_server(server: Server, place: str, *, passwords_asked: bool, closed: bool) -> Iterator[Omission]:
-    """Yield what no database holds and cannot be read; with `closed`, the databases that let nobody in too.
-
-    `passwords_asked`: the plan asks for the accounts, and without their passwords it does not get them.
+def of_server(server: Server, place: str, *, everything: bool) -> Iterator[Omission]:
+    """Yield what no database holds and cannot be read; where everything is asked for, the databases that let nobody in
+    too.
     """
     account = server.rows(place, _ACCOUNT)[0]
     if not account["digests"] and (names := server.rows(place, _WITH_PASSWORDS)):
-        yield Omission(
-            what=f"the account {account['user']} may not read passwords: roles are stored without theirs",
-            hint=f"as a superuser: GRANT SELECT ON pg_catalog.pg_authid TO {identifier(account['user'])};",
-            names=tuple(f"role {name}" for name in names), partial=passwords_asked,
+        yield unseen(
+            f"the account {account['user']} may not read passwords: roles are stored without theirs",
+            f"as a superuser: GRANT SELECT ON pg_catalog.pg_authid TO {identifier(account['user'])};",
+            names=tuple(f"role {name}" for name in names), everything=everything,
         )  # fmt: skip
-    for name, invalid in server.rows(place, _CLOSED) if closed else ():
+    for name, invalid in server.rows(place, _CLOSED) if everything else ():
         yield _closed(name, invalid=invalid)
+
+
+def of_shared(server: Server, place: str, databases: Sequence[str], *, everything: bool) -> Iterator[Omission]:
+    """Yield what belongs to the whole server and no dump holds: labels, and what new databases are made with."""
+    names = f"array[{', '.join(map(literal, databases))}]::name[]"
+    for what, statement in server.rows(place, queries.SHARED_LABELS.format(names=names)):
+        yield Omission(
+            what=f"the security label of the {what} is not in the point",
+            hint=f"after a recovery, as a superuser: {statement}", names=(f"security label of {what}",), partial=False,
+        )  # fmt: skip
+    if everything and _template_in_use(server):
+        yield Omission(
+            what="objects in template1, which new databases are made with, are not in the point",
+            hint="keep them with a source of their own: "
+            "`command: {run: [pg_dump, template1], filename: template1.sql}`; or drop them there",
+            names=("database template1",), partial=False,
+        )  # fmt: skip
+
+
+def _template_in_use(server: Server) -> bool:
+    try:
+        return bool(server.rows("template1", queries.IN_USE)[0])
+    except SourceError as error:
+        if error.retryable:
+            raise
+        return False  # it lets nobody in, as its own omission says
 
 
 def refused(database: str, user: str | None, error: SourceError) -> Omission:

@@ -12,6 +12,8 @@ _PIECE = re.compile(
 )
 _NAME = r'("(?:[^"]|"")*"|[^\s";]+)'
 _OF_ROLE = re.compile(rf"\s*(?:CREATE|ALTER|COMMENT ON) ROLE {_NAME}")
+_OF_ALL = re.compile(r"\s*ALTER ROLE ALL SET ((?:\"(?:[^\"]|\"\")*\"|[^\s\"])+) TO (.*)", re.DOTALL)
+_LOGIN = re.compile(rf"\s*ALTER ROLE {_NAME} WITH (?:[A-Z]+ )*LOGIN\b")
 _MEMBER = re.compile(rf"\s*GRANT {_NAME} TO {_NAME}")
 _PARAMETER = re.compile(rf"\s*GRANT [A-Z ,]+ ON PARAMETER \S+ TO {_NAME}")
 _TABLESPACE = re.compile(rf"\s*CREATE TABLESPACE {_NAME}")
@@ -27,8 +29,10 @@ class Statement:
 
 
 def statements(script: str) -> Iterator[Statement]:
-    """Yield what a script says of roles, in its order; settings and tablespaces are passed over."""
+    """Yield what a script says of roles, in its order; tablespaces and what is for all roles are passed over."""
     for text in _split(script):
+        if _OF_ALL.match(text):
+            continue
         if found := _OF_ROLE.match(text):
             yield Statement(text, _bare(found[1]))
         elif found := _MEMBER.match(text):
@@ -48,6 +52,11 @@ def making(script: str, *, there: Collection[str]) -> str:
     return "".join(f"{text};\n" for text in wanted)
 
 
+def settings_of_all(script: str) -> dict[str, str]:
+    """Return the settings that every role has, each with its value as it is spelled in a statement."""
+    return {found[1]: found[2].strip() for text in _split(script) if (found := _OF_ALL.match(text))}
+
+
 def tablespaces(script: str) -> list[str]:
     """Return the tablespaces that a script makes."""
     return [_bare(found[1]) for text in _split(script) if (found := _TABLESPACE.match(text))]
@@ -56,6 +65,11 @@ def tablespaces(script: str) -> list[str]:
 def made_by(script: str) -> set[str]:
     """Return the roles that a script makes."""
     return {each.role for each in statements(script) if not each.group}
+
+
+def logging_in(script: str) -> set[str]:
+    """Return the roles of a script that may log in."""
+    return {each.role for each in statements(script) if _LOGIN.match(each.text)}
 
 
 def _split(script: str) -> Iterator[str]:

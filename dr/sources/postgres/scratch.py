@@ -22,6 +22,7 @@ from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.inventory import LARGE_OBJECTS, major_of
 from dr.sources.postgres.restored import Restored
+from dr.sources.postgres.roles import settings_of_all
 from dr.tools.host import Host, Process, own_environment, script
 
 SUPERUSER = "postgres"
@@ -63,6 +64,7 @@ class ScratchServer(Restored):
         super().__init__(name, declared, room)
         self._declared_bin = declared.bin
         self._running: Process | None = None
+        self._of_all = ""
 
     def provision(self) -> None:
         """See `Instance`: make the server and start it. It ends with the thread that calls."""
@@ -82,6 +84,16 @@ class ScratchServer(Restored):
     def physical(self, database: str) -> str:
         """See `Restored`: its own name."""
         return database
+
+    def compare_roles(self, captured: str) -> None:
+        """See `Restored`. Nobody else is here: the settings of all roles are made, once nothing is to be loaded."""
+        self._of_all = "".join(f"alter role all set {k} to {v};\n" for k, v in settings_of_all(captured).items())
+
+    def start(self) -> None:
+        """See `Instance`."""
+        super().start()
+        if said := self.server.complaints(self.place, self._of_all) if self._of_all else []:
+            self.remarks.append(f"settings of all roles were refused: {'; '.join(said)}")
 
     def at_once(self, database: str) -> bool:
         """See `Restored`: while nothing is known that the server would refuse, and not with too many objects."""
