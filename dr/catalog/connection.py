@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -118,6 +119,26 @@ class Connections:
         except BaseException:
             connection.execute("rollback")
             raise
+
+
+def copy_of(state: Path, to: Path) -> bool:
+    """Copy the catalog of a state directory, in which nothing can be written, into `to`; False where there is none.
+
+    SQLite reads no catalog there that it cannot note its locks beside; then nobody writes to it, and its files are one.
+    """
+    path, made = state / "catalog.sqlite", to / "catalog.sqlite"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as here:
+            with closing(sqlite3.connect(made)) as there:
+                here.backup(there)
+    except sqlite3.Error:
+        try:
+            shutil.copyfile(path, made)
+            with suppress(FileNotFoundError):
+                shutil.copyfile(path.with_name(f"{path.name}-wal"), made.with_name(f"{made.name}-wal"))
+        except OSError:
+            return False
+    return True
 
 
 def quick_check(connections: Connections) -> None:

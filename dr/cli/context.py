@@ -117,8 +117,10 @@ class Context:
             self.ended(problem.exit_code)
 
     def tell_unread(self) -> None:
-        """Warn of what lies beside the plans and is not read, where the command read plans."""
+        """Warn of what lies beside the plans and is not read, where the command read plans; and of a fixed state."""
         session = self.__dict__.get("session")
+        if session is not None and (why := session.unwritable):
+            self.warn(f"{why.what} ({why.cause}): what is told is as it was when it last was", why.where, why.hint)
         if session is not None and "declarations" in session.__dict__:
             for fault in session.declarations.unread:
                 self.fault(fault)

@@ -26,7 +26,10 @@ log = logging.getLogger("dr.daemon")
 @click.option("--once", is_flag=True, help="Look once, then end.")
 @pass_context
 def daemon_command(context: Context, every: int, once: bool) -> None:
-    """Stay, look every minute at what is due, and do it. Plans are read anew each time."""
+    """Stay, look every minute at what is due, and do it. Plans are read anew each time.
+
+    Ends with 0 when it is told to end; with --once, as `dr run` would.
+    """
     import schedule
 
     from dr.tools import command
@@ -40,7 +43,8 @@ def daemon_command(context: Context, every: int, once: bool) -> None:
             scheduler.run_all()  # not what is pending: schedule keeps naive local times, and waits while these go back
             if once or command.wait_for_stop(max(0.0, began + every - time.monotonic())):
                 break
-    context.codes.clear()
+    if not once:
+        context.codes.clear()
     context.ended(OK)
     context.say("stopped")
 

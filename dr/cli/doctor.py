@@ -14,6 +14,7 @@ def doctor_command(context: Context) -> None:
     """Say what is missing here, and how to get it: tools, state, plans, secrets, targets."""
     from dr.orchestrator.doctor import examine
 
+    context.session.reading = True
     findings = examine(context.session)
     context.put(
         findings=[{"what": f.what, "outcome": f.outcome, "observed": f.observed, "hint": f.hint} for f in findings]

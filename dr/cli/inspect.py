@@ -50,6 +50,7 @@ def points_command(
     context.put(points=[])
     trusted, because = told["trusted"], told["because"]
     _whole_trust(systems, trusted, because)
+    context.session.reading = not (renew or trusted)
     if at and not renew:
         raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
     items = _items(context, systems)
@@ -198,6 +199,7 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
     from dr.report.documents import hold_document, status_document
 
     context.put(systems=[])
+    context.session.reading = True
     found = board(context.session, _items(context, systems))
     now = context.session.clock()
     context.put(
@@ -266,6 +268,7 @@ def _line(row: Any) -> dict[str, str]:
 @pass_context
 def audit_command(context: Context) -> None:
     """Verify the chain of evidence: name the first record that was edited, removed or reordered."""
+    context.session.reading = True
     result = context.session.catalog.audit()
     bad = result.first_bad
     context.put(
@@ -304,6 +307,7 @@ def report_command(
     """Write a report for reviewers: one file, readable offline and on paper."""
     from dr.orchestrator.tell import report
 
+    context.session.reading = True
     items = _items(context, (system,) if system else ())
     made = report(context.session, items, drill=drill_id, since=None if drill_id else since)
     if drill_id and system and made.focus[0].fact.system != system:
@@ -334,11 +338,18 @@ def _rendered(made: Any, form: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write whole or not at all: an old report is better than half a new one."""
-    beside = path.with_name(f".{path.name}.new")
+    """Write whole or not at all: an old report is better than half a new one.
+
+    Through a link into what it leads to; and into a device or a pipe, which no file is to take the place of.
+    """
+    to = path if path.exists() and not path.is_file() else path.resolve()
+    beside = to.with_name(f".{to.name}.new")
     try:
+        if to.exists() and not to.is_file():
+            to.write_text(text, "utf-8")
+            return
         beside.write_text(text, "utf-8")
-        beside.replace(path)
+        beside.replace(to)
     except OSError as error:
         raise DrError(
             "the report cannot be written", str(path), error.strerror or "", hint="see the directory and its space"

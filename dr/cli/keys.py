@@ -37,6 +37,7 @@ def list_command(context: Context, systems: tuple[str, ...]) -> None:
     from dr.orchestrator.keys import list_keys
 
     context.put(keys=[])
+    context.session.reading = True
     items = chosen(context, systems, everything=not systems)
     found = list_keys(context.session, items)
     context.put(keys=[_row_document(row) for row in found.rows])
@@ -250,6 +251,7 @@ def hold_command(
             hint="use SYSTEM --reason TEXT to place a hold, --list, or --release ID --reason TEXT",
         )
     if listed:
+        context.session.reading = True
         holds = context.session.catalog.holds(system)
         _say_holds(context, holds)
         if not holds:

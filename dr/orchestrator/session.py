@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import platform
 import secrets
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import dr
+from dr.catalog.connection import copy_of
 from dr.catalog.store import Catalog
 from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
 from dr.evidence.record import Point
@@ -52,6 +56,10 @@ class Session:
     reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
     #: What went wrong beside the work, or in one system while others were done: told in the end, whatever the verb.
     problems: list[Problem] = field(default_factory=list, repr=False)
+    #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
+    reading: bool = False
+    #: Why the state directory cannot be written, where a command that only reads went on.
+    unwritable: DrError | None = field(default=None, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @functools.cached_property
@@ -68,10 +76,27 @@ class Session:
 
     @functools.cached_property
     def catalog(self) -> Catalog:
-        """The catalog in the state directory; made when absent."""
+        """The catalog in the state directory, made when absent; for who only reads one that is not writable, a copy."""
         with self._guard:
+            self._make_state()
+            return Catalog.open(self.state if self.unwritable is None else self._copied(self.unwritable))
+
+    def _make_state(self) -> None:
+        try:
             make_state(self.state)
-            return Catalog.open(self.state)
+            if self.reading:
+                _require_room(self.state)
+        except DrError as error:
+            if not self.reading:
+                raise
+            self.unwritable = error
+
+    def _copied(self, unwritable: DrError) -> Path:
+        """Return a directory of this process with a copy of the catalog; raises `unwritable` where there is none."""
+        self._aside = tempfile.TemporaryDirectory(prefix="dr-")  # removed with the session
+        if not copy_of(self.state, Path(self._aside.name)):
+            raise unwritable
+        return Path(self._aside.name)
 
     @property
     def installation(self) -> str:
@@ -155,7 +180,7 @@ class Session:
         """Return the live tools of a plan."""
         with self._guard:
             restic, versions = self.restic, self.versions
-        make_state(self.state)
+        self._make_state()
         return open_toolbox(
             loaded.plan,
             self.declarations.targets,
@@ -280,6 +305,26 @@ def _known(names: list[str]) -> str:
     return f"known systems: {', '.join(names[:20])}" if names else "run `dr init` to make a first plan"
 
 
+def _require_room(state: Path) -> None:
+    """Raise `DrError` when the disk is so full that not even a look could be noted."""
+    if shutil.disk_usage(state).free < 2**18:
+        raise DrError("the state directory cannot be written", str(state), "its disk is full", hint="free some space")
+
+
+def _mending(number: int | None) -> str:
+    """Return what to do about a directory that cannot be made, by the number of the error."""
+    causes = {
+        errno.EROFS: "mount it for writing",
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
+        errno.EACCES: "run as its owner",
+        errno.EPERM: "run as its owner",
+        errno.EEXIST: "a file of that name is in its place: move it away",
+        errno.ENOTDIR: "a file is in the place of a directory above it: move it away",
+    }
+    return f"{causes.get(number or 0, 'see the directory above it')}; or name another with --state"
+
+
 def make_state(state: Path) -> None:
     """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
     try:
@@ -287,10 +332,7 @@ def make_state(state: Path) -> None:
             (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DrError(
-            "the state directory cannot be made",
-            str(state),
-            error.strerror or "",
-            hint="name another with --state, or free some space",
+            "the state directory cannot be made", str(state), error.strerror or "", hint=_mending(error.errno)
         ) from error
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):  # asked of what is there already: nothing was made then
         fixed = os.statvfs(state).f_flag & os.ST_RDONLY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shlex
 import signal
@@ -135,6 +136,20 @@ def test_a_report_goes_to_stdout_or_to_a_file_whole(files_site: Site) -> None:
     assert document["report"]["title"] == "The share system"
     files_site.dr("report", "-o", str(files_site.root / "none" / "report.html"), code=1)
     assert not (files_site.root / "none").exists()
+
+
+def test_a_report_takes_the_place_of_no_device_no_pipe_and_no_link(files_site: Site) -> None:
+    root = files_site.root
+    os.mkfifo(root / "pipe")
+    running = files_site.start("report", "--format", "md", "-o", str(root / "pipe"))
+    assert (root / "pipe").read_text().startswith("# The share system"), "opened here too, or it would wait for ever"
+    running.communicate(timeout=LIMIT)
+    assert running.returncode == 0 and (root / "pipe").is_fifo()
+    (root / "newest.html").symlink_to(root / "reports" / "november.html")
+    (root / "reports").mkdir()
+    files_site.dr("report", "-o", str(root / "newest.html"))
+    assert (root / "newest.html").is_symlink() and (root / "reports" / "november.html").stat().st_size > 1000
+    assert [path.name for path in (root / "reports").iterdir()] == ["november.html"]
 
 
 def test_a_report_needs_no_restic(files_site: Site) -> None:

@@ -15,6 +15,8 @@ from tests.conftest import Site, plan_text
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 
+FIXED = "(its file system is read-only)"
+
 
 @contextmanager
 def small_disk(at: Path, size: str) -> Iterator[None]:
@@ -70,15 +72,21 @@ def test_a_full_target_is_said_and_the_other_target_has_the_point(files_site: Si
 def test_a_state_that_cannot_be_written_is_said_with_what_mends_it(files_site: Site) -> None:
     site = files_site
     site.dr("backup", "share")
-    state = site.root / "state"
+    state, known = site.root / "state", site.dr("points", "--json").document["points"]
     subprocess.run(["mount", "--bind", state, state], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,ro,bind", state], check=True)
-        for verb in ("status", "backup"):
-            told = site.dr(verb, "share", code=1).err
-            assert "cannot be written (its file system is read-only). Mount it for writing" in told, told
-            assert "rebuild" not in told
+        for typed in ("backup share", "drill share", "points --rebuild", "keys rotate share", "daemon --once", "run"):
+            told = site.dr(*typed.split(), code=1).err
+            assert told == f"dr: {state}: the state directory cannot be written {FIXED}. Mount it for writing\n", typed
         assert "Mount it for writing" in site.dr("doctor", code=1).err
+        for typed in ("status", "points share", "audit", "report --format md", "keys list", "hold --list"):
+            ran = site.dr(*typed.split())
+            assert f"cannot be written {FIXED}: what is told is as it was" in ran.err, typed
+            assert ran.out, typed
+        assert site.dr("points", "--json").document["points"] == known, "what was written last, its log included"
+        new = site.dr("status", "--state", str(state / "new"), code=1).err
+        assert "cannot be made (Read-only file system). Mount it for writing; or name another with --state" in new
     finally:
         subprocess.run(["umount", "-l", state], check=True)
 
@@ -92,6 +100,8 @@ def test_a_full_state_disk_is_one_clear_error_and_the_chain_stays_whole(files_si
             ran = site.dr(*arguments, code=None)
             assert ran.code == 1, (arguments, ran.code, ran.err)
             assert _says_full(site, ran.err), (arguments, ran.err)
+        for verb in ("status", "points", "audit"):
+            assert "its disk is full" in site.dr(verb).err
         ballast.unlink()
         assert site.dr("audit", "--json").document["outcome"] == "ok"
         assert site.dr("backup", "share", "--json", code=None).document["runs"][0]["outcome"] == "ok"
