@@ -19,6 +19,7 @@ from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.report.acts import KINDS as ACTS
 from dr.report.figures import Material, Report, Row, build, overdue, row_of
+from dr.run import under_way
 
 #: The time over which exposure is told.
 PERIOD = timedelta(days=30)
@@ -45,7 +46,9 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
         entry = _board_row(loaded, standings[loaded.plan.system], targets, now)
         held = tuple(hold for hold in holds if hold.system == loaded.plan.system)
         unkept = key_problems(session, loaded) if standings[loaded.plan.system].consistency_time else []
-        rows.append(replace(entry, row=replace(entry.row, problems=(*entry.row.problems, *unkept)), holds=held))
+        amid = [f"{begun.in_words}; {begun.todo}" for begun in under_way.amid(session.state, loaded.plan.system)]
+        problems = (*entry.row.problems, *unkept, *amid)
+        rows.append(replace(entry, row=replace(entry.row, problems=problems), holds=held))
     return rows
 
 

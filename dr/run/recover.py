@@ -21,6 +21,7 @@ from pathlib import Path
 from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Copy, Drill, Point
 from dr.plan.units import counted
+from dr.run import under_way
 from dr.run.annex import RECORD, Annexes, vacate
 from dr.run.choose import LostError, Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.engine import FULL_MANIFEST, carry_out
@@ -143,7 +144,8 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
         if begun:  # that one alone: a recovery does not wait for what drills left behind
             sweep(toolbox.state, only=begun.drill_id + SUFFIX)
-        return carry_out(toolbox, _suitable(points, request), job, destination)
+        with under_way.written_down(toolbox.state, toolbox.plan.system, request.to, job.typed):
+            return carry_out(toolbox, _suitable(points, request), job, destination)
 
 
 def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> RecoveryPlan:
@@ -213,6 +215,8 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
 
     Return what the restore will make of the plan's sources.
     """
+    if not request.as_files:
+        under_way.refuse_other(toolbox.state, toolbox.plan.system, request.to)
 
     def nowhere(kind: str) -> Path:
         raise DrError(f"no place for {kind} is made before the recovery begins", hint="recover without --dry-run")

@@ -22,6 +22,8 @@ from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
 
 MANIFEST = "dr-manifest"
+#: Beside it while live databases are replaced: what puts them back as they were.
+WAY_BACK = "undo.sql"
 #: So many characters of a refused statement are shown.
 _BEGINNING = 120
 

@@ -25,8 +25,9 @@ def count():
 
 
 for line in iter(sys.stdin.buffer.readline, b""):
-    at, _, how = (place / "blows").read_text().partition(" ")
-    if count() == int(at):
+    how, at = (place / "blows").read_text().split(" ", 1)
+    number = count()
+    if line.startswith(at.encode()) if not at.isdigit() else number == int(at):
         child.kill()
         if how == "killed":
             os.kill(caller, signal.SIGKILL)
@@ -58,15 +59,15 @@ class Fuse:
         (place / client.name).chmod(0o755)
         self.set(0, "refused")
 
-    def set(self, at: int, how: Literal["refused", "killed"]) -> None:
-        """Blow at a line, counted from now on; at 0, never."""
+    def set(self, at: int | str, how: Literal["refused", "killed"]) -> None:
+        """Blow at a line, counted from now on (at 0, never), or at the first that begins so."""
         (self.place / "count").write_text("0")
-        (self.place / "blows").write_text(f"{at} {how}")
+        (self.place / "blows").write_text(f"{how} {at}")
 
     @property
     def blown(self) -> bool:
         """Whether the line has come."""
-        return self.passed >= int((self.place / "blows").read_text().split()[0])
+        return self.passed >= int((self.place / "blows").read_text().split()[1])
 
     @property
     def passed(self) -> int:

@@ -171,6 +171,8 @@ def test_events_run_after_a_recovery_and_not_before(
     time.sleep(2.2)
     assert instance.probe("SELECT COUNT(*) FROM audit") == before
     instance.accept()
+    (said,) = [note for note in instance.notes if "came back enabled" in note]
+    assert said.endswith(f"run from now on: {NAME}.tick"), said
     counting = f"SELECT COUNT(*) FROM {quoted(NAME)}.audit"
     assert soon(lambda: int(live.sql(counting)[0][0]) > int(str(before)))
     instance.close()

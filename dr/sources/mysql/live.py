@@ -32,6 +32,10 @@ _FOREIGN = """SELECT DISTINCT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) FROM informa
     WHERE REFERENCED_TABLE_SCHEMA IN ({names}) AND TABLE_SCHEMA NOT IN ({names})"""
 
 
+_EVENTS = """SELECT CONCAT(EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schema.EVENTS
+    WHERE EVENT_SCHEMA IN ({names}) AND STATUS = 'ENABLED' ORDER BY 1"""
+
+
 class Live(Restored):
     """Databases on the live server, beside the live ones until they are accepted."""
 
@@ -127,11 +131,24 @@ class Live(Restored):
             ).carry_out()  # fmt: skip
             if self._replay:
                 self._replay.end(session)
+            self._tell_events(session)
         for change in changes:
             self._made.remove(change.beside)
             if change.exists:
                 log.warning("%s: the database %s as it was before is kept as %s", self.name, change.live, change.before)
         self.actual = {name: name for name in self.actual}
+
+    def _tell_events(self, session: Session) -> None:
+        """Say which events are on the server now and run by themselves: looked at, not taken from the dump."""
+        names = ", ".join(map(text_of, self.actual))
+        events = [row[0] or "" for row in session.rows(_EVENTS.format(names=names))] if names else []
+        if not events:
+            return
+        scheduler = session.rows("SELECT @@GLOBAL.event_scheduler")[0][0] or ""
+        runs = scheduler.upper() in ("ON", "1")
+        how = "run from now on" if runs else "run once the scheduler does (SET GLOBAL event_scheduler = ON;)"
+        self.notes.append(f"these events came back enabled and {how}: {', '.join(events)}")
+        log.warning("%s: %s", self.name, self.notes[-1])
 
     def _rights(self, session: Session) -> None:
         """Give restored accounts the rights on what has come meanwhile: views may need them."""

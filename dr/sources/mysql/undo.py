@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.sources.door import WAY_BACK
 from dr.sources.mysql import code
 from dr.sources.mysql.code import Code, Piece
 from dr.sources.mysql.connection import Server, complaint, quoted, text_of
 
-FILENAME = "undo.sql"
+FILENAME = WAY_BACK
 #: Kinds of objects, in the order in which they are dropped. Packages are known under one setting of the server only.
 DROPPED = ("TRIGGER", "VIEW", "EVENT", "PROCEDURE", "FUNCTION", "PACKAGE BODY", "PACKAGE")
 Move = tuple[str, str, str]

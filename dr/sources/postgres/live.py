@@ -141,11 +141,12 @@ class LiveServer(Restored):
         for database in self.databases:
             kept = f"; the old one is kept as {old[database]}: drop it when it is not needed" if database in old else ""
             log.warning("%s: the database %s is in place%s", self.name, database, kept)
-            self.notes += [
-                f"the subscription {database}.{name} came back disabled, so that it logs in nowhere by itself;"
-                f" when it may: ALTER SUBSCRIPTION {identifier(name)} ENABLE"
-                for name in self.server.rows(database, queries.SUBSCRIPTIONS)
-            ]
+            for name in self.server.rows(database, queries.SUBSCRIPTIONS):
+                self.notes.append(
+                    f"the subscription {database}.{name} came back disabled, so that it logs in nowhere by itself;"
+                    f" when it may: ALTER SUBSCRIPTION {identifier(name)} ENABLE"
+                )
+                log.warning("%s: %s", self.name, self.notes[-1])
 
     def close(self) -> None:
         """See `Instance`: what was not accepted is dropped."""
