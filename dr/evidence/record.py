@@ -68,7 +68,9 @@ class SourceCapture:
     bytes_added: int = 0
     changed: int = 0  # files that changed while they were read
     vanished: int = 0  # files that went away while they were read
+    appeared: int = 0  # what came while they were read: in the point, and never compared
     unreadable: int = 0  # files that could not be read: not in the point
+    unstored: int = 0  # what was there and was not stored: not in the point
     seconds: float = 0.0
     error: str | None = None
     error_hint: str = ""  # what to do about it

@@ -24,7 +24,7 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
     """One run of `dr backup`. `unread` are the names of files, by source, that are told but are no evidence."""
     sources = [
         _picked(s, "source", "kind", "outcome", "snapshot_id", "files", "bytes", "bytes_added", "changed",
-                "vanished", "unreadable", "seconds", "error", "omissions", "hollow", "change")
+                "vanished", "appeared", "unreadable", "unstored", "seconds", "error", "omissions", "hollow", "change")
         for s in run.sources
     ]  # fmt: skip
     if unread is not None:

@@ -34,8 +34,8 @@ def store_away(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], 
     """
     giver, sent = _send(away, ready, tags)
     landed = Landed(sent, giver.name)
-    partial = any(omission.partial for omission in sent.omissions)
-    whole = "no" if partial or sent.unreadable or sent.missing else "yes"
+    partial = any(omission.partial for omission in (*sent.omissions, *sent.settled.omissions))
+    whole = "no" if partial or sent.unreadable or sent.missing or sent.settled.unstored else "yes"
     try:
         listed = giver.repository.backup_tree(
             (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}

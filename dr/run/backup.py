@@ -28,7 +28,7 @@ from dr.run.keeping.lock_all import keep_all_locked, with_locks
 from dr.run.keeping.locks import Kept
 from dr.run.presence import Seen, found_in_words, in_words, look_closely, require_repository, strangers_in_words
 from dr.run.toolbox import Place, Toolbox
-from dr.run.unread import PROBLEM
+from dr.run.unread import NOT_STORED, PROBLEM
 from dr.tools import command
 from dr.tools.restic import make_if_absent
 
@@ -115,12 +115,14 @@ def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: dat
     progress.suspect = "; ".join(f"{source}: {reason}" for source, reason in judged if reason) or None
     strange = progress.strange if progress.suspect else []
     unread = [(source, PROBLEM, os.fsencode(name)) for source, names in progress.unread.items() for name in names]
+    unstored = [(source, NOT_STORED, name) for source, names in progress.unstored.items() for name in names]
     try:
-        path = write_names(toolbox.state, request.run_id, [*strange, *unread])
+        path = write_names(toolbox.state, request.run_id, [*strange, *unread, *unstored])
     except OSError as error:
         progress.notes.append(f"the list of the files concerned could not be written: {error.strerror}")
         return
-    named = [*(["look strange"] if strange else []), *([PROBLEM] if unread else [])]
+    whys = {"look strange": strange, PROBLEM: unread, NOT_STORED: unstored}
+    named = [why for why, of in whys.items() if of]
     progress.notes.extend([f"files that {' or '.join(named)} are listed in {path}"] if path else [])
 
 

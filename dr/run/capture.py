@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.evidence import manifest
@@ -30,8 +30,9 @@ from dr.run.machine import machine_name
 from dr.run.toolbox import Place, Toolbox
 from dr.run.unread import omission_of
 from dr.sources import facts
-from dr.sources.door import MANIFEST, Away, Doors, Sent, Settled, Stream, Tree
+from dr.sources.door import MANIFEST, Away, Doors, Kept, Sent, Settled, Stream, Tree
 from dr.sources.files import not_there
+from dr.sources.stored import unstored_omission
 from dr.tools import command, retry
 from dr.tools.restic_events import Stored
 
@@ -90,6 +91,7 @@ class Progress:
     suspect: str | None = None
     emptied: set[str] = field(default_factory=set)  # sources of which something is gone altogether
     unread: dict[str, tuple[str, ...]] = field(default_factory=dict)  # source -> the names of what could not be read
+    unstored: dict[str, tuple[bytes, ...]] = field(default_factory=dict)  # the same of what is not in the point
 
     def lose(self, name: str, error: DrError) -> None:
         """Use a target no more in this run."""
@@ -185,11 +187,21 @@ def _remember(request: BackupRequest, progress: Progress, work: Path, fact: Sour
 
 
 def _take_notes(progress: Progress, source: str, captured: Tree | Sent, unreadable: Collection[str]) -> None:
-    """Note what a capture says beside its omissions."""
+    """Note what a capture says beside its omissions, and the names of what could not be read."""
     progress.unread[source] = tuple(sorted(unreadable))
     progress.notes += [f"{source}: {note}" for note in captured.notes]
     if captured.emptied:
         progress.emptied.add(source)
+
+
+def _take_differences(progress: Progress, source: str, settled: Settled) -> None:
+    """Note what came and went while restic read, and the names of what it did not store."""
+    progress.unstored[source] = settled.unstored
+    if settled.omissions:
+        progress.emptied.add(source)
+    if settled.appeared or settled.vanished:
+        told = f"{settled.vanished:,} went away and {settled.appeared:,} came while it was captured"
+        progress.notes.append(f"{source}: of its files and directories {told}")
 
 
 def _store_tree(
@@ -208,17 +220,35 @@ def _store_tree(
         )
 
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
-    settled = tree.settle()
+    settled = tree.settle(_kept(progress, stored))
     unreadable = _unreadable(tree, stored)
-    omissions = _omitted(tree, unreadable)
+    settled = settled.without(unreadable)
+    omissions = _omitted(tree, unreadable, settled)
     _take_notes(progress, doors.name, tree, unreadable)
+    _take_differences(progress, doors.name, settled)
     whole = not any(omission.partial for omission in omissions)
     if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
         _amend(tree, progress, stored, tags=tags, whole=whole)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
     fact = _as_found(fact, settled, unreadable=len(unreadable), omissions=omissions)
-    fact = _weighed(fact, emptiness.of_tree(tree), told=tree.emptied)
+    fact = _weighed(fact, emptiness.of_tree(tree), told=tree.emptied or bool(settled.omissions))
     return replace(fact, change=watch.tree(tree, stored))
+
+
+def _kept(progress: Progress, stored: Mapping[str, Stored]) -> list[Kept]:
+    """Return what the snapshots hold, beside our manifest. A target that cannot list its own is used no more."""
+
+    def of(name: str, result: Stored) -> Kept:
+        def nodes() -> Iterable[Mapping[str, Any]] | None:
+            try:
+                return progress.ready[name].repository.nodes(result.snapshot_id)
+            except DrError as error:
+                progress.lose(name, error)
+                return None
+
+        return Kept(result.files, result.dirs, nodes, beside=1)
+
+    return [of(name, result) for name, result in stored.items()]
 
 
 def _weighed(fact: SourceCapture, why: str, *, told: bool = False) -> SourceCapture:
@@ -245,11 +275,13 @@ def _still_there(name: str) -> bool:
     return True
 
 
-def _omitted(tree: Tree | Sent, unreadable: Collection[str]) -> tuple[Omission, ...]:
+def _omitted(tree: Tree | Sent, unreadable: Collection[str], settled: Settled) -> tuple[Omission, ...]:
     """Return what the capture of a tree did not take."""
-    found = [*tree.omissions, *not_there(tree.missing)]
+    found = [*tree.omissions, *not_there(tree.missing), *settled.omissions]
     if unreadable:
         found.append(omission_of(len(unreadable), tree.reader))
+    if settled.unstored:
+        found.append(unstored_omission(len(settled.unstored)))
     return tuple(found)
 
 
@@ -329,8 +361,9 @@ def _store_away(
     stored = {landed.giver: sent.stored} if landed.snapshots else {}
     progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
     fact = _source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
-    omissions = _omitted(sent, sent.unreadable)
+    omissions = _omitted(sent, sent.unreadable, sent.settled)
     _take_notes(progress, doors.name, sent, sent.unreadable)
+    _take_differences(progress, doors.name, sent.settled)
     fact = _as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
     if landed.snapshots:
         giver = progress.ready[landed.giver].repository
@@ -343,7 +376,14 @@ def _as_found(
     fact: SourceCapture, settled: Settled, *, unreadable: int, omissions: tuple[Omission, ...]
 ) -> SourceCapture:
     """Return the fact with what was seen when the source was looked at again."""
-    looked = replace(fact, changed=len(settled.changed), vanished=settled.vanished, unreadable=unreadable)
+    looked = replace(
+        fact,
+        changed=len(settled.changed),
+        vanished=settled.vanished,
+        appeared=settled.appeared,
+        unreadable=unreadable,
+        unstored=len(settled.unstored),
+    )
     return with_omissions(looked, omissions)
 
 

@@ -12,6 +12,7 @@ from dr.sources.walk import literally
 _FIRST = 3
 #: How the problem is called in the list of names.
 PROBLEM = "could not be read"
+NOT_STORED = "are at the source and not in the point"
 
 
 def omission_of(count: int, reader: str) -> Omission:

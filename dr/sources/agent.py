@@ -28,7 +28,7 @@ from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
-from dr.sources.door import MANIFEST, Away, Doors, Instance, Room, Sent
+from dr.sources.door import MANIFEST, Away, Doors, Instance, Kept, Room, Sent
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
 from dr.sources.holdings import holdings
 from dr.sources.listing import Listing, hash_files, list_trees
@@ -158,11 +158,16 @@ class _SentTrees(Away):
             after = trees.list()
         entries, vanished = _judged(self._entries, after)
         held = holdings(
-            entries, trees.tops, trees.mounted, reuse=self._reuse, left_out=self._elsewhere, excluded=trees.excluded
-        )
+            self._entries, trees.tops, trees.mounted,
+            reuse=self._reuse, left_out=self._elsewhere, excluded=trees.excluded,
+        )  # fmt: skip
         header = {**self._header, **held.header}
         manifest.write(self._path, header, entries)
-        settled = settle(self._path, header, entries, vanished=vanished, lstat=after.lstat)
+        kept = [Kept(stored.files, stored.dirs, lambda: repository.nodes(stored.snapshot_id))]
+        with blame(name):
+            settled = settle(
+                self._path, header, entries, vanished=vanished, lstat=after.lstat, kept=kept, tops=trees.tops
+            )
         left_out = mounts.left_out(self._elsewhere)
         told = bool(self._header[COVERED])
         unseen = () if told else attributes.unseen(self._reuse, "are stored and not compared", self.host)
@@ -176,7 +181,7 @@ class _SentTrees(Away):
             stored=stored,
             files=len(sizes),
             bytes=sum(sizes),
-            settled=settled,
+            settled=settled.without(map(os.fsdecode, unreadable)),
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
             missing=tuple(self._missing),
             omissions=(*left_out, *odd, *mounts.not_mounted(trees.mounted.waiting, trees.excluded), *held.gone),

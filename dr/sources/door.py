@@ -4,12 +4,14 @@ its own host), and what a restore makes of it again (an instance that starts and
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from dr.errors import SourceError
@@ -35,6 +37,42 @@ class Settled:
     changed: tuple[bytes, ...] = ()
     vanished: int = 0
     amended: bool = False
+    #: What restic stored although it was not listed, and what is there and was not stored.
+    appeared: int = 0
+    unstored: tuple[bytes, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+
+    def without(self, unreadable: Iterable[str]) -> Settled:
+        """Leave out of `unstored` what lies at and below paths of which it is said that they could not be read."""
+        shut = {os.fsencode(path) for path in unreadable}
+        kept = (path for path in self.unstored if not any(above in shut for above in upward(path)))
+        return replace(self, unstored=tuple(kept)) if shut else self
+
+
+def upward(path: bytes) -> Iterator[bytes]:
+    """Yield a path and all above it."""
+    yield path
+    while path not in (b"/", b""):
+        path = posixpath.dirname(path)
+        yield path
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one snapshot holds: files and directories as restic counted them, and its nodes when they are asked for.
+
+    None where they cannot be listed. `beside` files of it are ours.
+    """
+
+    files: int
+    dirs: int
+    nodes: Callable[[], Iterable[Mapping[str, Any]] | None] = field(repr=False)
+    beside: int = 0
+
+
+def _as_it_was(kept: Sequence[Kept]) -> Settled:
+    """Nothing of it can have changed."""
+    return Settled()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +98,14 @@ class Tree:
     notes: tuple[str, ...] = ()
     reader: str = ""
     manifest_name: str = MANIFEST
-    settler: Callable[[], Settled] = field(default=Settled, repr=False)
+    settler: Callable[[Sequence[Kept]], Settled] = field(default=_as_it_was, repr=False)
 
-    def settle(self) -> Settled:
-        """Look again at every file after restic has ended, and amend the manifest where they differ."""
-        return self.settler()
+    def settle(self, kept: Sequence[Kept] = ()) -> Settled:
+        """Look again at every file after restic has ended, and at what its snapshots hold; amend the manifest.
+
+        Raises what listing a snapshot raises.
+        """
+        return self.settler(kept)
 
 
 class Stream(ABC):

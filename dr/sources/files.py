@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dr.errors import DamageError, SourceError
 from dr.evidence import manifest
@@ -17,8 +18,9 @@ from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
-from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
+from dr.sources.door import MANIFEST, Doors, Kept, Settled, Tree, shown
 from dr.sources.holdings import holdings
+from dr.sources.stored import Reconciled, counts_agree, reconcile
 from dr.sources.walk import Excluded, excluder, literally, walk
 from dr.tools import command
 from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
@@ -58,12 +60,13 @@ class Files(Doors):
             elsewhere=elsewhere.add,
         )
         known = last_known(reuse)
-        entries, vanished = _hashed([_entry(path, status, known) for path, status in found], unreadable)
+        listed = [_entry(path, status, known) for path, status in found]
+        entries, vanished = _hashed(listed, unreadable)
         unreadable |= {entry.path for entry in entries if entry.state == "unreadable"}
         if mounted.waiting:  # walking them may have mounted something
             mounted = mounts.here(mounted.tops)
         elsewhere -= {mount.point for mount in mounted.pseudo}
-        held = holdings(entries, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
+        held = holdings(listed, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
         header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), COVERED: True, **held.header}
         manifest.write(work / MANIFEST, header, entries)
         declared = {entry.path: entry.mode for entry in entries if entry.kind == "other"}
@@ -84,7 +87,9 @@ class Files(Doors):
             emptied=bool(held.gone),
             notes=held.notes,
             reader=_whoami(),
-            settler=lambda: settle(work / MANIFEST, header, entries, vanished=vanished, attributes=digest_here),
+            settler=lambda kept: settle(
+                work / MANIFEST, header, entries, vanished=vanished, attributes=digest_here, kept=kept, tops=there
+            ),
         )
 
     def omissions(self) -> tuple[Omission, ...]:
@@ -321,32 +326,58 @@ def _marked_anew(entry: Entry, now: os.stat_result, attributes: Callable[[bytes]
 
 def settle(
     path: Path,
-    header: Mapping[str, object],
+    header: Mapping[str, Any],
     entries: list[Entry],
     *,
     vanished: int = 0,
     lstat: Callable[[bytes], os.stat_result] = os.lstat,
     attributes: Callable[[bytes], str | None] | None = None,
+    kept: Sequence[Kept] = (),
+    tops: Sequence[str] = (),
 ) -> Settled:
     """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
 
-    restic may have stored them as they were, as they are, or not at all: no one content can be claimed.
-    `vanished` files were gone before they could be hashed.
+    restic may have stored them as they were, as they are, or not at all: no one content can be claimed. Where
+    something came or went, or restic counted otherwise than we, the snapshots `kept` of the paths `tops` are listed.
+    `vanished` files were gone before they could be hashed. Raises what listing a snapshot raises.
     """
     fresh: dict[int, Entry] = {}
+    gone, stirred = 0, vanished > 0
     for i, entry in enumerate(entries):
         if entry.state != "ok":
             continue
         try:
             now = lstat(entry.path)
+            stirred = stirred or (entry.kind == "dir" and entry.ctime_ns != now.st_ctime_ns)
             if not _differs(entry, now) and not _marked_anew(entry, now, attributes):
                 continue
         except (FileNotFoundError, NotADirectoryError):
-            vanished += 1
+            gone += 1
         except OSError:
             pass  # out of reach now: nothing can be claimed either
         fresh[i] = entry._replace(state="changed")
     after = [fresh.get(i, entry) for i, entry in enumerate(entries)] if fresh else entries
-    if fresh:
+    if kept and (stirred or gone or not counts_agree(after, tops, kept)):
+        found = reconcile(after, tops, kept, lstat=lstat, held=header.get("held", {}))
+    else:
+        found = Reconciled(after)
+    return settled(path, header, entries, found, vanished=vanished + gone)
+
+
+def settled(
+    path: Path, header: Mapping[str, Any], before: list[Entry], found: Reconciled, *, vanished: int = 0
+) -> Settled:
+    """Write the manifest again where the entries are not those from `before`; return how the tree stood."""
+    after = found.entries
+    amended = after is not before and after != before
+    if amended:
         manifest.write(path, header, after)
-    return Settled(tuple(e.path for e in after if e.state == "changed"), vanished, amended=bool(fresh))
+    listed = after[: len(after) - found.came]
+    return Settled(
+        tuple(e.path for e in listed if e.state == "changed"),
+        vanished + found.gone,
+        amended=amended,
+        appeared=found.came,
+        unstored=found.unstored,
+        omissions=found.omissions,
+    )

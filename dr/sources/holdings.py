@@ -17,7 +17,7 @@ from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
-from dr.sources.door import shown
+from dr.sources.door import shown, upward
 from dr.sources.mounts import Mounted, not_data
 from dr.sources.walk import Excluded
 
@@ -73,19 +73,12 @@ def count(entries: Iterable[Entry], places: Sequence[bytes]) -> Held:
             continue
         folder = posixpath.dirname(entry.path)
         if (counters := holders.get(folder)) is None:
-            counters = holders[folder] = [held[outer] for outer in _upward(folder) if outer in held]
+            counters = holders[folder] = [held[outer] for outer in upward(folder) if outer in held]
         own = held.get(entry.path)
         for counter in (*counters, own) if own else counters:
             counter[0] += 1
             counter[1] += entry.size
     return {os.fsdecode(path): counter for path, counter in held.items()}
-
-
-def _upward(path: bytes) -> Iterable[bytes]:
-    yield path
-    while path not in (b"/", b""):
-        path = posixpath.dirname(path)
-        yield path
 
 
 def _below_one(path: bytes, places: Iterable[bytes]) -> bool:

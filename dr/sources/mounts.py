@@ -7,7 +7,6 @@ systems (`proc`, `sysfs`, cgroups …) hold no data: they are never walked, by u
 from __future__ import annotations
 
 import os
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dr.evidence.record import Omission
-from dr.sources.door import shown
+from dr.sources.door import shown, upward
 from dr.sources.walk import Excluded, literally
 
 TABLE = "/proc/self/mountinfo"
@@ -105,7 +104,7 @@ def mounted(table: bytes, tops: Iterable[bytes]) -> Mounted:
 
 
 def _device_of(path: bytes, visible: dict[bytes, Mount]) -> int | None:
-    holder = next((visible[outer] for outer in _upward(path) if outer in visible), None)
+    holder = next((visible[outer] for outer in upward(path) if outer in visible), None)
     return holder.device if holder else None
 
 
@@ -124,7 +123,7 @@ def _visible(table: bytes) -> Iterator[Mount]:
     for line in lines.values():
         chain = [line.number, *_chain(line, lines)]
         hiding = (
-            number for below in chain for outer in _upward(line.mount.point) for number in on.get((below, outer), ())
+            number for below in chain for outer in upward(line.mount.point) for number in on.get((below, outer), ())
         )
         if not any(number not in chain for number in hiding):
             yield line.mount
@@ -151,14 +150,6 @@ def _lines(table: bytes) -> Iterator[_Line]:
         point = _ESCAPED.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), fields[4])
         kind = after.split(b" ", 1)[0].decode("ascii", "replace")
         yield _Line(fields[0], fields[1], Mount(point, kind, os.makedev(int(major), int(minor))))
-
-
-def _upward(path: bytes) -> Iterator[bytes]:
-    """Yield a path and all above it."""
-    yield path
-    while path not in (b"/", b""):
-        path = posixpath.dirname(path)
-        yield path
 
 
 def _within(path: bytes, top: bytes) -> bool:

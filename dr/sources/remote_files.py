@@ -13,13 +13,13 @@ import os
 import posixpath
 import stat
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dr.errors import SourceError
 from dr.evidence import manifest
@@ -27,11 +27,12 @@ from dr.evidence.manifest import Entry, State
 from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
-from dr.sources.door import MANIFEST, Doors, Settled, Tree, shown
-from dr.sources.files import excluder_of, specials
+from dr.sources.door import MANIFEST, Doors, Kept, Settled, Tree, shown
+from dr.sources.files import excluder_of, settled, specials
 from dr.sources.holdings import holdings
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
+from dr.sources.stored import Reconciled, counts_agree, reconcile
 from dr.sources.walk import Excluded
 from dr.tools import command
 from dr.tools.sftp import Sftp, Status
@@ -88,6 +89,7 @@ class RemoteFiles(Doors):
             found = trip.walk(tops)
             if mounted.waiting:  # listing them may have mounted something
                 mounted = self._mounted(session)
+            listed = [Entry(item.path, _kind(item.status) or "other", item.status.size) for item in found]
             copied = trip.copy(found)
             found = [item for item in found if item.path not in copied.vanished]
             trip.dress([*trip.parents(tops), *found], copied)
@@ -95,11 +97,12 @@ class RemoteFiles(Doors):
             lost = trip.mark(found, marked or {})
             entries = [_entry(os.fsencode(top), item, copied) for item in found]
             held = holdings(
-                entries, [os.fsdecode(path) for path, _ in tops], mounted,
+                listed, [os.fsdecode(path) for path, _ in tops], mounted,
                 reuse=reuse, left_out=elsewhere, excluded=excluded,
             )  # fmt: skip
             header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
-            manifest.write(top / MANIFEST, header | {attributes.COVERED: marked is not None}, entries)
+            header |= {attributes.COVERED: marked is not None}
+            manifest.write(top / MANIFEST, header, entries)
         unseen = () if marked is not None else attributes.unseen(reuse, "are not captured", self._host.name)
         odd = specials((os.fsdecode(path), status.mode) for path, status in tops)
         told = (
@@ -109,7 +112,7 @@ class RemoteFiles(Doors):
             *mounts.not_mounted(mounted.waiting, excluded),
             *held.gone,
         )
-        tree = self._tree(top, started, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
+        tree = self._tree(top, header, entries, tops=[path for path, _ in tops], missing=missing, copied=copied)
         return replace(
             tree, omissions=told, emptied=bool(held.gone), notes=(*held.notes, *unseen), reader=self._host.name
         )
@@ -138,7 +141,7 @@ class RemoteFiles(Doors):
     def _tree(
         self,
         top: Path,
-        started: datetime,
+        header: Mapping[str, Any],
         entries: list[Entry],
         *,
         tops: list[bytes],
@@ -146,17 +149,16 @@ class RemoteFiles(Doors):
         copied: _Copied,
     ) -> Tree:
         sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
-        settled = Settled(tuple(e.path for e in entries if e.state == "changed"), len(copied.vanished))
         whole = [path for path in tops if path != b"/"] if b"/" not in tops else _children(top)
         return Tree(
             paths=tuple(os.fsdecode(path.lstrip(b"/")) for path in whole),
             cwd=top,
-            started=started,
+            started=datetime.fromisoformat(header["started"]),
             files=len(sizes),
             bytes=sum(sizes),
             unreadable=tuple(os.fsdecode(entry.path) for entry in entries if entry.state == "unreadable"),
             missing=tuple(missing),
-            settler=lambda: settled,
+            settler=lambda kept: _settle(top, header, entries, tops, vanished=len(copied.vanished), kept=kept),
         )
 
     def _look(self, session: Sftp, excluded: Excluded) -> tuple[list[tuple[bytes, Status]], list[str]]:
@@ -197,6 +199,18 @@ class RemoteFiles(Doors):
                 error.strerror or str(error),
                 hint="see the disk of the state directory: all files are copied there first",
             ) from error
+
+
+def _settle(
+    top: Path, header: Mapping[str, Any], entries: list[Entry], tops: Sequence[bytes], *, vanished: int,
+    kept: Sequence[Kept],
+) -> Settled:  # fmt: skip
+    """Hold what restic stored against the copy at `top`, in which nothing comes or goes."""
+    found, paths, place = Reconciled(entries), [os.fsdecode(path) for path in tops], os.fsencode(top)
+    if kept and (vanished or not counts_agree(entries, paths, kept)):
+        held = header.get("held", {})
+        found = reconcile(entries, paths, kept, lstat=lambda path: os.lstat(place + path), held=held)
+    return settled(top / MANIFEST, header, entries, found, vanished=vanished)
 
 
 class _Trip:

@@ -9,6 +9,7 @@ reported (`Stored.skipped`); a stream becomes a snapshot only when its source ha
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import re
@@ -228,9 +229,13 @@ class Repository:
 
     def ls(self, snapshot_id: str) -> list[dict[str, Any]]:
         """Return the nodes of a snapshot, as restic describes them."""
+        return list(self.nodes(snapshot_id))
+
+    def nodes(self, snapshot_id: str) -> Iterator[dict[str, Any]]:
+        """Return the nodes of a snapshot, of which there may be millions, one after the other."""
         done = self._call("ls", "--no-lock", "--json", snapshot_id, doing="listing a snapshot")
-        nodes = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
-        return [node for node in nodes if node.get("struct_type") == "node"]
+        lines = (json.loads(line) for line in io.BytesIO(done.stdout) if line.startswith(b"{"))
+        return (node for node in lines if node.get("struct_type") == "node")
 
     # -- proving ------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Stored:
-    """What one backup stored. `unreadable` names what restic could not read.
+    """What one backup stored. `unreadable` names what restic could not read; `dirs` counts those above paths too.
 
     `bytes_added` is what the repository grew by, `raw_added` the same before compression.
     """
@@ -59,6 +59,7 @@ class Stored:
     unreadable: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()  # declared paths that restic did not find
     raw_added: int = 0
+    dirs: int = 0
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,7 @@ def stored_of(events: Events) -> Stored:
         unreadable=tuple(unreadable),
         skipped=tuple(skipped),
         raw_added=int(summary.get("data_added", 0)),
+        dirs=sum(int(summary.get(f"dirs_{how}", 0)) for how in ("new", "changed", "unmodified")),
     )
 
 

@@ -22,7 +22,9 @@ def test_a_backup_has_its_keys() -> None:
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
     assert set(made) == contract | keys("complete suspect caught_up hooks locks notes lost")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
-    assert set(made["sources"][0]) == contract | keys("changed vanished unreadable seconds omissions hollow change")  # type: ignore[index]
+    assert set(made["sources"][0]) == contract | keys(
+        "changed vanished appeared unreadable unstored seconds omissions hollow change"
+    )  # type: ignore[index]
     assert set(made["targets"][0]) == keys("target outcome error bytes_added")  # type: ignore[index]
 
 

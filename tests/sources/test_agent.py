@@ -185,9 +185,11 @@ def test_what_changes_meanwhile_is_said_and_never_claimed(
     (there / "skip.tmp").unlink()
     (there / "new").touch()
     sent = captured.send(repository, TAGS)
-    changed = {os.fsencode(there / "letter.txt"), os.fsencode(there / "skip.tmp")}
-    assert set(sent.settled.changed) == changed and sent.settled.vanished == 1
-    assert {path for path, entry in entries(work).items() if entry.state == "changed"} == changed
+    assert set(sent.settled.changed) == {os.fsencode(there / "letter.txt")}
+    assert (sent.settled.vanished, sent.settled.appeared) == (1, 1)
+    assert {path for path, entry in entries(work).items() if entry.state == "changed"} == {
+        os.fsencode(there / name) for name in ("letter.txt", "new")
+    }
     assert sent.unreadable == ()
 
 
