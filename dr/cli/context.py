@@ -76,8 +76,7 @@ class Context:
     def complain(self, what: str, where: str = "", hint: str = "") -> None:
         """Say an error: on stderr, and in the document."""
         self.errors.append({"what": what, "where": where, "hint": hint})
-        head = f"{where}: {what}" if where else what
-        click.echo(f"dr: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
+        click.echo(f"dr: {_line(what, where, hint)}", err=True)
 
     def warn(self, what: str, where: str = "", hint: str = "") -> None:
         """Say a warning, on stderr and in the document; it is not an error and fails nothing."""
@@ -86,8 +85,7 @@ class Context:
             return
         self.warnings.append(warning)
         if not self.quiet:
-            head = f"{where}: {what}" if where else what
-            click.echo(f"dr: warning: {head}{f'. {_sentence(hint)}' if hint else ''}", err=True)
+            click.echo(f"dr: warning: {_line(what, where, hint)}", err=True)
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
@@ -155,8 +153,16 @@ class Context:
             click.echo("  ".join(row[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _line(what: str, where: str, hint: str) -> str:
+    """Return what is said, `WHERE: WHAT. HINT`; no name in it ends the line or moves the cursor."""
+    head = "".join(each if each.isprintable() else _escaped(each) for each in where)
+    rest = f"{what}. {hint[:1].upper()}{hint[1:]}" if hint else what
+    rest = "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in rest)
+    return f"{head}: {rest}" if head else rest
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def _rich_table(rows: Sequence[Mapping[str, str]], title: str) -> None:

@@ -89,6 +89,8 @@ def _advice(text: str, line: int, column: int, problem: str) -> str:
             return f'put text that begins with {row[at]} in quotes: "{word}"'
     if "mapping values" in problem or "expected ','" in problem:
         return "put text that holds a colon and a space, or a comma, in quotes"
+    if "another document" in problem:
+        return "write each plan and each target into a file of its own"
     if "end of stream" in problem:
         return "a quote or a bracket is opened and not closed"
     return _YAML

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -31,8 +32,11 @@ _TYPES = {
 def faults_of(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Fault]:
     """Return the faults of a document, each at its key."""
     found: dict[tuple[tuple[str | int, ...], str], Fault] = {}
-    for detail in error.errors(include_url=False, include_input=True):
-        key = key_of(detail["loc"])
+    details = error.errors(include_url=False, include_input=True)
+    keys = [key_of(detail["loc"]) for detail in details]
+    for detail, key in zip(details, keys, strict=True):
+        if detail["type"] == "too_short" and any(key == other[: len(key)] != other for other in keys):
+            continue  # it is short of what is faulty itself: that is said
         what, hint = _say(detail, key, model)
         found.setdefault((key, what), document.fault(key, what, hint))
     return list(found.values())
@@ -45,7 +49,7 @@ def key_of(loc: Sequence[str | int]) -> tuple[str | int, ...]:
 
 
 def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel]) -> tuple[str, str]:
-    kind, name = detail["type"], str(key[-1]) if key else "it"
+    kind, name = detail["type"], _name(key)
     context = detail.get("ctx", {})
     if kind == "extra_forbidden":
         if name in _LATER:
@@ -68,7 +72,17 @@ def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel
     if kind.startswith(("greater_than", "less_than")):
         bound = next((f"{sign} {context[key]}" for key, sign in _BOUNDS.items() if key in context), "in range")
         return f"{name!r} must be {bound}", "correct the number"
+    if kind in ("tuple_type", "list_type") and isinstance(detail["input"], str | int | float):
+        one = json.dumps(detail["input"], ensure_ascii=False)
+        return f"{name!r} must be a list", f"write {name}: [{one}]"
     return f"{name!r} {_TYPES.get(kind, 'has a value that cannot be used here')}", "correct the value"
+
+
+def _name(key: Sequence[str | int]) -> str:
+    """Return what a person calls the value at a key: an item of a list by its number, from 1."""
+    if key and isinstance(key[-1], int):
+        return f"{_name(key[:-1])}, item {key[-1] + 1}"
+    return str(key[-1]) if key else "it"
 
 
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}

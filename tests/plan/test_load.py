@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import click
 import pytest
 
 from dr.catalog.store import Catalog
+from dr.cli.context import Context
 from dr.errors import PlanError, UsageError
 from dr.plan.load import find_config, load
 from dr.plan.schema import schema
@@ -261,3 +263,44 @@ def test_a_replica_in_the_place_of_a_target_and_an_offline_target_are_found(tmp_
     assert not [fault for fault in load(tmp_path, env=ENV).faults if fault.severity != "advice"]
     (tmp_path / "targets" / "c.yaml").write_text("target: c\noffline: true\ns3: {bucket: xyz}\n")
     assert any("only a local target can be offline" in fault.what for fault in load(tmp_path, env=ENV).faults)
+
+
+def _faults(tmp_path: Path, source: str) -> list[str]:
+    (tmp_path / "plans").mkdir()
+    shutil.copytree(SAMPLES / "good" / "targets", tmp_path / "targets")
+    head = "system: sis\nowner: {role: Data manager}\nobjectives: {rto: 2h, rpo: 4h, mtd: 8h}\ntargets: [disk]\n"
+    (tmp_path / "plans" / "sis.yaml").write_text(f"{head}sources:\n  docs: {source}\n")
+    return [f"{fault.what}. {fault.hint}" for fault in load(tmp_path, env=ENV).faults if fault.severity != "advice"]
+
+
+HOME = "write it in full: whose home `~` is depends on who runs dr"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("{files: {paths: [~/x]}}", [f"the path '~/x' is not absolute. {HOME}"]),
+        ("{files: {paths: [~/x, y]}}", [f"the path '~/x' is not absolute. {HOME}", "the path 'y' is not absolute. begin it with /"]),
+        ("{files: {paths: [null]}}", ["'paths, item 1' must be text; put it in quotes. correct the value"]),
+        ("{files: {paths: []}}", ["'paths' is empty or too short. it needs at least 1"]),
+        ("{files: {paths: /srv}}", ["'paths' must be a list. write paths: [\"/srv\"]"]),
+        ("{command: {run: mysqldump x, filename: x}}", ["'run' must be a list. write run: [\"mysqldump x\"]"]),
+    ],
+)  # fmt: skip
+def test_of_a_faulty_item_only_that_is_said_and_not_that_its_list_is_empty(
+    tmp_path: Path, source: str, told: list[str]
+) -> None:
+    assert _faults(tmp_path, source) == told
+
+
+def test_two_plans_in_one_file_and_a_line_end_in_a_name_are_said_in_one_line_each(tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "two.yaml").write_text("system: a\n---\nsystem: b\n")
+    (tmp_path / "plans" / "new\nline.yaml").write_text("")
+    context, told = Context(), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(click, "echo", lambda text, err: told.append(text))
+        for fault in load(tmp_path, env=ENV).faults:
+            context.fault(fault)
+    assert [text.count("\n") for text in told] == [0, 0] and "/new\\nline.yaml:1:1: " in told[0]
+    assert told[1].endswith("found another document. Write each plan and each target into a file of its own")
