@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from dr.errors import UsageError
 from dr.run.land import MANIFESTS
 from dr.sources.door import WAY_BACK
 
+log = logging.getLogger("dr.recover")
 _FOLDER = "recoveries"
 
 
@@ -43,15 +45,23 @@ class Begun:
 
 @contextmanager
 def written_down(state: Path, system: str, to: Path, typed: Sequence[str]) -> Iterator[None]:
-    """Keep a record of a recovery while it is at work, and beyond that where it leaves a way back to be gone."""
+    """Keep a record of a recovery while it is at work, and beyond that where it leaves a way back to be gone.
+
+    Where the state cannot be written it goes on without: nothing is more urgent than a recovery.
+    """
     path = state / _FOLDER / f"{system}.{hashlib.sha256(bytes(to)).hexdigest()[:16]}"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.write_text(json.dumps({"to": str(to), "typed": shlex.join(typed)}), "utf-8")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(json.dumps({"to": str(to), "typed": shlex.join(typed)}), "utf-8")
+    except OSError as error:
+        log.warning("should this recovery be killed, remember that its way back lies in %s: %s: %s", to, state,
+                    error.strerror)  # fmt: skip
     try:
         yield
     finally:
         if not _waits(to):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def amid(state: Path, system: str) -> list[Begun]:

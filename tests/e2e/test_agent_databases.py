@@ -139,3 +139,24 @@ def test_a_password_reaches_the_dump_there_and_no_command_line(
         mariadb.sql("drop user keeper@localhost")
     assert run["outcome"] == "ok", run
     assert "--databases" in (said := (far.bin / "said").read_text()) and "sesame" not in said
+
+
+def test_what_the_account_may_not_read_is_named_though_the_dump_never_passes_here(
+    offsite: Site, far: Far, postgres: PostgresServer, sis: str
+) -> None:
+    role = f"narrow_{sis}"
+    source = source_of(postgres, f"database: {sis}").replace(f"user: {postgres.user}", f"user: {role}")
+    postgres.psql(f"create role {role} login; create table shut (x int); grant select on students to {role}", sis)
+    postgres.psql(f"grant select on sequence students_id_seq to {role}", sis)
+    write(offsite, far, source, targets="[offsite]")
+    try:
+        (run,) = offsite.dr("--json", "backup", "sis", code=3).document["runs"]
+        told = {tuple(each["names"]): each for each in run["sources"][0]["omissions"]}
+        shut = told[f"{sis}.public.shut",]
+        assert not run["complete"] and shut["partial"] and "GRANT pg_read_all_data" in shut["hint"]
+        assert not any(each["partial"] for each in told.values() if each != shut), "the roles lack only passwords"
+        postgres.psql(shut["hint"].removeprefix("as a superuser: "))
+        (run,) = offsite.dr("--json", "backup", "sis").document["runs"]
+        assert run["complete"] and not run["sources"][0]["omissions"]
+    finally:
+        postgres.psql(f"drop owned by {role}; drop role {role}", sis)

@@ -279,6 +279,28 @@ def test_a_refused_view_stops_a_recovery_until_it_is_accepted_by_name(
     assert mariadb.sql("select count(*) from students", library) == [["500"]]
 
 
+def test_a_view_that_postgres_cannot_fill_stops_a_recovery_until_it_is_accepted_by_name(
+    disk: Site, postgres: PostgresServer, district: str, tmp_path: Path
+) -> None:
+    postgres.psql(
+        "create table gone (id int); create function of_gone() returns bigint language plpgsql as "
+        "'begin return (select count(*) from public.gone); end'; "
+        "create materialized view stale as select of_gone() as n; drop table gone",
+        district,
+    )
+    disk.plan("sis", plan_text("sis", postgres_source(postgres, district), targets="[disk]", more=WHOLE))
+    disk.dr("backup", "sis")
+    assert f"the materialized view data {district}.public.stale was refused" in disk.dr("drill", "sis", code=3).err
+    postgres.psql("delete from students where id > 100", district)
+    to = str(tmp_path / "to")
+    said = disk.dr("recover", "sis", "--to", to, "--replace", district, "--yes", code=1).err
+    typed = f"dr recover sis --to {to} --replace {district} --accept-missing {district}.public.stale"
+    assert typed in said and 'relation "public.gone" does not exist' in said
+    assert postgres.psql("select count(*) from students", district) == "100"
+    disk.dr(*typed.split()[1:], "--yes", code=3)
+    assert postgres.psql("select count(*) from students", district) == "500"
+
+
 def test_what_the_account_may_not_see_is_named_with_the_grant_that_mends_it(
     disk: Site, mariadb: MariadbServer, library: str
 ) -> None:
