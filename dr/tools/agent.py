@@ -25,6 +25,7 @@ from dr.tools.digest import sha256_file
 from dr.tools.host import Process
 from dr.tools.restic import OLDEST, Repository
 from dr.tools.restic_events import Events, Stored, failure
+from dr.tools.restic_tries import Tries
 
 if TYPE_CHECKING:
     from dr.tools.ssh import SshHost  # loads paramiko
@@ -99,6 +100,10 @@ class _There:
     home: str
     cores: int
     sha256: str
+
+
+def _unheard(done: Done) -> None:
+    """Nobody wants to know how it ended."""
 
 
 class Agent:
@@ -248,7 +253,7 @@ class Agent:
         *,
         before: Sequence[str] = (),
         timeout: float | None = None,
-        heard: Callable[[Done], None] = lambda done: None,
+        heard: Callable[[Done], None] = _unheard,
         more: Mapping[str, str] = MappingProxyType({}),
     ) -> Repository:
         """Return the repository as it is worked with from there, once it has answered that host.
@@ -263,7 +268,7 @@ class Agent:
         where = f"{repository.where}, from {self.host.name}"
         far = replace(repository, program=placed.program, where=where, runner=runner)
         try:
-            done = self.host.run(far.argv("unlock"), env=env, timeout=REACH_SECONDS)
+            done = _run(self.host, env, (), REACH_SECONDS, _unheard, far.argv("unlock"), heed=Tries(where))
         except TimeoutExpiredError:
             raise TargetDownError(
                 f"the target does not answer that host within {REACH_SECONDS:g} s", where,
@@ -284,11 +289,12 @@ def _run(
     heard: Callable[[Done], None],
     argv: Sequence[str],
     *,
-    on_line: Callable[[str], None],
+    on_line: Callable[[str], None] = lambda line: None,
+    heed: Callable[[str], bool] | None = None,
     **_here: Any,
 ) -> Done:
     """Run restic there, as `command.run` does here; this machine's environment and directory are no use there."""
-    with host.start([*before, *argv], env=secret_env, timeout=timeout) as process:
+    with host.start([*before, *argv], env=secret_env, timeout=timeout, heed=heed) as process:
         for line in _lines(process):
             on_line(line)
         done = process.finish()

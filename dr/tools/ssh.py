@@ -99,13 +99,23 @@ class SshHost:
         timeout: float | None = None,
         feed: bool = False,
         standing: bool = False,
+        heed: Callable[[str], bool] | None = None,
     ) -> SshProcess:
-        """See `Host`. Of a program that is killed the code is -9; of one that a signal ended, 128 and the signal."""
+        """See `Host`. Of a program that is killed the code is -9; of one that a signal ended, 128 and the signal.
+
+        `heed` is given each line of its standard error; when that returns True it is killed.
+        """
         command.raise_if_stopping()
-        return self._start(argv, timeout=timeout, standing=standing).begin(env or {}, cwd, feed=feed)
+        return self._start(argv, timeout=timeout, standing=standing, heed=heed).begin(env or {}, cwd, feed=feed)
 
     def _start(
-        self, argv: Sequence[str], *, timeout: float | None, regardless: bool = False, standing: bool = False
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float | None,
+        regardless: bool = False,
+        standing: bool = False,
+        heed: Callable[[str], bool] | None = None,
     ) -> SshProcess:
         leave = _stay if standing else self._gate.enter(regardless=regardless)
         try:
@@ -113,7 +123,7 @@ class SshHost:
         except BaseException:
             leave()
             raise
-        return SshProcess(line, argv, timeout=timeout, kill_group=self._kill_group, over=leave)
+        return SshProcess(line, argv, timeout=timeout, kill_group=self._kill_group, over=leave, heed=heed)
 
     def run(
         self,

@@ -32,7 +32,8 @@ _GREETING = 64 << 10  # what a shell's start-up files may say before the program
 class SshProcess:
     """A program on another host; see `dr.tools.host.Process`.
 
-    `kill_group` ends a process group there by its number; `over` is called once, when the program has ended.
+    `kill_group` ends a process group there by its number; `over` is called once, when the program has ended. `heed` is
+    given each line of its standard error; when that returns True it is killed.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class SshProcess:
         timeout: float | None,
         kill_group: Callable[[int], None],
         over: Callable[[], None],
+        heed: Callable[[str], bool] | None = None,
     ) -> None:
-        self.argv = tuple(argv)
+        self.argv, self._heed, self._begun = tuple(argv), heed, b""
         self._line, self._kill_group, self._on_end = line, kill_group, over
         self._timeout = timeout
         self._began = time.monotonic()
@@ -52,7 +54,7 @@ class SshProcess:
         self._killed_at: float | None = None
         self._group = 0
         self._first = b""
-        self._fed = False
+        self._fed = self._given_up = False
         self._expired, self._over = threading.Event(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="dr-ssh-watch", daemon=True)
 
@@ -168,7 +170,7 @@ class SshProcess:
 
     def _code(self) -> int:
         channel = self._line.channel
-        if channel.exit_status >= 0:
+        if channel.exit_status >= 0 and not self._given_up:
             return channel.exit_status
         if self._killed_at is not None:
             self._line.heed_stop()
@@ -221,7 +223,16 @@ class SshProcess:
             return False
         self._errors += data
         del self._errors[:-_KEPT]
+        if self._heed and data:
+            self._tell(self._heed, data)
         return bool(data)
+
+    def _tell(self, heed: Callable[[str], bool], data: bytes) -> None:
+        *lines, self._begun = (self._begun + data).split(b"\n")
+        for line in lines:
+            if heed(line.decode("utf-8", "replace")):
+                self._given_up = True
+                self.kill()
 
     def _judge(self, channel: Channel) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ import pytest
 
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.tools import agent as module
+from dr.tools import retry
 from dr.tools.agent import PLACE, Agent
 from dr.tools.command import TimeoutExpiredError
 from dr.tools.restic import Repository
@@ -242,6 +243,40 @@ def test_a_target_that_the_host_does_not_reach_is_told_soon(
     away = replace(repository, location="s3:http://127.0.0.1:9/nothing-here/sis", env=keys)
     with pytest.raises(TargetDownError, match="does not answer that host"):
         agent.backup_tree(away, ["/etc/hostname"], tags=TAGS)
+
+
+_TRYING = """#!/bin/sh
+case " $* " in *" {verb} "*) echo 'Save(<data/1>) returned error, retrying after 1s: {why}' >&2; exec sleep 900;; esac
+exec {restic} "$@"
+"""
+UNTRUSTED = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+RESET = "read: connection reset by peer"
+
+
+@pytest.mark.parametrize(
+    ("verb", "why", "said"),
+    [("unlock", UNTRUSTED, "not trusted"), ("backup", UNTRUSTED, "not trusted"), ("backup", RESET, "does not answer")],
+)
+def test_the_one_budget_holds_for_restic_there(
+    host: SshHost,
+    repository: Repository,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    why: str,
+    said: str,
+) -> None:
+    trying = tmp_path / "restic"
+    trying.write_text(_TRYING.format(verb=verb, why=why, restic=repository.program))
+    trying.chmod(0o755)
+    # What another try may help is given up when the budget is spent, as here.
+    monkeypatch.setattr(retry.Patience, "is_spent", lambda self, doing, wait: True)
+    with pytest.raises(TargetDownError, match=said) as caught:
+        Agent(host, str(trying)).backup_tree(repository, ["/etc/hostname"], tags=TAGS)
+    assert why in (caught.value.cause or "") and not caught.value.retryable
+    assert repository.snapshots() == []
+    Agent(host, repository.program).backup_tree(repository, ["/etc/hostname"], tags=TAGS)
+    assert len(repository.snapshots()) == 1, "the control"
 
 
 def test_a_lost_connection_leaves_no_snapshot_and_the_next_use_no_lock(
