@@ -24,12 +24,14 @@ from dr.errors import (
 from dr.evidence import manifest
 from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry
+from dr.evidence.record import Omission
 from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
 from dr.sources.door import MANIFEST, Away, Doors, Instance, Kept, Room, Sent
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
+from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import holdings
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.sources.mounts import Mounted
@@ -88,6 +90,11 @@ class AgentFiles(Doors):
         return _SentTrees(
             replace(trees, tops=there), work / MANIFEST, header, entries, first=first, missing=missing, reuse=reuse
         )
+
+    def omissions(self) -> tuple[Omission, ...]:
+        """See `Doors`. Nothing is placed there."""
+        with own_errors(self.name):
+            return foreseen_there(self.name, self._declared, self._agent.host, self._mounted())
 
     def _trees(self, placed: Placed) -> _Trees:
         declared, mounted = self._declared, self._mounted()

@@ -12,6 +12,7 @@ from pathlib import Path
 from dr.errors import DamageError, DrError
 from dr.evidence import manifest
 from dr.evidence.attributes import covers, digest_of
+from dr.evidence.record import Omission
 from dr.tools.host import Host
 
 #: What a header says of a manifest that has them.
@@ -65,6 +66,15 @@ def unseen(reuse: Path | None, what: str, host: str) -> tuple[str, ...]:
         if reuse is not None and manifest.header(reuse).get(COVERED) is False:
             return ()
     return (f"ACLs and extended attributes {what}: {host} has no getfattr that dr may run; {_HINT}",)
+
+
+def lost(count: int) -> tuple[Omission, ...]:
+    """Say that ACLs or attributes of that many files are not on the copy, and so in no snapshot."""
+    if not count:
+        return ()
+    hint = "run dr as root, with its state on a file system that holds them, or write `mode: agent`"
+    what = f"{count} file(s) have ACLs or extended attributes that cannot be kept on this machine"
+    return (Omission(what=what, hint=hint, partial=False),)
 
 
 def tells(host: Host) -> bool:

@@ -95,12 +95,28 @@ class Files(Doors):
     def omissions(self) -> tuple[Omission, ...]:
         """See `Doors`: the declared paths and what is mounted below, without walking them."""
         mounted = mounts.here(map(os.fsencode, cleaned(self._declared.paths)))
-        excluded = excluder_of(self.name, (*self._excludes, *mounted.excludes))
-        there, missing = look(self.name, self._declared.paths, excluded)
-        elsewhere = mounted.elsewhere if self._declared.one_filesystem else ()
-        left_out = mounts.left_out(point for point in elsewhere if not excluded(point))
-        odd = specials((path, os.lstat(path).st_mode) for path in there)
-        return (*not_there(missing), *left_out, *odd, *mounts.not_mounted(mounted.waiting, excluded))
+        return foreseen(self.name, self._declared, mounted, self._excludes)
+
+
+def foreseen(
+    name: str,
+    declared: FilesSource,
+    mounted: mounts.Mounted,
+    excludes: Sequence[str],
+    *,
+    lstat: Callable[[str], os.stat_result] = os.lstat,
+    real: Callable[[str], str] = os.path.realpath,
+) -> tuple[Omission, ...]:
+    """Return what a capture made now would not take, by its declared paths and what is mounted below.
+
+    Nothing is walked. Raises `SourceError` when there is nothing to capture.
+    """
+    excluded = excluder_of(name, (*excludes, *mounted.excludes))
+    there, missing = look(name, declared.paths, excluded, lstat=lstat, real=real)
+    elsewhere = mounted.elsewhere if declared.one_filesystem else ()
+    left_out = mounts.left_out(point for point in elsewhere if not excluded(point))
+    odd = specials((path, lstat(path).st_mode) for path in there)
+    return (*not_there(missing), *left_out, *odd, *mounts.not_mounted(mounted.waiting, excluded))
 
 
 def not_there(missing: Sequence[str]) -> tuple[Omission, ...]:

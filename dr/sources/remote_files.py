@@ -29,6 +29,7 @@ from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.door import MANIFEST, Doors, Kept, Settled, Tree, shown
 from dr.sources.files import excluder_of, settled, specials
+from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import holdings
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
@@ -108,7 +109,7 @@ class RemoteFiles(Doors):
         told = (
             *mounts.left_out(trip.passed),
             *odd,
-            *_lost_marks(lost),
+            *attributes.lost(lost),
             *mounts.not_mounted(mounted.waiting, excluded),
             *held.gone,
         )
@@ -116,6 +117,13 @@ class RemoteFiles(Doors):
         return replace(
             tree, omissions=told, emptied=bool(held.gone), notes=(*held.notes, *unseen), reader=self._host.name
         )
+
+    def omissions(self) -> tuple[Omission, ...]:
+        """See `Doors`."""
+        with self._errors():
+            with self._host.files() as session:
+                mounted = self._mounted(session)
+            return foreseen_there(self.name, self._declared, self._host, mounted)
 
     def _marked(self, found: list[_Found]) -> dict[bytes, attributes.Attributes] | None:
         """Return which files there have ACLs and extended attributes: SFTP does not know. None when nothing tells."""
@@ -423,15 +431,6 @@ def _entry(top: bytes, item: _Found, copied: _Copied) -> Entry:
         item.path, kind, size, digest, here.st_mode, here.st_uid, here.st_gid, here.st_mtime_ns,
         link_target=copied.links.get(item.path), state=state, attributes=attributes.digest_here(top + item.path),
     )  # fmt: skip
-
-
-def _lost_marks(count: int) -> tuple[Omission, ...]:
-    """Say that ACLs or attributes of that many files are not on the copy, and so in no snapshot."""
-    if not count:
-        return ()
-    hint = "run dr as root, with its state on a file system that holds them, or write `mode: agent`"
-    what = f"{count} file(s) have ACLs or extended attributes that cannot be kept on this machine"
-    return (Omission(what=what, hint=hint, partial=False),)
 
 
 def _children(top: Path) -> list[bytes]:

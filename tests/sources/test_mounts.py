@@ -131,6 +131,7 @@ def test_what_one_filesystem_leaves_out_is_named_each_time_until_it_is_excluded(
         top = furnished(mounts, tmp_path / "top")
         declared = FilesSource(paths=(str(top),), one_filesystem=True)
         with doors_of(kind, declared, tmp_path, restic_program) as doors:
+            foretold = doors.omissions()
             found = captured(doors, repository, tmp_path / "one")
             again = captured(doors, repository, tmp_path / "two", tmp_path / "one" / MANIFEST)
         away = tuple(f"{top}/{name}".replace("[", "\\[") for name in ("ho me[1]", "over"))
@@ -145,6 +146,7 @@ def test_what_one_filesystem_leaves_out_is_named_each_time_until_it_is_excluded(
         assert told.names == (f"{top}/ho me[1]", f"{top}/over") and not told.partial
         assert "one_filesystem" in told.what and f'exclude: ["{top}/ho me[1]"' in told.hint
     assert silent.omissions == ()
+    assert foretold == found.omissions, "`dr doctor` says so beforehand"
 
 
 @needs_mounts
@@ -201,14 +203,19 @@ def test_a_disk_that_is_away_is_told_to_whoever_types_backup(site: Site) -> None
     assert site.dr("--json", "backup", "share").document["runs"][0]["complete"], "the control: all hold something"
 
 
-def test_what_a_backup_would_leave_out_is_told_beforehand_without_a_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_backup_would_leave_out_is_told_beforehand_without_a_walk(
+    tmp_path: Path, restic_program: str, kind: str
+) -> None:
     (tmp_path / "there").mkdir()
     os.mkfifo(tmp_path / "pipe")
     paths = tuple(str(tmp_path / name) for name in ("there", "gone", "pipe"))
-    gone, pipe = Files("docs", FilesSource(paths=paths)).omissions()
+    with doors_of(kind, FilesSource(paths=paths), tmp_path, restic_program) as doors:
+        gone, pipe = doors.omissions()
     assert gone.names == (paths[1],) and gone.partial
     assert pipe.names == (paths[2],) and "is a pipe" in pipe.what
-    assert Files("docs", FilesSource(paths=paths[:1])).omissions() == ()
+    with doors_of(kind, FilesSource(paths=paths[:1]), tmp_path / "control", restic_program) as doors:
+        assert doors.omissions() == ()
 
 
 def test_a_manifest_of_an_older_release_is_asked_too(tmp_path: Path) -> None:
