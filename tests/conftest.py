@@ -22,6 +22,7 @@ from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
+from tests.forked import Forker
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    """The program, loaded once a session."""
+    with Forker() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +146,7 @@ class Site:
 
     root: Path
     env: dict[str, str]
+    forker: Forker
 
     def plan(self, system: str, text: str) -> Path:
         """Write a plan."""
@@ -170,17 +179,7 @@ class Site:
 
     def dr(self, *arguments: str, code: int | None = 0, **env: str) -> Ran:
         """Run the program as typed; `code` is what it must end with (None: anything)."""
-        done = subprocess.run(
-            self.argv(*arguments),
-            env={**self.env, **env},
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            timeout=900,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        ran = Ran(done.returncode, done.stdout, done.stderr)
+        ran = Ran(*self.forker.run(self.argv(*arguments)[3:], env={**self.env, **env}, cwd=self.root))
         assert "Traceback" not in ran.err, ran.err
         assert code is None or ran.code == code, f"exit {ran.code}, not {code}\n{ran.out}\n{ran.err}"
         return ran
@@ -199,7 +198,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, restic_program: str, request: pytest.FixtureRequest) -> Site:
+def site(tmp_path: Path, restic_program: str, forker: Forker, request: pytest.FixtureRequest) -> Site:
     """An empty site."""
     counted = () if request.node.get_closest_marker("slow") else [x for x in os.environ if x.startswith("COVERAGE_")]
     env = {
@@ -212,7 +211,7 @@ def site(tmp_path: Path, restic_program: str, request: pytest.FixtureRequest) ->
         **{name: os.environ[name] for name in counted},
     }
     (tmp_path / "config" / "plans").mkdir(parents=True)
-    made = Site(tmp_path, env)
+    made = Site(tmp_path, env, forker)
     made.escrow(False)
     return made
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.forgetful import Story, copy_of, make_five
+from tests.forked import Forker
 
 
 @pytest.fixture(scope="session")
-def _five(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Story:
-    return make_five(tmp_path_factory.mktemp("forget"), restic_program)
+def _five(tmp_path_factory: pytest.TempPathFactory, restic_program: str, forker: Forker) -> Story:
+    return make_five(tmp_path_factory.mktemp("forget"), restic_program, forker)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from dr.orchestrator.replicate import replicate_one
 from dr.orchestrator.session import Session
 from dr.orchestrator.verify import verify_one
 from tests.conftest import Site, plan_text
+from tests.forked import Forker
 
 DAY = timedelta(days=1)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -118,9 +119,9 @@ def declare(root: Path, *, forget_after: str = "30d", last: int = 3) -> None:
         path.write_text(text)
 
 
-def make_five(root: Path, restic: str) -> Story:
+def make_five(root: Path, restic: str, forker: Forker) -> Story:
     """Five points, of which the primary has dropped the two that its plan has no use for; the replica is proven."""
-    site = Site(root, {"DR_RESTIC": restic})
+    site = Site(root, {"DR_RESTIC": restic}, forker)
     site.escrow(False)
     (root / "source").mkdir()
     declare(root)
@@ -137,4 +138,4 @@ def copy_of(story: Story, root: Path) -> Story:
     """The same at another place."""
     shutil.copytree(story.site.root, root, dirs_exist_ok=True)
     declare(root)
-    return Story(Site(root, story.site.env), story.now, list(story.made))
+    return Story(Site(root, story.site.env, story.site.forker), story.now, list(story.made))

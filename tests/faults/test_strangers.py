@@ -51,7 +51,7 @@ def _clone(site: Site, *, with_state: bool) -> Clone:
     else:
         (site.root / "clone" / "escrow").mkdir(mode=0o700, parents=True)
         shutil.copy(site.root / "state" / "escrow" / "recipient", site.root / "clone" / "escrow" / "recipient")
-    return Clone(site.root, site.env)
+    return Clone(site.root, site.env, site.forker)
 
 
 def _run(site: Site, **more: Any) -> dict[str, Any]:
