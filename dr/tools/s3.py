@@ -14,9 +14,10 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.errors import DamageError, DrError, TargetDownError
 from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
 from dr.tools.retry import BUDGET_SECONDS, TRIES
+from dr.tools.s3_answers import REFUSED, is_bare, meaning
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access, ObjectStore, Posture, Stored
 
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
 _BLOCK = 1 << 20
-_REFUSED = {
-    "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "Forbidden",
-    "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "UnrecognizedClientException",
-}  # fmt: skip
 _NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "NotImplemented"}
 #: Bytes that one request may copy or write; more goes in parts.
 _ONE_COPY = 5 << 30
@@ -234,7 +231,7 @@ class S3Store:
                 else:
                     self._client.copy_object(CopySource=origin, Bucket=bucket, Key=key)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in _REFUSED | {"NotImplemented"}:
+                if error.response.get("Error", {}).get("Code") in REFUSED | {"NotImplemented"}:
                     self._strangers.add(source.where)
                     return False
                 raise
@@ -280,13 +277,26 @@ class S3Store:
         """See `ObjectStore`."""
         try:
             with self._errors(f"looking for {name}"):
-                self._client.head_object(Bucket=self._bucket, Key=self._prefix + name)
+                self._look_for(name)
         except DamageError:
             # A head request has no body to say why: the bucket itself may be gone.
             with self._errors("looking at the bucket"):
                 self._client.head_bucket(Bucket=self._bucket)
             return False
         return True
+
+    def _look_for(self, name: str) -> None:
+        """Ask for an object; where it is refused without a reason, ask for its first byte: that answer has a body."""
+        from botocore.exceptions import ClientError
+
+        key = self._prefix + name
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            if status != 404 and status < 500 and is_bare(error.response):
+                self._client.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+            raise
 
     @property
     def _client(self) -> S3Client:
@@ -341,7 +351,7 @@ class S3Store:
         try:
             yield
         except ClientError as error:
-            raise self._meaning(error.response, doing) from None
+            raise meaning(error.response, doing, bucket=self._bucket, where=self.where) from None
         except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
             if why := why_untrusted(error):
                 raise self._distrusted(why) from None
@@ -356,32 +366,6 @@ class S3Store:
             raise DrError(
                 f"{doing} failed", self.where, type(error).__name__, hint="check the target's endpoint and region"
             ) from None
-
-    def _meaning(self, response: Any, doing: str) -> DrError:
-        code = str(response.get("Error", {}).get("Code", ""))
-        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code == "NoSuchBucket" or (status == 404 and "bucket" in doing):
-            return TargetDownError(
-                f"the bucket {self._bucket} is gone",
-                self.where,
-                hint="make it with `dr target create`, or correct its name",
-            )
-        if code in _REFUSED or status in (401, 403):
-            return RefusedError(
-                "the target refused the credentials",
-                self.where,
-                code,
-                hint="check the target's key pair and its rights",
-            )
-        if status == 404:
-            return DamageError(f"{doing}: it is not there", self.where, hint="run `dr verify` to see all")
-        return TargetDownError(
-            f"{doing} failed",
-            self.where,
-            code or f"status {status}",
-            hint="see the service, then try again",
-            retryable=status >= 500,
-        )
 
 
 @functools.lru_cache(maxsize=64)

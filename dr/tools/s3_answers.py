@@ -1,0 +1,59 @@
+"""What a service's refusal means, and what is to be done about it: by its code, else by its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+
+#: Code -> what to do about keys that were refused.
+_REFUSED = {
+    "AccessDenied": "give the keys the right to it; a bucket that belongs to somebody else answers alike",
+    "AllAccessDisabled": "ask the service: it has closed this bucket",
+    "InvalidAccessKeyId": "correct the access key's id, or make a new key pair: the service does not know this one",
+    "SignatureDoesNotMatch": "correct the secret access key: it is not the one of its id",
+    "ExpiredToken": "get new keys with a new session token: theirs has expired",
+    "InvalidToken": "get new keys with a new session token, or leave out one that does not belong to them",
+    "UnrecognizedClientException": "correct the key pair",
+    "403": "check the target's key pair and its rights",
+    "Forbidden": "check the target's key pair and its rights",
+}
+REFUSED = frozenset(_REFUSED)
+_ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "301"}
+_CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
+
+
+def meaning(response: Mapping[str, Any], doing: str, *, bucket: str, where: str) -> DrError:
+    """Return the error that an answer deserves, `where` it came from while we were `doing` something."""
+    told, about = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, status, headers = str(told.get("Code", "")), int(about.get("HTTPStatusCode", 0)), about.get("HTTPHeaders", {})
+    if code == "NoSuchBucket" or (status == 404 and "bucket" in doing):
+        hint = "make it with `dr target create`, or correct its name"
+        return TargetDownError(f"the bucket {bucket} is gone", where, hint=hint)
+    if code in _ELSEWHERE:
+        region = str(told.get("Region") or headers.get("x-amz-bucket-region") or "")
+        hint = f"write region: {region}" if region else "write the region of the bucket"
+        return DrError(f"the bucket {bucket} is in another region", where, code, f"{hint}, and that region's endpoint")
+    if code in _CLOCK:
+        there = f"; it is {headers['date']} there" if headers.get("date") else ""
+        return DrError(
+            f"this machine's clock is too far from the target's{there}",
+            where,
+            code,
+            "set the clock, and keep it by NTP",
+        )
+    if code in _REFUSED or status in (401, 403):
+        hint = _REFUSED.get(code, _REFUSED["403"])
+        return RefusedError("the target refused the credentials", where, code, hint=hint)
+    if status == 404:
+        return DamageError(f"{doing}: it is not there", where, hint="run `dr verify` to see all")
+    why = code or f"status {status}"
+    return TargetDownError(
+        f"{doing} failed", where, why, hint="see the service, then try again", retryable=status >= 500
+    )
+
+
+def is_bare(response: Mapping[str, Any]) -> bool:
+    """Whether an answer is a status alone, as to a head request, which has no body to say why."""
+    return str(response.get("Error", {}).get("Code", "")).isdigit()
