@@ -12,6 +12,7 @@ from dr.plan.source import Source
 from dr.sources.hosts import open_host
 from dr.sources.scratch import find_program
 from dr.tools.host import Host, script
+from dr.tools.isolation import Isolated, NotIsolatedError
 
 #: What captures a kind of source: of each group one program must be there.
 _CAPTURE = {
@@ -41,6 +42,8 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
             yield _reached(f"{plan.system}: host {name}", refused[name])
     if not drill.here and not refused[drill.name]:
         yield from _land(f"{plan.system}: drills", drill)
+    if not refused[drill.name] and _runs_programs(plan):
+        yield _sandbox(f"{plan.system}: sandbox", drill)
     for name, source in plan.sources.items():
         what = f"{plan.system}: {name}"
         if not refused[sources[name].name]:
@@ -54,6 +57,24 @@ def _land(what: str, host: Host) -> Iterator[Finding]:
     asked = host.run(["sh", "-c", _ASK, "ask", *_LAND], timeout=_SECONDS).stdout.decode().split("\n")
     if lacking := [name for name in _LAND if name not in asked]:
         yield Finding(what, "degraded", f"not found on {host.name}: {', '.join(lacking)}", "install it there")
+
+
+def _runs_programs(plan: Plan) -> bool:
+    """Whether a drill starts something on what it has restored."""
+    served = any(source.kind in _DRILL for source in plan.sources.values())
+    return served or any(check.command or check.http for check in plan.drill.checks)
+
+
+def _sandbox(what: str, host: Host) -> Finding:
+    """Whether what runs in a drill's sandbox can be kept from every network: tried, as a drill does."""
+    try:
+        Isolated(host, Path("/")).close()
+    except NotIsolatedError as error:
+        observed = f"what runs in a drill on {host.name} reaches its network: {error.what}"
+        return Finding(what, "degraded", observed, error.hint)
+    except DrError as error:
+        return Finding(what, "degraded", str(error), error.hint)
+    return Finding(what, "ok", f"on {host.name}: what runs in it reaches no network")
 
 
 def _refused(host: Host) -> DrError | None:

@@ -136,7 +136,19 @@ class Isolated:
         command.raise_if_stopping()
         words = said.decode("utf-8", "replace").removeprefix("refused ").strip() or self._holder.finish().last_words
         why = " ".join(words.split())[:300] or "the process that holds it ended"
-        raise NotIsolatedError(why, self.name, hint="run as root, or let users make namespaces there")
+        raise NotIsolatedError(why, self.name, hint=_way_to_get_it(why))
+
+
+def _way_to_get_it(why: str) -> str:
+    """Return what an administrator does on that host, by what refused it."""
+    if program := re.match(r"the program (\w+) is not there", why):
+        return f"install util-linux there, which has {program[1]}"
+    if "install iproute2" in why:
+        return "install iproute2 there"
+    return (
+        "run dr as root there (in a container with the capability SYS_ADMIN), or let users make namespaces: "
+        "`sysctl kernel.unprivileged_userns_clone=1`; Ubuntu: `sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
+    )
 
 
 def within(host: Host, cwd: Path | str | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dr.orchestrator.doctor import examine
 from dr.orchestrator.session import Session
 from tests.conftest import Site, plan_text
 from tests.far import Far
+from tests.namespaces import refusal
 
 
 def _found(site: Site, code: int) -> dict[str, dict[str, str]]:
@@ -106,3 +107,22 @@ def test_what_a_drill_needs_on_another_host_is_looked_at(files_site: Site, tmp_p
         lacking = _found(files_site, 1)["sis: drills"]
         assert "find, sha256sum" in lacking["observed"] and "tar" not in lacking["observed"]
     assert _found(files_site, 1)[f"sis: host {far.address}"]["outcome"] == "failed"
+
+
+def test_whether_sandboxes_can_be_isolated_is_tried_and_the_way_is_named(files_site: Site, tmp_path: Path) -> None:
+    source = f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    check = "drill: {checks: [{command: {run: ['true'], expect: {exit: 0}}}]}\n"
+    files_site.plan("share", plan_text("share", source, more=check))
+    if not refusal():
+        found = _found(files_site, 0)["share: sandbox"]
+        assert (found["outcome"], found["observed"]) == ("ok", "on this host: what runs in it reaches no network")
+    refusing = tmp_path / "refusing"
+    refusing.mkdir()
+    (refusing / "unshare").write_text("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2; exit 1\n")
+    (refusing / "unshare").chmod(0o755)
+    files_site.env["PATH"] = f"{refusing}:{files_site.env['PATH']}"
+    found = _found(files_site, 3)["share: sandbox"]
+    assert "reaches its network: unshare failed: Operation not permitted" in found["observed"]
+    assert "as root" in found["hint"] and "kernel.apparmor_restrict_unprivileged_userns=0" in found["hint"]
+    files_site.plan("share", plan_text("share", source))
+    assert "share: sandbox" not in _found(files_site, 0), "nothing runs in its drills"
