@@ -44,7 +44,12 @@ def attributes_here(path: bytes) -> Attributes:
 
 
 def digest_here(path: bytes) -> str | None:
-    """Return the digest of a file's attributes; None when it has none."""
+    """Return the digest of a file's attributes; None when it has none: one call of the kernel then, as for most."""
+    try:
+        if not os.listxattr(path, follow_symlinks=False):
+            return None
+    except OSError:
+        return None
     found = attributes_here(path)
     return digest_of(found) if found else None
 
