@@ -7,12 +7,13 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from .owned import own_folder
 
 DAEMON = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 ADMIN = ("--no-defaults", "--user=root", "--default-character-set=utf8mb4")
@@ -30,7 +31,7 @@ class MariadbServer:
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home, self._options = home, options
-        self.base = Path(tempfile.mkdtemp(prefix="dr-m-", dir="/tmp"))
+        self.base = own_folder("m-")
         self.socket = self.base / "s"
         self.passwords: dict[str, str] = {}
         self._child: subprocess.Popen[bytes] | None = None

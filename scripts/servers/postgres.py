@@ -10,13 +10,13 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .owned import dying_with_us, own_folder
 from .ports import own_ports
 
 #: Nothing here must last.
@@ -49,7 +49,7 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.socket = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self.socket = own_folder("pg-")
         self.home = self._given or self.socket
         self.data = self.home / "data"
         for place in (self.socket, self.home):
@@ -119,6 +119,7 @@ class PostgresServer:
 
     def _as_user(self, argv: list[str], **more: object) -> subprocess.Popen[bytes]:
         whole = [str(self._programs / argv[0]) if self._programs else program(argv[0]), *argv[1:]]
+        whole = [*dying_with_us("QUIT"), *whole]
         if os.geteuid() == 0:
             whole = ["setpriv", "--reuid=postgres", f"--regid={_owner().pw_gid}", "--clear-groups", "--", *whole]
         env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .owned import dying_with_us
 from .ports import own_ports
 
 #: Who may do what, beside the administrator: who backs up, and who only reads and lengthens locks.
@@ -68,7 +69,7 @@ class S3Server:
         log = (self.directory / "weed.log").open("ab")
         env = {**os.environ, "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
         self._process = subprocess.Popen(
-            self._argv(),
+            [*dying_with_us(), *self._argv()],
             env=env,
             cwd=self.directory,  # its sockets are named from here: a whole path may be longer than a socket's may be
             stdin=subprocess.DEVNULL,

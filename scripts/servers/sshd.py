@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .owned import dying_with_us
 from .ports import own_ports
 
 _HOST = "127.0.0.1"
@@ -90,7 +91,7 @@ class Sshd:
             before = ["setpriv", f"--reuid={self.as_user}", "--clear-groups", "--"]
         with (self.home / "sshd.log").open("ab") as log:
             self._listener = subprocess.Popen(
-                [*before, program, "-D", "-e", "-f", str(self.home / "sshd_config")],
+                [*before, *dying_with_us(), program, "-D", "-e", "-f", str(self.home / "sshd_config")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._wait()

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +18,7 @@ import pytest
 
 from dr.run.far_places import FarPlaces
 from scripts.servers.mariadb import MariadbServer
+from scripts.servers.owned import own_folder
 from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
 from tests.e2e.test_services import APP, district, library, mysql_source, outcomes, postgres_source
@@ -46,7 +46,7 @@ class FarAway(Far):
 @pytest.fixture
 def short() -> Iterator[Path]:
     """A place with a short path, into which anybody may look."""
-    place = Path(tempfile.mkdtemp(prefix="far-", dir="/tmp"))
+    place = own_folder("far-")
     place.chmod(0o755)
     yield place
     shutil.rmtree(place)

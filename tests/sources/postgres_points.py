@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from dr.sources.door import Instance, Room
 from dr.sources.facts import Facts
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import Host, ThisHost
+from scripts.servers.owned import own_folder
 from tests.waiting import soon
 
 
@@ -46,7 +46,7 @@ class Point:
         return Postgres("db", declared, host=host_ or ThisHost()).instance(room)
 
     def annex(self, kind: str) -> Path:
-        self.annexes.append(Path(tempfile.mkdtemp(prefix="dr-t-", dir="/tmp")))
+        self.annexes.append(own_folder("t-"))
         return self.annexes[-1]
 
     def change(self, **facts_: object) -> None:
