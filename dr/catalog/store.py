@@ -23,7 +23,7 @@ from dr.evidence.change import Past
 from dr.evidence.fact import Fact
 from dr.evidence.forgetting import Absence
 from dr.evidence.look import Known, Look, Stranger
-from dr.evidence.record import Copy, Point
+from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.standing import Attempts, PlaceState, Standing
 from dr.evidence.suspicion import frozen, held_against
@@ -110,6 +110,15 @@ class Catalog:
         for run in dead:
             self.record(aborted_fact(run, now))
         return dead
+
+    def close_own(self, *, now: datetime) -> None:
+        """Record as `aborted` the runs that this process began and will not end: a person stopped it.
+
+        But for drills and recoveries: of those it would tell what became of their place, which nobody has looked at.
+        """
+        for run in self.open_runs():
+            if run.process == process.me() and not isinstance(fact := aborted_fact(run, now), Drill):
+                self.record(fact)
 
     def record(self, fact: Fact) -> Sealed:
         """Seal a fact onto the chain and bring all that follows from it up to date, in one transaction."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from dr.errors import DEGRADED, DrError, Fault, PlanError, Problem, worst
+from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
 
 SCHEMA = 1
 
@@ -123,6 +124,14 @@ class Context:
             for fault in session.declarations.unread:
                 self.fault(fault)
 
+    def stopped(self) -> None:
+        """Say that a person stopped it, and put it on record where a run was begun."""
+        self.complain("stopped on request", hint="start the command again to finish the work")
+        self.ended(INTERRUPTED)
+        if "session" in self.__dict__ and "catalog" in self.session.__dict__:
+            with contextlib.suppress(DrError):  # the next run puts on record what is open then
+                self.session.catalog.close_own(now=self.session.clock())
+
     def protect(self) -> None:
         """Save a self-copy on the targets that the command reached and has not saved one on itself."""
         if "session" in self.__dict__ and self.session.reached:
@@ -151,6 +160,11 @@ class Context:
         click.echo("  ".join(h.upper().ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
         for row in rows:
             click.echo("  ".join(row[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
+
+
+def way_on(outcome: str) -> str:
+    """Return what to do about work of this outcome when nothing more is known."""
+    return "start the command again" if outcome == "aborted" else "mend it, then run it again"
 
 
 def _line(what: str, where: str, hint: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dr.cli.choose import chosen
-from dr.cli.context import Context, pass_context
+from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import TIME
 from dr.errors import DEGRADED, INVALID, RefusedError, UsageError
 
@@ -143,11 +143,12 @@ def _say_change(context: Context, done: Any) -> None:
             context.say(f"    {line}")
         if change.error:
             where = f"{event.system} on {change.target}"
-            context.complain(change.error, where, change.error_hint or "mend it, then run the same command again")
+            error = change.error.removeprefix(f"{where}: ")
+            context.complain(error, where, change.error_hint or way_on(change.outcome))
     for limit in event.limits:
         context.say(f"  note: {limit}")
     if event.error:
-        context.complain(event.error, event.system, event.error_hint or "mend it, then run the same command again")
+        context.complain(event.error, event.system, event.error_hint or way_on(event.outcome))
     context.ended(done.exit_code)
 
 

@@ -19,7 +19,7 @@ import click
 import dr
 from dr.cli.context import Context
 from dr.cli.typed import require_values
-from dr.errors import FAILED, INTERRUPTED, INVALID, OK, as_error
+from dr.errors import FAILED, INVALID, OK, as_error
 
 #: Command -> the module that has it. Modules load only when their command is used.
 COMMANDS = {
@@ -134,6 +134,15 @@ def _open_streams() -> None:
             setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for as long as we run
 
 
+def _forget_interrupt() -> None:
+    """Let Python end with the exit code that it is given.
+
+    `python -m` ends by SIGINT itself where an interruption once met code that is text, as dataclasses are made of:
+    until the next code that is text.
+    """
+    exec("")  # noqa: S102 - nothing
+
+
 def _write_no_more() -> None:
     """Lead stdout nowhere: Python would try again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -160,8 +169,8 @@ def _guarded(context: Context, typed: list[str], arguments: list[str]) -> int:
         context.complain(what, hint=f"see `{where} --help`")
         context.ended(INVALID)
     except (KeyboardInterrupt, click.Abort):
-        context.complain("stopped on request", hint="start the command again to finish the work")
-        context.ended(INTERRUPTED)
+        _forget_interrupt()
+        context.stopped()
     except BrokenPipeError:
         return FAILED
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dr.cli.choose import chosen, systems_and_all
-from dr.cli.context import Context, pass_context
+from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import counted, format_bytes, format_duration
@@ -155,7 +155,7 @@ def _say_drill(context: Context, result: Any) -> None:
         context.complain(
             fact.error.removeprefix(f"{fact.system}: "),
             where,
-            "; ".join(filter(None, (fact.error_hint, result.hint))) or "mend it, then run it again",
+            "; ".join(filter(None, (fact.error_hint, result.hint))) or way_on(fact.outcome),
         )
     elif result.hint:
         context.complain("what came back is not what was stored", fact.system, result.hint)

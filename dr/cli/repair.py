@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dr.cli.choose import chosen
-from dr.cli.context import Context, pass_context
+from dr.cli.context import Context, pass_context, way_on
 from dr.errors import UsageError
 
 
@@ -55,7 +55,7 @@ def _say(context: Context, result: Any, *, dry_run: bool) -> None:
     for line in fact.left:
         context.complain(line, where, _hint(fact))
     if fact.error:
-        context.complain(fact.error.removeprefix(f"{where}: "), where, fact.error_hint or "mend it, then run it again")
+        context.complain(fact.error.removeprefix(f"{where}: "), where, fact.error_hint or way_on(fact.outcome))
     for problem in result.problems:
         context.warn(problem, fact.system)
     context.ended(result.exit_code)

@@ -172,7 +172,10 @@ def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) ->
         assert (record.body["outcome"], record.body["error"]) == ("aborted", INTERRUPTED)
         assert catalog.plan_text("d") == "text"
         catalog.open_run(run_id="mine", verb="backup", system="sis", started=NOON, plan_digest="d", plan_text="")
+        catalog.open_run(run_id="drill", verb="drill", system="sis", started=NOON, plan_digest="d", plan_text="")
         assert catalog.close_abandoned(None, now=NOON) == [], "this process lives"
+        catalog.close_own(now=NOON)
+        assert [run.run_id for run in catalog.open_runs()] == ["drill"], "nobody has looked at its sandbox yet"
 
 
 def test_a_drill_that_died_counts_for_its_scenario(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -276,3 +277,34 @@ def test_the_document_names_the_command_and_not_the_value_of_an_option(site: Sit
     (site.root / "status").mkdir()
     assert site.dr("--config", "status", "--json", "points", code=2).document["command"] == "points"
     assert site.dr("audit", "--json", "--state", "points").document["command"] == "audit"
+
+
+def test_who_interrupts_the_making_of_a_class_gets_130_too(tmp_path: Path) -> None:
+    """Python ends by the signal itself, whatever was made of it since, where it met code that is text."""
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "__main__.py").write_text(
+        "from dr.cli import main\n"
+        "def program(**given): exec('raise KeyboardInterrupt')\n"
+        "main.program, main.require_values = program, lambda *given: {}\n"
+        "main.main(['status'])\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(dr.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-m", "stopped"], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130 and done.stderr.startswith("dr: stopped on request."), done.stderr
+
+
+def test_a_run_that_is_stopped_before_its_first_step_is_on_record_as_aborted(
+    files_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dr.orchestrator.backup.run_backup", stopped)
+    monkeypatch.setenv("DR_RESTIC", files_site.env["DR_RESTIC"])
+    with pytest.raises(SystemExit) as ended:
+        main(files_site.argv("backup", "share")[3:])
+    assert ended.value.code == 130
+    with Catalog.open(files_site.root / "state") as catalog:
+        assert [record.body["outcome"] for record in catalog.records()] == ["aborted"] and catalog.open_runs() == []
