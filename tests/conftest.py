@@ -71,6 +71,15 @@ def quick_restic(
         made.unlink()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plain_clients() -> Iterator[None]:
+    """PostgreSQL's own clients first on the PATH: Debian's wrapper around them costs five times their time."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", ":".join([*map(str, places[-1:]), os.environ["PATH"]]))
+        yield
+
+
 @pytest.fixture(scope="session")
 def restic_program(quick_restic: str) -> str:
     """The restic that tests run. Where they are about restic itself, a module has `plain_restic` in this place."""

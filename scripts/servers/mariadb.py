@@ -67,9 +67,12 @@ class MariadbServer:
                 start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 120
-        while subprocess.run(self.client("-e", "SELECT 1"), capture_output=True, check=False).returncode:
+        while not (self.socket.exists() and self._answers()):
             assert self._child.poll() is None and time.monotonic() < deadline, "the test server did not start"
             time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        return not subprocess.run(self.client("-e", "SELECT 1"), capture_output=True, check=False).returncode
 
     def kill(self) -> None:
         """End it as a power cut would. May be called twice."""

@@ -21,7 +21,7 @@ from scripts.servers.postgres import PostgresServer, program
 from tests.campaign import mysql_seeded, postgres_seeded
 from tests.campaign.fuse import Fuse
 from tests.campaign.seeded import Seeded
-from tests.campaign.trip import Kind, MariadbKind, PostgresKind, Trip, different, is_named
+from tests.campaign.trip import Kind, MariadbKind, PostgresKind, Trip, different, is_named, without
 from tests.conftest import Site
 
 ALL = range(25)
@@ -133,3 +133,5 @@ def test_a_difference_counts_unless_the_program_named_its_object() -> None:
     assert len(lines) == 3
     assert [line[0] for line in lines if not is_named(line, "the view camp_01.a1_view was refused")] == ["-", "+"]
     assert different(one, one) == []
+    lacking = "CREATE VIEW `a1_view` AS\nSELECT 1;\nCREATE VIEW `c3_view` AS\nSELECT 2;"
+    assert without(lacking, {"a1_view"}) == "CREATE VIEW `c3_view` AS\nSELECT 2;" and without(lacking, ()) == lacking
