@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
-from dr.sources.door import Kept, shown
+from dr.sources.door import MANIFEST, Kept, shown
 from dr.sources.holdings import count
 
 _KINDS: Mapping[str, Kind] = {"file": "file", "dir": "dir", "symlink": "link"}
@@ -124,10 +124,17 @@ def _differences(entries: Sequence[Entry], tops: Sequence[str], kept: Sequence[K
         if entry.path != b"/" and not stat.S_ISSOCK(entry.mode):  # of neither does restic store anything
             listed.setdefault(_as_restic_says(entry.path), []).append(entry)
     found = _Differences()
-    parts = [_lacking(listed, tops, nodes, found) for one in kept if (nodes := one.nodes()) is not None]
+    listings = [_of_the_source(one, nodes) for one in kept if (nodes := one.nodes()) is not None]
+    parts = [_lacking(listed, tops, nodes, found) for nodes in listings]
     found.lacking = set[bytes]().union(*parts)
     found.nowhere = found.lacking.intersection(*parts)
     return found
+
+
+def _of_the_source(one: Kept, nodes: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    """Leave out the manifest, which lies in the root of a snapshot: below the path `/` as well."""
+    ours = f"/{MANIFEST}" if one.beside else None
+    return (node for node in nodes if node["path"] != ours)
 
 
 def _lacking(

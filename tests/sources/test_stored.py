@@ -20,6 +20,7 @@ from dr.sources.agent import AgentFiles
 from dr.sources.door import MANIFEST, Away, Kept, Settled, Tree
 from dr.sources.files import Files
 from dr.sources.remote_files import RemoteFiles
+from dr.sources.stored import counts_agree, reconcile
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
@@ -200,3 +201,18 @@ def test_what_no_text_can_name_is_told_apart_by_its_number(stage: Stage) -> None
     left = {os.path.basename(path) for path in held.entries}
     assert not left & {ODD[0], ODD[3], b"one"} and left >= {ODD[1], ODD[2], b"two"}
     assert held.agrees()
+
+
+def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came() -> None:
+    entries = [Entry(b"/", "dir"), Entry(b"/etc", "dir"), Entry(b"/etc/hosts", "file", 5)]
+    nodes = [
+        {"path": "/dr-manifest", "type": "file", "size": 9},
+        {"path": "/etc", "type": "dir"},
+        {"path": "/etc/hosts", "type": "file", "size": 5},
+    ]
+    kept = Kept(2, 1, lambda: nodes, beside=1)
+    assert counts_agree(entries, ["/"], [kept])
+    found = reconcile(entries, ["/"], [kept], lstat=os.lstat, held={"/": [1, 5]})
+    assert (found.entries, found.came, found.gone, found.omissions) == (entries, 0, 0, ())
+    theirs = Kept(2, 1, lambda: nodes)
+    assert reconcile(entries, ["/"], [theirs], lstat=os.lstat, held={}).came == 1, "the control: a file of the host's"
