@@ -262,7 +262,7 @@ def test_old_versions_of_rows_are_captured(server: MariadbServer, tmp_path: Path
 def test_facts_and_dump_are_one_snapshot_although_a_writer_is_at_work(alone: MariadbServer, tmp_path: Path) -> None:
     alone.sql("ALTER TABLE shop.t MODIFY id INT AUTO_INCREMENT")
     questions = [(None, "SELECT COUNT(*) FROM t")]
-    for number in range(5):
+    for number in range(3):
         with writer(alone) as took:
             stream = begin(alone, tmp_path / str(number), database="shop", questions=questions)
             assert goes_on(took), "writers wait for the dump to begin, not for its end"
