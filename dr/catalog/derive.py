@@ -53,10 +53,15 @@ def looked(db: Connection, system: str, looks: Iterable[Look]) -> None:
             " and run_id in (select value from json_each(?))",
             (look.target, json.dumps([*look.lost, *look.gone])),
         )
+        _harmed(db, look)
         _drop_copies(db, look.target, look.expired)
         if look.repository:
             row = (system, look.target, look.repository, look.config)
             db.execute("insert or replace into repositories values (?, ?, ?, ?, 0)", row)
+
+
+def _harmed(db: Connection, look: Look) -> None:
+    _damage(db, look.target, look.harmed, doubtful=look.doubtful)
 
 
 def _drop_copies(db: Connection, target: str, points: Sequence[str]) -> None:
@@ -117,6 +122,8 @@ def _backup(db: Connection, run: BackupRun) -> None:
         complete = everything and set(state.snapshots) == whole
         put_copy(db, run.run_id, state.target, complete=complete, snapshots=state.snapshots, manifests=state.manifests,
                  seen=run.finished)  # fmt: skip
+    for look in run.looks:
+        _harmed(db, look)
 
 
 def put_copy(
@@ -217,16 +224,16 @@ def _proof(db: Connection, proof: Proof) -> None:
             " where target = ? and run_id in (select value from json_each(?))",
             (proof.level_reached, at, *[proof.level_reached] * 2, proof.target, json.dumps(list(proof.points))),
         )
-    _damaged(db, proof)
+    _damage(db, proof.target, proof.damaged_points, doubtful=proof.doubtful_points)
     _drop_copies(db, proof.target, proof.expired)
 
 
-def _damaged(db: Connection, proof: Proof) -> None:
+def _damage(db: Connection, target: str, points: Sequence[str], *, doubtful: Sequence[str]) -> None:
     db.execute(
         "update copies set proof_level = 0, proven_at = null, damaged = 1,"
         " doubtful = run_id in (select value from json_each(?))"
         " where target = ? and run_id in (select value from json_each(?))",
-        (json.dumps(proof.doubtful_points), proof.target, json.dumps(proof.damaged_points)),
+        (json.dumps(doubtful), target, json.dumps(points)),
     )
 
 

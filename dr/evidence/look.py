@@ -17,8 +17,10 @@ class Look:
     `lost` are whole points that the plan's retention keeps and that are not there whole, whether or not that was known
     before; `noticed` those of them that were still believed to be there. `gone` are incomplete ones, which count for
     nothing; `expired` those that retention has no use for; `found` were lost before and are there again. `whole`: every
-    point on record was looked for, and those not named here were seen. `strangers` are points that another
-    installation made. `repository` is restic's id of what is there, `config` the SHA-256 of its `config`.
+    point on record was looked for, and those not named here were seen. `harmed` are points, that of the run itself
+    among them, which rest on objects that are not whole there, as nobody knew; of the `doubtful` ones the index alone
+    is damaged. `strangers` are points that another installation made. `repository` is restic's id of what is there,
+    `config` the SHA-256 of its `config`.
     """
 
     target: str
@@ -28,6 +30,8 @@ class Look:
     gone: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     expired: tuple[str, ...] = ()
+    harmed: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
     strangers: tuple[str, ...] = ()
     repository: str = ""
     config: str = ""

@@ -22,6 +22,7 @@ from dr.run.baseline import recorded
 from dr.run.capture import BackupRequest
 from dr.run.keeping.locks import Kept
 from dr.run.toolbox import Toolbox
+from dr.run.verify import VerifyMemory
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime
     if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
         problems.append(f"retention is still frozen: {frozen}")
     harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
-    harmed |= {look.target for look in done.run.looks if look.noticed}
+    harmed |= {look.target for look in done.run.looks if look.noticed or look.harmed}
     with session.beside(loaded.plan.system):
         problems += attacks(session, loaded, sorted(harmed))
         toolbox.sweep_work()
@@ -110,6 +111,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
+        proven=lambda target: VerifyMemory.from_json(catalog.memory(system, target)).needed,
     )
 
 

@@ -38,6 +38,7 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
         "targets": targets,
         **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "error"),
         "lost": {look.target: list(look.lost) for look in run.looks if look.lost},
+        "harmed": {look.target: list(look.harmed) for look in run.looks if look.harmed},
     }
 
 

@@ -1,9 +1,9 @@
 """The verb backup: one run captures all sources of a system into one recovery point.
 
 In order: make the targets ready, run the hook before, capture each source once and store it on every ready
-target, run the hook after, then copy to a target what it missed while it was down. The point is complete
-only when every source was captured whole. A point in which much is out of the
-ordinary is suspect: kept as it is, and said. The run ends there; then locks that run out are lengthened.
+target, run the hook after, look whether what the point rests on is at the target, then copy to a target what it missed
+while it was down. The point is complete only when every source was captured whole, and is there. A point in which much
+is out of the ordinary is suspect: kept as it is, and said. The run ends there; then locks that run out are lengthened.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from dr.errors import DEGRADED, FAILED, OK, DrError
+from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError
 from dr.evidence.change import suspicion
 from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
+from dr.run import stock
 from dr.run.capture import BackupRequest, Progress, capture_one, everywhere, skipped
 from dr.run.catch_up import CaughtUp, catch_up
 from dr.run.details import write_names
@@ -65,6 +66,7 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         work, consistency = toolbox.work(), request.clock()
         _capture_all(toolbox, request, progress, work, consistency)
         _judge(toolbox, request, progress, consistency)
+        _take_stock(toolbox, request, progress)
         missed = request.missed(progress.looks)
         caught = catch_up(toolbox, progress.ready, missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
@@ -168,6 +170,7 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
             continue
         made, seen = answer
         progress.ready[name] = places[name]
+        progress.made |= {name} if made else set()
         progress.looks.append(seen.look)
         progress.met[name] = seen.new
         if made and places[name].known.begun:
@@ -176,6 +179,40 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
         strange = strangers_in_words(toolbox.plan.system, name, seen.met)
         said = (in_words(seen.look, request.points), found_in_words(seen.look), strange)
         progress.notes.extend(text for text in said if text)
+
+
+def _take_stock(toolbox: Toolbox, request: BackupRequest, progress: Progress) -> None:
+    """See at each target that the point does not rest on what was lost there: restic would not store it again."""
+
+    def look(place: Place) -> stock.Stock:
+        stored, beside = progress.snapshots.get(place.name, {}), progress.manifests.get(place.name, {})
+        return stock.take_stock(
+            toolbox,
+            place,
+            request,
+            stock.point_of(request, place, stored, beside),
+            added=progress.added.get(place.name, 0),
+            began=place.name in progress.made,
+        )
+
+    places = {
+        place.name: place
+        for place in toolbox.places
+        if place.name in progress.ready or isinstance(progress.lost.get(place.name), DamageError)
+    }
+    for name, answer in everywhere(places, look).items():
+        if isinstance(answer, DrError):
+            progress.lose(name, progress.lost.get(name, answer))
+            continue
+        known = {p.run_id for p in request.points for copy in p.copies if copy.target == name and copy.damaged}
+        harmed = tuple(run_id for run_id in answer.harmed if run_id not in known)
+        progress.looks = [
+            replace(each, harmed=harmed, doubtful=answer.doubtful) if each.target == name else each
+            for each in progress.looks
+        ]
+        progress.notes += stock.notes(answer, name, toolbox.plan.system, [x for x in harmed if x != request.run_id])
+        if request.run_id in harmed and name in progress.ready:
+            progress.lose(name, stock.in_vain(answer, places[name]))
 
 
 def _fact(
@@ -229,7 +266,7 @@ def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: 
     if not progress.ready or "failed" in outcomes or (not complete and "degraded" not in outcomes):
         return "failed"
     hooked = any(hook.outcome != "ok" for hook in progress.hooks)
-    robbed = any(look.noticed for look in progress.looks)
+    robbed = any(look.noticed or look.harmed for look in progress.looks)
     if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or robbed or hooked:
         return "degraded"
     if progress.suspect:

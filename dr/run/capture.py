@@ -69,6 +69,8 @@ class BackupRequest:
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: The ids of keys whose removal is on record.
     dropped_keys: frozenset[str] = frozenset()
+    #: By target, what the last proof saw there that is still needed: name of the object and size.
+    proven: Callable[[str], Mapping[str, int]] = lambda target: {}
 
 
 @dataclass
@@ -77,6 +79,7 @@ class Progress:
 
     ready: dict[str, Place] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)  # targets whose repository was made in this run
     renewed: list[str] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     met: dict[str, tuple[Stranger, ...]] = field(default_factory=dict)  # by target, what nobody had read before

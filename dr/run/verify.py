@@ -122,8 +122,11 @@ def verify(
     clock: Callable[[], datetime],
     run_id: str,
     spent: Collection[str] = (),
+    found_before: Sequence[Damage] = (),
 ) -> tuple[Proof, VerifyMemory]:
     """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all.
+
+    `found_before` is damage that the caller saw.
 
     `spent` are the points that retention has no use for: that all snapshots of one of them are gone is no damage.
     That those of any other whole point are not listed is, whatever was proven before.
@@ -139,6 +142,7 @@ def verify(
             _unlock(place)
             stored = inventory.listed(place.store)
         checked = _structure(place, found)
+        found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
         if level >= 2:
             memory = _bytes(place, found, stored, checked, previous)
         found.apart = _told_apart(toolbox, place, found, checked)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dr.errors import DamageError, DrError, NoRepositoryError, TargetDownError
+from dr.errors import DamageError, DrError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, retry
 from dr.tools.network import authorities
 from dr.tools.restic_events import (
@@ -131,14 +131,26 @@ class Repository:
     ) -> Stored:
         """Store paths (absolute, or relative to `cwd`) as one snapshot.
 
-        What restic could not read, or skipped without a word, is in the result, not an error.
+        What restic could not read, or skipped without a word, is in the result, not an error. Where it leaves out what
+        it cannot read of the snapshot before, all is read again, without that one.
         """
         own = [x for x in paths if not x.startswith("/")]
         argv = ["backup", *self.tags_of(tags), "--group-by", "host,paths"]
         argv += [f"--exclude={pattern}" for pattern in excludes]
         argv += [f"--exclude=!{cwd / x}" for x in own if excludes]
         argv += ["--one-file-system"] if one_filesystem else []
-        done, events = self._run(*argv, "--", *paths, cwd=cwd)
+        stored = self._store(*argv, "--", *paths, cwd=cwd)
+        if not stored.gaps:
+            return stored
+        whole = self._store(*argv, "--force", "--", *paths, cwd=cwd)
+        with suppress(
+            RefusedError, LockedError, DamageError
+        ):  # where nothing may be removed, the later one of a run counts
+            self.forget([stored.snapshot_id])
+        return whole
+
+    def _store(self, *arguments: str, cwd: Path) -> Stored:
+        done, events = self._run(*arguments, cwd=cwd)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
             raise failure(done.code or 1, events, where=self.where, doing="the backup")
         return stored_of(events)
@@ -299,8 +311,7 @@ class Repository:
         found = self._needing("--blob", checked.blobs)
         for start in range(0, len(checked.trees), 500):
             done, _ = self._run("find", "--no-lock", "--tree", *checked.trees[start : start + 500])
-            text = (done.stdout + done.stderr).decode("utf-8", "replace")
-            found |= set(re.findall(r'(?:"snapshot":"|belongs to snapshot )([0-9a-f]{64})', text))
+            found |= _snapshots_in(done)
         return found
 
     def repair_index(self) -> None:
@@ -341,7 +352,7 @@ class Repository:
             done, events = self._run("find", "--no-lock", kind, *ids[start : start + 500])
             if done.code != 0:
                 raise failure(done.code, events, where=self.where, doing="finding what a pack holds")
-            found |= set(re.findall(r'"snapshot":"([0-9a-f]{64})"', done.stdout.decode("utf-8", "replace")))
+            found |= _snapshots_in(done)
         return found
 
     # -- mechanism ----------------------------------------------------------------------------------
@@ -409,6 +420,12 @@ class Repository:
             return events.summary
 
         return retry.persist(once, what=self.where)
+
+
+def _snapshots_in(found: command.Done) -> set[str]:
+    """Return the snapshots in what restic found, and those that it could not search, which it says and ends with 0."""
+    text = (found.stdout + found.stderr).decode("utf-8", "replace")
+    return set(re.findall(r'(?:"snapshot":"|belongs to snapshot )([0-9a-f]{64})', text))
 
 
 def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> bool:

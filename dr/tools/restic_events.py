@@ -60,6 +60,7 @@ class Stored:
     skipped: tuple[str, ...] = ()  # declared paths that restic did not find
     raw_added: int = 0
     dirs: int = 0
+    gaps: bool = False  # restic left something out because what it reads of the snapshot before is damaged
 
 
 @dataclass(frozen=True)
@@ -279,12 +280,17 @@ def snapshot_of(item: Mapping[str, Any]) -> Snapshot:
     )
 
 
+#: Where a directory of the snapshot before cannot be loaded, restic leaves it out of the new one, and ends with 3.
+_OWN_DAMAGE = "the repository could be damaged"
+
+
 def stored_of(events: Events) -> Stored:
     """Return what a backup stored, by its events."""
     summary = events.summary
     skipped = [x.rpartition(" does not exist")[0] for x in events.messages if "does not exist, skipping" in x]
     # What an index that was mended no longer names is stored again: restic calls that an error, and it is none.
-    unreadable = [item or text for item, text in events.errors if "storing the file again" not in text]
+    told = [(item, text) for item, text in events.errors if "storing the file again" not in text]
+    unreadable = [item or text for item, text in told if _OWN_DAMAGE not in text]
     return Stored(
         snapshot_id=str(summary["snapshot_id"]),
         files=int(summary.get("total_files_processed", 0)),
@@ -294,6 +300,7 @@ def stored_of(events: Events) -> Stored:
         skipped=tuple(skipped),
         raw_added=int(summary.get("data_added", 0)),
         dirs=sum(int(summary.get(f"dirs_{how}", 0)) for how in ("new", "changed", "unmodified")),
+        gaps=len(unreadable) < len(told),
     )
 
 

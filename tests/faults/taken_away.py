@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dr.evidence.record import Drill, Point
+from dr.evidence.record import BackupRun, Drill, Point
 from dr.orchestrator.backup import backup_one
 from dr.orchestrator.drill import DrillOptions, RecoverOptions, drill_one, recover
+from dr.orchestrator.repair import repair_system
 from dr.orchestrator.replicate import replicate_one
 from dr.orchestrator.session import Session
 from dr.orchestrator.tell import board
@@ -148,6 +149,7 @@ class Trial:
         shutil.copytree(world.home, home)
         shutil.rmtree(home / "source")
         shutil.copytree(world.home / "source", home / "source")
+        self.snapshots, self.files = dict(world.snapshots), dict(world.files)
         self.location, self.keys = f"{home}/place/share", {}
         _config(home, self._place())
         self._harm()
@@ -214,14 +216,15 @@ class Trial:
     def whole_at(self, location: str, keys: dict[str, str]) -> set[str]:
         """Return the runs whose files a fresh restic with no cache restores, equal to what was backed up."""
         found = set()
-        for run_id, snapshot in self.world.snapshots.items():
+        for run_id, snapshot in self.snapshots.items():
             with tempfile.TemporaryDirectory(dir=self.home) as out:
                 argv = [find_restic(os.environ), "-r", location, "--no-cache", "--no-lock", "restore", snapshot]
                 done = subprocess.run(
                     [*argv, "--target", out], env={**_env(self.home), **keys}, capture_output=True, check=False
                 )
-                came = Path(out) / str(self.world.home / "source").lstrip("/")
-                if done.returncode == 0 and _hashes(came) == self.world.files[run_id]:
+                home = self.world.home if run_id in self.world.snapshots else self.home
+                came = Path(out) / str(home / "source").lstrip("/")
+                if done.returncode == 0 and _hashes(came) == self.files[run_id]:
                     found.add(run_id)
         return found
 
@@ -291,16 +294,48 @@ class Trial:
         self._do(backup_one)
         assert self._shown() & self.world.snapshots.keys() <= self.restorable
 
+    def backed_up_first(self) -> None:
+        """The first to come by is a backup: it calls no point complete, old or new, that restic cannot restore."""
+        run: BackupRun = self._do(backup_one).run
+        self._note(run)
+        now = self.whole_at(self.location, self.keys)
+        assert not run.complete or run.run_id in now, "the new point is called complete"
+        if run.targets[0].snapshots:  # else the target could not be used, as was said
+            assert self._shown() <= now, f"shown although lost: {self._shown() - now}"
+        if run.run_id not in now:
+            assert run.outcome == "failed" and run.targets[0].error_hint, run.error
+
+    def repaired(self) -> None:
+        """After a repair the next backup stores again what was lost, where the repository can be opened."""
+        if self.case.part in ("key", "config", "snapshot"):
+            return
+        self._do(lambda session, loaded: repair_system(session, loaded, target="place"))
+        run: BackupRun = self._do(backup_one).run
+        self._note(run)
+        now = self.whole_at(self.location, self.keys)
+        assert run.complete and run.run_id in now, f"not even after a repair: {run.error}"
+        assert self._shown() <= now, f"shown although lost: {self._shown() - now}"
+
+    def _note(self, run: BackupRun) -> None:
+        if run.targets and run.targets[0].snapshots:
+            self.snapshots[run.run_id] = run.targets[0].snapshots["docs"]
+            self.files[run.run_id] = self.files[max(self.world.files)]
+
 
 def hold(world: World, case: Case, home: Path, s3: S3Server | None) -> None:
-    """Harm a copy of the world, and hold every verb against plain restic."""
-    trial = Trial(world, case, home, s3)
-    for verb in (trial.drilled, trial.verified, trial.recovered, trial.replicated, trial.backed_up):
-        try:
-            verb()
-        except AssertionError as error:
-            raise AssertionError(f"{case}: {verb.__name__}: {error}; restic restores {trial.restorable}") from error
-    shutil.rmtree(home)
+    """Harm copies of the world, and hold every verb against plain restic."""
+    for verbs in (
+        (Trial.backed_up_first, Trial.repaired),
+        (Trial.drilled, Trial.verified, Trial.recovered, Trial.replicated, Trial.backed_up),
+    ):
+        trial = Trial(world, case, home, s3)
+        for verb in verbs:
+            try:
+                verb(trial)
+            except AssertionError as error:
+                told = f"{case}: {verb.__name__}: {error}; restic restores {trial.restorable}"
+                raise AssertionError(told) from error
+        shutil.rmtree(home)
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ def plain(document: dict[str, object]) -> dict[str, object]:
 def test_a_backup_has_its_keys() -> None:
     made = plain(backup_document(backup()))
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
-    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes lost")
+    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes lost harmed")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
     assert set(made["sources"][0]) == contract | keys(
         "changed vanished appeared unreadable unstored seconds omissions hollow change"
