@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -137,14 +138,33 @@ _HOME = Path(__file__).parent
 
 @contextmanager
 def every_error() -> Iterator[None]:
-    """Let out errors of ours alone: whatever else is raised becomes one, with its traceback in the log of `-v`."""
+    """Let out errors of ours alone: whatever else is raised becomes one, with its traceback in the log of `-v`.
+
+    What comes out goes on record, where the names of single files have no place: of a file that the machine refused
+    only the file system is named, and the log names the file.
+    """
     try:
         yield
     except DrError:
         raise
     except Exception as error:
         log.info("what was raised:", exc_info=error)
-        raise as_error(error) from error
+        raise _for_the_record(as_error(error)) from error
+
+
+def _for_the_record(error: DrError) -> DrError:
+    if isinstance(error, MachineError) and error.where:
+        return replace(error, where=f"the file system at {_mounted_at(error.where)}", hint=f"{error.hint}; {_WHICH}")
+    return error
+
+
+_WHICH = "run again with -v to see which file it is"
+
+
+def _mounted_at(name: str) -> Path:
+    """Return the mount point below which a file lies. One that cannot be asked is passed over."""
+    path = Path(name).absolute()
+    return next((each for each in (path, *path.parents) if os.path.ismount(each)), Path(path.root))
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def _drill(view: DrillView) -> Iterator[str]:
     fact, wanted = view.fact, view.fact.objectives
     yield from (f"## {_plain(view.title)}: {view.noun} of {when(fact.started)}", "")
     yield from (f"**{view.label}.** {_plain(view.sentence)} {view.about_data}".rstrip(), "")
+    yield from (*(f"- {_plain(said)}" for said in view.beside), *([""] if view.beside else []))
     rta = duration(fact.rta_seconds, "not achieved" if fact.outcome == "failed" else "not measured")
     rows: list[tuple[str, ...]] = [
         ("Recovery time (RTO)", format_duration(wanted.rto_seconds), rta, view.rto.word, view.rto.reason)

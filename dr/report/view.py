@@ -66,6 +66,12 @@ class DrillView:
         return posture_in_words(self.fact.posture)
 
     @property
+    def beside(self) -> tuple[str, ...]:
+        """What belongs to its verdict: which copies were tried before the one used, and what a point named lacks."""
+        tried = (f"Passed over: point {each.run_id} on {each.target}, {each.reason}." for each in self.fact.passed_over)
+        return (*tried, *(f"Lacking: {lack}." for lack in self.fact.lacks))
+
+    @property
     def noun(self) -> str:
         """What it was."""
         return "recovery" if self.fact.real else "drill"

@@ -15,7 +15,7 @@ import dr.orchestrator.backup
 import dr.orchestrator.drill
 import dr.orchestrator.replicate
 import dr.orchestrator.verify
-from dr.errors import DEGRADED, FAILED, DrError, Fault, as_error
+from dr.errors import DEGRADED, FAILED, DrError, Fault, MachineError, as_error, every_error
 from dr.evidence.record import BackupRun
 from dr.orchestrator.backup import backup
 from dr.orchestrator.drill import DrillOptions, RecoverOptions, drill, recover
@@ -26,7 +26,7 @@ from dr.orchestrator.verify import verify_all
 from dr.plan.load import Loaded
 from tests.conftest import Site, plan_text
 
-FULL = OSError(errno.ENOSPC, "No space left on device", "/var/lib/dr/work")
+FULL = OSError(errno.ENOSPC, "No space left on device", "/var/lib/dr/work/secret.odt")
 Act = Callable[[Session, list[Loaded]], Any]
 
 VERBS: dict[str, tuple[Any, str, Act]] = {
@@ -69,7 +69,11 @@ def raising(error: Exception) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("error", "said", "hint"),
     [
-        (FULL, "/var/lib/dr/work: no space left on device", "free some space, then try again"),
+        (
+            FULL,
+            ": no space left on device",
+            "free some space, then try again; run again with -v to see which file it is",
+        ),
         (TypeError("secret"), "a fault in this program (TypeError", "run again with -v, and report what it says"),
         (DrError("it is locked up", hint="grant it"), "it is locked up", "grant it"),
     ],
@@ -86,7 +90,8 @@ def test_an_error_in_the_midst_of_a_run_is_its_failure_with_reason_and_hint(
     assert results[0].exit_code == FAILED
     fact = session.catalog.facts((verb,), systems=["share"])[-1].fact
     assert fact.outcome == "failed"
-    assert said in (fact.error or "") and "secret" not in (fact.error or "")  # type: ignore[union-attr]
+    assert said in (fact.error or ""), "and not what a fault says, nor which file it was"  # type: ignore[union-attr]
+    assert "secret" not in (fact.error or "")  # type: ignore[union-attr]
     assert fact.error_hint == hint  # type: ignore[union-attr]
     assert session.catalog.open_runs("share") == [], "nothing is left to be called interrupted later"
     session.close()
@@ -198,6 +203,15 @@ def _hint(site: Site) -> str:
     finally:
         session.close()
     raise AssertionError("nothing is wrong")
+
+
+def test_of_a_file_that_the_machine_refused_the_record_names_the_file_system_alone(tmp_path: Path) -> None:
+    with pytest.raises(MachineError) as caught, every_error():
+        (tmp_path / "anna's grades.ods").read_text()
+    assert str(caught.value).startswith("the file system at /") and "grades" not in f"{caught.value}{caught.value.hint}"
+    assert "-v" in caught.value.hint
+    told = as_error(FileNotFoundError(2, "No such file or directory", "x.txt"))
+    assert told.where == "x.txt", "who types a command is told its name"
 
 
 def test_a_traceback_is_for_those_who_ask_for_one(site: Site, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from dr.evidence.record import PassedOver
 from dr.report import html, text, words
 from dr.report.json import document
 from tests.report.district import (
@@ -53,6 +54,16 @@ def test_whether_a_sandbox_was_isolated_is_told_by_every_report(isolated: bool |
         isolated,
         reason,
     )
+
+
+def test_copies_passed_over_and_what_a_point_lacks_stand_with_the_verdict_and_not_in_the_timeline_alone() -> None:
+    tried = PassedOver(run_id="20260101T000000Z-abcdef", target="vault", reason="stored data is damaged")
+    made = report(drill(passed_over=(tried,), lacks=("2 files of uploads",), outcome="degraded", events=()))
+    for said in (text.render(made), re.sub("<[^>]*>", " ", html.render(made))):
+        place = said.index("point 20260101T000000Z-abcdef on vault, stored data is damaged.")
+        assert place < said.index("Lacking: 2 files of uploads.") < said.index("Newest record found")
+    without = report(drill())
+    assert not any("Passed over" in said or "Lacking" in said for said in (text.render(without), html.render(without)))
 
 
 def test_markdown_tells_the_drill_whole() -> None:
