@@ -72,6 +72,8 @@ def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel
     if kind.startswith(("greater_than", "less_than")):
         bound = next((f"{sign} {context[key]}" for key, sign in _BOUNDS.items() if key in context), "in range")
         return f"{name!r} must be {bound}", "correct the number"
+    if kind == "string_type" and isinstance(detail["input"], bool):
+        return f"{name!r} must be text, and YAML reads on, off, yes and no as true or false", "put it in quotes"
     if kind in ("tuple_type", "list_type") and isinstance(detail["input"], str | int | float):
         one = json.dumps(detail["input"], ensure_ascii=False)
         return f"{name!r} must be a list", f"write {name}: [{one}]"

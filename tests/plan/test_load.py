@@ -282,6 +282,7 @@ HOME = "write it in full: whose home `~` is depends on who runs dr"
         ("{files: {paths: [~/x]}}", [f"the path '~/x' is not absolute. {HOME}"]),
         ("{files: {paths: [~/x, y]}}", [f"the path '~/x' is not absolute. {HOME}", "the path 'y' is not absolute. begin it with /"]),
         ("{files: {paths: [null]}}", ["'paths, item 1' must be text; put it in quotes. correct the value"]),
+        ("{files: {paths: [no]}}", ["'paths, item 1' must be text, and YAML reads on, off, yes and no as true or false. put it in quotes"]),
         ("{files: {paths: []}}", ["'paths' is empty or too short. it needs at least 1"]),
         ("{files: {paths: /srv}}", ["'paths' must be a list. write paths: [\"/srv\"]"]),
         ("{command: {run: mysqldump x, filename: x}}", ["'run' must be a list. write run: [\"mysqldump x\"]"]),
