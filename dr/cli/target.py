@@ -101,6 +101,8 @@ def _say(context: Context, checked: Any) -> None:
             context.warn(row.observed, f"{posture.target}: {row.what}", row.hint)
     if posture.probe:
         why = f", {posture.probe.error}" if posture.probe.error else ", on a canary"
+        if posture.probe.error and posture.probe.error_hint:
+            context.warn(posture.probe.error, f"{posture.target}: probe", posture.probe.error_hint)
         context.say(f"  probe   {posture.probe.tried:%Y-%m-%d %H:%M:%S} UTC{why}")
 
 

@@ -42,6 +42,7 @@ class Probe:
     tried: datetime
     attempts: tuple[Attempt, ...] = ()
     error: str | None = None
+    error_hint: str = ""  # what to do about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,3 +90,4 @@ class LockState:
     locked_until: datetime | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
     error: str | None = None
+    error_hint: str = ""  # what to do about it

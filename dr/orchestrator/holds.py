@@ -9,6 +9,8 @@ from dr.errors import UsageError
 from dr.evidence.acts import Hold, HoldEvent
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
+from dr.run.presence import refuse_exchanged
+from dr.run.toolbox import Place
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,21 @@ def release_hold(session: Session, hold_id: str, *, reason: str) -> HoldDone:
     return _recorded(session, event, session.declarations.plans.get(found.system))
 
 
+def _as_on_record(session: Session, loaded: Loaded) -> list[Place]:
+    """Return the places that hold the repository on record: of another, a hold says nothing, and that is a problem."""
+    found: list[Place] = []
+    for place in session.toolbox(loaded).places:
+        with session.beside(place.repository.where):
+            place.store.reachable()
+            refuse_exchanged(place)
+            found.append(place)
+    return found
+
+
 def _recorded(session: Session, event: HoldEvent, loaded: Loaded | None) -> HoldDone:
     """Put it on the chain, and beside the repositories at once: a hold must outlive this machine."""
     session.catalog.record(event)
     with session.beside(event.system):
-        session.send_evidence(session.toolbox(loaded).places if loaded else (), event.system)
+        session.send_evidence(_as_on_record(session, loaded) if loaded else (), event.system)
     hold = next(hold for hold in session.catalog.holds(event.system) if hold.hold_id == event.hold_id)
     return HoldDone(hold)

@@ -30,6 +30,7 @@ from dr.run.custody.escrow import MARK, Ensured, ensure_escrow, recipient_of, re
 from dr.run.custody.key_traces import kept_versions
 from dr.run.custody.keys import Rotated, finish, rotate
 from dr.run.key_record import KeyRecord, record_path
+from dr.run.presence import refuse_exchanged
 from dr.run.toolbox import Place, Toolbox, is_away
 from dr.tools.lock import hold, is_held
 from dr.tools.restic_keys import Key, keys_of
@@ -100,6 +101,7 @@ def list_keys(session: Session, items: Sequence[Loaded]) -> KeysFound:
 
 def _rows(session: Session, loaded: Loaded, place: Place) -> list[KeyRow]:
     place.store.reachable()
+    refuse_exchanged(place)
     owner = loaded.plan.targets[0] if place.name in loaded.plan.replicas else place.name
     known = KeyRecord.read(record_path(session.state, place.system, owner)) or KeyRecord()
     return [KeyRow(place.system, place.name, key, _kind(key, known)) for key in keys_of(place.repository)]
@@ -233,6 +235,7 @@ def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, give
 
     def act() -> KeyChange:
         place.store.reachable()
+        refuse_exchanged(place)
         if escrow:
             return _escrow(place, renew_escrow(place, session.state))
         replicas = _replicas_of(toolbox, place)

@@ -17,7 +17,7 @@ from dr.orchestrator.verify import prove
 from dr.plan.load import Loaded
 from dr.plan.units import counted
 from dr.run.details import write_names
-from dr.run.repair import Mended, repair, repair_snapshots
+from dr.run.repair import Mended, repair, repair_snapshots, require_what_it_was
 from dr.run.toolbox import Place, Toolbox, is_away
 from dr.run.verify import VerifyMemory, is_unfilled, verify
 
@@ -118,6 +118,7 @@ def _mend(
 ) -> tuple[Repair, tuple[str, ...]]:
     """Find what is damaged, put it right, and prove it."""
     place.store.reachable()
+    require_what_it_was(place)
     before, memory = _look(session, loaded, toolbox, place, fact.run_id)
     fact = replace(fact, problem=_problem(before), level_reached=before.level_reached)
     if before.outcome == "ok" and not named:

@@ -97,7 +97,7 @@ def _tried(place: S3Place, now: datetime) -> Probe:
     except DrError as error:
         if error.retryable:
             raise
-        return Probe(tried=now, error=f"not tried: {error}")
+        return Probe(tried=now, error=f"not tried: {error}", error_hint=error.hint)
 
 
 def posture_of(session: Session, name: str | None, *, system: str) -> TargetPosture | None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dr.errors import DamageError, DrError, RefusedError
+from dr.errors import DamageError, DrError, NoRepositoryError, RefusedError
 from dr.evidence.look import Known, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
 from dr.plan.units import counted
@@ -51,6 +51,17 @@ def require_repository(place: Place) -> Known | None:
     if known.id and found != known.id:
         raise _exchanged(place, f"another repository is there{_what_it_held(known)}")
     return replace(known, id=found, config=digest, begun=False)
+
+
+def refuse_exchanged(place: Place) -> None:
+    """Raise `ExchangedError` where the repository on record is gone, or another is in its place.
+
+    What cannot be opened, so that nobody can tell, is for the next step to say.
+    """
+    try:
+        require_repository(place)
+    except (RefusedError, NoRepositoryError):
+        return
 
 
 def is_there(place: Place) -> bool:

@@ -23,6 +23,7 @@ from dr.evidence.record import Damage, Point
 from dr.plan.units import counted
 from dr.run.past.recognise import points_in
 from dr.run.past.travel import versions_of
+from dr.run.presence import ExchangedError, refuse_exchanged
 from dr.run.toolbox import Place, Toolbox
 from dr.sources.door import MANIFEST
 from dr.tools.restic_events import Checked
@@ -67,6 +68,30 @@ def repair(
             "an index file that is spoilt could not be removed: it takes keys that may delete "
             + ", ".join(f"index/{name}" for name in checked.unread)
         )
+
+
+def require_what_it_was(place: Place) -> None:
+    """Raise `ExchangedError` where another repository is in the place of the one on record, or none of it is left.
+
+    One that lost its `config`, and no more, is put right; so is one of which a bucket keeps the versions below.
+    """
+    try:
+        refuse_exchanged(place)
+    except ExchangedError:
+        if place.store.exists("config") or not (_has_snapshots(place.store) or _has_versions(place)):
+            raise
+
+
+def _has_snapshots(store: ObjectStore) -> bool:
+    return next(iter(store.list("snapshots/")), None) is not None
+
+
+def _has_versions(place: Place) -> bool:
+    try:
+        versions = versions_of(place)
+        return versions is not None and any(version.name == "config" for version in versions.versions())
+    except RefusedError:
+        return False  # these keys may not list versions
 
 
 def names_nothing(checked: Checked) -> bool:

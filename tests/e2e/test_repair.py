@@ -98,6 +98,46 @@ def test_a_copy_that_is_spoilt_is_no_help(doubled: Site) -> None:
     )
 
 
+def test_a_drill_of_the_loss_of_this_host_goes_on_with_the_next_copy(files_site: Site) -> None:
+    site = files_site
+    site.escrow(True)
+    site.dr("backup", "share")
+    _spoil_largest(site)
+    drill = site.dr("drill", "share", "--scenario", "control-loss", "--json", code=3).document["drills"][0]
+    assert (drill["target"], [each["target"] for each in drill["passed_over"]]) == ("vault", ["disk"])
+    assert drill["checks_verdict"] == "passed" and drill["clean_room"]
+
+
+def test_keys_that_may_only_add_say_what_they_may_not_and_leave_all_that_can_be_read(
+    files_site: Site, s3: Any, bucket: str
+) -> None:
+    site, client = files_site, s3.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    s3.append_only(bucket)
+
+    def keyed(user: str) -> None:
+        keys = s3.write_keys(site.root / f"keys-{user}", user)
+        place = f"{{endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}}}"
+        site.target("offsite", f"target: offsite\ns3: {place}\n")
+
+    keyed("writer")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
+    (site.root / "source" / "large.bin").write_bytes(os.urandom(300_000))
+    site.dr("backup", "share")
+    listed = client.list_objects_v2(Bucket=bucket, Prefix="share/data/")["Contents"]
+    key = max(listed, key=lambda item: item["Size"])["Key"]
+    body = bytearray(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    body[1000] ^= 1
+    client.put_object(Bucket=bucket, Key=key, Body=bytes(body))
+    ran = site.dr("repair", "share", "--json", code=None)
+    (done,) = ran.document["repairs"]
+    assert ran.code in (1, 3) and done["outcome"] in ("failed", "degraded")
+    assert "may not delete" in str(done["left"]) + str(done["error"]), done
+    keyed("admin")
+    site.dr("repair", "share", code=None)
+    assert site.dr("backup", "share", "--json").document["runs"][0]["complete"]
+
+
 def test_the_replica_is_tried_unless_a_target_is_named(doubled: Site, tmp_path: Path) -> None:
     _spoil_largest(doubled)
     ran = doubled.dr("recover", "share", "--to", str(tmp_path / "a"), "--yes", code=3)

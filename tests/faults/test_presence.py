@@ -205,16 +205,40 @@ def test_lost_points_are_given_up_by_a_persons_word(one: Site) -> None:
     assert [point["targets"] for point in _points(one)] == [["disk"], []]
 
 
-@pytest.mark.parametrize("verb", [["backup"], ["verify"], ["drill"]])
+@pytest.mark.parametrize(
+    "verb", [["backup"], ["verify"], ["drill"], ["repair"], ["keys", "list"], ["keys", "rotate"], ["keys", "destroy"]]
+)
 def test_another_repository_in_its_place_is_refused(one: Site, verb: list[str], restic_program: str) -> None:
     """As when a disk was exchanged, or a prefix mistyped: it opens with the same passphrase."""
     secret = one.root / "state" / "secrets" / "share@disk.passphrase"
     (one.root / "disk").rename(one.root / "unmounted")
     env = {"RESTIC_PASSWORD_FILE": str(secret), "HOME": str(one.root)}
     subprocess.run([restic_program, "-r", _disk(one), "init"], env=env, check=True, capture_output=True)
+    key = [path.name for path in (_disk(one) / "keys").iterdir()]
     ran = one.dr(*verb, "share", code=1)
     assert "another repository is there" in ran.err
+    assert [path.name for path in (_disk(one) / "keys").iterdir()] == key
     assert not list((_disk(one) / "snapshots").iterdir())
+
+
+def test_a_hold_is_not_put_beside_another_repository_and_that_is_said(one: Site, restic_program: str) -> None:
+    secret = one.root / "state" / "secrets" / "share@disk.passphrase"
+    (one.root / "disk").rename(one.root / "unmounted")
+    env = {"RESTIC_PASSWORD_FILE": str(secret), "HOME": str(one.root)}
+    subprocess.run([restic_program, "-r", _disk(one), "init"], env=env, check=True, capture_output=True)
+    ran = one.dr("hold", "share", "--reason", "a request", code=3)
+    assert "another repository is there" in ran.err and len(one.dr("hold", "--list", "--json").document["holds"]) == 1
+    assert not (one.root / "disk" / "_evidence").exists()
+
+
+@pytest.mark.parametrize("verb", [["repair"], ["keys", "list"], ["keys", "rotate"], ["keys", "destroy"]])
+def test_nothing_is_done_on_the_disk_below_one_that_is_not_mounted(files_site: Site, verb: list[str]) -> None:
+    files_site.dr("backup", "share")
+    (files_site.root / "disk").rename(files_site.root / "unmounted")
+    (files_site.root / "disk").mkdir()
+    ran = files_site.dr(*verb, "share", code=None)
+    assert ran.code in (1, 3) and "the repository is gone" in ran.err and "mount its disk" in ran.err.lower(), ran
+    assert not any((files_site.root / "disk").iterdir())
 
 
 def test_an_emptied_bucket_and_a_wrong_prefix_are_not_begun_again(files_site: Site, s3: Any, bucket: str) -> None:

@@ -24,6 +24,7 @@ from dr.run.custody.escrow import escrow_store, sealed_path
 from dr.run.custody.key_traces import last_of
 from dr.run.custody.keys import secret_files
 from dr.run.key_record import record_path
+from dr.run.presence import refuse_exchanged
 from dr.run.toolbox import Place, Toolbox, tombstone
 from dr.tools.erase import Trace, eraser_of
 from dr.tools.restic_keys import keys_of, repository_id
@@ -91,6 +92,7 @@ def examine(
 
 def _condemned(place: Place, points: Sequence[Point], now: datetime) -> Condemned:
     place.store.reachable()
+    refuse_exchanged(place)
     traces, found = _asked(place)
     there = [p for p in points if any(c.target == place.name and not c.destroyed for c in p.copies)]
     live = filter(None, (each.at(now) for each in found))

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 
 from dr.errors import DrError, InterruptedRunError
+from dr.run.presence import refuse_exchanged
 from dr.run.toolbox import Place
 
 log = logging.getLogger("dr.keys")
@@ -24,6 +25,7 @@ def hand_on(primary: Place, replicas: Sequence[Place], key: str) -> list[str]:
     for replica in replicas:
         try:
             replica.store.reachable()
+            refuse_exchanged(replica)
             if not replica.store.exists("config") or not _brought(primary, replica, f"keys/{key}", key):
                 lacking.append(replica.name)
         except InterruptedRunError:
@@ -44,6 +46,7 @@ def take_back(replicas: Sequence[Place], key: str) -> list[str]:
     left = []
     for replica in replicas:
         try:
+            refuse_exchanged(replica)
             if replica.store.exists(f"keys/{key}"):
                 replica.store.remove(f"keys/{key}")
         except InterruptedRunError:

@@ -67,8 +67,8 @@ def _mode(place: Place) -> str:
 
 
 def _undone(place: Place, error: DrError) -> Kept:
-    told = f"{error}; {error.hint}" if error.hint else str(error)
-    return Kept(state=LockState(target=place.name, mode=_mode(place), outcome="degraded", error=told))
+    state = LockState(target=place.name, mode=_mode(place), outcome="degraded", error=str(error), error_hint=error.hint)
+    return Kept(state=state)
 
 
 def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
@@ -81,4 +81,5 @@ def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
 
 def said_of(state: LockState) -> list[str]:
     """Return what is to be said of the locks on a target: nothing when all is well."""
-    return [f"locks on {state.target}: {text}" for text in (*state.notes, state.error) if text]
+    error = f"{state.error}; {state.error_hint}" if state.error and state.error_hint else state.error
+    return [f"locks on {state.target}: {text}" for text in (*state.notes, error) if text]

@@ -92,6 +92,12 @@ class _Work:
     left: int = 0
     notes: list[str] = field(default_factory=list)
     error: str | None = None
+    hint: str = ""
+
+    def failed(self, error: DrError) -> None:
+        """Note what went wrong, and what to do about it."""
+        stopped = isinstance(error, InterruptedRunError)
+        self.error, self.hint = ("interrupted: the next run goes on", "") if stopped else (str(error), error.hint)
 
     @property
     def until(self) -> datetime:
@@ -127,16 +133,13 @@ def keep_locked(
         _refuse_wrong_clock(bucket, now)
         found = _keep(work, place, live or (), dropped)
     except DrError as error:
-        work.error = _in_words(error)
+        work.failed(error)
     calls, seconds = bucket.calls, round(time.monotonic() - began, 3)
     cost = None if rules.price_per_1000 is None else round(calls * rules.price_per_1000 / 1000, 6)
     fact = replace(found.state, calls=calls, seconds=seconds, cost=cost, extended=work.extended)
-    fact = replace(fact, notes=tuple(work.notes), error=work.error, outcome="degraded" if work.error else "ok")
+    fact = replace(fact, notes=tuple(work.notes), error=work.error, error_hint=work.hint)
+    fact = replace(fact, outcome="degraded" if work.error else "ok")
     return Kept(state=fact, needed=found.needed)
-
-
-def _in_words(error: DrError) -> str:
-    return "interrupted: the next run goes on" if isinstance(error, InterruptedRunError) else str(error)
 
 
 def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
@@ -166,7 +169,7 @@ def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[
     try:
         _lengthen(work, needed[: max(0, work.rules.max_calls - work.bucket.calls)])
     except DrError as error:
-        work.error = _in_words(error)
+        work.failed(error)
     work.memory.save()
     _count(work, needed)
     return _told(work, place, scope, due=len(needed))
