@@ -282,8 +282,6 @@ class Trial:
     def replicated(self) -> None:
         """Of a replica nothing is said that is not whole there."""
         (result,) = self._do(replicate_one)
-        if self.case.part == "index":  # what is there is there, and comes back once `dr repair` made the index again
-            return
         there = (
             self.whole_at(f"{self.home}/second/share", {}) if (self.home / "second/share/config").exists() else set()
         )
