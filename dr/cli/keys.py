@@ -132,7 +132,7 @@ _SHORTEST = 12
 def _say_change(context: Context, done: Any) -> None:
     from dr.evidence.seal import encode
 
-    event = done.event
+    event = done.record
     context.put(changes=[encode(event)])
     context.say(f"{event.system}: {event.what} {event.outcome}, {event.run_id}")
     for change in event.targets:
@@ -265,7 +265,7 @@ def hold_command(
     else:
         loaded = chosen(context, (system,), everything=False)[0]
         done = place_hold(context.session, loaded, reason=reason, until=until, point=point)
-    _say_holds(context, [done.hold])
+    _say_holds(context, [done])
 
 
 def _say_holds(context: Context, holds: list[Any]) -> None:

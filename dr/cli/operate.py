@@ -43,9 +43,9 @@ def say_backups(context: Context, results: list[Any]) -> None:
     from dr.run.capture import NO_TARGET
     from dr.run.unread import in_full
 
-    context.put(runs=[backup_document(result.run, unread=result.unread) for result in results])
+    context.put(runs=[backup_document(result.record, unread=result.details) for result in results])
     for result in results:
-        run = result.run
+        run = result.record
         size, added = sum(s.bytes for s in run.sources), sum(s.bytes_added for s in run.sources)
         files = sum(s.files for s in run.sources)
         took = format_duration((run.finished - run.started).total_seconds())
@@ -63,7 +63,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
             follows = (source.error or NO_TARGET).startswith(NO_TARGET)  # of what is said of the targets
             where = f"{run.system}: source {source.source}"
             for omission in source.omissions:
-                what, hint = in_full(omission, result.unread.get(source.source, ()))
+                what, hint = in_full(omission, result.details.get(source.source, ()))
                 context.complain(what, where, hint or _SOURCE_HINT)
             if source.outcome == "failed" and source.error and not follows:
                 context.complain(_once(source.error, source.source), where, source.error_hint or _SOURCE_HINT)
@@ -123,9 +123,9 @@ def say_proofs(context: Context, results: list[Any]) -> None:
     """Tell of proofs, and note their exit codes."""
     from dr.report.documents import proof_document
 
-    context.put(proofs=[proof_document(result.proof) for result in results])
+    context.put(proofs=[proof_document(result.record) for result in results])
     for result in results:
-        proof = result.proof
+        proof = result.record
         if proof.outcome == "skipped" and result.exit_code == OK:
             hint = f"run `dr replicate {proof.system}`"
             context.warn(f"{proof.error}, so nothing is proven there", f"{proof.system} on {proof.target}", hint)

@@ -130,24 +130,24 @@ def _confirm(told: str) -> None:
 
 
 def _rewind_document(result: Any) -> dict[str, Any]:
-    fact = result.fact
+    fact = result.record
     names = ("run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden", "verified")
     return {
         **{name: getattr(fact, name) for name in names},
         "at": encode(fact.moment),
-        "failed": [{"object": name, "problem": why} for name, why in result.failed.items()],
+        "failed": [{"object": name, "problem": why} for name, (why,) in result.details.items()],
         "error": fact.error,
     }
 
 
 def _say_rewind(context: Context, result: Any) -> None:
-    fact, where = result.fact, f"{result.fact.system} on {result.fact.target}"
+    fact, where = result.record, f"{result.record.system} on {result.record.target}"
     context.say(
         f"{where}: rewind {fact.outcome}, {fact.objects:,} objects as of {_typed(fact.moment)}: {fact.intact:,} as "
         f"they were, {fact.uncovered:,} uncovered, {fact.copied:,} copied on top, {fact.hidden:,} hidden; "
         f"{fact.verified:,} read back"
     )
-    for name, why in list(result.failed.items())[:10]:
+    for name, (why,) in list(result.details.items())[:10]:
         context.complain(why, f"{where}: {name}", "use a key that may, or recover from another target")
     if fact.error:
         context.complain(fact.error, where, fact.error_hint or "mend it, then rewind again: it does what is left")

@@ -100,7 +100,7 @@ def say_drills(context: Context, results: list[Any]) -> None:
     """Tell of drills and recoveries, and note their exit codes."""
     from dr.report.documents import drill_document
 
-    context.put(drills=[drill_document(result.drill, evidence_digest=result.sealed.digest) for result in results])
+    context.put(drills=[drill_document(result.record, evidence_digest=result.sealed.digest) for result in results])
     for result in results:
         _say_drill(context, result)
         context.ended(result.exit_code)
@@ -110,7 +110,7 @@ def _say_drill(context: Context, result: Any) -> None:
     from dr.report import words
     from dr.report.verdict import rpo_verdict, rto_verdict
 
-    fact = result.drill
+    fact = result.record
     what = "recovery" if fact.real else f"drill ({fact.scenario})"
     context.say(f"{fact.system}: {what} {fact.outcome}, {fact.drill_id}")
     for event in fact.events:

@@ -34,13 +34,13 @@ def repair_command(context: Context, system: str, target: str | None, points: tu
     from dr.report.documents import repair_document
 
     results = repair_system(context.session, loaded, target=target, points=points, dry_run=dry_run)
-    context.put(repairs=[repair_document(result.fact) for result in results], dry_run=dry_run)
+    context.put(repairs=[repair_document(result.record) for result in results], dry_run=dry_run)
     for result in results:
         _say(context, result, dry_run=dry_run)
 
 
 def _say(context: Context, result: Any, *, dry_run: bool) -> None:
-    fact = result.fact
+    fact = result.record
     where = f"{fact.system} on {fact.target}"
     if not fact.problem and not fact.done and not fact.error:
         context.say(f"{where}: nothing to repair")

@@ -42,7 +42,7 @@ def replicate_command(
     items = chosen(context, systems, everything=everything, due="replicate" if due else None)
     results = replicate_all(context.session, items, due_only=due)
     say_replications(context, results)
-    told = {result.fact.system for result in results}
+    told = {result.record.system for result in results}
     for loaded in items:
         if loaded.plan.system not in told and not due:
             context.say(f"{loaded.plan.system}: {_nothing_to_do(loaded.plan)}")
@@ -58,9 +58,9 @@ def say_replications(context: Context, results: list[Any]) -> None:
     """Tell of replications, and note their exit codes."""
     from dr.report.documents import replication_document
 
-    context.put(replications=[replication_document(result.fact) for result in results])
+    context.put(replications=[replication_document(result.record) for result in results])
     for result in results:
-        fact = result.fact
+        fact = result.record
         where = f"{fact.system} to {fact.target}"
         if result.absent:
             context.say(f"{where}: skipped, its disk is not there")
@@ -106,7 +106,7 @@ def _mend(fact: Any) -> str:
 
 
 def _complain(context: Context, result: Any, where: str) -> None:
-    fact = result.fact
+    fact = result.record
     for name in fact.corrupt:
         context.complain(f"object {name} of {fact.source} is corrupt", where, _mend(fact))
     for name in fact.missing:

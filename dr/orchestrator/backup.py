@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-from dr.errors import INTERRUPTED, LOCKED, DrError, InterruptedRunError, every_error
+from dr.errors import DrError
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.orchestrator.keys import keep_keys, removed_keys
+from dr.orchestrator.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
 from dr.orchestrator.retention import spent_now
-from dr.orchestrator.selfcopy import save_self
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.session import Session
 from dr.orchestrator.travel import attacks
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan
@@ -25,67 +23,50 @@ from dr.run.toolbox import Toolbox
 from dr.run.verify import VerifyMemory
 
 
-@dataclass(frozen=True)
-class BackupResult:
-    """One system's run, with the exit code it deserves.
-
-    `unread` maps a source to the names of what could not be read: for the person who asked, not for the evidence.
-    """
-
-    run: BackupRun
-    exit_code: int
-    problems: tuple[str, ...] = ()
-    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def backup(session: Session, items: list[Loaded]) -> list[BackupResult]:
+def backup(session: Session, items: list[Loaded]) -> list[Finished[BackupRun]]:
     """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
-    results = session.each(items, lambda loaded: backup_one(session, loaded))
-    save_self(session)
-    return results
+    return across(session, items, lambda loaded: backup_one(session, loaded))
 
 
-def backup_one(session: Session, loaded: Loaded) -> BackupResult:
-    """Back up one system. Only the catalog's own failure is raised; all else is a recorded fact."""
-    started = session.clock()
-    run_id, system = new_id("", started), loaded.plan.system
-    try:
-        with session.locked(system):
-            session.catalog.close_abandoned(system, now=started)
-            session.begin(loaded, "backup", run_id, started=started)
-            return _under_lock(session, loaded, run_id, started)
-    except DrError as error:
-        if error.exit_code != LOCKED:
-            raise
-        return BackupResult(_nothing(session, loaded, run_id, error, started=started, outcome="skipped"), LOCKED)
+def backup_one(session: Session, loaded: Loaded) -> Finished[BackupRun]:
+    """Back up one system. Only the catalog's own failure is raised; all else is a recorded fact.
+
+    The `details` are the names of what could not be read, by source.
+    """
+    run = run_of(session, loaded, BACKUP)
+    return unless_locked(
+        session.locked(run.system),
+        lambda: carry_out(run, BACKUP, _back_up),
+        lambda error: not_begun(run, BACKUP, error),
+    )
 
 
-def _under_lock(session: Session, loaded: Loaded, run_id: str, started: datetime) -> BackupResult:
-    try:
-        with every_error():
-            toolbox = session.toolbox(loaded)
-            done = run_backup(toolbox, _request(session, toolbox, run_id))
-    except InterruptedRunError as error:
-        run = _nothing(session, loaded, run_id, error, started=started, outcome="aborted")
-        session.catalog.record(run)
-        return BackupResult(run, INTERRUPTED)
-    except DrError as error:
-        run = _nothing(session, loaded, run_id, error, started=started, outcome="failed")
-        session.catalog.record(run)
-        return BackupResult(run, error.exit_code)
-    _remember(session, toolbox, done)
-    problems: list[str] = []
-    with session.beside(loaded.plan.system):
-        problems += keep_keys(session, toolbox, [state.target for state in done.run.targets if state.snapshots])
-    session.send_evidence(_reached(toolbox, done), loaded.plan.system)
-    if not done.run.suspect and (frozen := session.catalog.retention_frozen(loaded.plan.system)):
-        problems.append(f"retention is still frozen: {frozen}")
+def _back_up(run: Run) -> BackupRun:
+    session, system = run.session, run.system
+    toolbox = session.toolbox(run.loaded)
+    done = run_backup(toolbox, _request(session, toolbox, run.run_id))
+    for target, met in done.met.items():
+        session.catalog.met(system, target, met)
+    run.once_kept(lambda: _remember(session, toolbox, done))
+    run.once_sent(lambda: keep_keys(session, toolbox, [x.target for x in done.run.targets if x.snapshots]))
+    run.once_sent(lambda: _still_frozen(session, done.run))
+    run.once_sent(lambda: attacks(session, run.loaded, _harmed(done)))
+    run.once_sent(toolbox.sweep_work)
+    ok = {state.target for state in done.run.targets if state.outcome == "ok"}
+    run.reached += [place for place in toolbox.places if place.name in ok]
+    run.exit_code, run.details = done.exit_code, done.unread
+    return done.run
+
+
+def _still_frozen(session: Session, run: BackupRun) -> list[str]:
+    frozen = "" if run.suspect else session.catalog.retention_frozen(run.system)
+    return [f"retention is still frozen: {frozen}"] if frozen else []
+
+
+def _harmed(done: BackupDone) -> list[str]:
+    """Return the targets of which something seen asks for a look at their versions."""
     harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
-    harmed |= {look.target for look in done.run.looks if look.noticed or look.harmed}
-    with session.beside(loaded.plan.system):
-        problems += attacks(session, loaded, sorted(harmed))
-        toolbox.sweep_work()
-    return BackupResult(done.run, done.exit_code, tuple(problems), done.unread)
+    return sorted(harmed | {look.target for look in done.run.looks if look.noticed or look.harmed})
 
 
 def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
@@ -142,9 +123,6 @@ def reuse_dir(state: Path, system: str) -> Path:
 
 
 def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
-    for target, met in done.met.items():
-        session.catalog.met(toolbox.plan.system, target, met)
-    session.catalog.record(done.run)
     recorded(reuse_dir(session.state, toolbox.plan.system))
     for late in done.caught_up:
         session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=done.run.finished)
@@ -160,22 +138,18 @@ def note_locks(session: Session, system: str, kept: Mapping[str, Kept]) -> None:
             session.catalog.protect(target, mode=each.state.mode, ends=ends)
 
 
-def _reached(toolbox: Toolbox, done: BackupDone) -> list:  # type: ignore[type-arg]
-    names = {state.target for state in done.run.targets if state.outcome == "ok"}
-    return [place for place in toolbox.places if place.name in names]
-
-
-def _nothing(
-    session: Session, loaded: Loaded, run_id: str, error: DrError, *, started: datetime, outcome: Outcome
-) -> BackupRun:
+def _nothing(run: Run, error: DrError, outcome: Outcome) -> BackupRun:
     """The fact of a run that came to nothing."""
     return BackupRun(
-        run_id=run_id,
-        system=loaded.plan.system,
+        run_id=run.run_id,
+        system=run.system,
         outcome=outcome,
-        started=started,
-        finished=session.clock(),
+        started=run.started,
+        finished=run.session.clock(),
         error=str(error),
         error_hint=error.hint,
-        plan_digest=loaded.digest,
+        plan_digest=run.loaded.digest,
     )
+
+
+BACKUP = Verb(name="backup", prefix="", nothing=_nothing)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
-from dr.errors import DrError, UsageError
+from dr.errors import UsageError
 from dr.evidence.acts import NewBeginning
 from dr.evidence.look import NOTHING
 from dr.evidence.seal import Sealed
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -27,13 +28,16 @@ def begin(session: Session, target: str, systems: Sequence[str], *, because: str
     if not because.strip():
         raise UsageError("no reason was given", "--because", hint="say in a few words what became of the target")
     items = _concerned(session, target, systems)
-    made = [fact for loaded in items if (fact := _lost(session, loaded, target, because.strip()))]
-    sealed = [session.catalog.record(fact) for fact in made]
-    for loaded in items if made else ():
-        with suppress(DrError):  # the record is in the catalog, and the next run sends it
-            session.send_evidence(session.toolbox(loaded).places, loaded.plan.system)
+    found = [(loaded, _lost(session, loaded, target, because.strip())) for loaded in items]
+    sealed = [
+        put_on_record(session, fact, partial(_places, session, loaded)) for loaded, fact in found if fact is not None
+    ]
     save_self(session)
     return sealed
+
+
+def _places(session: Session, loaded: Loaded) -> tuple[Place, ...]:
+    return session.toolbox(loaded).places
 
 
 def _concerned(session: Session, target: str, systems: Sequence[str]) -> list[Loaded]:

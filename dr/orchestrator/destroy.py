@@ -13,8 +13,9 @@ from pathlib import Path
 from dr.errors import FAILED, OK, DrError, UsageError, every_error, worst
 from dr.evidence.acts import Hold, KeyChange, KeyEvent
 from dr.evidence.record import Outcome
-from dr.orchestrator.keys import KeysChanged, changing, guarded, open_keys_run
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.keys import changing, guarded, key_verb
+from dr.orchestrator.lifecycle import Finished, Run, carry_out, run_of
+from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
 from dr.run.custody.destroy import LIMITS, Verdict, destroy_here, destroy_on, examine
 from dr.run.toolbox import Toolbox
@@ -68,42 +69,43 @@ def require_code(session: Session, loaded: Loaded, code: str) -> None:
         raise UsageError("the copies are not what they were when the code was given out", hint=hint)
 
 
-def destroy(session: Session, loaded: Loaded) -> KeysChanged:
+def destroy(session: Session, loaded: Loaded) -> Finished[KeyEvent]:
     """The second step: destroy the keys on every target, then what this machine has of them; recorded.
 
     Asks the targets and the holds once more. Killed midway, it is begun again with a new code, and goes on.
     """
-    system, started = loaded.plan.system, session.clock()
-    run_id = new_id("destruction-", started)
-    with session.locked(system), changing(session, system):
+    verb = key_verb("destruction")
+    with session.locked(loaded.plan.system), changing(session, loaded.plan.system):
         verdict = _examined(session, loaded)
         toolbox = session.toolbox(loaded)
-        session.catalog.close_abandoned(system, now=started)
-        open_keys_run(session, loaded, run_id, started)
-        results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.everywhere]  # type: ignore[misc]
-        changes = [change for change, _ in results]
-        done = all(change.outcome == "ok" for change in changes)
-        left, error, hint = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED, "")
-        points = {p.run_id for each in verdict.repositories for p in each.points if _gone(changes, each.target)}
-        event = KeyEvent(
-            run_id=run_id,
-            system=system,
-            what="destruction",
-            outcome=_outcome(changes, error),
-            started=started,
-            finished=session.clock(),
-            targets=tuple(changes),
-            points=tuple(sorted(points)),
-            limits=(*left, *LIMITS),
-            error=error,
-            error_hint=hint,
-            versions=dict(toolbox.versions),
-        )
-        session.catalog.record(event)
-        _note(session, loaded).unlink(missing_ok=True)
-        session.send_evidence(toolbox.everywhere, system)
-    code = OK if event.outcome == "ok" else worst([code for _, code in results]) or FAILED
-    return KeysChanged(event, code)
+        return carry_out(run_of(session, loaded, verb), verb, lambda run: _destroyed(run, toolbox, verdict))
+
+
+def _destroyed(run: Run, toolbox: Toolbox, verdict: Verdict) -> KeyEvent:
+    session, loaded = run.session, run.loaded
+    results = [guarded(place.name, lambda p=place: destroy_on(p, session.state)) for place in toolbox.everywhere]  # type: ignore[misc]
+    changes = [change for change, _ in results]
+    done = all(change.outcome == "ok" for change in changes)
+    left, error, hint = _here(session, loaded, toolbox) if done else ([], _UNTOUCHED, "")
+    points = {p.run_id for each in verdict.repositories for p in each.points if _gone(changes, each.target)}
+    outcome = _outcome(changes, error)
+    run.reached += toolbox.everywhere
+    run.exit_code = OK if outcome == "ok" else worst([code for _, code in results]) or FAILED
+    run.once_kept(lambda: _note(session, loaded).unlink(missing_ok=True))
+    return KeyEvent(
+        run_id=run.run_id,
+        system=run.system,
+        what="destruction",
+        outcome=outcome,
+        started=run.started,
+        finished=session.clock(),
+        targets=tuple(changes),
+        points=tuple(sorted(points)),
+        limits=(*left, *LIMITS),
+        error=error,
+        error_hint=hint,
+        versions=dict(toolbox.versions),
+    )
 
 
 _UNTOUCHED = "not every copy could be destroyed: the passphrases are kept, so that it can be gone on with"

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
-from dr.errors import FAILED, INTERRUPTED, DrError, UsageError, every_error
-from dr.evidence.record import Drill, ObjectivesThen
-from dr.evidence.seal import Sealed
+from dr.errors import INTERRUPTED, DrError, UsageError
+from dr.evidence.record import Drill, ObjectivesThen, Outcome
 from dr.orchestrator.elsewhere import lacks_of, what_else, what_is_left
+from dr.orchestrator.lifecycle import Finished, Run, Verb, across, carry_out, run_of
 from dr.orchestrator.named import points_for
 from dr.orchestrator.scratch import scratch_of
 from dr.orchestrator.selfcopy import save_self
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.session import Session
 from dr.orchestrator.targets import posture_of
 from dr.orchestrator.travel import attacked, way_back
 from dr.plan.load import Loaded
@@ -28,16 +29,6 @@ from dr.tools.lock import hold
 #: So many of the last drills that worked say how long a recovery may take.
 _RECENT = 5
 _CONTROL_LOSS = "control-loss"
-
-
-@dataclass(frozen=True)
-class DrillResult:
-    """One drill or recovery, its sealed record, and the exit code it deserves."""
-
-    drill: Drill
-    sealed: Sealed
-    exit_code: int
-    hint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +70,7 @@ class DrillOptions:
     scratch: str | None = None
 
 
-def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[DrillResult]:
+def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[Finished[Drill]]:
     """Drill systems side by side. A drill that could not run is recorded as failed, not left out.
 
     Raises `UsageError`, with nothing touched, when a scratch target is not safe to attack.
@@ -89,9 +80,7 @@ def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[
             refuse_unready(scratch_of(session, loaded, options))
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
-    results = session.each(items, lambda loaded: drill_one(session, loaded, options))
-    save_self(session)
-    return results
+    return across(session, items, lambda loaded: drill_one(session, loaded, options))
 
 
 def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
@@ -110,35 +99,34 @@ def refuse_unfit_options(items: list[Loaded], options: DrillOptions) -> None:
             )
 
 
-def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> DrillResult:
+def drill_one(session: Session, loaded: Loaded, options: DrillOptions) -> Finished[Drill]:
     """Drill one system."""
-    t_loss = session.clock()
-    drill_id = new_id("drill-", t_loss)
     scenario = options.scenario or loaded.plan.drill.scenario
-    session.begin(loaded, "drill", drill_id, started=t_loss, scenario=scenario)
-    try:
-        with every_error():
-            request = DrillRequest(
-                drill_id=drill_id,
-                scenario=scenario,
-                at=options.at,
-                point=options.point,
-                lacks=lacks_of(session, options.point),
-                target=options.target,
-                keep=options.keep,
-                kit=options.kit,
-                shares=options.shares,
-                t_loss=t_loss,
-                clock=session.clock,
-            )
-            fact = _held(session, loaded, request, options)
-            if fact.outcome != "aborted":
-                fact = replace(fact, posture=posture_of(session, fact.target, system=loaded.plan.system))
-    except DrError as error:
-        fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario=scenario, real=False)
-    done = _recorded(session, loaded, fact)
-    asked = fact.outcome == "failed" and scenario != "ransomware"
-    return replace(done, hint=_ways_on(session, loaded, options, fact)) if asked else done
+    verb = _verb("drill", options, scenario)
+    return carry_out(
+        run_of(session, loaded, verb), verb, lambda run: _drilled(run, options, scenario), scenario=scenario
+    )
+
+
+def _drilled(run: Run, options: DrillOptions, scenario: str) -> Drill:
+    session, loaded = run.session, run.loaded
+    request = DrillRequest(
+        drill_id=run.run_id,
+        scenario=scenario,
+        at=options.at,
+        point=options.point,
+        lacks=lacks_of(session, options.point),
+        target=options.target,
+        keep=options.keep,
+        kit=options.kit,
+        shares=options.shares,
+        t_loss=run.started,
+        clock=session.clock,
+    )
+    fact = _held(session, loaded, request, options)
+    if fact.outcome != "aborted":
+        fact = replace(fact, posture=posture_of(session, fact.target, system=run.system))
+    return _of_plan(run, fact)
 
 
 def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
@@ -161,22 +149,20 @@ def _held(session: Session, loaded: Loaded, request: DrillRequest, options: Dril
     return run_drill(toolbox, points_for(session, loaded, toolbox, request.point), request)
 
 
-def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> DrillResult:
+def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> Finished[Drill]:
     """Recover a system for real. `UsageError` before anything is touched when something is in the way."""
     refuse_unfit(options.to, system=loaded.plan.system, force=options.force)
-    t_loss = session.clock()
-    drill_id = new_id("recovery-", t_loss)
-    toolbox, request = session.toolbox(loaded), _request(session, options, drill_id, t_loss)
+    verb = _verb("recovery", options)
+    run = run_of(session, loaded, verb)
+    toolbox, request = session.toolbox(loaded), _request(session, options, run.run_id, run.started)
     refuse_live(toolbox, request)
-    session.begin(loaded, "recovery", drill_id, started=t_loss)
-    try:
-        with every_error():
-            fact = run_recover(toolbox, points_for(session, loaded, toolbox, options.point), request)
-    except DrError as error:
-        fact = _failed(session, loaded, drill_id, error, t_loss=t_loss, scenario="system-loss", real=True)
-    done = _recorded(session, loaded, fact)
+
+    def act(run: Run) -> Drill:
+        return _of_plan(run, run_recover(toolbox, points_for(session, loaded, toolbox, options.point), request))
+
+    done = carry_out(run, verb, act)
     save_self(session)
-    return replace(done, hint=_ways_on(session, loaded, options, fact)) if fact.outcome == "failed" else done
+    return done
 
 
 def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
@@ -235,44 +221,44 @@ def _request(session: Session, options: RecoverOptions, drill_id: str, t_loss: d
     )
 
 
-def _recorded(session: Session, loaded: Loaded, fact: Drill) -> DrillResult:
-    fact = replace(fact, plan_digest=loaded.digest)
-    sealed = session.catalog.record(fact)
-    with session.beside(loaded.plan.system):  # the record is in the catalog, and the next run sends it
-        toolbox = session.toolbox(loaded)
-        known = fact.target if fact.target in {place.name for place in toolbox.everywhere} else None
-        reachable = [p for p in toolbox.everywhere if known in (None, p.name)]
-        session.send_evidence(reachable if fact.outcome in ("ok", "degraded") else [], loaded.plan.system)
-    code = INTERRUPTED if fact.outcome == "aborted" else drill_exit_code(fact)
-    return DrillResult(fact, sealed, code)
+def _of_plan(run: Run, fact: Drill) -> Drill:
+    """Return the record with its plan; note where it goes: to the target it restored from, or to each it may know."""
+    if fact.outcome in ("ok", "degraded"):
+        with run.session.beside(run.system):  # the record is in the catalog, and the next run sends it
+            places = run.session.toolbox(run.loaded).everywhere
+            run.reached += [place for place in places if place.name == fact.target] or places
+    return replace(fact, plan_digest=run.loaded.digest)
 
 
-def _failed(
-    session: Session,
-    loaded: Loaded,
-    drill_id: str,
-    error: DrError,
-    *,
-    t_loss: datetime,
-    scenario: str,
-    real: bool,
-) -> Drill:
-    wanted = loaded.plan.objectives
-    return Drill(
-        drill_id=drill_id,
-        system=loaded.plan.system,
-        scenario=scenario,
-        real=real,
-        outcome="aborted" if error.exit_code == INTERRUPTED else "failed",
-        t_loss=t_loss,
-        started=t_loss,
-        finished=session.clock(),
-        objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
-        sandbox="not used",
-        error=str(error),
-        error_hint=error.hint,
-        error_code=error.exit_code,
-    )
+def _verb(
+    name: Literal["drill", "recovery"], options: DrillOptions | RecoverOptions, scenario: str = "system-loss"
+) -> Verb[Drill]:
+    """Return the verb of a drill, or of a recovery."""
 
+    def nothing(run: Run, error: DrError, outcome: Outcome) -> Drill:
+        wanted = run.loaded.plan.objectives
+        return Drill(
+            drill_id=run.run_id,
+            system=run.system,
+            scenario=scenario,
+            real=name == "recovery",
+            outcome=outcome,
+            t_loss=run.started,
+            started=run.started,
+            finished=run.session.clock(),
+            objectives=ObjectivesThen(rto_seconds=wanted.rto, rpo_seconds=wanted.rpo, mtd_seconds=wanted.mtd),
+            sandbox="not used",
+            error=str(error),
+            error_hint=error.hint,
+            error_code=error.exit_code,
+            plan_digest=run.loaded.digest,
+        )
 
-__all__ = ["FAILED", "DrillOptions", "DrillResult", "drill", "drill_one", "recover"]
+    def hint(run: Run, fact: Drill) -> str:
+        asked = fact.outcome == "failed" and (fact.real or scenario != "ransomware")
+        return _ways_on(run.session, run.loaded, options, fact) if asked else ""
+
+    def code(fact: Drill) -> int:
+        return INTERRUPTED if fact.outcome == "aborted" else drill_exit_code(fact)
+
+    return Verb(name=name, prefix=f"{name}-", nothing=nothing, hint=hint, code=code)

@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from dr.errors import LOCKED, Fault
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.evidence.standing import Attempts
-from dr.orchestrator.backup import BackupResult, backup_one
-from dr.orchestrator.drill import DrillOptions, DrillResult, drill_one
-from dr.orchestrator.replicate import ReplicateResult, replicate_one
+from dr.orchestrator.backup import backup_one
+from dr.orchestrator.drill import DrillOptions, drill_one
+from dr.orchestrator.lifecycle import Finished
 from dr.orchestrator.replicate import due as replicate_due
+from dr.orchestrator.replicate import replicate_one
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session
-from dr.orchestrator.verify import VerifyResult, verify_one
+from dr.orchestrator.verify import verify_one
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.plan.plan import Scenario
@@ -36,10 +38,10 @@ _AGAIN: Mapping[Verb, timedelta] = {
 class DueDone:
     """What one `dr run` did; `faults` are those of plans that could not be used."""
 
-    backups: list[BackupResult] = field(default_factory=list)
-    proofs: list[VerifyResult] = field(default_factory=list)
-    drills: list[DrillResult] = field(default_factory=list)
-    replications: list[ReplicateResult] = field(default_factory=list)
+    backups: list[Finished[BackupRun]] = field(default_factory=list)
+    proofs: list[Finished[Proof]] = field(default_factory=list)
+    drills: list[Finished[Drill]] = field(default_factory=list)
+    replications: list[Finished[Replication]] = field(default_factory=list)
     faults: tuple[Fault, ...] = ()
 
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import UsageError
 from dr.evidence.acts import Hold, HoldEvent
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.presence import refuse_exchanged
 from dr.run.toolbox import Place
 
 
-@dataclass(frozen=True)
-class HoldDone:
-    """A hold as it stands now."""
-
-    hold: Hold
-
-
 def place_hold(
     session: Session, loaded: Loaded, *, reason: str, until: datetime | None = None, point: str | None = None
-) -> HoldDone:
+) -> Hold:
     """Place a hold on a system, or on one of its points. `UsageError` for an unknown point or a time gone by."""
     now, system = session.clock(), loaded.plan.system
     if not reason.strip():
@@ -47,7 +40,7 @@ def place_hold(
     return _recorded(session, event, loaded)
 
 
-def release_hold(session: Session, hold_id: str, *, reason: str) -> HoldDone:
+def release_hold(session: Session, hold_id: str, *, reason: str) -> Hold:
     """Release a hold. `UsageError` when there is none of that id in force."""
     now = session.clock()
     found = next((hold for hold in session.catalog.holds() if hold.hold_id == hold_id), None)
@@ -81,10 +74,7 @@ def _as_on_record(session: Session, loaded: Loaded) -> list[Place]:
     return found
 
 
-def _recorded(session: Session, event: HoldEvent, loaded: Loaded | None) -> HoldDone:
+def _recorded(session: Session, event: HoldEvent, loaded: Loaded | None) -> Hold:
     """Put it on the chain, and beside the repositories at once: a hold must outlive this machine."""
-    session.catalog.record(event)
-    with session.beside(event.system):
-        session.send_evidence(_as_on_record(session, loaded) if loaded else (), event.system)
-    hold = next(hold for hold in session.catalog.holds(event.system) if hold.hold_id == event.hold_id)
-    return HoldDone(hold)
+    put_on_record(session, event, lambda: _as_on_record(session, loaded) if loaded else ())
+    return next(hold for hold in session.catalog.holds(event.system) if hold.hold_id == event.hold_id)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from dr.errors import (
     DEGRADED,
@@ -22,6 +23,7 @@ from dr.errors import (
 )
 from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome, worst_outcome
+from dr.orchestrator.lifecycle import Finished, Run, Verb, carry_out, put_on_record, run_of
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
@@ -60,14 +62,6 @@ class KeysFound:
 
     rows: tuple[KeyRow, ...]
     problems: tuple[tuple[str, DrError], ...]
-
-
-@dataclass(frozen=True)
-class KeysChanged:
-    """A change of keys, and the exit code it deserves."""
-
-    event: KeyEvent
-    exit_code: int
 
 
 @contextmanager
@@ -147,7 +141,8 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
 
 
 def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], started: datetime) -> None:
-    session.catalog.record(
+    put_on_record(
+        session,
         KeyEvent(
             run_id=new_id("keys-", started),
             system=system,
@@ -157,7 +152,7 @@ def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], 
             finished=session.clock(),
             targets=tuple(changes),
             versions=dict(session.versions),
-        )
+        ),
     )
 
 
@@ -186,47 +181,69 @@ _WAITS = "put the new one in the place that the plan names, then rotate again"
 
 def rotate_keys(
     session: Session, loaded: Loaded, *, target: str | None = None, escrow: bool = False, given: str | None = None
-) -> KeysChanged:
+) -> Finished[KeyEvent]:
     """Change a system's passphrase, or its escrow key, on each target; recorded whatever happened.
 
     Backups that run meanwhile go on. A target that fails keeps its keys; what was begun there is finished later.
     """
-    system, started = loaded.plan.system, session.clock()
     if escrow and recipient_of(session.state) is None:
         raise UsageError("escrow is switched off", "escrow/recipient", hint="take the word `none` out of that file")
-    run_id = new_id("keys-", started)
-    with changing(session, system):
+    verb = key_verb("escrow" if escrow else "rotation")
+    with changing(session, loaded.plan.system):
         toolbox = session.toolbox(loaded)
         places = [place for place in toolbox.places if target in (None, place.name)]
-        session.catalog.close_abandoned(system, now=started)
-        open_keys_run(session, loaded, run_id, started)
-        changes: list[KeyChange] = []
-        codes: list[int] = []
-        for place in places:
-            changed, code = _one(session, toolbox, place, escrow=escrow, given=given)
-            changes.append(changed)
-            codes.append(code)
-            if code == INTERRUPTED:
-                break
-        event = KeyEvent(
-            run_id=run_id,
-            system=system,
-            what="escrow" if escrow else "rotation",
-            outcome=_whole([change.outcome for change in changes]),
-            started=started,
-            finished=session.clock(),
-            targets=tuple(changes),
-            versions=dict(toolbox.versions),
-        )
-        session.catalog.record(event)
-    session.send_evidence([toolbox.place(c.target) for c in changes if c.outcome != "failed"], system)
+
+        def act(run: Run) -> KeyEvent:
+            changed = _each(session, toolbox, places, escrow=escrow, given=given)
+            changes = [change for change, _ in changed]
+            run.reached += [toolbox.place(each.target) for each in changes if each.outcome != "failed"]
+            outcome = _whole([change.outcome for change in changes])
+            run.exit_code = DEGRADED if outcome == "degraded" else worst([code for _, code in changed])
+            return KeyEvent(
+                run_id=run.run_id,
+                system=run.system,
+                what="escrow" if escrow else "rotation",
+                outcome=outcome,
+                started=run.started,
+                finished=session.clock(),
+                targets=tuple(changes),
+                versions=dict(toolbox.versions),
+            )
+
+        done = carry_out(run_of(session, loaded, verb), verb, act)
     save_self(session)  # a recovery without this host needs the new passphrase
-    return KeysChanged(event, _code(event.outcome, codes))
+    return done
 
 
-def open_keys_run(session: Session, loaded: Loaded, run_id: str, started: datetime) -> None:
-    """Note that a change of keys begins, before its first step."""
-    session.begin(loaded, "keys", run_id, started=started)
+def key_verb(what: Literal["escrow", "rotation", "destruction"]) -> Verb[KeyEvent]:
+    """Return the verb of a change of keys."""
+
+    def nothing(run: Run, error: DrError, outcome: Outcome) -> KeyEvent:
+        return KeyEvent(
+            run_id=run.run_id,
+            system=run.system,
+            what=what,
+            outcome=outcome,
+            started=run.started,
+            finished=run.session.clock(),
+            error=str(error),
+            error_hint=error.hint,
+            versions=dict(run.session.versions_here),
+        )
+
+    return Verb(name="keys", prefix="destruction-" if what == "destruction" else "keys-", nothing=nothing)
+
+
+def _each(
+    session: Session, toolbox: Toolbox, places: Sequence[Place], *, escrow: bool, given: str | None
+) -> list[tuple[KeyChange, int]]:
+    """Change the keys place by place; an interruption leaves out those that come after."""
+    changed = list[tuple[KeyChange, int]]()
+    for place in places:
+        changed.append(_one(session, toolbox, place, escrow=escrow, given=given))
+        if changed[-1][1] == INTERRUPTED:
+            break
+    return changed
 
 
 def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
@@ -290,10 +307,6 @@ def _whole(outcomes: Sequence[Outcome]) -> Outcome:
     """Done on some targets and not on others is done in part."""
     whole = worst_outcome(list(outcomes))
     return "degraded" if whole == "failed" and set(outcomes) - {"failed"} else whole
-
-
-def _code(outcome: Outcome, codes: list[int]) -> int:
-    return DEGRADED if outcome == "degraded" else worst(codes)
 
 
 def removed_keys(session: Session, system: str) -> set[str]:

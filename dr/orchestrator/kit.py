@@ -17,6 +17,7 @@ from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.orchestrator.finding import Finding
 from dr.orchestrator.keys import rotate_keys
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.selfcopy import copy_findings, make_copy, save_everywhere
 from dr.orchestrator.session import Session, make_state, new_id
 from dr.plan.load import Loaded
@@ -298,7 +299,7 @@ def _hand_over(session: Session, folder: KitFolder, *, keep: bool, about: KitAct
         versions=session.versions,
     )
     here = escrow.identity_here(session.state) is not None
-    sealed = session.catalog.record(fact)
+    sealed = put_on_record(session, fact)
     done = KitDone(fact=fact, sealed=sealed, folder=folder, pages=tuple(pages), secret_here=here)
     save_everywhere(session)
     return done
@@ -332,7 +333,7 @@ def renew_all(session: Session) -> list[str]:
         if not session.points(loaded):
             continue  # its escrow keys are made with its first point
         try:
-            event = rotate_keys(session, loaded, escrow=True).event
+            event = rotate_keys(session, loaded, escrow=True).record
         except InterruptedRunError:
             raise
         except DrError as error:

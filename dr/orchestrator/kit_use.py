@@ -22,6 +22,7 @@ from dr.errors import (
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
 from dr.run.custody import escrow, selfcopy
@@ -245,10 +246,10 @@ def prove_kit(session: Session, path: Path, share_files: Sequence[Path]) -> KitT
     except DrError as error:
         aborted = isinstance(error, InterruptedRunError)
         failed = replace(fact, error=str(error), outcome="aborted" if aborted else "failed", finished=session.clock())
-        session.catalog.record(failed)
+        put_on_record(session, failed)
         raise
     fact = replace(fact, finished=session.clock(), versions=session.versions_here)
-    return KitTested(fact=fact, sealed=session.catalog.record(fact))
+    return KitTested(fact=fact, sealed=put_on_record(session, fact))
 
 
 def _numbers(given: Sequence[Share]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, 
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.makers import makers_of
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -151,7 +152,7 @@ def _record(session: Session, started: datetime, read: _Read, adopted: int) -> R
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,
     )
     if fact.outcome == "ok":
-        session.catalog.record(fact)
+        put_on_record(session, fact)
     return fact
 
 

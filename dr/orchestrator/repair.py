@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError, every_error
+from dr.errors import DrError, InterruptedRunError, UsageError
 from dr.evidence.acts import Repair
 from dr.evidence.record import Outcome, Point, Proof
 from dr.orchestrator.keys import removed_keys
+from dr.orchestrator.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
 from dr.orchestrator.points import adopted
 from dr.orchestrator.retention import spent_now
 from dr.orchestrator.selfcopy import save_self
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.session import Session
 from dr.orchestrator.verify import prove
 from dr.plan.load import Loaded
 from dr.plan.units import counted
@@ -25,25 +26,14 @@ from dr.run.verify import VerifyMemory, is_unfilled, verify
 _LEVEL = 3
 
 
-@dataclass(frozen=True)
-class RepairResult:
-    """What became of one target, with the exit code it deserves, and what else is to be said."""
-
-    fact: Repair
-    exit_code: int
-    problems: tuple[str, ...] = ()
-
-
 def repair_system(
     session: Session, loaded: Loaded, *, target: str | None, points: Sequence[str] = (), dry_run: bool = False
-) -> list[RepairResult]:
+) -> list[Finished[Repair]]:
     """Repair a system's repositories, or that on one target; only with `points` are snapshots changed, of those.
 
     Raises `UsageError` for points that are not known, `LockedError` while another run holds the system.
     """
-    system = loaded.plan.system
-    with session.locked(system):
-        session.catalog.close_abandoned(system, now=session.clock())
+    with session.locked(loaded.plan.system):
         toolbox = session.toolbox(loaded)
         named = _named(session, loaded, points)
         places = [p for p in toolbox.everywhere if p.name == target or (target is None and _is_there(session, p))]
@@ -79,72 +69,64 @@ def _is_there(session: Session, place: Place) -> bool:
 
 def _one(
     session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, named: list[Point], *, dry_run: bool
-) -> RepairResult:
-    started, system = session.clock(), loaded.plan.system
-    fact = Repair(
-        run_id=new_id("repair-", started), system=system, target=place.name, started=started, finished=started,
-        outcome="ok", points=tuple(point.run_id for point in named), plan_digest=loaded.digest,
-        versions=dict(toolbox.versions),
-    )  # fmt: skip
-    if not dry_run:
-        session.begin(loaded, "repair", fact.run_id, started=started)
+) -> Finished[Repair]:
     mended = Mended()
-    try:
-        with every_error():
-            fact, problems = _mend(session, loaded, toolbox, place, named, fact, mended, dry_run=dry_run)
-        code = {"ok": OK, "degraded": DEGRADED}.get(fact.outcome, FAILED)
-    except DrError as error:
-        stopped = isinstance(error, InterruptedRunError)
-        fact = replace(fact, outcome="aborted" if stopped else "failed", error=str(error), error_hint=error.hint)
-        problems, code = (), INTERRUPTED if stopped else error.exit_code
-    fact = replace(fact, finished=session.clock(), done=tuple(mended.done), left=tuple(mended.left))
-    if not dry_run:
-        session.catalog.record(fact)
+
+    def begun(run: Run) -> Repair:
+        return Repair(
+            run_id=run.run_id, system=run.system, target=place.name, started=run.started,
+            finished=session.clock(), outcome="ok", points=tuple(point.run_id for point in named),
+            plan_digest=loaded.digest, versions=dict(toolbox.versions), done=tuple(mended.done),
+            left=tuple(mended.left),
+        )  # fmt: skip
+
+    def nothing(run: Run, error: DrError, outcome: Outcome) -> Repair:
+        return replace(begun(run), outcome=outcome, error=str(error), error_hint=error.hint)
+
+    def act(run: Run) -> Repair:
+        fact = _mend(run, toolbox, place, named, begun(run), mended, dry_run=dry_run)
         if fact.outcome in ("ok", "degraded"):
-            session.send_evidence([place], system)
-    return RepairResult(fact, code, problems)
+            run.reached.append(place)
+        return replace(fact, finished=session.clock(), done=tuple(mended.done), left=tuple(mended.left))
+
+    verb = Verb(name="repair", prefix="repair-", nothing=nothing)
+    run = run_of(session, loaded, verb)
+    return foresee(run, verb, act) if dry_run else carry_out(run, verb, act)
 
 
 def _mend(
-    session: Session,
-    loaded: Loaded,
-    toolbox: Toolbox,
-    place: Place,
-    named: list[Point],
-    fact: Repair,
-    mended: Mended,
-    *,
-    dry_run: bool,
-) -> tuple[Repair, tuple[str, ...]]:
+    run: Run, toolbox: Toolbox, place: Place, named: list[Point], fact: Repair, mended: Mended, *, dry_run: bool
+) -> Repair:
     """Find what is damaged, put it right, and prove it."""
+    session = run.session
     place.store.reachable()
     require_what_it_was(place)
-    before, memory = _look(session, loaded, toolbox, place, fact.run_id)
+    before, memory = _look(session, run.loaded, toolbox, place, run.run_id)
     fact = replace(fact, problem=_problem(before), level_reached=before.level_reached)
     if before.outcome == "ok" and not named:
-        return fact, ()
+        return fact
     if before.outcome != "ok":
         repair(toolbox, place, before.damage, config_hash=memory.config_hash, dry_run=dry_run, mended=mended)
     if dry_run:
         mended.done += [f"would leave out what is lost of the point {point.run_id}" for point in named]
-        return fact, ()
+        return fact
     if named:
         repair_snapshots(place, named, mended)
         session.catalog.adopt_points(
             place.system, place.name, [adopted(p) for p in mended.points], at=session.clock(), whole=False
         )
-        if path := write_names(session.state, fact.run_id, mended.names):
+        if path := write_names(session.state, run.run_id, mended.names):
             mended.done.append(f"these files are listed in {path}")
-    after = prove(session, loaded, toolbox, place, level=_LEVEL)
-    proof = after.proof
+    after = prove(session, run.loaded, toolbox, place, level=_LEVEL)
+    run.problems += after.problems
+    proof = after.record
     outcome: Outcome = "ok" if proof.outcome == "ok" and not mended.left else "degraded"
     if proof.outcome != "ok":
         mended.left.append(_still(proof))
         outcome = "degraded" if mended.done else "failed"
-    fact = replace(
+    return replace(
         fact, outcome=outcome, level_reached=proof.level_reached, proof=proof.run_id, shortened=len(mended.names)
     )
-    return fact, after.problems
 
 
 def _look(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> tuple[Proof, VerifyMemory]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from dr.errors import DEGRADED, LOCKED, OK, DrError, InterruptedRunError, UsageError, every_error
+from dr.errors import LOCKED, OK, DrError, InterruptedRunError, UsageError, every_error
 from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.evidence.standing import PlaceState
 from dr.orchestrator.backup import ids_on, missed_by, note_locks
 from dr.orchestrator.forget import forget
 from dr.orchestrator.keys import removed_keys
+from dr.orchestrator.lifecycle import (
+    Finished,
+    Run,
+    Verb,
+    across,
+    carry_out,
+    not_begun,
+    outcome_of,
+    run_of,
+    unless_locked,
+)
 from dr.orchestrator.retention import spent_now
-from dr.orchestrator.selfcopy import save_self
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.session import Session
 from dr.orchestrator.travel import attacks
 from dr.plan import cadence
 from dr.plan.load import Loaded
@@ -24,7 +33,7 @@ from dr.run.custody.escrow import hand_on_sealed
 from dr.run.keeping.lock_all import keep_replica_locked
 from dr.run.keeping.locks import Kept
 from dr.run.presence import require_repository
-from dr.run.replica import Replicated, ReplicateRequest, replicate, with_lock
+from dr.run.replica import ReplicateRequest, replicate, with_lock
 from dr.run.toolbox import Place, Toolbox
 from dr.run.verify import VerifyMemory
 from dr.tools import command
@@ -40,34 +49,22 @@ _SOON = timedelta(minutes=30)
 _INDEX = "/index"
 
 
-@dataclass(frozen=True)
-class ReplicateResult:
-    """What became of one target. `absent`: its disk was not there, which is no failure, and nothing was recorded."""
-
-    fact: Replication
-    exit_code: int
-    absent: bool = False
-    problems: tuple[str, ...] = ()
-
-
-def replicate_all(session: Session, items: list[Loaded], *, due_only: bool = False) -> list[ReplicateResult]:
+def replicate_all(session: Session, items: list[Loaded], *, due_only: bool = False) -> list[Finished[Replication]]:
     """Bring the replicas of systems up to date, and their targets what they missed. Systems go side by side."""
-    found = session.each(items, lambda loaded: replicate_one(session, loaded, due_only=due_only))
-    save_self(session)
+    found = across(session, items, lambda loaded: replicate_one(session, loaded, due_only=due_only))
     return [result for results in found for result in results]
 
 
-def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -> list[ReplicateResult]:
+def replicate_one(session: Session, loaded: Loaded, *, due_only: bool = False) -> list[Finished[Replication]]:
     """Bring one system's copies up to date, place by place; a place that fails stops no other.
 
     With `due_only` the replicas that are due: what a target missed, the next backup brings it.
     """
     wanted = due_replicas(session, loaded) if due_only else loaded.plan.replicas
-    session.catalog.close_abandoned(loaded.plan.system, now=session.clock())
     try:
         toolbox = session.toolbox(loaded)
     except DrError as error:
-        return [_nothing(session, loaded, name, error) for name in wanted]
+        return [_not_begun(session, loaded, name, error, outcome="failed") for name in wanted]
     results = []
     for place in toolbox.places if not due_only and len(toolbox.everywhere) > 1 else ():
         if missed := missed_by(session, loaded.plan, place.name):
@@ -95,63 +92,52 @@ def first_use(session: Session, name: str) -> Path:
 # -- a replica ---------------------------------------------------------------------------------------
 
 
-def _replicate(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place) -> ReplicateResult:
+def _replicate(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place) -> Finished[Replication]:
     system = loaded.plan.system
     what = f"{system}: another run replicates to {place.name}"
+    verb = _verb(place.name)
     try:
         with hold(session.state / "locks" / f"{system}@{place.name}.lock", what=what):
             if place.target.offline:
                 place.store.reachable()
-            return _under_lock(session, loaded, toolbox, place)
+            run = run_of(session, loaded, verb)
+            return carry_out(run, verb, lambda run: _done(run, toolbox, place))
     except AbsentError as error:
-        return _nothing(session, loaded, place.name, error, absent=True)
+        return _not_begun(session, loaded, place.name, error, code=OK)
     except DrError as error:
-        if error.exit_code == LOCKED or place.target.offline:
-            return _nothing(session, loaded, place.name, error)
+        if error.exit_code == LOCKED:
+            return _not_begun(session, loaded, place.name, error)
+        if place.target.offline:
+            return _not_begun(session, loaded, place.name, error, outcome="failed")
         raise
 
 
-def _under_lock(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place) -> ReplicateResult:
-    started, run_id = session.clock(), _open(session, loaded)
-    try:
-        with every_error():
-            done = _done(session, loaded, toolbox, place, run_id)
-    except DrError as error:
-        fact = _came_to_nothing(session, loaded, place.name, error, run_id=run_id, started=started)
-        session.catalog.record(fact)
-        return ReplicateResult(fact, error.exit_code)
-    system, problems = loaded.plan.system, list[str]()
-    if done.fact.points is not None and session.send_evidence([place], system):
-        with session.beside(system):
-            hand_on_sealed(toolbox.places[0], place, session.state)
-    if done.fact.outcome in ("failed", "degraded"):
-        with session.beside(system):
-            problems += attacks(session, loaded, [toolbox.places[0].name])
-    return ReplicateResult(done.fact, done.exit_code, problems=tuple(problems))
-
-
-def _done(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> Replicated:
-    """Replicate, forget what may go, lengthen locks, and record it."""
-    system, primary = loaded.plan.system, toolbox.places[0].name
+def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
+    """Replicate, forget what may go, and lengthen locks."""
+    session, loaded, system, primary = run.session, run.loaded, run.system, toolbox.places[0]
     request = ReplicateRequest(
-        run_id=run_id,
+        run_id=run.run_id,
         clock=session.clock,
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
-        known=_known_index(session, system, primary),
+        known=_known_index(session, system, primary.name),
         spent=spent_now(session, loaded.plan),
     )
     done = replicate(toolbox, place, request)
     if done.index and done.index != request.known:
         learned = VerifyMemory(packs=done.index.packs, indexes=done.index.indexes)
-        session.catalog.remember(system, primary + _INDEX, learned.to_json())
+        session.catalog.remember(system, primary.name + _INDEX, learned.to_json())
     done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
-    session.catalog.record(done.fact)
-    with session.beside(system):
-        note_locks(session, system, {place.name: kept} if kept else {})
-    return done
+    run.exit_code = done.exit_code
+    run.once_sent(lambda: note_locks(session, system, {place.name: kept} if kept else {}))
+    if done.fact.points is not None:
+        run.reached.append(place)
+        run.once_sent(lambda: hand_on_sealed(primary, place, session.state) if run.sent else None)
+    if done.fact.outcome in ("failed", "degraded"):
+        run.once_sent(lambda: attacks(session, loaded, [primary.name]))
+    return done.fact
 
 
 def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication) -> Kept | None:
@@ -171,12 +157,6 @@ def _known_index(session: Session, system: str, primary: str) -> Index:
     return max((VerifyMemory.from_json(text).index for text in texts), key=lambda index: len(index.indexes))
 
 
-def _open(session: Session, loaded: Loaded) -> str:
-    run_id = new_id("replicate-", session.clock())
-    session.begin(loaded, "replicate", run_id, started=session.clock())
-    return run_id
-
-
 def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]:
     """Return what the last proof found damaged at a replica, unless it was written anew since."""
     state = session.catalog.place_states([system], now=session.clock()).get(system, {}).get(target)
@@ -187,88 +167,102 @@ def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]
     return frozenset(item.object for item in last.damage if item.problem != "missing") if last else frozenset()
 
 
-def _nothing(session: Session, loaded: Loaded, target: str, error: DrError, *, absent: bool = False) -> ReplicateResult:
-    """What came to nothing before it began; it is said, not recorded."""
-    fact = _came_to_nothing(session, loaded, target, error, run_id="", started=session.clock())
-    if absent or error.exit_code == LOCKED:
-        fact = replace(fact, outcome="skipped")
-    return ReplicateResult(fact, OK if absent else error.exit_code, absent)
+def _not_begun(
+    session: Session,
+    loaded: Loaded,
+    target: str,
+    error: DrError,
+    *,
+    outcome: Outcome = "skipped",
+    code: int | None = None,
+) -> Finished[Replication]:
+    """What came to nothing before it began; it is told, not recorded."""
+    verb = _verb(target)
+    return not_begun(run_of(session, loaded, verb), verb, error, outcome=outcome, code=code)
 
 
-def _came_to_nothing(
-    session: Session, loaded: Loaded, target: str, error: DrError, *, run_id: str, started: datetime
-) -> Replication:
-    return Replication(
-        run_id=run_id,
-        system=loaded.plan.system,
-        source=loaded.plan.targets[0],
-        target=target,
-        started=started,
-        finished=session.clock(),
-        outcome="aborted" if isinstance(error, InterruptedRunError) else "failed",
-        error=str(error),
-        error_hint=error.hint,
-        plan_digest=loaded.digest,
-    )
+def _verb(target: str) -> Verb[Replication]:
+    """Return the verb of bringing one target up to date."""
+
+    def nothing(run: Run, error: DrError, outcome: Outcome) -> Replication:
+        return Replication(
+            run_id=run.run_id,
+            system=run.system,
+            source=run.loaded.plan.targets[0],
+            target=target,
+            started=run.started,
+            finished=run.session.clock(),
+            outcome=outcome,
+            error=str(error),
+            error_hint=error.hint,
+            plan_digest=run.loaded.digest,
+        )
+
+    return Verb(name="replicate", prefix="replicate-", nothing=nothing)
 
 
 # -- a target with a repository of its own -----------------------------------------------------------
 
 
-def _bring(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, missed: list[Point]) -> ReplicateResult:
+def _bring(
+    session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, missed: list[Point]
+) -> Finished[Replication]:
     """Copy snapshots to a target that missed points while it was down; as a backup does, and under its lock."""
-    system = loaded.plan.system
-    try:
-        with session.locked(system):
-            return _brought(session, loaded, toolbox, place, missed)
-    except DrError as error:
-        if error.exit_code != LOCKED:
-            raise
-        return _nothing(session, loaded, place.name, error)
+    verb = _verb(place.name)
+    return unless_locked(
+        session.locked(loaded.plan.system),
+        lambda: carry_out(run_of(session, loaded, verb), verb, lambda run: _brought(run, toolbox, place, missed)),
+        lambda error: _not_begun(session, loaded, place.name, error),
+    )
 
 
-def _brought(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, missed: list[Point]) -> ReplicateResult:
-    system, started, run_id = loaded.plan.system, session.clock(), _open(session, loaded)
+def _brought(run: Run, toolbox: Toolbox, place: Place, missed: list[Point]) -> Replication:
     notes: list[str] = []
     problem: DrError | None = None
     try:
         with every_error():
-            place.store.reachable()
-            if require_repository(place) is None:
-                make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
-            ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
-            wanted = {place.name: tuple(reversed(missed))}
-            for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
-                session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=session.clock())
-            toolbox.sweep_work()
+            _copy_missed(run.session, toolbox, place, missed, notes)
     except DrError as error:
-        problem = error
-    points = [x for x in session.catalog.points([system]) if place.name in {copy.target for copy in x.usable}]
-    left = missed_by(session, loaded.plan, place.name)
-    outcome: Outcome = "failed" if problem else "degraded" if left else "ok"
-    if isinstance(problem, InterruptedRunError):
-        outcome = "aborted"
-    fact = Replication(
-        run_id=run_id,
-        system=system,
-        source=loaded.plan.targets[0] if place.name != loaded.plan.targets[0] else loaded.plan.places[1],
+        problem, run.exit_code = error, error.exit_code
+    if not problem:
+        run.reached.append(place)
+    return _what_is_there(run, toolbox, place, problem, notes)
+
+
+def _copy_missed(session: Session, toolbox: Toolbox, place: Place, missed: list[Point], notes: list[str]) -> None:
+    place.store.reachable()
+    if require_repository(place) is None:
+        make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+    ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
+    wanted = {place.name: tuple(reversed(missed))}
+    for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
+        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=session.clock())
+    toolbox.sweep_work()
+
+
+def _what_is_there(run: Run, toolbox: Toolbox, place: Place, problem: DrError | None, notes: list[str]) -> Replication:
+    """Return the record of what the target holds now, also where copying ended by an error."""
+    session, plan = run.session, run.loaded.plan
+    points = [x for x in session.catalog.points([run.system]) if place.name in {copy.target for copy in x.usable}]
+    left = missed_by(session, plan, place.name)
+    now = session.clock()
+    return Replication(
+        run_id=run.run_id,
+        system=run.system,
+        source=plan.targets[0] if place.name != plan.targets[0] else plan.places[1],
         target=place.name,
         by="snapshots",
-        started=started,
-        finished=session.clock(),
-        outcome=outcome,
+        started=run.started,
+        finished=now,
+        outcome=outcome_of(problem) if problem else "degraded" if left else "ok",
         points=tuple(point.run_id for point in points),
-        seconds=round((session.clock() - started).total_seconds(), 3),
+        seconds=round((now - run.started).total_seconds(), 3),
         notes=tuple(notes),
         error=str(problem) if problem else notes[0] if notes else _STILL if left else None,
         error_hint=problem.hint if problem else "",
-        plan_digest=loaded.digest,
+        plan_digest=run.loaded.digest,
         versions=dict(toolbox.versions),
     )
-    session.catalog.record(fact)
-    if not problem:
-        session.send_evidence([place], system)
-    return ReplicateResult(fact, problem.exit_code if problem else DEGRADED if left else OK)
 
 
 _STILL = "some points are on no other target that answers"

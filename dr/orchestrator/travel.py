@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError, UsageError, every_error
+from dr.errors import FAILED, INTERRUPTED, DrError, InterruptedRunError, UsageError, every_error
 from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
-from dr.orchestrator.session import Session, new_id
+from dr.orchestrator.lifecycle import Finished, Run, Verb, carry_out, outcome_of, run_of
+from dr.orchestrator.session import Session
 from dr.plan.load import Loaded
 from dr.run.past.history import Change, History, read_history
 from dr.run.past.rewind import Rewound, Step, nothing_there, rewind, steps_to
@@ -129,15 +130,6 @@ class Prospect:
         return [step for _, steps in self.parts for step in steps]
 
 
-@dataclass(frozen=True)
-class RewindResult:
-    """One system's rewind, with the exit code it deserves, and why single objects failed."""
-
-    fact: Rewind
-    exit_code: int
-    failed: dict[str, str]
-
-
 def foresee_rewind(session: Session, target: str, moment: datetime, *, system: str | None = None) -> list[Prospect]:
     """Return what a rewind would do, system by system. Raises when the target keeps no versions, or held nothing."""
     if target not in session.declarations.targets:
@@ -168,27 +160,37 @@ def _foresee(session: Session, loaded: Loaded, target: str, moment: datetime) ->
     return Prospect(loaded, place, moment, tuple(parts), objects, intact)
 
 
-def rewind_all(session: Session, prospects: list[Prospect]) -> list[RewindResult]:
-    """Put back what was foreseen, one system after the other; each is on record, whatever happened."""
+def rewind_all(session: Session, prospects: list[Prospect]) -> list[Finished[Rewind]]:
+    """Put back what was foreseen, one system after the other; each is on record, whatever happened.
+
+    The `details` say of single objects why they failed.
+    """
     by_system = {prospect.loaded.plan.system: prospect for prospect in prospects}
     return session.each([x.loaded for x in prospects], lambda x: _rewind_one(session, by_system[x.plan.system]), jobs=1)
 
 
-def _rewind_one(session: Session, prospect: Prospect) -> RewindResult:
-    loaded, started = prospect.loaded, session.clock()
-    system, run_id = loaded.plan.system, new_id("rewind-", started)
-    with session.locked(system):
-        session.catalog.close_abandoned(system, now=started)
-        session.begin(loaded, "rewind", run_id, started=started)
-        done, error = _carry_out(prospect)
-        fact = _fact(session, prospect, done, error, run_id=run_id, started=started)
-        session.catalog.record(fact)
-        session.send_evidence([prospect.place] if fact.outcome == "ok" else [], system)
-    code = {"ok": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(fact.outcome, FAILED)
-    return RewindResult(fact, code, done.failed)
+def _rewind_one(session: Session, prospect: Prospect) -> Finished[Rewind]:
+    nothing = Rewound(counts={}, verified=0, failed={})
+    verb = Verb(
+        name="rewind",
+        prefix="rewind-",
+        nothing=lambda run, error, outcome: _fact(run, prospect, nothing, error, outcome=outcome),
+    )
+    with session.locked(prospect.loaded.plan.system):
+        return carry_out(run_of(session, prospect.loaded, verb), verb, lambda run: _put_back(run, prospect))
 
 
-def _carry_out(prospect: Prospect) -> tuple[Rewound, DrError | None]:
+def _put_back(run: Run, prospect: Prospect) -> Rewind:
+    done, error = _all_steps(prospect)
+    outcome: Outcome = outcome_of(error) if error else "degraded" if done.failed else "ok"
+    if outcome == "ok":
+        run.reached.append(prospect.place)
+    run.exit_code = None if error is None else INTERRUPTED if outcome == "aborted" else FAILED
+    run.details = {name: (why,) for name, why in done.failed.items()}
+    return _fact(run, prospect, done, error, outcome=outcome)
+
+
+def _all_steps(prospect: Prospect) -> tuple[Rewound, DrError | None]:
     """Do all steps; return what was done until an error ended it."""
     done = Rewound(counts={}, verified=0, failed={})
     for place, steps in prospect.parts:
@@ -205,18 +207,13 @@ def _sum(one: Rewound, other: Rewound) -> Rewound:
     return Rewound(counts=counts, verified=one.verified + other.verified, failed=one.failed | other.failed)
 
 
-def _fact(
-    session: Session, prospect: Prospect, done: Rewound, error: DrError | None, *, run_id: str, started: datetime
-) -> Rewind:
-    outcome: Outcome = "degraded" if done.failed else "ok"
-    if error:
-        outcome = "aborted" if isinstance(error, InterruptedRunError) else "failed"
+def _fact(run: Run, prospect: Prospect, done: Rewound, error: DrError | None, *, outcome: Outcome) -> Rewind:
     return Rewind(
-        run_id=run_id,
-        system=prospect.loaded.plan.system,
+        run_id=run.run_id,
+        system=run.system,
         target=prospect.place.name,
-        started=started,
-        finished=session.clock(),
+        started=run.started,
+        finished=run.session.clock(),
         outcome=outcome,
         moment=prospect.moment,
         objects=prospect.objects,
@@ -229,5 +226,5 @@ def _fact(
         error=str(error) if error else None,
         error_hint=error.hint if error else "",
         plan_digest=prospect.loaded.digest,
-        versions=dict(session.versions_here),
+        versions=dict(run.session.versions_here),
     )

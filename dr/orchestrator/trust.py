@@ -8,6 +8,7 @@ from dr.errors import UsageError
 from dr.evidence.acts import Trust
 from dr.evidence.record import Point
 from dr.evidence.seal import Sealed
+from dr.orchestrator.lifecycle import put_on_record
 from dr.orchestrator.selfcopy import save_self
 from dr.orchestrator.session import Session, new_id
 from dr.plan.load import Loaded
@@ -33,9 +34,7 @@ def trust(session: Session, loaded: Loaded, run_id: str, *, because: str) -> Sea
     )
     if not fact.because:
         raise UsageError("no reason was given", "--because", hint="say in a few words why the change was expected")
-    sealed = session.catalog.record(fact)
-    with session.beside(point.system):  # the record is in the catalog, and the next run sends it
-        session.send_evidence(session.toolbox(loaded).places, point.system)
+    sealed = put_on_record(session, fact, lambda: session.toolbox(loaded).places)
     save_self(session)
     return sealed
 

@@ -27,9 +27,10 @@ OPENED = {
 
 
 def test_these_are_the_verbs_that_open_a_run() -> None:
-    source = Path(dr.__file__).parent / "orchestrator"
-    begun = {verb for path in source.glob("*.py") for verb in re.findall(r'\.begin\(\w+, "(\w+)"', path.read_text())}
-    assert begun == set(OPENED)
+    texts = [path.read_text() for path in (Path(dr.__file__).parent / "orchestrator").glob("*.py")]
+    opened = {verb for text in texts for verb in re.findall(r'\bVerb\(\s*name="(\w+)"', text)}
+    opened |= {verb for text in texts for verb in re.findall(r'\b_verb\("(\w+)"', text)}
+    assert opened == set(OPENED)
 
 
 @pytest.mark.parametrize(("verb", "kind"), OPENED.items())

@@ -45,16 +45,16 @@ class Story:
         (source / f"all-{len(self.made)}").write_bytes(os.urandom(20_000))
         with closing(self.session) as session:
             done = backup_one(session, session.chosen(["share"])[0])
-        assert done.run.outcome == "ok", done.run
-        self.made.append(done.run.run_id)
+        assert done.record.outcome == "ok", done.record
+        self.made.append(done.record.run_id)
         self.now += DAY
-        return done.run.run_id
+        return done.record.run_id
 
     def replicate(self, after: timedelta = timedelta()) -> Replication:
         """Replicate once more, so much later."""
         self.now += after
         with closing(self.session) as session:
-            return replicate_one(session, session.chosen(["share"])[0])[0].fact
+            return replicate_one(session, session.chosen(["share"])[0])[0].record
 
     def follow(self, days: int, step: int = 5) -> Replication:
         """Replicate every few days."""
@@ -65,7 +65,7 @@ class Story:
 
     def verify(self) -> list[str]:
         with closing(self.session) as session:
-            return [found.proof.outcome for found in verify_one(session, session.chosen(["share"])[0], level=3)]
+            return [found.record.outcome for found in verify_one(session, session.chosen(["share"])[0], level=3)]
 
     def restic(self, at: str, *arguments: str) -> str:
         """Run restic as anybody would who has the passphrase."""

@@ -34,7 +34,7 @@ def _own_restic(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_system_whose_every_backup_failed_since_its_rpo_misses_it(files_site: Site) -> None:
     shutil.move(files_site.root / "source", files_site.root / "away")
     session = ago(files_site, hours=30)
-    assert backup(session, session.chosen(["share"]))[0].run.outcome == "failed"
+    assert backup(session, session.chosen(["share"]))[0].record.outcome == "failed"
     session.close()
     row = status(files_site, 4)
     assert row["rpo_verdict"] == "missed"
@@ -53,7 +53,7 @@ def test_points_in_part_only_are_no_points(files_site: Site) -> None:
     session = ago(files_site, hours=5)
     (made,) = backup(session, session.chosen(["share"]))
     session.close()
-    assert [source.outcome for source in made.run.sources] == ["ok", "failed"]
+    assert [source.outcome for source in made.record.sources] == ["ok", "failed"]
     assert status(files_site, 4)["rpo_verdict"] == "missed"
 
 

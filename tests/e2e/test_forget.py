@@ -114,7 +114,7 @@ def test_a_hold_keeps_what_it_is_on(expired: Story) -> None:
     story, before = expired, expired.names("second")
     with closing(story.session) as session:
         loaded = session.chosen(["share"])[0]
-        everything = place_hold(session, loaded, reason="a lawsuit").hold.hold_id
+        everything = place_hold(session, loaded, reason="a lawsuit").hold_id
     kept = found_in(stays(story, before)).kept
     assert any("the system is on hold" in text for text in kept)
     with closing(story.session) as session:

@@ -44,7 +44,7 @@ def held(session: Session) -> list[tuple[str, str]]:
     """Do what is due, and return the drills held."""
     done = run_due(session)
     assert not done.faults
-    return [(result.drill.scenario, result.drill.outcome) for result in done.drills]
+    return [(result.record.scenario, result.record.outcome) for result in done.drills]
 
 
 def test_each_scenario_is_drilled_when_it_is_due_and_one_at_a_time(at: Callable[..., Session]) -> None:
@@ -54,7 +54,7 @@ def test_each_scenario_is_drilled_when_it_is_due_and_one_at_a_time(at: Callable[
     assert held(at(days=8)) == [("system-loss", "ok")]
     session = at(days=12)
     (loaded,) = session.chosen(["share"])
-    assert drill_one(session, loaded, DrillOptions(scenario="file-loss")).drill.outcome == "ok"
+    assert drill_one(session, loaded, DrillOptions(scenario="file-loss")).record.outcome == "ok"
     assert held(at(days=16)) == [], "one that has no cadence of its own counts as the plan's"
     assert held(at(days=31)) == [("system-loss", "ok")], "the most overdue first"
     assert held(at(days=31, minutes=1)) == [("target-loss", "ok")]

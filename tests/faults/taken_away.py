@@ -106,7 +106,7 @@ def make_world(home: Path, *, proven: bool) -> World:
         (home / "source" / name / "deep" / "data.bin").write_bytes(os.urandom(60_000))
         with _session(home) as session:
             loaded = session.chosen(["share"])[0]
-            run = backup_one(session, loaded).run
+            run = backup_one(session, loaded).record
             assert run.outcome == "ok", run
         world.files[run.run_id] = _hashes(home / "source")
         world.snapshots[run.run_id] = run.targets[0].snapshots["docs"]
@@ -117,8 +117,8 @@ def make_world(home: Path, *, proven: bool) -> World:
         before = list(kinds)
     if proven:
         with _session(home) as session:
-            (result,) = [x for x in verify_one(session, loaded, level=3) if x.proof.target == "place"]
-            assert result.proof.level_reached == 3
+            (result,) = [x for x in verify_one(session, loaded, level=3) if x.record.target == "place"]
+            assert result.record.level_reached == 3
     return world
 
 
@@ -244,7 +244,7 @@ class Trial:
 
     def drilled(self) -> None:
         """A drill is ok only of what can be restored."""
-        fact: Drill = self._do(lambda session, loaded: drill_one(session, loaded, DrillOptions()).drill)
+        fact: Drill = self._do(lambda session, loaded: drill_one(session, loaded, DrillOptions()).record)
         if fact.outcome in _WORKED and not self._from_below(fact):
             assert fact.run_id in self.restorable, f"drilled {fact.outcome}"
         elif fact.outcome not in _WORKED:
@@ -258,7 +258,7 @@ class Trial:
     def verified(self) -> None:
         """Nothing is proven, shown or counted that cannot be restored; what was lost or spoilt is no success."""
         results = self._do(lambda session, loaded: verify_one(session, loaded, level=3))
-        (proof,) = [x.proof for x in results if x.proof.target == "place"]
+        (proof,) = [x.record for x in results if x.record.target == "place"]
         assert proof.outcome == "failed", f"proven although harmed: {proof}"
         assert proof.level_reached == 0 or set(proof.points) <= self.restorable
         shown = self._shown()
@@ -271,7 +271,7 @@ class Trial:
     def recovered(self) -> None:
         """What can be restored is recovered."""
         to = self.home / "recovered"
-        fact: Drill = self._do(lambda session, loaded: recover(session, loaded, RecoverOptions(to=to)).drill)
+        fact: Drill = self._do(lambda session, loaded: recover(session, loaded, RecoverOptions(to=to)).record)
         if fact.outcome not in _WORKED:
             assert not self.restorable, f"recovered {fact.outcome}: {fact.error}"
         else:
@@ -285,7 +285,7 @@ class Trial:
         there = (
             self.whole_at(f"{self.home}/second/share", {}) if (self.home / "second/share/config").exists() else set()
         )
-        assert set(result.fact.points or ()) <= there, f"replicated {result.fact.points}, whole are {there}"
+        assert set(result.record.points or ()) <= there, f"replicated {result.record.points}, whole are {there}"
 
     def backed_up(self) -> None:
         """The next backup vouches for no point that is gone."""
@@ -294,7 +294,7 @@ class Trial:
 
     def backed_up_first(self) -> None:
         """The first to come by is a backup: it calls no point complete, old or new, that restic cannot restore."""
-        run: BackupRun = self._do(backup_one).run
+        run: BackupRun = self._do(backup_one).record
         self._note(run)
         now = self.whole_at(self.location, self.keys)
         assert not run.complete or run.run_id in now, "the new point is called complete"
@@ -308,7 +308,7 @@ class Trial:
         if self.case.part in ("key", "config", "snapshot"):
             return
         self._do(lambda session, loaded: repair_system(session, loaded, target="place"))
-        run: BackupRun = self._do(backup_one).run
+        run: BackupRun = self._do(backup_one).record
         self._note(run)
         now = self.whole_at(self.location, self.keys)
         assert run.complete and run.run_id in now, f"not even after a repair: {run.error}"

@@ -30,13 +30,13 @@ def at(files_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta
 
 def test_after_a_clock_was_years_ahead_backups_go_on_at_their_pace(at: Callable[[timedelta], Session]) -> None:
     ahead = run_due(at(timedelta(days=4000)))
-    assert [b.run.outcome for b in ahead.backups] == ["ok"] and [d.drill.outcome for d in ahead.drills] == ["ok"]
+    assert [b.record.outcome for b in ahead.backups] == ["ok"] and [d.record.outcome for d in ahead.drills] == ["ok"]
     corrected = run_due(at(timedelta()))
-    assert [b.run.outcome for b in corrected.backups] == ["ok"], "due at once, not in eleven years"
-    assert [d.drill.outcome for d in corrected.drills] == ["ok"]
+    assert [b.record.outcome for b in corrected.backups] == ["ok"], "due at once, not in eleven years"
+    assert [d.record.outcome for d in corrected.drills] == ["ok"]
     assert run_due(at(timedelta())).backups == [], "done once, not at every look"
     later = run_due(at(timedelta(hours=4, minutes=1)))
-    assert [b.run.outcome for b in later.backups] == ["ok"]
+    assert [b.record.outcome for b in later.backups] == ["ok"]
     session = at(timedelta(hours=5))
     assert session.catalog.audit().first_bad is None, "the chain is by order, not by time"
 
@@ -50,8 +50,8 @@ def test_after_a_clock_was_years_ahead_replicas_are_brought_up_to_date(
     plan.write_text(text.replace("targets: [disk, vault]", "targets: [disk]\nreplicas: [vault]"))
     for off in (timedelta(days=4000), timedelta()):
         done = run_due(at(off))
-        assert [(b.run.outcome, b.run.complete) for b in done.backups] == [("ok", True)], off
-        assert [each.fact.outcome for each in done.replications] == ["ok"], off
+        assert [(b.record.outcome, b.record.complete) for b in done.backups] == [("ok", True)], off
+        assert [each.record.outcome for each in done.replications] == ["ok"], off
     assert run_due(at(timedelta())).replications == [], "done once, not at every look"
 
 
@@ -70,7 +70,7 @@ def test_a_drill_with_the_clock_set_back_says_what_there_is(at: Callable[[timede
     run_due(at(timedelta()))
     session = at(timedelta(days=-4000))
     (loaded,) = session.chosen(["share"])
-    drill = drill_one(session, loaded, DrillOptions()).drill
+    drill = drill_one(session, loaded, DrillOptions()).record
     assert drill.outcome == "failed" and drill.rta_seconds is None
     assert "no complete recovery point from" in (drill.error or "")
 
@@ -89,6 +89,6 @@ def test_a_clock_that_jumps_during_a_drill_does_not_bend_what_is_measured(at: Ca
 
     session.clock = jumping
     (loaded,) = session.chosen(["share"])
-    drill = drill_one(session, loaded, DrillOptions()).drill
+    drill = drill_one(session, loaded, DrillOptions()).record
     assert drill.outcome == "ok"
     assert drill.rta_seconds is not None and drill.rta_seconds < 3600

@@ -76,7 +76,7 @@ STEPS: list[Step] = [
 @pytest.mark.parametrize("step", STEPS)
 def test_a_hold_forbids_every_step_until_it_is_released(office: Office, step: Step) -> None:
     code = ask(office.session, office.loaded).code
-    placed = place_hold(office.session, office.loaded, reason="a case").hold
+    placed = place_hold(office.session, office.loaded, reason="a case")
     with pytest.raises(UsageError) as refused:
         step(office, code)
     assert (

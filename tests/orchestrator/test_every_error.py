@@ -116,7 +116,7 @@ def test_a_fault_of_one_system_hides_no_others_result(site: Site, monkeypatch: p
     monkeypatch.setattr(dr.orchestrator.backup, "run_backup", fail_for("other", real, TypeError("x")))
     session = fresh(site)
     results = backup(session, session.chosen((), everything=True))
-    assert {result.run.system: result.run.outcome for result in results} == {"other": "failed", "share": "ok"}
+    assert {result.record.system: result.record.outcome for result in results} == {"other": "failed", "share": "ok"}
     session.close()
 
 
@@ -134,7 +134,7 @@ def test_what_fails_outside_of_a_run_is_a_problem_of_its_system_beside_the_other
 
     monkeypatch.setattr(session, "begin", begun)
     results = backup(session, session.chosen((), everything=True))
-    assert [result.run.system for result in results] == ["share"]
+    assert [result.record.system for result in results] == ["share"]
     assert [(p.where, p.exit_code) for p in session.problems] == [("other", FAILED)]
     assert "no space left" in session.problems[0].what and session.problems[0].hint
     done = run_due(session)
