@@ -270,7 +270,7 @@ def test_heavy_libraries_are_imported_only_where_used() -> None:
 
 def test_what_a_backup_of_this_host_loads_is_light() -> None:
     """The modules of paramiko's home load it at their top; nothing may load them but a plan with another host."""
-    code = "import sys, dr.orchestrator.due, dr.cli.main; print(sorted({'paramiko', 'boto3'} & set(sys.modules)))"
+    code = "import sys, dr.operations.run_due, dr.cli.main; print(sorted({'paramiko', 'boto3'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

@@ -43,7 +43,7 @@ def chosen(
         if fault.severity == "unsound":
             context.warn(fault.what, fault.where, fault.hint)
     if due:
-        from dr.orchestrator.due import due_now, replicas_due
+        from dr.queries.schedule import due_now, replicas_due
 
         items = replicas_due(session, items) if due == "replicate" else due_now(session, items, due)
         if not items:

@@ -39,7 +39,7 @@ class Context:
     @functools.cached_property
     def session(self) -> Any:
         """The session; made, with all it loads, only for the commands that need it."""
-        from dr.orchestrator.session import Session
+        from dr.session import Session
 
         return Session(self.config_dir, self.state_dir)
 
@@ -135,7 +135,7 @@ class Context:
     def protect(self) -> None:
         """Save a self-copy on the targets that the command reached and has not saved one on itself."""
         if "session" in self.__dict__ and self.session.reached:
-            from dr.orchestrator.selfcopy import save_self
+            from dr.operations.self_backup import save_self
 
             save_self(self.session)
 

@@ -61,8 +61,8 @@ class _Said:
 def _look(context: Context, said: _Said) -> None:
     """One look. A failure is said and the daemon stays: the next look may find the world mended."""
     from dr.cli.operate import say_all
-    from dr.orchestrator.due import run_due
-    from dr.orchestrator.session import Session
+    from dr.operations.run_due import run_due
+    from dr.session import Session
 
     log.info("looking at what is due")
     context.errors.clear()

@@ -12,7 +12,7 @@ from dr.errors import DEGRADED, FAILED, OK
 @pass_context
 def doctor_command(context: Context) -> None:
     """Say what is missing here, and how to get it: tools, state, plans, secrets, targets."""
-    from dr.orchestrator.doctor import examine
+    from dr.queries.doctor.doctor import examine
 
     context.session.reading = True
     findings = examine(context.session)

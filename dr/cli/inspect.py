@@ -44,7 +44,7 @@ def points_command(
 
     With --trust: say that what is out of the ordinary in a point was expected.
     """
-    from dr.orchestrator.retention import spent_now
+    from dr.queries.expired import spent_now
     from dr.report.documents import point_document
 
     context.put(points=[])
@@ -148,7 +148,7 @@ def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | N
 
 
 def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
-    from dr.orchestrator.trust import trust
+    from dr.operations.trust import trust
 
     sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
     left = context.session.catalog.retention_frozen(system)
@@ -170,7 +170,7 @@ def _guarded(point: Any, now: datetime) -> dict[str, str]:
 
 
 def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tuple[str, ...]) -> None:
-    from dr.orchestrator.points import rebuild
+    from dr.operations.rebuild import rebuild
 
     done = rebuild(context.session, items, at=at, adopt=adopt)
     fact, read = done.fact, len(done.fact.targets) - len(done.problems)
@@ -195,7 +195,7 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tup
 @pass_context
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
     """Show the board: objectives against facts. Exit 4 when any objective is missed."""
-    from dr.orchestrator.tell import board
+    from dr.queries.status import board
     from dr.report.documents import hold_document, status_document
 
     context.put(systems=[])
@@ -305,7 +305,7 @@ def report_command(
     output: Path | None,
 ) -> None:
     """Write a report for reviewers: one file, readable offline and on paper."""
-    from dr.orchestrator.tell import report
+    from dr.queries.report import report
 
     context.session.reading = True
     items = _items(context, (system,) if system else ())

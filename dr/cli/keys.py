@@ -34,7 +34,7 @@ def _known_target(loaded: Any, target: str | None) -> None:
 @pass_context
 def list_command(context: Context, systems: tuple[str, ...]) -> None:
     """List the keys of each repository. A key that nobody here made is a finding: exit 3."""
-    from dr.orchestrator.keys import list_keys
+    from dr.queries.keys import list_keys
 
     context.put(keys=[])
     context.session.reading = True
@@ -92,7 +92,7 @@ def rotate_command(
     context: Context, system: str, target: str | None, escrow: bool, new_passphrase_file: Path | None
 ) -> None:
     """Change a system's passphrase while backups go on. May be run again: what was begun is finished."""
-    from dr.orchestrator.keys import rotate_keys
+    from dr.operations.rotate_keys import rotate_keys
 
     context.put(changes=[])
     loaded = chosen(context, (system,), everything=False)[0]
@@ -163,7 +163,7 @@ def _short(ids: tuple[str, ...]) -> str:
 @pass_context
 def destroy_command(context: Context, system: str, confirm: str | None, confirm_again: str | None) -> None:
     """Destroy the keys of a system, so that nobody can read its copies again. Asks twice."""
-    from dr.orchestrator.destroy import ask, destroy, require_code
+    from dr.operations.destroy_keys import ask, destroy, require_code
 
     context.put(changes=[])
     loaded = chosen(context, (system,), everything=False)[0]
@@ -216,7 +216,7 @@ def _say_condemned(context: Context, verdict: Any) -> None:
 
 
 def _typed(system: str) -> None:
-    from dr.orchestrator.destroy import sentence
+    from dr.operations.destroy_keys import sentence
 
     for asked in (system, sentence(system)):
         typed = click.prompt(f"This cannot be undone. Type “{asked}”", default="", show_default=False, err=True)
@@ -242,7 +242,7 @@ def hold_command(
     release: str | None,
 ) -> None:
     """Keep a system's points whatever else is due: legal and public-records holds win over everything."""
-    from dr.orchestrator.holds import place_hold, release_hold
+    from dr.operations.holds import place_hold, release_hold
 
     context.put(holds=[])
     if sum((listed, release is not None, bool(reason) and release is None)) != 1:

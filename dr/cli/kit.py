@@ -39,13 +39,13 @@ def kit_command(ctx: click.Context, /, **asked: Any) -> None:
             raise UsageError(f"--{given[0]} stands before {ctx.invoked_subcommand}", hint="write options after it")
         return
     context.put(kits=[])
-    from dr.orchestrator.kit import make_kit
+    from dr.operations.make_kit import make_kit
 
     _say_made(context, make_kit(context.session, _wanted(context, old=None, **asked)))
 
 
 def _wanted(context: Context, /, **asked: Any) -> Any:
-    from dr.orchestrator.kit import KitWanted
+    from dr.operations.make_kit import KitWanted
     from dr.plan.kit import load_kit_plan
 
     named = load_kit_plan(context.config_dir)
@@ -107,7 +107,7 @@ def replace_command(context: Context, /, old: Path | None, same_identity: bool, 
     The old KIT and its shares are needed with --same-identity only; given, they are looked at first.
     """
     context.put(kits=[])
-    from dr.orchestrator.kit import replace_kit
+    from dr.operations.make_kit import replace_kit
 
     done = replace_kit(context.session, _wanted(context, old=old, **asked), same_identity=same_identity)
     _say_made(context, done)
@@ -128,7 +128,7 @@ _KEYS = {"escrow": "escrow key", "passphrase": "own passphrase"}
 def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     """Prove that a KIT opens every repository today. Exit 3 when something has changed since it was made."""
     context.put(kits=[])
-    from dr.orchestrator.kit_use import prove_kit
+    from dr.operations.open_kit import prove_kit
     from dr.report.documents import kit_document
 
     done = prove_kit(context.session, kit, shares)
@@ -162,7 +162,7 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
     The newest copy of plans, catalog and keys is taken from the first target that has a newer one than the kit.
     """
     context.put(kits=[])
-    from dr.orchestrator.kit_use import open_kit
+    from dr.operations.open_kit import open_kit
 
     done = open_kit(kit, shares, to.expanduser().absolute(), kit_alone=kit_only)
     made = f"{done.copy.made:%Y-%m-%d %H:%M:%S}Z"
@@ -194,6 +194,6 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
 @pass_context
 def rehearse_command(context: Context, room: Path) -> None:
     """Be the clean room of a drill of control-loss: what `dr drill` starts, in an environment of its own."""
-    from dr.orchestrator.control_loss import rehearse
+    from dr.operations.control_loss import rehearse
 
     context.put(**rehearse(room))

@@ -23,7 +23,7 @@ def backup_command(context: Context, systems: tuple[str, ...], everything: bool,
     if dry_run:
         _say_intent(context, items)
         return
-    from dr.orchestrator.backup import backup
+    from dr.operations.backup import backup
 
     say_backups(context, backup(context.session, items))
 
@@ -114,7 +114,7 @@ def verify_command(context: Context, systems: tuple[str, ...], everything: bool,
     """Prove what is stored: structure, every stored byte, and a decrypted sample that rotates."""
     context.put(proofs=[])
     items = chosen(context, systems, everything=everything, due="verify" if due else None)
-    from dr.orchestrator.verify import verify_all
+    from dr.operations.verify import verify_all
 
     say_proofs(context, verify_all(context.session, items, level=level))
 
@@ -169,7 +169,7 @@ def _damage_hint(proof: Any) -> str:
 @pass_context
 def run_command(context: Context) -> None:
     """Do all that is due, once: backups, replicas, proofs and drills, the most overdue first."""
-    from dr.orchestrator.due import run_due
+    from dr.operations.run_due import run_due
 
     done = run_due(context.session)
     say_all(context, done)

@@ -22,7 +22,7 @@ def history_command(context: Context, name: str) -> None:
 
     Needs the target's key pair alone: no passphrase, and nothing of what is on top in the bucket.
     """
-    from dr.orchestrator.travel import history
+    from dr.queries.attack_history import history
 
     context.put(histories=[])
     told = history(context.session, name)
@@ -52,7 +52,7 @@ def _history_document(told: Any) -> dict[str, Any]:
 
 
 def _say_history(context: Context, told: Any) -> None:
-    from dr.orchestrator.travel import way_back
+    from dr.queries.attack_history import way_back
 
     found, where = told.history, f"{told.system} on {told.target}"
     if told.error:
@@ -89,7 +89,7 @@ def rewind_command(context: Context, target: str, at: datetime, system: str | No
 
     Recover first: `dr recover --at` needs no rewind. May be run again after an interruption: it does what is left.
     """
-    from dr.orchestrator.travel import foresee_rewind, rewind_all
+    from dr.operations.rewind import foresee_rewind, rewind_all
 
     context.put(rewinds=[])
     prospects = foresee_rewind(context.session, target, at, system=system)

@@ -56,8 +56,8 @@ def drill_command(
     _known_target(target, items)
     _not_lost(target, scenario, items)
     _known_point(context, items, point, at)
-    from dr.orchestrator.drill import DrillOptions, drill, refuse_unfit_options
-    from dr.orchestrator.elsewhere import require_time
+    from dr.operations.drill import DrillOptions, drill, refuse_unfit_options
+    from dr.queries.elsewhere import require_time
 
     require_time(context.session, items, at)
 
@@ -81,7 +81,7 @@ def _known_target(target: str | None, items: list[Any]) -> None:
 def _known_point(context: Context, items: list[Any], point: str | None, at: datetime | None) -> None:
     if point and at:
         raise UsageError("a point is named, or a time: not both", "--point", hint="leave out --at or --point")
-    from dr.orchestrator.elsewhere import require_point
+    from dr.queries.elsewhere import require_point
 
     require_point(context.session, items, point)
 
@@ -192,7 +192,7 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     loaded = chosen(context, (system,), everything=False)[0]
     _known_target(asked["target"], [loaded])
     _known_point(context, [loaded], asked["point"], asked["at"])
-    from dr.orchestrator.drill import RecoverOptions, intent, recover
+    from dr.operations.drill import RecoverOptions, intent, recover
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
     options = RecoverOptions(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)

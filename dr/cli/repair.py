@@ -30,7 +30,7 @@ def repair_command(context: Context, system: str, target: str | None, points: tu
     if target and target not in loaded.plan.places:
         hint = f"its targets are {', '.join(loaded.plan.places)}"
         raise UsageError(f"the plan of {system} has no target {target!r}", "--target", hint=hint)
-    from dr.orchestrator.repair import repair_system
+    from dr.operations.repair import repair_system
     from dr.report.documents import repair_document
 
     results = repair_system(context.session, loaded, target=target, points=points, dry_run=dry_run)

@@ -27,8 +27,8 @@ def replicate_command(
 
     May be run again after any interruption, and while backups run: only what is missing is copied.
     """
-    from dr.orchestrator.replicate import first_use as mark
-    from dr.orchestrator.replicate import replicate_all
+    from dr.operations.replicate import first_use as mark
+    from dr.operations.replicate import replicate_all
 
     context.put(replications=[])
     if first_use:

@@ -39,7 +39,7 @@ def begin_command(context: Context, target: str, systems: tuple[str, ...], becau
     A target that held recovery points and has no repository now, or another one, fails until somebody says so: its
     disk may be away, or its path wrong. What is there stays; nothing is written to it. Recorded as an act.
     """
-    from dr.orchestrator.begin import begin
+    from dr.operations.new_beginning import begin
 
     context.put(beginnings=[])
     made = begin(context.session, target, systems, because=because)
@@ -76,7 +76,7 @@ def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> N
 
     Exit 3 for a high or medium finding, 1 for a target that cannot be reached, 12 for keys that are refused.
     """
-    from dr.orchestrator.targets import check, chosen
+    from dr.queries.target_posture import check, chosen
     from dr.report.documents import posture_document
 
     context.put(targets=[])
@@ -131,7 +131,8 @@ def create_command(
 
     May be run again. Weakens nothing; what cannot be changed is said (exit 3).
     """
-    from dr.orchestrator.targets import chosen, create, foresee
+    from dr.operations.create_target import create, foresee
+    from dr.queries.target_posture import chosen
 
     context.put(targets=[])
     target = chosen(context.session, (name,))[0]

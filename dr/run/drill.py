@@ -28,7 +28,7 @@ class DrillRequest:
 
     Without `at` the newest complete point of before the loss is used, without `target` the first target
     that answers. `keep` leaves the sandbox for somebody to look at. `kit` and the files of its `shares` are what a
-    drill of `control-loss` begins with: `dr.orchestrator.control_loss`. `point` is the run id of the one to use, whole
+    drill of `control-loss` begins with: `dr.operations.control_loss`. `point` is the run id of the one to use, whole
     or not; `lacks` is what is on record as not in it.
     """
 

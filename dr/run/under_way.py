@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import UsageError
-from dr.run.land import MANIFESTS
-from dr.sources.door import WAY_BACK
 
 log = logging.getLogger("dr.recover")
 _FOLDER = "recoveries"
@@ -86,4 +84,7 @@ def refuse_other(state: Path, system: str, to: Path) -> None:
 
 
 def _waits(to: Path) -> bool:
+    from dr.run.land import MANIFESTS  # here: the board asks this only where a recovery is on record
+    from dr.sources.door import WAY_BACK
+
     return any((to / MANIFESTS).glob(f"*/{WAY_BACK}"))

@@ -27,7 +27,7 @@ OPENED = {
 
 
 def test_these_are_the_verbs_that_open_a_run() -> None:
-    texts = [path.read_text() for path in (Path(dr.__file__).parent / "orchestrator").glob("*.py")]
+    texts = [path.read_text() for path in (Path(dr.__file__).parent / "operations").glob("*.py")]
     opened = {verb for text in texts for verb in re.findall(r'\bVerb\(\s*name="(\w+)"', text)}
     opened |= {verb for text in texts for verb in re.findall(r'\b_verb\("(\w+)"', text)}
     assert opened == set(OPENED)

@@ -25,7 +25,7 @@ from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
-from dr.orchestrator.points import adopted
+from dr.operations.rebuild import adopted
 from dr.plan.units import format_bytes
 from dr.run.past.recognise import points_from
 from dr.tools.restic_events import Snapshot, snapshot_of

@@ -301,7 +301,7 @@ def test_a_run_that_is_stopped_before_its_first_step_is_on_record_as_aborted(
     def stopped(*given: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dr.orchestrator.backup.run_backup", stopped)
+    monkeypatch.setattr("dr.operations.backup.run_backup", stopped)
     monkeypatch.setenv("DR_RESTIC", files_site.env["DR_RESTIC"])
     with pytest.raises(SystemExit) as ended:
         main(files_site.argv("backup", "share")[3:])

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from dr.orchestrator.doctor import examine
-from dr.orchestrator.session import Session
+from dr.queries.doctor.doctor import examine
+from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.far import Far
 from tests.namespaces import refusal

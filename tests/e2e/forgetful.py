@@ -13,10 +13,10 @@ from pathlib import Path
 
 from dr.evidence.forgetting import Forgetting
 from dr.evidence.record import Replication
-from dr.orchestrator.backup import backup_one
-from dr.orchestrator.replicate import replicate_one
-from dr.orchestrator.session import Session
-from dr.orchestrator.verify import verify_one
+from dr.operations.backup import backup_one
+from dr.operations.replicate import replicate_one
+from dr.operations.verify import verify_one
+from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.forked import Forker
 

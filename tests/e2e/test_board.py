@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from dr.orchestrator.backup import backup
-from dr.orchestrator.session import Session
-from dr.orchestrator.tell import board
+from dr.operations.backup import backup
+from dr.queries.status import board
+from dr.session import Session
 from tests.conftest import Site
 
 

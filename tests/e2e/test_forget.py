@@ -12,8 +12,8 @@ from dataclasses import replace
 import pytest
 
 from dr.evidence.record import BackupRun, Replication
-from dr.orchestrator.holds import place_hold, release_hold
-from dr.orchestrator.points import rebuild
+from dr.operations.holds import place_hold, release_hold
+from dr.operations.rebuild import rebuild
 from dr.tools.lock import hold
 from tests.conftest import ROOT
 from tests.e2e.forgetful import DAY, Story, found_in
@@ -214,9 +214,9 @@ _KILLED = """
 import itertools, os, signal, sys, threading
 from datetime import datetime
 from pathlib import Path
-from dr.orchestrator.points import rebuild
-from dr.orchestrator.replicate import replicate_one
-from dr.orchestrator.session import Session
+from dr.operations.rebuild import rebuild
+from dr.operations.replicate import replicate_one
+from dr.session import Session
 from dr.tools.disk import DiskStore
 count, remove, guard = itertools.count(), DiskStore.remove, threading.Lock()
 def dying(self, name):

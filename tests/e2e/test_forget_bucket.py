@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.orchestrator.travel import history_of
+from dr.queries.attack_history import history_of
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import S3Versions
 from scripts.servers.s3 import S3Server

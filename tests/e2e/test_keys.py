@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from dr.errors import UsageError
-from dr.orchestrator import destroy
-from dr.orchestrator.kit import renew_all
-from dr.orchestrator.session import Session
+from dr.operations import destroy_keys as destroy
+from dr.operations.make_kit import renew_all
 from dr.run.custody.escrow import new_recipient
+from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.faults.planted import files_showing, forms
 from tests.waiting import LIMIT, soon

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dr.orchestrator.drill import DrillOptions, drill_one
-from dr.orchestrator.due import run_due
-from dr.orchestrator.session import Session
+from dr.operations.drill import DrillOptions, drill_one
+from dr.operations.run_due import run_due
+from dr.session import Session
 from tests.conftest import Site
 
 PLAN = """\

@@ -15,8 +15,8 @@ from tests.conftest import Site
 _AGAIN = """
 import sys
 from pathlib import Path
-from dr.orchestrator.selfcopy import save_self
-from dr.orchestrator.session import Session
+from dr.operations.self_backup import save_self
+from dr.session import Session
 session = Session(Path(sys.argv[1]), Path(sys.argv[2]))
 item = session.usable()[0][0]
 session.reached = {place.name: place.root for place in session.toolbox(item).places}

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from dr.evidence.record import BackupRun, Drill, Point
-from dr.orchestrator.backup import backup_one
-from dr.orchestrator.drill import DrillOptions, RecoverOptions, drill_one, recover
-from dr.orchestrator.repair import repair_system
-from dr.orchestrator.replicate import replicate_one
-from dr.orchestrator.session import Session
-from dr.orchestrator.tell import board
-from dr.orchestrator.verify import verify_one
+from dr.operations.backup import backup_one
+from dr.operations.drill import DrillOptions, RecoverOptions, drill_one, recover
+from dr.operations.repair import repair_system
+from dr.operations.replicate import replicate_one
+from dr.operations.verify import verify_one
+from dr.queries.status import board
+from dr.session import Session
 from dr.tools.restic import find_restic
 from scripts.servers.s3 import S3Server
 

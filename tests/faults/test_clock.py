@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dr.orchestrator.due import run_due
-from dr.orchestrator.session import Session
-from dr.orchestrator.tell import board
+from dr.operations.run_due import run_due
+from dr.queries.status import board
+from dr.session import Session
 from tests.conftest import Site, plan_text
 
 
@@ -65,7 +65,7 @@ def test_the_board_claims_nothing_from_a_point_of_the_future(at: Callable[[timed
 
 
 def test_a_drill_with_the_clock_set_back_says_what_there_is(at: Callable[[timedelta], Session]) -> None:
-    from dr.orchestrator.drill import DrillOptions, drill_one
+    from dr.operations.drill import DrillOptions, drill_one
 
     run_due(at(timedelta()))
     session = at(timedelta(days=-4000))
@@ -76,7 +76,7 @@ def test_a_drill_with_the_clock_set_back_says_what_there_is(at: Callable[[timede
 
 
 def test_a_clock_that_jumps_during_a_drill_does_not_bend_what_is_measured(at: Callable[[timedelta], Session]) -> None:
-    from dr.orchestrator.drill import DrillOptions, drill_one
+    from dr.operations.drill import DrillOptions, drill_one
 
     run_due(at(timedelta()))
     session = at(timedelta())

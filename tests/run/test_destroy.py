@@ -14,7 +14,7 @@ import pytest
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.acts import Hold
 from dr.evidence.record import Copy, Point
-from dr.orchestrator.destroy import ways_on
+from dr.operations.destroy_keys import ways_on
 from dr.plan.target import Target
 from dr.run.custody.destroy import destroy_here, destroy_on, examine
 from dr.run.custody.escrow import escrow_store, sealed_path

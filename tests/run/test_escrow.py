@@ -10,6 +10,7 @@ import pytest
 
 from dr.errors import DrError, RefusedError
 from dr.run.custody import escrow
+from dr.run.custody.recipient import identity_here, recipient_of
 from dr.run.key_record import KeyRecord, record_path
 from dr.tools import age, command
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, with_passphrase
@@ -41,7 +42,7 @@ def sealed_opens(site: Keyed, identity: str | None = None) -> str:
     place = site.place()
     here, there = escrow.load_sealed(site.state, "share", "disk"), escrow.load_sealed_there(place)
     assert here == there is not None
-    passphrase = age.unseal(there, identity or escrow.identity_here(site.state) or "").decode().strip()
+    passphrase = age.unseal(there, identity or identity_here(site.state) or "").decode().strip()
     return opened_by(with_passphrase(place.repository, passphrase))
 
 
@@ -113,7 +114,7 @@ def test_a_sealing_that_was_altered_on_the_target_is_put_back(site: Keyed) -> No
 
 
 def test_a_machine_with_an_empty_state_keeps_the_escrow_key_that_a_kit_opens(site: Keyed) -> None:
-    identity = escrow.identity_here(site.state)
+    identity = identity_here(site.state)
     before, opens = key_names(site.place().store), sealed_opens(site)
     for path in (site.state / "escrow").iterdir():
         path.unlink()
@@ -123,7 +124,7 @@ def test_a_machine_with_an_empty_state_keeps_the_escrow_key_that_a_kit_opens(sit
 
 
 def test_a_new_recipient_has_the_next_run_make_the_key_anew(site: Keyed) -> None:
-    old_identity = escrow.identity_here(site.state) or ""
+    old_identity = identity_here(site.state) or ""
     sealed = escrow.load_sealed(site.state, "share", "disk") or b""
     passphrase = age.unseal(sealed, old_identity).decode().strip()
     escrow.new_recipient(site.state)
@@ -159,7 +160,7 @@ def test_the_identity_is_overwritten_and_gone_once_it_is_taken(site: Keyed) -> N
         escrow.take_identity(site.state)
         escrow.take_identity(site.state)
         assert open_still.read() == bytes(len(secret))
-    assert escrow.identity_here(site.state) is None and escrow.recipient_of(site.state)
+    assert identity_here(site.state) is None and recipient_of(site.state)
 
 
 def test_a_record_that_is_nonsense_is_made_anew(site: Keyed) -> None:
@@ -181,6 +182,6 @@ def test_a_target_that_went_away_changes_nothing(site: Keyed) -> None:
 
 def test_many_at_once_agree_on_one_recipient(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        found = set(pool.map(lambda _: escrow.recipient_of(tmp_path), range(64)))
-    assert len(found) == 1 and age.recipient_of(escrow.identity_here(tmp_path) or "") in found
+        found = set(pool.map(lambda _: recipient_of(tmp_path), range(64)))
+    assert len(found) == 1 and age.recipient_of(identity_here(tmp_path) or "") in found
     assert sorted(path.name for path in (tmp_path / "escrow").iterdir()) == ["identity", "recipient"]

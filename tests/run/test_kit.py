@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from dr.errors import UsageError
-from dr.orchestrator import kit as making
-from dr.orchestrator import selfcopy as saving
-from dr.orchestrator.kit import KitWanted, in_recovery_order, make_kit
-from dr.orchestrator.kit_use import open_kit
-from dr.orchestrator.session import Session, make_state
+from dr.operations import make_kit as making
+from dr.operations import self_backup as saving
+from dr.operations.make_kit import KitWanted, in_recovery_order, make_kit
+from dr.operations.open_kit import open_kit
 from dr.run.custody import escrow, host_keys, selfcopy
 from dr.run.custody import kit as writing
 from dr.run.custody.bundle import CATALOG
 from dr.run.custody.kit import find_kit, identity_of, read_shares
+from dr.run.custody.recipient import identity_here, recipient_of
+from dr.session import Session, make_state
 from tests.conftest import plan_text
 
 
@@ -51,7 +52,7 @@ def wanted(session: Session, name: str = "out") -> KitWanted:
 
 def safe(session: Session, secret: str, name: str = "out") -> bool:
     """Whether the secret is on the host, or given back by shares that are whole on the disk."""
-    if escrow.identity_here(session.state) == secret:
+    if identity_here(session.state) == secret:
         return True
     out = session.state.parent / name
     return identity_of(find_kit(out).kit, read_shares(sorted((out / "shares").glob("*.txt"))[:2])) == secret
@@ -83,19 +84,19 @@ def dying_at(number: int, real: Callable[..., Any]) -> Callable[..., Any]:
 def test_dead_at_any_step_the_secret_is_kept_and_the_next_run_ends_the_work(
     session: Session, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, number: int
 ) -> None:
-    escrow.recipient_of(session.state)
-    secret = escrow.identity_here(session.state)
+    recipient_of(session.state)
+    secret = identity_here(session.state)
     assert secret
     with monkeypatch.context() as patch:
         patch.setattr(module, name, dying_at(number, getattr(module, name)))
         with pytest.raises(KilledError):
             make_kit(session, wanted(session))
     assert safe(session, secret)
-    other = escrow.identity_here(session.state) is None
+    other = identity_here(session.state) is None
     if not other:
         done = make_kit(session, wanted(session))
         assert done.fact.outcome == "ok"
-    assert escrow.identity_here(session.state) is None and safe(session, secret)
+    assert identity_here(session.state) is None and safe(session, secret)
     assert not list(session.state.parent.glob(".*.unfinished"))
 
 
@@ -120,7 +121,7 @@ def test_shares_that_do_not_give_the_secret_back_leave_it_on_the_host(
     monkeypatch.setattr(making.shares, "split", lambda identity, **named: real(age.new_identity()[0], **named))
     with pytest.raises(Exception, match="do not give the secret back"):
         make_kit(session, wanted(session))
-    assert escrow.identity_here(session.state)
+    assert identity_here(session.state)
 
 
 def test_the_opened_kit_is_what_was_declared_wherever_it_lies(session: Session, tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_the_opened_kit_is_what_was_declared_wherever_it_lies(session: Session, 
     assert os.path.realpath(place.repository.location) == str(tmp_path / "disk" / "share")
     assert new.declarations.plans["share"].digest == session.declarations.plans["share"].digest
     assert os.access(opened.config / "plans" / "checks" / "smoke", os.X_OK)
-    assert escrow.identity_here(opened.state) is None, "custodians still hold it"
+    assert identity_here(opened.state) is None, "custodians still hold it"
     with pytest.raises(UsageError, match="not empty"):
         open_kit(tmp_path / "out", files, tmp_path / "new")
 
@@ -197,4 +198,4 @@ def test_the_description_of_a_kit_is_not_secret_and_can_be_read_again(session: S
     done = make_kit(session, wanted(session))
     body = json.loads((done.folder.path / "kit.json").read_text())
     assert find_kit(session.state.parent / "out").kit == done.folder.kit
-    assert "words" not in body and body["recipient"] == escrow.recipient_of(session.state)
+    assert "words" not in body and body["recipient"] == recipient_of(session.state)

@@ -13,7 +13,8 @@ import dr
 from dr.errors import DrError
 from dr.plan.load import Loaded
 from dr.plan.target import Target
-from dr.run.custody import escrow, host_keys
+from dr.run.custody import host_keys
+from dr.run.custody.recipient import recipient_of
 from dr.run.toolbox import (
     Place,
     Toolbox,
@@ -68,7 +69,7 @@ def gather(material: Material) -> dict[str, bytes]:
     for path in sorted((material.state / "escrow").glob("*@*.json")):
         contents[f"escrow/{path.name}"] = path.read_bytes()
     contents["escrow/control.key"] = host_keys.control_key(material.state).hex().encode()
-    contents["escrow/recipient"] = (escrow.recipient_of(material.state) or "").encode()
+    contents["escrow/recipient"] = (recipient_of(material.state) or "").encode()
     contents[CONTROL] = _control(material, executable, left_out)
     return contents
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
+from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, TargetDownError
+from dr.run.custody.recipient import recipient_of
 from dr.run.key_record import KeyRecord, record_path
 from dr.run.toolbox import Place
 from dr.tools import age
@@ -29,8 +30,6 @@ from dr.tools.store import ObjectStore
 log = logging.getLogger("dr.escrow")
 #: What the user name of an escrow key begins with; two digests follow: of what was sealed, and of the recipient.
 MARK = "dr-escrow-"
-#: In the place of a recipient: no escrow is wanted.
-OFF = "none"
 
 
 @dataclass(frozen=True)
@@ -53,34 +52,6 @@ def escrow_store(place: Place) -> ObjectStore:
 # -- for whom ----------------------------------------------------------------------------------------
 
 
-def recipient_of(state: Path, *, make: bool = True) -> str | None:
-    """Return for whom escrow passphrases are sealed; None when escrow is switched off.
-
-    On first use a pair is made, unless `make` is False; its identity stays in the state until a kit has taken it.
-    Safe to call at once twice.
-    """
-    path = state / "escrow" / "recipient"
-    if (named := _line(path)) is not None:
-        return None if named == OFF else named
-    secret = identity_here(state)
-    if secret is None and not make:
-        return None
-    if secret is None:
-        try:
-            write_private(path.with_name("identity"), age.new_identity()[0].encode() + b"\n", replace=False)
-        except FileExistsError:
-            log.info("another run has made the identity")
-        secret = identity_here(state)
-    recipient = age.recipient_of(secret or "")
-    write_private(path, recipient.encode() + b"\n")
-    return recipient
-
-
-def identity_here(state: Path) -> str | None:
-    """Return the secret identity while it still lies in the state; None once a kit has taken it."""
-    return _line(state / "escrow" / "identity")
-
-
 def take_identity(state: Path) -> None:
     """Overwrite and remove the identity: custodians have it now. May be called twice."""
     shred(state / "escrow" / "identity")
@@ -95,17 +66,6 @@ def new_recipient(state: Path) -> tuple[str, str]:
     write_private(state / "escrow" / "identity", secret.encode() + b"\n")
     write_private(state / "escrow" / "recipient", recipient.encode() + b"\n")
     return secret, recipient
-
-
-def _line(path: Path) -> str | None:
-    try:
-        text = path.read_text("utf-8").strip()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise RefusedError("a file of the escrow cannot be read", str(path), reason, hint="see its rights") from error
-    return text or None
 
 
 # -- the key -----------------------------------------------------------------------------------------

@@ -1,0 +1,156 @@
+"""`dr backup`: a recovery point of each system asked for, recorded whatever happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from dr.errors import DrError
+from dr.evidence.look import Look
+from dr.evidence.record import BackupRun, Copy, Outcome, Point
+from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
+from dr.operations.rotate_keys import keep_keys
+from dr.plan.load import Loaded
+from dr.plan.plan import Plan
+from dr.queries.attack_history import attacks
+from dr.queries.expired import spent_now
+from dr.queries.key_posture import removed_keys
+from dr.run.backup import BackupDone, run_backup
+from dr.run.baseline import recorded
+from dr.run.capture import BackupRequest
+from dr.run.keeping.locks import Kept
+from dr.run.toolbox import Toolbox
+from dr.run.verify import VerifyMemory
+from dr.session import Session
+
+
+def backup(session: Session, items: list[Loaded]) -> list[Finished[BackupRun]]:
+    """Back up systems side by side; every attempt is in the catalog, the failed ones too."""
+    return across(session, items, lambda loaded: backup_one(session, loaded))
+
+
+def backup_one(session: Session, loaded: Loaded) -> Finished[BackupRun]:
+    """Back up one system. Only the catalog's own failure is raised; all else is a recorded fact.
+
+    The `details` are the names of what could not be read, by source.
+    """
+    run = run_of(session, loaded, BACKUP)
+    return unless_locked(
+        session.locked(run.system),
+        lambda: carry_out(run, BACKUP, _back_up),
+        lambda error: not_begun(run, BACKUP, error),
+    )
+
+
+def _back_up(run: Run) -> BackupRun:
+    session, system = run.session, run.system
+    toolbox = session.toolbox(run.loaded)
+    done = run_backup(toolbox, _request(session, toolbox, run.run_id))
+    for target, met in done.met.items():
+        session.catalog.met(system, target, met)
+    run.once_kept(lambda: _remember(session, toolbox, done))
+    run.once_sent(lambda: keep_keys(session, toolbox, [x.target for x in done.run.targets if x.snapshots]))
+    run.once_sent(lambda: _still_frozen(session, done.run))
+    run.once_sent(lambda: attacks(session, run.loaded, _harmed(done)))
+    run.once_sent(toolbox.sweep_work)
+    ok = {state.target for state in done.run.targets if state.outcome == "ok"}
+    run.reached += [place for place in toolbox.places if place.name in ok]
+    run.exit_code, run.details = done.exit_code, done.unread
+    return done.run
+
+
+def _still_frozen(session: Session, run: BackupRun) -> list[str]:
+    frozen = "" if run.suspect else session.catalog.retention_frozen(run.system)
+    return [f"retention is still frozen: {frozen}"] if frozen else []
+
+
+def _harmed(done: BackupDone) -> list[str]:
+    """Return the targets of which something seen asks for a look at their versions."""
+    harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
+    return sorted(harmed | {look.target for look in done.run.looks if look.noticed or look.harmed})
+
+
+def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
+    catalog, system = session.catalog, toolbox.plan.system
+    points = catalog.points([system])
+
+    def missed(looks: Sequence[Look]) -> dict[str, tuple[Point, ...]]:
+        """Note what was seen, and return what the targets lack by that."""
+        catalog.looked(system, looks)
+        names = [place.name for place in toolbox.places] if len(toolbox.places) > 1 else []
+        return {name: tuple(reversed(missed_by(session, toolbox.plan, name))) for name in names}
+
+    return BackupRequest(
+        run_id=run_id,
+        clock=session.clock,
+        reuse=reuse_dir(session.state, system),
+        missed=missed,
+        points=tuple(points),
+        spent=frozenset(spent_now(session, toolbox.plan)),
+        installation=session.installation,
+        known_runs=frozenset(catalog.known_runs()),
+        strangers={place.name: tuple(catalog.strangers(system, place.name)) for place in toolbox.places},
+        history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
+        held={place.name: ids_on(points, place.name) for place in toolbox.places},
+        dropped_keys=frozenset(removed_keys(session, system)),
+        proven=lambda target: VerifyMemory.from_json(catalog.memory(system, target)).needed,
+    )
+
+
+def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
+    """Return the complete points that a target lacks, newest first.
+
+    But not those that the plan's retention has no use for: they may have been taken away there.
+    """
+    missing = session.catalog.missing_on(plan.system, target)
+    useless = spent_now(session, plan) if missing else set()
+    return [point for point in missing if point.run_id not in useless]
+
+
+def ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
+    """Return the ids of all snapshots that points have on a target."""
+    copies = [copy for point in points for copy in point.copies if copy.target == target and _lives(copy)]
+    return frozenset(each for copy in copies for each in copy.ids)
+
+
+def _lives(copy: Copy) -> bool:
+    """Whether a copy may still be needed: not where its keys were destroyed."""
+    return not copy.damaged and not copy.destroyed
+
+
+def reuse_dir(state: Path, system: str) -> Path:
+    """Where the last manifests of a system are kept, for the reuse of hashes."""
+    return state / "cache" / "manifests" / system
+
+
+def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
+    recorded(reuse_dir(session.state, toolbox.plan.system))
+    for late in done.caught_up:
+        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=done.run.finished)
+    note_locks(session, toolbox.plan.system, done.kept)
+
+
+def note_locks(session: Session, system: str, kept: Mapping[str, Kept]) -> None:
+    """Note until when each point is locked on each target; what could not be looked at stays as it was known."""
+    points = session.catalog.points([system]) if kept else []
+    for target, each in kept.items():
+        if each.needed:
+            ends = {point.run_id: each.of_snapshots(ids_on([point], target)) for point in points}
+            session.catalog.protect(target, mode=each.state.mode, ends=ends)
+
+
+def _nothing(run: Run, error: DrError, outcome: Outcome) -> BackupRun:
+    """The fact of a run that came to nothing."""
+    return BackupRun(
+        run_id=run.run_id,
+        system=run.system,
+        outcome=outcome,
+        started=run.started,
+        finished=run.session.clock(),
+        error=str(error),
+        error_hint=error.hint,
+        plan_digest=run.loaded.digest,
+    )
+
+
+BACKUP = Verb(name="backup", prefix="", nothing=_nothing)

@@ -1,0 +1,214 @@
+"""The one way a run happens: opened, carried out, closed with one record, sent to the targets it reached.
+
+A verb says what it does and what its record is when it came to nothing; all else is here, the same for each verb.
+Nothing else opens a run or puts a record onto the chain, so that no verb can forget a run that failed, was
+interrupted, or could not be told to the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, DrError, InterruptedRunError, every_error
+from dr.evidence.fact import Fact, RecordKind
+from dr.evidence.record import Outcome
+from dr.evidence.seal import Sealed
+from dr.operations.self_backup import save_self
+from dr.plan.load import Loaded
+from dr.run.toolbox import Place
+from dr.session import Session, new_id
+
+R = TypeVar("R", bound=Fact)
+T = TypeVar("T")
+
+
+@dataclass
+class Run:
+    """A run at work, as its verb is given it.
+
+    The verb notes here which places it `reached` (the record is sent there), what else is to be told (`problems`),
+    and the `exit_code` where the outcome of the record does not say it.
+    """
+
+    session: Session
+    loaded: Loaded
+    run_id: str
+    started: datetime
+    reached: list[Place] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    details: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    exit_code: int | None = None
+    hint: str = ""
+    #: Whether the record is on every place that was reached; known once it was sent.
+    sent: bool = False
+    _kept: list[Callable[[], None]] = field(default_factory=list)
+    _sent: list[Callable[[], Iterable[str] | None]] = field(default_factory=list)
+
+    @property
+    def system(self) -> str:
+        """The system that the run is of."""
+        return self.loaded.plan.system
+
+    def once_kept(self, step: Callable[[], None]) -> None:
+        """Do a step of the catalog's own right after the record is in it. Its failure ends the command."""
+        self._kept.append(step)
+
+    def once_sent(self, step: Callable[[], Iterable[str] | None]) -> None:
+        """Do a step in the end, and tell what it returns. Its failure is a problem, and takes nothing back."""
+        self._sent.append(step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Generic[R]):
+    """What a run came to: its record, the exit code it deserves, and what else is to be told.
+
+    `sealed` is None where nothing was put on record. `details` are names for the person who asked, not for the
+    evidence.
+    """
+
+    record: R
+    exit_code: int
+    sealed: Sealed | None = None
+    problems: tuple[str, ...] = ()
+    hint: str = ""
+    details: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def absent(self) -> bool:
+        """Whether nothing was done, and nothing is wrong: a disk that is away."""
+        return self.record.outcome == "skipped" and self.exit_code == OK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb(Generic[R]):
+    """A kind of run: its name in the catalog, how its run ids begin, and its record when it came to nothing.
+
+    `nothing` is given the run, why it ended, and the outcome that deserves. `code` says the exit code that a record
+    deserves, where its outcome alone does not; `hint` what to type next, once it is on record.
+    """
+
+    name: RecordKind
+    prefix: str
+    nothing: Callable[[Run, DrError, Outcome], R]
+    code: Callable[[R], int] | None = None
+    hint: Callable[[Run, R], str] | None = None
+
+
+def run_of(session: Session, loaded: Loaded, verb: Verb[R], *, started: datetime | None = None) -> Run:
+    """Return a run that is not opened yet, from now on or from `started`."""
+    started = started or session.clock()
+    return Run(session, loaded, new_id(verb.prefix, started), started)
+
+
+def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str = "") -> Finished[R]:
+    """Open a run, do it, and put it on record; the caller holds what the verb must hold.
+
+    An interruption is recorded as `aborted`, and any other error as `failed`. Only the catalog's own failure, and
+    what would have to be told of it, is raised.
+    """
+    session = run.session
+    session.catalog.close_abandoned(run.system, now=run.started)
+    session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
+    record = _done(run, verb, act)
+    sealed = _keep(run, record)
+    if verb.hint:
+        with session.beside(run.system):
+            run.hint = verb.hint(run, record)
+    return _finished(run, verb, record, sealed)
+
+
+def foresee(run: Run, verb: Verb[R], act: Callable[[Run], R]) -> Finished[R]:
+    """Do what only looks, as `carry_out` would do it: nothing is opened, and nothing put on record."""
+    return _finished(run, verb, _done(run, verb, act), None)
+
+
+def _done(run: Run, verb: Verb[R], act: Callable[[Run], R]) -> R:
+    try:
+        with every_error():
+            return act(run)
+    except DrError as error:
+        run.exit_code = error.exit_code
+        return verb.nothing(run, error, outcome_of(error))
+
+
+def _finished(run: Run, verb: Verb[R], record: R, sealed: Sealed | None) -> Finished[R]:
+    return Finished(
+        record=record,
+        exit_code=_code(run, verb, record),
+        sealed=sealed,
+        problems=tuple(run.problems),
+        hint=run.hint,
+        details=run.details,
+    )
+
+
+def _code(run: Run, verb: Verb[R], record: R) -> int:
+    if verb.code:
+        return verb.code(record)
+    return code_of(record.outcome) if run.exit_code is None else run.exit_code
+
+
+def _keep(run: Run, record: Fact) -> Sealed:
+    """Put the record on the chain and on the places that were reached, and do what was to follow."""
+    sealed = _put_on_record(run.session, record)
+    for step in run._kept:
+        step()
+    run.sent = run.session.send_evidence(run.reached, run.system)
+    for late in run._sent:
+        with run.session.beside(run.system):
+            run.problems += late() or ()
+    return sealed
+
+
+def put_on_record(session: Session, record: Fact, places: Callable[[], Iterable[Place]] = tuple) -> Sealed:
+    """Put an act of a moment onto the chain, which no run was opened for, and send it to the places of its system.
+
+    A place that cannot be reached is a problem of the session: the next run sends it there.
+    """
+    sealed = _put_on_record(session, record)
+    with session.beside(sealed.system):
+        session.send_evidence(list(places()), sealed.system)
+    return sealed
+
+
+def _put_on_record(session: Session, record: Fact) -> Sealed:
+    return session.catalog.record(record)
+
+
+def unless_locked(holding: AbstractContextManager[None], act: Callable[[], T], otherwise: Callable[[DrError], T]) -> T:
+    """Do something under a lock; where another run has it, return what `otherwise` makes of that. Nothing waits."""
+    try:
+        with holding:
+            return act()
+    except DrError as error:
+        if error.exit_code != LOCKED:
+            raise
+        return otherwise(error)
+
+
+def not_begun(
+    run: Run, verb: Verb[R], error: DrError, *, outcome: Outcome = "skipped", code: int | None = None
+) -> Finished[R]:
+    """Return what a run came to that was never opened: it is told, and not put on record."""
+    return Finished(record=verb.nothing(run, error, outcome), exit_code=error.exit_code if code is None else code)
+
+
+def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
+    """Do one thing for several systems side by side, then save the self-copy where they were."""
+    found = session.each(items, act)
+    save_self(session)
+    return found
+
+
+def outcome_of(error: DrError) -> Outcome:
+    """Return the outcome of what ended by an error."""
+    return "aborted" if isinstance(error, InterruptedRunError) else "failed"
+
+
+def code_of(outcome: Outcome) -> int:
+    """Return the exit code that an outcome deserves, where nothing is known but that."""
+    return {"ok": OK, "skipped": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(outcome, FAILED)

@@ -1,0 +1,155 @@
+"""`dr repair`: damaged repositories put right, then proven; each is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dr.errors import DrError, InterruptedRunError, UsageError
+from dr.evidence.acts import Repair
+from dr.evidence.record import Outcome, Point, Proof
+from dr.operations.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
+from dr.operations.rebuild import adopted
+from dr.operations.self_backup import save_self
+from dr.operations.verify import prove
+from dr.plan.load import Loaded
+from dr.plan.units import counted
+from dr.queries.expired import spent_now
+from dr.queries.key_posture import removed_keys
+from dr.run.details import write_names
+from dr.run.repair import Mended, repair, repair_snapshots, require_what_it_was
+from dr.run.toolbox import Place, Toolbox, is_away
+from dr.run.verify import VerifyMemory, is_unfilled, verify
+from dr.session import Session
+
+#: All of it: a repair is judged by what is stored and by what decrypts.
+_LEVEL = 3
+
+
+def repair_system(
+    session: Session, loaded: Loaded, *, target: str | None, points: Sequence[str] = (), dry_run: bool = False
+) -> list[Finished[Repair]]:
+    """Repair a system's repositories, or that on one target; only with `points` are snapshots changed, of those.
+
+    Raises `UsageError` for points that are not known, `LockedError` while another run holds the system.
+    """
+    with session.locked(loaded.plan.system):
+        toolbox = session.toolbox(loaded)
+        named = _named(session, loaded, points)
+        places = [p for p in toolbox.everywhere if p.name == target or (target is None and _is_there(session, p))]
+        results = [_one(session, loaded, toolbox, place, named, dry_run=dry_run) for place in places]
+    if not dry_run:
+        save_self(session)
+    return results
+
+
+def _named(session: Session, loaded: Loaded, points: Sequence[str]) -> list[Point]:
+    known = {point.run_id: point for point in session.points(loaded)}
+    for run_id in points:
+        if run_id not in known:
+            system = loaded.plan.system
+            raise UsageError(
+                f"{system} has no recovery point {run_id!r}", "--snapshots", hint=f"see `dr points {system}`"
+            )
+    return [known[run_id] for run_id in points]
+
+
+def _is_there(session: Session, place: Place) -> bool:
+    """Whether a place is to be looked at: not a disk that is away, nor a replica that nothing was brought to yet."""
+    if is_away(place):
+        return False
+    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
+    try:
+        return not is_unfilled(place, session.catalog.points([place.system]), memory)
+    except InterruptedRunError:
+        raise
+    except DrError:
+        return True  # its repair says why it cannot be
+
+
+def _one(
+    session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, named: list[Point], *, dry_run: bool
+) -> Finished[Repair]:
+    mended = Mended()
+
+    def begun(run: Run) -> Repair:
+        return Repair(
+            run_id=run.run_id, system=run.system, target=place.name, started=run.started,
+            finished=session.clock(), outcome="ok", points=tuple(point.run_id for point in named),
+            plan_digest=loaded.digest, versions=dict(toolbox.versions), done=tuple(mended.done),
+            left=tuple(mended.left),
+        )  # fmt: skip
+
+    def nothing(run: Run, error: DrError, outcome: Outcome) -> Repair:
+        return replace(begun(run), outcome=outcome, error=str(error), error_hint=error.hint)
+
+    def act(run: Run) -> Repair:
+        fact = _mend(run, toolbox, place, named, begun(run), mended, dry_run=dry_run)
+        if fact.outcome in ("ok", "degraded"):
+            run.reached.append(place)
+        return replace(fact, finished=session.clock(), done=tuple(mended.done), left=tuple(mended.left))
+
+    verb = Verb(name="repair", prefix="repair-", nothing=nothing)
+    run = run_of(session, loaded, verb)
+    return foresee(run, verb, act) if dry_run else carry_out(run, verb, act)
+
+
+def _mend(
+    run: Run, toolbox: Toolbox, place: Place, named: list[Point], fact: Repair, mended: Mended, *, dry_run: bool
+) -> Repair:
+    """Find what is damaged, put it right, and prove it."""
+    session = run.session
+    place.store.reachable()
+    require_what_it_was(place)
+    before, memory = _look(session, run.loaded, toolbox, place, run.run_id)
+    fact = replace(fact, problem=_problem(before), level_reached=before.level_reached)
+    if before.outcome == "ok" and not named:
+        return fact
+    if before.outcome != "ok":
+        repair(toolbox, place, before.damage, config_hash=memory.config_hash, dry_run=dry_run, mended=mended)
+    if dry_run:
+        mended.done += [f"would leave out what is lost of the point {point.run_id}" for point in named]
+        return fact
+    if named:
+        repair_snapshots(place, named, mended)
+        session.catalog.adopt_points(
+            place.system, place.name, [adopted(p) for p in mended.points], at=session.clock(), whole=False
+        )
+        if path := write_names(session.state, run.run_id, mended.names):
+            mended.done.append(f"these files are listed in {path}")
+    after = prove(session, run.loaded, toolbox, place, level=_LEVEL)
+    run.problems += after.problems
+    proof = after.record
+    outcome: Outcome = "ok" if proof.outcome == "ok" and not mended.left else "degraded"
+    if proof.outcome != "ok":
+        mended.left.append(_still(proof))
+        outcome = "degraded" if mended.done else "failed"
+    return replace(
+        fact, outcome=outcome, level_reached=proof.level_reached, proof=proof.run_id, shortened=len(mended.names)
+    )
+
+
+def _look(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> tuple[Proof, VerifyMemory]:
+    """Look at every object, as a proof does that is not recorded: that which follows counts."""
+    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
+    memory = memory.without_keys(removed_keys(session, place.system))
+    proof, _ = verify(
+        toolbox, place, level=2, points=session.catalog.points([place.system]), previous=memory, clock=session.clock,
+        run_id=run_id, spent=spent_now(session, loaded.plan),
+    )  # fmt: skip
+    return proof, memory
+
+
+def _problem(proof: Proof) -> str:
+    """Say in a sentence what was found."""
+    if proof.outcome == "ok":
+        return ""
+    real = [item for item in proof.damage if item.problem != "unreferenced"]
+    kinds = [f"{item.object} is {item.problem}" for item in real[:3]]
+    more = [f"{len(real) - 3} more"] if len(real) > 3 else []
+    return "; ".join(filter(None, (*kinds, *more, proof.error))) or "the structure is not sound"
+
+
+def _still(proof: Proof) -> str:
+    points = counted(len(proof.damaged_points), "recovery point")
+    return f"{points} cannot be used on {proof.target} all the same: {_problem(proof)}"

@@ -1,0 +1,72 @@
+"""What is due, and doing it: backups, then replicas, then proofs, then drills, system by system, most overdue first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dr.errors import LOCKED, Fault
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
+from dr.operations.backup import backup_one
+from dr.operations.drill import DrillOptions, drill_one
+from dr.operations.lifecycle import Finished
+from dr.operations.replicate import replicate_one
+from dr.operations.self_backup import save_self
+from dr.operations.verify import verify_one
+from dr.plan.load import Loaded
+from dr.queries.schedule import VERBS, due_now, replicas_due
+from dr.run.sandbox import sweep
+from dr.session import Session
+from dr.tools import command
+
+
+@dataclass
+class DueDone:
+    """What one `dr run` did; `faults` are those of plans that could not be used."""
+
+    backups: list[Finished[BackupRun]] = field(default_factory=list)
+    proofs: list[Finished[Proof]] = field(default_factory=list)
+    drills: list[Finished[Drill]] = field(default_factory=list)
+    replications: list[Finished[Replication]] = field(default_factory=list)
+    faults: tuple[Fault, ...] = ()
+
+
+def _replicate(session: Session, loaded: Loaded, done: DueDone) -> None:
+    """Replicate when that is due, now that a backup may have been made. Of a disk that is away nothing is said."""
+    if loaded.plan.replicas and not command.stopping():
+        found = replicate_one(session, loaded, due_only=True)
+        done.replications.extend(result for result in found if not result.absent)
+
+
+def run_due(session: Session) -> DueDone:
+    """Do all that is due, once. Systems run side by side; one system's verbs one after the other."""
+    items, faults = session.usable()
+    session.catalog.close_abandoned(None, now=session.clock())
+    sweep(session.state)
+    wanted = {verb: due_now(session, items, verb) for verb in VERBS}
+    replicated = replicas_due(session, items)
+    drilled = {loaded.plan.system: loaded for loaded in wanted["drill"]}
+    known = {loaded.plan.system: loaded for loaded in items}
+    names = (x.plan.system for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated))
+    ordered = [known[name] for name in dict.fromkeys(names)]
+    done = DueDone(faults=faults)
+
+    def all_of(loaded: Loaded) -> None:
+        """One system's verbs. While another run is at work on it there is nothing to prove or to drill yet."""
+        if loaded in wanted["backup"] and not command.stopping():
+            made = backup_one(session, loaded)
+            done.backups.append(made)
+            if made.exit_code == LOCKED:
+                return
+        _replicate(session, loaded, done)
+        if loaded in wanted["verify"] and not command.stopping():
+            proofs = verify_one(session, loaded, level=3)
+            done.proofs.extend(proofs)
+            if any(result.exit_code == LOCKED for result in proofs):
+                return
+        if loaded.plan.system in drilled and not command.stopping():
+            done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
+
+    if ordered:
+        session.each(ordered, all_of, keep=True)
+        save_self(session)
+    return done

@@ -1,1 +1,0 @@
-"""THE JOINT: load, run, record, judge. Composition without decisions, one file a verb."""

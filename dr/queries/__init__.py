@@ -1,0 +1,1 @@
+"""What only reads: the board, the report, what is due, the keys there are. Loads no operation and no database."""

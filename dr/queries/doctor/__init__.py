@@ -1,0 +1,1 @@
+"""`dr doctor`: what is missing here, and how to get it."""

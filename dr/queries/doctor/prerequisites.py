@@ -1,0 +1,122 @@
+"""What a plan's sources need: hosts that let us in, and programs there and here; for `dr doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dr.errors import DrError
+from dr.plan.plan import Plan
+from dr.plan.source import Source
+from dr.queries.doctor.finding import Finding
+from dr.sources.hosts import open_host
+from dr.sources.scratch import find_program
+from dr.tools.host import Host, script
+from dr.tools.isolation import Isolated, NotIsolatedError
+
+#: What captures a kind of source: of each group one program must be there.
+_CAPTURE = {
+    "postgres": (("psql",), ("pg_dump",), ("pg_dumpall",)),
+    "mysql": (("mariadb", "mysql"), ("mariadb-dump", "mysqldump")),
+}
+#: What a drill's scratch server is, and where Debian keeps it.
+_DRILL = {
+    "postgres": (("initdb",), ("pg_restore",)),
+    "mysql": (("mariadbd", "mysqld"),),
+}
+_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
+#: What a drill needs on another host.
+_LAND = ("tar", "find", "sha256sum", "xargs", "df")
+_PACKAGES = {"postgres": "PostgreSQL", "mysql": "MariaDB or MySQL"}
+_ASK = 'for name; do command -v "$name" >/dev/null && echo "$name"; done; true'
+_SECONDS = 30.0
+
+
+def of_plan(plan: Plan) -> Iterator[Finding]:
+    """Yield what was found of each source's host and programs. Other hosts are asked; nothing is changed there."""
+    drill, sources = open_host(plan.drill.host), {name: open_host(plan.host_of(name)) for name in plan.sources}
+    hosts = {host.name: host for host in (*sources.values(), drill)}
+    refused = {name: None if host.here else _refused(host) for name, host in hosts.items()}
+    for name, host in hosts.items():
+        if not host.here:
+            yield _reached(f"{plan.system}: host {name}", refused[name])
+    if not drill.here and not refused[drill.name]:
+        yield from _land(f"{plan.system}: drills", drill)
+    if not refused[drill.name] and _runs_programs(plan):
+        yield _sandbox(f"{plan.system}: sandbox", drill)
+    for name, source in plan.sources.items():
+        what = f"{plan.system}: {name}"
+        if not refused[sources[name].name]:
+            yield from _programs(what, source, sources[name])
+        if not refused[drill.name] and (problem := _no_server(source, drill)):
+            yield Finding(f"{what}: drills", "degraded", problem, "a drill starts a scratch server of its own there")
+
+
+def _land(what: str, host: Host) -> Iterator[Finding]:
+    """What a drill needs on another host, whatever it restores there."""
+    asked = host.run(["sh", "-c", _ASK, "ask", *_LAND], timeout=_SECONDS).stdout.decode().split("\n")
+    if lacking := [name for name in _LAND if name not in asked]:
+        yield Finding(what, "degraded", f"not found on {host.name}: {', '.join(lacking)}", "install it there")
+
+
+def _runs_programs(plan: Plan) -> bool:
+    """Whether a drill starts something on what it has restored."""
+    served = any(source.kind in _DRILL for source in plan.sources.values())
+    return served or any(check.command or check.http for check in plan.drill.checks)
+
+
+def _sandbox(what: str, host: Host) -> Finding:
+    """Whether what runs in a drill's sandbox can be kept from every network: tried, as a drill does."""
+    try:
+        Isolated(host, Path("/")).close()
+    except NotIsolatedError as error:
+        observed = f"what runs in a drill on {host.name} reaches its network: {error.what}"
+        return Finding(what, "degraded", observed, error.hint)
+    except DrError as error:
+        return Finding(what, "degraded", str(error), error.hint)
+    return Finding(what, "ok", f"on {host.name}: what runs in it reaches no network")
+
+
+def _refused(host: Host) -> DrError | None:
+    try:
+        host.run(["true"], timeout=_SECONDS)
+    except DrError as error:
+        return error
+    return None
+
+
+def _reached(what: str, error: DrError | None) -> Finding:
+    return Finding(what, "failed", str(error), error.hint) if error else Finding(what, "ok", "it lets us in")
+
+
+def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:
+    """A lack on the source's host stops backups."""
+    groups = _CAPTURE.get(source.kind, (("sqlite3",),) if source.sqlite and not host.here else ())
+    if groups:
+        lacking = _lacking(groups, source, host)
+        on = "" if host.here else f" on {host.name}"
+        if lacking:
+            yield Finding(what, "failed", f"not found{on}: {', '.join(lacking)}", "install it, or name it with `bin`")
+        else:
+            yield Finding(what, "ok", f"its programs are there{on}")
+
+
+def _lacking(groups: tuple[tuple[str, ...], ...], source: Source, host: Host) -> list[str]:
+    folder = source.database.bin if source.database else None
+    names = {name: f"{folder}/{name}" if folder else name for group in groups for name in group}
+    found = host.run(["sh", "-c", _ASK, "ask", *names.values()], timeout=_SECONDS).stdout.decode().split("\n")
+    return [" or ".join(group) for group in groups if not any(names[name] in found for name in group)]
+
+
+def _no_server(source: Source, host: Host) -> str | None:
+    """A lack on the drill's host stops drills; real recoveries do without."""
+    if source.kind not in _DRILL:
+        return None
+    try:
+        newest = host.run(script('for d in /usr/lib/postgresql/*/bin; do echo "$d"; done;')).stdout.decode().split("\n")
+        places = [Path(each) for each in (*sorted(filter(None, newest), reverse=True), *_PLACES)]
+        for group in _DRILL[source.kind]:
+            find_program(host, group, places, hint="")
+    except DrError as error:
+        return f"{error.what}: install {_PACKAGES[source.kind]}'s server (it need not run)"
+    return None

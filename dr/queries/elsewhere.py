@@ -1,0 +1,104 @@
+"""What the record tells of recovery points that no recovery chooses by itself, and of what else there is."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from dr.errors import UsageError
+from dr.evidence.record import BackupRun, Drill, SourceCapture
+from dr.plan.load import Loaded
+from dr.plan.units import counted
+from dr.run.choose import in_words
+from dr.session import Session
+
+
+def require_point(session: Session, items: list[Loaded], run_id: str | None) -> None:
+    """Raise `UsageError` when none of these systems has such a recovery point, here or of another installation."""
+    if run_id is None:
+        return
+    for loaded in items:
+        system = loaded.plan.system
+        met = [each for target in loaded.plan.places for each in session.catalog.strangers(system, target)]
+        if run_id not in {*(point.run_id for point in session.points(loaded)), *(each.run_id for each in met)}:
+            hint = f"see `dr points {system}`; `dr points --rebuild` finds those that the record lacks"
+            raise UsageError(f"{system} has no recovery point {run_id!r}", "--point", hint=hint)
+
+
+def require_time(session: Session, items: list[Loaded], at: datetime | None) -> None:
+    """Raise `UsageError` when every recovery point of one of these systems that is on record is newer than `at`.
+
+    Where none is on record nothing is known: then the targets are asked.
+    """
+    if at is None:
+        return
+    for loaded in items:
+        oldest = min((point.consistency_time for point in session.points(loaded)), default=None)
+        if oldest and at < oldest:
+            system = loaded.plan.system
+            raise UsageError(
+                f"{system} has no recovery point from {in_words(at)} or before; the oldest is of {in_words(oldest)}",
+                "--at",
+                hint=f"name a later time; `dr points {system}` lists the points",
+            )
+
+
+def lacks_of(session: Session, run_id: str | None) -> tuple[str, ...]:
+    """Return what a point does not hold whole, by the record of the run that made it; nothing where none is."""
+    if run_id is None:
+        return ()
+    facts = [record.fact for record in session.catalog.facts(("backup",), ref=run_id)]
+    return tuple(line for run in facts if isinstance(run, BackupRun) for each in run.sources for line in _of(each))
+
+
+def _of(capture: SourceCapture) -> Iterator[str]:
+    if capture.whole:
+        return
+    if capture.snapshot_id is None or capture.outcome == "failed":
+        yield f"{capture.source}: it was not captured ({capture.error or 'no reason is on record'})"
+        return
+    told = False
+    for omission in capture.omissions:
+        if omission.partial:
+            told = True
+            yield f"{capture.source}: {omission.what}"
+    if capture.unreadable and not told:
+        yield f"{capture.source}: {counted(capture.unreadable, 'file')} could not be read at capture"
+    elif not told:
+        yield f"{capture.source}: {capture.error or 'it was not captured whole'}"
+
+
+def what_else(session: Session, loaded: Loaded, fact: Drill, *, to: Path) -> str:
+    """Return the commands for another copy of the point that failed, or for an older one; nothing where none is."""
+    points = session.points(loaded)
+    used = next((point for point in points if point.run_id == fact.run_id), None)
+    ways = []
+    if used:
+        for copy in used.usable:
+            if copy.target != fact.target:
+                ways.append(f"the same point is on {copy.target}: `{_typed(loaded, used.run_id, copy.target, to)}`")
+        older = [point for point in points if point.usable and point.consistency_time < used.consistency_time]
+        if newest := max(older, key=lambda point: point.consistency_time, default=None):
+            beside = to.with_name(f"{to.name}-{newest.run_id}")  # never two points in one place
+            typed = _typed(loaded, newest.run_id, newest.usable[0].target, beside)
+            ways.append(f"an older point, of {in_words(newest.consistency_time)}: `{typed}`")
+    return "; ".join(ways)
+
+
+def what_is_left(loaded: Loaded, fact: Drill, *, to: Path) -> str:
+    """Return what to type when every copy that was tried is damaged; nothing when that is not what happened."""
+    first = next(iter(fact.passed_over), None)
+    if first is None:
+        return ""
+    system = loaded.plan.system
+    typed = shlex.join(["dr", "recover", system, "--point", first.run_id, "--to", str(to)])
+    return (
+        f"no copy that was tried is whole: `dr verify {system}` tells which points are, `dr repair {system}` brings "
+        f"back what another copy has; what is left of the newest point comes back with `{typed}`"
+    )
+
+
+def _typed(loaded: Loaded, run_id: str, target: str, to: Path) -> str:
+    return shlex.join(["dr", "recover", loaded.plan.system, "--point", run_id, "--target", target, "--to", str(to)])

@@ -1,0 +1,111 @@
+"""What is due: the rules of cadence, and the systems that are due now, the most overdue first."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from dr.evidence.standing import Attempts
+from dr.plan import cadence
+from dr.plan.load import Loaded
+from dr.plan.plan import Scenario
+from dr.queries.replica_schedule import due as replicate_due
+from dr.session import Session
+
+Verb = Literal["backup", "verify", "drill"]
+
+
+VERBS: tuple[Verb, ...] = ("backup", "verify", "drill")
+
+
+#: What came to nothing is tried again by the next run, but not sooner than this: a failed backup, and
+#: whatever was interrupted. A drill that exhausts this machine is not to do so all day.
+_AGAIN: Mapping[Verb, timedelta] = {
+    "backup": timedelta(minutes=5), "verify": timedelta(minutes=30), "drill": timedelta(hours=1)
+}  # fmt: skip
+
+
+def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
+    """Return when a verb is or was next due for a system; None for never. `attempts` are its own, by verb.
+
+    Backups count from the last that worked, so that a failed one is caught up; proofs and drills count
+    from the last that was not interrupted, so that a failing drill is not repeated every few minutes.
+    """
+    if verb == "drill":
+        return next_drill(loaded, attempts, now)[0]
+    text = loaded.plan.backup_cadence if verb == "backup" else loaded.plan.cadence.verify
+    return _next(loaded, verb, text, attempts.get(verb, Attempts()), now)
+
+
+def _next(loaded: Loaded, verb: Verb, text: str | None, attempts: Attempts, now: datetime) -> datetime | None:
+    """Return when a cadence has its next time; None for never."""
+    if text is None or text == "never":
+        return None
+    last = attempts.worked if verb == "backup" else attempts.settled
+    due = _due(text, loaded.plan.cadence.timezone, last, now)
+    if attempts.begun and (last is None or attempts.begun > last):
+        return max(due, attempts.begun + _AGAIN[verb])
+    return due
+
+
+@functools.lru_cache(maxsize=4096)
+def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> datetime:
+    return cadence.parse(text, timezone).due(last, now)
+
+
+def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) -> tuple[datetime | None, Scenario]:
+    """Return when the next drill of a system is or was due, None for never, and of which scenario.
+
+    `attempts` are the system's, by verb and by `drill:SCENARIO`. A drill counts for its scenario where that has a
+    cadence of its own; any other counts for the plan's.
+    """
+    plan = loaded.plan
+    others = {scenario: attempts.get(f"drill:{scenario}", Attempts()) for scenario in plan.cadence.scenarios}
+    rest = attempts.get("drill", Attempts())
+    if others:
+        counted = [name for name in attempts if name.startswith("drill:") and name.partition(":")[2] not in others]
+        rest = functools.reduce(Attempts.or_later, (attempts[name] for name in counted), Attempts())
+    found = [(_next(loaded, "drill", plan.cadence.drill, rest, now), plan.drill.scenario)]
+    for scenario, text in plan.cadence.scenarios.items():
+        found.append((_next(loaded, "drill", text, others[scenario], now), scenario))
+    return min(found, key=lambda pair: (pair[0] is None, pair[0] or now))
+
+
+def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
+    """Return the systems for which a verb is due, the most overdue first.
+
+    To be drilled, each comes as its plan were of the one scenario that is most overdue: any other waits for the next
+    time, since two drills of a system at once would measure each other.
+    """
+    now = session.clock()
+    known: dict[str, dict[str, Attempts]] = {}
+    for (system, what), each in session.catalog.attempts([x.plan.system for x in items], now=now).items():
+        known.setdefault(system, {})[what] = each
+    waiting = [_when(loaded, verb, known.get(loaded.plan.system, {}), now) for loaded in items]
+    ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
+    return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+
+
+def _when(
+    loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime
+) -> tuple[datetime | None, Loaded]:
+    if verb != "drill":
+        return next_due(loaded, verb, attempts, now), loaded
+    due, scenario = next_drill(loaded, attempts, now)
+    own = loaded.plan.drill
+    if scenario == own.scenario:
+        return due, loaded
+    plan = loaded.plan.model_copy(update={"drill": own.model_copy(update={"scenario": scenario})})
+    return due, replace(loaded, plan=plan)
+
+
+def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
+    """Return the systems of which a replica is due, the most overdue first."""
+    now, some = session.clock(), [loaded for loaded in items if loaded.plan.replicas]
+    states = session.catalog.place_states([loaded.plan.system for loaded in some], now=now) if some else {}
+    waiting = [(replicate_due(loaded, states.get(loaded.plan.system, {}), now), loaded) for loaded in some]
+    ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
+    return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]

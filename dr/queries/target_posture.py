@@ -1,0 +1,118 @@
+"""How targets are kept, and what their keys could destroy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
+from dr.evidence.posture import Probe, TargetPosture
+from dr.plan.target import S3Place, Target
+from dr.run.keeping.bucket import open_bucket
+from dr.run.keeping.posture import look, unseen
+from dr.run.keeping.probe import probe
+from dr.run.keeping.probe_memory import is_fresh, keep_probe, last_probe
+from dr.session import Session, make_state
+from dr.tools.lock import hold
+
+log = logging.getLogger("dr.targets")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One target's posture, and the exit code it deserves; what to do where it could not be looked at."""
+
+    posture: TargetPosture
+    exit_code: int
+    hint: str = ""
+
+
+def chosen(session: Session, names: Sequence[str]) -> list[Target]:
+    """Return the targets named, or all but those where drills attack a copy.
+
+    `UsageError` for one that is not declared, or when there is none.
+    """
+    known = session.declarations.targets
+    for name in names:
+        if name not in known:
+            hint = f"targets: {', '.join(sorted(known))}" if known else "add its file in targets/"
+            raise UsageError(f"there is no usable target {name!r}", str(session.config / "targets"), hint=hint)
+    if not known:
+        raise UsageError(
+            f"there are no targets in {session.config / 'targets'}", hint="run `dr init` to make a first one"
+        )
+    attacked = {loaded.plan.drill.scratch for loaded in session.declarations.plans.values()}
+    all_but = [name for name in sorted(known) if name not in attacked] or sorted(known)
+    return [known[name] for name in (dict.fromkeys(names) if names else all_but)]
+
+
+def check(session: Session, targets: Sequence[Target], *, probing: bool = True) -> list[Checked]:
+    """Look at targets, one after the other, and try their keys unless `probing` is off."""
+    return [_check(session, target, probing=probing) for target in targets]
+
+
+def _check(session: Session, target: Target, *, probing: bool) -> Checked:
+    now = session.clock()
+    try:
+        tried = _probed(session, target, fresh=False) if probing else _last(session, target)
+        posture = look(target, now=now, probe=tried)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        return Checked(unseen(target.target, error, now=now), error.exit_code, error.hint)
+    return Checked(posture, DEGRADED if posture.outcome == "degraded" else OK)
+
+
+def _last(session: Session, target: Target) -> Probe | None:
+    return last_probe(session.state, target.target, target.place) if target.s3 else None
+
+
+def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
+    """Return what the keys could do: from the last time when it is fresh and that is enough, else tried now."""
+    if target.s3 is None:
+        return None
+    last, now = _last(session, target), session.clock()
+    if fresh and is_fresh(last, now):
+        return last
+    open_bucket(target.s3).reachable()
+    make_state(session.state)
+    try:
+        with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):
+            found = _tried(target.s3, now)
+            keep_probe(session.state, target.target, target.place, found)
+    except LockedError:
+        return last
+    return found
+
+
+def _tried(place: S3Place, now: datetime) -> Probe:
+    """Try it; keys that may not even write or list a canary are told, a service that is down is raised."""
+    try:
+        return probe(place, now=now)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        if error.retryable:
+            raise
+        return Probe(tried=now, error=f"not tried: {error}", error_hint=error.hint)
+
+
+def posture_of(session: Session, name: str | None, *, system: str) -> TargetPosture | None:
+    """Return the posture of the target a drill used, for its evidence; None when it used none.
+
+    What cannot be looked at is said in it: a drill does not fail by it. The probe is tried when the last is older than
+    a day: it writes a canary beside the repositories, never into one.
+    """
+    target = session.declarations.targets.get(name or "")
+    if target is None:
+        return None
+    try:
+        tried = _probed(session, target, fresh=True)
+        return look(target, now=session.clock(), below=f"{system}/", probe=tried)
+    except InterruptedRunError as error:
+        return unseen(target.target, error, now=session.clock())
+    except DrError as error:
+        log.warning("%s: the target's posture could not be looked at: %s", system, error)
+        return unseen(target.target, error, now=session.clock())

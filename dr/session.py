@@ -1,0 +1,353 @@
+"""A session: one invocation's declarations, catalog, tools and clock, each made when first needed."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import platform
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import dr
+from dr.catalog.connection import copy_of
+from dr.catalog.store import Catalog
+from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
+from dr.evidence.record import Point
+from dr.plan.load import Declarations, Loaded, load
+from dr.tools import command
+from dr.tools.lock import hold
+from dr.tools.network import is_this_host
+
+if TYPE_CHECKING:
+    from dr.run.toolbox import Place, Toolbox
+    from dr.tools.store import ObjectStore
+
+T = TypeVar("T")
+
+
+def utc_now() -> datetime:
+    """The one place that reads the wall clock."""
+    return datetime.now(UTC)
+
+
+def new_id(prefix: str, at: datetime) -> str:
+    """Return a new run id: `prefix` and the time, and six random hex digits."""
+    return f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@dataclass
+class Session:
+    """What one command works with. Safe to share between the threads of that command."""
+
+    config: Path
+    state: Path
+    clock: Callable[[], datetime] = utc_now
+    jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
+    #: The targets that this command reached: where the self-copy goes in its end (`dr.operations.self_backup`).
+    reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
+    #: What went wrong beside the work, or in one system while others were done: told in the end, whatever the verb.
+    problems: list[Problem] = field(default_factory=list, repr=False)
+    #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
+    reading: bool = False
+    #: Why the state directory cannot be written, where a command that only reads went on.
+    unwritable: DrError | None = field(default=None, repr=False)
+    _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    @functools.cached_property
+    def declarations(self) -> Declarations:
+        """All plans and targets, with all their faults."""
+        try:
+            if not self._catalog_there():
+                return load(self.config, is_here=is_this_host)
+            found = load(self.config, cache=self.catalog, is_here=is_this_host)
+            self.catalog.notice(list(found.plans), now=self.clock())
+        except CatalogError:
+            return load(self.config, is_here=is_this_host)
+        return found
+
+    @functools.cached_property
+    def catalog(self) -> Catalog:
+        """The catalog in the state directory, made when absent; for who only reads one that is not writable, a copy."""
+        with self._guard:
+            self._make_state()
+            return Catalog.open(self.state if self.unwritable is None else self._copied(self.unwritable))
+
+    def _make_state(self) -> None:
+        try:
+            make_state(self.state)
+            if self.reading:
+                _require_room(self.state)
+        except DrError as error:
+            if not self.reading:
+                raise
+            self.unwritable = error
+
+    def _copied(self, unwritable: DrError) -> Path:
+        """Return a directory of this process with a copy of the catalog; raises `unwritable` where there is none."""
+        self._aside = tempfile.TemporaryDirectory(prefix="dr-")  # removed with the session
+        if not copy_of(self.state, Path(self._aside.name)):
+            raise unwritable
+        return Path(self._aside.name)
+
+    @property
+    def installation(self) -> str:
+        """The id of this installation: all that it stores bears it. Beside the catalog, whose loss it outlives."""
+        path = self.state / "installation"
+        known = path.read_text("utf-8").strip() if path.is_file() else ""
+        if not known:
+            known = self.catalog.installation()
+            path.write_text(f"{known}\n", "utf-8")
+        return known
+
+    def take_over(self, made_by: str) -> None:
+        """Go on as the installation that made what a rebuild found."""
+        self.catalog.take_over(made_by)
+        (self.state / "installation").write_text(f"{made_by}\n", "utf-8")
+
+    def close(self) -> None:
+        """Close the catalog, if it was opened."""
+        if "catalog" in self.__dict__:
+            self.catalog.close()
+
+    def _catalog_there(self) -> bool:
+        return (self.state / "catalog.sqlite").exists()
+
+    @functools.cached_property
+    def restic(self) -> str:
+        """The restic program."""
+        from dr.tools.restic import find_restic
+
+        return find_restic(os.environ)
+
+    @functools.cached_property
+    def versions(self) -> dict[str, str]:
+        """What ran: for the evidence."""
+        from dr.tools.restic import version
+
+        return {
+            "dr": dr.__version__,
+            "restic": ".".join(map(str, version(self.restic))),
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.release()}",
+        }
+
+    @functools.cached_property
+    def versions_here(self) -> dict[str, str]:
+        """What there is here, also where restic is missing: reading the record needs none."""
+        try:
+            return self.versions
+        except DrError:
+            return {"dr": dr.__version__, "python": platform.python_version()}
+
+    def chosen(self, systems: Sequence[str], *, everything: bool = False) -> list[Loaded]:
+        """Return the plans asked for, in recovery order; refuses faulty and unknown ones.
+
+        Raises `UsageError` when nothing was asked for or the system is unknown, `PlanError` with all
+        faults when a plan cannot be used.
+        """
+        known = self.declarations.plans
+        names = sorted(known) if everything else list(dict.fromkeys(systems))
+        self.declarations.require(() if everything else names)
+        for name in names:
+            if name not in known:
+                raise UsageError(
+                    f"there is no plan for the system {name!r}", str(self.config), hint=_known(sorted(known))
+                )
+        if not names:
+            raise UsageError(
+                "no system was named" if known else f"there are no plans in {self.config / 'plans'}",
+                hint="name a system, or use --all" if known else "run `dr init` to make a first one",
+            )
+        return sorted((known[name] for name in names), key=lambda item: (item.plan.priority, item.plan.system))
+
+    def usable(self) -> tuple[list[Loaded], tuple[Fault, ...]]:
+        """Return the plans that can be used, in recovery order, and the faults that stop the others.
+
+        For what runs unattended: a typo in one plan stops no other system. Raises as `chosen` when none can be used.
+        """
+        whole = self.declarations
+        good = [name for name in sorted(whole.plans) if not whole.stopping([name])]
+        if not good:
+            return self.chosen((), everything=True), ()
+        return self.chosen(good), whole.stopping(())
+
+    def toolbox(self, loaded: Loaded) -> Toolbox:
+        """Return the live tools of a plan."""
+        from dr.run.toolbox import open_toolbox
+
+        with self._guard:
+            restic, versions = self.restic, self.versions
+        self._make_state()
+        return open_toolbox(
+            loaded.plan,
+            self.declarations.targets,
+            digest=loaded.digest,
+            state=self.state,
+            plan_dir=loaded.path.parent,
+            restic=restic,
+            versions=versions,
+            known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
+            installation=self.installation if self._catalog_there() else "",
+        )
+
+    def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
+        """Note that a run begins, with its plan as it is now, before its first step."""
+        self.catalog.open_run(
+            run_id=run_id,
+            verb=verb,
+            system=loaded.plan.system,
+            scenario=scenario,
+            started=started,
+            plan_digest=loaded.digest,
+            plan_text=loaded.text,
+        )
+
+    def points(self, *items: Loaded) -> list[Point]:
+        """Return the points of some systems, newest first, their copies in the plan's order: the primary first."""
+        orders = {item.plan.system: {name: i for i, name in enumerate(item.plan.places)} for item in items}
+
+        def in_order(point: Point) -> Point:
+            order = orders[point.system]
+            return replace(point, copies=tuple(sorted(point.copies, key=lambda x: order.get(x.target, len(order)))))
+
+        return [in_order(point) for point in self.catalog.points(list(orders))]
+
+    @contextmanager
+    def locked(self, system: str) -> Iterator[None]:
+        """Hold the system's repositories against another run; `LockedError` at once when held."""
+        make_state(self.state)
+        with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
+            yield
+
+    def each(
+        self, items: Sequence[Loaded], act: Callable[[Loaded], T], *, keep: bool = False, jobs: int = 0
+    ) -> list[T]:
+        """Do one thing for several systems side by side, at most `jobs` (the session's) at once; results in order.
+
+        The first interruption ends the rest. An error of `act` is a problem of that system, and the others' results
+        are returned; it is raised where nothing else came of it all, unless the caller has results to `keep`.
+        """
+        if len(items) <= 1 or jobs == 1:
+            found = [self._tried(item, act) for item in items]
+        else:
+            with ThreadPoolExecutor(min(jobs or self.jobs, len(items))) as pool:
+                futures = [pool.submit(self._tried, item, act) for item in items]
+                try:
+                    for future in as_completed(futures):
+                        if isinstance(future.exception(), InterruptedRunError):
+                            break
+                finally:
+                    if command.stopping():
+                        for future in futures:
+                            future.cancel()
+            found = [future.result() for future in futures if not future.cancelled()]
+        errors = [(item, each) for item, each in zip(items, found, strict=False) if isinstance(each, DrError)]
+        results = [each for each in found if not isinstance(each, DrError)]
+        if errors and not results and not keep and len({str(error) for _, error in errors}) == 1:
+            raise errors[0][1]
+        for item, error in errors:
+            self.problem(Problem.of(error, item.plan.system, exit_code=error.exit_code))
+        return results
+
+    @staticmethod
+    def _tried(item: Loaded, act: Callable[[Loaded], T]) -> T | DrError:
+        try:
+            with every_error():
+                return act(item)
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            return error
+
+    def problem(self, problem: Problem) -> None:
+        """Note what is to be told in the end; once."""
+        with self._guard:
+            if problem not in self.problems:
+                self.problems.append(problem)
+
+    @contextmanager
+    def beside(self, where: str) -> Iterator[None]:
+        """Do what stands beside the work: where it fails that is a problem, and what the work came to stays."""
+        try:
+            with every_error():
+                yield
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            self.problem(Problem.of(error, where))
+
+    def send_evidence(self, places: Sequence[Place], system: str) -> bool:
+        """Put the records that a target lacks beside its repository. Return whether all of them are there.
+
+        What went wrong is a problem of the session.
+        """
+        whole = True
+        for place in places:
+            try:
+                with every_error():
+                    for sealed in self.catalog.unsent(system, place.name):
+                        place.evidence.put(sealed.name, sealed.to_json())
+                        self.catalog.mark_sent(system, place.name, sealed.seq)
+                if place.root is not None:
+                    self.reached[place.name] = place.root
+            except DrError as error:
+                whole = False
+                what = f"evidence could not be put on {place.name}: {error.what}"
+                hint = error.hint or "mend the target; the next run sends it"
+                self.problem(Problem(f"{what} ({error.cause})" if error.cause else what, system, hint))
+        return whole
+
+
+def _known(names: list[str]) -> str:
+    return f"known systems: {', '.join(names[:20])}" if names else "run `dr init` to make a first plan"
+
+
+def _require_room(state: Path) -> None:
+    """Raise `DrError` when the disk is so full that not even a look could be noted."""
+    if shutil.disk_usage(state).free < 2**18:
+        raise DrError("the state directory cannot be written", str(state), "its disk is full", hint="free some space")
+
+
+def _mending(number: int | None) -> str:
+    """Return what to do about a directory that cannot be made, by the number of the error."""
+    causes = {
+        errno.EROFS: "mount it for writing",
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
+        errno.EACCES: "run as its owner",
+        errno.EPERM: "run as its owner",
+        errno.EEXIST: "a file of that name is in its place: move it away",
+        errno.ENOTDIR: "a file is in the place of a directory above it: move it away",
+    }
+    return f"{causes.get(number or 0, 'see the directory above it')}; or name another with --state"
+
+
+def make_state(state: Path) -> None:
+    """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
+    try:
+        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
+            (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DrError(
+            "the state directory cannot be made", str(state), error.strerror or "", hint=_mending(error.errno)
+        ) from error
+    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):  # asked of what is there already: nothing was made then
+        fixed = os.statvfs(state).f_flag & os.ST_RDONLY
+        raise DrError(
+            "the state directory cannot be written",
+            str(state),
+            "its file system is read-only" if fixed else "its rights forbid it",
+            hint="mount it for writing"
+            if fixed
+            else "run as its owner, or correct its owner; or name another with --state",
+        )
