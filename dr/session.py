@@ -29,7 +29,7 @@ from dr.tools.lock import hold
 from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
-    from dr.run.toolbox import Place, Toolbox
+    from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ class Session:
 
     def toolbox(self, loaded: Loaded) -> Toolbox:
         """Return the live tools of a plan."""
-        from dr.run.toolbox import open_toolbox
+        from dr.run.workspace.toolbox import open_toolbox
 
         with self._guard:
             restic, versions = self.restic, self.versions

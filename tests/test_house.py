@@ -230,7 +230,7 @@ def test_the_import_contracts_are_kept(house: Path) -> None:
     ("room", "line"),
     [
         pytest.param("evidence/record.py", "import dr.tools.lock", id="fact reaches a sibling"),
-        pytest.param("run/backup.py", "import dr.catalog.store", id="run sees the catalog"),
+        pytest.param("run/backup/backup.py", "import dr.catalog.store", id="run sees the catalog"),
         pytest.param("errors.py", "import dr.cli.main", id="the ground sees the roof"),
         pytest.param("plan/units.py", "import socket", id="intent is not pure"),
     ],
@@ -253,9 +253,9 @@ def test_each_outside_thing_has_one_owner() -> None:
 
 
 def test_an_intruder_is_found_even_inside_a_function(house: Path) -> None:
-    path = house / "dr" / "run" / "drill.py"
+    path = house / "dr" / "run" / "recovery" / "drill.py"
     path.write_text(path.read_text("utf-8") + "\n\ndef shell():\n    import subprocess\n")
-    assert [line.split(":")[0] for line in intruders(house)] == ["dr/run/drill.py"]
+    assert [line.split(":")[0] for line in intruders(house)] == ["dr/run/recovery/drill.py"]
 
 
 def test_ruff_bans_what_the_house_says_is_owned() -> None:

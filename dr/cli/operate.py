@@ -39,9 +39,9 @@ def _say_intent(context: Context, items: list[Any]) -> None:
 def say_backups(context: Context, results: list[Any]) -> None:
     """Tell of backup runs, and note their exit codes."""
     from dr.report.documents import backup_document
-    from dr.run.backup import NOT_WHOLE
-    from dr.run.capture import NO_TARGET
-    from dr.run.unread import in_full
+    from dr.run.backup.backup import NOT_WHOLE
+    from dr.run.backup.capture import NO_TARGET
+    from dr.run.backup.unread import in_full
 
     context.put(runs=[backup_document(result.record, unread=result.details) for result in results])
     for result in results:
@@ -155,7 +155,7 @@ def _damage_hint(proof: Any) -> str:
     if proof.error_hint:
         return str(proof.error_hint)
     if proof.lost and all(d.problem == "missing" and d.object.startswith("snapshots/") for d in proof.damage):
-        from dr.run.presence import begin_again
+        from dr.run.points.presence import begin_again
 
         return f"recover from another target; only if it is really lost: {begin_again(proof.system, proof.target)}"
     repair = f"run `dr repair {proof.system} --target {proof.target}`"

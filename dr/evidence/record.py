@@ -44,7 +44,8 @@ class Omission:
     """Something of a source that a capture did not take or could not see, or that the source itself lacks.
 
     `what` is one sentence for an administrator, `hint` the statement or the act that mends it, `names` the objects
-    concerned (of a database, or declared paths; the names of single files are no evidence, see `dr.run.details`).
+    concerned (of a database, or declared paths; the names of single files are no evidence, see
+    `dr.run.workspace.file_lists`).
     `partial`: data that the plan asks for is not in the point, which is then incomplete. Otherwise the point is
     complete, and its run degraded: the source itself is so, and a recovery can give no more than it had.
     """

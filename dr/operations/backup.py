@@ -15,12 +15,12 @@ from dr.plan.plan import Plan
 from dr.queries.attack_history import attacks
 from dr.queries.expired import spent_now
 from dr.queries.key_posture import removed_keys
-from dr.run.backup import BackupDone, run_backup
-from dr.run.baseline import recorded
-from dr.run.capture import BackupRequest
-from dr.run.keeping.locks import Kept
-from dr.run.toolbox import Toolbox
-from dr.run.verify import VerifyMemory
+from dr.run.backup.backup import BackupDone, run_backup
+from dr.run.backup.baseline import recorded
+from dr.run.backup.capture import BackupRequest
+from dr.run.immutability.extend_locks import Kept
+from dr.run.verification.verify import VerifyMemory
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
 

@@ -25,12 +25,13 @@ from dr.operations.open_kit import Opened, kit_copy, open_with
 from dr.operations.rebuild import rebuild
 from dr.plan.load import Loaded
 from dr.plan.secret import SecretPlace
-from dr.run.custody import host_keys, selfcopy
-from dr.run.custody.kit import KitFolder, find_kit, identity_of, read_shares
-from dr.run.custody.selfcopy import SelfCopy
-from dr.run.drill import DrillRequest, run_drill
-from dr.run.sandbox import ROOM, Sandbox
-from dr.run.toolbox import Toolbox
+from dr.run.keys import host_keys
+from dr.run.kit import self_backup as selfcopy
+from dr.run.kit.kit import KitFolder, find_kit, identity_of, read_shares
+from dr.run.kit.self_backup import SelfCopy
+from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.recovery.place.sandbox import ROOM, Sandbox
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 from dr.sources.secret import read_secret
 from dr.tools import command, shares

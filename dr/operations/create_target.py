@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dr.errors import DEGRADED, OK, UsageError
 from dr.plan.target import Credentials, Target
-from dr.run.keeping.bucket_plan import BucketPlan, build_bucket, plan_bucket
+from dr.run.immutability.provision import BucketPlan, build_bucket, plan_bucket
 from dr.session import Session
 
 # -- making ------------------------------------------------------------------------------------------

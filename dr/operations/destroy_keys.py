@@ -16,8 +16,8 @@ from dr.evidence.record import Outcome
 from dr.operations.lifecycle import Finished, Run, carry_out, run_of
 from dr.operations.rotate_keys import changing, guarded, key_verb
 from dr.plan.load import Loaded
-from dr.run.custody.destroy import LIMITS, Verdict, destroy_here, destroy_on, examine
-from dr.run.toolbox import Toolbox
+from dr.run.keys.destruction import LIMITS, Verdict, destroy_here, destroy_on, examine
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 from dr.tools.secrets import write_private
 

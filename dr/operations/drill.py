@@ -19,10 +19,10 @@ from dr.queries.elsewhere import lacks_of, what_else, what_is_left
 from dr.queries.named import points_for
 from dr.queries.target_posture import posture_of
 from dr.report.verdict import drill_exit_code
-from dr.run.drill import DrillRequest, run_drill
-from dr.run.ransomware import refuse_unready, run_ransomware
-from dr.run.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_live, refuse_unfit, run_recover
-from dr.run.sandbox import sweep
+from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.recovery.place.sandbox import sweep
+from dr.run.recovery.recover import RecoverRequest, RecoveryPlan, plan_recover, refuse_live, refuse_unfit, run_recover
+from dr.run.recovery.scenario_ransomware import refuse_unready, run_ransomware
 from dr.session import Session
 from dr.tools.lock import hold
 

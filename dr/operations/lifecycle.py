@@ -19,7 +19,7 @@ from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
-from dr.run.toolbox import Place
+from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
 
 R = TypeVar("R", bound=Fact)

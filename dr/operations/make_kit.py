@@ -21,9 +21,11 @@ from dr.operations.self_backup import make_copy, save_everywhere
 from dr.plan.load import Loaded
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
-from dr.run.custody import escrow, host_keys, selfcopy
-from dr.run.custody.bundle import CONTROL, by_hand
-from dr.run.custody.kit import (
+from dr.run.keys import escrow, host_keys
+from dr.run.keys.recipient import identity_here, recipient_of
+from dr.run.kit import self_backup as selfcopy
+from dr.run.kit.contents import CONTROL, by_hand
+from dr.run.kit.kit import (
     DESCRIPTION,
     ESCROW,
     SELF_COPY,
@@ -40,7 +42,6 @@ from dr.run.custody.kit import (
     read_shares,
     write_out,
 )
-from dr.run.custody.recipient import identity_here, recipient_of
 from dr.session import Session, make_state, new_id
 from dr.tools import age, shares
 from dr.tools.lock import hold

@@ -24,13 +24,14 @@ from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
 from dr.plan.load import Loaded
-from dr.run.custody import escrow, selfcopy
-from dr.run.custody.bundle import CONTROL, target_file, unfold
-from dr.run.custody.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
-from dr.run.custody.recipient import recipient_of
-from dr.run.custody.selfcopy import SelfCopy
-from dr.run.sandbox import Sandbox
-from dr.run.toolbox import Place, carried_passphrase
+from dr.run.keys import escrow
+from dr.run.keys.recipient import recipient_of
+from dr.run.kit import self_backup as selfcopy
+from dr.run.kit.contents import CONTROL, target_file, unfold
+from dr.run.kit.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
+from dr.run.kit.self_backup import SelfCopy
+from dr.run.recovery.place.sandbox import Sandbox
+from dr.run.workspace.toolbox import Place, carried_passphrase
 from dr.session import Session, new_id
 from dr.tools import age
 from dr.tools.disk import AbsentError

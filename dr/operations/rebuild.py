@@ -15,10 +15,10 @@ from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
 from dr.operations.makers import makers_of
 from dr.plan.load import Loaded
-from dr.run.past.recognise import points_in
-from dr.run.past.travel import Travel
-from dr.run.presence import require_repository, strangers_in_words
-from dr.run.toolbox import Place, is_away
+from dr.run.points.discover import points_in
+from dr.run.points.presence import require_repository, strangers_in_words
+from dr.run.timetravel.point_in_time import Travel
+from dr.run.workspace.toolbox import Place, is_away
 from dr.session import Session, new_id
 
 #: A look that tells of the repository alone.

@@ -16,10 +16,10 @@ from dr.plan.load import Loaded
 from dr.plan.units import counted
 from dr.queries.expired import spent_now
 from dr.queries.key_posture import removed_keys
-from dr.run.details import write_names
-from dr.run.repair import Mended, repair, repair_snapshots, require_what_it_was
-from dr.run.toolbox import Place, Toolbox, is_away
-from dr.run.verify import VerifyMemory, is_unfilled, verify
+from dr.run.repair.repair import Mended, repair, repair_snapshots, require_what_it_was
+from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
+from dr.run.workspace.file_lists import write_names
+from dr.run.workspace.toolbox import Place, Toolbox, is_away
 from dr.session import Session
 
 #: All of it: a repair is judged by what is stored and by what decrypts.

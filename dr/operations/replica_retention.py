@@ -11,12 +11,21 @@ from dr.errors import DEGRADED, INTERRUPTED, DrError, InterruptedRunError, Locke
 from dr.evidence.forgetting import Absence, Forgetting
 from dr.evidence.record import Point, Proof
 from dr.plan.load import Loaded
-from dr.run.follow.absence import looked
-from dr.run.follow.decide import Situation, judge
-from dr.run.follow.forget import Gone, Intent, Look, carry_out, intend, locked_versions, look, wrong_clock
-from dr.run.replica import Replicated
-from dr.run.toolbox import Place, Toolbox
-from dr.run.verify import VerifyMemory
+from dr.run.replication.replicate import Replicated
+from dr.run.replication.retention.decide import Situation, judge
+from dr.run.replication.retention.forget import (
+    Gone,
+    Intent,
+    Look,
+    carry_out,
+    intend,
+    locked_versions,
+    look,
+    wrong_clock,
+)
+from dr.run.replication.retention.pending_deletion import looked
+from dr.run.verification.verify import VerifyMemory
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command, process
 from dr.tools.lock import is_held

@@ -24,14 +24,14 @@ from dr.queries.attack_history import attacks
 from dr.queries.expired import spent_now
 from dr.queries.key_posture import removed_keys
 from dr.queries.replica_schedule import due_replicas
-from dr.run.catch_up import catch_up
-from dr.run.custody.escrow import hand_on_sealed
-from dr.run.keeping.lock_all import keep_replica_locked
-from dr.run.keeping.locks import Kept
-from dr.run.presence import require_repository
-from dr.run.replica import ReplicateRequest, replicate, with_lock
-from dr.run.toolbox import Place, Toolbox
-from dr.run.verify import VerifyMemory
+from dr.run.backup.catch_up import catch_up
+from dr.run.immutability.extend_all import keep_replica_locked
+from dr.run.immutability.extend_locks import Kept
+from dr.run.keys.escrow import hand_on_sealed
+from dr.run.points.presence import require_repository
+from dr.run.replication.replicate import ReplicateRequest, replicate, with_lock
+from dr.run.verification.verify import VerifyMemory
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command
 from dr.tools.disk import AbsentError, DiskStore

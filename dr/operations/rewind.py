@@ -11,9 +11,9 @@ from dr.evidence.record import Outcome
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, outcome_of, run_of
 from dr.plan.load import Loaded
 from dr.queries.attack_history import _named
-from dr.run.past.rewind import Rewound, Step, nothing_there, rewind, steps_to
-from dr.run.past.travel import versions_of
-from dr.run.toolbox import Place
+from dr.run.timetravel.point_in_time import versions_of
+from dr.run.timetravel.rewind import Rewound, Step, nothing_there, rewind, steps_to
+from dr.run.workspace.toolbox import Place
 from dr.session import Session
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions

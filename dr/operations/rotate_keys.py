@@ -24,13 +24,13 @@ from dr.evidence.record import Outcome, worst_outcome
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, put_on_record, run_of
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
-from dr.run.capture import everywhere
-from dr.run.custody.escrow import Ensured, ensure_escrow, renew_escrow
-from dr.run.custody.key_traces import kept_versions
-from dr.run.custody.keys import Rotated, finish, rotate
-from dr.run.custody.recipient import recipient_of
-from dr.run.presence import refuse_exchanged
-from dr.run.toolbox import Place, Toolbox
+from dr.run.keys.escrow import Ensured, ensure_escrow, renew_escrow
+from dr.run.keys.key_versions import kept_versions
+from dr.run.keys.recipient import recipient_of
+from dr.run.keys.rotation import Rotated, finish, rotate
+from dr.run.points.presence import refuse_exchanged
+from dr.run.workspace.each_target import everywhere
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session, make_state, new_id
 from dr.tools.lock import hold, is_held
 

@@ -14,7 +14,7 @@ from dr.operations.self_backup import save_self
 from dr.operations.verify import verify_one
 from dr.plan.load import Loaded
 from dr.queries.schedule import VERBS, due_now, replicas_due
-from dr.run.sandbox import sweep
+from dr.run.recovery.place.sandbox import sweep
 from dr.session import Session
 from dr.tools import command
 

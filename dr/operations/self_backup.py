@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from dr.errors import DrError, InterruptedRunError, Problem, every_error
 from dr.queries.self_backup import _MEMORY, Saved, material_of, saved_on
-from dr.run.custody import host_keys, selfcopy
-from dr.run.custody.bundle import CATALOG, gather
-from dr.run.custody.recipient import recipient_of
+from dr.run.keys import host_keys
+from dr.run.keys.recipient import recipient_of
+from dr.run.kit import self_backup as selfcopy
+from dr.run.kit.contents import CATALOG, gather
 from dr.session import Session
 from dr.tools import age
 from dr.tools.disk import AbsentError

@@ -9,8 +9,8 @@ from dr.plan.load import Loaded
 from dr.queries.attack_history import attacks
 from dr.queries.expired import spent_now
 from dr.queries.key_posture import removed_keys
-from dr.run.toolbox import Place, Toolbox, is_away
-from dr.run.verify import VerifyMemory, is_unfilled, verify
+from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
+from dr.run.workspace.toolbox import Place, Toolbox, is_away
 from dr.session import Session
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from dr.errors import DrError, InterruptedRunError, UsageError, every_error
 from dr.plan.load import Loaded
-from dr.run.past.history import Change, History, read_history
-from dr.run.past.travel import versions_of
-from dr.run.toolbox import Place, is_away
+from dr.run.timetravel.attack_history import Change, History, read_history
+from dr.run.timetravel.point_in_time import versions_of
+from dr.run.workspace.toolbox import Place, is_away
 from dr.session import Session
 from dr.tools.s3_versions import S3Versions
 from dr.tools.view import hash_in

@@ -11,7 +11,7 @@ from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Drill, SourceCapture
 from dr.plan.load import Loaded
 from dr.plan.units import counted
-from dr.run.choose import in_words
+from dr.run.points.choose import in_words
 from dr.session import Session
 
 

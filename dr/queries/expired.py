@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dr.plan.plan import Plan
-from dr.run.follow.spent import spent
+from dr.run.points.retention import spent
 from dr.session import Session
 
 

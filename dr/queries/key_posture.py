@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dr.evidence.acts import KeyEvent
 from dr.plan.load import Loaded
-from dr.run.custody.recipient import recipient_of
-from dr.run.key_record import KeyRecord, record_path
+from dr.run.keys.recipient import recipient_of
+from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.session import Session
 
 

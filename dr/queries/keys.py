@@ -10,11 +10,11 @@ from dr.errors import (
     DrError,
 )
 from dr.plan.load import Loaded
-from dr.run.capture import everywhere
-from dr.run.custody.escrow import MARK
-from dr.run.key_record import KeyRecord, record_path
-from dr.run.presence import refuse_exchanged
-from dr.run.toolbox import Place, is_away
+from dr.run.keys.escrow import MARK
+from dr.run.points.presence import refuse_exchanged
+from dr.run.workspace.each_target import everywhere
+from dr.run.workspace.key_record import KeyRecord, record_path
+from dr.run.workspace.toolbox import Place, is_away
 from dr.session import Session
 from dr.tools.restic_keys import Key, keys_of
 

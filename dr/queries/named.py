@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from dr.evidence.record import Point
 from dr.plan.load import Loaded
-from dr.run.past.recognise import points_in
-from dr.run.toolbox import Toolbox
+from dr.run.points.discover import points_in
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 
 from dr.errors import DrError, InterruptedRunError
-from dr.run.custody.bundle import Material
-from dr.run.toolbox import Toolbox
+from dr.run.kit.contents import Material
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
 _MEMORY = "_control"

@@ -14,7 +14,7 @@ from dr.queries.key_posture import key_problems
 from dr.queries.replica_schedule import due as replicate_due
 from dr.queries.schedule import VERBS, next_due
 from dr.report.figures import Row, overdue, row_of
-from dr.run import under_way
+from dr.run.recovery import under_way
 from dr.session import Session
 
 #: The time over which exposure is told.

@@ -10,10 +10,10 @@ from datetime import datetime
 from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
 from dr.evidence.posture import Probe, TargetPosture
 from dr.plan.target import S3Place, Target
-from dr.run.keeping.bucket import open_bucket
-from dr.run.keeping.posture import look, unseen
-from dr.run.keeping.probe import probe
-from dr.run.keeping.probe_memory import is_fresh, keep_probe, last_probe
+from dr.run.immutability.bucket import open_bucket
+from dr.run.immutability.posture import look, unseen
+from dr.run.immutability.probe import probe
+from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
 from dr.session import Session, make_state
 from dr.tools.lock import hold
 

@@ -1,1 +1,1 @@
-"""DO: what the verbs do with a plan and its tools. Facts come back; nothing here remembers or judges."""
+"""What is done: one room for each part of it; the layers between them are an import contract."""

@@ -193,7 +193,8 @@ class Repository:
     def occupied(self, work: Path) -> Iterator[None]:
         """Hold restic's own lock on the repository: that of a backup, which is given up in the end.
 
-        So restic prunes nothing meanwhile, and what is taken away is told from an attack (`dr.run.past.history`).
+        So restic prunes nothing meanwhile, and what is taken away is told from an attack
+        (`dr.run.timetravel.attack_history`).
         """
         holder = self.backup_stream("nothing", tags={}, work=work)
         try:

@@ -22,7 +22,7 @@ from tests.bench.measure import environment, interleaved, make_disk, make_plan, 
 
 FILES, CHANGED, REPETITIONS = 20_000, 2_000, 9
 _WITHOUT = """
-import dr.run.change as change
+import dr.run.backup.change as change
 change.Watch.tree = lambda self, tree, stored: None
 from dr.cli.main import main
 main()

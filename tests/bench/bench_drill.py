@@ -25,9 +25,9 @@ from typing import Any
 from dr.evidence.record import Copy, Point
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.backup import BackupRequest, run_backup
-from dr.run.drill import DrillRequest, run_drill
-from dr.run.toolbox import Toolbox, open_toolbox
+from dr.run.backup.backup import BackupRequest, run_backup
+from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic import find_restic
 
 GOAL = 0.5

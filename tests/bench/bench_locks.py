@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dr.plan.target import Target
-from dr.run.keeping import locks
-from dr.run.keeping.bucket import open_locks
-from dr.run.keeping.locks import keep_locked
-from dr.run.toolbox import Place
+from dr.run.immutability import extend_locks as locks
+from dr.run.immutability.bucket import open_locks
+from dr.run.immutability.extend_locks import keep_locked
+from dr.run.workspace.toolbox import Place
 from dr.tools.restic import Repository
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import environment, make_files, scratch

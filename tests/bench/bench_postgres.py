@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from dr.plan.source import PostgresSource
-from dr.run.fanout import pour
+from dr.run.backup.fanout import pour
 from dr.sources.door import Room, Stream
 from dr.sources.postgres import scratch as own_server
 from dr.sources.postgres.doors import Postgres

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dr.run import inventory
+from dr.run.verification import object_hashes as inventory
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
 from scripts.servers.s3 import S3Server

@@ -27,7 +27,7 @@ from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.operations.rebuild import adopted
 from dr.plan.units import format_bytes
-from dr.run.past.recognise import points_from
+from dr.run.points.discover import points_from
 from dr.tools.restic_events import Snapshot, snapshot_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

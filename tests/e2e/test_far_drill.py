@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.run.far_places import FarPlaces
+from dr.run.recovery.place.remote_dirs import FarPlaces
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.owned import own_folder
 from scripts.servers.postgres import PostgresServer

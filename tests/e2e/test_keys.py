@@ -15,7 +15,7 @@ import pytest
 from dr.errors import UsageError
 from dr.operations import destroy_keys as destroy
 from dr.operations.make_kit import renew_all
-from dr.run.custody.escrow import new_recipient
+from dr.run.keys.escrow import new_recipient
 from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.faults.planted import files_showing, forms

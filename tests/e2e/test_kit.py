@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dr.run.custody.recipient import identity_here
+from dr.run.keys.recipient import identity_here
 from dr.tools import age, shares
 from scripts.servers.s3 import S3Server
 from tests.conftest import ROOT, Ran, Site, plan_text

@@ -181,7 +181,7 @@ class Trial:
             names = [f"data/{pack[:2]}/{pack}" for pack in self.world.packs[self.case.part]]
         else:
             names = [name for name in self._names() if name.startswith(_FOLDERS[self.case.part])]
-            newest = self.world.snapshots[max(self.world.snapshots)]
+            newest = list(self.world.snapshots.values())[-1]
             names.sort(key=lambda name: not name.endswith(newest))
         for name in names if self.case.everything else names[:1]:
             self._spoil(name)
@@ -317,7 +317,7 @@ class Trial:
     def _note(self, run: BackupRun) -> None:
         if run.targets and run.targets[0].snapshots:
             self.snapshots[run.run_id] = run.targets[0].snapshots["docs"]
-            self.files[run.run_id] = self.files[max(self.world.files)]
+            self.files[run.run_id] = list(self.world.files.values())[-1]
 
 
 def hold(world: World, case: Case, home: Path, s3: S3Server | None) -> None:

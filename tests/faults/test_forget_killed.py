@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.run.follow.sweep import sweepable
+from dr.run.replication.retention.garbage import sweepable
 from dr.tools.disk import DiskStore
 from dr.tools.restic import Repository
 from tests.faults.test_replicate_killed import Repositories
@@ -25,7 +25,7 @@ from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from dr.run.follow.forget import Gone, Intent, carry_out
+from dr.run.replication.retention.forget import Gone, Intent, carry_out
 from dr.tools.disk import DiskStore
 numbers, guard, gone, stop = count(), threading.Lock(), [], int(sys.argv[4])
 class Halting(DiskStore):

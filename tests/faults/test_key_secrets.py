@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dr.run.custody import escrow
-from dr.run.custody.recipient import identity_here
+from dr.run.keys import escrow
+from dr.run.keys.recipient import identity_here
 from dr.tools import age
 from tests.conftest import Site, plan_text
 from tests.faults.planted import CommandLines, files_showing, forms

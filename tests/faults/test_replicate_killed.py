@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 _COPY = """
 import sys
 from pathlib import Path
-from dr.run.replicate import copy_repository
+from dr.run.replication.copy_repository import copy_repository
 from dr.tools.disk import DiskStore
 print("go", flush=True)
 copy_repository(DiskStore(Path(sys.argv[1])), DiskStore(Path(sys.argv[2])))

@@ -20,7 +20,7 @@ import dr.operations.rotate_keys
 import dr.operations.verify
 from dr.cli.main import main
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
-from dr.run.custody import selfcopy
+from dr.run.kit import self_backup as selfcopy
 from dr.session import Session
 from dr.tools.lock import hold
 from tests.conftest import Site, plan_text

@@ -20,11 +20,11 @@ import pytest
 from dr.evidence.record import BackupRun, Copy, Drill, Point
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.backup import run_backup
-from dr.run.capture import BackupRequest
-from dr.run.drill import DrillRequest, run_drill
-from dr.run.recover import RecoverRequest, run_recover
-from dr.run.toolbox import Toolbox, open_toolbox
+from dr.run.backup.backup import run_backup
+from dr.run.backup.capture import BackupRequest
+from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.recovery.recover import RecoverRequest, run_recover
+from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic import find_restic
 
 _ELSEWHERE = """

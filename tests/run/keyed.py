@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.toolbox import Place, Toolbox, open_place
+from dr.run.workspace.toolbox import Place, Toolbox, open_place
 from dr.tools.restic import make_if_absent
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.run.annex import Annexes
-from dr.run.sandbox import Sandbox, sweep
+from dr.run.recovery.place.sandbox import Sandbox, sweep
+from dr.run.recovery.place.server_dirs import Annexes
 from tests.waiting import LIMIT, soon
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -43,7 +43,7 @@ def test_a_sandbox_goes_with_its_annexes_and_what_runs_in_them(tmp_path: Path) -
 def test_what_a_dead_drill_left_is_swept_with_its_processes(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys; from pathlib import Path\n"
-        "from dr.run.sandbox import Sandbox; from tests.run.test_annex import POINT\n"
+        "from dr.run.recovery.place.sandbox import Sandbox; from tests.run.test_annex import POINT\n"
         f"box = Sandbox(Path({str(tmp_path)!r}), 'drill-2'); box.prepare(POINT, 0); annex = box.annex('mysql')\n"
         "child = subprocess.Popen(['sleep', '60'], cwd=annex, start_new_session=True, stdout=-3, stderr=-3)\n"
         "print(annex, child.pid, flush=True); os.kill(os.getpid(), 9)\n"

@@ -10,8 +10,8 @@ import pytest
 
 from dr.errors import DrError, RefusedError, SourceError, TargetDownError
 from dr.plan.target import Target
-from dr.run.away import store_away
-from dr.run.toolbox import Place
+from dr.run.backup.agent_capture import store_away
+from dr.run.workspace.toolbox import Place
 from dr.sources.door import MANIFEST, Away, Sent
 from dr.tools.disk import DiskStore
 from dr.tools.restic import Repository

@@ -25,12 +25,12 @@ from dr.evidence.manifest import Entry
 from dr.evidence.record import BackupRun, SourceCapture
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.backup import run_backup
-from dr.run.baseline import baseline, recorded
-from dr.run.blocks import Blocks
-from dr.run.capture import BackupRequest
-from dr.run.change import Found, Watch
-from dr.run.toolbox import open_toolbox
+from dr.run.backup.backup import run_backup
+from dr.run.backup.baseline import baseline, recorded
+from dr.run.backup.capture import BackupRequest
+from dr.run.backup.change import Found, Watch
+from dr.run.backup.sampled_blocks import Blocks
+from dr.run.workspace.toolbox import open_toolbox
 from dr.sources.door import MANIFEST
 from dr.sources.facts import FILENAME, Facts, write
 from dr.tools.restic import find_restic
@@ -342,7 +342,7 @@ def test_what_a_killed_run_had_seen_is_seen_by_the_next(school: School, monkeypa
     """It had captured the struck files, and their manifest is kept for its hashes; but nobody was told."""
     in_place(school)
     with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
-        dying.setattr("dr.run.backup._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        dying.setattr("dr.run.backup.backup._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         school.backup("share")
     reuse = school.home / "state" / "cache" / "manifests"
     assert baseline(reuse, "share") != reuse / "share"

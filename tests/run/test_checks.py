@@ -14,8 +14,8 @@ import pytest
 from dr.evidence.record import CheckResult
 from dr.plan.check import Check
 from dr.plan.source import Source
-from dr.run.checks import in_order, run_check
-from dr.run.ground import Ground, Restored
+from dr.run.recovery.checks.context import Ground, Restored
+from dr.run.recovery.checks.run import in_order, run_check
 from dr.sources.door import Room
 from dr.sources.kinds import open_source
 

@@ -8,7 +8,7 @@ import pytest
 
 from dr.errors import DrError
 from dr.evidence.record import Copy, Point
-from dr.run.choose import choose, in_words, last_unsuspected, suspect_in_words
+from dr.run.points.choose import choose, in_words, last_unsuspected, suspect_in_words
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -11,9 +11,9 @@ import pytest
 from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.plan.source import FilesSource
-from dr.run.compare import Comparison, Terms, compare
-from dr.run.pattern import below
-from dr.run.survey import TreeHere
+from dr.run.recovery.checks.pattern import below
+from dr.run.recovery.compare import Comparison, Terms, compare
+from dr.run.recovery.place.tree import TreeHere
 from dr.sources.files import Files
 from tests.sources.nobody import as_nobody
 

@@ -16,10 +16,10 @@ from dr.evidence.acts import Hold
 from dr.evidence.record import Copy, Point
 from dr.operations.destroy_keys import ways_on
 from dr.plan.target import Target
-from dr.run.custody.destroy import destroy_here, destroy_on, examine
-from dr.run.custody.escrow import escrow_store, sealed_path
-from dr.run.custody.key_traces import kept_versions
-from dr.run.toolbox import Place, open_place, tombstone
+from dr.run.keys.destruction import destroy_here, destroy_on, examine
+from dr.run.keys.escrow import escrow_store, sealed_path
+from dr.run.keys.key_versions import kept_versions
+from dr.run.workspace.toolbox import Place, open_place, tombstone
 from dr.tools.erase import DiskEraser, S3Eraser, Trace
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, repository_id
 from dr.tools.s3_versions import S3Versions

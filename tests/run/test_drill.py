@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dr.evidence.record import Drill
-from dr.run.sandbox import sweep
+from dr.run.recovery.place.sandbox import sweep
 from dr.tools import command
 
 if TYPE_CHECKING:

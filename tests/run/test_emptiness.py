@@ -8,9 +8,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from dr.run.emptiness import of_restored
-from dr.run.ground import Restored
-from dr.run.land import HERE
+from dr.run.recovery.checks.context import Restored
+from dr.run.recovery.emptiness import of_restored
+from dr.run.recovery.place.restore_host import HERE
 
 
 @pytest.mark.parametrize("dump", [b"", b"\n", b"-- a dump\n", b"create table t (id int);\n"])

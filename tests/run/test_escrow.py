@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError, RefusedError
-from dr.run.custody import escrow
-from dr.run.custody.recipient import identity_here, recipient_of
-from dr.run.key_record import KeyRecord, record_path
+from dr.run.keys import escrow
+from dr.run.keys.recipient import identity_here, recipient_of
+from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.tools import age, command
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, with_passphrase
 from tests.run.keyed import Keyed

@@ -13,9 +13,9 @@ from dr.errors import DrError, SourceError
 from dr.evidence import manifest
 from dr.plan.host import SshHost
 from dr.plan.source import FilesSource, Source
-from dr.run.compare import Terms, compare
-from dr.run.far_places import RECORD, FarPlaces
-from dr.run.survey import TreeThere
+from dr.run.recovery.compare import Terms, compare
+from dr.run.recovery.place.remote_dirs import RECORD, FarPlaces
+from dr.run.recovery.place.tree import TreeThere
 from dr.sources.door import Room
 from dr.sources.files import Files
 from dr.sources.kinds import open_source

@@ -15,11 +15,11 @@ from dr.evidence.acts import Hold
 from dr.evidence.forgetting import Absence
 from dr.evidence.record import Copy, Point, Proof
 from dr.plan.plan import Plan
-from dr.run.follow.absence import due, looked, ripe
-from dr.run.follow.decide import Situation, choose, judge, obstacles
-from dr.run.follow.forget import _read_since
-from dr.run.follow.spent import kept, spent
-from dr.run.follow.sweep import sweepable
+from dr.run.points.retention import kept, spent
+from dr.run.replication.retention.decide import Situation, choose, judge, obstacles
+from dr.run.replication.retention.forget import _read_since
+from dr.run.replication.retention.garbage import sweepable
+from dr.run.replication.retention.pending_deletion import due, looked, ripe
 
 DAY = timedelta(days=1)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

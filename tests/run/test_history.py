@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dr.run.past.history import History, read_history
+from dr.run.timetravel.attack_history import History, read_history
 from dr.tools.store import Version
 
 T0 = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)

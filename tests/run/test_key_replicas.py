@@ -9,8 +9,8 @@ import pytest
 
 from dr.errors import InterruptedRunError, RefusedError
 from dr.plan.target import Target
-from dr.run.custody.key_replicas import hand_on, take_back
-from dr.run.toolbox import Place, open_place
+from dr.run.keys.replica_keys import hand_on, take_back
+from dr.run.workspace.toolbox import Place, open_place
 from dr.tools.disk import DiskStore
 from tests.run.keyed import plan_of
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError, RefusedError, UsageError
-from dr.run.custody import escrow, keys
-from dr.run.custody.keys import finish, is_pending, rotate
-from dr.run.key_record import KeyRecord, record_path
+from dr.run.keys import escrow
+from dr.run.keys import rotation as keys
+from dr.run.keys.rotation import finish, is_pending, rotate
+from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.tools.restic_keys import key_names, opened_by, with_passphrase
 from tests.run.keyed import Keyed
 

@@ -17,11 +17,12 @@ from dr.operations import make_kit as making
 from dr.operations import self_backup as saving
 from dr.operations.make_kit import KitWanted, in_recovery_order, make_kit
 from dr.operations.open_kit import open_kit
-from dr.run.custody import escrow, host_keys, selfcopy
-from dr.run.custody import kit as writing
-from dr.run.custody.bundle import CATALOG
-from dr.run.custody.kit import find_kit, identity_of, read_shares
-from dr.run.custody.recipient import identity_here, recipient_of
+from dr.run.keys import escrow, host_keys
+from dr.run.keys.recipient import identity_here, recipient_of
+from dr.run.kit import kit as writing
+from dr.run.kit import self_backup as selfcopy
+from dr.run.kit.contents import CATALOG
+from dr.run.kit.kit import find_kit, identity_of, read_shares
 from dr.session import Session, make_state
 from tests.conftest import plan_text
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dr.run import lacking
-from dr.run.fact import Job, Progress
-from dr.run.journal import Journal
+from dr.run.recovery import lacking
+from dr.run.recovery.result import Job, Progress
+from dr.run.recovery.timeline import Journal
 from dr.sources.door import Instance, Refused, Room
 
 BROKEN = Refused(name="sis.old", kind="view", lacked=True)

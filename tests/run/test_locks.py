@@ -16,11 +16,11 @@ import pytest
 
 from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.plan.target import Target
-from dr.run.keeping import locks
-from dr.run.keeping.bucket import open_locks
-from dr.run.keeping.lock_memory import LockMemory
-from dr.run.keeping.locks import Kept, keep_locked
-from dr.run.toolbox import Place
+from dr.run.immutability import extend_locks as locks
+from dr.run.immutability.bucket import open_locks
+from dr.run.immutability.extend_locks import Kept, keep_locked
+from dr.run.immutability.lock_state import LockMemory
+from dr.run.workspace.toolbox import Place
 from dr.tools import command
 from dr.tools.restic import Repository
 from dr.tools.s3_bucket import S3Bucket

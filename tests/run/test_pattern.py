@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dr.run.pattern import below, for_restic
+from dr.run.recovery.checks.pattern import below, for_restic
 
 
 @pytest.mark.parametrize(

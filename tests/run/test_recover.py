@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dr.errors import LockedError, UsageError
-from dr.run.recover import MARKER, Marker, RecoverRequest, plan_recover, read_marker
-from dr.run.sandbox import claim
+from dr.run.recovery.place.sandbox import claim
+from dr.run.recovery.recover import MARKER, Marker, RecoverRequest, plan_recover, read_marker
 
 if TYPE_CHECKING:
     from tests.run.conftest import District

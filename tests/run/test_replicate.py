@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DamageError, DrError
-from dr.run.replicate import PASSES, copy_repository, same_repository
+from dr.run.replication.copy_repository import PASSES, copy_repository, same_repository
 from dr.tools import s3
 from dr.tools.disk import DiskStore
 from dr.tools.s3 import S3Store

@@ -15,7 +15,7 @@ import pytest
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.run.sandbox import Sandbox, destroy, require_space, sweep
+from dr.run.recovery.place.sandbox import Sandbox, destroy, require_space, sweep
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 POINT = Point(run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={"uploads": "files"})
@@ -24,7 +24,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from tests_point import POINT
-from dr.run.sandbox import Sandbox
+from dr.run.recovery.place.sandbox import Sandbox
 box = Sandbox(Path(sys.argv[1]), "drill-held")
 root = box.prepare(POINT, 0)
 (root / "pupil.txt").write_text("restored")
@@ -118,10 +118,10 @@ def test_read_only_folders_are_destroyed_by_an_ordinary_user(tmp_path: Path) -> 
     for path in (top, top / "box", top / "box" / "shut", top / "box" / "shut" / "file"):
         os.chown(path, 65534, 65534)
     (top / "box" / "shut").chmod(0o500)
-    code = "import os, sys; os.setuid(65534); from pathlib import Path; from dr.run.sandbox import destroy; "
+    code = "import os, sys; os.setuid(65534); from pathlib import Path; from dr.run.recovery.place.sandbox import destroy; "
     code += "destroy(Path(sys.argv[1]))"
     # The project may lie where that user may not read: import first, then become nobody.
-    code = "import dr.run.sandbox, shutil, os.path; " + code
+    code = "import dr.run.recovery.place.sandbox, shutil, os.path; " + code
     try:
         subprocess.run([sys.executable, "-c", code, str(top / "box")], check=True, cwd=Path.cwd())
         assert not (top / "box").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DamageError, DrError, RefusedError
-from dr.run.custody import selfcopy
+from dr.run.kit import self_backup as selfcopy
 from dr.tools import age
 from dr.tools.disk import DiskStore
 

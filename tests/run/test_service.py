@@ -12,8 +12,8 @@ import pytest
 
 from dr.evidence.record import CheckResult
 from dr.plan.check import Check
-from dr.run.checks import run_check
-from dr.run.ground import Ground
+from dr.run.recovery.checks.context import Ground
+from dr.run.recovery.checks.run import run_check
 from dr.tools import process
 
 SERVER = """

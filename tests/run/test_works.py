@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DrError
-from dr.run.works import WorksThere
+from dr.run.recovery.place.programs import WorksThere
 from dr.tools.host import ThisHost
 
 
@@ -88,7 +88,7 @@ def test_a_port_that_is_taken_is_not_given(works: WorksThere, monkeypatch: pytes
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr("dr.run.works._PORTS", [port, port + 1])
+        monkeypatch.setattr("dr.run.recovery.place.programs._PORTS", [port, port + 1])
         assert works.free_port() == port + 1
 
 

@@ -15,7 +15,7 @@ from dr.errors import DrError, RefusedError, SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import FilesSource, Source
-from dr.run.compare import Terms, compare
+from dr.run.recovery.compare import Terms, compare
 from dr.sources import listing as listing_module
 from dr.sources.agent import AgentFiles
 from dr.sources.door import MANIFEST, Away, Doors, Sent

@@ -14,9 +14,9 @@ import pytest
 from dr.evidence import manifest
 from dr.evidence.attributes import covers, digest_of
 from dr.plan.source import FilesSource
-from dr.run.compare import Comparison, Terms, compare
-from dr.run.land import There
-from dr.run.survey import TreeThere
+from dr.run.recovery.compare import Comparison, Terms, compare
+from dr.run.recovery.place.restore_host import There
+from dr.run.recovery.place.tree import TreeThere
 from dr.sources.attributes import attributes_there, digest_here
 from dr.sources.door import MANIFEST, Away, Room, Tree
 from dr.sources.files import Files

@@ -16,7 +16,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import FilesSource
-from dr.run.compare import Terms, compare
+from dr.run.recovery.compare import Terms, compare
 from dr.sources.door import MANIFEST, Tree
 from dr.sources.files import Files
 from dr.sources.remote_files import RemoteFiles

@@ -15,7 +15,7 @@ import pytest
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import FilesSource
-from dr.run.compare import Terms, compare
+from dr.run.recovery.compare import Terms, compare
 from dr.sources.agent import AgentFiles
 from dr.sources.door import MANIFEST, Away, Kept, Settled, Tree
 from dr.sources.files import Files

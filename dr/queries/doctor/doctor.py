@@ -16,9 +16,9 @@ from dr.queries.doctor import kit
 from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding
 from dr.queries.target_posture import check
-from dr.run.custody.recipient import recipient_of
-from dr.run.keeping.posture import CLOCK_HINT
-from dr.run.toolbox import is_away
+from dr.run.immutability.posture import CLOCK_HINT
+from dr.run.keys.recipient import recipient_of
+from dr.run.workspace.toolbox import is_away
 from dr.session import Session, make_state
 from dr.tools.restic import find_restic, version
 

@@ -8,8 +8,8 @@ from dr.errors import DrError, InterruptedRunError, every_error
 from dr.evidence.acts import KitAct
 from dr.queries.doctor.finding import Finding
 from dr.queries.self_backup import material_of, saved_on
-from dr.run.custody import selfcopy
-from dr.run.custody.recipient import identity_here, recipient_of
+from dr.run.keys.recipient import identity_here, recipient_of
+from dr.run.kit import self_backup as selfcopy
 from dr.session import Session
 from dr.tools.store import ObjectStore
 

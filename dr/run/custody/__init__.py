@@ -1,1 +1,0 @@
-"""Who can open what: escrow, rotation, destruction, the recovery kit, and the copies of ourselves."""

@@ -1,0 +1,200 @@
+"""The sandbox: the isolated place a drill restores into, always destroyed.
+
+One directory a drill, `STATE/sandboxes/DRILL_ID`, open to its owner alone, and locked (flock) for as long
+as the owning process lives, so that another process sweeps only what a dead one left. Making a sandbox and
+judging one dead exclude each other through `STATE/sandboxes/.lock`. What still runs in a sandbox, or in its
+annexes (`dr.run.recovery.place.server_dirs`), is ended before they are removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal
+
+from dr.errors import DrError
+from dr.evidence.record import Point
+from dr.run.recovery.place.remote_dirs import FarPlaces
+from dr.run.recovery.place.restore_host import HERE, MANIFESTS, Land
+from dr.run.recovery.place.server_dirs import RECORD, Annexes, vacate
+from dr.run.recovery.place.space import require_space
+
+log = logging.getLogger("dr.sandbox")
+
+KEPT = ".kept"
+#: In a sandbox, the clean room of a drill that has a state, with sandboxes, of its own.
+ROOM = "room"
+Fate = Literal["destroyed", "kept", "left behind", "not used"]
+
+
+class Sandbox:
+    """One drill's sandbox. `prepare` makes it; `finish` must follow, and may be called twice."""
+
+    def __init__(self, state: Path, drill_id: str, *, keep: bool = False) -> None:
+        self.root = state / "sandboxes" / drill_id
+        self.where = str(self.root)
+        self.land: Land = HERE
+        self._keep = keep
+        self._owner: int | None = None
+        self._fate: Fate = "not used"
+
+    def prepare(self, point: Point, size: int) -> Path:
+        """Make the sandbox for `size` bytes and return it; `DrError` when they do not fit."""
+        return self.make(size)
+
+    def make(self, size: int) -> Path:
+        """Make the sandbox, whatever is to be in it."""
+        require_space(self.root.parent, size)
+        if self._owner is not None:
+            return self.root  # it was emptied for another copy
+        try:
+            with _alone(self.root.parent):
+                self.root.mkdir(mode=0o700)
+                self._owner = claim(self.root)
+        except OSError as error:
+            raise DrError(
+                "the sandbox cannot be made",
+                str(self.root),
+                error.strerror or "",
+                hint="see the rights and the free space of the state directory",
+            ) from error
+        return self.root
+
+    def annex(self, kind: str) -> Path:
+        """Make a directory beside the sandbox that goes away with it: see `dr.run.recovery.place.server_dirs`."""
+        return Annexes(self.root / RECORD).make(kind)
+
+    def empty(self, names: Sequence[str], *, same: bool) -> bool:
+        """See `Site`."""
+        for name in (*names, MANIFESTS):
+            destroy(self.root / name)
+        return True
+
+    def finish(self, *, achieved: bool = True) -> Fate:
+        """Destroy the sandbox, or keep it when asked to, and say which."""
+        if self._owner is None:
+            return self._fate
+        self._fate = "left behind"
+        try:
+            if self._keep:
+                (self.root / KEPT).touch(mode=0o600)
+                self._fate = "kept"
+            else:
+                clear(self.root)
+                self._fate = "destroyed"
+        except (DrError, OSError) as error:
+            log.warning("the sandbox %s could not be put away: %s", self.root, error)
+        finally:
+            os.close(self._owner)
+            self._owner = None
+        return self._fate
+
+
+def sweep(state: Path, *, only: str | None = None) -> list[str]:
+    """Destroy the sandboxes whose owner is dead, all or the one of that name; return their names. Kept ones stay.
+
+    One that cannot be removed, here or on another host, is warned about, and tried again next time. A host that
+    does not answer is not asked twice.
+    """
+    home = state / "sandboxes"
+    swept: list[str] = []
+    if not home.is_dir():
+        return swept
+    with _alone(home):
+        ours = {path: claim(path) for path in sorted(home.iterdir()) if _is_sandbox(path) and only in (None, path.name)}
+    down: set[str] = set()
+    for path, owner in ours.items():
+        if owner is None:
+            continue
+        there = FarPlaces(path).declared()
+        try:
+            if not (there and there.ssh in down):
+                clear(path)
+                swept.append(path.name)
+        except DrError as error:
+            down |= {there.ssh} if there else set()
+            log.warning("%s", error)
+        finally:
+            os.close(owner)
+    return swept
+
+
+def clear(root: Path) -> None:
+    """End what runs in a sandbox and its annexes, and remove them all; `DrError` when one is left.
+
+    What it has on another host goes first: the record of that is here.
+    """
+    FarPlaces(root).clear()
+    places = Annexes(root / RECORD).places()
+    if count := vacate(root, places):
+        log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
+    if (root / ROOM).is_dir():
+        sweep(root / ROOM / "opened" / "state")
+    for place in (*places, root):
+        destroy(place)
+
+
+def destroy(path: Path) -> None:
+    """Remove a tree, also one with read-only parts, and see that it is gone; `DrError` when it is not."""
+    reason = ""
+    for attempt in range(3):
+        try:
+            if attempt:
+                _open_up(path)
+            shutil.rmtree(os.fsencode(path))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            reason = error.strerror or ""
+        if not os.path.lexists(path):
+            return
+    raise DrError(
+        "a sandbox could not be removed; it holds restored data",
+        str(path),
+        reason,
+        hint=f"see what still uses it, then remove it by hand: rm -rf {path}",
+    )
+
+
+def _open_up(top: Path) -> None:
+    """Give ourselves the right to list and change every directory below `top`. Follows no link."""
+    top.chmod(0o700)
+    for _, folders, _, fd in os.fwalk(os.fsencode(top), follow_symlinks=False):
+        for name in folders:
+            with suppress(OSError):
+                if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                    os.chmod(name, 0o700, dir_fd=fd)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the sandboxes directory against another maker or sweeper, for a moment."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(home / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _is_sandbox(path: Path) -> bool:
+    """Whether a drill made this and nobody asked to keep it."""
+    return path.is_dir() and not path.is_symlink() and not (path / KEPT).exists()
+
+
+def claim(path: Path) -> int | None:
+    """Become the one owner of a directory, until the descriptor is closed or we die; None when it has one."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd

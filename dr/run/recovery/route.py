@@ -1,0 +1,154 @@
+"""The way through the copies: what a recovery tries next when a copy turns out not to be whole.
+
+In this order: the next target's copy of the same point, replicas last; the copies as they were when the point was
+made, from the versions that a bucket keeps below; the copies with their index made anew beside them; the next older
+point. A target that was named stays. Of a point that was named no other is tried, and in the end what is there of it
+is brought back. Nothing is written to any target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dr.errors import DamageError, DrError, InterruptedRunError, NoRepositoryError, RefusedError, TargetDownError
+from dr.evidence.record import Copy, Point
+from dr.run.points.choose import Say, See, Step, in_turn, in_words, ready
+from dr.run.timetravel.point_in_time import Travel
+from dr.run.verification.rebuilt_index import HOW, rebuild
+from dr.run.workspace.toolbox import Place, Toolbox
+from dr.tools.store import Version
+from dr.tools.view import shows
+
+#: So many points are tried; when none of them is whole, `dr verify` tells sooner which is.
+MOST_POINTS = 5
+_INDEX = re.compile(r"index|not found in (repository|index)", re.IGNORECASE)
+
+
+@dataclass
+class Route:
+    """The copies of some points, one after the other, until `close`. `say` hears of targets passed over."""
+
+    toolbox: Toolbox
+    points: Sequence[Point]
+    before: datetime
+    clock: Callable[[], datetime]
+    say: Say
+    target: str | None = None
+    named: bool = False  # the point was named by a person
+    through: See | None = None
+    _steps: Iterator[Step] | None = None
+    _tried: set[str] = field(default_factory=set)
+    _whys: list[str] = field(default_factory=list)
+    _until: ExitStack = field(default_factory=ExitStack)
+    _anew: dict[str, Place | None] = field(default_factory=dict)
+    _listed: dict[str, list[Version]] = field(default_factory=dict)
+
+    def begin(self) -> Step:
+        """Return the best there is. Raises `DrError` when there is nothing."""
+        self._steps = in_turn(
+            self.toolbox, self.points, self.before, target=self.target, say=self.say, through=self.through,
+            below=self._below,
+        )  # fmt: skip
+        return next(self._steps)
+
+    def after(self, step: Step, why: str) -> Step | None:
+        """Return what to try after a copy that is not whole, for that reason; None when there is nothing more."""
+        self._tried.add(step.point.run_id)
+        self._whys.append(why)
+        following = next(self._steps, None) if self._steps else None
+        if following and following.point.run_id not in self._tried:
+            far = len(self._tried) >= MOST_POINTS or self.target is not None
+            return None if far else following
+        return following
+
+    def close(self) -> None:
+        """Show nothing more. May be called twice."""
+        self._until.close()
+
+    # -- what else there is of a point -------------------------------------------------------------
+
+    def _below(self, point: Point) -> Iterator[Step]:
+        if self.through is None and (self.named or self.target is None):
+            yield from self._as_it_was(point)
+            yield from self._with_index_anew(point)
+        if self.named:
+            yield from self._what_is_there(point)
+
+    def _places(self, point: Point) -> Iterator[tuple[Copy, Place]]:
+        places = {place.name: place for place in self.toolbox.everywhere}
+        for copy in point.copies:
+            if copy.target in places and self.target in (None, copy.target):
+                yield copy, places[copy.target]
+
+    def _as_it_was(self, point: Point) -> Iterator[Step]:
+        for copy, place in self._places(point):
+            if not copy.complete:
+                continue
+            travel = Travel(point.finished, self.toolbox.state, self.clock, _listed=self._listed)
+            self._until.callback(travel.close)
+            try:
+                seen = travel.seen(place, point.finished)
+                view = shows(seen.store)
+                if view is None or not _differs(view.view.objects.values()):
+                    continue  # it keeps no versions, or nothing there was ever overwritten or deleted
+                ready(seen)
+                if not all(view.exists(f"snapshots/{name}") for name in copy.ids):
+                    continue
+            except InterruptedRunError:
+                raise
+            except DrError as error:
+                self.say(copy.target, error)
+                continue
+            yield Step(point, copy, seen, f"as it was at {in_words(point.finished)}", point.finished)
+
+    def _with_index_anew(self, point: Point) -> Iterator[Step]:
+        """What is said of a copy tells whether it is the index that is damaged."""
+        spoilt = any(map(_INDEX.search, self._whys))
+        for copy, place in self._places(point):
+            if copy.complete and (copy.doubtful or (spoilt and not copy.damaged)) and (anew := self._made_anew(place)):
+                yield Step(point, copy, anew, HOW)
+
+    def _made_anew(self, place: Place) -> Place | None:
+        if place.name not in self._anew:
+            try:
+                ready(place)
+                self._anew[place.name] = rebuild(place, self.toolbox.state, until=self._until)
+            except InterruptedRunError:
+                raise
+            except DrError as error:
+                self.say(place.name, error)
+                self._anew[place.name] = None
+        return self._anew[place.name]
+
+    def _what_is_there(self, point: Point) -> Iterator[Step]:
+        """The copies that are not whole, those that hold most first."""
+        for copy, place in sorted(self._places(point), key=lambda pair: len(pair[0].snapshots), reverse=True):
+            anew = self._anew.get(place.name) or (self._made_anew(place) if copy.doubtful else None)
+            try:
+                seen = anew or (self.through(place, point) if self.through else place)
+                ready(seen)
+            except InterruptedRunError:
+                raise
+            except DrError as error:
+                self.say(copy.target, error)
+                continue
+            yield Step(point, copy, seen, HOW if anew else "", salvage=True)
+
+
+def _differs(objects: Iterable[tuple[Version, ...]]) -> bool:
+    """Whether what was there then is not what is on top now."""
+    return any(len(versions) > 1 or not versions[0].latest for versions in objects)
+
+
+def is_of_copy(error: DrError, place: Place) -> bool:
+    """Whether an error is the copy's fault, so that another copy may serve."""
+    if isinstance(error, InterruptedRunError) or "disk is full" in error.what:
+        return False
+    if isinstance(error, DamageError | NoRepositoryError):
+        return True
+    of_place = error.where in (place.repository.where, place.store.where)
+    return of_place or (isinstance(error, TargetDownError | RefusedError) and error.where.startswith("s3:"))

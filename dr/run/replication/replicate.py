@@ -1,0 +1,226 @@
+"""The verb replicate, for one replica of one system: the primary's objects copied there, and what that gave.
+
+Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.replication.copy_repository`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
+from dr.evidence.look import Look
+from dr.evidence.record import Outcome, Point, Replication
+from dr.run.immutability.extend_all import said_of
+from dr.run.immutability.extend_locks import Kept
+from dr.run.points.presence import in_words, is_there, look_at, require_repository
+from dr.run.replication.copy_repository import Copied, copy_repository
+from dr.run.workspace.toolbox import Place, Toolbox
+from dr.tools import command
+from dr.tools.disk import DiskStore
+from dr.tools.restic_events import Index
+from dr.tools.s3 import S3Store
+from dr.tools.store import is_unfinished
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicateRequest:
+    """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
+
+    `again` names objects found damaged at the replica; `known` is what was read of the primary's index before; `spent`
+    are the points that the plan's retention has no use for.
+    """
+
+    run_id: str
+    clock: Callable[[], datetime]
+    points: Callable[[], Sequence[Point]]
+    again: Collection[str] = ()
+    known: Index | None = None
+    spent: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Replicated:
+    """The fact, the exit code it deserves, and what is now known of the primary's index, where it was asked."""
+
+    fact: Replication
+    exit_code: int
+    index: Index | None = None
+
+
+@dataclass
+class _Insight:
+    """What restic tells of the primary."""
+
+    place: Place
+    known: Index | None
+    index: Index | None = None
+
+    def named(self) -> Collection[str]:
+        there = {item.name.rpartition("/")[2] for item in self.place.store.list("index/")}
+        self.index = self.place.repository.indexed(there, known=self.known)
+        return self.index.packs
+
+    def needing(self, packs: Sequence[str]) -> Collection[str]:
+        return self.place.repository.find_pack(packs)
+
+
+def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replicated:
+    """Bring a replica up to date; every failure is part of the fact returned. Only one at a time for each replica."""
+    source, started, done = toolbox.places[0], request.clock(), Copied()
+    problem: DrError | None = None
+    points: tuple[str, ...] | None = None
+    looks: list[Look] = []
+    lock, unordered, insight = "", "", _Insight(source, request.known)
+    try:
+        source.store.reachable()
+        to.store.reachable()
+        if isinstance(to.store, DiskStore):
+            to.store.tidy()
+        lock = to.object_lock()
+        before = request.points()
+        is_there(to)  # whether it is the same the copying asks
+        if require_repository(source) is None:
+            raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
+        looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
+        copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
+        _look_for_gaps(source, to, insight, request, done)
+        points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots - done.lacking))
+        unordered = _unordered(to, done.written, now=request.clock())
+    except DrError as error:
+        problem = error
+    robbed = [text for look in looks if (text := in_words(look, before))]
+    ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed)
+    learned = None if done.lacking else insight.index  # a gap is known by what the index was before
+    return replace(_outcome(toolbox, to, request, done, ending), index=learned)
+
+
+def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
+    """Say which locks on some of what was written nobody ordered: past the ceiling, or a legal hold; nothing for none.
+
+    A lock of compliance cannot be shortened: it is to be known at once where one comes from.
+    """
+    if not isinstance(to.store, S3Store) or to.target.s3 is None:
+        return ""
+    days = to.target.s3.immutability.max_lock_days
+    locks = [to.store.lock_on_top(name) for name in names]
+    long = max((until for until, _ in locks if until and until > now + timedelta(days=days + 1)), default=None)
+    if long:
+        return (
+            f"what was written is locked until {long:%Y-%m-%d}, past max_lock_days ({days}): see the bucket's default"
+        )
+    if any(held for _, held in locks):
+        return "what was written is under a legal hold that nobody ordered: see the service"
+    return ""
+
+
+def _look_for_gaps(source: Place, to: Place, insight: _Insight, request: ReplicateRequest, done: Copied) -> None:
+    """See whether the replica is whole, where the source's index may have gaps: what it does not name is not copied in
+    vain, but no snapshot that needs it can be read.
+
+    Data that no index names is there while a backup is at work too: then a check at the replica finds nothing.
+    """
+    vanished = _vanished(source, request.known)
+    if not (vanished or (insight.index and _strays(source, insight.index))):
+        return
+    checked = to.repository.check()
+    if checked.clean:
+        return
+    done.lacking = done.snapshots if checked.index_broken else to.repository.lacking(checked)
+    done.lacking |= to.repository.find_pack(checked.missing) if not checked.index_broken else set()
+    done.missing |= {f"index/{name}" for name in vanished}
+
+
+def _vanished(source: Place, known: Index | None) -> set[str]:
+    """Return index files that the source had: a prune or a repair put others in their place, or they are lost."""
+    there = {item.name.rpartition("/")[2] for item in source.store.list("index/")}
+    return set(known.indexes) - there if known else set()
+
+
+def _strays(source: Place, index: Index) -> bool:
+    """Whether the source holds data that its index does not name."""
+    names = (item.name for item in source.store.list("data/") if not is_unfinished(item.name))
+    return any(name.rpartition("/")[2] not in index.packs for name in names)
+
+
+def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:
+    """Return the run ids of the points of which a copy on one of these targets has all its snapshots among these."""
+    there = set(snapshots)
+    return [
+        point.run_id
+        for point in points
+        if any(copy.target in targets and there.issuperset(copy.ids) for copy in point.copies)
+    ]
+
+
+@dataclass(frozen=True)
+class _Ending:
+    started: datetime
+    points: tuple[str, ...] | None
+    problem: DrError | None
+    lock: str
+    unordered: str
+    looks: tuple[Look, ...] = ()
+    robbed: Sequence[str] = ()
+
+
+def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
+    parts = [*ending.robbed, _said(done, toolbox), ending.unordered]
+    said = str(ending.problem) if ending.problem else "; ".join(filter(None, parts)) or None
+    outcome: Outcome = "degraded" if said else "ok"
+    code = DEGRADED if said else OK
+    if ending.problem:
+        stopped = isinstance(ending.problem, InterruptedRunError)
+        outcome = "aborted" if stopped and command.stopping() else "failed"
+        code = INTERRUPTED if outcome == "aborted" else FAILED if stopped else ending.problem.exit_code
+    fact = Replication(
+        run_id=request.run_id,
+        system=toolbox.plan.system,
+        source=toolbox.places[0].name,
+        target=to.name,
+        started=ending.started,
+        finished=request.clock(),
+        outcome=outcome,
+        objects=done.objects,
+        bytes=done.bytes,
+        objects_copied=done.objects_copied,
+        bytes_copied=done.bytes_copied,
+        skipped=max(0, done.objects - done.objects_copied) if ending.points is not None else 0,
+        seconds=done.seconds,
+        corrupt=tuple(sorted(done.corrupt)),
+        missing=tuple(sorted(done.missing)),
+        held=tuple(sorted(done.held)),
+        points=ending.points,
+        error=said,
+        error_hint=ending.problem.hint if ending.problem else "",
+        object_lock=ending.lock,
+        looks=ending.looks,
+        plan_digest=toolbox.digest,
+        versions=dict(toolbox.versions),
+    )
+    return Replicated(fact, code)
+
+
+def with_lock(done: Replicated, kept: Kept | None) -> Replicated:
+    """Return it with what became of the locks there: one that cannot be kept makes it degraded."""
+    if kept is None:
+        return done
+    state = kept.state
+    fact = replace(done.fact, locks=(state,), notes=(*done.fact.notes, *said_of(state)))
+    if fact.outcome == "ok" and state.outcome != "ok":
+        return replace(done, fact=replace(fact, outcome="degraded"), exit_code=DEGRADED)
+    return replace(done, fact=fact)
+
+
+def _said(done: Copied, toolbox: Toolbox) -> str | None:
+    """Say in a sentence what could not be brought, or cannot be read where it was brought."""
+    if done.lacking:
+        system, source = toolbox.plan.system, toolbox.places[0].name
+        mend = f"run `dr repair {system} --target {source}`, then `dr replicate {system}` again"
+        return f"{len(done.lacking)} snapshot(s) need what no index of {source} names, and count for nothing: {mend}"
+    bad = [f"{len(done.corrupt)} corrupt"] * bool(done.corrupt) + [f"{len(done.missing)} missing"] * bool(done.missing)
+    if not bad:
+        return None
+    held = f", so {len(done.held)} snapshot(s) that need them were held back" if done.held else ""
+    return f"the source has {' and '.join(bad)} object(s), which were not copied{held}"
