@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
@@ -66,3 +69,62 @@ class Proxy:
                         return
                 to.sendall(block)
             to.shutdown(socket.SHUT_WR)
+
+
+class Busy:
+    """A service's front that is too busy for its first `refusals` requests, and passes on the others.
+
+    `asked` has the method and the path of each request, `refusals` how many are still to be refused.
+    """
+
+    def __init__(self, endpoint: str, port: int, *, status: int = 503, code: str = "SlowDown") -> None:
+        self.endpoint, self.port, self.status, self.code = endpoint, port, status, code
+        self.refusals = 0
+        self.asked: list[str] = []
+        self._guard = threading.Lock()
+
+    def refuses(self, asked: str) -> bool:
+        """Note a request; whether it is one to be refused."""
+        with self._guard:
+            self.asked.append(asked)
+            self.refusals -= 1
+            return self.refusals >= 0
+
+
+@contextlib.contextmanager
+def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Busy]:
+    """Stand in front of a server of this machine, at a port of its own. Signatures stay whole: `Host` is passed on."""
+
+    class Front(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if front.refuses(f"{self.command} {self.path}"):
+                self._tell(front.status, {}, f"<Error><Code>{front.code}</Code><Message>no</Message></Error>".encode())
+                return
+            line = http.client.HTTPConnection("127.0.0.1", front.port)
+            with contextlib.closing(line):
+                line.request(self.command, self.path, body, dict(self.headers))
+                answer = line.getresponse()
+                self._tell(answer.status, dict(answer.getheaders()), answer.read())
+
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that the library wants
+
+        def _tell(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                if name.lower() != "transfer-encoding":
+                    self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        def log_message(self, *told: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        front = Busy(f"http://127.0.0.1:{server.server_address[1]}", port, status=status, code=code)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield front
+        server.shutdown()

@@ -22,8 +22,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 OWNERS = {
     "subprocess": ("dr/tools/command.py",),
     "tenacity": ("dr/tools/retry.py",),
-    "boto3": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
-    "botocore": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_versions.py"),
+    "boto3": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_tries.py", "dr/tools/s3_versions.py"),
+    "botocore": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_tries.py", "dr/tools/s3_versions.py"),
     "paramiko": tuple(f"dr/tools/ssh{part}.py" for part in ("", "_keys", "_line", "_process", "_wire")),
     "yaml": ("dr/plan/document.py",),
     "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),

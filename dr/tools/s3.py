@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, TargetDownError
+from dr.tools import s3_tries
 from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.s3_answers import REFUSED, is_bare, meaning
@@ -376,7 +377,7 @@ def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -
     config = Config(
         connect_timeout=5,
         read_timeout=BUDGET_SECONDS / TRIES,
-        retries={"mode": "standard", "total_max_attempts": TRIES},
+        retries={"mode": "standard", "total_max_attempts": 1},  # the tries are ours
         max_pool_connections=CONNECTIONS,
         proxies={"http": proxy, "https": proxy} if proxy else {},
         s3={
@@ -394,6 +395,7 @@ def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -
     )
     verify = authorities(way.ca_file) if endpoint.startswith("https:") else None
     client: S3Client = session.client("s3", endpoint_url=endpoint, config=config, verify=verify)
+    s3_tries.attend(client)
     return client
 
 

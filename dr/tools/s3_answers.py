@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.tools.s3_tries import is_passing
 
 #: Code -> what to do about keys that were refused.
 _REFUSED = {
@@ -48,10 +49,8 @@ def meaning(response: Mapping[str, Any], doing: str, *, bucket: str, where: str)
         return RefusedError("the target refused the credentials", where, code, hint=hint)
     if status == 404:
         return DamageError(f"{doing}: it is not there", where, hint="run `dr verify` to see all")
-    why = code or f"status {status}"
-    return TargetDownError(
-        f"{doing} failed", where, why, hint="see the service, then try again", retryable=status >= 500
-    )
+    why, passing = code or f"status {status}", status >= 500 or is_passing(code, status)
+    return TargetDownError(f"{doing} failed", where, why, hint="see the service, then try again", retryable=passing)
 
 
 def is_bare(response: Mapping[str, Any]) -> bool:

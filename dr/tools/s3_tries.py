@@ -1,0 +1,87 @@
+"""boto3's tries, held against our budget: it alone gives up after four, within some three seconds, and says nothing.
+
+A service that is busy or failing is asked again until the budget of that one request is spent. One that cannot be
+reached at all is asked `TRIES` times. Anything else is an answer, and is told at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dr.tools import command, retry
+from dr.tools.network import why_untrusted
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+log = logging.getLogger("dr.retry")
+
+_LONGEST_WAIT = 20.0
+_BUSY = {
+    "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "InternalError",
+    "BandwidthLimitExceeded", "ServiceUnavailable", "RequestTimeout", "RequestTimeoutException",
+}  # fmt: skip
+_BUSY_STATUS = {429, 500, 502, 503, 504}
+#: Where a request carries how long it has been failing already.
+_FAILING = "dr_failing"
+
+
+def is_passing(code: str, status: int) -> bool:
+    """Whether an answer says that the service is busy, or failing for now."""
+    return code in _BUSY or status in _BUSY_STATUS
+
+
+def attend(client: S3Client) -> None:
+    """Let every request of a client that itself tries once be tried again as is said above.
+
+    Raises, out of any request: `InterruptedRunError` when the program is asked to stop while it waits.
+    """
+    again: Callable[..., Any] = _again  # boto3 asks for its answer, whatever its types say
+    client.meta.events.register("needs-retry.s3", again, unique_id="dr-tries")
+
+
+def _again(
+    *,
+    attempts: int,
+    operation: Any,
+    request_dict: Mapping[str, Any],
+    response: tuple[Any, Mapping[str, Any]] | None,
+    caught_exception: Exception | None,
+    endpoint: Any,
+    **_: object,
+) -> int | None:
+    """Wait and return 0, which is boto3's word for another try; None for none."""
+    why = _reason(response, caught_exception)
+    if not why or (caught_exception is not None and attempts >= retry.TRIES):
+        return None
+    wait: float = min(_LONGEST_WAIT, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    context = request_dict["context"]
+    patience = context.setdefault(_FAILING, retry.Patience(budget=retry.BUDGET_SECONDS))
+    if patience.is_spent("", wait):
+        return None
+    bucket = context.get("input_params", {}).get("Bucket")
+    where = f"s3://{bucket}" if bucket else endpoint.host
+    log.warning("%s: %s: %s; trying again in %.1f s", where, operation.name, why, wait)
+    command.wait_for_stop(wait)
+    command.raise_if_stopping()
+    return 0
+
+
+def _reason(response: tuple[Any, Mapping[str, Any]] | None, caught: Exception | None) -> str:
+    """Return why another try may help; nothing where it cannot."""
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError
+
+    if caught is not None:
+        passing = isinstance(caught, NoConnection | HTTPClientError) and not why_untrusted(caught)
+        return type(caught).__name__ if passing else ""
+    if response is None:
+        return ""
+    http, told = response
+    code = str(told.get("Error", {}).get("Code", ""))
+    if not is_passing(code, http.status_code):
+        return ""
+    return f"status {http.status_code}" if code.isdigit() or not code else code
