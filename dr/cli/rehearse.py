@@ -139,6 +139,8 @@ def _say_drill(context: Context, result: Any) -> None:
     rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
     rta = "nothing was recovered" if fact.of_nothing else rta
     rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
+    if fact.outcome == "aborted":
+        rta = rpa = "it was interrupted"
     wanted = fact.objectives
     context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
     context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")

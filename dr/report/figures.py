@@ -130,6 +130,8 @@ def _rto(plan: Plan, standing: Standing, now: datetime) -> Verdict:
     if since and longest and (now - since).total_seconds() > longest + GRACE.total_seconds():
         told = f"the last drill was on {since:%Y-%m-%d}" if drill else f"never drilled since {since:%Y-%m-%d}"
         return Verdict("missed", f"{told}, {_ALTHOUGH} {_asked(plan.cadence.drill)}")
+    if drill and drill.outcome == "aborted":
+        return Verdict("unknown", "the last drill was interrupted")
     if drill and drill.of_nothing:
         return Verdict("unknown", "the last drill brought back nothing: what it restored holds nothing")
     if drill and drill.partial and drill.rta_seconds is not None:

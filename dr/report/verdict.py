@@ -21,6 +21,7 @@ class Verdict:
     reason: str
 
 
+_INTERRUPTED = "it was interrupted"
 _OF_NOTHING = "nothing was recovered: what was restored holds nothing"
 
 
@@ -71,7 +72,7 @@ def _time_verdict(drill: Drill, limit: int) -> Verdict:
     if drill.outcome == "failed":
         return Verdict("missed", f"the service did not come back: {drill.error or 'the drill failed'}")
     if drill.outcome == "aborted":
-        return Verdict("unknown", "it was interrupted")
+        return Verdict("unknown", _INTERRUPTED)
     if drill.of_nothing:
         return Verdict("unknown", _OF_NOTHING)
     return judge(drill.rta_seconds, limit, unknown="no mandatory check was made, so it was not measured")
@@ -81,10 +82,12 @@ def rpo_verdict(drill: Drill) -> Verdict:
     """Judge the recovery point actual of a drill against its RPO (NIST SP 800-34r1).
 
     Only the age of the point used is judged. The age of the newest record found is told beside it and
-    not judged: nobody may have written anything for days.
+    not judged: nobody may have written anything for days. One that was interrupted recovered nothing: unknown.
     """
     if drill.run_id is None:
         return Verdict("unknown", drill.error or "no recovery point was used")
+    if drill.outcome == "aborted":
+        return Verdict("unknown", _INTERRUPTED)
     if drill.of_nothing:
         return Verdict("unknown", _OF_NOTHING)
     if unjudged := _not_judged(drill):

@@ -155,7 +155,7 @@ def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict, scope: Scope)
 
 
 def _about_data(fact: Drill) -> str:
-    if fact.run_id is None or fact.rpa_seconds is None or fact.rpa_seconds < 0:
+    if fact.outcome == "aborted" or fact.run_id is None or fact.rpa_seconds is None or fact.rpa_seconds < 0:
         return ""
     age = f"The data used was {format_duration(fact.rpa_seconds)} old at the moment of loss"
     return f"{age}; the objective is {format_duration(fact.objectives.rpo_seconds)}."

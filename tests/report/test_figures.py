@@ -120,6 +120,11 @@ def test_each_problem_is_said_in_plain_words_and_alone(changes: dict[str, object
     assert row(**changes).problems == (said,)  # type: ignore[arg-type]
 
 
+def test_an_interrupted_last_drill_meets_nothing_on_the_board_whatever_time_it_took() -> None:
+    made = row(drill=LastDrill(outcome="aborted", started=NOW, ref="d", rta_seconds=1.0)).rto
+    assert made.word == "unknown" and "interrupted" in made.reason
+
+
 def test_a_failed_last_drill_misses_the_rto_on_the_board_whatever_time_it_took() -> None:
     assert row(drill=LastDrill(outcome="failed", started=NOW, ref="d", rta_seconds=1.0)).rto.word == "missed"
 

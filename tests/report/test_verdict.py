@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr.cli import rehearse
+from dr.cli.context import Context
 from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, REFUSED
+from dr.evidence.record import ObjectivesThen
+from dr.report.documents import drill_document
+from dr.report.text import render as markdown
 from dr.report.verdict import checks_verdict, drill_exit_code, judge, mtd_verdict, rpo_verdict, rto_verdict
-from tests.report.district import CHECKS, aborted_drill, check, drill, failed_drill, undone_drill
+from tests.report.district import CHECKS, aborted_drill, check, drill, failed_drill, report, undone_drill
 
 
 def test_just_within_is_met_and_a_moment_more_is_missed() -> None:
@@ -88,6 +94,26 @@ def test_an_interrupted_drill_shows_nothing_and_is_no_success() -> None:
     assert (rto_verdict(fact).word, rpo_verdict(fact).word, checks_verdict(fact)) == ("unknown", "unknown", "not run")
     assert drill_exit_code(fact) != OK
     assert checks_verdict(drill(outcome="aborted")) == "not run", "not all were made"
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_nothing_is_met_by_what_was_interrupted_whatever_was_measured_before(
+    real: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    within = drill(
+        outcome="ok", real=real, objectives=ObjectivesThen(rto_seconds=9_000, rpo_seconds=90_000, mtd_seconds=90_000)
+    )
+    for fact, word in ((within, "met"), (replace(within, outcome="aborted"), "unknown")):
+        mtd = mtd_verdict(fact)
+        assert (rto_verdict(fact).word, rpo_verdict(fact).word, mtd and mtd.word) == (word, word, word)
+        told = drill_document(fact, evidence_digest="")
+        assert (told["rto_verdict"], told["rpo_verdict"]) == (word, word)
+        rehearse._say_drill(Context(), SimpleNamespace(record=fact, sealed=SimpleNamespace(digest=""), hint=""))
+        said = capsys.readouterr().out
+        assert (f"RPO        {word}" in said) and (f"RTO        {word}" in said)
+        assert ("data lost" in said, "it was interrupted" in said) == (word == "met", word != "met")
+        written = markdown(report(fact))
+        assert ("| met |" in written, "The data used was" in written) == (word == "met", word == "met")
 
 
 def test_without_a_mandatory_check_nothing_is_measured() -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dr.evidence.record import Drill
+from dr.report.verdict import rpo_verdict, rto_verdict
 from dr.run.recovery.place.sandbox import sweep
 from dr.tools import command
 
@@ -400,6 +401,7 @@ def test_an_interruption_ends_the_drill_as_aborted_and_cleans_up(district: Distr
     assert (drill.outcome, drill.rta_seconds, drill.sandbox) == ("aborted", None, "destroyed")
     assert sandboxes(district) == []
     assert drill.error == "stopped on request"
+    assert drill.rpa_seconds is not None and "met" not in (rto_verdict(drill).word, rpo_verdict(drill).word)
     assert ("command", None) not in outcomes(drill)
 
 
