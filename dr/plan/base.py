@@ -26,11 +26,19 @@ def _from_config(value: Path, info: ValidationInfo) -> Path:
         raise ValueError(f"{str(value)!r} names the home of a user whom this machine does not know") from None
 
 
+#: A duration of at least a second.
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+
 #: A path that, when relative, is relative to the configuration directory; `~` is expanded.
 ConfigPath = Annotated[Path, AfterValidator(_from_config)]
 
 
 class Declaration(BaseModel):
-    """A frozen part of a plan or target; unknown keys are refused."""
+    """A frozen part of a plan or target; unknown keys are refused.
+
+    Docstrings and descriptions are what `dr schema`, docs/reference.md and the manual show: they speak to an
+    administrator. Where the default of an optional key is nothing to look at (None, empty, a part of its own), its
+    description ends with a sentence that begins with "Default:".
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

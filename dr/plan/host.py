@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dr.plan.base import ConfigPath, Declaration, Duration
+from dr.plan.base import ConfigPath, Declaration, PositiveDuration
 
 _ADDRESS = re.compile(r"(?:([^@\s:,/]+)@)?(\[[0-9a-fA-F:.]+\]|[^@\s:,/\[\]]+)(?::(\d{1,5}))?")
 
@@ -36,18 +36,66 @@ def _jumps(text: str) -> str:
 
 
 class SshHost(Declaration):
-    """Another host: its address, how it is known, who we are there, and how sources are captured.
+    """Another host, reached over SSH with keys, never with passwords."""
 
-    `known_hosts` is a file in OpenSSH's format (default: the user's own); a host that is not in it is
-    refused. `key` is a private key's file; without it the keys of the running SSH agent are used.
-    `jump` is a host to go through (`ProxyJump`), or several with commas between.
-    """
-
-    ssh: Annotated[str, AfterValidator(_address)]
-    known_hosts: ConfigPath | None = None
-    key: ConfigPath | None = None
-    jump: Annotated[str, AfterValidator(_jumps)] | None = None
-    mode: Mode = "stream"
-    connect_timeout: Annotated[Duration, Field(gt=0)] = 15
-    keepalive: Annotated[Duration, Field(gt=0)] = 15
-    at_once: Annotated[int, Field(ge=1, le=64)] = 4
+    ssh: Annotated[
+        str,
+        AfterValidator(_address),
+        Field(
+            description="The host's address: USER@HOST, or USER@HOST:PORT where the port is not 22.",
+            examples=["backup@sis.district.example"],
+        ),
+    ]
+    known_hosts: Annotated[
+        ConfigPath | None,
+        Field(
+            description="File with the host's public key, in OpenSSH's format. A host that is not in the file is "
+            "refused. Default: ~/.ssh/known_hosts of the user who runs dr.",
+            examples=["/etc/dr/known_hosts"],
+        ),
+    ] = None
+    key: Annotated[
+        ConfigPath | None,
+        Field(
+            description="File with the private key to log in with. Default: the keys of the running SSH agent.",
+            examples=["/etc/dr/secrets/id_ed25519"],
+        ),
+    ] = None
+    jump: Annotated[
+        Annotated[str, AfterValidator(_jumps)] | None,
+        Field(
+            description="Host to connect through (OpenSSH's ProxyJump); several are separated by commas. Default: "
+            "connect directly.",
+            examples=["gate@edge.district.example"],
+        ),
+    ] = None
+    mode: Annotated[
+        Mode,
+        Field(
+            description="How sources on this host are captured. `stream`: its dump programs run there and their output "
+            "comes through the connection; files come by SFTP. `agent`: restic runs there and sends straight to an s3 "
+            "target. `sftp`: files only. Not allowed for a drill's host."
+        ),
+    ] = "stream"
+    connect_timeout: Annotated[
+        PositiveDuration,
+        Field(description="How long to wait for a connection before the host counts as unreachable.", examples=["30s"]),
+    ] = 15
+    keepalive: Annotated[
+        PositiveDuration,
+        Field(
+            description="How often a silent connection is asked whether it still works. After three times without an "
+            "answer it counts as lost.",
+            examples=["30s"],
+        ),
+    ] = 15
+    at_once: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="How many programs and file transfers may run on the host at the same time. Keep it below "
+            "sshd's MaxSessions (10 unless set).",
+            examples=[8],
+        ),
+    ] = 4

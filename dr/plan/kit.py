@@ -14,11 +14,31 @@ from dr.plan.words import faults_of
 
 
 class KitPlan(Declaration):
-    """The custodians' roles, never their names; how many of their shares open the kit; the pages' paper."""
+    """`kit.yaml`: who holds a share of the secret that opens the recovery kit, and how many shares open it."""
 
-    custodians: Annotated[tuple[str, ...], Field(min_length=1, max_length=16)]
-    threshold: Annotated[int, Field(ge=1, le=16, strict=True)]
-    paper: Literal["A4", "Letter"] = "A4"
+    custodians: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            max_length=16,
+            description="Who gets a share: roles, never names of persons; 1 to 16 of them.",
+            examples=[["Superintendent", "Business manager", "Director of technology"]],
+        ),
+    ]
+    threshold: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=16,
+            strict=True,
+            description="How many shares together open the kit; fewer open nothing. At least 2 where there are several "
+            "custodians.",
+            examples=[2],
+        ),
+    ]
+    paper: Annotated[
+        Literal["A4", "Letter"], Field(description="Size of the pages that are printed for the custodians.")
+    ] = "A4"
 
     @model_validator(mode="after")
     def _can_be_shared(self) -> KitPlan:

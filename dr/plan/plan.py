@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from dr.plan import cadence
-from dr.plan.base import ConfigPath, Declaration, Duration, Name
+from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
 from dr.plan.check import Check, ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
@@ -18,37 +18,88 @@ Scenario = Literal["system-loss", "file-loss", "ransomware", "target-loss", "con
 
 
 class Owner(Declaration):
-    """Who answers for the system: a role, never a person's name."""
+    """Who is responsible for the system."""
 
-    role: str
-    contact: str = ""
+    role: Annotated[str, Field(description="A role, never a person's name.", examples=["Data manager"])]
+    contact: Annotated[
+        str,
+        Field(
+            description="How the role is reached, best an address that outlives its holder. Default: none.",
+            examples=["sis-owner@district.example"],
+        ),
+    ] = ""
 
 
 class Objectives(Declaration):
-    """Recovery objectives in seconds.
+    """What a recovery must achieve: drills are judged by it. The terms are those of NIST SP 800-34r1."""
 
-    RTO: the longest time the system may be unavailable. RPO: the point in time before the outage to
-    which data must be recovered. MTD: maximum tolerable downtime. All three as NIST SP 800-34r1.
-    """
-
-    rto: Annotated[Duration, Field(gt=0)]
-    rpo: Annotated[Duration, Field(gt=0)]
-    mtd: Annotated[Duration, Field(gt=0)] | None = None
+    rto: Annotated[
+        PositiveDuration,
+        Field(
+            description="Recovery time objective: the longest time that the system may be unavailable.", examples=["2h"]
+        ),
+    ]
+    rpo: Annotated[
+        PositiveDuration,
+        Field(
+            description="Recovery point objective: how old the recovered data may be, measured back from the loss.",
+            examples=["4h"],
+        ),
+    ]
+    mtd: Annotated[
+        PositiveDuration | None,
+        Field(
+            description="Maximum tolerable downtime; must be longer than the RTO. Default: not declared.",
+            examples=["8h"],
+        ),
+    ] = None
 
 
 class Cadence(Declaration):
-    """When something is due, in the plan's own words (see `dr.plan.cadence`).
+    """When work is due.
 
-    Without a `replicate` of its own a replica is due as soon as the primary holds a point that it lacks. `drill` is
-    that of the drill's own scenario, `scenarios` those of others, which are drilled too.
+    Written as `every 4 hours`, `every day at 02:00`, `every monday at 03:00`, `cron 0 5 1 * *`, or `never`. What is due
+    is done by `dr run`; a time that was missed is caught up once.
     """
 
-    backup: str | None = None
-    replicate: str | None = None
-    verify: str | None = "every day at 03:00"
-    drill: str | None = "cron 0 5 1 * *"
-    scenarios: dict[Scenario, str] = Field(default_factory=dict)
-    timezone: str = "UTC"
+    backup: Annotated[
+        str | None,
+        Field(
+            description="When a backup is due. Default: three times in each RPO, so that one may fail.",
+            examples=["every 4 hours"],
+        ),
+    ] = None
+    replicate: Annotated[
+        str | None,
+        Field(
+            description="When the replicas are due. Default: as soon as the primary has a recovery point that a "
+            "replica has not.",
+            examples=["every day at 22:00"],
+        ),
+    ] = None
+    verify: Annotated[
+        str | None, Field(description="When the stored copies are verified.", examples=["every day at 03:00"])
+    ] = "every day at 03:00"
+    drill: Annotated[
+        str | None,
+        Field(
+            description="When the drill's own scenario is due. As given here: the first day of each month at 05:00.",
+            examples=["cron 0 5 1 * *"],
+        ),
+    ] = "cron 0 5 1 * *"
+    scenarios: dict[Scenario, str] = Field(
+        default_factory=dict,
+        description="When other scenarios are drilled, besides the drill's own. Default: none are.",
+        examples=[{"ransomware": "every 26 weeks", "target-loss": "every 13 weeks"}],
+        json_schema_extra={"default": {}},
+    )
+    timezone: Annotated[
+        str,
+        Field(
+            description="Time zone of these times, and of the days that `retention` counts.",
+            examples=["America/New_York"],
+        ),
+    ] = "UTC"
 
     @field_validator("backup", "replicate", "verify", "drill")
     @classmethod
@@ -72,68 +123,229 @@ class Cadence(Declaration):
 
 
 class Retention(Declaration):
-    """How many recovery points to keep of each age."""
+    """How many recovery points to keep of each age.
 
-    last: Annotated[int, Field(ge=1)] = 6
-    daily: Annotated[int, Field(ge=0)] = 14
-    weekly: Annotated[int, Field(ge=0)] = 8
-    monthly: Annotated[int, Field(ge=0)] = 12
-    yearly: Annotated[int, Field(ge=0)] = 1
+    `dr points` shows which ones these are. Nothing is deleted where backups write; a replica removes the others when
+    its target has `forget_after`.
+    """
+
+    last: Annotated[int, Field(ge=1, description="The newest recovery points, whatever their day.", examples=[6])] = 6
+    daily: Annotated[
+        int, Field(ge=0, description="The newest recovery point of each of this many days.", examples=[14])
+    ] = 14
+    weekly: Annotated[
+        int, Field(ge=0, description="The newest recovery point of each of this many weeks.", examples=[8])
+    ] = 8
+    monthly: Annotated[
+        int, Field(ge=0, description="The newest recovery point of each of this many months.", examples=[12])
+    ] = 12
+    yearly: Annotated[
+        int, Field(ge=0, description="The newest recovery point of each of this many years.", examples=[1])
+    ] = 1
 
 
 class Drill(Declaration):
-    """How recovery is rehearsed: the loss assumed, where it is rehearsed, and what must then be true.
+    """How recovery is rehearsed: the loss that is assumed, where to restore, and what must then be true."""
 
-    `host` is another host to restore to, where scratch servers and checks then run too; absent: this one.
-    For the scenario `control-loss`, `kit` is a recovery kit's directory and `shares` where custodians' shares are
-    read from; without them the drill begins with this host's own key, and says so. `scratch` names the target of the
-    scenario `ransomware`: a bucket that keeps versions and holds nothing else, where a copy of the repository is made,
-    attacked, and recovered from.
-
-    What runs in the sandbox reaches no network. `reach` names the addresses (HOST:PORT) that the programs of checks
-    need all the same: with it these programs, not the scratch servers, have the host's network, and the drill is not
-    told of as isolated.
-    """
-
-    scenario: Scenario = "system-loss"
-    scratch: Name | None = None
-    kit: ConfigPath | None = None
-    shares: tuple[SecretPlace, ...] = ()
-    host: SshHost | None = None
-    reach: tuple[Annotated[str, Field(pattern=r"^\S+:\d+$", description="HOST:PORT")], ...] = ()
-    checks: tuple[Check, ...] = (Check(manifest=ManifestCheck()),)
+    scenario: Annotated[
+        Scenario,
+        Field(
+            description="The loss that is assumed: all of the system, some of its files, its copies attacked, its "
+            "first target lost, or the backup host lost too (docs/words.md)."
+        ),
+    ] = "system-loss"
+    scratch: Annotated[
+        Name | None,
+        Field(
+            description="Target for ransomware drills: a bucket that keeps versions and holds nothing else, where a "
+            "copy of the repository is made, attacked, and recovered from. Default: none, and no ransomware drill.",
+            examples=["practice"],
+        ),
+    ] = None
+    kit: Annotated[
+        ConfigPath | None,
+        Field(
+            description="Directory of the recovery kit that control-loss drills begin with; give `shares` too. "
+            "Default: they begin with this host's own key, and the evidence says so.",
+            examples=["/srv/kit/kit"],
+        ),
+    ] = None
+    shares: Annotated[
+        tuple[SecretPlace, ...],
+        Field(
+            description="Where control-loss drills read the custodians' shares. Shares on this host do not protect "
+            "from somebody who takes the host. Default: none.",
+            examples=[[{"file": "/mnt/stick/share-1-of-3.txt"}, {"env": "SECOND_SHARE"}]],
+        ),
+    ] = ()
+    host: Annotated[
+        SshHost | None,
+        Field(
+            description="Another host to restore to, where scratch servers and checks run too. Default: the backup "
+            "host.",
+            examples=[{"ssh": "drill@spare.district.example"}],
+        ),
+    ] = None
+    reach: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^\S+:\d+$", description="HOST:PORT")], ...],
+        Field(
+            description="Addresses that the programs of checks must reach. With any, these programs use the host's "
+            "whole network, and the drill does not count as isolated. Default: none; no network is reached.",
+            examples=[["licences.district.example:443"]],
+        ),
+    ] = ()
+    checks: Annotated[
+        tuple[Check, ...],
+        Field(
+            description="What must be true of the restored system; at least one check must be mandatory. Default: one "
+            "manifest check, of everything.",
+            examples=[
+                [
+                    {"manifest": {"sample": "100%"}},
+                    {"sql": {"source": "database", "query": "select count(*) from students", "expect": ">= 1000"}},
+                ]
+            ],
+        ),
+    ] = (Check(manifest=ManifestCheck()),)
 
 
 class Secrets(Declaration):
-    """The secrets a plan names; what it does not name is generated and kept in the state (0600)."""
+    """Where the system's secrets are read from."""
 
-    passphrase: SecretPlace | None = None
+    passphrase: Annotated[
+        SecretPlace | None,
+        Field(
+            description="The passphrase of the system's repositories. Default: one is generated for each repository, "
+            "and kept in the state directory under `secrets/` (mode 0600).",
+            examples=[{"file": "/etc/dr/secrets/sis"}],
+        ),
+    ] = None
 
 
 class Plan(Declaration):
-    """One plan file.
+    """One plan file: what must come back of one system, how soon and how fresh."""
 
-    Backups go to every one of `targets`, each a repository of its own with its own passphrase; the first is the
-    primary. `replicas` are targets that backups never write to: `dr replicate` copies the objects of the primary's
-    repository there, so that they open with its passphrase.
-    """
-
-    system: Name
-    title: str = ""
-    owner: Owner | None = None
-    classification: str = ""
-    priority: Annotated[int, Field(ge=0, strict=True)] = 100
-    depends_on: tuple[Name, ...] = ()
-    objectives: Objectives
-    host: SshHost | None = None
-    sources: Annotated[dict[Name, Source], Field(min_length=1)]
-    targets: Annotated[tuple[Name, ...], Field(min_length=1)]
-    replicas: tuple[Name, ...] = ()
-    cadence: Cadence = Cadence()
-    retention: Retention = Retention()
-    drill: Drill = Drill()
-    secrets: Secrets = Secrets()
-    hooks: AllHooks = AllHooks()
+    system: Annotated[
+        Name,
+        Field(
+            description="The system's name, as commands use it: small letters, digits, `-` and `_`, at most 63.",
+            examples=["sis"],
+        ),
+    ]
+    title: Annotated[
+        str,
+        Field(
+            description="What people call the system: the title in reports. Default: its name.",
+            examples=["Student information system"],
+        ),
+    ] = ""
+    owner: Annotated[
+        Owner | None,
+        Field(
+            description="Who is responsible for the system. Default: nobody, which `dr validate` warns of.",
+            examples=[{"role": "Data manager", "contact": "sis-owner@district.example"}],
+        ),
+    ] = None
+    classification: Annotated[
+        str,
+        Field(
+            description="The class of the system's data, in your own words. It is kept with the plan and changes "
+            "nothing. Default: none.",
+            examples=["student-records"],
+        ),
+    ] = ""
+    priority: Annotated[
+        int,
+        Field(
+            ge=0,
+            strict=True,
+            description="Order among systems that are due at the same time: the lowest number comes first.",
+            examples=[1],
+        ),
+    ] = 100
+    depends_on: Annotated[
+        tuple[Name, ...],
+        Field(
+            description="Systems that must be back before this one; each needs a plan. Default: none.",
+            examples=[["directory"]],
+        ),
+    ] = ()
+    objectives: Annotated[
+        Objectives,
+        Field(
+            description="What a recovery must achieve: how soon, and how fresh.",
+            examples=[{"rto": "2h", "rpo": "4h", "mtd": "8h"}],
+        ),
+    ]
+    host: Annotated[
+        SshHost | None,
+        Field(
+            description="The host that the sources are on, where they have no `host` of their own. Default: the backup "
+            "host.",
+            examples=[{"ssh": "backup@sis.district.example", "known_hosts": "/etc/dr/known_hosts"}],
+        ),
+    ] = None
+    sources: Annotated[
+        dict[Name, Source],
+        Field(
+            min_length=1,
+            description="The parts of the system's data, each under a name of your choice. A recovery point is "
+            "complete only with all of them.",
+            examples=[{"uploads": {"files": {"paths": ["/srv/sis/uploads"]}}}],
+        ),
+    ]
+    targets: Annotated[
+        tuple[Name, ...],
+        Field(
+            min_length=1,
+            description="Targets that each backup writes to, each with a repository of its own. The first is the "
+            "primary.",
+            examples=[["offsite", "disk"]],
+        ),
+    ]
+    replicas: Annotated[
+        tuple[Name, ...],
+        Field(
+            description="Targets that backups never write to: `dr replicate` copies the primary's repository there, "
+            "which opens with the same passphrase. Default: none.",
+            examples=[["cellar"]],
+        ),
+    ] = ()
+    cadence: Annotated[
+        Cadence,
+        Field(
+            description="When backups, verification and drills are due. Default: the default of each key.",
+            examples=[{"backup": "every 4 hours", "timezone": "America/New_York"}],
+        ),
+    ] = Cadence()
+    retention: Annotated[
+        Retention,
+        Field(
+            description="How many recovery points to keep of each age. Default: the default of each key.",
+            examples=[{"last": 6, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 1}],
+        ),
+    ] = Retention()
+    drill: Annotated[
+        Drill,
+        Field(
+            description="How recovery is rehearsed. Default: the loss of the whole system, with one manifest check.",
+            examples=[{"scenario": "system-loss", "checks": ["manifest"]}],
+        ),
+    ] = Drill()
+    secrets: Annotated[
+        Secrets,
+        Field(
+            description="Where the system's secrets are read from. Default: they are generated.",
+            examples=[{"passphrase": {"file": "/etc/dr/secrets/sis"}}],
+        ),
+    ] = Secrets()
+    hooks: Annotated[
+        AllHooks,
+        Field(
+            description="Your own commands around captures and restores. Default: none.",
+            examples=[{"capture": {"before": ["app", "freeze"], "after": ["app", "thaw"]}}],
+        ),
+    ] = AllHooks()
 
     def host_of(self, source: str) -> SshHost | None:
         """Return the host that a source lies on: its own, else the plan's; None for this host."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from dr.plan.base import Declaration
 from dr.plan.kit import KitPlan
 from dr.plan.plan import Plan
 from dr.plan.target import Target
+from dr.plan.units import spell_duration
 
 _DECLARED: dict[str, type[Declaration]] = {"plan": Plan, "target": Target, "kit": KitPlan}
 _DURATION = {
@@ -19,16 +23,31 @@ _DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "w
 _SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
 
 
+class _AsDeclared(GenerateJsonSchema):
+    """Keeps keys in the order in which they are declared: examples are to be read."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value
+
+
 def schema(kind: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a plan, a target or `kit.yaml`, as people write them."""
-    found = _DECLARED[kind].model_json_schema(by_alias=True)
+    found = _DECLARED[kind].model_json_schema(by_alias=True, schema_generator=_AsDeclared)
     for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:
-                definition["properties"][name] = {**_DURATION, "title": described.get("title", name)}
+                definition["properties"][name] = _written(described, _DURATION, spell_duration)
             elif name == "sample":
-                definition["properties"][name] = dict(_SHARE)
+                definition["properties"][name] = _written(described, _SHARE, lambda share: f"{share:.0%}")
     for name, short in _SHORT.items():
         if name in found.get("$defs", {}):
             found["$defs"][name] = {"anyOf": [short, found["$defs"][name]]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def _written(described: dict[str, Any], form: dict[str, Any], spell: Callable[[Any], str]) -> dict[str, Any]:
+    """Return the description of a number that people write as text: what it says stays, its form is theirs."""
+    kept: dict[str, Any] = {name: described[name] for name in ("title", "description", "examples") if name in described}
+    default = described.get("default")
+    stated = {"default": default if default is None else spell(default)} if "default" in described else {}
+    return {**form, **kept, **stated}

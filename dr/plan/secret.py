@@ -7,8 +7,9 @@ restic and this program would read otherwise is refused.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from dr.plan.base import ConfigPath, Declaration
 
@@ -51,11 +52,32 @@ def why_open(path: Path) -> tuple[str, str]:
 
 
 class SecretPlace(Declaration):
-    """Where a secret is read from; exactly one of the three."""
+    """Where a secret is read from: give exactly one of the three. The secret itself is never in a plan."""
 
-    file: ConfigPath | None = None
-    env: str | None = None
-    command: tuple[str, ...] | None = None
+    file: Annotated[
+        ConfigPath | None,
+        Field(
+            description="File that holds the secret, in one line of UTF-8 text, readable by its owner alone "
+            "(mode 0600). Default: none; give exactly one of the three.",
+            examples=["/etc/dr/secrets/sis"],
+        ),
+    ] = None
+    env: Annotated[
+        str | None,
+        Field(
+            description="Name of the environment variable that holds the secret. Default: none; give exactly one of "
+            "the three.",
+            examples=["SIS_PASSPHRASE"],
+        ),
+    ] = None
+    command: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description="Program with its arguments that prints the secret. Default: none; give exactly one of the "
+            "three.",
+            examples=[["pass", "show", "backup/sis"]],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> SecretPlace:

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from dr.plan.base import ConfigPath, Declaration, Duration, Name
+from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
 
 #: What may stand for a host: a name, or an address of either kind.
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?")
@@ -21,19 +21,50 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 class EnvCredentials(Declaration):
-    """The names of the environment variables that hold the key pair, and the token of passing credentials."""
+    """The names of the environment variables that hold the keys; never the keys themselves."""
 
-    access_key_id: str
-    secret_access_key: str
-    session_token: str | None = None
+    access_key_id: Annotated[
+        str, Field(description="Name of the variable with the access key's id.", examples=["OFFSITE_KEY_ID"])
+    ]
+    secret_access_key: Annotated[
+        str, Field(description="Name of the variable with the secret access key.", examples=["OFFSITE_SECRET_KEY"])
+    ]
+    session_token: Annotated[
+        str | None,
+        Field(
+            description="Name of the variable with the session token of temporary keys. Default: the keys have none.",
+            examples=["OFFSITE_TOKEN"],
+        ),
+    ] = None
 
 
 class Credentials(Declaration):
-    """Where the S3 key pair is read from; exactly one of the three."""
+    """Where an S3 key pair is read from: give exactly one of the three."""
 
-    profile: str | None = None
-    file: ConfigPath | None = None
-    env: EnvCredentials | None = None
+    profile: Annotated[
+        str | None,
+        Field(
+            description="Profile in the AWS shared-credentials file of the user who runs dr. Default: none; give "
+            "exactly one of the three.",
+            examples=["backup"],
+        ),
+    ] = None
+    file: Annotated[
+        ConfigPath | None,
+        Field(
+            description="File in AWS shared-credentials format, with mode 0600, of which the profile `default` is "
+            "used. Default: none; give exactly one of the three.",
+            examples=["/etc/dr/keys/backup"],
+        ),
+    ] = None
+    env: Annotated[
+        EnvCredentials | None,
+        Field(
+            description="Names of environment variables that hold the keys. Default: none; give exactly "
+            "one of the three.",
+            examples=[{"access_key_id": "OFFSITE_KEY_ID", "secret_access_key": "OFFSITE_SECRET_KEY"}],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Credentials:
@@ -43,21 +74,61 @@ class Credentials(Declaration):
 
 
 class Immutability(Declaration):
-    """What object lock the bucket is meant to enforce, and how locks are kept alive.
+    """What Object Lock the bucket is meant to enforce, and how locks are extended after each backup."""
 
-    After each backup the locks on what recovery points need are lengthened to `days` from then, once less than
-    `margin_days` of them is left (absent: a third of `days`), never past `max_lock_days`, with at most `max_calls`
-    requests a run. `credentials` may lengthen locks where the backup keys may not. `price_per_1000` is what a
-    thousand requests cost: for the record.
-    """
-
-    mode: Literal["compliance", "governance", "none"] = "none"
-    days: Annotated[int, Field(ge=0)] = 30
-    max_lock_days: Annotated[int, Field(ge=1)] = 90
-    margin_days: Annotated[int, Field(ge=1)] | None = None
-    max_calls: Annotated[int, Field(ge=1)] = 20_000
-    price_per_1000: Annotated[float, Field(ge=0)] | None = None
-    credentials: Credentials | None = None
+    mode: Annotated[
+        Literal["compliance", "governance", "none"],
+        Field(
+            description="`compliance`: nobody can delete a locked object before its date. `governance`: who may bypass "
+            "locks can. `none`: no lock is expected, and none is extended."
+        ),
+    ] = "none"
+    days: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="For how many days an object that a recovery point needs is locked, and locked again after a "
+            "backup. At least 1 unless `mode` is none, and not more than `max_lock_days`.",
+            examples=[30],
+        ),
+    ] = 30
+    max_lock_days: Annotated[
+        int,
+        Field(ge=1, description="No lock is ever set further ahead than this many days.", examples=[90]),
+    ] = 90
+    margin_days: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(
+            description="A lock is extended once fewer than this many days of it are left; less than `days`. Default: "
+            "a third of `days`.",
+            examples=[10],
+        ),
+    ] = None
+    max_calls: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="How many requests about locks one run may make; the next run continues. The locks that end "
+            "first are extended first.",
+            examples=[20000],
+        ),
+    ] = 20_000
+    price_per_1000: Annotated[
+        Annotated[float, Field(ge=0)] | None,
+        Field(
+            description="What a thousand requests cost at your provider, in your currency; used for the cost in the "
+            "record alone. Default: no cost is recorded.",
+            examples=[0.005],
+        ),
+    ] = None
+    credentials: Annotated[
+        Credentials | None,
+        Field(
+            description="Keys that may extend locks, where the backup keys may not. Default: the target's own "
+            "`credentials`.",
+            examples=[{"file": "/etc/dr/keys/locks"}],
+        ),
+    ] = None
 
     @property
     def margin(self) -> float:
@@ -78,20 +149,66 @@ class Immutability(Declaration):
 
 
 class S3Place(Declaration):
-    """A bucket of any S3-compatible service. Without `credentials` the AWS_* environment is used.
+    """A bucket of any S3-compatible service."""
 
-    `addressing`: whether the bucket's name stands in the path of a request or before the host's name (absent: in the
-    path, but at AWS). `ca_file`: the certificates, in PEM, of the authorities to believe in place of the system's.
-    """
-
-    endpoint: str = "https://s3.amazonaws.com"
-    bucket: Annotated[str, Field(min_length=3)]
-    prefix: str = ""
-    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "us-east-1"
-    addressing: Literal["path", "virtual"] | None = None
-    ca_file: ConfigPath | None = None
-    credentials: Credentials | None = None
-    immutability: Immutability = Immutability()
+    endpoint: Annotated[
+        str,
+        Field(
+            description="Address of the service: scheme, host and, if needed, port. Bucket and keys have keys of their "
+            "own.",
+            examples=["https://s3.us-east-1.amazonaws.com"],
+        ),
+    ] = "https://s3.amazonaws.com"
+    bucket: Annotated[
+        str,
+        Field(min_length=3, description="Name of the bucket, 3 to 63 characters.", examples=["district-vault"]),
+    ]
+    prefix: Annotated[
+        str,
+        Field(
+            description="Where in the bucket the repositories are: names with one / between them. The repository of a "
+            "system is at PREFIX/SYSTEM. Default: the top of the bucket.",
+            examples=["dr"],
+        ),
+    ] = ""
+    region: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]{1,64}$",
+            description="The service's region. Most services other than AWS accept any.",
+            examples=["eu-central-1"],
+        ),
+    ] = "us-east-1"
+    addressing: Annotated[
+        Literal["path", "virtual"] | None,
+        Field(
+            description="Where the bucket's name is in a request: in the `path`, or before the host's name "
+            "(`virtual`). Default: virtual at AWS, path elsewhere."
+        ),
+    ] = None
+    ca_file: Annotated[
+        ConfigPath | None,
+        Field(
+            description="File with the certificates, in PEM, of the authorities to trust instead of the system's. "
+            "Default: those of this system (SSL_CERT_FILE, SSL_CERT_DIR).",
+            examples=["/etc/dr/district-ca.pem"],
+        ),
+    ] = None
+    credentials: Annotated[
+        Credentials | None,
+        Field(
+            description="Where the backup keys are read from. They need to read, list and write objects, and nothing "
+            "else. Default: the variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.",
+            examples=[{"file": "/etc/dr/keys/backup"}],
+        ),
+    ] = None
+    immutability: Annotated[
+        Immutability,
+        Field(
+            description="What Object Lock the bucket is meant to enforce. Default: none is expected.",
+            examples=[{"mode": "compliance", "days": 30, "max_lock_days": 90}],
+        ),
+    ] = Immutability()
 
     @field_validator("endpoint")
     @classmethod
@@ -157,9 +274,16 @@ def _port_is_sound(parts: SplitResult) -> bool:
 
 
 class LocalPlace(Declaration):
-    """A directory on this host: for trying out, or a mounted disk. Not an offsite copy."""
+    """A directory on this host: for trying out, or a mounted disk. It does not count as an offsite copy."""
 
-    path: ConfigPath
+    path: Annotated[
+        ConfigPath,
+        Field(
+            description="The directory; a relative path begins at the configuration directory. The repository of a "
+            "system is at PATH/SYSTEM.",
+            examples=["/mnt/backup-disk"],
+        ),
+    ]
 
     @field_validator("path", mode="before")
     @classmethod
@@ -175,23 +299,69 @@ Media = Literal["object-storage", "disk", "tape", "optical", "other"]
 
 
 class Target(Declaration):
-    """One target file.
+    """One target file: a place that holds a repository for each system. Give exactly one of `s3` and `local`."""
 
-    `offline`: a disk that is taken away, so that it may be absent; only a replica may lie there. `offsite`: whether a
-    copy here survives the loss of this host's place (default: a bucket does, a directory does not). `media` is what the
-    copies lie on (default: by kind). `provider` and `account` are words for the report. `forget_after`: a replica here
-    forgets what the plan's retention has no use for, once the primary has lacked it for so long (absent: never).
-    """
-
-    target: Name
-    s3: S3Place | None = None
-    local: LocalPlace | None = None
-    offline: bool = False
-    offsite: bool | None = None
-    media: Media | None = None
-    provider: str = ""
-    account: str = ""
-    forget_after: Annotated[Duration, Field(gt=0)] | None = None
+    target: Annotated[
+        Name,
+        Field(
+            description="The target's name, as plans use it: small letters, digits, `-` and `_`, at most 63.",
+            examples=["offsite"],
+        ),
+    ]
+    s3: Annotated[
+        S3Place | None,
+        Field(
+            description="A bucket of any S3-compatible service. Default: none; `local` is given instead.",
+            examples=[{"endpoint": "https://s3.us-east-1.amazonaws.com", "bucket": "district-vault", "prefix": "dr"}],
+        ),
+    ] = None
+    local: Annotated[
+        LocalPlace | None,
+        Field(
+            description="A directory on this host. Default: none; `s3` is given instead.",
+            examples=[{"path": "/mnt/backup-disk"}],
+        ),
+    ] = None
+    offline: Annotated[
+        bool,
+        Field(
+            description="true: a disk that is detached most of the time, so that its absence is not a fault. Only for "
+            "a `local` target that plans name under `replicas`."
+        ),
+    ] = False
+    offsite: Annotated[
+        bool | None,
+        Field(
+            description="Whether a copy here survives the loss of this host's building. A service on this very host "
+            "never counts as offsite. Default: true for s3, false for local."
+        ),
+    ] = None
+    media: Annotated[
+        Media | None,
+        Field(
+            description="What the copies are stored on, for the 3-2-1-1-0 rule on the board. Default: object-storage "
+            "for s3, disk for local."
+        ),
+    ] = None
+    provider: Annotated[
+        str,
+        Field(description="Who runs the storage: shown in reports. Default: not shown.", examples=["Example Storage"]),
+    ] = ""
+    account: Annotated[
+        str,
+        Field(
+            description="Which account pays for the storage: shown in reports. Default: not shown.",
+            examples=["district-backup"],
+        ),
+    ] = ""
+    forget_after: Annotated[
+        PositiveDuration | None,
+        Field(
+            description="For replicas: remove a recovery point that the plan's retention no longer wants, once the "
+            "primary has been without it for this long. Default: never.",
+            examples=["90d"],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one(self) -> Target:

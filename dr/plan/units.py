@@ -36,6 +36,12 @@ def _seconds(value: object) -> int | None:
     return None
 
 
+def spell_duration(seconds: int) -> str:
+    """Return whole seconds as a plan has them, in one unit: "90s", "15m", "2h"; weeks as days."""
+    unit = next((unit for unit, size in _SECONDS.items() if unit != "w" and seconds and seconds % size == 0), "s")
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a duration in words of at most two units: "4.2 s", "1 h 30 min", "2 d 3 h"."""
     if seconds < 0:
