@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -233,5 +234,16 @@ def _listen(context: Context, arguments: list[str]) -> None:
         if not command.interrupt_all() or not first:
             raise KeyboardInterrupt
 
+    sys.unraisablehook = _unraised
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _unraised(told: sys.UnraisableHookArgs) -> None:
+    """Stop again, a moment later, where a stop fell into code that cannot pass it on, such as a module's last lines."""
+    if not issubclass(told.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(told)
+        return
+    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    again.daemon = True
+    again.start()
