@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test fast lint format check bench campaign sizes lock clean
+.PHONY: help setup demo demo-services test fast lint format check bench campaign sizes reference lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`.
 COVERAGE := 90
@@ -63,6 +63,9 @@ campaign: ## Fifty generated databases, captured, drilled and recovered, and com
 
 sizes: ## The ten longest files and functions
 	@python3 scripts/sizes.py
+
+reference: ## Write docs/reference.md from the schemas
+	@$(PY) scripts/reference.py
 
 lock: ## Write the lock files from pyproject.toml (UPGRADE=1: to the newest that its ranges allow)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

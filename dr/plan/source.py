@@ -17,7 +17,7 @@ TimeZone = Annotated[str, AfterValidator(checked_zone)]
 #: What is the same for a file and for a server.
 _NEWEST = Field(
     description="Query for one timestamp, that of the newest record in the data: with it a drill measures how much "
-    "data a loss would have cost. Of several databases, the first is asked. Default: not measured.",
+    "data a loss would have cost. Default: not measured.",
     examples=["select max(updated_at) from attendance"],
 )
 _NEWEST_TIMEZONE = Field(
@@ -123,7 +123,8 @@ class DatabaseSource(Declaration):
     databases: Annotated[
         tuple[DatabaseName, ...],
         Field(
-            description="Names of several databases to capture. Default: none; `database` or `all` is given instead.",
+            description="Names of several databases to capture; `newest` is asked of the first. Default: none; "
+            "`database` or `all` is given instead.",
             examples=[["sis", "library"]],
         ),
     ] = ()

@@ -154,8 +154,8 @@ class S3Place(Declaration):
     endpoint: Annotated[
         str,
         Field(
-            description="Address of the service: scheme, host and, if needed, port. Bucket and keys have keys of their "
-            "own.",
+            description="Address of the service: scheme, host and, if needed, port. `bucket` and "
+            "`credentials` are written apart.",
             examples=["https://s3.us-east-1.amazonaws.com"],
         ),
     ] = "https://s3.amazonaws.com"
