@@ -211,7 +211,8 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
             "the repository is locked by another program", where, cause, hint="wait for it to end", retryable=True
         )
     if restic_tries.GONE.search(heard):
-        return TargetDownError("the bucket is gone", where, cause, hint="make the bucket again, or correct its name")
+        hint = "make it with `dr target create`, or correct its name"
+        return TargetDownError("there is no such bucket", where, cause, hint=hint)
     if code == NO_REPOSITORY and not _DOWN.search(heard):
         return NoRepositoryError("there is no repository here", where, hint="the first backup makes one")
     return _by_words(heard, where=where, doing=doing, cause=cause)

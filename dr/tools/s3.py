@@ -18,7 +18,7 @@ from dr.errors import DamageError, DrError, TargetDownError
 from dr.tools import s3_tries
 from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
 from dr.tools.retry import BUDGET_SECONDS, TRIES
-from dr.tools.s3_answers import REFUSED, is_bare, meaning
+from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access, ObjectStore, Posture, Stored
 
@@ -51,6 +51,7 @@ class S3Store:
     ) -> None:
         self._endpoint, self._bucket, self._region, self._keys, self._way = endpoint, bucket, region, keys, way
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self.seen = False  # whether the record says that the bucket was there: else it cannot be gone
         self._shared: dict[str, S3Client] = {}
         self._strangers: set[str] = set()  # stores that these keys may not read: nothing is copied there by the service
 
@@ -70,7 +71,7 @@ class S3Store:
             keys=store._keys,
             way=store._way,
         )
-        made._shared = store._shared
+        made._shared, made.seen = store._shared, store.seen
         return made
 
     def child(self, prefix: str) -> Self:
@@ -352,7 +353,8 @@ class S3Store:
         try:
             yield
         except ClientError as error:
-            raise meaning(error.response, doing, bucket=self._bucket, where=self.where) from None
+            asked = Asked(self._bucket, self._endpoint, self.where, self.seen)
+            raise meaning(error.response, doing, asked) from None
         except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
             if why := why_untrusted(error):
                 raise self._distrusted(why) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
@@ -25,13 +26,23 @@ _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocat
 _CLOCK = {"RequestTimeTooSkewed", "RequestExpired"}
 
 
-def meaning(response: Mapping[str, Any], doing: str, *, bucket: str, where: str) -> DrError:
-    """Return the error that an answer deserves, `where` it came from while we were `doing` something."""
+@dataclass(frozen=True)
+class Asked:
+    """What was asked: a bucket at an endpoint, known to have been there by the record when `seen`."""
+
+    bucket: str
+    endpoint: str
+    where: str
+    seen: bool = False
+
+
+def meaning(response: Mapping[str, Any], doing: str, asked: Asked) -> DrError:
+    """Return the error that an answer deserves, which came while we were `doing` something."""
+    bucket, where = asked.bucket, asked.where
     told, about = response.get("Error", {}), response.get("ResponseMetadata", {})
     code, status, headers = str(told.get("Code", "")), int(about.get("HTTPStatusCode", 0)), about.get("HTTPHeaders", {})
     if code == "NoSuchBucket" or (status == 404 and "bucket" in doing):
-        hint = "make it with `dr target create`, or correct its name"
-        return TargetDownError(f"the bucket {bucket} is gone", where, hint=hint)
+        return _no_bucket(asked)
     if code in _ELSEWHERE:
         region = str(told.get("Region") or headers.get("x-amz-bucket-region") or "")
         hint = f"write region: {region}" if region else "write the region of the bucket"
@@ -51,6 +62,17 @@ def meaning(response: Mapping[str, Any], doing: str, *, bucket: str, where: str)
         return DamageError(f"{doing}: it is not there", where, hint="run `dr verify` to see all")
     why, passing = code or f"status {status}", status >= 500 or is_passing(code, status)
     return TargetDownError(f"{doing} failed", where, why, hint="see the service, then try again", retryable=passing)
+
+
+def _no_bucket(asked: Asked) -> DrError:
+    """Only what was once seen there can be gone."""
+    if asked.seen:
+        what = f"the bucket {asked.bucket} is gone from {asked.endpoint}, where it was by the record"
+        hint = "see who removed it; make it again with `dr target create`, or correct its name or the endpoint"
+    else:
+        what = f"there is no bucket {asked.bucket} at {asked.endpoint}"
+        hint = "make it with `dr target create`, or correct its name or the endpoint"
+    return TargetDownError(what, asked.where, hint=hint)
 
 
 def is_bare(response: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import time
 
@@ -80,11 +81,20 @@ def test_a_wrong_passphrase_is_exit_12(files_site: Site) -> None:
     assert drill["outcome"] == "failed" and drill["rta_seconds"] is None
 
 
-def test_a_bucket_that_is_gone_is_said(files_site: Site, s3) -> None:
-    _offsite(files_site, s3, "no-such-bucket")
+def test_a_bucket_that_nobody_saw_is_not_there_and_one_on_record_is_gone(files_site: Site, s3) -> None:
+    name = f"late-{secrets.token_hex(6)}"
+    _offsite(files_site, s3, name)
     _share(files_site, "[offsite]")
     ran = files_site.dr("backup", "share", code=1)
-    assert "bucket no-such-bucket is gone" in ran.err
+    assert f"there is no bucket {name} at {s3.endpoint}" in ran.err and " is gone" not in ran.err
+    assert "ake it with `dr target create`" in ran.err
+    client = s3.client()
+    client.create_bucket(Bucket=name)
+    files_site.dr("backup", "share")
+    for found in client.list_objects_v2(Bucket=name)["Contents"]:
+        client.delete_object(Bucket=name, Key=found["Key"])
+    client.delete_bucket(Bucket=name)
+    assert f"the bucket {name} is gone from {s3.endpoint}" in files_site.dr("backup", "share", code=1).err
 
 
 def test_a_service_that_does_not_answer_is_said_quickly(files_site: Site, s3, bucket: str) -> None:

@@ -49,8 +49,12 @@ def test_what_is_not_there_is_said(store: ObjectStore) -> None:
 
 def test_a_bucket_that_is_gone_a_key_that_is_wrong_a_host_that_is_down(s3, bucket: str) -> None:
     keys = S3Keys(s3.access_key, s3.secret_key)
-    with pytest.raises(TargetDownError, match="is gone"):
-        S3Store(endpoint=s3.endpoint, bucket="none-such", keys=keys).exists("config")
+    none = S3Store(endpoint=s3.endpoint, bucket="none-such", keys=keys)
+    for seen, said in ((False, f"there is no bucket none-such at {s3.endpoint}"), (True, "bucket none-such is gone")):
+        none.seen = seen
+        with pytest.raises(TargetDownError, match=said) as absent:
+            none.child("below").exists("config")
+        assert "`dr target create`" in absent.value.hint
     wrong = S3Keys(s3.access_key, "planted-secret")
     with pytest.raises(RefusedError) as caught:
         S3Store(endpoint=s3.endpoint, bucket=bucket, keys=wrong).preflight()

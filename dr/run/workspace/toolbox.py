@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dr.errors import DrError, RefusedError
@@ -161,8 +161,8 @@ def open_toolbox(
     first, record = plan.targets[0], known or {}
 
     def opened(name: str, key_of: str = "") -> Place:
-        place = open_place(plan, targets[name], state=state, restic=restic, key_of=key_of)
-        return replace(place, known=record.get(name, NOTHING))
+        known = record.get(name, NOTHING)
+        return open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known)
 
     places = tuple(opened(name) for name in plan.targets)
     replicas = tuple(opened(name, first) for name in plan.replicas)
@@ -178,14 +178,16 @@ def open_toolbox(
     )
 
 
-def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: str = "") -> Place:
+def open_place(
+    plan: Plan, target: Target, *, state: Path, restic: str, key_of: str = "", known: Known = NOTHING
+) -> Place:
     """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
     opens = key_of or target.target
     secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
     if target.s3:
         carried, place = carried_keys(state, target.target), carried_place(state, target.target, target.s3)
         keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
-        root: ObjectStore = open_store(place, keys)
+        root: ObjectStore = open_store(place, keys, seen=known.held)
         location = restic_location(place)
         secret_env |= restic_env(place, keys)
     else:
@@ -202,15 +204,17 @@ def open_place(plan: Plan, target: Target, *, state: Path, restic: str, key_of: 
         options=restic_options(target.s3),
     )
     evidence = root.child(f"_evidence/{plan.system}")
-    return Place(target.target, target, repository, root.child(plan.system), evidence, root)
+    return Place(target.target, target, repository, root.child(plan.system), evidence, root, known)
 
 
-def open_store(place: S3Place, keys: S3Keys) -> S3Store:
-    """Return a bucket as the target says that it is reached. Nothing is asked yet."""
+def open_store(place: S3Place, keys: S3Keys, *, seen: bool = False) -> S3Store:
+    """Return a bucket as the target says that it is reached; `seen` by the record. Nothing is asked yet."""
     way = Way(place.addressing, place.ca_file)
-    return S3Store(
+    store = S3Store(
         endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys, way=way
     )
+    store.seen = seen
+    return store
 
 
 def restic_location(place: S3Place) -> str:
