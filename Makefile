@@ -70,5 +70,14 @@ reference: ## Write docs/reference.md from the schemas
 lock: ## Write the lock files from pyproject.toml (UPGRADE=1: to the newest that its ranges allow)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
 
+.PHONY: wheel deb
+wheel: ## The program as a wheel, in build/ (pipx install takes it)
+	@scripts/setup
+	@scripts/wheel
+
+deb: ## The program as a Debian package with all its libraries, in build/
+	@scripts/setup
+	@scripts/deb
+
 clean: ## Remove what can be made again
 	rm -rf .venv .tools build demo-report *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -125,14 +125,14 @@ class Session:
     @functools.cached_property
     def restic(self) -> str:
         """The restic program."""
-        from dr.tools.restic import find_restic
+        from dr.tools.restic_program import find_restic
 
         return find_restic(os.environ)
 
     @functools.cached_property
     def versions(self) -> dict[str, str]:
         """What ran: for the evidence."""
-        from dr.tools.restic import version
+        from dr.tools.restic_program import version
 
         return {
             "dr": dr.__version__,

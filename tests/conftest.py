@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from dr.tools import command
-from dr.tools.restic import find_restic
+from dr.tools.restic_program import find_restic
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.s3 import S3Server

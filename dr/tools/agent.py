@@ -23,8 +23,9 @@ from dr.errors import DrError, RefusedError, TargetDownError
 from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.digest import sha256_file
 from dr.tools.host import Process
-from dr.tools.restic import OLDEST, Repository
+from dr.tools.restic import Repository
 from dr.tools.restic_events import Events, Stored, failure
+from dr.tools.restic_program import OLDEST
 from dr.tools.restic_tries import Tries
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ reported (`Stored.skipped`); a stream becomes a snapshot only when its source ha
 
 from __future__ import annotations
 
-import functools
 import io
 import json
 import os
@@ -39,45 +38,10 @@ from dr.tools.restic_events import (
 from dr.tools.restic_stream import StreamBackup
 from dr.tools.restic_tries import Tries
 
-OLDEST = (0, 18, 0)
 _KEEP_ENV = (
     "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy",
     "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS",
 )  # fmt: skip
-
-
-def find_restic(env: Mapping[str, str], project: Path | None = None) -> str:
-    """Return the restic to use: `DR_RESTIC`, else the machine's when new enough, else the project's own.
-
-    Raises `DrError` with the way to get one when there is none of at least 0.18.0, or the named one is older.
-    """
-    if named := env.get("DR_RESTIC"):
-        if (found := version(named)) < OLDEST:
-            raise DrError(
-                f"the restic that DR_RESTIC names is {'.'.join(map(str, found))}, and 0.18.0 or newer is needed",
-                named,
-                hint="run scripts/get-restic, or name a newer one",
-            )
-        return named
-    own = sorted((project or Path(__file__).parents[2]).glob(".tools/restic-*/restic"))
-    for candidate in ["restic", *map(str, own)]:
-        with suppress(DrError):
-            if version(candidate) >= OLDEST:
-                return candidate
-    raise DrError(
-        "restic 0.18.0 or newer is not on this machine",
-        hint="run scripts/get-restic, or install it and name it in DR_RESTIC",
-    )
-
-
-@functools.cache
-def version(program: str) -> tuple[int, ...]:
-    """Return a restic's version, like (0, 18, 0). Asked once a process."""
-    done = command.run([program, "version"], timeout=30)
-    found = re.search(rb"restic (\d+)\.(\d+)\.(\d+)", done.stdout)
-    if not found:
-        raise DrError(f"{program} does not say its version", hint="check that it is restic")
-    return tuple(int(part) for part in found.groups())
 
 
 @dataclass(frozen=True, kw_only=True)

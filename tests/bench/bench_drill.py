@@ -28,7 +28,7 @@ from dr.plan.target import Target
 from dr.run.backup.backup import BackupRequest, run_backup
 from dr.run.recovery.drill import DrillRequest, run_drill
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
-from dr.tools.restic import find_restic
+from dr.tools.restic_program import find_restic
 
 GOAL = 0.5
 REPETITIONS = 5

@@ -24,8 +24,9 @@ from dr.sources.door import Room, Stream
 from dr.sources.postgres import scratch as own_server
 from dr.sources.postgres.doors import Postgres
 from dr.tools.host import ThisHost
-from dr.tools.restic import Repository, find_restic
+from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
+from dr.tools.restic_program import find_restic
 from scripts.servers.postgres import PostgresServer, program
 from tests.bench.measure import interleaved, say, scratch
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from dr.tools.restic import find_restic
+from dr.tools.restic_program import find_restic
 
 Env = Mapping[str, str]
 

@@ -28,7 +28,7 @@ from dr.operations.replicate import replicate_one
 from dr.operations.verify import verify_one
 from dr.queries.status import board
 from dr.session import Session
-from dr.tools.restic import find_restic
+from dr.tools.restic_program import find_restic
 from scripts.servers.s3 import S3Server
 
 PLACES = ("disk", "bucket", "versions")

@@ -25,7 +25,7 @@ from dr.run.backup.capture import BackupRequest
 from dr.run.recovery.drill import DrillRequest, run_drill
 from dr.run.recovery.recover import RecoverRequest, run_recover
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
-from dr.tools.restic import find_restic
+from dr.tools.restic_program import find_restic
 
 _ELSEWHERE = """
 import importlib.util, pickle, sys

@@ -33,8 +33,8 @@ from dr.run.backup.sampled_blocks import Blocks
 from dr.run.workspace.toolbox import open_toolbox
 from dr.sources.door import MANIFEST
 from dr.sources.facts import FILENAME, Facts, write
-from dr.tools.restic import find_restic
 from dr.tools.restic_events import Stored
+from dr.tools.restic_program import find_restic
 
 FIRST = datetime(2026, 9, 1, 2, tzinfo=UTC)
 KEY = random.Random(5).randbytes(32)

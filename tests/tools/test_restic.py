@@ -12,8 +12,10 @@ import pytest
 
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, restic_stream
-from dr.tools.restic import Repository, find_restic, make_if_absent, version
+from dr.tools.restic import Repository, make_if_absent
 from dr.tools.restic_events import Events, Index, error_for, unneeded_of
+from dr.tools.restic_program import find_restic, version
+from tests.conftest import ROOT
 from tests.far import command_lines
 from tests.waiting import LIMIT, soon
 
@@ -212,7 +214,17 @@ def test_an_old_restic_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monkey
     assert find_restic({}).endswith("/restic") and "restic-0.1" in find_restic({})
     with pytest.raises(DrError, match=r"restic 0\.18\.0 or newer") as caught:
         find_restic({}, project=tmp_path)
-    assert "scripts/get-restic" in caught.value.hint
+    assert "with the system's packages" in caught.value.hint
+    assert "get-restic" not in caught.value.hint, "a script that is not there"
+
+
+def test_the_script_that_brings_restic_is_named_where_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "restic"
+    old.write_text("#!/bin/sh\necho 'restic 0.14.0 compiled with go'\n")
+    old.chmod(0o755)
+    with pytest.raises(DrError, match="and 0\\.18\\.0 or newer is needed") as caught:
+        find_restic({"DR_RESTIC": str(old)})
+    assert f"run {ROOT}/scripts/get-restic" in caught.value.hint
 
 
 def test_a_program_that_hangs_is_ended_with_its_children() -> None:

@@ -20,7 +20,7 @@ from dr.run.immutability.posture import CLOCK_HINT
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.toolbox import is_away
 from dr.session import Session, make_state
-from dr.tools.restic import find_restic, version
+from dr.tools.restic_program import find_restic, version
 
 
 def examine(session: Session) -> list[Finding]:
