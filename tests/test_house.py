@@ -383,3 +383,44 @@ def test_every_dependency_that_is_declared_is_locked() -> None:
     declared = {re.split(r"[<>=\[]", each)[0].lower() for each in PROJECT["project"]["dependencies"]}
     locked = {line.split("==")[0].lower() for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines()}
     assert declared <= locked
+
+
+def test_every_run_is_opened_and_put_on_record_in_one_place() -> None:
+    for what in ("catalog.record(", "session.begin("):
+        places = [path.name for path in (ROOT / "dr").rglob("*.py") if what in path.read_text("utf-8")]
+        assert places == ["lifecycle.py"], what
+
+
+def test_no_class_name_stands_twice_within_what_is_done() -> None:
+    names: dict[str, list[str]] = {}
+    for path in [*(ROOT / "dr" / "run").rglob("*.py"), *(ROOT / "dr" / "operations").rglob("*.py")]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                names.setdefault(node.name, []).append(path.name)
+    assert {name: places for name, places in names.items() if len(places) > 1} == {}
+
+
+def test_no_file_lies_loose_among_the_rooms() -> None:
+    assert [path.name for path in (ROOT / "dr" / "run").glob("*.py")] == ["__init__.py"]
+
+
+def test_the_board_loads_no_operation_and_few_modules(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom dr.cli.main import main\n"
+        "try:\n    main(['--config', sys.argv[1], '--state', sys.argv[1] + '/state', 'status'])\n"
+        "except SystemExit:\n    pass\n"
+        "print('\\n'.join(name for name in sys.modules if name.split('.')[0] == 'dr'))\n"
+    )
+    for kind, text in {
+        "plans": "system: sis\nobjectives: {rto: 1h, rpo: 4h}\nsources: {a: {files: {paths: [/etc]}}}\ntargets: [disk]\n",
+        "targets": f"target: disk\nlocal: {{path: {tmp_path}/disk}}\n",
+    }.items():
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / ("sis.yaml" if kind == "plans" else "disk.yaml")).write_text(text)
+    argv = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line for line in done.stdout.splitlines() if line == "dr" or line.startswith("dr.")}
+    assert "dr.queries.status" in loaded and len(loaded) <= 100
+    assert not {
+        name for name in loaded if name.startswith(("dr.operations", "dr.sources.mysql", "dr.sources.postgres"))
+    }

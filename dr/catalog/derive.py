@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from sqlite3 import Connection
 
-from dr.catalog import absences, suspicion
+from dr.catalog import pending_deletions as absences
+from dr.catalog import suspicion
 from dr.catalog.values import UNKNOWN, AdoptedPoint, micros
 from dr.evidence.acts import KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact

@@ -13,10 +13,11 @@ from sqlite3 import Row
 from types import TracebackType
 from typing import Self
 
-from dr.catalog import absences, chain, derive, repositories, strangers, suspicion
+from dr.catalog import chain, derive, repositories, strangers, suspicion
+from dr.catalog import pending_deletions as absences
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.standings import attempts, notice, place_states, standings
+from dr.catalog.status_queries import attempts, notice, place_states, standings
 from dr.catalog.values import UNKNOWN, AdoptedPoint, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
@@ -25,8 +26,8 @@ from dr.evidence.forgetting import Absence
 from dr.evidence.look import Known, Look, Stranger
 from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import ChainResult, Sealed, seal
-from dr.evidence.standing import Attempts, PlaceState, Standing
 from dr.evidence.suspicion import frozen, held_against
+from dr.evidence.system_status import Attempts, PlaceState, SystemStatus
 from dr.tools import process
 
 
@@ -140,7 +141,7 @@ class Catalog:
             (newest,) = db.execute("select max(started) from runs").fetchone()
         return moment(newest) if newest else None
 
-    def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, Standing]:
+    def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, SystemStatus]:
         """Return what the board needs of each system."""
         return standings(self._connections, systems, now=now, since=since)
 
@@ -345,7 +346,7 @@ class Catalog:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
 
     def notice(self, systems: Sequence[str], *, now: datetime) -> None:
-        """Note since when the plans of systems are known; see `dr.catalog.standings.notice`."""
+        """Note since when the plans of systems are known; see `dr.catalog.status_queries.notice`."""
         notice(self._connections, systems, now=now)
 
     def get(self, key: str) -> str | None:

@@ -44,7 +44,7 @@ def points_command(
 
     With --trust: say that what is out of the ordinary in a point was expected.
     """
-    from dr.queries.expired import spent_now
+    from dr.queries.expired import expired_now
     from dr.report.documents import point_document
 
     context.put(points=[])
@@ -67,7 +67,7 @@ def points_command(
     def held(point: Any) -> list[str]:
         return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
 
-    useless = {run_id for loaded in items for run_id in spent_now(context.session, loaded.plan)}
+    useless = {run_id for loaded in items for run_id in expired_now(context.session, loaded.plan)}
 
     def kept_how(point: Any) -> dict[str, Any]:
         return {"holds": held(point), "retention": "spent" if point.run_id in useless else "kept"}

@@ -13,12 +13,12 @@ from dr.operations.rotate_keys import keep_keys
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan
 from dr.queries.attack_history import attacks
-from dr.queries.expired import spent_now
+from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.run.backup.backup import BackupDone, run_backup
 from dr.run.backup.baseline import recorded
 from dr.run.backup.capture import BackupRequest
-from dr.run.immutability.extend_locks import Kept
+from dr.run.immutability.extend_locks import LockExtension
 from dr.run.verification.verify import VerifyMemory
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
@@ -86,7 +86,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         reuse=reuse_dir(session.state, system),
         missed=missed,
         points=tuple(points),
-        spent=frozenset(spent_now(session, toolbox.plan)),
+        spent=frozenset(expired_now(session, toolbox.plan)),
         installation=session.installation,
         known_runs=frozenset(catalog.known_runs()),
         strangers={place.name: tuple(catalog.strangers(system, place.name)) for place in toolbox.places},
@@ -103,7 +103,7 @@ def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
     But not those that the plan's retention has no use for: they may have been taken away there.
     """
     missing = session.catalog.missing_on(plan.system, target)
-    useless = spent_now(session, plan) if missing else set()
+    useless = expired_now(session, plan) if missing else set()
     return [point for point in missing if point.run_id not in useless]
 
 
@@ -130,7 +130,7 @@ def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
     note_locks(session, toolbox.plan.system, done.kept)
 
 
-def note_locks(session: Session, system: str, kept: Mapping[str, Kept]) -> None:
+def note_locks(session: Session, system: str, kept: Mapping[str, LockExtension]) -> None:
     """Note until when each point is locked on each target; what could not be looked at stays as it was known."""
     points = session.catalog.points([system]) if kept else []
     for target, each in kept.items():

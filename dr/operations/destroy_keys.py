@@ -26,7 +26,7 @@ GOOD_FOR = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
-class Asked:
+class DestructionAsked:
     """What would be destroyed, and the code that the second step must repeat before it expires."""
 
     verdict: Verdict
@@ -39,7 +39,7 @@ def sentence(system: str) -> str:
     return f"destroy the keys of {system}"
 
 
-def ask(session: Session, loaded: Loaded) -> Asked:
+def ask(session: Session, loaded: Loaded) -> DestructionAsked:
     """The first step: look at every copy, and give out a code. Destroys nothing.
 
     Raises `UsageError` when a hold or a lock forbids it.
@@ -49,7 +49,7 @@ def ask(session: Session, loaded: Loaded) -> Asked:
     code = secrets.token_hex(4)
     kept = {"code": code, "expires": (now + GOOD_FOR).isoformat(), "shown": _shown(verdict)}
     write_private(_note(session, loaded), json.dumps(kept).encode())
-    return Asked(verdict, code, now + GOOD_FOR)
+    return DestructionAsked(verdict, code, now + GOOD_FOR)
 
 
 def require_code(session: Session, loaded: Loaded, code: str) -> None:

@@ -48,7 +48,7 @@ class RecoverOptions:
 
 
 @dataclass(frozen=True)
-class Intent:
+class RecoveryIntent:
     """What a recovery would do, and how long it took in drills: seconds, an estimate, and from how many."""
 
     would: RecoveryPlan
@@ -165,7 +165,7 @@ def recover(session: Session, loaded: Loaded, options: RecoverOptions) -> Finish
     return done
 
 
-def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
+def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> RecoveryIntent:
     """Return what `recover` would do; raises what stands in its way. Touches nothing."""
     request = _request(session, options, "", session.clock())
     try:
@@ -179,7 +179,7 @@ def intent(session: Session, loaded: Loaded, options: RecoverOptions) -> Intent:
     records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
     taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == "system-loss"][-_RECENT:]
-    return Intent(would, median(taken) if taken else None, len(taken))
+    return RecoveryIntent(would, median(taken) if taken else None, len(taken))
 
 
 def _ways_on(session: Session, loaded: Loaded, options: RecoverOptions | DrillOptions, fact: Drill) -> str:

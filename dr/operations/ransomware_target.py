@@ -11,7 +11,7 @@ from dr.plan.target import Target
 from dr.session import Session
 
 
-class Asked(Protocol):
+class ScratchAsked(Protocol):
     """What the person asked for."""
 
     @property
@@ -23,7 +23,7 @@ class Asked(Protocol):
         """A time; a ransomware drill finds its own."""
 
 
-def scratch_of(session: Session, loaded: Loaded, asked: Asked) -> Target:
+def scratch_of(session: Session, loaded: Loaded, asked: ScratchAsked) -> Target:
     """Return the target to attack. Raises `UsageError` when none is named, or something that is needed may lie there.
 
     Where a declaration cannot be read, it cannot be told what lies where: then no target is safe.

@@ -18,7 +18,7 @@ from dr.plan.load import Loaded
 from dr.run.points.discover import points_in
 from dr.run.points.presence import require_repository, strangers_in_words
 from dr.run.timetravel.point_in_time import Travel
-from dr.run.workspace.toolbox import Place, is_away
+from dr.run.workspace.toolbox import Place, is_detached
 from dr.session import Session, new_id
 
 #: A look that tells of the repository alone.
@@ -62,7 +62,7 @@ def rebuild(
         system = loaded.plan.system
         try:
             toolbox = session.toolbox(loaded)
-            places = [place for place in toolbox.everywhere if not is_away(place)]
+            places = [place for place in toolbox.everywhere if not is_detached(place)]
         except DrError as error:
             read.problems += [(f"{system}@{name}", error) for name in loaded.plan.places]
             continue

@@ -14,12 +14,12 @@ from dr.operations.self_backup import save_self
 from dr.operations.verify import prove
 from dr.plan.load import Loaded
 from dr.plan.units import counted
-from dr.queries.expired import spent_now
+from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.run.repair.repair import Mended, repair, repair_snapshots, require_what_it_was
 from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
 from dr.run.workspace.file_lists import write_names
-from dr.run.workspace.toolbox import Place, Toolbox, is_away
+from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
 
 #: All of it: a repair is judged by what is stored and by what decrypts.
@@ -56,7 +56,7 @@ def _named(session: Session, loaded: Loaded, points: Sequence[str]) -> list[Poin
 
 def _is_there(session: Session, place: Place) -> bool:
     """Whether a place is to be looked at: not a disk that is away, nor a replica that nothing was brought to yet."""
-    if is_away(place):
+    if is_detached(place):
         return False
     memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
     try:
@@ -135,7 +135,7 @@ def _look(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_
     memory = memory.without_keys(removed_keys(session, place.system))
     proof, _ = verify(
         toolbox, place, level=2, points=session.catalog.points([place.system]), previous=memory, clock=session.clock,
-        run_id=run_id, spent=spent_now(session, loaded.plan),
+        run_id=run_id, spent=expired_now(session, loaded.plan),
     )  # fmt: skip
     return proof, memory
 

@@ -14,8 +14,8 @@ from dr.plan.load import Loaded
 from dr.run.replication.replicate import Replicated
 from dr.run.replication.retention.decide import Situation, judge
 from dr.run.replication.retention.forget import (
+    ForgetIntent,
     Gone,
-    Intent,
     Look,
     carry_out,
     intend,
@@ -32,7 +32,7 @@ from dr.tools.lock import is_held
 
 
 @dataclass
-class _Work:
+class _RetentionWork:
     """One replica, and what was done there so far."""
 
     session: Session
@@ -61,7 +61,7 @@ def forget(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, don
     if delay is None or done.fact.outcome != "ok":
         return done
     began, stopped, hint = time.monotonic(), False, ""
-    work = _Work(session, toolbox, place, done.fact.run_id, delay, found=Forgetting(after_seconds=delay))
+    work = _RetentionWork(session, toolbox, place, done.fact.run_id, delay, found=Forgetting(after_seconds=delay))
     try:
         _forget(work)
     except DrError as error:
@@ -86,7 +86,7 @@ def _judged(done: Replicated, *, stopped: bool) -> Replicated:
     return Replicated(replace(fact, outcome="degraded", error=said), INTERRUPTED if stopped else DEGRADED)
 
 
-def _told(work: _Work, seconds: float) -> Forgetting:
+def _told(work: _RetentionWork, seconds: float) -> Forgetting:
     """Sum up what went, in this run and in one that was killed on the way."""
     sizes = work.sizes | {absence.name: absence.size for absence in work.earlier}
     names = work.gone.names | {absence.name for absence in work.earlier}
@@ -107,7 +107,7 @@ def _id(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _forget(work: _Work) -> None:
+def _forget(work: _RetentionWork) -> None:
     session, place, primary = work.session, work.place, work.toolbox.places[0]
     now = session.clock()
     work.points = session.catalog.points([work.system])
@@ -142,12 +142,12 @@ def _is_gone(absence: Absence, seen: Look) -> bool:
     return absence.state == "gone" or (absence.state == "going" and absence.name not in seen.there)
 
 
-def _note(work: _Work, absences: Sequence[Absence]) -> None:
+def _note(work: _RetentionWork, absences: Sequence[Absence]) -> None:
     """Keep what is known, with what is gone until a fact tells of it."""
     work.session.catalog.keep_absences(work.system, work.place.name, [*absences, *work.earlier])
 
 
-def _situation(work: _Work, seen: Look, now: datetime, *, begun: Collection[str]) -> Situation:
+def _situation(work: _RetentionWork, seen: Look, now: datetime, *, begun: Collection[str]) -> Situation:
     catalog, system = work.session.catalog, work.system
     return Situation(
         plan=work.toolbox.plan,
@@ -164,13 +164,13 @@ def _situation(work: _Work, seen: Look, now: datetime, *, begun: Collection[str]
     )
 
 
-def _proofs(work: _Work) -> list[Proof]:
+def _proofs(work: _RetentionWork) -> list[Proof]:
     """Return what was ever proven, or not, of the replica."""
     facts = [sealed.fact for sealed in work.session.catalog.facts(("verify",), systems=[work.system])]
     return [fact for fact in facts if isinstance(fact, Proof) and fact.target == work.place.name]
 
 
-def _carry_out(work: _Work, intent: Intent, absences: Sequence[Absence], now: datetime) -> None:
+def _carry_out(work: _RetentionWork, intent: ForgetIntent, absences: Sequence[Absence], now: datetime) -> None:
     """Take away what is intended while nobody reads there; what is begun is noted before, to be told after a kill."""
     try:
         with work.session.locked(work.system):
@@ -181,7 +181,7 @@ def _carry_out(work: _Work, intent: Intent, absences: Sequence[Absence], now: da
         work.found = replace(work.found, kept=(*work.found.kept, _put_off(error.what)))
 
 
-def _busy(work: _Work) -> str | None:
+def _busy(work: _RetentionWork) -> str | None:
     """Return that another run of the system is at work; None when none is. Asked first, as looking takes long."""
     if verb := _reader(work):
         return _put_off(f"a {verb} of {work.system} is under way")
@@ -193,7 +193,7 @@ def _put_off(why: str) -> str:
     return f"{why}: nothing is forgotten meanwhile, the next replication does it"
 
 
-def _taken_away(work: _Work, intent: Intent, absences: Sequence[Absence], now: datetime) -> None:
+def _taken_away(work: _RetentionWork, intent: ForgetIntent, absences: Sequence[Absence], now: datetime) -> None:
     catalog, system, name = work.session.catalog, work.system, work.place.name
     stay, until = locked_versions(work.place, intent.snapshots)
     ends = [until, *(c.locked_until for p in work.points if p.run_id in intent.chosen.points for c in p.copies
@@ -212,13 +212,13 @@ def _taken_away(work: _Work, intent: Intent, absences: Sequence[Absence], now: d
         work.toolbox.sweep_work()
 
 
-def _begun(absence: Absence, intent: Intent) -> Absence:
+def _begun(absence: Absence, intent: ForgetIntent) -> Absence:
     if absence.name not in intent.names:
         return absence
     return replace(absence, state="going", point=absence.point or intent.chosen.point_of(absence.name))
 
 
-def _reader(work: _Work) -> str | None:
+def _reader(work: _RetentionWork) -> str | None:
     """Return the verb of another run of the system that may read at the replica now."""
     runs = work.session.catalog.open_runs(work.system)
     return next((run.verb for run in runs if run.verb != "replicate" and process.alive(run.process)), None)

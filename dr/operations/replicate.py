@@ -21,12 +21,12 @@ from dr.operations.lifecycle import (
 from dr.operations.replica_retention import forget
 from dr.plan.load import Loaded
 from dr.queries.attack_history import attacks
-from dr.queries.expired import spent_now
+from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.queries.replica_schedule import due_replicas
 from dr.run.backup.catch_up import catch_up
 from dr.run.immutability.extend_all import keep_replica_locked
-from dr.run.immutability.extend_locks import Kept
+from dr.run.immutability.extend_locks import LockExtension
 from dr.run.keys.escrow import hand_on_sealed
 from dr.run.points.presence import require_repository
 from dr.run.replication.replicate import ReplicateRequest, replicate, with_lock
@@ -115,7 +115,7 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
         known=_known_index(session, system, primary.name),
-        spent=spent_now(session, loaded.plan),
+        spent=expired_now(session, loaded.plan),
     )
     done = replicate(toolbox, place, request)
     if done.index and done.index != request.known:
@@ -134,7 +134,7 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
     return done.fact
 
 
-def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication) -> Kept | None:
+def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication) -> LockExtension | None:
     """Lengthen the locks on a replica that could be brought up to date."""
     if fact.points is None:
         return None

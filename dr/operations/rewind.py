@@ -12,7 +12,7 @@ from dr.operations.lifecycle import Finished, Run, Verb, carry_out, outcome_of, 
 from dr.plan.load import Loaded
 from dr.queries.attack_history import _named
 from dr.run.timetravel.point_in_time import versions_of
-from dr.run.timetravel.rewind import Rewound, Step, nothing_there, rewind, steps_to
+from dr.run.timetravel.rewind import RewindStep, Rewound, nothing_there, rewind, steps_to
 from dr.run.workspace.toolbox import Place
 from dr.session import Session
 from dr.tools.s3 import S3Store
@@ -29,12 +29,12 @@ class Prospect:
     loaded: Loaded
     place: Place
     moment: datetime
-    parts: tuple[tuple[S3Versions, list[Step]], ...]
+    parts: tuple[tuple[S3Versions, list[RewindStep]], ...]
     objects: int
     intact: int
 
     @property
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[RewindStep]:
         """All of them."""
         return [step for _, steps in self.parts for step in steps]
 

@@ -7,10 +7,10 @@ from dr.evidence.record import Outcome, Proof
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of
 from dr.plan.load import Loaded
 from dr.queries.attack_history import attacks
-from dr.queries.expired import spent_now
+from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
-from dr.run.workspace.toolbox import Place, Toolbox, is_away
+from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
 
 
@@ -31,7 +31,7 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[Finished
     try:
         with every_error(), session.locked(system):
             toolbox = session.toolbox(loaded)
-            for place in (each for each in toolbox.everywhere if not is_away(each)):
+            for place in (each for each in toolbox.everywhere if not is_detached(each)):
                 waits = place in toolbox.replicas and _waits(session, place)
                 one = _passed_over if waits else prove
                 results.append(one(session, loaded, toolbox, place, level=level))
@@ -97,7 +97,7 @@ def _proven(run: Run, toolbox: Toolbox, place: Place, level: int) -> Proof:
         previous=known.without_keys(removed_keys(session, system)),
         clock=session.clock,
         run_id=run.run_id,
-        spent=spent_now(session, run.loaded.plan),
+        spent=expired_now(session, run.loaded.plan),
     )
     run.once_kept(lambda: session.catalog.remember(system, place.name, memory.to_json()))
     if any(item.problem != "unreferenced" for item in proof.damage):

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 
 from dr.errors import DrError, InterruptedRunError, UsageError, every_error
 from dr.plan.load import Loaded
-from dr.run.timetravel.attack_history import Change, History, read_history
+from dr.run.timetravel.attack_history import History, ObjectChange, read_history
 from dr.run.timetravel.point_in_time import versions_of
-from dr.run.workspace.toolbox import Place, is_away
+from dr.run.workspace.toolbox import Place, is_detached
 from dr.session import Session
 from dr.tools.s3_versions import S3Versions
 from dr.tools.view import hash_in
 
 
 @dataclass(frozen=True)
-class Told:
+class AttackHistory:
     """The history of one system on one target; `history` None where no versions are kept, `error` says why else."""
 
     system: str
@@ -26,7 +26,7 @@ class Told:
     error: DrError | None = None
 
 
-def history(session: Session, name: str) -> list[Told]:
+def history(session: Session, name: str) -> list[AttackHistory]:
     """Tell the history of a target, or of all targets of a system. Reads only, and needs no passphrase."""
     return [_told(session, loaded, target) for loaded, target in _named(session, name)]
 
@@ -47,20 +47,20 @@ def _named(session: Session, name: str, system: str | None = None) -> list[tuple
     return sorted(found, key=lambda pair: (pair[0].plan.priority, pair[0].plan.system))
 
 
-def _told(session: Session, loaded: Loaded, target: str) -> Told:
+def _told(session: Session, loaded: Loaded, target: str) -> AttackHistory:
     system = loaded.plan.system
     try:
         with every_error():
-            return Told(system, target, history_of(session, session.toolbox(loaded).place(target), system))
+            return AttackHistory(system, target, history_of(session, session.toolbox(loaded).place(target), system))
     except InterruptedRunError:
         raise
     except DrError as error:
-        return Told(system, target, error=error)
+        return AttackHistory(system, target, error=error)
 
 
 def history_of(session: Session, place: Place, system: str) -> History | None:
     """Return the history of a place; None when it keeps no versions, or is a disk that is away."""
-    if is_away(place):
+    if is_detached(place):
         return None
     place.store.reachable()
     versions = versions_of(place)
@@ -71,7 +71,7 @@ def history_of(session: Session, place: Place, system: str) -> History | None:
     return read_history(versions.versions(), live=live, harmless=lambda change: _harmless(versions, change))
 
 
-def _harmless(versions: S3Versions, change: Change) -> bool:
+def _harmless(versions: S3Versions, change: ObjectChange) -> bool:
     """Whether an object was junk from the first, or was overwritten by the same bytes."""
     promised, first = hash_in(change.name), versions.sha256_of(change.first)
     if promised and first != promised:

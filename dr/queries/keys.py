@@ -14,7 +14,7 @@ from dr.run.keys.escrow import MARK
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.key_record import KeyRecord, record_path
-from dr.run.workspace.toolbox import Place, is_away
+from dr.run.workspace.toolbox import Place, is_detached
 from dr.session import Session
 from dr.tools.restic_keys import Key, keys_of
 
@@ -51,7 +51,7 @@ def list_keys(session: Session, items: Sequence[Loaded]) -> KeysFound:
     problems: list[tuple[str, DrError]] = []
     for loaded in items:
         try:
-            places = {place.name: place for place in session.toolbox(loaded).everywhere if not is_away(place)}
+            places = {place.name: place for place in session.toolbox(loaded).everywhere if not is_detached(place)}
         except DrError as error:
             problems.append((loaded.plan.system, error))
             continue

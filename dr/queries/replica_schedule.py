@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from dr.evidence.standing import PlaceState
+from dr.evidence.system_status import PlaceState
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.session import Session

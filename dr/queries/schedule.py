@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from dr.evidence.standing import Attempts
+from dr.evidence.system_status import Attempts
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.plan.plan import Scenario

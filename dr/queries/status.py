@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dr.evidence.acts import Hold
-from dr.evidence.standing import Standing
+from dr.evidence.system_status import SystemStatus
 from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.queries.key_posture import key_problems
@@ -48,7 +48,7 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     return rows
 
 
-def _board_row(loaded: Loaded, standing: Standing, targets: Mapping[str, Target], now: datetime) -> BoardRow:
+def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = standing.attempts
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts, now) for verb in VERBS}
     late: list[str] = [

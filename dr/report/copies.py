@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.evidence.standing import PlaceState, Standing
+from dr.evidence.system_status import PlaceState, SystemStatus
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.report.phrases import counted
@@ -65,7 +65,7 @@ class Copies:
         return f"{self.copies}-{self.media}-{self.offsite}-{self.immutable_or_offline}-{errors}"
 
 
-def place_rows(plan: Plan, targets: Mapping[str, Target], standing: Standing) -> tuple[PlaceRow, ...]:
+def place_rows(plan: Plan, targets: Mapping[str, Target], standing: SystemStatus) -> tuple[PlaceRow, ...]:
     """Return the places of a system's copies, the primary first."""
     return tuple(
         _place(targets[name], standing.places.get(name) or PlaceState(target=name), replica=name in plan.replicas)
@@ -94,7 +94,7 @@ def _place(target: Target, state: PlaceState, *, replica: bool) -> PlaceRow:
     )
 
 
-def count_copies(rows: Sequence[PlaceRow], standing: Standing) -> Copies:
+def count_copies(rows: Sequence[PlaceRow], standing: SystemStatus) -> Copies:
     """Count."""
     holding = [row for row in rows if row.points]
     numbers = {
@@ -126,7 +126,7 @@ def _short(numbers: Mapping[str, int], here: Sequence[str]) -> Iterator[str]:
         yield "a copy that is immutable (its lock declared, and seen on the bucket) or offline"
 
 
-def _errors(holding: Sequence[PlaceRow], standing: Standing) -> Iterator[str]:
+def _errors(holding: Sequence[PlaceRow], standing: SystemStatus) -> Iterator[str]:
     for there in standing.lost:
         yield f"{counted(there.points, 'recovery point')} lost on {there.target}"
     if standing.damaged_points:
@@ -139,5 +139,5 @@ def _errors(holding: Sequence[PlaceRow], standing: Standing) -> Iterator[str]:
             yield f"the last replication to {row.target} ended {state.replication}"
 
 
-def _state(standing: Standing, row: PlaceRow) -> PlaceState:
+def _state(standing: SystemStatus, row: PlaceRow) -> PlaceState:
     return standing.places.get(row.target) or PlaceState(target=row.target)

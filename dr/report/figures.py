@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
-from dr.evidence.standing import LastRun, Standing
+from dr.evidence.system_status import LastRun, SystemStatus
 from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.plan.target import Target
@@ -66,7 +66,7 @@ class Row:
 
 def row_of(
     plan: Plan,
-    standing: Standing,
+    standing: SystemStatus,
     *,
     now: datetime,
     overdue: Sequence[str] = (),
@@ -102,7 +102,7 @@ def row_of(
     )
 
 
-def _rpo(plan: Plan, standing: Standing, now: datetime) -> Verdict:
+def _rpo(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
     """Judge a system that has no point: missed as soon as it is known for longer than its RPO."""
     if standing.known_since is None:
         return Verdict("unknown", "no complete recovery point yet")
@@ -119,7 +119,7 @@ def _rpo(plan: Plan, standing: Standing, now: datetime) -> Verdict:
     )
 
 
-def _rto(plan: Plan, standing: Standing, now: datetime) -> Verdict:
+def _rto(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
     """Judge the last drill; and a system that was not drilled for longer than its plan's cadence misses its RTO."""
     drill, wanted = standing.drill, plan.objectives.rto
     if drill and drill.outcome == "failed":
@@ -152,7 +152,7 @@ def _asked(text: str | None) -> str:
 
 
 def _problems(
-    standing: Standing, verdicts: tuple[Verdict, Verdict], overdue: Sequence[str], replicas: Sequence[str]
+    standing: SystemStatus, verdicts: tuple[Verdict, Verdict], overdue: Sequence[str], replicas: Sequence[str]
 ) -> Iterable[str]:
     rpo, rto = verdicts
     if standing.consistency_time is None:

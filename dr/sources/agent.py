@@ -29,7 +29,7 @@ from dr.plan.host import SshHost
 from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
-from dr.sources.door import MANIFEST, Away, Doors, Instance, Kept, Room, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Kept, RestoredSource, RestoreSlot, Sent, SourceDriver
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
 from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import holdings
@@ -56,7 +56,7 @@ def open_agent(declared: SshHost | None, host: Host, program: str) -> Agent | No
     return Agent(cast("ssh.SshHost", host), program)
 
 
-class AgentFiles(Doors):
+class AgentFiles(SourceDriver):
     """Trees on the agent's host."""
 
     kind = "files"
@@ -65,8 +65,8 @@ class AgentFiles(Doors):
         super().__init__(name)
         self._declared, self._agent = declared, agent
 
-    def capture(self, work: Path, reuse: Path | None) -> Away:
-        """See `Doors`. Every file is read once by us, but for those unchanged since the last manifest."""
+    def capture(self, work: Path, reuse: Path | None) -> AgentCapture:
+        """See `SourceDriver`. Every file is read once by us, but for those unchanged since the last manifest."""
         with own_errors(self.name):
             placed = self._agent.placed()
             trees = self._trees(placed)
@@ -92,7 +92,7 @@ class AgentFiles(Doors):
         )
 
     def omissions(self) -> tuple[Omission, ...]:
-        """See `Doors`. Nothing is placed there."""
+        """See `SourceDriver`. Nothing is placed there."""
         with own_errors(self.name):
             return foreseen_there(self.name, self._declared, self._agent.host, self._mounted())
 
@@ -134,7 +134,7 @@ class _Trees:
         )  # fmt: skip
 
 
-class _SentTrees(Away):
+class _SentTrees(AgentCapture):
     """Trees, listed and hashed; restic stores them there, and then they are listed again."""
 
     def __init__(
@@ -156,7 +156,7 @@ class _SentTrees(Away):
         self._unreadable = shut
 
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
-        """See `Away`."""
+        """See `AgentCapture`."""
         trees, name = self._trees, str(self._header["source"])
         with blame(name):
             stored = trees.agent.backup_tree(
@@ -221,17 +221,19 @@ def _judged(entries: list[Entry], after: Listing) -> tuple[list[Entry], int]:
     return kept, len(entries) - len(kept)
 
 
-class Piped(Doors):
+class Piped(SourceDriver):
     """What a program on the agent's host writes. `inner` are its doors as a stream: they bring it back."""
 
-    def __init__(self, inner: Doors, agent: Agent, argv: Sequence[str], *, filename: str, timeout: float) -> None:
+    def __init__(
+        self, inner: SourceDriver, agent: Agent, argv: Sequence[str], *, filename: str, timeout: float
+    ) -> None:
         super().__init__(inner.name)
         self.kind = inner.kind
         self._inner, self._agent = inner, agent
         self._argv, self._filename, self._timeout = tuple(argv), filename, timeout
 
-    def capture(self, work: Path, reuse: Path | None) -> Away:
-        """See `Doors`."""
+    def capture(self, work: Path, reuse: Path | None) -> AgentCapture:
+        """See `SourceDriver`."""
         return _SentOutput(self, work / MANIFEST)
 
     def send(self, repository: Repository, tags: Mapping[str, str], path: Path) -> Sent:
@@ -247,8 +249,8 @@ class Piped(Doors):
         )  # fmt: skip
         return Sent(stored=done.stored, files=1, bytes=done.bytes)
 
-    def instance(self, room: Room) -> Instance:
-        """See `Doors`."""
+    def instance(self, room: RestoreSlot) -> RestoredSource:
+        """See `SourceDriver`."""
         return self._inner.instance(room)
 
     @property
@@ -257,13 +259,13 @@ class Piped(Doors):
         return self._agent.host.name
 
 
-class _SentOutput(Away):
+class _SentOutput(AgentCapture):
     def __init__(self, doors: Piped, path: Path) -> None:
         self.host = doors.host
         self._doors, self._path = doors, path
 
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
-        """See `Away`."""
+        """See `AgentCapture`."""
         return self._doors.send(repository, tags, self._path)
 
 

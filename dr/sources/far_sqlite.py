@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source import SqliteSource
-from dr.sources.door import Instance, Room
+from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.own_errors import own_errors
 from dr.tools.command import ProgramMissingError
 
@@ -17,15 +17,15 @@ _OPTIONS = ("-batch", "-bail", "-readonly", "-init", "/dev/null", "-cmd", ".time
 QUERY_SECONDS = 600.0
 
 
-class FarDatabase(Instance):
+class FarDatabase(RestoredSource):
     """The database's file on the room's host."""
 
-    def __init__(self, name: str, filename: str, declared: SqliteSource, room: Room) -> None:
+    def __init__(self, name: str, filename: str, declared: SqliteSource, room: RestoreSlot) -> None:
         super().__init__(name, _KIND, room)
         self._file, self._declared = room.root / filename, declared
 
     def start(self) -> None:
-        """See `Instance`: SQLite itself says whether the database is whole."""
+        """See `RestoredSource`: SQLite itself says whether the database is whole."""
         answer = self._ask("pragma quick_check(3)", doing="checking the database")
         if answer != "ok":
             raise SourceError(
@@ -33,11 +33,11 @@ class FarDatabase(Instance):
             )
 
     def probe(self, query: str, database: str | None = None) -> object:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         return self._ask(query, doing="the query failed")
 
     def newest(self) -> datetime | None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 

@@ -18,7 +18,7 @@ from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
-from dr.sources.door import MANIFEST, Doors, Kept, Settled, Tree, shown
+from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown
 from dr.sources.holdings import holdings
 from dr.sources.stored import Reconciled, counts_agree, reconcile
 from dr.sources.walk import Excluded, excluder, literally, walk
@@ -33,7 +33,7 @@ _Known = Mapping[bytes, tuple[_Stamp, str, str | None]]  # stamp, hash, and the 
 _UNREAD = "?"
 
 
-class Files(Doors):
+class Files(SourceDriver):
     """Trees on this host."""
 
     kind = "files"
@@ -44,7 +44,7 @@ class Files(Doors):
         self._excludes = excludes_of(declared, scratch)
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
-        """See `Doors`. Reads every file once, but for those unchanged since the last manifest."""
+        """See `SourceDriver`. Reads every file once, but for those unchanged since the last manifest."""
         started = datetime.now(UTC)
         mounted = mounts.here(map(os.fsencode, cleaned(self._declared.paths)))
         excludes = (*self._excludes, *mounted.excludes)
@@ -93,7 +93,7 @@ class Files(Doors):
         )
 
     def omissions(self) -> tuple[Omission, ...]:
-        """See `Doors`: the declared paths and what is mounted below, without walking them."""
+        """See `SourceDriver`: the declared paths and what is mounted below, without walking them."""
         mounted = mounts.here(map(os.fsencode, cleaned(self._declared.paths)))
         return foreseen(self.name, self._declared, mounted, self._excludes)
 

@@ -17,7 +17,7 @@ from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
-from dr.sources.door import shown, upward
+from dr.sources.driver import shown, upward
 from dr.sources.mounts import Mounted, not_data
 from dr.sources.walk import Excluded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.plan.source import Source
-from dr.sources.door import Doors
+from dr.sources.driver import SourceDriver
 from dr.sources.files import Files
 from dr.sources.output import Output
 from dr.sources.sqlite import Sqlite
@@ -34,7 +34,7 @@ class Ask:
     questions: Sequence[tuple[str | None, str]] = ()
 
 
-def _files(ask: Ask) -> Doors:
+def _files(ask: Ask) -> SourceDriver:
     assert ask.declared.files is not None  # noqa: S101 - chosen by kind
     if ask.host.here:
         return Files(ask.name, ask.declared.files, scratch=ask.scratch)
@@ -47,7 +47,7 @@ def _files(ask: Ask) -> Doors:
     return RemoteFiles(ask.name, ask.declared.files, ask.host)  # type: ignore[arg-type]
 
 
-def _sqlite(ask: Ask) -> Doors:
+def _sqlite(ask: Ask) -> SourceDriver:
     assert ask.declared.sqlite is not None  # noqa: S101 - chosen by kind
     if ask.host.here:
         return Sqlite(ask.name, ask.declared.sqlite)
@@ -57,13 +57,15 @@ def _sqlite(ask: Ask) -> Doors:
     return _piped(doors, ask.agent, *copying(ask.declared.sqlite.path), timeout=TIMEOUT_SECONDS)
 
 
-def _command(ask: Ask) -> Doors:
+def _command(ask: Ask) -> SourceDriver:
     assert ask.declared.command is not None  # noqa: S101 - chosen by kind
     doors, declared = Output(ask.name, ask.declared.command, host=ask.host), ask.declared.command
     return _piped(doors, ask.agent, declared.run, declared.filename, timeout=declared.timeout)
 
 
-def _piped(doors: Doors, agent: Agent | None, argv: Sequence[str], filename: str, *, timeout: float) -> Doors:
+def _piped(
+    doors: SourceDriver, agent: Agent | None, argv: Sequence[str], filename: str, *, timeout: float
+) -> SourceDriver:
     """Return the doors of a command's output, stored from its host where an agent is there."""
     if agent is None:
         return doors
@@ -72,21 +74,21 @@ def _piped(doors: Doors, agent: Agent | None, argv: Sequence[str], filename: str
     return Piped(doors, agent, argv, filename=filename, timeout=timeout)
 
 
-def _postgres(ask: Ask) -> Doors:
-    from dr.sources.postgres.doors import Postgres
+def _postgres(ask: Ask) -> SourceDriver:
+    from dr.sources.postgres.driver import Postgres
 
     assert ask.declared.postgres is not None  # noqa: S101 - chosen by kind
     return Postgres(ask.name, ask.declared.postgres, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
-def _mysql(ask: Ask) -> Doors:
-    from dr.sources.mysql.doors import Mysql
+def _mysql(ask: Ask) -> SourceDriver:
+    from dr.sources.mysql.driver import Mysql
 
     assert ask.declared.mysql is not None  # noqa: S101 - chosen by kind
     return Mysql(ask.name, ask.declared.mysql, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
-_MAKERS: dict[str, Callable[[Ask], Doors]] = {
+_MAKERS: dict[str, Callable[[Ask], SourceDriver]] = {
     "files": _files, "sqlite": _sqlite, "command": _command, "postgres": _postgres, "mysql": _mysql
 }  # fmt: skip
 
@@ -99,7 +101,7 @@ def open_source(
     agent: Agent | None = None,
     scratch: Sequence[Path] = (),
     questions: Sequence[tuple[str | None, str]] = (),
-) -> Doors:
+) -> SourceDriver:
     """Return the doors of a declared source, on this host or another. Nothing is touched yet."""
     where = host or ThisHost()
     ask = Ask(name=name, declared=declared, host=where, agent=agent, scratch=scratch, questions=questions)

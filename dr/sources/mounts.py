@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dr.evidence.record import Omission
-from dr.sources.door import shown, upward
+from dr.sources.driver import shown, upward
 from dr.sources.walk import Excluded, literally
 
 TABLE = "/proc/self/mountinfo"

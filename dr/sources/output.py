@@ -8,13 +8,13 @@ from pathlib import Path
 
 from dr.errors import SourceError
 from dr.plan.source import CommandSource
-from dr.sources.door import Doors, Stream
+from dr.sources.driver import SourceDriver, Stream
 from dr.sources.own_errors import own_errors
 from dr.tools import command
 from dr.tools.host import Host, Process, ThisHost
 
 
-class Output(Doors):
+class Output(SourceDriver):
     """A command's output. Nothing is stored unless the command ends well and has written something."""
 
     kind = "command"
@@ -24,7 +24,7 @@ class Output(Doors):
         self._declared, self._host = declared, host or ThisHost()
 
     def capture(self, work: Path, reuse: Path | None) -> Stream:
-        """See `Doors`."""
+        """See `SourceDriver`."""
         declared, cwd = self._declared, str(work) if self._host.here else None
         return output_of(self.name, self._host, declared.run, declared.filename, cwd=cwd, timeout=declared.timeout)
 

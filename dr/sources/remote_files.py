@@ -27,7 +27,7 @@ from dr.evidence.manifest import Entry, State
 from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources import attributes, mounts
-from dr.sources.door import MANIFEST, Doors, Kept, Settled, Tree, shown
+from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown
 from dr.sources.files import excluder_of, settled, specials
 from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import holdings
@@ -68,7 +68,7 @@ class _Copied:
     vanished: set[bytes] = field(default_factory=set)
 
 
-class RemoteFiles(Doors):
+class RemoteFiles(SourceDriver):
     """Trees on another host, through its SFTP."""
 
     kind = "files"
@@ -78,7 +78,7 @@ class RemoteFiles(Doors):
         self._declared, self._host = declared, host
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
-        """See `Doors`. Everything is copied each time: no hash is taken from the last manifest."""
+        """See `SourceDriver`. Everything is copied each time: no hash is taken from the last manifest."""
         started, top = datetime.now(UTC), work / "tree"
         with self._errors(), self._host.files() as session, ThreadPoolExecutor(_AT_ONCE) as pool:
             top.mkdir(mode=0o700)
@@ -119,7 +119,7 @@ class RemoteFiles(Doors):
         )
 
     def omissions(self) -> tuple[Omission, ...]:
-        """See `Doors`."""
+        """See `SourceDriver`."""
         with self._errors():
             with self._host.files() as session:
                 mounted = self._mounted(session)

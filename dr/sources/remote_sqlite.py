@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from dr.plan.source import SqliteSource
-from dr.sources.door import Doors, Instance, Room, Stream
+from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.output import output_of
 from dr.sources.sqlite import restored_database
 from dr.tools.host import Host
@@ -28,7 +28,7 @@ def copying(path: str) -> tuple[list[str], str]:
     return ["sh", "-c", _COPY, "copy", path], PurePosixPath(path).name
 
 
-class RemoteSqlite(Doors):
+class RemoteSqlite(SourceDriver):
     """One SQLite file on another host, which needs its own `sqlite3` program and nothing of ours."""
 
     kind = "sqlite"
@@ -39,9 +39,9 @@ class RemoteSqlite(Doors):
         self._argv, self._filename = copying(declared.path)
 
     def capture(self, work: Path, reuse: Path | None) -> Stream:
-        """See `Doors`."""
+        """See `SourceDriver`."""
         return output_of(self.name, self._host, self._argv, self._filename, timeout=TIMEOUT_SECONDS)
 
-    def instance(self, room: Room) -> Instance:
-        """See `Doors`."""
+    def instance(self, room: RestoreSlot) -> RestoredSource:
+        """See `SourceDriver`."""
         return restored_database(self.name, self._filename, self._declared, room)

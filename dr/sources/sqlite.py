@@ -17,7 +17,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import SqliteSource
-from dr.sources.door import MANIFEST, Doors, Instance, Room, Tree
+from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot, SourceDriver, Tree
 from dr.tools import command
 from dr.tools.digest import sha256_file
 
@@ -31,7 +31,7 @@ _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FILES = ("", "-wal", "-journal")
 
 
-class Sqlite(Doors):
+class Sqlite(SourceDriver):
     """One SQLite file on this host."""
 
     kind = "sqlite"
@@ -42,7 +42,7 @@ class Sqlite(Doors):
         self._declared = declared
 
     def capture(self, work: Path, reuse: Path | None) -> Tree:
-        """See `Doors`. The copy in `work` is one file, whatever journal the original has."""
+        """See `SourceDriver`. The copy in `work` is one file, whatever journal the original has."""
         started = datetime.now(UTC)
         copy = work / self._path.name
         with _errors(self.name, "copying the database"):
@@ -69,8 +69,8 @@ class Sqlite(Doors):
         manifest.write(work / MANIFEST, header, [entry])
         return Tree(paths=(copy.name,), cwd=work, started=started, files=1, bytes=size)
 
-    def instance(self, room: Room) -> Instance:
-        """See `Doors`."""
+    def instance(self, room: RestoreSlot) -> RestoredSource:
+        """See `SourceDriver`."""
         return restored_database(self.name, self._path.name, self._declared, room)
 
     def _copy(self, copy: Path) -> None:
@@ -106,7 +106,7 @@ class Sqlite(Doors):
         )
 
 
-def restored_database(name: str, filename: str, declared: SqliteSource, room: Room) -> Instance:
+def restored_database(name: str, filename: str, declared: SqliteSource, room: RestoreSlot) -> RestoredSource:
     """Return what a restore makes of a database's file, wherever it was captured."""
     if not room.host.here:
         from dr.sources.far_sqlite import FarDatabase
@@ -115,26 +115,26 @@ def restored_database(name: str, filename: str, declared: SqliteSource, room: Ro
     return _Restored(name, filename, declared, room)
 
 
-class _Restored(Instance):
+class _Restored(RestoredSource):
     """The database's file, restored, and opened for reading only."""
 
-    def __init__(self, name: str, filename: str, declared: SqliteSource, room: Room) -> None:
+    def __init__(self, name: str, filename: str, declared: SqliteSource, room: RestoreSlot) -> None:
         super().__init__(name, Sqlite.kind, room)
         self._file, self._declared = room.root / filename, declared
 
     def start(self) -> None:
-        """See `Instance`: SQLite itself says whether the database is whole."""
+        """See `RestoredSource`: SQLite itself says whether the database is whole."""
         with _errors(self.name, "checking the database"):
             _whole(self.name, self._file, "the restored database is not whole", hint="use another point")
 
     def probe(self, query: str, database: str | None = None) -> object:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         with _errors(self.name, "the query failed"), closing(_reader(self._file)) as opened:
             row = opened.execute(query).fetchone()
         return row[0] if row else None
 
     def newest(self) -> datetime | None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 

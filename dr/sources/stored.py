@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
-from dr.sources.door import MANIFEST, Kept, shown
+from dr.sources.driver import MANIFEST, Kept, shown
 from dr.sources.holdings import count
 
 _KINDS: Mapping[str, Kind] = {"file": "file", "dir": "dir", "symlink": "link"}

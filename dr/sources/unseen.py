@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dr.evidence.record import Omission
 
-#: What is kept among `Facts.lacking` of a point without accounts, or without their passwords.
+#: What is kept among `DatabaseInventory.lacking` of a point without accounts, or without their passwords.
 ACCOUNTS = "accounts"
 PASSWORDS = "passwords"
 

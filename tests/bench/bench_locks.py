@@ -16,7 +16,7 @@ from pathlib import Path
 from dr.plan.target import Target
 from dr.run.immutability import extend_locks as locks
 from dr.run.immutability.bucket import open_locks
-from dr.run.immutability.extend_locks import keep_locked
+from dr.run.immutability.extend_locks import extend_locks
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic import Repository
 from scripts.servers.s3 import S3Server
@@ -37,7 +37,7 @@ def main() -> None:
             assert place.target.s3
             bucket = open_locks(place.target.s3).child("sis")
             now = datetime.now(UTC) + timedelta(days=after)
-            state = keep_locked(place, bucket, state=home / "state", now=now, live=()).state
+            state = extend_locks(place, bucket, state=home / "state", now=now, live=()).state
             rate = f", {state.extended / state.seconds:.0f} a second" if state.extended else ""
             print(
                 f"{count:,} objects, {name}: {state.calls:,} requests, {state.seconds:.1f} s, "

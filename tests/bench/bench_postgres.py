@@ -20,9 +20,9 @@ from pathlib import Path
 
 from dr.plan.source import PostgresSource
 from dr.run.backup.fanout import pour
-from dr.sources.door import Room, Stream
+from dr.sources.driver import RestoreSlot, Stream
 from dr.sources.postgres import scratch as own_server
-from dr.sources.postgres.doors import Postgres
+from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
@@ -105,7 +105,7 @@ def repository_at(home: Path, name: str) -> Repository:
 def restore(home: Path, server: PostgresServer, seconds: dict[str, list[float]]) -> float:
     """Bring it back for a drill, from nothing to a server that answers; return the seconds without its end."""
     place = Path(tempfile.mkdtemp(prefix="dr-bench-", dir="/var/tmp"))
-    room = Room(root=home / "work", apart=home / "work", annex=lambda kind: place, token="bench")
+    room = RestoreSlot(root=home / "work", apart=home / "work", annex=lambda kind: place, token="bench")
     instance = doors_of(server).instance(room)
     began = time.monotonic()
     try:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,9 +181,3 @@ def test_a_self_copy_that_cannot_be_saved_is_told_and_the_work_stands(
     ended = typed(VERBS[name])
     assert ended.record.outcome in ("ok", "degraded")
     assert "no self-copy could be put on" in ended.said and ended.code == DEGRADED
-
-
-def test_every_run_is_opened_and_put_on_record_in_one_place() -> None:
-    for what in ("catalog.record(", "session.begin("):
-        places = [path.name for path in Path(dr.__file__).parent.rglob("*.py") if what in path.read_text()]
-        assert places == ["lifecycle.py"], what

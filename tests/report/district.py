@@ -29,7 +29,7 @@ from dr.evidence.record import (
     TargetState,
 )
 from dr.evidence.seal import GENESIS, Sealed, seal
-from dr.evidence.standing import LastDrill, LastRun, Standing
+from dr.evidence.system_status import LastDrill, LastRun, SystemStatus
 from dr.plan.plan import Plan
 from dr.report import html, text
 from dr.report.figures import Material, Report, Row, build, row_of
@@ -217,8 +217,8 @@ def damaged_proof(system: str = "sis", at: datetime = NOW) -> Proof:
     return proof(system, at, outcome="failed", level_reached=1, damage=damage, points=(), damaged_points=points)
 
 
-def standing(system: str = "sis", **more: Any) -> Standing:
-    base = Standing(
+def standing(system: str = "sis", **more: Any) -> SystemStatus:
+    base = SystemStatus(
         system=system,
         consistency_time=ago(hours=1, minutes=24),
         exposure_seconds=14_100,

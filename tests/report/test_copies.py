@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dr.evidence.standing import PlaceState, Standing
+from dr.evidence.system_status import PlaceState, SystemStatus
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.report.copies import count_copies, place_rows
@@ -40,7 +40,7 @@ def state(target: str, **changes: Any) -> PlaceState:
 
 
 def counted(*states: PlaceState, damaged: int = 0, **cellar: Any) -> Any:
-    standing = Standing(system="sis", places={each.target: each for each in states}, damaged_points=damaged)
+    standing = SystemStatus(system="sis", places={each.target: each for each in states}, damaged_points=damaged)
     return count_copies(place_rows(PLAN, targets(**cellar), standing), standing)
 
 
@@ -74,7 +74,7 @@ def test_a_bucket_is_offsite_as_declared_but_never_on_this_very_host(
 ) -> None:
     bucket = {"target": "offsite", "s3": {"bucket": "copies", "endpoint": endpoint}, "offsite": declared}
     known = {**targets(), "offsite": Target.model_validate(bucket)}
-    standing = Standing(system="sis", places={name: state(name) for name in known})
+    standing = SystemStatus(system="sis", places={name: state(name) for name in known})
     found = count_copies(place_rows(PLAN, known, standing), standing)
     told = "; ".join(found.missing)
     assert found.offsite == offsite and ("a copy offsite" in told) == (not offsite)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dr.evidence.record import ObjectivesThen, Point
-from dr.evidence.standing import Attempts, LastDrill, LastRun
+from dr.evidence.system_status import Attempts, LastDrill, LastRun
 from dr.report.chart import charts
 from dr.report.figures import LISTED, overdue
 from dr.report.kept import exposure_seconds

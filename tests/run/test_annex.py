@@ -13,7 +13,7 @@ import pytest
 from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.recovery.place.sandbox import Sandbox, sweep
-from dr.run.recovery.place.server_dirs import Annexes
+from dr.run.recovery.place.server_dirs import ServerDirs
 from tests.waiting import LIMIT, soon
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -61,9 +61,9 @@ def test_a_record_that_names_another_place_removes_nothing_of_value(tmp_path: Pa
     (tmp_path / "precious").mkdir()
     record = tmp_path / ".annexes"
     record.write_text(f"{tmp_path}/precious\nrelative/dr-x\n\n/\n")
-    assert Annexes(record).places() == []
+    assert ServerDirs(record).places() == []
 
 
 def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     with pytest.raises(DrError, match="a place for a scratch server cannot be made"):
-        Annexes(tmp_path / "gone" / ".annexes").make("postgres")
+        ServerDirs(tmp_path / "gone" / ".annexes").make("postgres")

@@ -12,7 +12,7 @@ from dr.errors import DrError, RefusedError, SourceError, TargetDownError
 from dr.plan.target import Target
 from dr.run.backup.agent_capture import store_away
 from dr.run.workspace.toolbox import Place
-from dr.sources.door import MANIFEST, Away, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.tools.disk import DiskStore
 from dr.tools.restic import Repository
 
@@ -20,7 +20,7 @@ TAGS = {"run": "run-1", "source": "docs", "form": "agent"}
 
 
 @dataclass
-class Sender(Away):
+class Sender(AgentCapture):
     """A host that reaches some targets only; what it stores it stores from here."""
 
     work: Path

@@ -31,8 +31,8 @@ from dr.run.backup.capture import BackupRequest
 from dr.run.backup.change import Found, Watch
 from dr.run.backup.sampled_blocks import Blocks
 from dr.run.workspace.toolbox import open_toolbox
-from dr.sources.door import MANIFEST
-from dr.sources.facts import FILENAME, Facts, write
+from dr.sources.database_inventory import FILENAME, DatabaseInventory, write
+from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Stored
 from dr.tools.restic_program import find_restic
 
@@ -435,8 +435,8 @@ def test_what_its_host_stored_has_counts_and_says_that_content_was_not_seen(tmp_
 def test_emptied_tables_are_counted_by_the_facts_of_two_captures(tmp_path: Path) -> None:
     old = listed(tmp_path / "database", {"/dump": "1"})
     listed(tmp_path / MANIFEST, {"/dump": "2"})
-    write(tmp_path / f"database.{FILENAME}", Facts(rows={"a.b.c": 500, "a.b.d": 70}))
-    write(tmp_path / FILENAME, Facts(rows={"a.b.c": 0, "a.b.d": 90}))
+    write(tmp_path / f"database.{FILENAME}", DatabaseInventory(rows={"a.b.c": 500, "a.b.d": 70}))
+    write(tmp_path / FILENAME, DatabaseInventory(rows={"a.b.c": 0, "a.b.d": 90}))
     change = Watch("database", old, "seed").stream(tmp_path, {})
     assert (change.emptied_rows, change.rows, change.rows_before) == (500, 90, 570)
 

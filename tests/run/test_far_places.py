@@ -16,7 +16,7 @@ from dr.plan.source import FilesSource, Source
 from dr.run.recovery.compare import Terms, compare
 from dr.run.recovery.place.remote_dirs import RECORD, FarPlaces
 from dr.run.recovery.place.tree import TreeThere
-from dr.sources.door import Room
+from dr.sources.driver import RestoreSlot
 from dr.sources.files import Files
 from dr.sources.kinds import open_source
 from dr.tools.ssh import SshHost as Remote
@@ -114,7 +114,7 @@ def test_a_database_there_answers_as_one_here(host: Remote, far: Far, tmp_path: 
     )
     source = Source.model_validate({"sqlite": {"path": "/srv/a.db"}})
     rooms = [
-        Room(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", **more)
+        RestoreSlot(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", **more)
         for more in ({}, {"host": host})
     ]
     here, there = (open_source("a", source).instance(room) for room in rooms)
@@ -147,7 +147,7 @@ def test_a_host_without_sqlite3_is_told_what_it_lacks(tmp_path: Path) -> None:
         (server.bin / name).symlink_to(f"/usr/bin/{name}")
     (tmp_path / "a.db").touch()
     with server, reached(server) as host:
-        room = Room(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", host=host)
+        room = RestoreSlot(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", host=host)
         instance = open_source("a", Source.model_validate({"sqlite": {"path": "/srv/a.db"}})).instance(room)
         with pytest.raises(SourceError, match=r"'sqlite3' is not on .*@127") as raised:
             instance.start()

@@ -15,7 +15,7 @@ from dr.evidence.acts import Hold
 from dr.evidence.forgetting import Absence
 from dr.evidence.record import Copy, Point, Proof
 from dr.plan.plan import Plan
-from dr.run.points.retention import kept, spent
+from dr.run.points.retention import expired, kept
 from dr.run.replication.retention.decide import Situation, choose, judge, obstacles
 from dr.run.replication.retention.forget import _read_since
 from dr.run.replication.retention.garbage import sweepable
@@ -75,9 +75,9 @@ def test_the_newest_of_each_period_is_kept(retention: dict[str, int], wanted: se
 
 def test_what_failed_pushes_nothing_out_and_goes_once_a_whole_one_came() -> None:
     points = [point(0), point(1), point(2, complete=False), point(3, complete=False)]
-    assert kept(plan(last=2), points) == {"p0", "p1"} and spent(plan(last=2), points) == set()
-    assert spent(plan(last=2), [*points, point(4)]) == {"p0", "p2", "p3"}
-    assert spent(plan(last=1), [point(0, complete=False), point(1, complete=False)]) == set()
+    assert kept(plan(last=2), points) == {"p0", "p1"} and expired(plan(last=2), points) == set()
+    assert expired(plan(last=2), [*points, point(4)]) == {"p0", "p2", "p3"}
+    assert expired(plan(last=1), [point(0, complete=False), point(1, complete=False)]) == set()
 
 
 @given(st.sets(st.integers(0, 900), min_size=1), st.integers(1, 4), st.integers(0, 5), st.integers(0, 3))

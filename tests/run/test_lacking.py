@@ -9,24 +9,24 @@ from typing import Any
 import pytest
 
 from dr.run.recovery import lacking
-from dr.run.recovery.result import Job, Progress
-from dr.run.recovery.timeline import Journal
-from dr.sources.door import Instance, Refused, Room
+from dr.run.recovery.result import Job, RecoveryProgress
+from dr.run.recovery.timeline import Timeline
+from dr.sources.driver import Refused, RestoredSource, RestoreSlot
 
 BROKEN = Refused(name="sis.old", kind="view", lacked=True)
 REFUSED = Refused(name="sis.v", kind="view", statement="CREATE VIEW v AS\nSELECT 1", cause="no such function [1305]")
 TYPED = ("dr", "recover", "sis", "--to", "/srv/a place")
 
 
-def told(tmp_path: Path, *refusals: Refused, real: bool, accepted: frozenset[str] = frozenset()) -> Progress:
+def told(tmp_path: Path, *refusals: Refused, real: bool, accepted: frozenset[str] = frozenset()) -> RecoveryProgress:
     """What a drill or a recovery makes of refusals."""
     now = datetime(2026, 1, 2, tzinfo=UTC)
-    room = Room(root=tmp_path, apart=tmp_path, annex=Path, token="t", real=real, accepted=accepted)
-    instance = Instance("database", "mysql", room)
+    room = RestoreSlot(root=tmp_path, apart=tmp_path, annex=Path, token="t", real=real, accepted=accepted)
+    instance = RestoredSource("database", "mysql", room)
     instance.refusals += refusals
     common: dict[str, Any] = {"scenario": "system-loss", "at": None, "target": None, "checks": ()}
     job = Job(drill_id="t", real=real, t_loss=now, clock=lambda: now, accepted=accepted, typed=TYPED, **common)
-    progress = Progress(Journal(lambda: now), instances={"database": instance})
+    progress = RecoveryProgress(Timeline(lambda: now), instances={"database": instance})
     lacking.tell(job, progress)
     lacking.tell(job, progress)
     return progress

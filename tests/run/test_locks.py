@@ -18,7 +18,7 @@ from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownErro
 from dr.plan.target import Target
 from dr.run.immutability import extend_locks as locks
 from dr.run.immutability.bucket import open_locks
-from dr.run.immutability.extend_locks import Kept, keep_locked
+from dr.run.immutability.extend_locks import LockExtension, extend_locks
 from dr.run.immutability.lock_state import LockMemory
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
@@ -48,10 +48,10 @@ class Vault:
         assert self.place.target.s3
         return open_locks(self.place.target.s3).child("sis")
 
-    def keep(self, *, after: timedelta = timedelta(), live: Any = (), dropped: Any = ()) -> Kept:
+    def keep(self, *, after: timedelta = timedelta(), live: Any = (), dropped: Any = ()) -> LockExtension:
         """Keep the locks as a run would that many days from now."""
         now = datetime.now(UTC) + after
-        return keep_locked(self.place, self.bucket(), state=self.state, now=now, live=live, dropped=dropped)
+        return extend_locks(self.place, self.bucket(), state=self.state, now=now, live=live, dropped=dropped)
 
     def ends(self) -> dict[str, datetime | None]:
         """Until when each object's newest version is locked, as the service says."""

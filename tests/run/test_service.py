@@ -12,7 +12,7 @@ import pytest
 
 from dr.evidence.record import CheckResult
 from dr.plan.check import Check
-from dr.run.recovery.checks.context import Ground
+from dr.run.recovery.checks.context import CheckContext
 from dr.run.recovery.checks.run import run_check
 from dr.tools import process
 
@@ -33,10 +33,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path) -> CheckContext:
     (tmp_path / "serve.py").write_text(SERVER)
     (tmp_path / "sandbox").mkdir()
-    return Ground(
+    return CheckContext(
         root=tmp_path / "sandbox",
         plan_dir=tmp_path,
         seed="d",
@@ -45,7 +45,7 @@ def ground(tmp_path: Path) -> Ground:
     )
 
 
-def ask(ground: Ground, path: str = "/", serve: list[str] | None = None, **more: Any) -> CheckResult:
+def ask(ground: CheckContext, path: str = "/", serve: list[str] | None = None, **more: Any) -> CheckResult:
     serve = serve or [sys.executable, str(ground.plan_dir / "serve.py"), "{port}"]
     body = {"serve": serve, "url": f"http://127.0.0.1:{{port}}{path}", "within": "60s", **more}
     (result,) = run_check(ground, Check.model_validate({"http": body}))
@@ -54,7 +54,7 @@ def ask(ground: Ground, path: str = "/", serve: list[str] | None = None, **more:
 
 
 def test_a_service_that_answers_passes_and_sees_the_sandbox_but_no_secret(
-    ground: Ground, monkeypatch: pytest.MonkeyPatch
+    ground: CheckContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted")
     result = ask(ground, expect={"status": 200, "body": f"matches ^ok {ground.root} -$"})
@@ -62,36 +62,36 @@ def test_a_service_that_answers_passes_and_sees_the_sandbox_but_no_secret(
     assert result.expected.startswith("status 200") and result.observed.startswith("status 200 after")
 
 
-def test_a_service_that_starts_late_is_waited_for(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_that_starts_late_is_waited_for(ground: CheckContext, monkeypatch: pytest.MonkeyPatch) -> None:
     late = [sys.executable, "-c", "import time; time.sleep(1.5)\n" + SERVER, "{port}"]
     assert ask(ground, serve=late).outcome == "ok"
 
 
 @pytest.mark.parametrize(("path", "told"), [("/none", "status 404"), ("/moved", "status 302")])
-def test_another_status_fails_and_is_told(ground: Ground, path: str, told: str) -> None:
+def test_another_status_fails_and_is_told(ground: CheckContext, path: str, told: str) -> None:
     result = ask(ground, path, within="1s")
     assert result.outcome == "failed" and result.observed.startswith(told)
 
 
-def test_another_body_fails(ground: Ground) -> None:
+def test_another_body_fails(ground: CheckContext) -> None:
     assert ask(ground, expect={"body": "matches ^fine"}, within="1s").outcome == "failed"
 
 
-def test_a_program_that_ends_at_once_fails_without_waiting(ground: Ground) -> None:
+def test_a_program_that_ends_at_once_fails_without_waiting(ground: CheckContext) -> None:
     result = ask(ground, serve=["sh", "-c", "echo no database >&2; exit 1"], within="2h")
     assert result.outcome == "failed" and result.observed == "the program that serves has ended: no database"
 
 
-def test_nobody_answering_fails_in_time(ground: Ground) -> None:
+def test_nobody_answering_fails_in_time(ground: CheckContext) -> None:
     result = ask(ground, serve=["sleep", "60"], within="1s")
     assert result.outcome == "failed" and "no answer" in result.observed
 
 
-def test_a_program_that_is_not_there_is_said(ground: Ground) -> None:
+def test_a_program_that_is_not_there_is_said(ground: CheckContext) -> None:
     result = ask(ground, serve=["./not-there"])
     assert result.outcome == "failed" and "not on this machine" in result.observed
 
 
-def test_what_serves_may_print_more_than_a_pipe_holds(ground: Ground) -> None:
+def test_what_serves_may_print_more_than_a_pipe_holds(ground: CheckContext) -> None:
     assert ask(ground, expect={"body": "matches never"}, within="2s").outcome == "failed"
     assert os.listdir(ground.root) == []

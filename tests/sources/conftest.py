@@ -11,7 +11,7 @@ import pytest
 
 from dr.plan.source import PostgresSource
 from dr.sources.mysql import capture
-from dr.sources.postgres.doors import Postgres
+from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dr.plan.source import PostgresSource
-from dr.sources import facts
-from dr.sources.door import Instance, Room
-from dr.sources.facts import Facts
-from dr.sources.postgres.doors import Postgres
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import RestoredSource, RestoreSlot
+from dr.sources.postgres.driver import Postgres
 from dr.tools.host import Host, ThisHost
 from scripts.servers.owned import own_folder
 from tests.waiting import soon
@@ -38,9 +38,9 @@ class Point:
         token: str = "tok",
         host_: Host | None = None,
         **more: object,
-    ) -> Instance:
+    ) -> RestoredSource:
         declared = self.declared.model_copy(update=more)
-        room = Room(
+        room = RestoreSlot(
             root=self.kept, apart=self.kept, annex=self.annex, token=token, real=real, replace=frozenset(replace)
         )
         return Postgres("db", declared, host=host_ or ThisHost()).instance(room)
@@ -63,7 +63,7 @@ class Point:
 Capture = Callable[..., Point]
 
 
-def restored(point: Point, instance: Instance) -> Instance:
+def restored(point: Point, instance: RestoredSource) -> RestoredSource:
     """Do what the engine does."""
     instance.preflight()
     instance.provision()
@@ -72,7 +72,7 @@ def restored(point: Point, instance: Instance) -> Instance:
     return instance
 
 
-def both(instance: Instance) -> tuple[Facts, Facts]:
+def both(instance: RestoredSource) -> tuple[DatabaseInventory, DatabaseInventory]:
     before, after = instance.captured(), instance.facts()
     assert before is not None and after is not None
     return before, after
@@ -99,12 +99,12 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from dr.plan.source import PostgresSource
-from dr.sources.door import Room
-from dr.sources.postgres.doors import Postgres
+from dr.sources.driver import RestoreSlot
+from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
 
 kept, annex, filename, real, socket = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "real", sys.argv[5]
-room = Room(root=kept, apart=kept, annex=lambda kind: annex, token="first", real=real, replace=frozenset(["school"]))
+room = RestoreSlot(root=kept, apart=kept, annex=lambda kind: annex, token="first", real=real, replace=frozenset(["school"]))
 declared = PostgresSource(database="school", host=socket, user="postgres")
 instance = Postgres("db", declared, host=ThisHost()).instance(room)
 

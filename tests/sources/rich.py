@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dr.plan.source import MysqlSource
-from dr.sources import facts
-from dr.sources.door import Instance, Room
-from dr.sources.facts import Facts
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.mysql import Mysql
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
@@ -97,20 +97,22 @@ class Taken:
         stream.close()  # type: ignore[union-attr]
         found = facts.read(work / facts.FILENAME)
         assert found
-        self.facts: Facts = found
+        self.facts: DatabaseInventory = found
 
-    def instance(self, annexes: Callable[[str], Path], **room: Any) -> Instance:
+    def instance(self, annexes: Callable[[str], Path], **room: Any) -> RestoredSource:
         """What a restore makes of it."""
         return self.doors.instance(
-            Room(root=self.apart / "root", apart=self.apart, annex=annexes, token=room.pop("token", "d-1a2b3c"), **room)
+            RestoreSlot(
+                root=self.apart / "root", apart=self.apart, annex=annexes, token=room.pop("token", "d-1a2b3c"), **room
+            )
         )
 
-    def pour(self, instance: Instance) -> None:
+    def pour(self, instance: RestoredSource) -> None:
         """Pour it, in blocks of any size."""
         instance.pour(self.filename, (self.data[at : at + 100_001] for at in range(0, len(self.data), 100_001)))
 
 
-def differences(one: Facts, other: Facts | None) -> list[str]:
+def differences(one: DatabaseInventory, other: DatabaseInventory | None) -> list[str]:
     """In which facts two differ, but for what the server itself is."""
     assert other is not None
     found = []

@@ -18,7 +18,7 @@ from dr.plan.source import FilesSource, Source
 from dr.run.recovery.compare import Terms, compare
 from dr.sources import listing as listing_module
 from dr.sources.agent import AgentFiles
-from dr.sources.door import MANIFEST, Away, Doors, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Sent, SourceDriver
 from dr.sources.files import Files
 from dr.sources.kinds import open_source
 from dr.sources.listing import hash_files, list_trees
@@ -94,10 +94,10 @@ def files(agent: Agent, *paths: Path | str, **more: object) -> AgentFiles:
     return AgentFiles("docs", FilesSource.model_validate({"paths": [str(p) for p in paths], **more}), agent)
 
 
-def send(doors: Doors, repository: Repository, work: Path, reuse: Path | None = None) -> Sent:
+def send(doors: SourceDriver, repository: Repository, work: Path, reuse: Path | None = None) -> Sent:
     work.mkdir(exist_ok=True)
     captured = doors.capture(work, reuse)
-    assert isinstance(captured, Away)
+    assert isinstance(captured, AgentCapture)
     return captured.send(repository, TAGS)
 
 
@@ -180,7 +180,7 @@ def test_what_changes_meanwhile_is_said_and_never_claimed(
     work = tmp_path / "far"
     work.mkdir()
     captured = files(agent, there).capture(work, None)
-    assert isinstance(captured, Away)
+    assert isinstance(captured, AgentCapture)
     (there / "letter.txt").write_text("another letter")
     (there / "skip.tmp").unlink()
     (there / "new").touch()
@@ -289,7 +289,7 @@ def test_a_fault_of_the_target_stays_one_and_the_rest_is_the_sources(
     agent: Agent, repository: Repository, there: Path, tmp_path: Path
 ) -> None:
     captured = files(agent, there).capture(tmp_path, None)
-    assert isinstance(captured, Away)
+    assert isinstance(captured, AgentCapture)
     repository.env["RESTIC_PASSWORD"] = "another"  # type: ignore[index]
     with pytest.raises(RefusedError):
         captured.send(repository, TAGS)
@@ -298,12 +298,12 @@ def test_a_fault_of_the_target_stays_one_and_the_rest_is_the_sources(
 # -- commands and databases --------------------------------------------------------------------------
 
 
-Opener = Callable[[dict[str, object]], Doors]
+Opener = Callable[[dict[str, object]], SourceDriver]
 
 
 @pytest.fixture
 def opened(agent: Agent) -> Opener:
-    def open_it(declared: dict[str, object]) -> Doors:
+    def open_it(declared: dict[str, object]) -> SourceDriver:
         return open_source("docs", Source.model_validate(declared), host=agent.host, agent=agent)
 
     return open_it

@@ -15,10 +15,10 @@ from dr.evidence import manifest
 from dr.evidence.attributes import covers, digest_of
 from dr.plan.source import FilesSource
 from dr.run.recovery.compare import Comparison, Terms, compare
-from dr.run.recovery.place.restore_host import There
+from dr.run.recovery.place.restore_host import RemoteHost
 from dr.run.recovery.place.tree import TreeThere
 from dr.sources.attributes import attributes_there, digest_here
-from dr.sources.door import MANIFEST, Away, Room, Tree
+from dr.sources.driver import MANIFEST, AgentCapture, RestoreSlot, Tree
 from dr.sources.files import Files
 from dr.tools.host import ThisHost
 from dr.tools.restic import Repository
@@ -86,7 +86,7 @@ def test_they_come_back_and_are_compared(
     work.mkdir()
     with doors_of(kind, FilesSource(paths=(str(share),)), place, restic_program) as doors:
         captured = doors.capture(work, None)
-        if isinstance(captured, Away):
+        if isinstance(captured, AgentCapture):
             sent = captured.send(repository, TAGS)
             snapshot, listed, told = sent.stored.snapshot_id, work / MANIFEST, (*sent.omissions, *sent.notes)
         else:
@@ -159,15 +159,17 @@ def test_on_another_host_they_come_by_tar_and_are_compared_there(
     captured = Files("docs", FilesSource(paths=(str(share),))).capture(work, None)
     done = repository.backup_tree((*captured.paths, MANIFEST), cwd=work, tags=TAGS)
     with Far(tmp_path / "far") as server, reached(server) as host:
-        land = There(host, machine="", owners=True, free=1 << 40, kept=tmp_path, root=root)
-        room = Room(root=root, apart=apart, annex=lambda kind: root / kind, token="t", host=host)
+        land = RemoteHost(host, machine="", owners=True, free=1 << 40, kept=tmp_path, root=root)
+        room = RestoreSlot(root=root, apart=apart, annex=lambda kind: root / kind, token="t", host=host)
         assert land.lay(repository, done.snapshot_id, room) == ()
         found = compare(land.survey(root), work / MANIFEST, Terms(rights=True))
         assert found.holds and (found.marked, found.unmarked) == (MARKED, 0)
         some = place / "some"
         some.mkdir()
         sheet = f"{share}/grades/sheet"
-        land.lay(repository, done.snapshot_id, Room(root=some, apart=apart, annex=room.annex, token="t"), [sheet])
+        land.lay(
+            repository, done.snapshot_id, RestoreSlot(root=some, apart=apart, annex=room.annex, token="t"), [sheet]
+        )
         assert digest_here(os.fsencode(f"{some}{sheet}")) == digest_here(os.fsencode(sheet))
         ran("setfacl", "-b", f"{root}{sheet}")
         assert compare(land.survey(root), work / MANIFEST, Terms(rights=True)).attributes == 1, "the control"

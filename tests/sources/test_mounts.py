@@ -14,7 +14,7 @@ from dr.evidence import manifest
 from dr.evidence.record import Omission
 from dr.plan.source import FilesSource
 from dr.sources.agent import AgentFiles
-from dr.sources.door import MANIFEST, Away, Doors, Tree
+from dr.sources.driver import MANIFEST, AgentCapture, SourceDriver, Tree
 from dr.sources.files import Files
 from dr.sources.mounts import mounted, not_mounted
 from dr.sources.remote_files import RemoteFiles
@@ -51,7 +51,7 @@ class Captured:
 
 
 @contextmanager
-def doors_of(kind: str, declared: FilesSource, place: Path, program: str) -> Iterator[Doors]:
+def doors_of(kind: str, declared: FilesSource, place: Path, program: str) -> Iterator[SourceDriver]:
     """The doors to trees here, or on a host that is begun where the mounts of the test are seen."""
     if kind == "here":
         yield Files("docs", declared)
@@ -64,10 +64,10 @@ def doors_of(kind: str, declared: FilesSource, place: Path, program: str) -> Ite
         )
 
 
-def captured(doors: Doors, repository: Repository, work: Path, reuse: Path | None = None) -> Captured:
+def captured(doors: SourceDriver, repository: Repository, work: Path, reuse: Path | None = None) -> Captured:
     work.mkdir(parents=True)
     found = doors.capture(work, reuse)
-    if isinstance(found, Away):
+    if isinstance(found, AgentCapture):
         sent = found.send(repository, TAGS)
         paths = {os.fsdecode(e.path) for e in manifest.read(work / MANIFEST)}
         return Captured(paths, names(repository, sent.stored.snapshot_id), sent.omissions, sent.notes, sent.emptied)

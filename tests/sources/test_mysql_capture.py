@@ -19,13 +19,14 @@ import pytest
 from dr.errors import REFUSED, SourceError
 from dr.plan.host import SshHost
 from dr.plan.source import MysqlSource
-from dr.sources import facts, several
-from dr.sources.facts import Facts
+from dr.sources import database_inventory as facts
+from dr.sources import several
+from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.hosts import open_host
 from dr.sources.mysql import Mysql
 from dr.sources.mysql import capture as capture_module
 from dr.sources.mysql.capture import Capture
-from dr.sources.mysql.cut import Text, cut, database_of, file_of, renamed
+from dr.sources.mysql.split_dump import Text, cut, database_of, file_of, renamed
 from dr.tools.host import Host, ThisHost
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.sshd import Sshd
@@ -78,7 +79,7 @@ def begin(server: MariadbServer, work: Path, **more: Any) -> Capture:
     return stream
 
 
-def captured(server: MariadbServer, work: Path, **more: Any) -> tuple[bytes, Facts]:
+def captured(server: MariadbServer, work: Path, **more: Any) -> tuple[bytes, DatabaseInventory]:
     """Capture to the end."""
     stream = begin(server, work, **more)
     try:

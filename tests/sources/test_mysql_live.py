@@ -16,8 +16,8 @@ import pytest
 from dr.errors import SourceError, UsageError
 from dr.plan.host import SshHost
 from dr.plan.source import MysqlSource
-from dr.sources.door import Instance, Room
-from dr.sources.facts import Facts
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.hosts import open_host
 from dr.sources.mysql import Mysql, code, swap, undo
 from dr.sources.mysql.session import Session
@@ -42,12 +42,12 @@ def live(tmp_path: Path) -> Iterator[MariadbServer]:
         yield running
 
 
-def snapshot(server: MariadbServer, work: Path, name: str = NAME) -> Facts:
+def snapshot(server: MariadbServer, work: Path, name: str = NAME) -> DatabaseInventory:
     """What a live database holds."""
     return Taken(server, work, database=name).facts
 
 
-def begun(taken: Taken, annexes: Callable[[str], Path], **room: Any) -> Instance:
+def begun(taken: Taken, annexes: Callable[[str], Path], **room: Any) -> RestoredSource:
     """Bring it back beside the live database."""
     instance = taken.instance(annexes, real=True, **{"replace": frozenset({NAME}), **room})
     instance.preflight()
@@ -198,7 +198,9 @@ def test_a_recovery_refuses_without_server_or_rights(
     taken = Taken(server, tmp_path / "w", database="second")
     server.account("weak", "pw", "SELECT ON *.*", "CREATE ON *.*")
     (tmp_path / "secret").write_text("pw")
-    room = Room(root=tmp_path, apart=taken.apart, annex=annexes, token="x", real=True, replace=frozenset({"second"}))
+    room = RestoreSlot(
+        root=tmp_path, apart=taken.apart, annex=annexes, token="x", real=True, replace=frozenset({"second"})
+    )
     for more, words in (
         ({"user": "weak", "password": {"file": str(tmp_path / "secret")}}, "lacks rights .*DROP.*TRIGGER"),
         ({"socket": "/nowhere/s"}, "cannot be reached"),

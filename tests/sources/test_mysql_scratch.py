@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError
-from dr.sources.door import Instance, Room
+from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.mysql import Mysql, scratch
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
@@ -26,7 +26,7 @@ def server(rich_mariadb: MariadbServer) -> MariadbServer:
     return rich_mariadb
 
 
-def restored(taken: Taken, annexes: Callable[[str], Path]) -> Instance:
+def restored(taken: Taken, annexes: Callable[[str], Path]) -> RestoredSource:
     """Bring it back in a scratch server."""
     instance = taken.instance(annexes)
     instance.provision()
@@ -86,7 +86,9 @@ def test_everything_comes_back_equal(server: MariadbServer, tmp_path: Path, anne
         ("ALTER DATABASE second COLLATE utf8mb4_bin", ["database second"]),
     ],
 )  # fmt: skip
-def test_what_is_lost_after_the_restore_is_found(lossy: tuple[Taken, Instance], change: str, found: list[str]) -> None:
+def test_what_is_lost_after_the_restore_is_found(
+    lossy: tuple[Taken, RestoredSource], change: str, found: list[str]
+) -> None:
     taken, instance = lossy
     socket = instance.connection()["MYSQL_UNIX_PORT"]
     subprocess.run(["mariadb", "--no-defaults", "-uroot", f"--socket={socket}", "-e", change], check=True)
@@ -95,7 +97,7 @@ def test_what_is_lost_after_the_restore_is_found(lossy: tuple[Taken, Instance], 
 
 
 @pytest.fixture(scope="module")
-def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Taken, Instance]]:
+def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Taken, RestoredSource]]:
     """A restored database, to be spoilt bit by bit."""
     work = tmp_path_factory.mktemp("lossy")
     with MariadbServer(work) as running, tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as top:
@@ -146,7 +148,7 @@ def test_a_definer_that_is_missing_is_named_but_the_rest_is_there(
 
 
 def test_a_database_or_engine_that_is_missing_is_named(
-    lossy: tuple[Taken, Instance], monkeypatch: pytest.MonkeyPatch
+    lossy: tuple[Taken, RestoredSource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken, instance = lossy
     more = replace(
@@ -170,19 +172,19 @@ def test_the_newest_record_is_read_as_utc(
 
 
 @pytest.mark.parametrize("query", ["DELETE FROM s", "DROP TABLE s", "CREATE TABLE x (i INT)"])
-def test_a_query_cannot_write(lossy: tuple[Taken, Instance], query: str) -> None:
+def test_a_query_cannot_write(lossy: tuple[Taken, RestoredSource], query: str) -> None:
     with pytest.raises(SourceError, match=r"the query failed .*\[\d{4}\]"):
         lossy[1].probe(query)
 
 
-def test_a_query_that_fails_says_what_the_server_says(lossy: tuple[Taken, Instance]) -> None:
+def test_a_query_that_fails_says_what_the_server_says(lossy: tuple[Taken, RestoredSource]) -> None:
     with pytest.raises(SourceError, match=r"Table 'second\.nowhere' doesn't exist"):
         lossy[1].probe("SELECT * FROM nowhere")
     with pytest.raises(SourceError, match="was not restored"):
         lossy[1].probe("SELECT 1", "elsewhere")
 
 
-def test_programs_reach_the_scratch_server_by_its_environment(lossy: tuple[Taken, Instance]) -> None:
+def test_programs_reach_the_scratch_server_by_its_environment(lossy: tuple[Taken, RestoredSource]) -> None:
     connection = lossy[1].connection()
     env = {"PATH": os.environ["PATH"], **{key: value for key, value in connection.items() if key.startswith("MYSQL")}}
     argv = [
@@ -198,7 +200,7 @@ def test_programs_reach_the_scratch_server_by_its_environment(lossy: tuple[Taken
     assert connection["DATABASE_URL"].startswith("mysql://root@localhost/second?unix_socket=/")
 
 
-def test_nothing_is_left_after_close(lossy: tuple[Taken, Instance], annexes: Callable[[str], Path]) -> None:
+def test_nothing_is_left_after_close(lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path]) -> None:
     instance = restored(lossy[0], annexes)
     socket = Path(instance.connection()["MYSQL_UNIX_PORT"])
     assert servers_of(socket.parent)
@@ -210,14 +212,14 @@ def test_nothing_is_left_after_close(lossy: tuple[Taken, Instance], annexes: Cal
 
 
 def test_a_question_that_takes_too_long_while_the_server_starts_is_asked_again(
-    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = tmp_path / "mariadb"
     client.write_text(f'#!/bin/sh\nmkdir {tmp_path}/asked 2>/dev/null && exec sleep 600\nexec mariadb "$@"\n')
     client.chmod(0o755)
     monkeypatch.setattr(scratch, "_ANSWER_SECONDS", 3.0)
     declared = lossy[0].declared.model_copy(update={"bin": str(tmp_path)})
-    room = Room(root=tmp_path, apart=lossy[0].apart, annex=annexes, token="d-1a2b3c")
+    room = RestoreSlot(root=tmp_path, apart=lossy[0].apart, annex=annexes, token="d-1a2b3c")
     instance = Mysql("db", declared, host=ThisHost()).instance(room)
     try:
         instance.provision()
@@ -227,14 +229,14 @@ def test_a_question_that_takes_too_long_while_the_server_starts_is_asked_again(
 
 
 def test_a_server_that_was_never_made_may_be_closed(
-    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path]
+    lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path]
 ) -> None:
     lossy[0].instance(annexes).close()
 
 
 @pytest.mark.parametrize("broken", ["CREATE TABLE broken (", "INSERT INTO nowhere VALUES ('private');"])
 def test_a_stream_that_the_server_refuses_is_an_error(
-    lossy: tuple[Taken, Instance], annexes: Callable[[str], Path], broken: str
+    lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path], broken: str
 ) -> None:
     instance = lossy[0].instance(annexes)
     instance.provision()
@@ -275,7 +277,7 @@ def test_it_is_made_with_a_place_of_its_own_for_temporary_tables(
         place.chmod(0o777)  # the server's user is another
     taken = Taken(server, tmp_path / "w", databases=("second",))
     instance = Mysql("db", taken.declared.model_copy(update={"bin": str(programs)}), host=ThisHost()).instance(
-        Room(root=tmp_path / "root", apart=tmp_path / "w", annex=annexes, token="d-1")
+        RestoreSlot(root=tmp_path / "root", apart=tmp_path / "w", annex=annexes, token="d-1")
     )
     with pytest.raises(SourceError, match="could not be made"):
         instance.provision()

@@ -17,11 +17,11 @@ import pytest
 
 from dr.errors import SourceError
 from dr.plan.source import PostgresSource
-from dr.sources import facts
-from dr.sources.door import Stream
-from dr.sources.facts import Facts, key_of
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory, key_of
+from dr.sources.driver import Stream
 from dr.sources.postgres import capture, connection
-from dr.sources.postgres.doors import Postgres
+from dr.sources.postgres.driver import Postgres
 from dr.sources.postgres.names import database_of, dumps_in, file_of, with_suffix
 from dr.sources.postgres.rights import Sight
 from dr.tools.command import Running
@@ -64,7 +64,7 @@ def opened(server: PostgresServer, work: Path, *questions: tuple[str | None, str
     return doors.capture(work, None)
 
 
-def taken(stream: Stream, work: Path) -> tuple[bytes, Facts]:
+def taken(stream: Stream, work: Path) -> tuple[bytes, DatabaseInventory]:
     """Take a stream to its end, as the engine does."""
     try:
         data = b"".join(stream.chunks())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.sources.door import Instance
+from dr.sources.driver import RestoredSource
 from scripts.servers.postgres import PostgresServer, program
 from tests.databases import postgres_database
 from tests.sources.postgres_points import Capture, both, restored
@@ -43,7 +43,7 @@ def by_path(postgres: PostgresServer) -> Iterator[str]:
         yield name
 
 
-def bring_back(point: object, **more: object) -> Instance:
+def bring_back(point: object, **more: object) -> RestoredSource:
     """Restore a point, real or not."""
     return restored(point, point.instance(**more))  # type: ignore[attr-defined]
 
@@ -100,7 +100,7 @@ def test_what_is_refused_is_named_and_the_rest_is_there(postgres: PostgresServer
             real.close()
 
 
-def postgres_of(instance: Instance, sql: str) -> None:
+def postgres_of(instance: RestoredSource, sql: str) -> None:
     """Run SQL on what was restored; an error is an exception with the server's words."""
     instance.server.execute(instance.databases[0], sql, doing="it failed")  # type: ignore[attr-defined]
 

@@ -10,8 +10,8 @@ import pytest
 from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
-from dr.sources import facts
-from dr.sources.postgres.doors import Postgres
+from dr.sources import database_inventory as facts
+from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
 from scripts.servers.postgres import PostgresServer
 from tests.sources.postgres_points import Capture, both, restored

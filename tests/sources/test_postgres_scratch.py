@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DamageError, DrError, SourceError
-from dr.sources import facts
-from dr.sources.door import Instance
+from dr.sources import database_inventory as facts
+from dr.sources.driver import RestoredSource
 from dr.sources.postgres import roles, scratch
 from scripts.servers.postgres import PostgresServer, program
 from tests.sources.postgres_points import Capture, Point, both, gone_from, killed_amid, left_in, restored
@@ -159,7 +159,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_what_differs_from_the_capture_shows(school: tuple[Point, Instance], how: str) -> None:
+def test_what_differs_from_the_capture_shows(school: tuple[Point, RestoredSource], how: str) -> None:
     _, instance = school
     before, after = both(instance)
     assert (before.rows, before.objects) == (after.rows, after.objects)
@@ -170,7 +170,7 @@ def test_what_differs_from_the_capture_shows(school: tuple[Point, Instance], how
 
 
 @pytest.fixture
-def school(captured: Capture) -> Iterator[tuple[Point, Instance]]:
+def school(captured: Capture) -> Iterator[tuple[Point, RestoredSource]]:
     """The small database, restored."""
     point = captured(database="school")
     instance = point.instance()
@@ -180,14 +180,14 @@ def school(captured: Capture) -> Iterator[tuple[Point, Instance]]:
         instance.close()
 
 
-def change(instance: Instance, sql: str) -> None:
+def change(instance: RestoredSource, sql: str) -> None:
     """Change what was restored, by the connection that programs get."""
     env = {"PATH": os.environ["PATH"], **instance.connection()}
     subprocess.run([program("psql"), "-Xqc", sql, env["DATABASE_URL"]], env=env, check=True)
     subprocess.run([program("psql"), "-Xqc", "select 1"], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_a_probe_gives_text_and_cannot_write_and_says_what_is_wrong(school: tuple[Point, Instance]) -> None:
+def test_a_probe_gives_text_and_cannot_write_and_says_what_is_wrong(school: tuple[Point, RestoredSource]) -> None:
     _, instance = school
     assert instance.probe("select count(*), 'more' from pupils;") == "500"
     assert instance.probe("select null") is None and instance.probe("select 1 where false") is None

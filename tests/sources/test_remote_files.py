@@ -17,7 +17,7 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source import FilesSource
 from dr.run.recovery.compare import Terms, compare
-from dr.sources.door import MANIFEST, Tree
+from dr.sources.driver import MANIFEST, Tree
 from dr.sources.files import Files
 from dr.sources.remote_files import RemoteFiles
 from dr.tools.restic import Repository

@@ -20,7 +20,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source import CommandSource, Source, SqliteSource
 from dr.sources import sqlite
-from dr.sources.door import Doors, Instance, Room, Stream, Tree, parse_timestamp
+from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream, Tree, parse_timestamp
 from dr.sources.kinds import open_source
 from dr.sources.output import Output
 from dr.sources.sqlite import Sqlite
@@ -28,9 +28,11 @@ from tests.sources.nobody import as_nobody
 from tests.waiting import soon
 
 
-def restored(doors: Doors, root: Path) -> Instance:
+def restored(doors: SourceDriver, root: Path) -> RestoredSource:
     """What a restore into `root` makes of a source."""
-    return doors.instance(Room(root=root, apart=root / ".apart", annex=lambda kind: root / kind, token="drill-1"))
+    return doors.instance(
+        RestoreSlot(root=root, apart=root / ".apart", annex=lambda kind: root / kind, token="drill-1")
+    )
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dr.evidence.manifest import Entry
 from dr.plan.source import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.sources.agent import AgentFiles
-from dr.sources.door import MANIFEST, Away, Kept, Settled, Tree
+from dr.sources.driver import MANIFEST, AgentCapture, Kept, Settled, Tree
 from dr.sources.files import Files
 from dr.sources.remote_files import RemoteFiles
 from dr.sources.stored import counts_agree, reconcile
@@ -116,7 +116,7 @@ class Stage:
         declared = FilesSource(paths=tuple(map(str, tops)))
         if self.way == "agent":
             away = AgentFiles("docs", declared, Agent(self._host, str(self.race.program))).capture(work, None)
-            assert isinstance(away, Away)
+            assert isinstance(away, AgentCapture)
             sent = away.send(self.repository, TAGS)
             return self._held(sent.settled, work / MANIFEST, sent.stored.snapshot_id, tops)
         doors = Files("docs", declared) if self.way == "here" else RemoteFiles("docs", declared, self._host)

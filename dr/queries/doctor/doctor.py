@@ -18,7 +18,7 @@ from dr.queries.doctor.finding import Finding
 from dr.queries.target_posture import check
 from dr.run.immutability.posture import CLOCK_HINT
 from dr.run.keys.recipient import recipient_of
-from dr.run.workspace.toolbox import is_away
+from dr.run.workspace.toolbox import is_detached
 from dr.session import Session, make_state
 from dr.tools.restic_program import find_restic, version
 
@@ -118,7 +118,7 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
     findings = []
     for place in toolbox.everywhere:
         name = f"{loaded.plan.system} on {place.name}"
-        if is_away(place):
+        if is_detached(place):
             findings.append(Finding(name, "ok", "its disk is not there now, as it may be"))
             continue
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.run.backup.catch_up import copy_snapshots
 from dr.run.workspace.toolbox import Place
-from dr.sources.door import MANIFEST, Away, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.tools import command
 
 log = logging.getLogger("dr.backup")
@@ -27,7 +27,7 @@ class Landed:
     lost: dict[str, DrError] = field(default_factory=dict)
 
 
-def store_away(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path) -> Landed:
+def store_away(away: AgentCapture, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path) -> Landed:
     """Let the host store it on the first target that it reaches, its manifest beside it; then copy both.
 
     Raises `SourceError` when the host could not capture it, or reaches no target.
@@ -50,7 +50,7 @@ def store_away(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str], 
     return landed
 
 
-def _send(away: Away, ready: Mapping[str, Place], tags: Mapping[str, str]) -> tuple[Place, Sent]:
+def _send(away: AgentCapture, ready: Mapping[str, Place], tags: Mapping[str, str]) -> tuple[Place, Sent]:
     error: DrError | None = None
     for name, place in ready.items():
         if not place.target.reached_from_elsewhere:  # a disk of this machine

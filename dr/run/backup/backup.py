@@ -21,12 +21,19 @@ from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.backup import stock
-from dr.run.backup.capture import BackupRequest, Progress, capture_one, skipped
+from dr.run.backup.capture import BackupProgress, BackupRequest, capture_one, skipped
 from dr.run.backup.catch_up import CaughtUp, catch_up
 from dr.run.backup.unread import NOT_STORED, PROBLEM
 from dr.run.immutability.extend_all import Needed, keep_all_locked, with_locks
-from dr.run.immutability.extend_locks import Kept
-from dr.run.points.presence import Seen, found_in_words, in_words, look_closely, require_repository, strangers_in_words
+from dr.run.immutability.extend_locks import LockExtension
+from dr.run.points.presence import (
+    PresenceSeen,
+    found_in_words,
+    in_words,
+    look_closely,
+    require_repository,
+    strangers_in_words,
+)
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.hooks import problem, run_hook
@@ -47,14 +54,14 @@ class BackupDone:
     caught_up: tuple[CaughtUp, ...] = ()
     renewed: tuple[str, ...] = ()
     exit_code: int = OK
-    kept: Mapping[str, Kept] = field(default_factory=dict)  # by target: what is locked there
+    kept: Mapping[str, LockExtension] = field(default_factory=dict)  # by target: what is locked there
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by source: names of what could not be read
     met: Mapping[str, tuple[Stranger, ...]] = field(default_factory=dict)  # by target: what is of no run on record
 
 
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     """Make one recovery point. Every failure but an interruption becomes part of the fact returned."""
-    started, progress = request.clock(), Progress()
+    started, progress = request.clock(), BackupProgress()
     _make_ready(toolbox, request, progress)
     caught: tuple[CaughtUp, ...] = ()
     consistency: datetime | None = None
@@ -93,7 +100,7 @@ _NOT_BEGUN = "the hook before capture failed"
 
 
 def _capture_all(
-    toolbox: Toolbox, request: BackupRequest, progress: Progress, work: Path, consistency: datetime
+    toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, work: Path, consistency: datetime
 ) -> None:
     """Capture every source, and say so to the hooks, whatever happens: an application may wait for it."""
     hooks = toolbox.plan.hooks.capture
@@ -111,7 +118,7 @@ def _capture_all(
         _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
 
 
-def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: datetime) -> None:
+def _judge(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, at: datetime) -> None:
     """Say what is out of the ordinary, and list the files concerned where only this machine sees them."""
     judged = [
         (capture.source, suspicion(capture.change, request.history.get(capture.source, ()), at=at))
@@ -132,7 +139,7 @@ def _judge(toolbox: Toolbox, request: BackupRequest, progress: Progress, at: dat
     progress.notes.extend([f"files that {' or '.join(named)} are listed in {path}"] if path else [])
 
 
-def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Hook | None, moment: str) -> bool:
+def _hook(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, hook: Hook | None, moment: str) -> bool:
     """Run one of the plan's hooks, where the system lives, and return whether all is well."""
     if hook is None:
         return True
@@ -147,13 +154,13 @@ def _hook(toolbox: Toolbox, request: BackupRequest, progress: Progress, hook: Ho
     return run.outcome == "ok"
 
 
-def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) -> None:
+def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress) -> None:
     """Reach every target, make its repository on first use, and see whether it has what the record says.
 
     One that had a repository and has none now, or another, is not used: nobody begins it again but a person.
     """
 
-    def ready(place: Place) -> tuple[bool, Seen]:
+    def ready(place: Place) -> tuple[bool, PresenceSeen]:
         place.store.reachable()
         made = require_repository(place) is None
         if made:
@@ -185,7 +192,7 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
         progress.notes.extend(text for text in said if text)
 
 
-def _take_stock(toolbox: Toolbox, request: BackupRequest, progress: Progress) -> None:
+def _take_stock(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress) -> None:
     """See at each target that the point does not rest on what was lost there: restic would not store it again."""
 
     def look(place: Place) -> stock.Stock:
@@ -222,7 +229,7 @@ def _take_stock(toolbox: Toolbox, request: BackupRequest, progress: Progress) ->
 def _fact(
     toolbox: Toolbox,
     request: BackupRequest,
-    progress: Progress,
+    progress: BackupProgress,
     *,
     started: datetime,
     consistency: datetime | None,
@@ -250,7 +257,7 @@ def _fact(
     )
 
 
-def _target_state(toolbox: Toolbox, progress: Progress, name: str) -> TargetState:
+def _target_state(toolbox: Toolbox, progress: BackupProgress, name: str) -> TargetState:
     error = progress.lost.get(name)
     snapshots = progress.snapshots.get(name, {})
     full = set(snapshots) == set(toolbox.plan.sources) and error is None
@@ -265,7 +272,7 @@ def _target_state(toolbox: Toolbox, progress: Progress, name: str) -> TargetStat
     )
 
 
-def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: bool) -> Outcome:
+def _outcome(progress: BackupProgress, targets: tuple[TargetState, ...], *, complete: bool) -> Outcome:
     outcomes = [c.outcome for c in progress.captures]
     if not progress.ready or "failed" in outcomes or (not complete and "degraded" not in outcomes):
         return "failed"
@@ -278,7 +285,7 @@ def _outcome(progress: Progress, targets: tuple[TargetState, ...], *, complete: 
     return "ok"
 
 
-def _run_error(progress: Progress, *, complete: bool) -> str | None:
+def _run_error(progress: BackupProgress, *, complete: bool) -> str | None:
     failed = [f"source {c.source}: {c.error}" for c in progress.captures if c.outcome == "failed" and c.error]
     if failed:
         return "; ".join(failed)
@@ -289,7 +296,7 @@ def _run_error(progress: Progress, *, complete: bool) -> str | None:
     return None
 
 
-def _exit_code(run: BackupRun, progress: Progress) -> int:
+def _exit_code(run: BackupRun, progress: BackupProgress) -> int:
     if run.outcome == "failed" and not progress.ready:
         codes = {error.exit_code for error in progress.lost.values()}
         return codes.pop() if len(codes) == 1 else FAILED

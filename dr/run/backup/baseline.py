@@ -6,7 +6,7 @@ import errno
 import shutil
 from pathlib import Path
 
-from dr.sources import facts
+from dr.sources import database_inventory as facts
 
 _BEFORE = ".before"  # no source can have this name
 

@@ -29,8 +29,8 @@ from dr.run.backup.unread import omission_of
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.machine import machine_name
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.sources import facts
-from dr.sources.door import MANIFEST, Away, Doors, Kept, Sent, Settled, Stream, Tree
+from dr.sources import database_inventory as facts
+from dr.sources.driver import MANIFEST, AgentCapture, Kept, Sent, Settled, SourceDriver, Stream, Tree
 from dr.sources.files import not_there
 from dr.sources.stored import unstored_omission
 from dr.tools import retry
@@ -73,7 +73,7 @@ class BackupRequest:
 
 
 @dataclass
-class Progress:
+class BackupProgress:
     """What a run gathers on its way."""
 
     ready: dict[str, Place] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Progress:
 
 
 def capture_one(
-    toolbox: Toolbox, request: BackupRequest, progress: Progress, name: str, *, work: Path, when: datetime
+    toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, name: str, *, work: Path, when: datetime
 ) -> SourceCapture:
     """Capture one source and return what became of it; its failure is a fact, not an error."""
     doors, began = toolbox.source(name), time.monotonic()
@@ -135,14 +135,14 @@ def capture_one(
 
 
 def _capture(
-    doors: Doors, request: BackupRequest, progress: Progress, tags: Mapping[str, str], work: Path
+    doors: SourceDriver, request: BackupRequest, progress: BackupProgress, tags: Mapping[str, str], work: Path
 ) -> SourceCapture:
     reuse = _reusable(request, doors.name)
     captured = doors.capture(work, reuse)
     watch = Watch(doors.name, baseline(request.reuse, doors.name), request.run_id, progress.strange)
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work=work, watch=watch)
-    if isinstance(captured, Away):
+    if isinstance(captured, AgentCapture):
         return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, watch=watch)
     fact = _store_tree(captured, doors, progress, tags, watch=watch)
     if captured.cwd != work:
@@ -155,7 +155,7 @@ def _reusable(request: BackupRequest, name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _remember(request: BackupRequest, progress: Progress, work: Path, fact: SourceCapture) -> None:
+def _remember(request: BackupRequest, progress: BackupProgress, work: Path, fact: SourceCapture) -> None:
     """Keep the manifest for the next run, which then hashes only what changed.
 
     That of a tree of which something is gone altogether is not kept: it is said again until that is back.
@@ -169,7 +169,7 @@ def _remember(request: BackupRequest, progress: Progress, work: Path, fact: Sour
             keep(counted, rows_kept(request.reuse / name))
 
 
-def _take_notes(progress: Progress, source: str, captured: Tree | Sent, unreadable: Collection[str]) -> None:
+def _take_notes(progress: BackupProgress, source: str, captured: Tree | Sent, unreadable: Collection[str]) -> None:
     """Note what a capture says beside its omissions, and the names of what could not be read."""
     progress.unread[source] = tuple(sorted(unreadable))
     progress.notes += [f"{source}: {note}" for note in captured.notes]
@@ -177,7 +177,7 @@ def _take_notes(progress: Progress, source: str, captured: Tree | Sent, unreadab
         progress.emptied.add(source)
 
 
-def _take_differences(progress: Progress, source: str, settled: Settled) -> None:
+def _take_differences(progress: BackupProgress, source: str, settled: Settled) -> None:
     """Note what came and went while restic read, and the names of what it did not store."""
     progress.unstored[source] = settled.unstored
     if settled.omissions:
@@ -188,7 +188,7 @@ def _take_differences(progress: Progress, source: str, settled: Settled) -> None
 
 
 def _store_tree(
-    tree: Tree, doors: Doors, progress: Progress, tags: Mapping[str, str], *, watch: Watch
+    tree: Tree, doors: SourceDriver, progress: BackupProgress, tags: Mapping[str, str], *, watch: Watch
 ) -> SourceCapture:
     beside = str((tree.cwd / tree.manifest_name).stat().st_size)
 
@@ -218,7 +218,7 @@ def _store_tree(
     return replace(fact, change=watch.tree(tree, stored))
 
 
-def _kept(progress: Progress, stored: Mapping[str, Stored]) -> list[Kept]:
+def _kept(progress: BackupProgress, stored: Mapping[str, Stored]) -> list[Kept]:
     """Return what the snapshots hold, beside our manifest. A target that cannot list its own is used no more."""
 
     def of(name: str, result: Stored) -> Kept:
@@ -270,7 +270,7 @@ def _omitted(tree: Tree | Sent, unreadable: Collection[str], settled: Settled) -
 
 def _amend(
     tree: Tree,
-    progress: Progress,
+    progress: BackupProgress,
     stored: Mapping[str, Stored],
     *,
     tags: Mapping[str, str],
@@ -291,7 +291,7 @@ def _amend(
 
 
 def _store_stream(
-    stream: Stream, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, watch: Watch
+    stream: Stream, doors: SourceDriver, progress: BackupProgress, tags: Mapping[str, str], *, work: Path, watch: Watch
 ) -> SourceCapture:
     backups = {
         name: place.repository.backup_stream(stream.filename, tags={**tags, "part": "data"}, work=work)
@@ -332,7 +332,13 @@ def _store_stream(
 
 
 def _store_away(
-    away: Away, doors: Doors, progress: Progress, tags: Mapping[str, str], *, work: Path, watch: Watch
+    away: AgentCapture,
+    doors: SourceDriver,
+    progress: BackupProgress,
+    tags: Mapping[str, str],
+    *,
+    work: Path,
+    watch: Watch,
 ) -> SourceCapture:
     landed = store_away(away, progress.ready, tags, work=work)
     sent = landed.sent
@@ -379,7 +385,7 @@ def with_omissions(fact: SourceCapture, omissions: tuple[Omission, ...]) -> Sour
     return replace(fact, outcome=outcome, omissions=omissions, error=fact.error or missing or None)
 
 
-def _gather(progress: Progress, results: Mapping[str, Stored | DrError], source: str) -> dict[str, Stored]:
+def _gather(progress: BackupProgress, results: Mapping[str, Stored | DrError], source: str) -> dict[str, Stored]:
     """Note what reached which target; a target that failed is not used again in this run."""
     stored: dict[str, Stored] = {}
     for name, result in results.items():
@@ -393,7 +399,7 @@ def _gather(progress: Progress, results: Mapping[str, Stored | DrError], source:
 
 
 def _source_fact(
-    doors: Doors, progress: Progress, stored: Mapping[str, Stored], *, files: int, size: int
+    doors: SourceDriver, progress: BackupProgress, stored: Mapping[str, Stored], *, files: int, size: int
 ) -> SourceCapture:
     first = next(iter(stored.values()), None)
     return SourceCapture(
@@ -408,7 +414,7 @@ def _source_fact(
     )
 
 
-def _no_target(progress: Progress) -> str:
+def _no_target(progress: BackupProgress) -> str:
     reasons = "; ".join(f"{name}: {error.what}" for name, error in progress.lost.items())
     return f"{NO_TARGET} ({reasons})"
 

@@ -24,8 +24,8 @@ from dr.evidence.hollow import LARGEST
 from dr.evidence.manifest import Listed
 from dr.run.backup.baseline import rows_kept
 from dr.run.backup.sampled_blocks import Blocks
-from dr.sources import facts
-from dr.sources.door import MANIFEST, Tree
+from dr.sources import database_inventory as facts
+from dr.sources.driver import MANIFEST, Tree
 from dr.tools.digest import open_file
 from dr.tools.restic_events import Stored
 

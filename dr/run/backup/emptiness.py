@@ -15,9 +15,9 @@ from dr.evidence import manifest
 from dr.evidence.hollow import LARGEST, hollow
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
-from dr.sources import facts
-from dr.sources.door import Tree
-from dr.sources.facts import Facts
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import Tree
 from dr.tools.digest import open_file
 from dr.tools.restic import Repository
 
@@ -60,7 +60,7 @@ def of_stream(begin: bytes, size: int, work: Path) -> str:
     return hollow(begin, size) or of_facts(facts.read(work / facts.FILENAME))
 
 
-def of_facts(found: Facts | None) -> str:
+def of_facts(found: DatabaseInventory | None) -> str:
     """Return why databases hold nothing: they have no table, nor any other object."""
     if found is None or found.rows or any(name.partition(" ")[0] not in _FRAME for name in found.objects):
         return ""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from dr.evidence.record import Omission
-from dr.sources.door import shown
+from dr.sources.driver import shown
 from dr.sources.walk import literally
 
 _FIRST = 3

@@ -10,7 +10,7 @@ from dr.errors import DrError
 from dr.evidence.posture import LockState
 from dr.evidence.record import BackupRun
 from dr.run.immutability.bucket import open_locks
-from dr.run.immutability.extend_locks import Kept, keep_locked
+from dr.run.immutability.extend_locks import LockExtension, extend_locks
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.toolbox import Place, Toolbox
 
@@ -27,7 +27,7 @@ class Needed:
     dropped_keys: frozenset[str]
 
 
-def keep_all_locked(toolbox: Toolbox, needed: Needed, *, now: datetime) -> dict[str, Kept]:
+def keep_all_locked(toolbox: Toolbox, needed: Needed, *, now: datetime) -> dict[str, LockExtension]:
     """Lengthen what is due on each target that declares a lock and answers; by target what came of it.
 
     On targets that could not take the backup too: who makes backups fail must not make locks run out.
@@ -37,12 +37,15 @@ def keep_all_locked(toolbox: Toolbox, needed: Needed, *, now: datetime) -> dict[
     if not places:
         return {}
 
-    def keep(place: Place) -> Kept:
+    def keep(place: Place) -> LockExtension:
         live = None if place.name in needed.renewed else needed.held.get(place.name, frozenset())
         return _keep(toolbox, place, now=now, live=live, dropped=needed.dropped_keys)
 
     done = everywhere(places, keep)
-    return {name: found if isinstance(found, Kept) else _undone(places[name], found) for name, found in done.items()}
+    return {
+        name: found if isinstance(found, LockExtension) else _undone(places[name], found)
+        for name, found in done.items()
+    }
 
 
 def _answers(place: Place) -> bool:
@@ -55,7 +58,7 @@ def _answers(place: Place) -> bool:
 
 def keep_replica_locked(
     toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str], dropped: Collection[str]
-) -> Kept | None:
+) -> LockExtension | None:
     """Lengthen what is due on a replica; None where it declares no lock. An interruption is part of the fact."""
     if _mode(place) == "none":
         return None
@@ -67,23 +70,23 @@ def keep_replica_locked(
 
 def _keep(
     toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str] | None, dropped: Collection[str]
-) -> Kept:
+) -> LockExtension:
     s3 = place.target.s3
     assert s3 is not None  # noqa: S101 - `_mode` says so
     bucket = open_locks(s3).child(toolbox.plan.system)
-    return keep_locked(place, bucket, state=toolbox.state, now=now, live=live, dropped=dropped)
+    return extend_locks(place, bucket, state=toolbox.state, now=now, live=live, dropped=dropped)
 
 
 def _mode(place: Place) -> str:
     return place.target.s3.immutability.mode if place.target.s3 else "none"
 
 
-def _undone(place: Place, error: DrError) -> Kept:
+def _undone(place: Place, error: DrError) -> LockExtension:
     state = LockState(target=place.name, mode=_mode(place), outcome="degraded", error=str(error), error_hint=error.hint)
-    return Kept(state=state)
+    return LockExtension(state=state)
 
 
-def with_locks(run: BackupRun, kept: Mapping[str, Kept]) -> BackupRun:
+def with_locks(run: BackupRun, kept: Mapping[str, LockExtension]) -> BackupRun:
     """Return the run with what became of the locks: one that cannot be kept makes it degraded."""
     states = tuple(each.state for each in kept.values())
     notes = [text for state in states for text in said_of(state)]

@@ -28,7 +28,7 @@ from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
 from dr.plan.target import Immutability
 from dr.plan.units import format_duration
-from dr.run.immutability.lock_state import Held, LockMemory
+from dr.run.immutability.lock_state import LockMemory, ObjectLockState
 from dr.run.immutability.original_versions import object_name, originals
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
@@ -54,11 +54,11 @@ _TAKEN = ("data/", "index/", "snapshots/")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class LockExtension:
     """The fact, and the locks on all that is needed: name -> when it was written, and until when it is locked."""
 
     state: LockState
-    needed: Mapping[str, Held] = field(default_factory=dict)
+    needed: Mapping[str, ObjectLockState] = field(default_factory=dict)
 
     @functools.cached_property
     def _ends(self) -> tuple[list[datetime], list[datetime]]:
@@ -105,7 +105,7 @@ class _Work:
         return in_days(self.now, min(self.rules.days, self.rules.max_lock_days))
 
 
-def keep_locked(
+def extend_locks(
     place: Place,
     bucket: S3Bucket,
     *,
@@ -113,7 +113,7 @@ def keep_locked(
     now: datetime,
     live: Collection[str] | None,
     dropped: Collection[str] = (),
-) -> Kept:
+) -> LockExtension:
     """Lengthen what is due on one target; whatever goes wrong is in the fact returned.
 
     `bucket` lies at the repository, with keys that may lock. `live` are the ids of the snapshots that recovery
@@ -126,7 +126,7 @@ def keep_locked(
     rules = target.s3.immutability if target.s3 else Immutability()
     path = state / "cache" / "locks" / f"{place.repository.host}@{place.name}.json"
     work = _Work(bucket, rules, now, LockMemory.load(path, place=target.place))
-    found = Kept(state=LockState(target=place.name, mode=rules.mode, outcome="ok"))
+    found = LockExtension(state=LockState(target=place.name, mode=rules.mode, outcome="ok"))
     if live is None:
         work.memory.frozen = in_days(now, rules.max_lock_days)
     try:
@@ -139,7 +139,7 @@ def keep_locked(
     fact = replace(found.state, calls=calls, seconds=seconds, cost=cost, extended=work.extended)
     fact = replace(fact, notes=tuple(work.notes), error=work.error, error_hint=work.hint)
     fact = replace(fact, outcome="degraded" if work.error else "ok")
-    return Kept(state=fact, needed=found.needed)
+    return LockExtension(state=fact, needed=found.needed)
 
 
 def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
@@ -152,7 +152,7 @@ def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
         )
 
 
-def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[str]) -> Kept:
+def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[str]) -> LockExtension:
     versions = [version for version in work.bucket.versions() if not version.name.startswith("locks/")]
     kept = originals(work.bucket, versions)
     work.memory.take(kept)
@@ -195,7 +195,7 @@ def _never(now: datetime) -> datetime:
     return now - timedelta(days=36_500)
 
 
-def _told(work: _Work, place: Place, scope: str, *, due: int) -> Kept:
+def _told(work: _Work, place: Place, scope: str, *, due: int) -> LockExtension:
     needed = {name: held for name, held in work.memory.objects.items() if name not in work.memory.spare}
     ends = [held.until for held in needed.values()]
     whole = bool(ends) and None not in ends
@@ -214,7 +214,7 @@ def _told(work: _Work, place: Place, scope: str, *, due: int) -> Kept:
         protected_until=min(known) if whole else None,
         locked_until=max(known, default=None),
     )
-    return Kept(state=state, needed=needed)
+    return LockExtension(state=state, needed=needed)
 
 
 def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[str]) -> tuple[frozenset[str], str]:
@@ -296,7 +296,7 @@ def _batch(work: _Work, pool: ThreadPoolExecutor, names: Sequence[str]) -> None:
     """Lock these side by side; after the first error nothing more is begun, and what was done is known."""
     errors: list[DrError] = []
 
-    def guarded(name: str) -> tuple[str, Held] | None:
+    def guarded(name: str) -> tuple[str, ObjectLockState] | None:
         if errors or command.stopping():
             return None
         try:
@@ -310,7 +310,7 @@ def _batch(work: _Work, pool: ThreadPoolExecutor, names: Sequence[str]) -> None:
         raise errors[0]
 
 
-def _one(work: _Work, name: str) -> tuple[str, Held]:
+def _one(work: _Work, name: str) -> tuple[str, ObjectLockState]:
     held = work.memory.objects[name]
     wanted = Lock(work.rules.mode, work.until)
     try:
@@ -324,7 +324,7 @@ def _one(work: _Work, name: str) -> tuple[str, Held]:
     return name, replace(held, until=work.until, asked=True)
 
 
-def _despite(work: _Work, name: str, held: Held, wanted: Lock, error: DrError) -> Held:
+def _despite(work: _Work, name: str, held: ObjectLockState, wanted: Lock, error: DrError) -> ObjectLockState:
     """What was refused may be locked longer already, or in the other mode: then that one is lengthened.
 
     Services call it by several names: some refuse a shorter lock as access denied, some as an invalid request.

@@ -19,7 +19,7 @@ from dr.tools.store import Version
 
 
 @dataclass(frozen=True)
-class Held:
+class ObjectLockState:
     """One object's original version, when it was written, and until when it is locked; None for not, or not known.
 
     `asked`: that None is no guess. `gone`: the version was not there when it was to be locked.
@@ -41,7 +41,7 @@ class LockMemory:
 
     path: Path
     place: tuple[str, ...]
-    objects: dict[str, Held] = field(default_factory=dict)
+    objects: dict[str, ObjectLockState] = field(default_factory=dict)
     spare: frozenset[str] = frozenset()
     frozen: datetime | None = None
 
@@ -65,10 +65,10 @@ class LockMemory:
         for name, version in there.items():
             held = before.get(name)
             same = held is not None and held.version == version.id
-            self.objects[name] = held if same and held else Held(version.id, version.modified)
+            self.objects[name] = held if same and held else ObjectLockState(version.id, version.modified)
         self.spare &= self.objects.keys()
 
-    def update(self, items: Mapping[str, Held]) -> None:
+    def update(self, items: Mapping[str, ObjectLockState]) -> None:
         """Take what is now known of some."""
         self.objects.update(items)
 
@@ -97,12 +97,12 @@ class LockMemory:
             beside.unlink(missing_ok=True)
 
 
-def _held(item: Sequence[Any]) -> Held:
+def _held(item: Sequence[Any]) -> ObjectLockState:
     version, modified, until, asked = item
-    return Held(str(version), _moment(modified), None if until is None else _moment(until), bool(asked))
+    return ObjectLockState(str(version), _moment(modified), None if until is None else _moment(until), bool(asked))
 
 
-def _item(held: Held) -> list[Any]:
+def _item(held: ObjectLockState) -> list[Any]:
     until = None if held.until is None else held.until.timestamp()
     return [held.version, held.modified.timestamp(), until, int(held.asked)]
 

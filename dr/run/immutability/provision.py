@@ -28,7 +28,7 @@ _DENIED = (
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """One step, in words, and what does it."""
 
     what: str
@@ -41,7 +41,7 @@ class BucketPlan:
 
     where: str
     new: bool
-    changes: tuple[Change, ...]
+    changes: tuple[SettingChange, ...]
     stays: tuple[str, ...]
 
 
@@ -52,13 +52,13 @@ def plan_bucket(place: S3Place, *, credentials: Credentials | None, principal: s
     """
     bucket = open_bucket(place, credentials)
     bucket.reachable()
-    rules, changes = place.immutability, list[Change]()
+    rules, changes = place.immutability, list[SettingChange]()
     stays: list[str] = []
     new = not bucket.is_there()
     if new:
         lock = rules.mode != "none"
         how = " with Object Lock" if lock else ""
-        changes.append(Change(f"make the bucket {place.bucket}{how}", lambda: bucket.make(lock=lock)))
+        changes.append(SettingChange(f"make the bucket {place.bucket}{how}", lambda: bucket.make(lock=lock)))
     settings = None if new else bucket.settings()
     changes += _versioning(bucket, settings)
     changes += _lock(bucket, settings, rules, stays)
@@ -73,13 +73,13 @@ def build_bucket(plan: BucketPlan) -> None:
         change.act()
 
 
-def _versioning(bucket: S3Bucket, settings: Settings | None) -> list[Change]:
+def _versioning(bucket: S3Bucket, settings: Settings | None) -> list[SettingChange]:
     if settings and settings.versioning == "Enabled":
         return []
-    return [Change("turn versioning on", bucket.set_versioning)]
+    return [SettingChange("turn versioning on", bucket.set_versioning)]
 
 
-def _lock(bucket: S3Bucket, settings: Settings | None, rules: Immutability, stays: list[str]) -> list[Change]:
+def _lock(bucket: S3Bucket, settings: Settings | None, rules: Immutability, stays: list[str]) -> list[SettingChange]:
     if rules.mode == "none":
         return []
     wanted = f"{rules.mode} {rules.days} days"
@@ -98,10 +98,12 @@ def _lock(bucket: S3Bucket, settings: Settings | None, rules: Immutability, stay
             stays.append(f"the default lock is {there}, {wanted} declared: it would be shortened, so it stays")
             return []
     act = lambda: bucket.set_default_lock(rules.mode, rules.days)  # noqa: E731 - one step among others
-    return [Change(f"lock new objects by default: {wanted}", act)]
+    return [SettingChange(f"lock new objects by default: {wanted}", act)]
 
 
-def _lifecycle(bucket: S3Bucket, settings: Settings | None, rules: Immutability, stays: list[str]) -> list[Change]:
+def _lifecycle(
+    bucket: S3Bucket, settings: Settings | None, rules: Immutability, stays: list[str]
+) -> list[SettingChange]:
     there = list(settings.lifecycle or ()) if settings else []
     if settings and settings.lifecycle is None:
         stays.append("lifecycle rules cannot be asked for with these keys, so none is set")
@@ -118,7 +120,7 @@ def _lifecycle(bucket: S3Bucket, settings: Settings | None, rules: Immutability,
         _UPLOADS: f"clean unfinished uploads away after {UPLOAD_DAYS} days",
     }
     words = " and ".join(told[rule["ID"]] for rule in whole)
-    return [Change(words, lambda: bucket.set_lifecycle([*there, *whole]))]
+    return [SettingChange(words, lambda: bucket.set_lifecycle([*there, *whole]))]
 
 
 def _rules(prefix: str, rules: Immutability) -> list[dict[str, Any]]:
@@ -128,7 +130,7 @@ def _rules(prefix: str, rules: Immutability) -> list[dict[str, Any]]:
     return [{"ID": _OLD, **common, **old}, {"ID": _UPLOADS, **common, **uploads}]
 
 
-def _append_only(bucket: S3Bucket, settings: Settings | None, principal: str, stays: list[str]) -> list[Change]:
+def _append_only(bucket: S3Bucket, settings: Settings | None, principal: str, stays: list[str]) -> list[SettingChange]:
     if not principal.startswith("arn:"):
         raise UsageError(
             f"{principal!r} is no name of a principal",
@@ -144,7 +146,9 @@ def _append_only(bucket: S3Bucket, settings: Settings | None, principal: str, st
     if [item for item in policy.get("Statement", ()) if item not in others] == ours:
         return []
     whole = {"Version": "2012-10-17", **policy, "Statement": [*others, *ours]}
-    return [Change(f"let {principal} add, and neither delete nor change locks", lambda: bucket.set_policy(whole))]
+    return [
+        SettingChange(f"let {principal} add, and neither delete nor change locks", lambda: bucket.set_policy(whole))
+    ]
 
 
 def _statements(bucket: S3Bucket, principal: str) -> list[Mapping[str, Any]]:

@@ -21,7 +21,7 @@ See = Callable[[Place, Point], Place]
 
 
 @dataclass(frozen=True)
-class Step:
+class RecoveryStep:
     """One copy of one point that a recovery may use, in the place in which to look for it.
 
     `how` says in words what is done to read it, nothing for a copy as it lies there; `seen_at` the moment at which its
@@ -41,7 +41,7 @@ class Step:
         return f"{self.copy.target} {self.how}".rstrip()
 
 
-Below = Callable[[Point], Iterator[Step]]
+Below = Callable[[Point], Iterator[RecoveryStep]]
 
 
 @dataclass
@@ -110,7 +110,7 @@ def in_turn(
     say: Say,
     through: See | None = None,
     below: Below | None = None,
-) -> Iterator[Step]:
+) -> Iterator[RecoveryStep]:
     """Yield the points and copies whose targets answer, best first; `say` hears of each target passed over.
 
     `through` shows the place in which to look for a point, such as one as it was at a time; absent: as it is now.
@@ -142,7 +142,7 @@ def in_turn(
                 say(copy.target, error)
             else:
                 found = True
-                yield Step(point, copy, place)
+                yield RecoveryStep(point, copy, place)
         for step in below(point) if below else ():
             found = True
             yield step

@@ -132,7 +132,7 @@ def _copies_on(target: str, points: Iterable[Point]) -> Iterable[tuple[Point, Co
 
 
 @dataclass(frozen=True)
-class Seen:
+class PresenceSeen:
     """A look, and what was met that is of no run on record; `new` is what nobody had read before."""
 
     look: Look
@@ -153,7 +153,7 @@ def look_closely(
     useless: Collection[str] = (),
     known: Collection[str],
     met: Sequence[Stranger],
-) -> Seen:
+) -> PresenceSeen:
     """Look, and read what no point on record explains: another installation may be at work in the same place.
 
     `known` are the runs on record here, `met` the snapshots that were read before. Reading takes the passphrase.
@@ -165,7 +165,7 @@ def look_closely(
     new = [_stranger(each) for each in place.repository.snapshots(()) if each.id in unread] if unread else []
     strange = tuple(each for each in (*before, *new) if each.run_id and each.run_id not in known)
     runs = tuple(sorted({each.run_id for each in strange}))
-    return Seen(replace(seen, strangers=runs), strange, tuple(new))
+    return PresenceSeen(replace(seen, strangers=runs), strange, tuple(new))
 
 
 def _stranger(snapshot: Snapshot) -> Stranger:

@@ -43,7 +43,7 @@ def _kept(plan: Plan, points: Iterable[Point]) -> set[str]:
     return wanted
 
 
-def spent(plan: Plan, points: Iterable[Point]) -> set[str]:
+def expired(plan: Plan, points: Iterable[Point]) -> set[str]:
     """Return the run ids of the points that the plan's retention has no use for.
 
     One that failed is of no use once a whole one came. While no point can be used, nothing is spent.

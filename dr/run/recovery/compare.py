@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.run.recovery.place.tree import Survey, TreeHere
+from dr.run.recovery.place.tree import RestoredTree, TreeHere
 from dr.sources.attributes import COVERED
 from dr.tools import command
 
@@ -77,7 +77,7 @@ class Terms:
     only: re.Pattern[bytes] | None = None
 
 
-def compare(tree: Survey | Path, listed: Path, terms: Terms) -> Comparison:
+def compare(tree: RestoredTree | Path, listed: Path, terms: Terms) -> Comparison:
     """Compare a tree (a path: one on this machine) with the manifest at `listed`.
 
     Raises `InterruptedRunError` when the program is asked to stop, and what a survey of another host raises; every
@@ -88,7 +88,7 @@ def compare(tree: Survey | Path, listed: Path, terms: Terms) -> Comparison:
         return _compared(survey, listed, terms)
 
 
-def _compared(survey: Survey, listed: Path, terms: Terms) -> Comparison:
+def _compared(survey: RestoredTree, listed: Path, terms: Terms) -> Comparison:
     total = Comparison()
     known = bool(manifest.header(listed).get(COVERED))
     judge = _Rights(terms.rights, attributes=terms.rights and known and survey.tells_attributes)
@@ -153,7 +153,7 @@ class _Rights:
     attributes: bool
 
 
-def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: _Rights) -> Comparison:
+def _judge_all(survey: RestoredTree, batch: list[tuple[Entry, bool]], rights: _Rights) -> Comparison:
     part = Comparison()
     found = [(entry, survey.status(_place(entry)), hashed) for entry, hashed in batch]
     digests = survey.digests([_place(entry) for entry, status, hashed in found if hashed and _worth(entry, status)])
@@ -174,7 +174,9 @@ def _judge_all(survey: Survey, batch: list[tuple[Entry, bool]], rights: _Rights)
     return part
 
 
-def _judge_rights(survey: Survey, entry: Entry, status: os.stat_result, part: Comparison, rights: _Rights) -> None:
+def _judge_rights(
+    survey: RestoredTree, entry: Entry, status: os.stat_result, part: Comparison, rights: _Rights
+) -> None:
     """Judge who may do what with an entry that is there and the same."""
     if rights.modes and entry.mode and _rights(entry, status):
         part.rights += 1
@@ -198,13 +200,13 @@ def _worth(entry: Entry, found: os.stat_result | None) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == entry.size
 
 
-def _never_there(entry: Entry, survey: Survey) -> bool:
+def _never_there(entry: Entry, survey: RestoredTree) -> bool:
     """Whether nothing is lost where an entry is not: restic stores no sockets, and its tar holds no special file."""
     return stat.S_ISSOCK(entry.mode) or (entry.kind == "other" and not survey.specials)
 
 
 def _same(
-    survey: Survey, entry: Entry, found: os.stat_result, part: Comparison, *, digests: Mapping[bytes, str] | None
+    survey: RestoredTree, entry: Entry, found: os.stat_result, part: Comparison, *, digests: Mapping[bytes, str] | None
 ) -> bool:
     """Whether the restored entry is the captured one; counts it when it is. Without `digests` its size is enough."""
     if _KINDS.get(stat.S_IFMT(found.st_mode), "other") != entry.kind:

@@ -14,10 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from dr.evidence.record import Drill, Point
-from dr.run.recovery.engine import Site, carry_out
+from dr.run.recovery.engine import carry_out
 from dr.run.recovery.place.sandbox import Sandbox
 from dr.run.recovery.result import Job
 from dr.run.recovery.scenario_target_loss import without_primary
+from dr.run.recovery.site import RestoreSite
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
 
@@ -73,7 +74,7 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest) 
     return carry_out(toolbox, points, job, site_of(toolbox, request))
 
 
-def site_of(toolbox: Toolbox, request: DrillRequest) -> Site:
+def site_of(toolbox: Toolbox, request: DrillRequest) -> RestoreSite:
     """Return where the drill is held: here, or on the host that the plan names for it."""
     declared = toolbox.plan.drill.host
     if declared is None:

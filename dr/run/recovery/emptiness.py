@@ -8,11 +8,11 @@ import stat
 from dr.evidence.hollow import LARGEST, hollow
 from dr.run.backup.emptiness import described, of_facts
 from dr.run.recovery.checks.context import Restored
-from dr.run.recovery.place.restore_host import Land
-from dr.run.recovery.place.tree import Survey
+from dr.run.recovery.place.restore_host import RestoreHost
+from dr.run.recovery.place.tree import RestoredTree
 
 
-def of_restored(item: Restored, land: Land) -> str:
+def of_restored(item: Restored, land: RestoreHost) -> str:
     """Return why a source that was brought back holds nothing, as it lies there now.
 
     Of a sample nothing is said: what was not restored may hold something.
@@ -28,7 +28,7 @@ def of_restored(item: Restored, land: Land) -> str:
         return _of_survey(survey, item.bytes, beside=item.beside)
 
 
-def _of_survey(survey: Survey, size: int, *, beside: frozenset[str]) -> str:
+def _of_survey(survey: RestoredTree, size: int, *, beside: frozenset[str]) -> str:
     found = [(path, status) for path, status in survey.files() if os.fsdecode(path) not in beside]
     if any(stat.S_ISLNK(status.st_mode) for _, status in found):
         return ""

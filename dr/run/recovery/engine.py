@@ -12,28 +12,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, as_error
 from dr.evidence.record import Drill, Outcome, PassedOver, Point
 from dr.plan.check import Check
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
-from dr.run.points.choose import Step, in_words, last_unsuspected, suspect_in_words
+from dr.run.points.choose import RecoveryStep, in_words, last_unsuspected, suspect_in_words
 from dr.run.recovery import lacking
-from dr.run.recovery.checks.context import Ground, Restored
+from dr.run.recovery.checks.context import CheckContext, Restored
 from dr.run.recovery.checks.databases import SERVED, unloaded
 from dr.run.recovery.checks.run import in_order, run_check
 from dr.run.recovery.emptiness import of_restored
 from dr.run.recovery.fresh_cache import FreshCache
 from dr.run.recovery.place.isolate import isolate
-from dr.run.recovery.place.restore_host import Land
-from dr.run.recovery.place.sandbox import Fate
-from dr.run.recovery.restore import Shipment, bring_samples, bring_whole, make_rooms
-from dr.run.recovery.result import Job, Progress, last_mandatory, make_fact
+from dr.run.recovery.place.restore_host import RestoreHost
+from dr.run.recovery.place.sandbox import Disposition
+from dr.run.recovery.restore import RestoreJob, bring_samples, bring_whole, make_rooms
+from dr.run.recovery.result import Job, RecoveryProgress, last_mandatory, make_fact
 from dr.run.recovery.route import Route, is_of_copy
 from dr.run.recovery.salvage import set_aside, soften, tell_lacks
-from dr.run.recovery.timeline import Journal
+from dr.run.recovery.site import RestoreSite
+from dr.run.recovery.timeline import Timeline
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.hooks import problem, run_hook
@@ -44,36 +44,9 @@ from dr.tools.host import ThisHost
 FULL_MANIFEST = Check.model_validate({"manifest": {}})
 
 
-class Site(Protocol):
-    """Where a point is restored to."""
-
-    @property
-    def where(self) -> str:
-        """That in words."""
-
-    @property
-    def land(self) -> Land:
-        """The host it lies on."""
-
-    def prepare(self, point: Point, size: int) -> Path:
-        """Make the place for `size` bytes and return it; `DrError` when that cannot be."""
-
-    def annex(self, kind: str) -> Path:
-        """Make a directory with a short path that goes away with the place: see `dr.run.recovery.place.server_dirs`."""
-
-    def empty(self, names: Sequence[str], *, same: bool) -> bool:
-        """Take away what was restored of these sources, for another copy, of the `same` point or not.
-
-        False when that may not be; `prepare` is called again after it.
-        """
-
-    def finish(self, *, achieved: bool) -> Fate:
-        """Put the place away, or leave it; say which. Safe when it was never prepared."""
-
-
-def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -> Drill:
+def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: RestoreSite) -> Drill:
     """Do the whole of it and return the fact; the site is always put away, and what runs there ended."""
-    progress = Progress(Journal(job.clock), cache=(cache := FreshCache(toolbox.state, job.drill_id)))
+    progress = RecoveryProgress(Timeline(job.clock), cache=(cache := FreshCache(toolbox.state, job.drill_id)))
     try:
         with _faults_become_facts(progress):
             _stages(toolbox, points, job, site, progress)
@@ -102,7 +75,7 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site) -
 
 
 @contextmanager
-def _faults_become_facts(progress: Progress) -> Iterator[None]:
+def _faults_become_facts(progress: RecoveryProgress) -> Iterator[None]:
     try:
         yield
     except InterruptedRunError as error:
@@ -117,7 +90,7 @@ def _faults_become_facts(progress: Progress) -> Iterator[None]:
         progress.error_hint = as_error(error).hint
 
 
-def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, progress: Progress) -> None:
+def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: RestoreSite, progress: RecoveryProgress) -> None:
     with progress.journal.phase("declare"):
         route = _declare(toolbox, points, job, progress)
     with closing(route):
@@ -140,7 +113,9 @@ def _stages(toolbox: Toolbox, points: Sequence[Point], job: Job, site: Site, pro
     progress.ended = True
 
 
-def _bring(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progress) -> Shipment | None:
+def _bring(
+    toolbox: Toolbox, step: RecoveryStep, job: Job, site: RestoreSite, progress: RecoveryProgress
+) -> RestoreJob | None:
     """Restore one copy, as far as it goes; None when not even that. What makes it not whole is in `progress.spoilt`."""
     progress.spoilt = None
     try:
@@ -161,7 +136,7 @@ def _bring(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progres
     return shipment
 
 
-def _next(route: Route, step: Step, site: Site, progress: Progress) -> Step | None:
+def _next(route: Route, step: RecoveryStep, site: RestoreSite, progress: RecoveryProgress) -> RecoveryStep | None:
     """Return what to restore in the place of a copy that is not whole; None when it is, or there is nothing else."""
     if progress.spoilt is None:
         return None
@@ -184,12 +159,12 @@ def _next(route: Route, step: Step, site: Site, progress: Progress) -> Step | No
     return following
 
 
-def _moved_on(progress: Progress) -> bool:
+def _moved_on(progress: RecoveryProgress) -> bool:
     """Whether an older point was tried in the place of the first."""
     return any(progress.point and each.run_id != progress.point.run_id for each in progress.passed_over)
 
 
-def _in_words(step: Step, *, same: bool) -> str:
+def _in_words(step: RecoveryStep, *, same: bool) -> str:
     if step.salvage:
         return f"what is left of it on {step.where}"
     if same:
@@ -201,7 +176,7 @@ def _in_words(step: Step, *, same: bool) -> str:
 # -- the five phases ---------------------------------------------------------------------------------
 
 
-def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Progress) -> Route:
+def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: RecoveryProgress) -> Route:
     """Find the way through the copies, and see that the first one's target answers."""
     journal = progress.journal
     say = partial(progress.passed, then=job.travel is not None)
@@ -219,7 +194,7 @@ def _declare(toolbox: Toolbox, points: Sequence[Point], job: Job, progress: Prog
     )
 
 
-def _choose(toolbox: Toolbox, points: Sequence[Point], progress: Progress, step: Step) -> Step:
+def _choose(toolbox: Toolbox, points: Sequence[Point], progress: RecoveryProgress, step: RecoveryStep) -> RecoveryStep:
     """Note which point and copy is used, and what is to be known of it."""
     journal, point, copy = progress.journal, step.point, step.copy
     progress.point, progress.copy, progress.seen_at = point, copy, step.seen_at
@@ -237,13 +212,15 @@ def _choose(toolbox: Toolbox, points: Sequence[Point], progress: Progress, step:
     return step
 
 
-def _provision(toolbox: Toolbox, step: Step, job: Job, site: Site, progress: Progress) -> Shipment:
+def _provision(
+    toolbox: Toolbox, step: RecoveryStep, job: Job, site: RestoreSite, progress: RecoveryProgress
+) -> RestoreJob:
     """Make the place, bring what stands beside the data, and make ready what will take the data."""
     root = site.prepare(step.point, 0 if job.partial else step.point.bytes or 0)
     if not job.real and progress.isolation is None and _runs_programs(toolbox, step.point, job):
         progress.isolation = isolate(site.land, root, reach=toolbox.plan.drill.reach)
     place = progress.cache.seen(step.place) if progress.cache else step.place
-    shipment = Shipment(
+    shipment = RestoreJob(
         toolbox=toolbox, place=place, point=step.point, copy=step.copy, salvage=step.salvage, root=root,
         seed=job.drill_id, annex=site.annex, real=job.real, land=site.land, replaced=job.replaced,
         accepted=job.accepted, as_files=job.as_files or job.partial, token=job.token or job.drill_id,
@@ -268,7 +245,7 @@ def _runs_programs(toolbox: Toolbox, point: Point, job: Job) -> bool:
     return served or any(check.command or check.http for check in job.checks)
 
 
-def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
+def _restore(shipment: RestoreJob, job: Job, progress: RecoveryProgress) -> None:
     _hook(shipment.toolbox, shipment.toolbox.plan.hooks.restore.before, "before restore", progress)
     progress.restored = bring_samples(shipment) if job.partial else bring_whole(shipment)
     files = sum(item.files for item in progress.restored.values())
@@ -280,7 +257,7 @@ def _restore(shipment: Shipment, job: Job, progress: Progress) -> None:
         _complain(progress, name, item, shipment.root)
 
 
-def _hook(toolbox: Toolbox, hook: Hook | None, moment: str, progress: Progress) -> None:
+def _hook(toolbox: Toolbox, hook: Hook | None, moment: str, progress: RecoveryProgress) -> None:
     """Run one of the plan's hooks; a `before` that fails stops the restore, what fails later is said."""
     if hook is None or any(run.moment == moment for run in progress.hooks):
         return  # it was run for the copy that is passed over
@@ -294,7 +271,7 @@ def _hook(toolbox: Toolbox, hook: Hook | None, moment: str, progress: Progress) 
         progress.journal.note(problem(run), outcome="degraded")
 
 
-def _complain(progress: Progress, name: str, item: Restored, root: Path) -> None:
+def _complain(progress: RecoveryProgress, name: str, item: Restored, root: Path) -> None:
     """Say what restic could not restore; the manifest, not restic, then decides what that means."""
     if not item.complaints:
         return
@@ -306,7 +283,7 @@ def _complain(progress: Progress, name: str, item: Restored, root: Path) -> None
     progress.names += [(name, "restic", os.fsencode(text)) for text in item.complaints]
 
 
-def _start(job: Job, progress: Progress) -> None:
+def _start(job: Job, progress: RecoveryProgress) -> None:
     """Bring the restored data to life. What does not start fails the drill, but is still checked."""
     for name, item in progress.restored.items():
         try:
@@ -320,7 +297,7 @@ def _start(job: Job, progress: Progress) -> None:
         progress.journal.note("restored data opened", timed=True)
 
 
-def _weigh(progress: Progress, land: Land) -> None:
+def _weigh(progress: RecoveryProgress, land: RestoreHost) -> None:
     """Say which sources came back and hold nothing: they prove no recovery. What does not start is a failure anyway."""
     for name, item in progress.restored.items() if not progress.error else ():
         if why := of_restored(item, land):
@@ -328,9 +305,9 @@ def _weigh(progress: Progress, land: Land) -> None:
             progress.journal.note(f"{name} holds nothing ({why}): it proves no recovery", outcome="degraded")
 
 
-def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:
+def _verify(shipment: RestoreJob, job: Job, progress: RecoveryProgress) -> None:
     _find_newest(progress)
-    ground = Ground(
+    ground = CheckContext(
         root=shipment.root, land=shipment.land, plan_dir=shipment.toolbox.plan_dir, seed=job.drill_id,
         now=progress.journal.now, sources=progress.restored, partial=job.partial, newest=progress.newest,
         names=progress.names, programs=progress.isolation.works if progress.isolation else None,
@@ -346,7 +323,7 @@ def _verify(shipment: Shipment, job: Job, progress: Progress) -> None:
     _sum_up(progress)
 
 
-def _find_newest(progress: Progress) -> None:
+def _find_newest(progress: RecoveryProgress) -> None:
     """Read the newest record of each source that the plan has a query for: what was really lost."""
     journal = progress.journal
     for name, item in progress.restored.items():
@@ -366,7 +343,7 @@ def _find_newest(progress: Progress) -> None:
             journal.note(f"newest record of {name}: {in_words(moment)}{item.instance.reading}")
 
 
-def _all_checks(job: Job, progress: Progress) -> tuple[Check, ...]:
+def _all_checks(job: Job, progress: RecoveryProgress) -> tuple[Check, ...]:
     """The job's checks, and a full manifest check of whatever restic complained about."""
     if job.partial:
         others = [c for c in job.checks if not c.manifest or c.source not in (None, *progress.restored)]
@@ -376,7 +353,7 @@ def _all_checks(job: Job, progress: Progress) -> tuple[Check, ...]:
     return job.checks + tuple(Check.model_validate({"manifest": {"source": name}}) for name in doubtful)
 
 
-def _asked(checks: Sequence[Check], progress: Progress) -> dict[str, float]:
+def _asked(checks: Sequence[Check], progress: RecoveryProgress) -> dict[str, float]:
     """Return for each source the largest share of its files that a check compares."""
     asked: dict[str, float] = {}
     for check in checks:
@@ -386,7 +363,7 @@ def _asked(checks: Sequence[Check], progress: Progress) -> dict[str, float]:
     return asked
 
 
-def _sum_up(progress: Progress) -> None:
+def _sum_up(progress: RecoveryProgress) -> None:
     passed = sum(check.outcome == "ok" for check in progress.checks)
     failed = [check for check in progress.checks if check.outcome == "failed"]
     outcome: Outcome = "failed" if any(c.mandatory for c in failed) else "degraded" if failed else "ok"
@@ -395,7 +372,7 @@ def _sum_up(progress: Progress) -> None:
         progress.journal.note("no mandatory check was made: RTA is not measured", outcome="degraded")
 
 
-def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
+def _after(toolbox: Toolbox, job: Job, progress: RecoveryProgress) -> None:
     """Put what passed into its real place, or rehearse that, and run the plan's last hook."""
     if job.real and progress.achieved:
         for name, instance in progress.instances.items():
@@ -418,7 +395,7 @@ def _after(toolbox: Toolbox, job: Job, progress: Progress) -> None:
 # -- afterwards --------------------------------------------------------------------------------------
 
 
-def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
+def _say_fate(journal: Timeline, fate: Disposition, where: str) -> None:
     if fate == "destroyed":
         journal.note("sandbox destroyed")
     elif fate == "kept":
@@ -427,7 +404,7 @@ def _say_fate(journal: Journal, fate: Fate, where: str) -> None:
         journal.note(f"the sandbox could not be removed: {where}", outcome="degraded")
 
 
-def _say_lost(travel: Travel, progress: Progress) -> None:
+def _say_lost(travel: Travel, progress: RecoveryProgress) -> None:
     """Say which objects no version is left of: what the time asked for would have needed."""
     lost, junk = travel.lost(), travel.junk()
     if junk:
@@ -438,7 +415,7 @@ def _say_lost(travel: Travel, progress: Progress) -> None:
         progress.journal.note(f"the target has lost {some}: use another target or an older point", outcome="degraded")
 
 
-def _write_names(toolbox: Toolbox, job: Job, progress: Progress) -> None:
+def _write_names(toolbox: Toolbox, job: Job, progress: RecoveryProgress) -> None:
     """Write which files have which problem to a local list: names of files are no evidence."""
     if not progress.names:
         return

@@ -9,11 +9,11 @@ from __future__ import annotations
 import shlex
 
 from dr.plan.units import counted
-from dr.run.recovery.result import Job, Progress
-from dr.sources.door import Refused
+from dr.run.recovery.result import Job, RecoveryProgress
+from dr.sources.driver import Refused
 
 
-def tell(job: Job, progress: Progress) -> None:
+def tell(job: Job, progress: RecoveryProgress) -> None:
     """Note what lacks, and other remarks, each once; a real recovery fails by what was not accepted."""
     for name, instance in progress.instances.items():
         lacks = [*map(str, instance.refusals), *instance.remarks]

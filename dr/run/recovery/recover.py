@@ -25,16 +25,16 @@ from dr.run.points.choose import LostError, Say, choose, condition, find_usable,
 from dr.run.recovery import under_way
 from dr.run.recovery.engine import FULL_MANIFEST, carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
-from dr.run.recovery.place.restore_host import HERE, MANIFESTS, Land
-from dr.run.recovery.place.sandbox import Fate, claim, destroy, sweep
-from dr.run.recovery.place.server_dirs import RECORD, Annexes, vacate
+from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
+from dr.run.recovery.place.sandbox import Disposition, claim, destroy, sweep
+from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import HEADROOM, available, require_space
 from dr.run.recovery.place.tree import walk
 from dr.run.recovery.result import Job
 from dr.run.recovery.route import Route
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
-from dr.sources.door import Instance, Room
+from dr.sources.driver import RestoredSource, RestoreSlot
 
 MARKER = ".dr-recovery.json"
 #: What a freshly made filesystem holds.
@@ -210,7 +210,7 @@ def _now(
     return step.point, step.copy
 
 
-def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
+def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[RestoredSource]:
     """Raise `UsageError` when a live database is in the way, or its server out of reach; nothing is touched.
 
     Return what the restore will make of the plan's sources.
@@ -223,7 +223,7 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
 
     found = []
     for name in toolbox.plan.sources:
-        room = Room(
+        room = RestoreSlot(
             root=request.to / name,
             apart=request.to / MANIFESTS / name,
             annex=nowhere,
@@ -238,7 +238,7 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[Instance]:
     return found
 
 
-def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[Instance]) -> tuple[str, ...]:
+def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[RestoredSource]) -> tuple[str, ...]:
     """Return what will be done, in order, in words."""
     hooks, into = toolbox.plan.hooks.restore, {instance.name for instance in prospect if instance.takes_stream}
     steps = [f"run the hook before restore: {' '.join(hooks.before.run)}"] if hooks.before else []
@@ -332,7 +332,7 @@ class Destination:
         self._request, self._system = request, system
         self._root = request.to
         self.where = str(request.to)
-        self.land: Land = HERE
+        self.land: RestoreHost = HERE
         self._owner: int | None = None
 
     @contextmanager
@@ -367,7 +367,7 @@ class Destination:
 
     def annex(self, kind: str) -> Path:
         """See `Site`."""
-        return Annexes(self._root / MANIFESTS / RECORD).make(kind)
+        return ServerDirs(self._root / MANIFESTS / RECORD).make(kind)
 
     def empty(self, names: Sequence[str], *, same: bool) -> bool:
         """See `Site`. What was there before we came stays: then no other point is mixed into it."""
@@ -381,11 +381,11 @@ class Destination:
         return True
 
     def _vacate(self) -> None:
-        for place in Annexes(self._root / MANIFESTS / RECORD).places():
+        for place in ServerDirs(self._root / MANIFESTS / RECORD).places():
             vacate(place, [])
             shutil.rmtree(place, ignore_errors=True)
 
-    def finish(self, *, achieved: bool) -> Fate:
+    def finish(self, *, achieved: bool) -> Disposition:
         """Take our marks away when all is well; else leave them for the next attempt."""
         self._vacate()
         if achieved:

@@ -1,6 +1,6 @@
 """Bringing a point's sources back, each in a room of its own, `ROOT/SOURCE`; for drills and recoveries.
 
-In three steps: `make_rooms` (what stands beside the data: manifests, recorded facts), `Instance.provision`
+In three steps: `make_rooms` (what stands beside the data: manifests, recorded facts), `RestoredSource.provision`
 by the engine, then `bring_whole` (everything: trees as files, streams into their services) or `bring_samples`
 (what a file-loss drill needs: the files that the plan's file checks name, else one picked by the drill's id).
 May be called again over what an interrupted call left: restic completes it.
@@ -28,10 +28,10 @@ from dr.evidence.record import Copy, Point
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
-from dr.run.recovery.place.restore_host import HERE, LAID, Land
+from dr.run.recovery.place.restore_host import HERE, LAID, RestoreHost
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.sources import facts
-from dr.sources.door import MANIFEST, Instance, Room
+from dr.sources import database_inventory as facts
+from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
 from dr.tools.host import Host
 
 #: Two restic processes at once keep a network busy without tripling the memory they need.
@@ -43,7 +43,7 @@ _OURS = frozenset({MANIFEST, LAID, facts.FILENAME})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shipment:
+class RestoreJob:
     """What to bring, from where, to where: `root` on the `land`. `seed` picks the samples.
 
     `inside` is the land's host as what is restored sees it: isolated, in a drill; absent: the host itself.
@@ -58,7 +58,7 @@ class Shipment:
     root: Path
     seed: str
     annex: Callable[[str], Path]
-    land: Land = HERE
+    land: RestoreHost = HERE
     inside: Host | None = None
     real: bool = False
     replaced: frozenset[str] = frozenset()
@@ -66,7 +66,7 @@ class Shipment:
     as_files: bool = False
     token: str = ""
     salvage: bool = False
-    instances: dict[str, Instance] = field(default_factory=dict)
+    instances: dict[str, RestoredSource] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
 
     @property
@@ -80,7 +80,7 @@ class Shipment:
         return declared is not None and declared.kind == self.point.kinds.get(name, declared.kind)
 
 
-def make_rooms(shipment: Shipment) -> None:
+def make_rooms(shipment: RestoreJob) -> None:
     """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
     shipment.land.aside(shipment.root).mkdir(mode=0o700, exist_ok=True)
     _each(shipment.names, lambda name: _or_lost(shipment, name, lambda: _make_room(shipment, name)))
@@ -88,9 +88,9 @@ def make_rooms(shipment: Shipment) -> None:
         shipment.instances[name] = instance_of(shipment, name)
 
 
-def instance_of(shipment: Shipment, name: str) -> Instance:
+def instance_of(shipment: RestoreJob, name: str) -> RestoredSource:
     """Return what a restore makes of a source; plain files when the plan no longer names it."""
-    room = Room(
+    room = RestoreSlot(
         root=shipment.root / name,
         apart=_apart(shipment, name),
         annex=shipment.annex,
@@ -104,26 +104,28 @@ def instance_of(shipment: Shipment, name: str) -> Instance:
         instance = shipment.toolbox.source(name).instance(room)
         if not (instance.takes_stream and shipment.as_files):
             return instance
-    return Instance(name, shipment.point.kinds.get(name, "files"), room)
+    return RestoredSource(name, shipment.point.kinds.get(name, "files"), room)
 
 
-def bring_whole(shipment: Shipment) -> dict[str, Restored]:
+def bring_whole(shipment: RestoreJob) -> dict[str, Restored]:
     """Restore every source of the point, also those the plan no longer names."""
     return _bring(shipment, shipment.names, _bring_all_of)
 
 
-def bring_samples(shipment: Shipment) -> dict[str, Restored]:
+def bring_samples(shipment: RestoreJob) -> dict[str, Restored]:
     """Restore some files of each tree; of streams only when the point holds nothing else."""
     trees = [name for name in shipment.names if name not in shipment.copy.manifests or not _is_stream(shipment, name)]
     return _bring(shipment, trees or shipment.names, _bring_sample_of)
 
 
-def _bring(shipment: Shipment, names: Sequence[str], bring: Callable[[Shipment, str], Restored]) -> dict[str, Restored]:
+def _bring(
+    shipment: RestoreJob, names: Sequence[str], bring: Callable[[RestoreJob, str], Restored]
+) -> dict[str, Restored]:
     done = _each(names, lambda name: _or_lost(shipment, name, lambda: bring(shipment, name)))
     return {name: item for name, item in zip(names, done, strict=True) if item is not None}
 
 
-def _or_lost(shipment: Shipment, name: str, act: Callable[[], T]) -> T | None:
+def _or_lost(shipment: RestoreJob, name: str, act: Callable[[], T]) -> T | None:
     """Do it for one source; where what is left is to be salvaged, note a source of which that is nothing."""
     try:
         return act()
@@ -144,11 +146,11 @@ def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
 # -- what stands beside the data ---------------------------------------------------------------------
 
 
-def _apart(shipment: Shipment, name: str) -> Path:
+def _apart(shipment: RestoreJob, name: str) -> Path:
     return shipment.land.aside(shipment.root) / name
 
 
-def _make_room(shipment: Shipment, name: str) -> None:
+def _make_room(shipment: RestoreJob, name: str) -> None:
     """Bring what was stored apart from the data: a stream's manifest and facts, or a manifest amended later."""
     shipment.land.make(shipment.root / name)
     apart = _apart(shipment, name)
@@ -166,7 +168,7 @@ def _make_room(shipment: Shipment, name: str) -> None:
         )
 
 
-def _is_stream(shipment: Shipment, name: str) -> bool:
+def _is_stream(shipment: RestoreJob, name: str) -> bool:
     """Whether a source was captured as one stream: its manifest says so."""
     listed = _apart(shipment, name) / MANIFEST
     return listed.is_file() and manifest.is_stream(listed)
@@ -175,7 +177,7 @@ def _is_stream(shipment: Shipment, name: str) -> bool:
 # -- the data ----------------------------------------------------------------------------------------
 
 
-def _bring_all_of(shipment: Shipment, name: str) -> Restored:
+def _bring_all_of(shipment: RestoreJob, name: str) -> Restored:
     instance = shipment.instances[name]
     if instance.takes_stream:
         return _pour(shipment, name, instance)
@@ -186,7 +188,7 @@ def _bring_all_of(shipment: Shipment, name: str) -> Restored:
     return restored
 
 
-def _lay_beside(shipment: Shipment, name: str) -> frozenset[str]:
+def _lay_beside(shipment: RestoreJob, name: str) -> frozenset[str]:
     """Lay down beside a dump what was stored with it, such as accounts: who loads it by hand needs that too.
 
     Returns the names of what was laid down.
@@ -203,7 +205,7 @@ def _lay_beside(shipment: Shipment, name: str) -> frozenset[str]:
     return frozenset(laid)
 
 
-def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
+def _pour(shipment: RestoreJob, name: str, instance: RestoredSource) -> Restored:
     """Send a stored stream into its service, hashed by us on its way."""
     listed = _apart(shipment, name) / MANIFEST
     entry = next(manifest.read(listed), None) if listed.is_file() else None
@@ -237,7 +239,7 @@ def _pour(shipment: Shipment, name: str, instance: Instance) -> Restored:
     )
 
 
-def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
+def _bring_sample_of(shipment: RestoreJob, name: str) -> Restored:
     land, repository, room = shipment.land, shipment.place.repository, shipment.instances[name].room
     snapshot, listed = shipment.copy.snapshots[name], _apart(shipment, name) / MANIFEST
     if not listed.is_file():
@@ -254,7 +256,7 @@ def _bring_sample_of(shipment: Shipment, name: str) -> Restored:
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
-def _settle(shipment: Shipment, name: str, *, complaints: tuple[str, ...]) -> Restored:
+def _settle(shipment: RestoreJob, name: str, *, complaints: tuple[str, ...]) -> Restored:
     """Put in order what was laid down, and count it."""
     instance, amended = shipment.instances[name], _apart(shipment, name) / MANIFEST
     laid = shipment.land.settle(instance)
@@ -292,7 +294,7 @@ class _Sample:
     listed: int
 
 
-def _sample(shipment: Shipment, name: str, listed: Path) -> _Sample:
+def _sample(shipment: RestoreJob, name: str, listed: Path) -> _Sample:
     """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
     declared = shipment.toolbox.plan.sources.get(name) if shipment.doors_apply(name) else None
     bases = bases_of(declared)

@@ -18,11 +18,11 @@ from dr.run.points.choose import LostError
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.fresh_cache import FreshCache
 from dr.run.recovery.place.isolate import Isolation
-from dr.run.recovery.place.sandbox import Fate
-from dr.run.recovery.timeline import Journal
+from dr.run.recovery.place.sandbox import Disposition
+from dr.run.recovery.timeline import Timeline
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
-from dr.sources.door import Instance
+from dr.sources.driver import RestoredSource
 
 #: Proof that restoring a few files can give at most: stored data was decrypted.
 SAMPLE_PROOF = 3
@@ -66,10 +66,10 @@ class Job:
 
 
 @dataclass
-class Progress:
+class RecoveryProgress:
     """What one run gathers on its way. `asked` is the share of each source's files to be compared."""
 
-    journal: Journal
+    journal: Timeline
     cache: FreshCache | None = None  # what restic kept of the targets in this run
     point: Point | None = None
     copy: Copy | None = None
@@ -88,7 +88,7 @@ class Progress:
     hollow: dict[str, str] = field(default_factory=dict)  # restored sources that hold nothing, and why that is said
     machine: str = ""
     isolation: Isolation | None = None
-    instances: dict[str, Instance] = field(default_factory=dict)
+    instances: dict[str, RestoredSource] = field(default_factory=dict)
     ended: bool = False  # every phase was gone through
     aborted: bool = False
     looks: list[Look] = field(default_factory=list)  # points that a target did not list
@@ -111,7 +111,7 @@ class Progress:
         return self.ended and outcome(self) in ("ok", "degraded")
 
 
-def outcome(progress: Progress) -> Outcome:
+def outcome(progress: RecoveryProgress) -> Outcome:
     """`ok` only when everything went as it should."""
     if progress.aborted:
         return "aborted"
@@ -121,7 +121,7 @@ def outcome(progress: Progress) -> Outcome:
     return "ok" if progress.journal.clean else "degraded"
 
 
-def last_mandatory(progress: Progress) -> datetime | None:
+def last_mandatory(progress: RecoveryProgress) -> datetime | None:
     """When the last mandatory check passed; None when one failed, or none was made."""
     mandatory = [check for check in progress.checks if check.mandatory and check.outcome != "skipped"]
     if progress.error or any(check.outcome != "ok" for check in mandatory):
@@ -129,7 +129,7 @@ def last_mandatory(progress: Progress) -> datetime | None:
     return max((check.finished for check in mandatory if check.finished), default=None)
 
 
-def proof_level(job: Job, progress: Progress) -> int:
+def proof_level(job: Job, progress: RecoveryProgress) -> int:
     """What this run shows of the copy: 4 restored and equal, 5 service proven, else what was known."""
     known = progress.copy.proof_level if progress.copy else 0
     if progress.lacks:
@@ -142,7 +142,7 @@ def proof_level(job: Job, progress: Progress) -> int:
     return 5 if any(c.check in ASKING and c.outcome == "ok" for c in progress.checks) else 4
 
 
-def share_compared(progress: Progress) -> float:
+def share_compared(progress: RecoveryProgress) -> float:
     """The share of all files of the restored sources whose content was compared with the manifest."""
     compared = {c.source for c in progress.checks if c.check == "manifest" and c.outcome != "skipped"}
     items = progress.restored.items()
@@ -160,7 +160,7 @@ def data_rpa(t_loss: datetime, newest: Mapping[str, datetime]) -> float | None:
     return round(max(lost), 3) if lost and min(lost) >= 0 else None
 
 
-def make_fact(toolbox: Toolbox, job: Job, progress: Progress, fate: Fate) -> Drill:
+def make_fact(toolbox: Toolbox, job: Job, progress: RecoveryProgress, fate: Disposition) -> Drill:
     """Return the fact."""
     point, journal, passed = progress.point, progress.journal, last_mandatory(progress)
     wanted = toolbox.plan.objectives

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from dr.errors import DamageError, DrError, InterruptedRunError, NoRepositoryError, RefusedError, TargetDownError
 from dr.evidence.record import Copy, Point
-from dr.run.points.choose import Say, See, Step, in_turn, in_words, ready
+from dr.run.points.choose import RecoveryStep, Say, See, in_turn, in_words, ready
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.verification.rebuilt_index import HOW, rebuild
 from dr.run.workspace.toolbox import Place, Toolbox
@@ -40,14 +40,14 @@ class Route:
     target: str | None = None
     named: bool = False  # the point was named by a person
     through: See | None = None
-    _steps: Iterator[Step] | None = None
+    _steps: Iterator[RecoveryStep] | None = None
     _tried: set[str] = field(default_factory=set)
     _whys: list[str] = field(default_factory=list)
     _until: ExitStack = field(default_factory=ExitStack)
     _anew: dict[str, Place | None] = field(default_factory=dict)
     _listed: dict[str, list[Version]] = field(default_factory=dict)
 
-    def begin(self) -> Step:
+    def begin(self) -> RecoveryStep:
         """Return the best there is. Raises `DrError` when there is nothing."""
         self._steps = in_turn(
             self.toolbox, self.points, self.before, target=self.target, say=self.say, through=self.through,
@@ -55,7 +55,7 @@ class Route:
         )  # fmt: skip
         return next(self._steps)
 
-    def after(self, step: Step, why: str) -> Step | None:
+    def after(self, step: RecoveryStep, why: str) -> RecoveryStep | None:
         """Return what to try after a copy that is not whole, for that reason; None when there is nothing more."""
         self._tried.add(step.point.run_id)
         self._whys.append(why)
@@ -71,7 +71,7 @@ class Route:
 
     # -- what else there is of a point -------------------------------------------------------------
 
-    def _below(self, point: Point) -> Iterator[Step]:
+    def _below(self, point: Point) -> Iterator[RecoveryStep]:
         if self.through is None and (self.named or self.target is None):
             yield from self._as_it_was(point)
             yield from self._with_index_anew(point)
@@ -84,7 +84,7 @@ class Route:
             if copy.target in places and self.target in (None, copy.target):
                 yield copy, places[copy.target]
 
-    def _as_it_was(self, point: Point) -> Iterator[Step]:
+    def _as_it_was(self, point: Point) -> Iterator[RecoveryStep]:
         for copy, place in self._places(point):
             if not copy.complete:
                 continue
@@ -103,14 +103,14 @@ class Route:
             except DrError as error:
                 self.say(copy.target, error)
                 continue
-            yield Step(point, copy, seen, f"as it was at {in_words(point.finished)}", point.finished)
+            yield RecoveryStep(point, copy, seen, f"as it was at {in_words(point.finished)}", point.finished)
 
-    def _with_index_anew(self, point: Point) -> Iterator[Step]:
+    def _with_index_anew(self, point: Point) -> Iterator[RecoveryStep]:
         """What is said of a copy tells whether it is the index that is damaged."""
         spoilt = any(map(_INDEX.search, self._whys))
         for copy, place in self._places(point):
             if copy.complete and (copy.doubtful or (spoilt and not copy.damaged)) and (anew := self._made_anew(place)):
-                yield Step(point, copy, anew, HOW)
+                yield RecoveryStep(point, copy, anew, HOW)
 
     def _made_anew(self, place: Place) -> Place | None:
         if place.name not in self._anew:
@@ -124,7 +124,7 @@ class Route:
                 self._anew[place.name] = None
         return self._anew[place.name]
 
-    def _what_is_there(self, point: Point) -> Iterator[Step]:
+    def _what_is_there(self, point: Point) -> Iterator[RecoveryStep]:
         """The copies that are not whole, those that hold most first."""
         for copy, place in sorted(self._places(point), key=lambda pair: len(pair[0].snapshots), reverse=True):
             anew = self._anew.get(place.name) or (self._made_anew(place) if copy.doubtful else None)
@@ -136,7 +136,7 @@ class Route:
             except DrError as error:
                 self.say(copy.target, error)
                 continue
-            yield Step(point, copy, seen, HOW if anew else "", salvage=True)
+            yield RecoveryStep(point, copy, seen, HOW if anew else "", salvage=True)
 
 
 def _differs(objects: Iterable[tuple[Version, ...]]) -> bool:

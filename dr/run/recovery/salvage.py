@@ -14,15 +14,15 @@ from pathlib import Path
 from dr.errors import DamageError, DrError
 from dr.evidence.record import CheckResult
 from dr.plan.units import counted
-from dr.run.recovery.restore import Shipment
-from dr.run.recovery.result import Job, Progress
+from dr.run.recovery.restore import RestoreJob
+from dr.run.recovery.result import Job, RecoveryProgress
 from dr.run.workspace.toolbox import Toolbox
 
 #: Below the directory of a recovery: files that came back damaged, by source.
 ASIDE = ".damaged"
 
 
-def tell_lacks(toolbox: Toolbox, job: Job, shipment: Shipment, progress: Progress) -> None:
+def tell_lacks(toolbox: Toolbox, job: Job, shipment: RestoreJob, progress: RecoveryProgress) -> None:
     """Say what the point does not hold whole: by the record of its capture, and by what the restore showed.
 
     Raises `DamageError` when nothing of it came back.
@@ -52,7 +52,7 @@ def tell_lacks(toolbox: Toolbox, job: Job, shipment: Shipment, progress: Progres
         progress.journal.note(f"lacking: {what}", outcome="degraded")
 
 
-def soften(results: Iterable[CheckResult], progress: Progress) -> list[CheckResult]:
+def soften(results: Iterable[CheckResult], progress: RecoveryProgress) -> list[CheckResult]:
     """Let no check fail a recovery for what is known to lack; those of sources that are whole count as ever."""
     if not progress.lacks:
         return list(results)
@@ -65,7 +65,7 @@ def soften(results: Iterable[CheckResult], progress: Progress) -> list[CheckResu
     return [one(result) for result in results]
 
 
-def set_aside(shipment: Shipment, progress: Progress) -> None:
+def set_aside(shipment: RestoreJob, progress: RecoveryProgress) -> None:
     """Take damaged files out of their place, where they look like whole ones, to `ROOT/.damaged/SOURCE/PATH`."""
     for name, item in progress.restored.items():
         if not item.complaints or item.poured:

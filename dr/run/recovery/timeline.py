@@ -23,7 +23,7 @@ Phase = Literal["declare", "provision", "restore", "start", "verify"]
 
 
 @dataclass
-class Journal:
+class Timeline:
     """What happened, in order. `phases` holds seconds; a phase that was never reached is absent."""
 
     clock: Callable[[], datetime]

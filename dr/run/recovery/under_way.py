@@ -87,6 +87,6 @@ def _waits(to: Path) -> bool:
     from dr.run.recovery.place.restore_host import (
         MANIFESTS,  # here: the board asks this only where a recovery is on record
     )
-    from dr.sources.door import WAY_BACK
+    from dr.sources.driver import WAY_BACK
 
     return any((to / MANIFESTS).glob(f"*/{WAY_BACK}"))

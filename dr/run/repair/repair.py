@@ -25,7 +25,7 @@ from dr.run.points.discover import points_in
 from dr.run.points.presence import ExchangedError, refuse_exchanged
 from dr.run.timetravel.point_in_time import versions_of
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.sources.door import MANIFEST
+from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Checked
 from dr.tools.store import ObjectStore
 from dr.tools.view import View, ViewStore

@@ -13,7 +13,7 @@ from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRun
 from dr.evidence.look import Look
 from dr.evidence.record import Outcome, Point, Replication
 from dr.run.immutability.extend_all import said_of
-from dr.run.immutability.extend_locks import Kept
+from dr.run.immutability.extend_locks import LockExtension
 from dr.run.points.presence import in_words, is_there, look_at, require_repository
 from dr.run.replication.copy_repository import Copied, copy_repository
 from dr.run.workspace.toolbox import Place, Toolbox
@@ -202,7 +202,7 @@ def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copie
     return Replicated(fact, code)
 
 
-def with_lock(done: Replicated, kept: Kept | None) -> Replicated:
+def with_lock(done: Replicated, kept: LockExtension | None) -> Replicated:
     """Return it with what became of the locks there: one that cannot be kept makes it degraded."""
     if kept is None:
         return done

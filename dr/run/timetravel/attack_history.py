@@ -26,7 +26,7 @@ _OUTLIVES = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, order=True)
-class Change:
+class ObjectChange:
     """One object that is no longer what it was first: since when, and what became of it."""
 
     at: datetime
@@ -69,7 +69,7 @@ def read_history(
     versions: Iterable[Version],
     *,
     live: Collection[str] = (),
-    harmless: Callable[[Change], bool] = lambda change: False,
+    harmless: Callable[[ObjectChange], bool] = lambda change: False,
 ) -> History:
     """Tell when an attack began, if one did.
 
@@ -100,7 +100,7 @@ def read_history(
     )
 
 
-def _change(name: str, listed: list[Version]) -> Change | None:
+def _change(name: str, listed: list[Version]) -> ObjectChange | None:
     """Return what became of an object since it was last as at first; None when it is so still."""
     first = next((version for version in listed if not version.marker), None)
     if first is None or not part_of(name):
@@ -113,10 +113,10 @@ def _change(name: str, listed: list[Version]) -> Change | None:
             became = became or version
     if became is None:
         return None
-    return Change(became.modified, name, "deleted" if became.marker else "overwritten", first, became)
+    return ObjectChange(became.modified, name, "deleted" if became.marker else "overwritten", first, became)
 
 
-def _begin(onset: datetime, changes: list[Change]) -> datetime:
+def _begin(onset: datetime, changes: list[ObjectChange]) -> datetime:
     """Go back from the first certain harm to where the act that it belongs to began."""
     for change in reversed(changes):
         if onset - _ONE_ACT <= change.at < onset:
@@ -127,7 +127,9 @@ def _begin(onset: datetime, changes: list[Change]) -> datetime:
 # -- what is ordinary --------------------------------------------------------------------------------
 
 
-def _harmful(listed: Mapping[str, list[Version]], changes: list[Change], live: Collection[str]) -> list[Change]:
+def _harmful(
+    listed: Mapping[str, list[Version]], changes: list[ObjectChange], live: Collection[str]
+) -> list[ObjectChange]:
     """Return the changes that no ordinary run makes, the earliest first."""
     when = {change.name: change.at for change in changes}
     born = {name: versions[0].modified for name, versions in listed.items() if part_of(name)}
@@ -148,7 +150,7 @@ def _harmful(listed: Mapping[str, list[Version]], changes: list[Change], live: C
 
 
 def _survivor(
-    change: Change, born: Mapping[str, datetime], when: Mapping[str, datetime], longer: timedelta
+    change: ObjectChange, born: Mapping[str, datetime], when: Mapping[str, datetime], longer: timedelta
 ) -> datetime | None:
     """Return when the newest object of the same part was written that was there before a change and outlived it."""
     return max(

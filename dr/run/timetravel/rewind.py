@@ -28,7 +28,7 @@ Did = Literal["intact", "uncovered", "copied", "hidden", "left", "failed"]
 
 
 @dataclass(frozen=True)
-class Step:
+class RewindStep:
     """One object to be put right: `uncover` takes the delete markers above it away, `lift` copies it on top."""
 
     name: str
@@ -46,7 +46,7 @@ class Rewound:
     failed: dict[str, str]
 
 
-def steps_to(versions: Sequence[Version], view: View) -> tuple[list[Step], int]:
+def steps_to(versions: Sequence[Version], view: View) -> tuple[list[RewindStep], int]:
     """Return what is to be done so that a view is on top again, and how many objects are right already.
 
     In the order in which a repository is valid at every instant: data before what names it, `config` first.
@@ -57,13 +57,13 @@ def steps_to(versions: Sequence[Version], view: View) -> tuple[list[Step], int]:
             continue
         right = view.objects.get(name, ())
         if not right:
-            steps += [Step(name, "hide", above=(listed[-1],))] if hash_in(name) and not listed[-1].marker else []
+            steps += [RewindStep(name, "hide", above=(listed[-1],))] if hash_in(name) and not listed[-1].marker else []
         elif _alike(listed[-1], right[0]):
             intact += 1
         else:
             above = tuple(listed[listed.index(right[0]) + 1 :])
             act: Act = "uncover" if all(version.marker for version in above) else "lift"
-            steps.append(Step(name, act, right, above))
+            steps.append(RewindStep(name, act, right, above))
     order = ("config", "keys", "data", "index", "snapshots")
     rank = {part: number for number, part in enumerate(order)}
     return sorted(steps, key=lambda step: (rank.get(step.name.partition("/")[0], len(order)), step.name)), intact
@@ -73,7 +73,9 @@ def _alike(top: Version, right: Version) -> bool:
     return not top.marker and (top.etag, top.size) == (right.etag, right.size)
 
 
-def rewind(place: S3Versions, steps: Sequence[Step], *, say: Callable[[int], None] = lambda done: None) -> Rewound:
+def rewind(
+    place: S3Versions, steps: Sequence[RewindStep], *, say: Callable[[int], None] = lambda done: None
+) -> Rewound:
     """Do the steps, many at once within a part of the repository, and read back all that was put on top.
 
     What cannot be put right is in the result; raises only when the target cannot be used at all.
@@ -91,9 +93,9 @@ def rewind(place: S3Versions, steps: Sequence[Step], *, say: Callable[[int], Non
     return Rewound(counts=dict(counts), verified=counts["uncovered"] + counts["copied"], failed=failed)
 
 
-def _parts(steps: Sequence[Step]) -> Iterator[list[Step]]:
+def _parts(steps: Sequence[RewindStep]) -> Iterator[list[RewindStep]]:
     """Yield the steps in bunches of one part of the repository, so that none overtakes what it relies on."""
-    bunch: list[Step] = []
+    bunch: list[RewindStep] = []
     for step in steps:
         if bunch and (len(bunch) == 256 or bunch[0].name.partition("/")[0] != step.name.partition("/")[0]):
             yield bunch
@@ -103,7 +105,7 @@ def _parts(steps: Sequence[Step]) -> Iterator[list[Step]]:
         yield bunch
 
 
-def _do(place: S3Versions, step: Step) -> tuple[Did, str]:
+def _do(place: S3Versions, step: RewindStep) -> tuple[Did, str]:
     command.raise_if_stopping()
     try:
         if step.act == "hide":
@@ -119,7 +121,7 @@ def _do(place: S3Versions, step: Step) -> tuple[Did, str]:
         return "failed", str(error)
 
 
-def _uncovered(place: S3Versions, step: Step) -> bool:
+def _uncovered(place: S3Versions, step: RewindStep) -> bool:
     """Take away the markers above an object; False where that is forbidden, or what is below is not right."""
     try:
         for marker in reversed(step.above):
@@ -129,7 +131,7 @@ def _uncovered(place: S3Versions, step: Step) -> bool:
     return _verified(place, step.right[0])
 
 
-def _hide(place: S3Versions, step: Step) -> tuple[Did, str]:
+def _hide(place: S3Versions, step: RewindStep) -> tuple[Did, str]:
     """Hide what was added under a name that its bytes do not deserve."""
     if place.sha256_of(step.above[0]) == hash_in(step.name):
         return "left", ""

@@ -19,7 +19,7 @@ from dr.plan.secret import why_unreadable
 from dr.plan.target import Credentials, S3Place, Target
 from dr.run.workspace.key_record import key_hint
 from dr.sources.agent import open_agent
-from dr.sources.door import Doors
+from dr.sources.driver import SourceDriver
 from dr.sources.hosts import open_host
 from dr.sources.kinds import open_source
 from dr.sources.secret import read_secret, variable
@@ -66,7 +66,7 @@ class Place:
         return said or "off"
 
 
-def is_away(place: Place) -> bool:
+def is_detached(place: Place) -> bool:
     """Whether the place is a disk that may be taken away, and is."""
     try:
         if place.target.offline:
@@ -103,7 +103,7 @@ class Toolbox:
         """Return the place of that name, a replica too; `KeyError` when the plan has none."""
         return {place.name: place for place in self.everywhere}[name]
 
-    def source(self, name: str) -> Doors:
+    def source(self, name: str) -> SourceDriver:
         """Return the doors of the source of that name."""
         declared, program = self.plan.host_of(name), self.places[0].repository.program
         host = open_host(declared)

@@ -4,6 +4,6 @@ A capture is a dump of all databases in one snapshot, and facts counted by queri
 pours the dump into a scratch server of its own; a recovery restores beside the live database and swaps the two.
 """
 
-from dr.sources.mysql.doors import Mysql
+from dr.sources.mysql.driver import Mysql
 
 __all__ = ["Mysql"]

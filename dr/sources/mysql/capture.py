@@ -20,12 +20,13 @@ from pathlib import Path
 from dr.errors import DrError, SourceError
 from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
-from dr.sources import facts, several
-from dr.sources.door import Stream
+from dr.sources import database_inventory as facts
+from dr.sources import several
+from dr.sources.driver import Stream
+from dr.sources.mysql.capture_plan import Subject
 from dr.sources.mysql.connection import Server, complaint
-from dr.sources.mysql.cut import SEVERAL, cut, cut_one, file_of
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.subject import Subject
+from dr.sources.mysql.split_dump import SEVERAL, cut, cut_one, file_of
 from dr.sources.own_errors import own_errors
 from dr.tools import command
 

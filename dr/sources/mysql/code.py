@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dr.errors import SourceError
-from dr.sources.door import Refused
+from dr.sources.driver import Refused
 from dr.sources.mysql.connection import PASSING, Server, complaint, quoted
-from dr.sources.mysql.cut import asleep, awake, renamed
 from dr.sources.mysql.inventory import account_of
+from dr.sources.mysql.split_dump import asleep, awake, renamed
 from dr.sources.own_errors import own_errors
 from dr.tools import command
 

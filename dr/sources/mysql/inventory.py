@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dr.errors import SourceError
-from dr.sources.facts import digest_of, key_of
+from dr.sources.database_inventory import digest_of, key_of
 from dr.sources.mysql.connection import SYSTEM, quoted, text_of
 from dr.sources.mysql.session import Row, Session
 from dr.sources.mysql.spelling import SPELLING, spelled

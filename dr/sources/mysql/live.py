@@ -11,8 +11,9 @@ from pathlib import Path
 
 from dr.errors import SourceError, UsageError
 from dr.plan.source import MysqlSource
-from dr.sources.door import Room
-from dr.sources.mysql import accounts, pour, undo
+from dr.sources.driver import RestoreSlot
+from dr.sources.mysql import accounts, undo
+from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.connection import Server, reach, text_of
 from dr.sources.mysql.inventory import account_of, databases_of
 from dr.sources.mysql.programs import suited
@@ -39,7 +40,7 @@ _EVENTS = """SELECT CONCAT(EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schem
 class Live(Restored):
     """Databases on the live server, beside the live ones until they are accepted."""
 
-    def __init__(self, name: str, declared: MysqlSource, host: Host, room: Room) -> None:
+    def __init__(self, name: str, declared: MysqlSource, host: Host, room: RestoreSlot) -> None:
         super().__init__(name, declared, room)
         self._host = host
         self._reached: Server | None = None
@@ -53,7 +54,7 @@ class Live(Restored):
         return self._reached
 
     def preflight(self) -> None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         captured = self.captured()
         try:
             with self._session() as session:
@@ -67,7 +68,7 @@ class Live(Restored):
             ) from error  # fmt: skip
 
     def provision(self) -> None:
-        """See `Instance`: go the way back that an interrupted recovery did not end."""
+        """See `RestoredSource`: go the way back that an interrupted recovery did not end."""
         if not self._kept.is_file():
             return
         if refused := undo.run(self.server, self._kept):
@@ -83,7 +84,7 @@ class Live(Restored):
         return self.room.apart / undo.FILENAME
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
-        """See `Instance`: into new databases beside the live ones. Their events do not run before `accept`."""
+        """See `RestoredSource`: into new databases beside the live ones. Their events do not run before `accept`."""
         with self._session() as session:
             kept = self.room.apart / accounts.FILENAME
             self.remarks += accounts.differing(session, kept)
@@ -96,7 +97,7 @@ class Live(Restored):
         super()._begin(session, database)
 
     def connection(self) -> Mapping[str, str]:
-        """See `Instance`. Nothing where the server is on another host, which programs here may not reach."""
+        """See `RestoredSource`. Nothing where the server is on another host, which programs here may not reach."""
         if not self._host.here:
             return {}
         declared, database = self._declared, next(iter(self.actual.values()), "")
@@ -117,7 +118,7 @@ class Live(Restored):
         return {key: value for key, value in pairs.items() if value}
 
     def accept(self) -> None:
-        """See `Instance`: all databases change their names at once, and are put back when anything fails.
+        """See `RestoredSource`: all databases change their names at once, and are put back when anything fails.
 
         Programs that write meanwhile are kept out, or find no triggers, for a moment: stop them before.
         """
@@ -156,7 +157,7 @@ class Live(Restored):
             self._replay.go_on(session)
 
     def close(self) -> None:
-        """See `Instance`: what was not accepted is removed."""
+        """See `RestoredSource`: what was not accepted is removed."""
         if not self._made:
             return
         try:

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source import MysqlSource
-from dr.sources.door import Instance, Refused, Room
-from dr.sources.facts import Facts
-from dr.sources.mysql import accounts, code, pour
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import Refused, RestoredSource, RestoreSlot
+from dr.sources.mysql import accounts, code
+from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.accounts import existing
 from dr.sources.mysql.code import Code, Piece, Sorting
 from dr.sources.mysql.connection import Server
@@ -28,7 +29,7 @@ _UNSEEN = (
 )
 
 
-class Restored(Instance):
+class Restored(RestoredSource):
     """Databases in a server. `actual` gives for each, by its name in the plan, the name it has there.
 
     `asleep` are events, as database and name there, that are kept from running meanwhile. `lacking` are needs known
@@ -37,7 +38,7 @@ class Restored(Instance):
 
     takes_stream = True
 
-    def __init__(self, name: str, declared: MysqlSource, room: Room) -> None:
+    def __init__(self, name: str, declared: MysqlSource, room: RestoreSlot) -> None:
         super().__init__(name, "mysql", room)
         self._declared = declared
         self.actual: dict[str, str] = {}
@@ -124,7 +125,7 @@ class Restored(Instance):
         return name[: _LONGEST_NAME - len(tail)] + tail
 
     def start(self) -> None:
-        """See `Instance`: every captured database is there, and all that its objects need."""
+        """See `RestoredSource`: every captured database is there, and all that its objects need."""
         captured = self.captured()
         lacking = captured.lacking if captured else ()
         self.remarks += [_UNSEEN] if ACCOUNTS in lacking else []
@@ -142,23 +143,23 @@ class Restored(Instance):
             )  # fmt: skip
 
     def probe(self, query: str, database: str | None = None) -> object:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         return pour.ask(self.server, self._actual_of(database), query)
 
     def newest(self) -> datetime | None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
 
-    def facts(self) -> Facts | None:
-        """See `Instance`: by the names in the plan, and with an answer to each question captured."""
+    def facts(self) -> DatabaseInventory | None:
+        """See `RestoredSource`: by the names in the plan, and with an answer to each question captured."""
         captured = self.captured()
         known_as = {actual: name for name, actual in self.actual.items() if actual != name}
         with pour.reading(self.server) as session:
             spelling = captured.spelling if captured else SPELLING
             names = tuple(self.actual.values())
             inventory = Inventory(session, names, known_as, asleep=self.asleep, spelling=spelling)
-            return Facts(
+            return DatabaseInventory(
                 spelling=spelling,
                 server=inventory.server,
                 databases=tuple(self.actual),
@@ -168,7 +169,7 @@ class Restored(Instance):
                 answers=self._answers(captured),
             )
 
-    def _answers(self, captured: Facts | None) -> dict[str, str | None]:
+    def _answers(self, captured: DatabaseInventory | None) -> dict[str, str | None]:
         found: dict[str, str | None] = {}
         for key in captured.answers if captured else ():
             database, _, query = key.partition("\n")

@@ -9,8 +9,9 @@ from pathlib import Path
 from dr.errors import SourceError
 from dr.plan.source import MysqlSource
 from dr.sources import scratch
-from dr.sources.door import Room
-from dr.sources.mysql import accounts, pour, programs, undo
+from dr.sources.driver import RestoreSlot
+from dr.sources.mysql import accounts, programs, undo
+from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.code import Sorting
 from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
 from dr.sources.mysql.inventory import ENCRYPTION, NAMES_CASE
@@ -44,7 +45,7 @@ _KEEP = 'umask 077; cat >"$1" && { [ -z "$2" ] || chown -- "$2" "$1"; };'
 class Scratch(Restored):
     """Databases in a scratch server on the room's host."""
 
-    def __init__(self, name: str, declared: MysqlSource, host: Host, room: Room) -> None:
+    def __init__(self, name: str, declared: MysqlSource, host: Host, room: RestoreSlot) -> None:
         super().__init__(name, declared, room)
         # The plan's directory of programs is on the plan's host, which may be another.
         known = declared.bin and (host.here or not room.host.here)
@@ -62,7 +63,7 @@ class Scratch(Restored):
         return self._server
 
     def provision(self) -> None:
-        """See `Instance`: make a server and start it."""
+        """See `RestoredSource`: make a server and start it."""
         there = self.room.host
         with own_errors(self.name):
             home, user = self.room.annex("mysql"), scratch.service_user(there, "mysql")
@@ -83,7 +84,7 @@ class Scratch(Restored):
         )  # fmt: skip
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
-        """See `Instance`: as a recovery does it, beside and then into their places.
+        """See `RestoredSource`: as a recovery does it, beside and then into their places.
 
         For accounts that own code and were not captured others stand in, so that the rest can be looked at;
         `start` then says which are missing.
@@ -101,7 +102,7 @@ class Scratch(Restored):
             replay.end(session)
 
     def rehearse(self) -> None:
-        """See `Instance`: databases without rows take the places of those restored, and make room again."""
+        """See `RestoredSource`: databases without rows take the places of those restored, and make room again."""
         with Session(self.server, timeout=pour.RESTORE_SECONDS) as session:
             for database in self.actual:
                 self._copy_empty(session, database)
@@ -124,7 +125,7 @@ class Scratch(Restored):
         return Swap(self.server, session, changes, kept=kept, rights=rights, lacking=self._refused)
 
     def connection(self) -> Mapping[str, str]:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         socket, database = str(self._socket), next(iter(self._declared.named or self.actual), "")
         return {
             "MYSQL_HOME": pour.client_home(self._socket.parent, socket=socket, user="root", host=self.room.host),
@@ -137,7 +138,7 @@ class Scratch(Restored):
         }
 
     def close(self) -> None:
-        """See `Instance`. The server is ended as if by a power cut: its directory goes with the sandbox."""
+        """See `RestoredSource`. The server is ended as if by a power cut: its directory goes with the sandbox."""
         if self._running:
             with self._running:
                 self._running.kill()

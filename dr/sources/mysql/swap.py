@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dr.errors import DrError, SourceError
-from dr.sources.mysql import accounts, code, pour, undo
+from dr.sources.mysql import accounts, code, undo
+from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.code import Code, Fault, Piece, Sorting
 from dr.sources.mysql.connection import Server, complaint, quoted, text_of
 from dr.sources.mysql.inventory import Inventory, databases_of

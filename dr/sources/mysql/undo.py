@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import SourceError
-from dr.sources.door import WAY_BACK
+from dr.sources.driver import WAY_BACK
 from dr.sources.mysql import code
 from dr.sources.mysql.code import Code, Piece
 from dr.sources.mysql.connection import Server, complaint, quoted, text_of

@@ -20,8 +20,9 @@ from typing import Any
 from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
-from dr.sources import facts, several
-from dr.sources.door import Stream
+from dr.sources import database_inventory as facts
+from dr.sources import several
+from dr.sources.driver import Stream
 from dr.sources.kept import is_kept
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import inventory, queries, rights

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dr.errors import SourceError
-from dr.sources.facts import Facts, digest_of, key_of
+from dr.sources.database_inventory import DatabaseInventory, digest_of, key_of
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Server, Session, literal
 from dr.sources.postgres.rights import Sight
@@ -122,10 +122,12 @@ def answers(server: Server, database: str, snapshot: str, asked: Iterable[Asked]
     return found
 
 
-def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]], *, spelling: int = SPELLING) -> Facts:
+def facts_of(
+    found: Sequence[Inventory], properties: dict[str, dict[str, Any]], *, spelling: int = SPELLING
+) -> DatabaseInventory:
     """Return the facts of several databases; `properties` are those each was made with."""
     objects = {f"database {name}": json.dumps(each, sort_keys=True) for name, each in properties.items()}
-    return Facts(
+    return DatabaseInventory(
         server=f"PostgreSQL {found[0].version}" if found else "",
         databases=tuple(each.database for each in found),
         rows={name: count for each in found for name, count in each.rows.items()},
@@ -137,13 +139,13 @@ def facts_of(found: Sequence[Inventory], properties: dict[str, dict[str, Any]], 
     )
 
 
-def properties_of(captured: Facts | None, database: str) -> dict[str, Any]:
+def properties_of(captured: DatabaseInventory | None, database: str) -> dict[str, Any]:
     """Return what a database was made with, from the facts; empty where they do not say."""
     kept = captured.objects.get(f"database {database}") if captured else None
     return json.loads(kept) if kept else {}
 
 
-def major_of(captured: Facts | None) -> int:
+def major_of(captured: DatabaseInventory | None) -> int:
     """Return the major version that facts were taken from; 0 where they do not say."""
     number = re.search(r"\d+", captured.server) if captured else None
     return int(number[0]) if number else 0

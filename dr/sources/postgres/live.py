@@ -15,9 +15,10 @@ from urllib.parse import quote
 
 from dr.errors import DrError, SourceError, UsageError
 from dr.plan.source import PostgresSource
-from dr.sources.door import Room
+from dr.sources.driver import RestoreSlot
 from dr.sources.own_errors import own_errors
-from dr.sources.postgres import accounts, making, queries
+from dr.sources.postgres import accounts, queries
+from dr.sources.postgres import create_database as making
 from dr.sources.postgres.capture import read_globals
 from dr.sources.postgres.connection import Login, Server, identifier, literal
 from dr.sources.postgres.names import with_suffix
@@ -40,7 +41,7 @@ where shobj_description(oid, 'pg_database') like {literal(_MARK + "%")}
 class LiveServer(Restored):
     """Databases restored onto the server that the plan declares."""
 
-    def __init__(self, name: str, declared: PostgresSource, room: Room, *, host: Host) -> None:
+    def __init__(self, name: str, declared: PostgresSource, room: RestoreSlot, *, host: Host) -> None:
         super().__init__(name, declared, room)
         self._declared = declared
         self.server, self.place = Server(name, host, Login.declared(declared)), _PLACES[0]
@@ -48,7 +49,7 @@ class LiveServer(Restored):
         self._accepted = False
 
     def preflight(self) -> None:
-        """See `Instance`: the server answers, lets us make databases, and nothing stands in the way."""
+        """See `RestoredSource`: the server answers, lets us make databases, and nothing stands in the way."""
         try:
             there = self._look_round()
             able, superuser = self.server.rows(self.place, _ROLE)[0]
@@ -64,7 +65,7 @@ class LiveServer(Restored):
         self._refuse_existing(there)
 
     def provision(self) -> None:
-        """See `Instance`: take away what interrupted recoveries of the same databases left."""
+        """See `RestoredSource`: take away what interrupted recoveries of the same databases left."""
         there = self._look_round()
         marked = [beside for beside, database in self.server.rows(self.place, _UNFINISHED) if database in self._meant()]
         # One that was killed before it could be marked bears the token of this very recovery, which goes on.
@@ -101,7 +102,7 @@ class LiveServer(Restored):
         return properties | waits if marked else properties
 
     def start(self) -> None:
-        """See `Instance`; statistics are gathered, without which the first queries would be slow.
+        """See `RestoredSource`; statistics are gathered, without which the first queries would be slow.
 
         By the database's own path, which indexes over functions may rely on. Slow queries are no reason to stop.
         """
@@ -112,7 +113,7 @@ class LiveServer(Restored):
                 self.notes.append(f"statistics of {database} are not all there ({said[0]}): run ANALYZE in it")
 
     def connection(self) -> Mapping[str, str]:
-        """See `Instance`. Empty for a server that only another host reaches."""
+        """See `RestoredSource`. Empty for a server that only another host reaches."""
         if not self.server.host.here or not self.databases:
             return {}
         first, login = self.physical(self.databases[0]), self.server.login
@@ -124,7 +125,7 @@ class LiveServer(Restored):
         return {**env, **secret, "PGDATABASE": first, "DATABASE_URL": f"postgresql:///{quote(first, safe='')}?{query}"}
 
     def accept(self) -> None:
-        """See `Instance`: the old ones step aside and the new ones take their names, all or none."""
+        """See `RestoredSource`: the old ones step aside and the new ones take their names, all or none."""
         there = self._look_round()
         self._refuse_existing(there)
         old = {each: with_suffix(each, "before", self.room.token) for each in self.databases if each in there}
@@ -149,7 +150,7 @@ class LiveServer(Restored):
                 log.warning("%s: %s", self.name, self.notes[-1])
 
     def close(self) -> None:
-        """See `Instance`: what was not accepted is dropped."""
+        """See `RestoredSource`: what was not accepted is dropped."""
         while self._beside:
             database = self._beside.pop()
             try:

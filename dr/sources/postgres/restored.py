@@ -10,13 +10,14 @@ from typing import Any
 
 from dr.errors import SourceError
 from dr.plan.source import PostgresSource
-from dr.sources.door import Instance, Refused, Room
-from dr.sources.facts import Facts
-from dr.sources.postgres import completing, inventory, making, queries, roles
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import Refused, RestoredSource, RestoreSlot
+from dr.sources.postgres import completing, inventory, queries, roles
+from dr.sources.postgres import create_database as making
 from dr.sources.postgres.capture import GLOBALS
 from dr.sources.postgres.connection import Server, Session
+from dr.sources.postgres.load_dump import pour_dump, raise_refused
 from dr.sources.postgres.names import dumps_in
-from dr.sources.postgres.pouring import pour_dump, raise_refused
 from dr.sources.postgres.toc import Refusal
 from dr.sources.unseen import PASSWORDS
 
@@ -26,7 +27,7 @@ _NAMED = 5
 QUERY_SECONDS = 600
 
 
-class Restored(Instance):
+class Restored(RestoredSource):
     """Databases restored into a server. `server` and `place` (a database to speak to it) are the kind's own.
 
     What the server lacks, and rows that it refuses, is gathered and raised by `start`: the other checks still run. What
@@ -37,7 +38,7 @@ class Restored(Instance):
     server: Server
     place: str
 
-    def __init__(self, name: str, declared: PostgresSource, room: Room) -> None:
+    def __init__(self, name: str, declared: PostgresSource, room: RestoreSlot) -> None:
         super().__init__(name, KIND, room)
         self._declared = declared
         self.databases: list[str] = []
@@ -72,14 +73,14 @@ class Restored(Instance):
         return properties
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         self._make_roles()
         self.lacks = making.missing(self.captured(), making.offered(self.server, self.place))
         for database, blocks in dumps_in(filename, chunks):
             self._pour_one(self._captured_name(database), blocks)
 
     def start(self) -> None:
-        """See `Instance`: every captured database answers on a new connection, and nothing was refused."""
+        """See `RestoredSource`: every captured database answers on a new connection, and nothing was refused."""
         captured = self.captured()
         for database in captured.databases if captured else self.databases:
             if database not in self.databases:
@@ -91,7 +92,7 @@ class Restored(Instance):
         raise_refused(self.name, [*problems, *self.refused])
 
     def probe(self, query: str, database: str | None = None) -> object:
-        """See `Instance`. The value is text, as psql gives it; times are UTC."""
+        """See `RestoredSource`. The value is text, as psql gives it; times are UTC."""
         if not self.databases or (database and database not in self.databases):
             raise SourceError(
                 f"there is no restored database {database or ''}".rstrip(), self.name, hint="correct the check"
@@ -100,15 +101,15 @@ class Restored(Instance):
         return self.server.value(self.physical(database or self.databases[0]), query, before=limit)
 
     def newest(self) -> datetime | None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         if not self._declared.newest:
             return None
         captured, first = self.captured(), self.databases[0] if self.databases else ""
         zone = captured.zones.get(first, "") if captured else ""
         return self.read_newest(self.probe(self._declared.newest), self._declared.newest_timezone, zone)
 
-    def facts(self) -> Facts | None:
-        """See `Instance`: the same questions as at capture, to the databases as they are now."""
+    def facts(self) -> DatabaseInventory | None:
+        """See `RestoredSource`: the same questions as at capture, to the databases as they are now."""
         found, now = [], dict(self.server.rows(self.place, queries.DATABASES))
         captured = self.captured()
         spelling = captured.spelling if captured else inventory.SPELLING
@@ -150,7 +151,7 @@ class Restored(Instance):
         if of_data:
             first = of_data[0]
             self.refused.append(f"rows of {len(of_data)} tables were refused, first {first.name}: {first.cause}")
-        known = (self.captured() or Facts()).objects
+        known = (self.captured() or DatabaseInventory()).objects
         self.refusals += [_named(database, each, known) for each in refused if not each.of_data]
 
     def _make_roles(self) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dr.errors import DrError, SourceError
 from dr.plan.source import PostgresSource
 from dr.sources import scratch
-from dr.sources.door import Room
+from dr.sources.driver import RestoreSlot
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Login, Server
@@ -60,14 +60,14 @@ _OBJECTS_AT_ONCE = 10_000
 class ScratchServer(Restored):
     """Databases restored into a server of their own."""
 
-    def __init__(self, name: str, declared: PostgresSource, room: Room) -> None:
+    def __init__(self, name: str, declared: PostgresSource, room: RestoreSlot) -> None:
         super().__init__(name, declared, room)
         self._declared_bin = declared.bin
         self._running: Process | None = None
         self._of_all = ""
 
     def provision(self) -> None:
-        """See `Instance`: make the server and start it. It ends with the thread that calls."""
+        """See `RestoredSource`: make the server and start it. It ends with the thread that calls."""
         host = self.room.host
         with own_errors(self.name):
             programs = find_programs(host, self._declared_bin, at_least=major_of(self.captured()), name=self.name)
@@ -90,7 +90,7 @@ class ScratchServer(Restored):
         self._of_all = "".join(f"alter role all set {k} to {v};\n" for k, v in settings_of_all(captured).items())
 
     def start(self) -> None:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         super().start()
         if said := self.server.complaints(self.place, self._of_all) if self._of_all else []:
             self.remarks.append(f"settings of all roles were refused: {'; '.join(said)}")
@@ -112,7 +112,7 @@ class ScratchServer(Restored):
         return found
 
     def connection(self) -> Mapping[str, str]:
-        """See `Instance`."""
+        """See `RestoredSource`."""
         first = self.databases[0] if self.databases else self.place
         url = (
             f"postgresql:///{quote(first, safe='')}?host={quote(str(self._home), safe='')}&port={PORT}&user={SUPERUSER}"
@@ -123,7 +123,7 @@ class ScratchServer(Restored):
         }  # fmt: skip
 
     def close(self) -> None:
-        """See `Instance`. SIGQUIT: it leaves at once, and takes its processes, socket and shared memory along."""
+        """See `RestoredSource`. SIGQUIT: it leaves at once, and takes its processes, socket and shared memory along."""
         running, self._running = self._running, None
         if running is None:
             return

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dr.evidence.record import Outcome
 from dr.plan.source import Source
-from dr.run.recovery.place.programs import Works
-from dr.run.recovery.place.restore_host import HERE, Land
-from dr.sources.door import Instance
+from dr.run.recovery.place.programs import ProgramRunner
+from dr.run.recovery.place.restore_host import HERE, RestoreHost
+from dr.sources.driver import RestoredSource
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Restored:
     name: str
     kind: str
     root: Path
-    instance: Instance
+    instance: RestoredSource
     declared: Source | None = None
     manifest: Path | None = None
     only: re.Pattern[bytes] | None = None
@@ -48,7 +48,7 @@ class Restored:
 
 
 @dataclass(kw_only=True)
-class Ground:
+class CheckContext:
     """Where checks run: the restored sources below `root` on the `land`, and what is known about them.
 
     `programs` is where the plan's own programs run, absent: where the land has them. `partial` says that only samples
@@ -60,20 +60,20 @@ class Ground:
     seed: str
     now: Callable[[], datetime]
     sources: Mapping[str, Restored]
-    land: Land = HERE
-    programs: Works | None = None
+    land: RestoreHost = HERE
+    programs: ProgramRunner | None = None
     partial: bool = False
     newest: Mapping[str, datetime] = field(default_factory=dict)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
 
     @property
-    def works(self) -> Works:
+    def works(self) -> ProgramRunner:
         """Where the plan's own programs run."""
         return self.programs or self.land.works
 
 
 @dataclass(frozen=True)
-class Seen:
+class CheckOutcome:
     """What one check came to."""
 
     expected: str

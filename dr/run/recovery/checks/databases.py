@@ -8,8 +8,8 @@ from dr.errors import SourceError
 from dr.evidence.record import Outcome
 from dr.plan.check import CAPTURED, RowsCheck, SchemaCheck, SqlCheck
 from dr.plan.expect import describe, holds
-from dr.run.recovery.checks.context import Ground, Restored, Seen
-from dr.sources.facts import Facts, key_of
+from dr.run.recovery.checks.context import CheckContext, CheckOutcome, Restored
+from dr.sources.database_inventory import DatabaseInventory, key_of
 
 ROWS = "every table with the rows counted at capture"
 OBJECTS = "tables, columns, indexes, constraints and extensions as at capture"
@@ -18,7 +18,7 @@ _NAMED = 3  # of many differences, so many are named
 SERVED = ("postgres", "mysql")
 
 
-def not_run(ground: Ground) -> str | None:
+def not_run(ground: CheckContext) -> str | None:
     """Return why no program is run on what was restored; None when one may be.
 
     A program that finds no restored server might turn to the live one.
@@ -37,25 +37,25 @@ def unloaded(restored: Restored) -> bool:
     return restored.kind in SERVED and not restored.poured
 
 
-def sql(ground: Ground, body: SqlCheck) -> Seen:
+def sql(ground: CheckContext, body: SqlCheck) -> CheckOutcome:
     """Hold a query's value against what is expected, or against its value at capture."""
     restored = ground.sources[body.source]
     if restored.declared is None:
-        return Seen(describe(body.expect), "the plan has no database of that name", "failed")
+        return CheckOutcome(describe(body.expect), "the plan has no database of that name", "failed")
     value = restored.instance.probe(body.query, body.database)
     observed = "no value" if value is None else str(value)
     if body.expect != CAPTURED:
-        return Seen(describe(body.expect), observed, _verdict(holds(body.expect, value)))
+        return CheckOutcome(describe(body.expect), observed, _verdict(holds(body.expect, value)))
     answers = _captured(restored).answers
     key = key_of(body.database, body.query)
     if key not in answers:
-        return Seen("the value at capture", "the point holds no answer: the query is newer than it", "failed")
+        return CheckOutcome("the value at capture", "the point holds no answer: the query is newer than it", "failed")
     before = answers[key]
     same = (None if value is None else str(value)) == before
-    return Seen(f"= {'no value' if before is None else before} (at capture)", observed, _verdict(same))
+    return CheckOutcome(f"= {'no value' if before is None else before} (at capture)", observed, _verdict(same))
 
 
-def rows(ground: Ground, body: RowsCheck) -> Seen:
+def rows(ground: CheckContext, body: RowsCheck) -> CheckOutcome:
     """Hold the rows of every table against those counted in the snapshot that was dumped."""
     before, after = _both(ground.sources[body.source])
     differ = {name: after.rows.get(name) for name, count in before.rows.items() if after.rows.get(name) != count}
@@ -65,10 +65,10 @@ def rows(ground: Ground, body: RowsCheck) -> Seen:
     if differ:
         told = [f"{name} has {_or_none(differ[name])}, not {before.rows[name]:,}" for name in sorted(differ)[:_NAMED]]
         observed += f"; {len(differ):,} differ: {', '.join(told)}"
-    return Seen(expected, observed, _verdict(not differ))
+    return CheckOutcome(expected, observed, _verdict(not differ))
 
 
-def schema(ground: Ground, body: SchemaCheck) -> Seen:
+def schema(ground: CheckContext, body: SchemaCheck) -> CheckOutcome:
     """Hold every object's definition against the one recorded at capture."""
     before, after = _both(ground.sources[body.source])
     excused = _excused(ground.sources[body.source])
@@ -80,7 +80,7 @@ def schema(ground: Ground, body: SchemaCheck) -> Seen:
     parts = [f"{len(before.objects) - len(without) - len(gone) - len(other):,} the same"]
     parts += [f"{len(without):,} missing as accepted: {', '.join(sorted(without)[:_NAMED])}"] if without else []
     parts += [f"{len(names):,} {word}: {', '.join(names[:_NAMED])}" for word, names in _kinds(gone, other, new)]
-    return Seen(
+    return CheckOutcome(
         f"{len(before.objects):,} objects as at capture", "; ".join(parts), _verdict(not (gone or new or other))
     )
 
@@ -95,14 +95,14 @@ def _kinds(gone: list[str], other: list[str], new: list[str]) -> list[tuple[str,
     return [pair for pair in (("missing", gone), ("changed", other), ("extra", new)) if pair[1]]
 
 
-def _captured(restored: Restored) -> Facts:
+def _captured(restored: Restored) -> DatabaseInventory:
     found = restored.instance.captured()
     if found is None:
         raise SourceError("the point holds no record of this database", restored.name, hint="back it up anew")
     return found
 
 
-def _both(restored: Restored) -> tuple[Facts, Facts]:
+def _both(restored: Restored) -> tuple[DatabaseInventory, DatabaseInventory]:
     before, after = _captured(restored), restored.instance.facts()
     if after is None:
         raise SourceError(

@@ -11,9 +11,9 @@ from dr.errors import DrError
 from dr.evidence.record import Outcome
 from dr.plan.check import HttpCheck
 from dr.plan.expect import describe, holds
-from dr.run.recovery.checks.context import Ground, Seen
+from dr.run.recovery.checks.context import CheckContext, CheckOutcome
 from dr.run.recovery.checks.databases import connections, not_run
-from dr.run.recovery.place.programs import Works
+from dr.run.recovery.place.programs import ProgramRunner
 from dr.tools import command
 from dr.tools import http as web
 from dr.tools.host import Process
@@ -22,7 +22,7 @@ _ASK_SECONDS = 0.2
 _ANSWER_SECONDS = 30.0
 
 
-def argv(ground: Ground, run: Sequence[str]) -> list[str]:
+def argv(ground: CheckContext, run: Sequence[str]) -> list[str]:
     """Return a plan's command; `./smoke-test` lies beside the plan, not in the sandbox."""
     name = run[0]
     if "/" in name and not name.startswith("/"):
@@ -30,7 +30,7 @@ def argv(ground: Ground, run: Sequence[str]) -> list[str]:
     return [name, *run[1:]]
 
 
-def environment(ground: Ground, **more: str) -> dict[str, str]:
+def environment(ground: CheckContext, **more: str) -> dict[str, str]:
     """What a command may know: where the restored data is, how its services are reached, and no secret of ours."""
     kept = ground.works.environment()
     places = {_variable(name): str(restored.root) for name, restored in ground.sources.items()}
@@ -48,10 +48,10 @@ def wanted(body: HttpCheck) -> str:
     return f"{text} within {body.within} s"
 
 
-def http(ground: Ground, body: HttpCheck) -> Seen:
+def http(ground: CheckContext, body: HttpCheck) -> CheckOutcome:
     """Start what serves, if the plan says so, and ask until it answers as expected, or its time is over."""
     if why := not_run(ground):
-        return Seen(wanted(body), why, "skipped")
+        return CheckOutcome(wanted(body), why, "skipped")
     works = ground.works
     port = str(works.free_port())
     url = body.url.replace("{port}", port)
@@ -63,7 +63,7 @@ def http(ground: Ground, body: HttpCheck) -> Seen:
 
 
 @contextmanager
-def _served(ground: Ground, serve: list[str], port: str) -> Iterator[Process]:
+def _served(ground: CheckContext, serve: list[str], port: str) -> Iterator[Process]:
     with ground.works.start(serve, env=environment(ground, PORT=port), cwd=ground.root) as running:
         threading.Thread(target=_drain, args=(running,), daemon=True).start()
         try:
@@ -81,7 +81,7 @@ def _drain(running: Process) -> None:
         return
 
 
-def _ask(works: Works, url: str, body: HttpCheck, running: Process | None) -> Seen:
+def _ask(works: ProgramRunner, url: str, body: HttpCheck, running: Process | None) -> CheckOutcome:
     """Ask again and again: a service that starts may first refuse, then answer with an error."""
     deadline, began = time.monotonic() + body.within, time.monotonic()
     while True:
@@ -95,7 +95,7 @@ def _ask(works: Works, url: str, body: HttpCheck, running: Process | None) -> Se
         if passed or ended or time.monotonic() >= deadline:
             words = running.finish().last_words if running and ended else ""
             observed = _told(answer, time.monotonic() - began) if not ended else _ended(words)
-            return Seen(wanted(body), observed, _outcome(passed and not ended))
+            return CheckOutcome(wanted(body), observed, _outcome(passed and not ended))
         command.wait_for_stop(_ASK_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """The plan's checks, run on restored data: what was expected, what was observed, whether it held.
 
 A check that cannot be made has failed. Texts name counts and values, never files: names of files go to a
-local list (`Ground.names`). Nothing here follows a restored link, which may point at the live system.
+local list (`CheckContext.names`). Nothing here follows a restored link, which may point at the live system.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from dr.plan.check import (
 from dr.plan.expect import describe, holds
 from dr.run.recovery.checks import databases
 from dr.run.recovery.checks import http as service
-from dr.run.recovery.checks.context import Ground, Poured, Seen
+from dr.run.recovery.checks.context import CheckContext, CheckOutcome, Poured
 from dr.run.recovery.checks.pattern import bases_of, below
 from dr.run.recovery.compare import Comparison, Terms, compare
-from dr.run.recovery.place.tree import Survey
+from dr.run.recovery.place.tree import RestoredTree
 
 _LONGEST = 300
 #: Checks that put questions to a database.
 _ASKING = ("rows", "schema", "sql")
 
 
-def run_check(ground: Ground, check: Check) -> Iterator[CheckResult]:
+def run_check(ground: CheckContext, check: Check) -> Iterator[CheckResult]:
     """Run one check and yield its results: a manifest check without a source has one for each source."""
     body = check.body
     if isinstance(body, ManifestCheck) and body.source is None:
@@ -58,7 +58,7 @@ def run_check(ground: Ground, check: Check) -> Iterator[CheckResult]:
         yield _timed(ground, check, check.source, partial(_act, ground, body))
 
 
-def _act(ground: Ground, body: Body) -> Seen:
+def _act(ground: CheckContext, body: Body) -> CheckOutcome:
     if isinstance(body, ManifestCheck):
         return _manifest(ground, body)
     if isinstance(body, FileCheck):
@@ -79,22 +79,22 @@ def in_order(checks: tuple[Check, ...]) -> list[Check]:
     return sorted(checks, key=lambda check: order[check.kind])
 
 
-def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], Seen]) -> CheckResult:
+def _timed(ground: CheckContext, check: Check, source: str | None, act: Callable[[], CheckOutcome]) -> CheckResult:
     began = time.monotonic()
     if source is not None and source not in ground.sources:
         seen = _not_restored(ground, source)
     elif source is not None and check.kind in _ASKING and databases.unloaded(ground.sources[source]):
-        seen = Seen(_wanted(check), "not checked: the dump was not loaded into a server", "skipped")
+        seen = CheckOutcome(_wanted(check), "not checked: the dump was not loaded into a server", "skipped")
     else:
         try:
             seen = act()
         except InterruptedRunError:
             raise
         except DrError as error:
-            seen = Seen(_wanted(check), f"could not be checked: {error}", "failed")
+            seen = CheckOutcome(_wanted(check), f"could not be checked: {error}", "failed")
         except (OSError, re.error) as error:
             reason = error.strerror if isinstance(error, OSError) else f"the pattern is not usable: {error}"
-            seen = Seen(_wanted(check), f"could not be checked: {reason}", "failed")
+            seen = CheckOutcome(_wanted(check), f"could not be checked: {reason}", "failed")
     return CheckResult(
         check=check.kind,
         source=source,
@@ -107,11 +107,11 @@ def _timed(ground: Ground, check: Check, source: str | None, act: Callable[[], S
     )
 
 
-def _not_restored(ground: Ground, source: str) -> Seen:
+def _not_restored(ground: CheckContext, source: str) -> CheckOutcome:
     wanted = f"source {source} restored"
     if ground.partial:
-        return Seen(wanted, f"not checked: this drill did not restore {source}", "skipped")
-    return Seen(wanted, f"the recovery point does not hold {source}", "failed")
+        return CheckOutcome(wanted, f"not checked: this drill did not restore {source}", "skipped")
+    return CheckOutcome(wanted, f"the recovery point does not hold {source}", "failed")
 
 
 def _wanted(check: Check) -> str:
@@ -131,10 +131,10 @@ def _wanted(check: Check) -> str:
 # -- manifest ----------------------------------------------------------------------------------------
 
 
-def _manifest(ground: Ground, body: ManifestCheck) -> Seen:
+def _manifest(ground: CheckContext, body: ManifestCheck) -> CheckOutcome:
     restored = ground.sources[body.source or ""]
     if restored.manifest is None:
-        return Seen("files equal to the capture", "the point holds no manifest of this source", "failed")
+        return CheckOutcome("files equal to the capture", "the point holds no manifest of this source", "failed")
     if restored.poured:
         return _stream_equal(restored.poured, restored.manifest)
     terms = Terms(
@@ -145,15 +145,15 @@ def _manifest(ground: Ground, body: ManifestCheck) -> Seen:
     )
     found = compare(ground.land.survey(restored.root), restored.manifest, terms)
     ground.names += [(restored.name, problem, path) for problem, path in found.names]
-    return Seen(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
+    return CheckOutcome(_wanted_equal(found, body.sample), _counts(found), "ok" if found.holds else "failed")
 
 
-def _stream_equal(poured: Poured, listed: Path) -> Seen:
+def _stream_equal(poured: Poured, listed: Path) -> CheckOutcome:
     """Hold the stream that went into a service against what was hashed at capture."""
     entry = next(iter(manifest.read(listed)), None)
     equal = entry is not None and (entry.sha256, entry.size) == (poured.sha256, poured.size)
     observed = f"{'equal' if equal else 'differs'} ({poured.size:,} bytes)"
-    return Seen("the stream that was restored, equal to the capture", observed, "ok" if equal else "failed")
+    return CheckOutcome("the stream that was restored, equal to the capture", observed, "ok" if equal else "failed")
 
 
 def _wanted_equal(found: Comparison, sample: float) -> str:
@@ -195,7 +195,7 @@ def _wanted_files(body: FileCheck) -> str:
     return "; ".join(parts)
 
 
-def _file(ground: Ground, body: FileCheck) -> Seen:
+def _file(ground: CheckContext, body: FileCheck) -> CheckOutcome:
     restored = ground.sources[body.source]
     wanted = below(bases_of(restored.declared), body.path)
     contains = re.compile(os.fsencode(body.contains), re.MULTILINE) if body.contains is not None else None
@@ -219,10 +219,10 @@ def _file(ground: Ground, body: FileCheck) -> Seen:
     observed += [f"{wrong['text']:,} with another text"] if wrong["text"] else []
     enough = count >= 1 if body.expect is None else holds(body.expect, count)
     outcome: Outcome = "ok" if enough and not wrong else "failed"
-    return Seen(_wanted_files(body), ", ".join(observed), outcome)
+    return CheckOutcome(_wanted_files(body), ", ".join(observed), outcome)
 
 
-def _has(survey: Survey, path: bytes, contains: re.Pattern[bytes]) -> bool:
+def _has(survey: RestoredTree, path: bytes, contains: re.Pattern[bytes]) -> bool:
     """Whether a file's content matches somewhere; read through a map, so that its size does not matter."""
     with survey.opened(path) as fd:
         if os.fstat(fd).st_size == 0:
@@ -239,9 +239,9 @@ def _wanted_exit(body: CommandCheck) -> str:
     return text if body.expect.stdout is None else f"{text}, output {describe(body.expect.stdout)}"
 
 
-def _command(ground: Ground, body: CommandCheck) -> Seen:
+def _command(ground: CheckContext, body: CommandCheck) -> CheckOutcome:
     if why := databases.not_run(ground):
-        return Seen(_wanted_exit(body), why, "skipped")
+        return CheckOutcome(_wanted_exit(body), why, "skipped")
     argv, env = service.argv(ground, body.run), service.environment(ground)
     done = ground.works.run(argv, env=env, cwd=ground.root, timeout=body.timeout)
     said = done.stdout.decode("utf-8", "replace").strip()
@@ -251,7 +251,7 @@ def _command(ground: Ground, body: CommandCheck) -> Seen:
         passed = passed and holds(body.expect.stdout, said)
     if not passed and done.last_words:
         observed += f": {done.last_words}"
-    return Seen(_wanted_exit(body), observed, "ok" if passed else "failed")
+    return CheckOutcome(_wanted_exit(body), observed, "ok" if passed else "failed")
 
 
 def _tidy(text: str) -> str:

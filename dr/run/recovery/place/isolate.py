@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dr.run.recovery.place.programs import Works, WorksHere, WorksThere
-from dr.run.recovery.place.restore_host import Land
+from dr.run.recovery.place.programs import ProgramRunner, WorksHere, WorksThere
+from dr.run.recovery.place.restore_host import RestoreHost
 from dr.tools.host import Host
 from dr.tools.isolation import Isolated, NotIsolatedError
 
@@ -22,7 +22,7 @@ class Isolation:
     """Where servers run (`host`) and where the programs of checks do (`works`). `reason`: why not `isolated`."""
 
     host: Host
-    works: Works
+    works: ProgramRunner
     isolated: bool
     reason: str = ""
 
@@ -39,7 +39,7 @@ class Isolation:
             self.host.close()
 
 
-def isolate(land: Land, root: Path, *, reach: Sequence[str]) -> Isolation:
+def isolate(land: RestoreHost, root: Path, *, reach: Sequence[str]) -> Isolation:
     """Isolate what is to run in the sandbox `root` on a land, as far as that land lets us.
 
     Checks that must `reach` addresses run outside; the servers stay inside. Raises `DrError` when the host is lost.

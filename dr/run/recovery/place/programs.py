@@ -39,7 +39,7 @@ echo "${s:-000}"; [ -f "$3" ] && head -c 1048576 -- "$3"; rm -f -- "$3"; exit "$
 """
 
 
-class Works(Protocol):
+class ProgramRunner(Protocol):
     """Where a plan's own programs run."""
 
     def environment(self) -> Mapping[str, str]:
@@ -68,27 +68,27 @@ class WorksHere:
         self._host = host or ThisHost()
 
     def environment(self) -> Mapping[str, str]:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return {key: os.environ[key] for key in _KEPT_ENV if key in os.environ}
 
     def program(self, path: Path) -> str:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return str(path)
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return command.run(argv, env=env, cwd=cwd, timeout=timeout, within=within(self._host, cwd))
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return command.Running(argv, env=env, cwd=cwd, within=within(self._host, cwd))
 
     def free_port(self) -> int:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return web.free_port()
 
     def fetch(self, url: str, *, seconds: float) -> Answer:
-        """See `Works`. Where programs are isolated, one of ours asks among them."""
+        """See `ProgramRunner`. Where programs are isolated, one of ours asks among them."""
         if not isinstance(self._host, Isolated):
             return web.fetch(url, seconds=seconds)
         argv = [sys.executable, "-m", web.__name__, url, f"{seconds:g}"]
@@ -103,11 +103,11 @@ class WorksThere:
         self._host, self._place = host, place
 
     def environment(self) -> Mapping[str, str]:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return {}
 
     def program(self, path: Path) -> str:
-        """See `Works`: it is brought there. Raises `DrError` when it is not beside the plan."""
+        """See `ProgramRunner`: it is brought there. Raises `DrError` when it is not beside the plan."""
         there = self._place / "programs" / path.name
         try:
             content = path.read_bytes()
@@ -125,21 +125,21 @@ class WorksThere:
         return str(there)
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return self._host.run(argv, env=env, cwd=str(cwd), timeout=timeout)
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         return self._host.start(argv, env=env, cwd=str(cwd), standing=True)
 
     def free_port(self) -> int:
-        """See `Works`."""
+        """See `ProgramRunner`."""
         table = self._host.run(script("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; exit 0;")).stdout
         taken = {int(port, 16) for port in re.findall(rb":([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ", table)}
         return random.choice([port for port in _PORTS if port not in taken])  # noqa: S311 - hides nothing
 
     def fetch(self, url: str, *, seconds: float) -> Answer:
-        """See `Works`: by curl or wget, whichever is there. Raises `DrError` when neither is."""
+        """See `ProgramRunner`: by curl or wget, whichever is there. Raises `DrError` when neither is."""
         answer = str(self._place / "answer")
         argv = script(_FETCH, url, f"{max(1, round(seconds))}", answer)
         done = self._host.run(argv, timeout=seconds + 30)

@@ -15,8 +15,8 @@ from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.plan.host import SshHost
 from dr.run.recovery.place.remote_dirs import FarPlaces
-from dr.run.recovery.place.restore_host import There
-from dr.run.recovery.place.sandbox import Fate, Sandbox
+from dr.run.recovery.place.restore_host import RemoteHost
+from dr.run.recovery.place.sandbox import Disposition, Sandbox
 from dr.run.recovery.place.space import require
 from dr.run.workspace.machine import in_words
 from dr.sources.hosts import open_host
@@ -46,7 +46,9 @@ class FarSandbox:
         self._places = FarPlaces(self._local.root)
         self._home, self._root = "", Path()
         # Nothing is known of it before it is reached.
-        self.land = There(open_host(declared), machine="", owners=False, free=0, kept=self._local.root, root=Path())
+        self.land = RemoteHost(
+            open_host(declared), machine="", owners=False, free=0, kept=self._local.root, root=Path()
+        )
 
     @property
     def where(self) -> str:
@@ -71,7 +73,7 @@ class FarSandbox:
         require(size, free=free, where=f"{self._home} on {host.name}")
         self._places.begin(self._declared)
         self._root = self._places.make(self._home, "drill")
-        self.land = There(
+        self.land = RemoteHost(
             host, machine=_machine(seen), owners=seen["user"] == "0", free=free, kept=kept, root=self._root
         )
         return self._root
@@ -88,7 +90,7 @@ class FarSandbox:
                 return False
         return self._local.empty(names, same=same)
 
-    def finish(self, *, achieved: bool = True) -> Fate:
+    def finish(self, *, achieved: bool = True) -> Disposition:
         """Destroy the sandbox, there and here, or keep both when asked to, and say which."""
         return self._local.finish(achieved=achieved)
 

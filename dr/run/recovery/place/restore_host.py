@@ -15,10 +15,10 @@ from typing import Protocol
 
 from dr.errors import DrError
 from dr.run.recovery.place import space
-from dr.run.recovery.place.programs import Works, WorksHere, WorksThere
-from dr.run.recovery.place.tree import Survey, TreeHere, TreeThere
+from dr.run.recovery.place.programs import ProgramRunner, WorksHere, WorksThere
+from dr.run.recovery.place.tree import RestoredTree, TreeHere, TreeThere
 from dr.run.workspace.machine import describe_machine
-from dr.sources.door import MANIFEST, Instance, Room
+from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
 from dr.tools import command
 from dr.tools.host import Host, ThisHost, script
 from dr.tools.restic import Repository
@@ -34,7 +34,7 @@ _UNKNOWN = re.compile(rb"(unrecognized|unknown|invalid|illegal) option", re.IGNO
 _TAKE_AWAY = 'if [ -f "$1" ]; then rm -f -- "$1" && echo yes; fi;'
 
 
-class Land(Protocol):
+class RestoreHost(Protocol):
     """Where data lies. `machine` says of what class it is, `owners` whether it can give files away (root)."""
 
     @property
@@ -42,7 +42,7 @@ class Land(Protocol):
         """Where programs run on it."""
 
     @property
-    def works(self) -> Works:
+    def works(self) -> ProgramRunner:
         """Where a plan's own programs run on it."""
 
     @property
@@ -62,69 +62,73 @@ class Land(Protocol):
     def require_space(self, place: Path, size: int) -> None:
         """Raise `DrError` unless `size` bytes fit at `place`."""
 
-    def lay(self, repository: Repository, snapshot: str, room: Room, include: Sequence[str] = ()) -> tuple[str, ...]:
+    def lay(
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+    ) -> tuple[str, ...]:
         """Lay a snapshot down in a room, or what restic's patterns `include`; return what could not be laid whole."""
 
-    def manifest(self, repository: Repository, snapshot: str, room: Room) -> Path:
+    def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
         """Bring a tree's manifest alone, before anything else, and return where it is; it may not be there."""
 
-    def settle(self, instance: Instance) -> Path | None:
+    def settle(self, instance: RestoredSource) -> Path | None:
         """Put in order what was laid down; return the manifest that came with it, if one did."""
 
-    def survey(self, root: Path) -> Survey:
+    def survey(self, root: Path) -> RestoredTree:
         """Return what lies below `root` now."""
 
 
-class Here:
+class LocalHost:
     """This machine."""
 
     host: Host = ThisHost()
-    works: Works = WorksHere()
+    works: ProgramRunner = WorksHere()
 
     @property
     def machine(self) -> str:
-        """See `Land`."""
+        """See `RestoreHost`."""
         return describe_machine()
 
     @property
     def owners(self) -> bool:
-        """See `Land`."""
+        """See `RestoreHost`."""
         return os.geteuid() == 0
 
     def aside(self, root: Path) -> Path:
-        """See `Land`."""
+        """See `RestoreHost`."""
         return root / MANIFESTS
 
     def make(self, place: Path) -> None:
-        """See `Land`."""
+        """See `RestoreHost`."""
         place.mkdir(mode=0o700, exist_ok=True)
 
     def require_space(self, place: Path, size: int) -> None:
-        """See `Land`."""
+        """See `RestoreHost`."""
         space.require_space(place, size)
 
-    def lay(self, repository: Repository, snapshot: str, room: Room, include: Sequence[str] = ()) -> tuple[str, ...]:
-        """See `Land`. Damage stops nothing."""
+    def lay(
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """See `RestoreHost`. Damage stops nothing."""
         return repository.restore(snapshot, room.root, include=include, overwrite="always").errors
 
-    def manifest(self, repository: Repository, snapshot: str, room: Room) -> Path:
-        """See `Land`."""
+    def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
+        """See `RestoreHost`."""
         repository.restore(snapshot, room.root, include=[f"/{MANIFEST}"])
         return room.root / MANIFEST
 
-    def settle(self, instance: Instance) -> Path | None:
-        """See `Land`."""
+    def settle(self, instance: RestoredSource) -> Path | None:
+        """See `RestoreHost`."""
         return instance.settle()
 
-    def survey(self, root: Path) -> Survey:
-        """See `Land`."""
+    def survey(self, root: Path) -> RestoredTree:
+        """See `RestoreHost`."""
         return TreeHere(root)
 
 
-HERE = Here()
+HERE = LocalHost()
 
 
-class There:
+class RemoteHost:
     """Another host: restic reads here, tar writes there. Of a damaged tree nothing is laid after the damage.
 
     `kept` is a directory here, for what stands beside the data; `root` the sandbox there. `free` bytes are left.
@@ -133,22 +137,24 @@ class There:
     def __init__(self, host: Host, *, machine: str, owners: bool, free: int, kept: Path, root: Path) -> None:
         self.host, self.machine, self.owners = host, machine, owners
         self._free, self._kept = free, kept
-        self.works: Works = WorksThere(host, root / ".dr")
+        self.works: ProgramRunner = WorksThere(host, root / ".dr")
 
     def aside(self, root: Path) -> Path:
-        """See `Land`."""
+        """See `RestoreHost`."""
         return self._kept / MANIFESTS
 
     def make(self, place: Path) -> None:
-        """See `Land`."""
+        """See `RestoreHost`."""
         self._sh('umask 077; mkdir -p -- "$1";', str(place), doing="making a directory")
 
     def require_space(self, place: Path, size: int) -> None:
-        """See `Land`."""
+        """See `RestoreHost`."""
         space.require(size, free=self._free, where=f"{place} on {self.host.name}")
 
-    def lay(self, repository: Repository, snapshot: str, room: Room, include: Sequence[str] = ()) -> tuple[str, ...]:
-        """See `Land`."""
+    def lay(
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+    ) -> tuple[str, ...]:
+        """See `RestoreHost`."""
         if include:
             return self._lay_some(repository, snapshot, room, include)
         complaints = self._unpack(lambda: repository.reading(snapshot, "/"), room.root)
@@ -157,23 +163,25 @@ class There:
             self.manifest(repository, snapshot, room)
         return complaints
 
-    def manifest(self, repository: Repository, snapshot: str, room: Room) -> Path:
-        """See `Land`: from the repository, whatever that host has of it."""
+    def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
+        """See `RestoreHost`: from the repository, whatever that host has of it."""
         listed = room.apart / LAID
         with listed.open("wb") as file, repository.reading(snapshot, f"/{MANIFEST}") as chunks:
             file.writelines(chunks)
         return listed
 
-    def settle(self, instance: Instance) -> Path | None:
-        """See `Land`."""
+    def settle(self, instance: RestoredSource) -> Path | None:
+        """See `RestoreHost`."""
         listed = instance.room.apart / LAID
         return listed if listed.is_file() else None
 
-    def survey(self, root: Path) -> Survey:
-        """See `Land`."""
+    def survey(self, root: Path) -> RestoredTree:
+        """See `RestoreHost`."""
         return TreeThere(self.host, root, aside=self._kept)
 
-    def _lay_some(self, repository: Repository, snapshot: str, room: Room, include: Sequence[str]) -> tuple[str, ...]:
+    def _lay_some(
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str]
+    ) -> tuple[str, ...]:
         """Lay some files down: restic picks them here, and they go on from here."""
         with TemporaryDirectory(dir=self._kept, prefix=".some-") as folder:
             errors = repository.restore(snapshot, Path(folder), include=include, overwrite="always").errors

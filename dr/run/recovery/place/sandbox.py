@@ -21,8 +21,8 @@ from typing import Literal
 from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.recovery.place.remote_dirs import FarPlaces
-from dr.run.recovery.place.restore_host import HERE, MANIFESTS, Land
-from dr.run.recovery.place.server_dirs import RECORD, Annexes, vacate
+from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
+from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import require_space
 
 log = logging.getLogger("dr.sandbox")
@@ -30,7 +30,7 @@ log = logging.getLogger("dr.sandbox")
 KEPT = ".kept"
 #: In a sandbox, the clean room of a drill that has a state, with sandboxes, of its own.
 ROOM = "room"
-Fate = Literal["destroyed", "kept", "left behind", "not used"]
+Disposition = Literal["destroyed", "kept", "left behind", "not used"]
 
 
 class Sandbox:
@@ -39,10 +39,10 @@ class Sandbox:
     def __init__(self, state: Path, drill_id: str, *, keep: bool = False) -> None:
         self.root = state / "sandboxes" / drill_id
         self.where = str(self.root)
-        self.land: Land = HERE
+        self.land: RestoreHost = HERE
         self._keep = keep
         self._owner: int | None = None
-        self._fate: Fate = "not used"
+        self._fate: Disposition = "not used"
 
     def prepare(self, point: Point, size: int) -> Path:
         """Make the sandbox for `size` bytes and return it; `DrError` when they do not fit."""
@@ -68,7 +68,7 @@ class Sandbox:
 
     def annex(self, kind: str) -> Path:
         """Make a directory beside the sandbox that goes away with it: see `dr.run.recovery.place.server_dirs`."""
-        return Annexes(self.root / RECORD).make(kind)
+        return ServerDirs(self.root / RECORD).make(kind)
 
     def empty(self, names: Sequence[str], *, same: bool) -> bool:
         """See `Site`."""
@@ -76,7 +76,7 @@ class Sandbox:
             destroy(self.root / name)
         return True
 
-    def finish(self, *, achieved: bool = True) -> Fate:
+    def finish(self, *, achieved: bool = True) -> Disposition:
         """Destroy the sandbox, or keep it when asked to, and say which."""
         if self._owner is None:
             return self._fate
@@ -131,7 +131,7 @@ def clear(root: Path) -> None:
     What it has on another host goes first: the record of that is here.
     """
     FarPlaces(root).clear()
-    places = Annexes(root / RECORD).places()
+    places = ServerDirs(root / RECORD).places()
     if count := vacate(root, places):
         log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
     if (root / ROOM).is_dir():

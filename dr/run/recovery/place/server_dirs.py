@@ -1,4 +1,4 @@
-"""Annexes: directories of a drill outside its sandbox, for scratch servers.
+"""Server directories: directories of a drill outside its sandbox, for scratch servers.
 
 A server runs as another user, who may not enter the private state directory, and its unix socket's path
 must be short (108 bytes at most). Each annex is written down before it is made, so that whoever destroys
@@ -18,7 +18,7 @@ RECORD = ".annexes"
 _LONGEST = 40  # bytes of the place's own path: leaves room for a socket's name
 
 
-class Annexes:
+class ServerDirs:
     """The annexes of one sandbox or recovery, written down in the file `record`."""
 
     def __init__(self, record: Path) -> None:

@@ -31,7 +31,7 @@ _OWN = {stat.S_IFDIR: 0o700, stat.S_IFREG: 0o400}
 _HINT = "install GNU findutils and coreutils there, or drill on another host"
 
 
-class Survey(Protocol):
+class RestoredTree(Protocol):
     """A tree as it is found. `batch` is how many files, and bytes of them, are best hashed at a time.
 
     `specials` says whether pipes and devices come back there; they hold nothing that could be lost.
@@ -82,22 +82,22 @@ class TreeHere:
         self._root, self._top = root, os.fsencode(root)
 
     def status(self, path: bytes) -> os.stat_result | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         try:
             return os.lstat(self._at(path))
         except OSError:
             return None
 
     def target(self, path: bytes) -> bytes | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return os.readlink(self._at(path))
 
     def attributes(self, path: bytes) -> str | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return digest_here(self._at(path))
 
     def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         found = {}
         for path in paths:
             with suppress(OSError):
@@ -105,12 +105,12 @@ class TreeHere:
         return found
 
     def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return ((path, entry.stat(follow_symlinks=False)) for path, entry in walk(self._root))
 
     @contextmanager
     def opened(self, path: bytes) -> Iterator[int]:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         fd = os.open(self._at(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             yield fd
@@ -119,7 +119,7 @@ class TreeHere:
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """See `Survey`. The modes are put back in the end."""
+        """See `RestoredTree`. The modes are put back in the end."""
         changed = _open_up(self._top) if os.geteuid() != 0 else []
         try:
             yield
@@ -142,36 +142,36 @@ class TreeThere:
         self._host, self._top, self._aside = host, os.fsencode(root), aside
 
     def status(self, path: bytes) -> os.stat_result | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return self._listing.found.get(self._at(path))
 
     def target(self, path: bytes) -> bytes | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return self._listing.links.get(self._at(path))
 
     def attributes(self, path: bytes) -> str | None:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return digest_of((self._marked or {}).get(self._at(path), {}))
 
     @property
     def tells_attributes(self) -> bool:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         return self._marked is not None
 
     def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         found = _with_hint(lambda: hash_files(self._host, [self._at(path) for path in paths], at_once=1))
         return {path[len(self._top) + 1 :]: digest for path, digest in found.items()}
 
     def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
-        """See `Survey`."""
+        """See `RestoredTree`."""
         for path, status in self._listing.found.items():
             if not stat.S_ISDIR(status.st_mode):
                 yield path[len(self._top) + 1 :], status
 
     @contextmanager
     def opened(self, path: bytes) -> Iterator[int]:
-        """See `Survey`: its bytes are brought here for as long as they are looked at."""
+        """See `RestoredTree`: its bytes are brought here for as long as they are looked at."""
         with tempfile.TemporaryFile(dir=self._aside) as copy:
             with self._host.start(["cat", "--", os.fsdecode(self._at(path))]) as process:
                 for block in iter(process.read, b""):
@@ -184,7 +184,7 @@ class TreeThere:
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """See `Survey`: a drill's sandbox, so that the modes stay as they are then."""
+        """See `RestoredTree`: a drill's sandbox, so that the modes stay as they are then."""
         yield
 
     @cached_property

@@ -14,7 +14,7 @@ from dr.evidence.acts import Hold
 from dr.evidence.forgetting import Absence, Waiting
 from dr.evidence.record import Point
 from dr.plan.plan import Plan
-from dr.run.points.retention import spent
+from dr.run.points.retention import expired
 from dr.run.replication.retention.pending_deletion import due, ripe
 
 #: So many whole points stay at a replica, whatever the plan's retention says.
@@ -86,7 +86,7 @@ class Chosen:
 
 def judge(here: Situation) -> Judgement:
     """Compare the replica with the primary, and tell what retention explains from what it does not."""
-    useless, gone, odd, known = spent(here.plan, here.points), {}, {}, set[str]()
+    useless, gone, odd, known = expired(here.plan, here.points), {}, {}, set[str]()
     for point in here.points:
         names = here.snapshots_of(point)
         lost = names - set(here.at_primary)

@@ -67,7 +67,7 @@ def wrong_clock(places: Sequence[Place], now: datetime) -> str | None:
 
 
 @dataclass
-class Intent:
+class ForgetIntent:
     """What is to go, in the order of going, and what was found on the way to that."""
 
     chosen: Chosen = field(default_factory=Chosen)
@@ -97,13 +97,13 @@ def intend(
     absences: Sequence[Absence],
     proofs: Sequence[Proof],
     state: Path,
-) -> Intent:
+) -> ForgetIntent:
     """Find what may go, and try on a view of the replica what it will be. Nothing is changed.
 
     What stands in the way is in `chosen.kept`. Raises `DrError` when the replica cannot be read, and `DamageError`
     when it would not be whole afterwards.
     """
-    found = Intent(choose(here, judged, absences))
+    found = ForgetIntent(choose(here, judged, absences))
     old = [absence for absence in absences if ripe(absence, here.delay) and not absence.name.startswith("snapshots/")]
     found.judged = _digest(
         x.name for x in absences if x.name.startswith("snapshots/") and x.name not in found.chosen.snapshots
@@ -133,19 +133,19 @@ def intend(
     return found
 
 
-def _nothing(found: Intent, why: Sequence[str]) -> Intent:
+def _nothing(found: ForgetIntent, why: Sequence[str]) -> ForgetIntent:
     """Keep all, and say why."""
     found.chosen.kept += why
     found.chosen.points.clear()
     found.chosen.begun.clear()
-    return Intent(found.chosen)
+    return ForgetIntent(found.chosen)
 
 
 def _digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def _sweep(place: Place, seen: Look, found: Intent, old: Sequence[Absence], state: Path) -> None:
+def _sweep(place: Place, seen: Look, found: ForgetIntent, old: Sequence[Absence], state: Path) -> None:
     """Find which index files and packs go with the snapshots: restic tells what those that stay need."""
     if not old:
         return
@@ -198,7 +198,7 @@ class Gone:
     names: set[str] = field(default_factory=set)
 
 
-def carry_out(place: Place, intent: Intent, gone: Gone, *, work: Path) -> None:
+def carry_out(place: Place, intent: ForgetIntent, gone: Gone, *, work: Path) -> None:
     """Take away what is intended, each stage whole before the next, under restic's own lock there.
 
     May be called again after any death. Raises `RefusedError` where that is not permitted, or as the store does;

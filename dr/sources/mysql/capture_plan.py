@@ -9,8 +9,8 @@ from pathlib import Path
 from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
-from dr.sources import facts
-from dr.sources.facts import Facts
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.kept import is_kept
 from dr.sources.mysql import accounts, lacking, rights
 from dr.sources.mysql.connection import Server
@@ -60,7 +60,7 @@ class Subject:
         self._rows = self._inventory.rows(self._tables, within=True)
         self._answers = self._inventory.answers(questions)
 
-    def held(self, questions: Questions, *, same: bool) -> Facts:
+    def held(self, questions: Questions, *, same: bool) -> DatabaseInventory:
         """Return of what was seen what surely holds for the dump, after it; `same`: both saw one snapshot."""
         objects = self._inventory.objects()
         rows, answers = self._rows, self._answers
@@ -73,7 +73,7 @@ class Subject:
             answers = {key: value for key, value in answers.items() if key in again and again[key] == value}
         self._tell_changed({key for key, _ in objects.items() ^ self._objects.items()})
         broken = {f"{word} {view.full}" for view in self._broken for word in ("view", "columns of")}
-        return Facts(
+        return DatabaseInventory(
             server=self._inventory.server,
             databases=self.databases,
             rows=rows,
@@ -84,9 +84,11 @@ class Subject:
             spelling=SPELLING,
         )
 
-    def unsure(self) -> Facts:
+    def unsure(self) -> DatabaseInventory:
         """Return what needs no second look."""
-        return Facts(server=self._inventory.server, databases=self.databases, needs=self._needs, lacking=self._lacking)
+        return DatabaseInventory(
+            server=self._inventory.server, databases=self.databases, needs=self._needs, lacking=self._lacking
+        )
 
     @property
     def _lacking(self) -> tuple[str, ...]:

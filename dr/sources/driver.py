@@ -1,5 +1,5 @@
-"""The doors of a source: what comes out of capture (a tree that restic walks, a stream, or what is stored away, by
-its own host), and what a restore makes of it again (an instance that starts and answers)."""
+"""What a kind of source is: what comes out of a capture (a tree that restic walks, a stream, or what its own host
+stores), and what a restore makes of it again (a `RestoredSource`, which starts and answers)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.plan.zone import known_zone
-from dr.sources import facts
-from dr.sources.facts import Facts
+from dr.sources import database_inventory as facts
+from dr.sources.database_inventory import DatabaseInventory
 from dr.tools.host import Host, ThisHost
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
@@ -149,7 +149,7 @@ class Sent:
     reader: str = ""
 
 
-class Away(ABC):
+class AgentCapture(ABC):
     """A capture that its own host stores: restic runs there, and the data does not pass through this machine."""
 
     #: The host in words, for messages.
@@ -170,8 +170,8 @@ class Refused:
     """An object, other than data, that a server refused when it was to be restored.
 
     `name` is what a person types, DATABASE.OBJECT, and `kind` what it is ("view"); `statement` is how what would make
-    it begins, `cause` what the server said. `keys` are the names in `Facts.objects` of what is missing with it.
-    `lacked`: it was broken at the source already, so that a recovery can give no more.
+    it begins, `cause` what the server said. `keys` are the names in `DatabaseInventory.objects` of what is missing with
+    it. `lacked`: it was broken at the source already, so that a recovery can give no more.
     """
 
     name: str
@@ -191,7 +191,7 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class RestoreSlot:
     """Where one source is brought back.
 
     `root` is its directory; restic lays files down there. `apart` is where its manifest and sidecars are
@@ -212,7 +212,7 @@ class Room:
     host: Host = field(default_factory=ThisHost)
 
 
-class Instance:
+class RestoredSource:
     """One source brought back in a room: files as they lie there. Kinds that run a service override.
 
     Called in this order: `preflight`, `provision`, then `pour` (where `takes_stream`) or restic's restore,
@@ -223,7 +223,7 @@ class Instance:
     #: Whether what was captured goes into a service by `pour`, rather than to `root` as files.
     takes_stream = False
 
-    def __init__(self, name: str, kind: str, room: Room) -> None:
+    def __init__(self, name: str, kind: str, room: RestoreSlot) -> None:
         self.name, self.kind, self.room = name, kind, room
         #: What the service refused while it took the data, and could do without: complete once `start` was called.
         self.refusals: list[Refused] = []
@@ -281,11 +281,11 @@ class Instance:
         self.reading = f" (it has no time zone: read in {zone}, {whose})" if has_no_zone(value) else ""
         return parse_timestamp(value, str(zone))
 
-    def captured(self) -> Facts | None:
+    def captured(self) -> DatabaseInventory | None:
         """Return what was recorded of the databases at capture; None where nothing was."""
         return facts.read(self.room.apart / facts.FILENAME)
 
-    def facts(self) -> Facts | None:
+    def facts(self) -> DatabaseInventory | None:
         """Return the same of the databases as they are now; None where the kind records nothing."""
         return None
 
@@ -303,8 +303,8 @@ class Instance:
         """Stop what runs and take away what was not accepted. Safe at any time, and twice."""
 
 
-class Doors(ABC):
-    """The doors every kind of source has: `capture`, and those of the `Instance` that a restore makes of it."""
+class SourceDriver(ABC):
+    """The doors every kind of source has: `capture`, and those of the `RestoredSource` that a restore makes of it."""
 
     kind: str
 
@@ -312,7 +312,7 @@ class Doors(ABC):
         self.name = name
 
     @abstractmethod
-    def capture(self, work: Path, reuse: Path | None) -> Tree | Stream | Away:
+    def capture(self, work: Path, reuse: Path | None) -> Tree | Stream | AgentCapture:
         """Begin a capture, with `work` as scratch space and the last manifest to reuse hashes from.
 
         Raises `SourceError` when there is nothing that could be captured.
@@ -325,9 +325,9 @@ class Doors(ABC):
         """
         return ()
 
-    def instance(self, room: Room) -> Instance:
+    def instance(self, room: RestoreSlot) -> RestoredSource:
         """Return what a restore makes of this source in a room. Nothing is touched yet."""
-        return Instance(self.name, self.kind, room)
+        return RestoredSource(self.name, self.kind, room)
 
 
 def has_no_zone(value: object) -> bool:

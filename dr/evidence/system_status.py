@@ -90,7 +90,7 @@ class LostThere:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class SystemStatus:
     """One system.
 
     `exposure_seconds`: the largest gap from one complete point's consistency time to the finish of the next

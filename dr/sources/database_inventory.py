@@ -18,7 +18,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class DatabaseInventory:
     """`rows`: "DATABASE.SCHEMA.TABLE" to its rows. `objects`: "KIND NAME" to its definition, or a digest of it.
 
     `needs`: what the server must have before, such as "extension postgis" or "role teacher". `answers`: by
@@ -48,18 +48,18 @@ def digest_of(definition: str) -> str:
     return hashlib.sha256(definition.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def write(path: Path, found: Facts) -> None:
+def write(path: Path, found: DatabaseInventory) -> None:
     """Write facts."""
     path.write_text(json.dumps({"schema": SCHEMA, **asdict(found)}, ensure_ascii=True), "ascii")
 
 
-def read(path: Path) -> Facts | None:
+def read(path: Path) -> DatabaseInventory | None:
     """Return facts; None when there are none, or none that can be understood."""
     try:
         body: dict[str, Any] = json.loads(path.read_text("ascii"))
         if body.pop("schema") != SCHEMA:
             return None
         lists = {key: tuple(body.get(key, ())) for key in ("databases", "needs", "lacking")}
-        return Facts(**{**body, **lists})
+        return DatabaseInventory(**{**body, **lists})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

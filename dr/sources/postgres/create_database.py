@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dr.sources.facts import Facts
+from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Server, identifier, literal
 
@@ -17,7 +17,7 @@ def offered(server: Server, place: str) -> frozenset[str]:
     return frozenset(_spelled(each) for each in server.rows(place, queries.OFFERED))
 
 
-def missing(captured: Facts | None, there: frozenset[str]) -> list[str]:
+def missing(captured: DatabaseInventory | None, there: frozenset[str]) -> list[str]:
     """Return what captured databases need and a server does not have, as the facts name it."""
     needs = captured.needs if captured else ()
     return [need for need in needs if _spelled(need) not in there and not _always(need)]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from dr.evidence import manifest
-from dr.sources import facts
+from dr.sources import database_inventory as facts
 from dr.sources.agent import blame
-from dr.sources.door import MANIFEST, Away, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.sources.postgres import inventory
 from dr.sources.postgres.capture import GLOBALS, Dumps, snapshot_of
 from dr.sources.postgres.connection import Session
@@ -21,7 +21,7 @@ from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 
 
-class SentDump(Away):
+class SentDump(AgentCapture):
     """The dump of one database."""
 
     sidecars = (facts.FILENAME, GLOBALS)
@@ -31,7 +31,7 @@ class SentDump(Away):
         self._dumps, self._agent = dumps, agent
 
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
-        """See `Away`."""
+        """See `AgentCapture`."""
         dumps, server, started = self._dumps, self._dumps.server, datetime.now(UTC)
         (database,) = dumps.databases
         dumps.write_globals()

@@ -11,7 +11,9 @@ from urllib.parse import quote
 from dr.errors import SourceError
 from dr.sources import several
 from dr.sources.mysql.connection import Server, complaint, quoted
-from dr.sources.mysql.cut import (
+from dr.sources.mysql.inventory import first_value
+from dr.sources.mysql.session import Session
+from dr.sources.mysql.split_dump import (
     SEVERAL,
     SEVERAL_WHOLE,
     cut,
@@ -21,8 +23,6 @@ from dr.sources.mysql.cut import (
     is_whole,
     parts_of,
 )
-from dr.sources.mysql.inventory import first_value
-from dr.sources.mysql.session import Session
 from dr.sources.own_errors import own_errors
 from dr.tools import command
 from dr.tools.host import Host, script

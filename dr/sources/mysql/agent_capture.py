@@ -15,21 +15,21 @@ from pathlib import Path
 from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source import MysqlSource
-from dr.sources import facts
+from dr.sources import database_inventory as facts
 from dr.sources.agent import blame
-from dr.sources.door import MANIFEST, Away, Sent
-from dr.sources.facts import Facts
+from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.driver import MANIFEST, AgentCapture, Sent
+from dr.sources.mysql.capture_plan import Questions, Subject
 from dr.sources.mysql.connection import Server
-from dr.sources.mysql.cut import SEVERAL_WHOLE, file_of
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.subject import Questions, Subject
+from dr.sources.mysql.split_dump import SEVERAL_WHOLE, file_of
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 
 log = logging.getLogger("dr.mysql")
 
 
-class SentDump(Away):
+class SentDump(AgentCapture):
     """The dump of one database, or of several, as the dump program writes it."""
 
     def __init__(
@@ -42,7 +42,7 @@ class SentDump(Away):
         self._filename = file_of(one, whole=True) if one else SEVERAL_WHOLE
 
     def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
-        """See `Away`."""
+        """See `AgentCapture`."""
         started, server = datetime.now(UTC), self._server
         with closing(Session(server, timeout=self._declared.timeout)) as session:
             subject = Subject(session, server, self._declared, self._work)
@@ -60,7 +60,7 @@ class SentDump(Away):
         )  # fmt: skip
         return Sent(stored=done.stored, files=1, bytes=done.bytes, omissions=tuple(subject.omissions))
 
-    def _held(self, subject: Subject) -> Facts:
+    def _held(self, subject: Subject) -> DatabaseInventory:
         try:
             return subject.held(self._questions, same=False)
         except SourceError as error:

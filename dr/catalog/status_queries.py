@@ -13,8 +13,8 @@ from typing import Any
 from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.standing import Attempts, LastDrill, LastRun, LostThere, PlaceState, Standing
 from dr.evidence.suspicion import frozen
+from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
 from dr.plan.units import counted
 from dr.tools import process
 
@@ -96,7 +96,7 @@ class _Gathered:
 
 def standings(
     connections: Connections, systems: Sequence[str], *, now: datetime, since: datetime
-) -> dict[str, Standing]:
+) -> dict[str, SystemStatus]:
     """Return the standing of each system; exposure is over the time from `since` to `now`."""
     given = {"systems": json.dumps(list(systems)), "now": micros(now), "since": micros(since)}
     found: defaultdict[str, _Gathered] = defaultdict(_Gathered)
@@ -108,7 +108,7 @@ def standings(
         for name, marks in suspicion.marks(db, systems).items():
             found[name].values["retention_frozen"] = frozen(marks)
     return {
-        name: Standing(
+        name: SystemStatus(
             system=name,
             **found[name].values,
             attempts=found[name].attempts,

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from dr.evidence.record import Omission
 from dr.plan.source import MysqlSource
-from dr.sources.door import Away, Doors, Instance, Room, Stream
-from dr.sources.mysql import pour
+from dr.sources.driver import AgentCapture, RestoredSource, RestoreSlot, SourceDriver, Stream
+from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.capture import Capture
+from dr.sources.mysql.capture_plan import omissions
 from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
 from dr.sources.mysql.programs import suited
 from dr.sources.mysql.scratch import Scratch
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.subject import omissions
 from dr.sources.own_errors import own_errors
 from dr.tools.host import Host
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dr.tools.agent import Agent
 
 
-class Mysql(Doors):
+class Mysql(SourceDriver):
     """Databases of one MariaDB or MySQL server. `questions` are a plan's queries, each with its database or None."""
 
     kind = "mysql"
@@ -41,25 +41,25 @@ class Mysql(Doors):
         super().__init__(name)
         self._declared, self._host, self._agent, self._questions = declared, host, agent, tuple(questions)
 
-    def capture(self, work: Path, reuse: Path | None) -> Stream | Away:
-        """See `Doors`. The thread that calls must live on until the stream is closed."""
+    def capture(self, work: Path, reuse: Path | None) -> Stream | AgentCapture:
+        """See `SourceDriver`. The thread that calls must live on until the stream is closed."""
         with own_errors(self.name):
             server = suited(reach(self._declared, self._host, self.name), self._declared)
             if self._agent:
-                from dr.sources.mysql.away import SentDump
+                from dr.sources.mysql.agent_capture import SentDump
 
                 return SentDump(server, self._declared, work, questions=self._questions, agent=self._agent)
             return Capture(server, self._declared, work, self._questions)
 
     def omissions(self) -> Sequence[Omission]:
-        """See `Doors`."""
+        """See `SourceDriver`."""
         with own_errors(self.name):
             server = reach(self._declared, self._host, self.name)
             with Session(server, timeout=pour.QUERY_SECONDS) as session:
                 return omissions(session, self._declared, self.name)
 
-    def instance(self, room: Room) -> Instance:
-        """See `Doors`: in a drill on a server of its own, else on the plan's."""
+    def instance(self, room: RestoreSlot) -> RestoredSource:
+        """See `SourceDriver`: in a drill on a server of its own, else on the plan's."""
         if room.real:
             return Live(self.name, self._declared, self._host, room)
         return Scratch(self.name, self._declared, self._host, room)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dr.evidence.record import Omission
 from dr.plan.source import PostgresSource
-from dr.sources.door import Away, Doors, Instance, Room, Stream
+from dr.sources.driver import AgentCapture, RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.postgres import capture
 from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.live import LiveServer
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 120
 
 
-class Postgres(Doors):
+class Postgres(SourceDriver):
     """Databases of one PostgreSQL server, on `host`.
 
     `questions` are the plan's queries whose values at capture are kept: database (None: the first) and query.
@@ -44,24 +44,24 @@ class Postgres(Doors):
         super().__init__(name)
         self._declared, self._host, self._agent, self._questions = declared, host, agent, tuple(questions)
 
-    def capture(self, work: Path, reuse: Path | None) -> Stream | Away:
-        """See `Doors`."""
+    def capture(self, work: Path, reuse: Path | None) -> Stream | AgentCapture:
+        """See `SourceDriver`."""
         dumps = capture.begin(self.name, self._declared, self._host, self._questions, work)
         if self._agent is None:
             return dumps
-        from dr.sources.postgres.away import SentDump
+        from dr.sources.postgres.agent_capture import SentDump
 
         return SentDump(dumps, self._agent)
 
     def omissions(self) -> Sequence[Omission]:
-        """See `Doors`."""
+        """See `SourceDriver`."""
         server = Server(
             self.name, self._host, Login.declared(self._declared), deadline=time.monotonic() + _LOOK_SECONDS
         )
         return capture.look(server, self._declared).all_omissions
 
-    def instance(self, room: Room) -> Instance:
-        """See `Doors`: on the live server when it is real, else on a scratch server here."""
+    def instance(self, room: RestoreSlot) -> RestoredSource:
+        """See `SourceDriver`: on the live server when it is real, else on a scratch server here."""
         if room.real:
             return LiveServer(self.name, self._declared, room, host=self._host)
         return ScratchServer(self.name, self._declared, room)
