@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test fast lint format check bench campaign sizes reference lock clean
+.PHONY: help setup demo demo-services test fast lint format check bench campaign sizes reference man completion lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make test`.
 COVERAGE := 90
@@ -65,7 +65,16 @@ sizes: ## The ten longest files and functions
 	@python3 scripts/sizes.py
 
 reference: ## Write docs/reference.md from the schemas
+	@test -x $(PY) || scripts/setup
 	@$(PY) scripts/reference.py
+
+man: ## Write the manual pages into build/man
+	@test -x $(PY) || scripts/setup
+	@$(PY) scripts/manual.py
+
+completion: ## Write the completion of bash, zsh and fish into build/completion
+	@test -x $(PY) || scripts/setup
+	@$(PY) scripts/completion.py
 
 lock: ## Write the lock files from pyproject.toml (UPGRADE=1: to the newest that its ranges allow)
 	@scripts/lock $(if $(UPGRADE),--upgrade)

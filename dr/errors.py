@@ -26,6 +26,17 @@ LOCKED = 11
 REFUSED = 12
 INTERRUPTED = 130
 
+#: What each exit code means, for the manual and the README.
+EXIT_STATUS = {
+    OK: "done, objectives met",
+    FAILED: "failed",
+    INVALID: "usage or invalid plan, nothing touched",
+    DEGRADED: "degraded: done in part, or with warnings",
+    OBJECTIVE_MISSED: "an objective missed",
+    LOCKED: "locked",
+    REFUSED: "credentials or passphrase refused",
+    INTERRUPTED: "interrupted",
+}
 #: With several results the command ends with the worst, in this order.
 WORST_FIRST = (INTERRUPTED, INVALID, FAILED, REFUSED, LOCKED, DEGRADED, OBJECTIVE_MISSED, OK)
 

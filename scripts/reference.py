@@ -14,10 +14,11 @@ import yaml
 from dr.plan.schema import schema
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
+#: Of each kind of file: what it is, and where it is.
 HEADS = {
-    "plan": "A plan: `plans/*.yaml`",
-    "target": "A target: `targets/*.yaml`",
-    "kit": "The custodians of the recovery kit: `kit.yaml`",
+    "plan": ("A plan", "plans/*.yaml"),
+    "target": ("A target", "targets/*.yaml"),
+    "kit": ("The custodians of the recovery kit", "kit.yaml"),
 }
 #: Where a description ends with what an absent key means.
 _DEFAULT = re.compile(r"\s*Default: (?P<default>.+)\.$", re.DOTALL)
@@ -27,7 +28,8 @@ INTRODUCTION = """\
 What may be written into plans, targets and `kit.yaml`. The same is in the JSON Schemas, for editors that complete and
 check while you type (`dr schema plan`, `dr schema target`, `dr schema kit`), and in the manual page dr-plan(5). This
 page is made from them by `make reference`.
-
+"""
+RULES = """\
 Unknown keys are refused. A duration is written as `90s`, `15m`, `2h`, `1d`, `1w` or `1h30m`, or as a number of
 seconds; a relative path begins at the configuration directory, which holds `plans/` and `targets/`.
 """
@@ -140,9 +142,9 @@ def written(value: Any) -> str:
 
 def page() -> str:
     """Return the page."""
-    lines = [INTRODUCTION]
-    for kind, head in HEADS.items():
-        lines += [f"## {head}\n", *(line for part in parts(kind) for line in _section(part))]
+    lines = [INTRODUCTION, RULES]
+    for kind, (what, where) in HEADS.items():
+        lines += [f"## {what}: `{where}`\n", *(line for part in parts(kind) for line in _section(part))]
     return "\n".join(lines)
 
 

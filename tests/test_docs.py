@@ -133,12 +133,9 @@ def test_the_exit_codes_in_the_readme_are_the_programs_own() -> None:
     from dr import errors
 
     text = " ".join(DOCS[0].read_text().split())
-    for code, name in {
-        errors.OK: "done", errors.FAILED: "failed", errors.INVALID: "usage or invalid plan",
-        errors.DEGRADED: "degraded", errors.OBJECTIVE_MISSED: "an objective missed", errors.LOCKED: "locked",
-        errors.REFUSED: "credentials or passphrase refused", errors.INTERRUPTED: "interrupted",
-    }.items():  # fmt: skip
-        assert f"{code} {name}" in text, (code, name)
+    assert set(errors.EXIT_STATUS) == set(errors.WORST_FIRST)
+    for code, meaning in errors.EXIT_STATUS.items():
+        assert f"{code} {meaning}" in text, (code, meaning)
 
 
 def test_what_is_called_stable_is_what_the_program_does() -> None:

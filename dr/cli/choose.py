@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from dr.cli import complete
 from dr.cli.context import Context
 from dr.errors import UsageError
 
@@ -17,7 +18,7 @@ def systems_and_all(command: F) -> F:
     """Add `[SYSTEM…|--all|--due]` to a command."""
     command = click.option("--due", is_flag=True, help="Only the systems for which it is due now.")(command)
     command = click.option("--all", "everything", is_flag=True, help="Every system that has a plan.")(command)
-    return click.argument("systems", nargs=-1, metavar="[SYSTEM]...")(command)
+    return click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)(command)
 
 
 def chosen(

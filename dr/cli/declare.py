@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.errors import INVALID, OK, Fault, PlanError, UsageError
 from dr.plan.units import counted
@@ -30,7 +31,7 @@ def init_command(context: Context) -> None:
 
 
 @click.command("validate")
-@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
 @pass_context
 def validate_command(context: Context, systems: tuple[str, ...]) -> None:
     """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""

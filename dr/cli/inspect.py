@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.cli.times import LAST_MOMENT, TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
@@ -25,7 +26,7 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
 
 
 @click.command("points")
-@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
 @click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
 @click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
 @click.option(
@@ -191,7 +192,7 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tup
 
 
 @click.command("status")
-@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
 @pass_context
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
     """Show the board: objectives against facts. Exit 4 when any objective is missed."""
@@ -289,7 +290,7 @@ def audit_command(context: Context) -> None:
 
 @click.command("report")
 @click.option("--drill", "drill_id", metavar="ID", help="Tell of one drill or recovery, by its id.")
-@click.option("--system", metavar="SYSTEM", help="Tell of one system.")
+@click.option("--system", metavar="SYSTEM", shell_complete=complete.systems, help="Tell of one system.")
 @click.option("--since", type=TIME, help="Tell of what happened since this time.")
 @click.option("--format", "form", type=click.Choice(("html", "md", "json")), default="html", show_default=True)
 @click.option(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.choose import chosen
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import TIME
@@ -30,7 +31,7 @@ def _known_target(loaded: Any, target: str | None) -> None:
 
 
 @keys_command.command("list")
-@click.argument("systems", nargs=-1, metavar="[SYSTEM]...")
+@click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
 @pass_context
 def list_command(context: Context, systems: tuple[str, ...]) -> None:
     """List the keys of each repository. A key that nobody here made is a finding: exit 3."""
@@ -79,8 +80,8 @@ def _row_document(row: Any) -> dict[str, Any]:
 
 
 @keys_command.command("rotate")
-@click.argument("system")
-@click.option("--target", metavar="TARGET", help="On this target only.")
+@click.argument("system", shell_complete=complete.systems)
+@click.option("--target", metavar="TARGET", shell_complete=complete.targets, help="On this target only.")
 @click.option("--escrow", is_flag=True, help="Change the escrow key, not the passphrase.")
 @click.option(
     "--new-passphrase-file",
@@ -157,7 +158,7 @@ def _short(ids: tuple[str, ...]) -> str:
 
 
 @keys_command.command("destroy", short_help="Make a system's copies unreadable for good.")
-@click.argument("system")
+@click.argument("system", shell_complete=complete.systems)
 @click.option("--confirm", metavar="SYSTEM", help="Without a terminal: the system's name once more.")
 @click.option("--confirm-again", metavar="CODE", help="Without a terminal: the code of the first step.")
 @pass_context
@@ -225,7 +226,7 @@ def _typed(system: str) -> None:
 
 
 @click.command("hold")
-@click.argument("system", required=False)
+@click.argument("system", required=False, shell_complete=complete.systems)
 @click.option("--reason", default="", help="Who asked for it, and why: it is put on record.")
 @click.option("--until", type=TIME, help="When it ends by itself.")
 @click.option("--point", metavar="RUN_ID", help="Hold this recovery point only.")

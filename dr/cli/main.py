@@ -19,7 +19,7 @@ import click
 
 import dr
 from dr.cli.context import Context
-from dr.cli.typed import require_values
+from dr.cli.typed import VALUED, globals_first, require_values
 from dr.errors import FAILED, INVALID, OK, as_error
 
 #: Command -> the module that has it. Modules load only when their command is used.
@@ -61,10 +61,10 @@ SUMMARIES = {
     "systemd": "Print the units for systemd.",
 }
 log = logging.getLogger("dr")
+#: Set by a shell that asks how to complete what is typed.
+_COMPLETION = "_DR_COMPLETE"
 #: How the parser ends a sentence with another.
 _NEAR = re.compile(r"\. Did you mean (.*)\?$")
-_LETTERS = re.compile("-[vq]+")
-_VALUES, _FLAGS = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
 
 
 class _Commands(click.Group):
@@ -105,7 +105,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
     _open_streams()
     typed = list(sys.argv[1:] if argv is None else argv)
-    arguments = _globals_first(typed)
+    if _COMPLETION in os.environ:
+        from dr.cli.shells import register
+
+        register()
+    arguments = globals_first(typed)
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
     _listen(context, arguments)
     code = _guarded(context, typed, arguments)
@@ -192,29 +196,9 @@ def _heard(context: Context) -> Iterator[None]:
         context.put(text=text)
 
 
-def _globals_first(arguments: list[str]) -> list[str]:
-    """Move global options to the front, so that they may stand before or after the command."""
-    front: list[str] = []
-    rest: list[str] = []
-    index = 0
-    while index < len(arguments):
-        word = arguments[index]
-        if word == "--":
-            return front + rest + arguments[index:]
-        if word in _VALUES and index + 1 < len(arguments):
-            front += arguments[index : index + 2]
-            index += 1
-        elif word in _FLAGS or word.split("=")[0] in _VALUES or _LETTERS.fullmatch(word):
-            front.append(word)
-        else:
-            rest.append(word)
-        index += 1
-    return front + rest
-
-
 def _command_in(arguments: list[str]) -> str:
     """Return the command's name: not what an option before it has for its value."""
-    words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before not in _VALUES]
+    words = [word for before, word in zip(["", *arguments], arguments, strict=False) if before not in VALUED]
     return next((word for word in words if word in COMMANDS), "")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.cli.times import LAST_MOMENT
 from dr.errors import DEGRADED, OK, UsageError
@@ -15,7 +16,7 @@ from dr.evidence.seal import encode
 
 
 @click.command("history", short_help="Find when an attack on the copies began.")
-@click.argument("name", metavar="TARGET|SYSTEM")
+@click.argument("name", metavar="TARGET|SYSTEM", shell_complete=complete.targets_and_systems)
 @pass_context
 def history_command(context: Context, name: str) -> None:
     """Find when an attack on the copies began, from the versions that the bucket keeps. Exit 3 when there was one.
@@ -78,9 +79,9 @@ def _typed(moment: datetime) -> str:
 
 
 @click.command("rewind", short_help="Put a bucket back to what it was.")
-@click.argument("target")
+@click.argument("target", shell_complete=complete.targets)
 @click.option("--at", type=LAST_MOMENT, required=True, help="Put back what was there at this time.")
-@click.option("--system", metavar="SYSTEM", help="Only this system's repository.")
+@click.option("--system", metavar="SYSTEM", shell_complete=complete.systems, help="Only this system's repository.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @pass_context

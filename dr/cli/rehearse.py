@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import LAST_MOMENT
@@ -28,12 +29,15 @@ SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-l
 )
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--point", metavar="RUN_ID", help="Use this recovery point, whole or not.")
-@click.option("--target", metavar="TARGET", help="Restore from this target.")
+@click.option("--target", metavar="TARGET", shell_complete=complete.targets, help="Restore from this target.")
 @click.option("--keep", is_flag=True, help="Keep the sandbox afterwards.")
 @click.option("--kit", type=click.Path(path_type=Path), help="control-loss: begin with this recovery kit.")
 @click.option("--share", "shares", multiple=True, type=click.Path(path_type=Path), help="control-loss: a share of it.")
 @click.option(
-    "--scratch", metavar="TARGET", help="The target whose copy a ransomware drill attacks; the plan's by default."
+    "--scratch",
+    metavar="TARGET",
+    shell_complete=complete.targets,
+    help="The target whose copy a ransomware drill attacks; the plan's by default.",
 )
 @pass_context
 def drill_command(
@@ -170,11 +174,11 @@ def _say_drill(context: Context, result: Any) -> None:
 
 
 @click.command("recover")
-@click.argument("system")
+@click.argument("system", shell_complete=complete.systems)
 @click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--point", metavar="RUN_ID", help="Recover this point: of one that is not whole, what is there.")
-@click.option("--target", metavar="TARGET", help="Recover from this target.")
+@click.option("--target", metavar="TARGET", shell_complete=complete.targets, help="Recover from this target.")
 @click.option("--replace", "replaced", multiple=True, metavar="DATABASE", help="Replace this live database.")
 @click.option(
     "--accept-missing", "accepted", multiple=True, metavar="OBJECT",

@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.choose import chosen
 from dr.cli.context import Context, pass_context, way_on
 from dr.errors import UsageError
 
 
 @click.command("repair")
-@click.argument("system")
-@click.option("--target", metavar="TARGET", help="Only the repository on this target.")
+@click.argument("system", shell_complete=complete.systems)
+@click.option("--target", metavar="TARGET", shell_complete=complete.targets, help="Only the repository on this target.")
 @click.option(
     "--snapshots", "points", multiple=True, metavar="RUN_ID",
     help="Leave out of this point's snapshots what is lost; the point is incomplete then. May be given again.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
@@ -29,8 +30,15 @@ target_command.add_command(rewind_command)
 
 
 @target_command.command("begin", short_help="Give up what a target has lost.")
-@click.argument("target")
-@click.option("--system", "systems", multiple=True, metavar="SYSTEM", help="Only this system; may be given again.")
+@click.argument("target", shell_complete=complete.targets)
+@click.option(
+    "--system",
+    "systems",
+    multiple=True,
+    metavar="SYSTEM",
+    shell_complete=complete.systems,
+    help="Only this system; may be given again.",
+)
 @click.option("--because", required=True, metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
 def begin_command(context: Context, target: str, systems: tuple[str, ...], because: str) -> None:
@@ -66,7 +74,7 @@ def _beginning(sealed: Any) -> dict[str, Any]:
 
 
 @target_command.command("check", short_help="Say how targets are kept; try the keys.")
-@click.argument("names", nargs=-1, metavar="[TARGET]...")
+@click.argument("names", nargs=-1, metavar="[TARGET]...", shell_complete=complete.targets)
 @click.option("--no-probe", is_flag=True, help="Try nothing with the backup keys; tell of the last time.")
 @pass_context
 def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> None:
@@ -110,7 +118,7 @@ def _say(context: Context, checked: Any) -> None:
 
 
 @target_command.command("create", short_help="Make the bucket that a target declares.")
-@click.argument("name", metavar="TARGET")
+@click.argument("name", metavar="TARGET", shell_complete=complete.targets)
 @click.option("--credentials", type=click.Path(path_type=Path), help="Keys that may, in AWS shared-credentials format.")
 @click.option("--admin-profile", metavar="PROFILE", help="Keys that may, by their profile in your AWS files.")
 @click.option("--admin-env", nargs=2, metavar="ID SECRET", help="Keys that may, by the names of two variables.")

@@ -10,6 +10,29 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
+#: The program's own options: those that want a value, and those that do not.
+VALUED, _ALONE = ("--config", "--state"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
+
+
+def globals_first(arguments: list[str]) -> list[str]:
+    """Move global options to the front, so that they may stand before or after the command."""
+    front: list[str] = []
+    rest: list[str] = []
+    index = 0
+    while index < len(arguments):
+        word = arguments[index]
+        if word == "--":
+            return front + rest + arguments[index:]
+        if word in VALUED and index + 1 < len(arguments):
+            front += arguments[index : index + 2]
+            index += 1
+        elif word in _ALONE or word.split("=")[0] in VALUED or _FLAGS.fullmatch(word):
+            front.append(word)
+        else:
+            rest.append(word)
+        index += 1
+    return front + rest
+
 
 def require_values(program: click.Group, arguments: Sequence[str]) -> dict[str, str]:
     """Return what each option took for its value, by the option.
