@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 import re
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,8 +72,8 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _head(name: str, section: int, summary: str) -> Iterator[str]:
-    today = datetime.now(UTC).date()
-    yield f'.TH {name.upper()} {section} {today} "dr {dr.__version__}" "Disaster recovery"'
+    day = datetime.fromtimestamp(int(os.environ.get("SOURCE_DATE_EPOCH") or time.time()), UTC).date()
+    yield f'.TH {name.upper()} {section} {day} "dr {dr.__version__}" "Disaster recovery"'
     yield from (".SH NAME", roff(name) + r" \- " + roff(summary))
 
 

@@ -65,6 +65,8 @@ def test_the_wheel_holds_the_whole_program_and_works_where_nothing_else_is(tmp_p
     assert "1 plan, 1 target: 0 faults" in typed([program, "validate"], home)
 
 
+#: Where each shell looks for what completes `dr`.
+SHELLS = ("bash-completion/completions/dr", "zsh/vendor-completions/_dr", "fish/vendor_completions.d/dr.fish")
 #: As a person installs it, with the machine's own dpkg; what changes below these directories changes for this shell alone.
 MACHINE = """
 mount -t tmpfs -o mode=755 tmpfs "$ROOM"
@@ -120,6 +122,8 @@ def test_the_debian_package_installs_works_and_goes_and_leaves_what_it_wrote(deb
     files = {line[5] for line in lines}
     assert not [name for name in files if name.startswith("./etc/") and not name.endswith("/")], "no conffiles"
     assert {f"./usr/lib/systemd/system/dr.{kind}" for kind in ("service", "timer")} <= files
+    assert {"./usr/share/man/man1/dr.1.gz", "./usr/share/man/man5/dr-plan.5.gz"} <= files
+    assert {f"./usr/share/{shell}" for shell in SHELLS} <= files
 
     home, room = tmp_path / "home", tmp_path / "room"
     home.mkdir()
