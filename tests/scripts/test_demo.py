@@ -79,8 +79,16 @@ def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_pa
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("line", ["", "$ dr backup --all"], ids=["at the start", "in a backup"])
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [
+        (signal.SIGINT, ""),
+        (signal.SIGHUP, ""),
+        (signal.SIGINT, "$ dr backup --all"),
+        (signal.SIGTERM, "$ dr backup --all"),
+    ],
+    ids=["INT-at the start", "HUP-at the start", "INT-in a backup", "TERM-in a backup"],
+)
 def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, line: str) -> None:
     demo = start(tmp_path)
     assert demo.stdout

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, NoRepositoryError, RefusedError
-from dr.evidence.look import Known, Look, Stranger
+from dr.evidence.look import NOTHING, Known, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
 from dr.plan.units import counted
 from dr.run.workspace.toolbox import Place
@@ -56,8 +56,11 @@ def require_repository(place: Place) -> Known | None:
 def refuse_exchanged(place: Place) -> None:
     """Raise `ExchangedError` where the repository on record is gone, or another is in its place.
 
-    What cannot be opened, so that nobody can tell, is for the next step to say.
+    What cannot be opened, so that nobody can tell, is for the next step to say; nor is anything asked of a place of
+    which nothing is on record.
     """
+    if place.known == NOTHING:
+        return
     try:
         require_repository(place)
     except (RefusedError, NoRepositoryError):
