@@ -89,8 +89,8 @@ def commands() -> str:
     lines += [".SH COMMANDS"]
     for name in program.list_commands(root):
         command = program.get_command(root, name)
-        assert command is not None
-        lines += _command(command, click.Context(command, info_name=name, parent=root), SUMMARIES[name])
+        if command is not None and not command.hidden:
+            lines += _command(command, click.Context(command, info_name=name, parent=root), SUMMARIES.get(name, ""))
     lines += [".SH EXIT STATUS"]
     for code, meaning in EXIT_STATUS.items():
         lines += _tagged(str(code), f"{meaning[:1].upper()}{meaning[1:]}.")

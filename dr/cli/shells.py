@@ -44,7 +44,11 @@ class Bash(_Anywhere, BashComplete):
 
 
 class Zsh(_Anywhere, ZshComplete):
-    """For zsh."""
+    """For zsh, which keeps the file as the function `_dr`: click's knows that only the first time that it is called."""
+
+    def source(self) -> str:
+        """Return the file."""
+        return super().source().replace("$zsh_eval_context[-1] == loadautofunc", "$funcstack[1] == _dr")
 
 
 class Fish(_Anywhere, FishComplete):
