@@ -125,9 +125,11 @@ def test_zsh_and_fish_are_answered_in_their_own_form(declared: Site) -> None:
     assert answers(declared, "dri", shell="fish")[0].startswith("plain,drill\tRehearse")
 
 
-def test_each_shells_script_calls_the_program(scripts: Path) -> None:
+def test_each_shells_script_calls_the_program(scripts: Path, site: Site) -> None:
     names = {"dr.bash": "bash_complete", "_dr": "zsh_complete", "dr.fish": "fish_complete"}
     assert {path.name for path in scripts.iterdir()} == set(names)
     for name, instruction in names.items():
         assert f"_DR_COMPLETE={instruction}" in (scripts / name).read_text()
+        made = site.dr(_DR_COMPLETE=instruction.replace("complete", "source"))
+        assert made.out.strip() == (scripts / name).read_text().strip(), "also where nothing but the program is"
     assert (scripts / "_dr").read_text().startswith("#compdef dr\n"), "zsh finds it by its first line"
