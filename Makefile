@@ -10,6 +10,8 @@ OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
 WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
 	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
 	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
+# What is pure or nearly so. Of these too, --fast leaves out what starts servers or takes time.
+FAST := tests/plan tests/evidence tests/catalog tests/report tests/tools tests/test_house.py
 # Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
 PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q -p tests.no_skips
 
@@ -28,21 +30,25 @@ demo-services: ## PostgreSQL, and MariaDB on another host over SSH: drills, a di
 	@scripts/install-locked requirements-demo.lock
 	@$(PY) scripts/demo_services.py
 
-test: ## Set up, and pass the tests, with both restic versions
+test: ## Set up, and pass the tests, with both restic versions (T=PATH: only those, with the oldest)
 	@scripts/setup --test
+ifdef T
+	DR_RESTIC=$(OLDEST) $(PY) -m pytest -q -p tests.no_skips $(T)
+else
 	DR_RESTIC=$(OLDEST) $(PYTEST)
 	@newest=$$(ls -d .tools/restic-*/restic | sort -V | tail -n 1); \
 	case $$newest in .tools/restic-0.18.0/*) echo "no newer restic in .tools: scripts/get-restic --newest" >&2; exit 1;; esac; \
 	echo "again with $$newest, where restic matters"; \
 	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) --plain-restic $(WHERE_RESTIC_MATTERS)
+endif
 
 coverage: ## The tests once, and which lines and branches they pass through
 	@scripts/setup --test
 	DR_RESTIC=$(OLDEST) $(PYTEST) --cov --cov-report=term --cov-fail-under=$(COVERAGE)
 
-fast: ## The tests that take no time
+fast: ## The tests that start no server and take no time: a minute on two idle cores
 	@scripts/setup --test
-	$(PY) -m pytest -n 2 -q -m "not slow and not browser and not bench"
+	DR_RESTIC=$(OLDEST) $(PY) -m pytest -n 2 --dist worksteal -q -p tests.no_skips --fast $(FAST)
 
 lint: ## Style, types, import contracts
 	@scripts/setup --test

@@ -26,6 +26,9 @@ from tests.forked import Forker
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
+SERVERS = (S3Server, PostgresServer, MariadbServer, Sshd)
+#: Fixtures of tests that `make fast` leaves out: servers, repositories of restic, the program as typed.
+WHOLE = {"s3", "other_s3", "postgres", "mariadb", "sshd", "restic_program"}
 # The same examples each time, however slow the machine: chance fails no run. `--hypothesis-profile=explore` looks for
 # others.
 settings.register_profile("explore", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -36,11 +39,35 @@ settings.load_profile("same")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our option."""
     parser.addoption("--plain-restic", action="store_true", help="restic as it is, with keys that take a second each")
+    parser.addoption("--fast", action="store_true", help="only what starts no server and takes no time")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest. With --fast leave out what is marked as slow, and what starts servers."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    if config.getoption("--fast"):
+        left = {item for item in items if _takes_time(item)}
+        config.hook.pytest_deselected(items=[item for item in items if item in left])
+        items[:] = [item for item in items if item not in left]
+
+
+def _takes_time(item: pytest.Item) -> bool:
+    """Whether it is marked so, or its module or fixtures have to do with servers."""
+    names = vars(item.module).values() if isinstance(item, pytest.Function) else ()
+    return (
+        any(item.get_closest_marker(name) for name in ("slow", "long", "browser", "bench"))
+        or not WHOLE.isdisjoint(getattr(item, "fixturenames", ()))
+        or any(value in SERVERS for value in names if isinstance(value, type))
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_servers(pytestconfig: pytest.Config) -> Iterator[None]:
+    """With --fast a test that starts a server all the same fails."""
+    with pytest.MonkeyPatch.context() as patch:
+        for server in SERVERS if pytestconfig.getoption("--fast") else ():
+            patch.setattr(server, "start", lambda self: pytest.fail("it starts a server: mark it as slow"))
+        yield
 
 
 @pytest.fixture(scope="session")

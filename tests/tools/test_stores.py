@@ -15,7 +15,7 @@ from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
 from dr.tools.store import ObjectStore
 
 
-@pytest.fixture(params=["disk", "s3"])
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "disk":
         return DiskStore(tmp_path / "store").child("a/b")
