@@ -11,7 +11,7 @@ WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py t
 	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
 	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
 # What is pure or nearly so. Of these too, --fast leaves out what starts servers or takes time.
-FAST := tests/plan tests/evidence tests/catalog tests/report tests/tools tests/test_house.py
+FAST := tests/plan tests/evidence tests/catalog tests/report tests/tools tests/test_house.py tests/test_changelog.py
 # Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
 PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q -p tests.no_skips
 
@@ -89,6 +89,11 @@ completion: ## Write the completion of bash, zsh and fish into build/completion
 
 lock: ## Write the lock files from pyproject.toml (UPGRADE=1: to the newest that its ranges allow)
 	@scripts/lock $(if $(UPGRADE),--upgrade)
+
+.PHONY: changelog
+changelog: ## Print what changed since the last release (V=VERSION: write it into CHANGELOG.md)
+	@scripts/setup --test
+	@.venv/bin/towncrier build $(if $(V),--yes --version $(V),--draft --version Unreleased)
 
 .PHONY: wheel deb
 wheel: ## The program as a wheel, in build/ (pipx install takes it)

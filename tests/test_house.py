@@ -356,7 +356,7 @@ def test_a_hasty_test_is_found(tmp_path: Path, text: str) -> None:
 def test_the_top_of_the_tree_has_nothing_unexpected() -> None:
     top = {path.relative_to(ROOT).parts[0] for path in kept_files(ROOT)}
     assert top <= {
-        ".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "docs", "dr", "findings",
+        ".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "changelog.d", "docs", "dr", "findings",
         "plans", "pyproject.toml", "scripts", "targets", "tests", *LOCKS,
     }  # fmt: skip
 
