@@ -119,12 +119,13 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_every_make_target_shown_is_one() -> None:
     there = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    shown = {name for path in DOCS for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\s+#)", path.read_text())}
+    pages = [*DOCS, ROOT / "CONTRIBUTING.md"]
+    shown = {name for path in pages for name in re.findall(r"\bmake ([a-z-]+)\b(?=`|\s+#| T=)", path.read_text())}
     assert shown and shown <= there
 
 
 def test_every_link_leads_somewhere() -> None:
-    for path in DOCS:
+    for path in [*DOCS, ROOT / "CONTRIBUTING.md"]:
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
             assert link.startswith("http") or (path.parent / link).exists(), (path.name, link)
 
