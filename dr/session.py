@@ -303,7 +303,7 @@ class Session:
             except DrError as error:
                 whole = False
                 what = f"evidence could not be put on {place.name}: {error.what}"
-                hint = error.hint or "mend the target; the next run sends it"
+                hint = error.hint or "fix the target; the next run sends it"
                 self.problem(Problem(f"{what} ({error.cause})" if error.cause else what, system, hint))
         return whole
 

@@ -54,7 +54,7 @@ HASTY = {
     "tests/e2e/bucket.py": "services tell times to the second",
     "tests/cli/test_terminal.py": "a point must be older than a second",
     "tests/scripts/test_demo.py": "interrupts in the midst of the work",
-    "tests/tools/test_ssh.py": "silence for a while is no loss",
+    "tests/tools/test_ssh.py": "silence for a while is not a loss",
     "tests/tools/test_agent.py": "what is to be ended must run for a while",
     "tests/tools/test_command.py": "what must not run gets the time to",
     "tests/sources/test_mysql_capture.py": "measures that nobody is held up",
@@ -424,3 +424,37 @@ def test_the_board_loads_no_operation_and_few_modules(tmp_path: Path) -> None:
     assert not {
         name for name in loaded if name.startswith(("dr.operations", "dr.sources.mysql", "dr.sources.postgres"))
     }
+
+
+#: What an administrator stumbles over, and what is written instead.
+REFUSED = {
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\banew\b": "again",
+    r"\bin vain\b": "say what was not found",
+    r"\blengthen": "extend",
+    r"\blets us in\b": "accepts the login",
+    r"\b(it|there) lacks\b": "Missing:",
+    r"(?<!there )\bis no (time|name|plan|target|cadence|duration|share of|comparison|address|bucket)\b": "is not a",
+}
+
+
+def refused(root: Path) -> list[str]:
+    """Return what a person would read and stumble over: `file:line: phrase`, of all texts but docstrings."""
+    found = []
+    for path in sorted((root / "dr").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+                hits = [pattern for pattern in REFUSED if re.search(pattern, node.value)]
+                found += [f"{path.relative_to(root)}:{node.lineno}: {hit}" for hit in hits]
+    return found
+
+
+def test_nobody_reads_a_phrase_to_stumble_over() -> None:
+    assert refused(ROOT) == []
+
+
+def test_a_phrase_to_stumble_over_is_found(house: Path) -> None:
+    (house / "dr" / "run" / "said.py").write_text('"""Said."""\n\nWHAT = "mend it"\n')
+    assert refused(house) == ["dr/run/said.py:3: \\bmend(s|ed|ing)?\\b"]

@@ -15,7 +15,7 @@ from dr.errors import CatalogError
 from dr.tools import digest
 
 _BUSY_SECONDS = 30.0
-_REBUILD = "free the disk, or let `dr points --rebuild` make it anew from the targets"
+_REBUILD = "free the disk, or let `dr points --rebuild` make it again from the targets"
 
 
 class Connections:

@@ -164,7 +164,7 @@ class Context:
 
 def way_on(outcome: str) -> str:
     """Return what to do about work of this outcome when nothing more is known."""
-    return "start the command again" if outcome == "aborted" else "mend it, then run it again"
+    return "start the command again" if outcome == "aborted" else "fix it, then run it again"
 
 
 def _line(what: str, where: str, hint: str) -> str:

@@ -26,7 +26,7 @@ log = logging.getLogger("dr.daemon")
 @click.option("--once", is_flag=True, help="Look once, then end.")
 @pass_context
 def daemon_command(context: Context, every: int, once: bool) -> None:
-    """Stay, look every minute at what is due, and do it. Plans are read anew each time.
+    """Stay, look every minute at what is due, and do it. Plans are read again each time.
 
     Ends with 0 when it is told to end; with --once, as `dr run` would.
     """
@@ -59,7 +59,7 @@ class _Said:
 
 
 def _look(context: Context, said: _Said) -> None:
-    """One look. A failure is said and the daemon stays: the next look may find the world mended."""
+    """One look. A failure is said and the daemon stays: the next look may find the world fixed."""
     from dr.cli.operate import say_all
     from dr.operations.run_due import run_due
     from dr.session import Session

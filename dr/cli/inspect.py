@@ -35,7 +35,7 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
     metavar="ID",
     help="With --rebuild: take over what this other installation made; may be given again.",
 )
-@click.option("--trust", "trusted", metavar="RUN_ID", help="Say that this suspect point holds what it should.")
+@click.option("--trust", "trusted", metavar="RUN_ID", help="Mark this suspect recovery point as trusted.")
 @click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
 @pass_context
 def points_command(
@@ -181,12 +181,12 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tup
     for other in done.others:
         context.warn(other, hint="take them over, if that machine is gone, by --rebuild --adopt ID")
     for where, error in done.problems:
-        hint = error.hint or "mend the target"
+        hint = error.hint or "fix the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
     if done.strangers:
         context.warn(
             f"records on the targets that are not of this chain stay there: {done.strangers}",
-            hint="they were altered, or the catalog was begun anew meanwhile",
+            hint="they were altered, or the catalog was begun again meanwhile",
         )
     context.ended(done.exit_code)
 
@@ -195,7 +195,7 @@ def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tup
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
 @pass_context
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
-    """Show the board: objectives against facts. Exit 4 when any objective is missed."""
+    """Show each system's objectives against the facts. Exit 4 when any objective is missed."""
     from dr.queries.status import board
     from dr.report.documents import hold_document, status_document
 
@@ -239,7 +239,7 @@ def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
             newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
             yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
     if asked and row.copies and not row.copies.met:
-        yield f"for 3-2-1-1-0 there lacks: {'; '.join(row.copies.missing)}"
+        yield f"3-2-1-1-0 is not met. Missing: {'; '.join(row.copies.missing)}"
 
 
 def _line(row: Any) -> dict[str, str]:

@@ -103,7 +103,7 @@ def _say_made(context: Context, done: Any) -> None:
 def replace_command(context: Context, /, old: Path | None, same_identity: bool, **asked: Any) -> None:
     """Make a kit in place of another: a custodian was lost, or has left.
 
-    A new secret is begun and every escrow key made anew, so that old shares open nothing that is sealed from now on.
+    A new secret is begun and every escrow key made again, so that old shares open nothing that is sealed from now on.
     The old KIT and its shares are needed with --same-identity only; given, they are looked at first.
     """
     context.put(kits=[])
@@ -142,7 +142,7 @@ def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
         context.say(f"  {each.system} on {each.target}: {told}")
         if each.error:
             where = f"{each.system} on {each.target}"
-            context.complain(each.error, where, each.error_hint or "mend it, or replace the kit")
+            context.complain(each.error, where, each.error_hint or "fix it, or replace the kit")
     for text in (*fact.stale, *fact.notes):
         context.warn(text, fact.kit_id)
     if fact.stale:

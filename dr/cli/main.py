@@ -38,25 +38,25 @@ COMMANDS = {
 }  # fmt: skip
 SUMMARIES = {
     "init": "Write a first plan and target here.",
-    "validate": "Say all faults of the plans at once.",
+    "validate": "Report all errors in plans and targets.",
     "schema": "Print the JSON Schema of plans, targets or kit.yaml.",
-    "doctor": "Say what is missing here, and how to get it.",
+    "doctor": "Check what is missing here, and how to get it.",
     "backup": "Make recovery points.",
     "verify": "Prove what is stored, up to a level.",
-    "repair": "Put a damaged repository right, then prove it.",
+    "repair": "Repair a damaged repository, then prove it.",
     "replicate": "Copy every point to every target and replica.",
-    "run": "Do all that is due, once: the line for cron.",
+    "run": "Run all due work once: the line for cron.",
     "drill": "Rehearse a recovery in a sandbox, timed and judged.",
     "recover": "Recover a system for real.",
     "points": "List recovery points and their proof.",
-    "status": "Show the board: objectives against facts.",
+    "status": "Show each system's objectives against the facts.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
     "keys": "List, rotate or destroy the keys of repositories.",
-    "hold": "Keep points whatever else is due.",
-    "target": "Make targets, check them, put them back after an attack.",
+    "hold": "Place or release a legal hold on recovery points.",
+    "target": "Create and check targets; rewind them after an attack.",
     "kit": "Write, test or open the recovery kit.",
-    "daemon": "Do all that is due, resident.",
+    "daemon": "Run due work continuously.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",
 }
@@ -89,8 +89,8 @@ class _Commands(click.Group):
 @click.option("--config", type=click.Path(path_type=Path), help="Directory with plans/ and targets/ [DR_CONFIG].")
 @click.option("--state", type=click.Path(path_type=Path), help="Directory of the catalog and secrets [DR_STATE].")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
-@click.option("-v", "--verbose", count=True, help="Say more on stderr.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only errors.")
+@click.option("-v", "--verbose", count=True, help="Print more on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.version_option(dr.__version__, prog_name="dr")
 @click.pass_obj
 def program(

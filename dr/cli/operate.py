@@ -14,7 +14,7 @@ from dr.plan.units import counted, format_bytes, format_duration
 
 @click.command("backup")
 @systems_and_all
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
 def backup_command(context: Context, systems: tuple[str, ...], everything: bool, due: bool, dry_run: bool) -> None:
     """Make recovery points: every source of a system, on every target of its plan."""
@@ -58,7 +58,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
                 until = (
                     f", {lock.mode}, the first until {lock.protected_until:%Y-%m-%d}" if lock.protected_until else ""
                 )
-                context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} lengthened{until}")
+                context.say(f"{run.system}: {lock.extended:,} locks on {lock.target} extended{until}")
         for source in run.sources:
             follows = (source.error or NO_TARGET).startswith(NO_TARGET)  # of what is said of the targets
             where = f"{run.system}: source {source.source}"
@@ -77,7 +77,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
                     target.error_hint or _TARGET_HINT,
                 )
         if run.error and not any(s.error for s in run.sources) and not any(t.error for t in run.targets):
-            general = "wait until it ends" if run.outcome == "skipped" else "run the backup again when that is mended"
+            general = "wait until it ends" if run.outcome == "skipped" else "run the backup again when that is fixed"
             context.complain(_once(run.error, run.system), run.system, run.error_hint or general)
         for note in (*run.notes, *result.problems):
             context.warn(note, run.system)
@@ -97,7 +97,7 @@ def _once(error: str, where: str) -> str:
 
 
 _SOURCE_HINT = "see the source, then run `dr backup` again"
-_TARGET_HINT = "mend the target; the next run brings it what it lacks"
+_TARGET_HINT = "fix the target; the next run copies there what is missing"
 
 
 @click.command("verify")
@@ -142,7 +142,7 @@ def say_proofs(context: Context, results: list[Any]) -> None:
                 "" if damage.problem == "unreferenced" else _damage_hint(proof),
             )
         if proof.error:
-            hint = "wait until it ends" if proof.outcome == "skipped" else "mend it, then run `dr verify` again"
+            hint = "wait until it ends" if proof.outcome == "skipped" else "fix it, then run `dr verify` again"
             hint = proof.error_hint or (_damage_hint(proof) if proof.doubtful_points else hint)
             where = f"{proof.system} on {proof.target}"
             context.complain(_once(proof.error, where), where, hint)

@@ -83,7 +83,7 @@ def _typed(moment: datetime) -> str:
 @click.option("--at", type=LAST_MOMENT, required=True, help="Put back what was there at this time.")
 @click.option("--system", metavar="SYSTEM", shell_complete=complete.systems, help="Only this system's repository.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
 def rewind_command(context: Context, target: str, at: datetime, system: str | None, yes: bool, dry_run: bool) -> None:
     """Put what is on top in a bucket back to what it was at a time. Deletes no version of any data.
@@ -151,7 +151,7 @@ def _say_rewind(context: Context, result: Any) -> None:
     for name, (why,) in list(result.details.items())[:10]:
         context.complain(why, f"{where}: {name}", "use a key that may, or recover from another target")
     if fact.error:
-        context.complain(fact.error, where, fact.error_hint or "mend it, then rewind again: it does what is left")
+        context.complain(fact.error, where, fact.error_hint or "fix it, then rewind again: it does what is left")
     if fact.outcome == "ok":
         context.say(f"  now type   dr points {fact.system} --rebuild; dr verify {fact.system} --level 2")
     context.ended(result.exit_code)

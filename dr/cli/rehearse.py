@@ -187,7 +187,7 @@ def _say_drill(context: Context, result: Any) -> None:
 @click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
 def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_run: bool, **asked: Any) -> None:
     """Recover a system for real: files into a directory, databases into their server, beside the live ones.

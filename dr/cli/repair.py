@@ -19,10 +19,10 @@ from dr.errors import UsageError
     "--snapshots", "points", multiple=True, metavar="RUN_ID",
     help="Leave out of this point's snapshots what is lost; the point is incomplete then. May be given again.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
 def repair_command(context: Context, system: str, target: str | None, points: tuple[str, ...], dry_run: bool) -> None:
-    """Put a damaged repository right: lost objects brought back from another copy, the index made anew, then a proof.
+    """Repair a damaged repository: lost objects are copied back, the index is rebuilt, and a proof follows.
 
     May be run again after any interruption.
     """
@@ -64,6 +64,6 @@ def _say(context: Context, result: Any, *, dry_run: bool) -> None:
 
 def _hint(fact: Any) -> str:
     return (
-        f"back up again: what is still at the source is stored anew. `dr verify {fact.system}` tells which points are "
+        f"back up again: what is still at the source is stored again. `dr verify {fact.system}` tells which points are "
         f"hit; `dr recover {fact.system} --point RUN_ID --to DIR` recovers what is left of one"
     )

@@ -11,7 +11,7 @@ from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
 from dr.plan.units import counted, format_bytes, format_duration
 
-_HINT = "mend it, then run `dr replicate` again: it goes on where it was"
+_HINT = "fix it, then run `dr replicate` again: it goes on where it was"
 _WAIT = "wait until it ends"
 _TAKEN = "find out who took it; it is still at the replica, and `dr recover --target` has it back"
 
@@ -36,7 +36,7 @@ def replicate_command(
         context.put(first_use={"target": first_use, "path": str(path)})
         context.say(f"the disk at {path} is now known as {first_use}")
         if not path.is_mount():
-            context.warn(f"{path} is no mount point: is the disk there?", first_use)
+            context.warn(f"{path} is not a mount point: is the disk there?", first_use)
         if not (systems or everything or due):
             return
     items = chosen(context, systems, everything=everything, due="replicate" if due else None)

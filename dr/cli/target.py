@@ -124,7 +124,7 @@ def _say(context: Context, checked: Any) -> None:
 @click.option("--admin-env", nargs=2, metavar="ID SECRET", help="Keys that may, by the names of two variables.")
 @click.option("--append-only", "principal", metavar="ARN", help="Let this user add, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
 def create_command(
     context: Context,
@@ -137,7 +137,7 @@ def create_command(
 ) -> None:
     """Make the bucket a target declares, with Object Lock, versions and lifecycle rules; or bring one nearer to it.
 
-    May be run again. Weakens nothing; what cannot be changed is said (exit 3).
+    May be run again. Never weakens a setting; exits 3 if one cannot be applied.
     """
     from dr.operations.create_target import create, foresee
     from dr.queries.target_posture import chosen

@@ -34,7 +34,7 @@ class Time(click.ParamType[datetime]):
         text = str(value).strip()
         moment = _of_the_calendar(text) or _ago(text)
         if moment is None:
-            self.fail(f"{text!r} is no time: write 2026-11-24T06:00:00Z, 2026-11-24, or 3h (ago)", param, ctx)
+            self.fail(f"{text!r} is not a time: write 2026-11-24T06:00:00Z, 2026-11-24, or 3h (ago)", param, ctx)
         return moment.replace(microsecond=999_999) if self._last and _WHOLE_SECOND.search(text) else moment
 
 

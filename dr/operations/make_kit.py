@@ -158,7 +158,7 @@ def _identity(session: Session, wanted: KitWanted) -> str:
     if secret is None:
         raise UsageError(
             "this host has no identity any more: custodians hold it already",
-            hint="bring their shares with --share, or begin anew with `dr kit replace`",
+            hint="bring their shares with --share, or begin again with `dr kit replace`",
         )
     if age.recipient_of(secret) != recipient:
         raise RefusedError(
@@ -348,4 +348,4 @@ def renew_all(session: Session) -> list[str]:
     return late
 
 
-_LATER = "its escrow key is made anew by the next backup"
+_LATER = "its escrow key is made again by the next backup"

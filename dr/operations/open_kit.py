@@ -317,7 +317,7 @@ def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str])
             return replace(told, opened=True, key="escrow", snapshots=count)
         newer = escrow.load_sealed_there(place)
         if newer and newer != sealed and (count := _opens(place, newer, identity)) is not None:
-            notes.append(f"{where}: the escrow key was made anew since; the one beside the repository opens it")
+            notes.append(f"{where}: the escrow key was made again since; the one beside the repository opens it")
             return replace(told, opened=True, key="escrow", snapshots=count)
         count = len(place.repository.snapshots())
         notes.append(f"{where}: no escrow key of the kit opens it; its own passphrase in the kit does")

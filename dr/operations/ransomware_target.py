@@ -31,13 +31,13 @@ def scratch_of(session: Session, loaded: Loaded, asked: ScratchAsked) -> Target:
     name, known = asked.scratch or loaded.plan.drill.scratch, session.declarations
     where = f"{loaded.plan.system}: drill.scratch"
     if asked.at:
-        raise UsageError("a ransomware drill finds the time itself", "--at", hint="leave --at away")
+        raise UsageError("a ransomware drill finds the time itself", "--at", hint="omit --at")
     if name is None:
         hint = "add `scratch:` to the plan, or --scratch, with a target that no plan uses, in a bucket of its own"
         raise UsageError("no scratch target is named to attack", where, hint=hint)
     if unreadable := known.stopping(()):
         what = "a plan or target cannot be read, so what lies on the scratch target cannot be told"
-        raise UsageError(what, unreadable[0].where, hint="run `dr validate`, and mend what it says")
+        raise UsageError(what, unreadable[0].where, hint="run `dr validate`, and fix what it says")
     if why := why_unsafe(name, {x.plan.system: x.plan for x in known.plans.values()}, known.targets):
         raise UsageError(why, where, hint="name a target that no plan uses, in a bucket of its own")
     return known.targets[name]

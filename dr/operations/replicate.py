@@ -78,7 +78,7 @@ def first_use(session: Session, name: str) -> Path:
     if target is None or target.local is None or not target.offline:
         known = [x for x, each in sorted(session.declarations.targets.items()) if each.offline]
         hint = f"those are: {', '.join(known)}" if known else "write `offline: true` in its file"
-        raise UsageError(f"{name!r} is no target whose disk may be taken away", "--first-use", hint=hint)
+        raise UsageError(f"{name!r} is not a target whose disk may be taken away", "--first-use", hint=hint)
     DiskStore(target.local.path, label=name).first_use()
     return target.local.path
 

@@ -42,7 +42,7 @@ def save_self(session: Session) -> None:
         session.problem(Problem(what, hint=error.hint or _AGAIN))
 
 
-_AGAIN = "mend it; the next run saves one"
+_AGAIN = "fix it; the next run saves one"
 
 
 def save_everywhere(session: Session) -> None:

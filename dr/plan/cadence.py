@@ -87,7 +87,7 @@ def parse(text: str, timezone: str = "UTC") -> Rule:
     if found := _EVERY.fullmatch(words):
         seconds = int(found[1] or 1) * _UNITS[found[2].lower()]
         if not 0 < seconds <= 5 * 366 * 86_400:
-            raise ValueError(f"{text!r} is no cadence: {_FORMS}")
+            raise ValueError(f"{text!r} is not a cadence: {_FORMS}")
         return Interval(seconds)
     return _calendar(words, timezone)
 
@@ -97,16 +97,16 @@ def _calendar(words: str, timezone: str) -> Calendar:
     try:
         next(CronSim(expression, datetime(2026, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
-        raise ValueError(f"{words!r} is no cadence: {_FORMS}") from error
+        raise ValueError(f"{words!r} is not a cadence: {_FORMS}") from error
     return Calendar(expression, timezone)
 
 
 def _cron(words: str) -> str:
     found = _AT.fullmatch(words)
     if not found or int(found[2]) > 23 or int(found[3]) > 59:
-        raise ValueError(f"{words!r} is no cadence: {_FORMS}")
+        raise ValueError(f"{words!r} is not a cadence: {_FORMS}")
     days = {"day": "*", "weekday": "1-5", "weekend": "0,6"} | {name: str(i) for name, i in _DAYS.items()}
     day = days.get(found[1].lower())
     if day is None:
-        raise ValueError(f"{words!r} is no cadence: {_FORMS}")
+        raise ValueError(f"{words!r} is not a cadence: {_FORMS}")
     return f"{int(found[3])} {int(found[2])} * * {day}"

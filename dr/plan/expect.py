@@ -26,11 +26,11 @@ def check_expectation(expect: Expectation) -> None:
         try:
             re.compile(found[1])
         except re.error as error:
-            raise ValueError(f"{found[1]!r} is no regular expression: {error}") from error
+            raise ValueError(f"{found[1]!r} is not a regular expression: {error}") from error
     elif re.match(r"\s*between\b", text, re.IGNORECASE) and not _BETWEEN.fullmatch(text):
-        raise ValueError(f"{text!r} is no comparison: write it as 'between 1 and 9'")
+        raise ValueError(f"{text!r} is not a comparison: write it as 'between 1 and 9'")
     elif re.match(r"\s*[<>=!]", text) and not _COMPARE.fullmatch(text):
-        raise ValueError(f"{text!r} is no comparison: write it as '>= 1000'")
+        raise ValueError(f"{text!r} is not a comparison: write it as '>= 1000'")
 
 
 def holds(expect: Expectation, observed: object) -> bool:

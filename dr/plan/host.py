@@ -20,7 +20,7 @@ def split_address(text: str) -> tuple[str | None, str, int]:
     """Return user, host and port of `user@host:port`. Raises `ValueError` in plain words."""
     found = _ADDRESS.fullmatch(text.strip())
     if not found or not 0 < int(found[3] or 22) < 65536:
-        raise ValueError(f"{text!r} is no address: write it as user@host or user@host:port")
+        raise ValueError(f"{text!r} is not an address: write it as user@host or user@host:port")
     return found[1], found[2].strip("[]"), int(found[3] or 22)
 
 

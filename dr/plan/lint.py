@@ -129,7 +129,7 @@ def _scenarios(plan: Plan) -> Iterator[Found]:
     own = plan.drill.scenario
     if own in plan.cadence.scenarios:
         what = f"the drill's own scenario, {own}, is due by `drill`"
-        yield ("cadence", "scenarios", own), what, "take it away here", "refused"
+        yield ("cadence", "scenarios", own), what, "remove it here", "refused"
     if "target-loss" in plan.scenarios and len(plan.places) < 2:
         at = ("drill", "scenario") if own == "target-loss" else ("cadence", "scenarios", "target-loss")
         yield (
@@ -174,7 +174,7 @@ def _between(plan: Plan, targets: Mapping[str, Target], declared: set[str], cycl
         if name not in declared:
             yield ("depends_on", number), f"there is no system {name!r}", "add its plan, or correct the name", "refused"
     if cycle:
-        yield ("depends_on",), f"the dependencies run in a circle: {cycle}", "take one of them away", "refused"
+        yield ("depends_on",), f"the dependencies run in a circle: {cycle}", "remove one of them", "refused"
     yield from places(plan, targets)
 
 

@@ -48,7 +48,7 @@ def _drill_host(host: SshHost) -> Iterator[Found]:
     yield from _files_of(at, host)
     if host.mode != "stream":
         what = f"a drill's host has no use for `mode: {host.mode}`: that says how sources are captured, not restored"
-        yield (*at, "mode"), what, "take `mode` away", "refused"
+        yield (*at, "mode"), what, "remove `mode`", "refused"
 
 
 def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -> Iterator[Found]:

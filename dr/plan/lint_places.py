@@ -86,7 +86,7 @@ def forgetting(target: Target) -> Iterator[Found]:
 def _forgets(at: Key, target: Target) -> Iterator[Found]:
     if target.forget_after is not None and at[0] == "targets":
         what = f"the target {target.target!r} has `forget_after`, which is for replicas: backups write there"
-        yield at, what, "take it away, or name the target under replicas", "unsound"
+        yield at, what, "remove it, or name the target under replicas", "unsound"
 
 
 def _inside(plan: Plan, at: Key, target: Target) -> Iterator[Found]:

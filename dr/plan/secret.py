@@ -24,7 +24,7 @@ def why_unreadable(data: bytes) -> tuple[str, str]:
     Quotes nothing of them.
     """
     if data.startswith(_MARKS):
-        return "begins with a byte order mark, which is no part of a passphrase", "write it again without the mark"
+        return "begins with a byte order mark, which is not part of a passphrase", "write it again without the mark"
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ def parse_duration(value: object) -> int:
     """
     seconds = _seconds(value)
     if seconds is None:
-        raise ValueError(f"{value!r} is no duration: write it as 90s, 15m, 2h, 1d, 1w or 1h30m")
+        raise ValueError(f"{value!r} is not a duration: write it as 90s, 15m, 2h, 1d, 1w or 1h30m")
     if seconds < 0:
         raise ValueError(f"a duration cannot be negative: {value}")
     if seconds > _LONGEST:
@@ -70,7 +70,7 @@ def parse_percent(value: object) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         share = float(value)
     if share is None or not 0 < share <= 1:
-        raise ValueError(f"{value!r} is no share: write it as 100% or 5%")
+        raise ValueError(f"{value!r} is not a share: write it as 100% or 5%")
     return share
 
 

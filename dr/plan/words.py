@@ -95,7 +95,7 @@ def _pattern(name: str, detail: ErrorDetails, pattern: str) -> tuple[str, str]:
     if pattern == "^/":
         home = "write it in full: whose home `~` is depends on who runs dr" if str(value).startswith("~") else ""
         return f"the path {value!r} is not absolute", home or "begin it with /"
-    return f"{name!r}: {value!r} is no name", "use small letters, digits, - and _, at most 63"
+    return f"{name!r}: {value!r} is not a name", "use small letters, digits, - and _, at most 63"
 
 
 def _known(model: type[BaseModel], at: Iterable[str | int]) -> set[str]:

@@ -17,5 +17,5 @@ def known_zone(name: str) -> bool:
 def checked_zone(name: str) -> str:
     """Return the name. Raises `ValueError` in plain words when it is not known."""
     if not known_zone(name):
-        raise ValueError(f"{name!r} is no time zone: write one like America/New_York or UTC")
+        raise ValueError(f"{name!r} is not a time zone: write one like America/New_York or UTC")
     return name

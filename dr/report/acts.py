@@ -96,7 +96,7 @@ def _in_words(fact: Fact) -> _Said:
             found = f"{counted(fact.points, 'point')} and {counted(fact.records, 'record')}"
             return _Said(f"a rebuild of the catalog from the targets: {found}", problem=fact.error or "")
         case _:
-            raise ValueError(f"{type(fact).__name__} is no act")
+            raise ValueError(f"{type(fact).__name__} is not an act")
 
 
 # -- keys ----------------------------------------------------------------------------------------------

@@ -377,9 +377,7 @@ def _also(material: Material) -> str:
         return ""
     number = sum(len(row.problems) for row in troubled)
     where = "" if len(material.rows) == 1 else f" in {len(troubled)} of {counted(len(material.rows), 'system')}"
-    return (
-        f"Today {counted(number, 'thing')}{where} {'is' if number == 1 else 'are'} to be mended: see “Systems today”."
-    )
+    return f"Today {counted(number, 'thing')}{where} {'is' if number == 1 else 'are'} to be fixed: see “Systems today”."
 
 
 def _trends(views: Sequence[DrillView]) -> Iterable[Trend]:

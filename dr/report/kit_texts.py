@@ -77,7 +77,7 @@ def sections(kit: KitSheet) -> list[Section]:
             "Test it, with the custodians, at least once a year, and when systems or targets change: "
             "dr kit test KIT --share FILE --share FILE.\n"
             "When a custodian leaves or a page is lost, replace the whole kit with dr kit replace: it begins a new "
-            "secret and makes the escrow keys anew.\n"
+            "secret and makes the escrow keys again.\n"
             "Old shares go on opening what was sealed before, with the passphrases and key pairs of that day. When "
             "shares may be in wrong hands, change those too.",
         ),

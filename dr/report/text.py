@@ -61,7 +61,7 @@ def _board(report: Report) -> Iterator[str]:
         for row in rows
     ])  # fmt: skip
     problems = [f"- {_plain(row.title)}: {_plain(problem)}" for row in rows for problem in row.problems]
-    yield from ("### To be mended", "", *problems, "") if problems else ()
+    yield from ("### To be fixed", "", *problems, "") if problems else ()
 
 
 def _copies(row: Row) -> str:

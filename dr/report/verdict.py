@@ -33,7 +33,7 @@ def judge(actual: float | None, objective: float | None, *, unknown: str) -> Ver
     if actual is None or not objective:
         return Verdict("unknown", unknown)
     if not actual >= 0 or math.isinf(actual):
-        return Verdict("unknown", "the clocks disagree: the time measured is no time")
+        return Verdict("unknown", "the clocks disagree: the time measured is not valid")
     if actual <= objective:
         return Verdict("met", f"{format_duration(actual)} is within {format_duration(objective)}")
     return Verdict("missed", f"{format_duration(actual)} is longer than {format_duration(objective)}")

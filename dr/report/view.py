@@ -81,7 +81,7 @@ def view_of(record: Sealed, plan: Plan | None, point: Point | None) -> DrillView
     """Return one drill as it is told. `plan` and `point` are as they are today, where they still are."""
     fact = record.fact
     if not isinstance(fact, Drill):
-        raise TypeError(f"record {record.seq} is no drill")
+        raise TypeError(f"record {record.seq} is not a drill")
     title = plan.title if plan and plan.title else fact.system
     rto, rpo, scope = rto_verdict(fact), rpo_verdict(fact), _scope(fact, plan, point)
     tone, label = _judged(fact, rto, rpo, scope)

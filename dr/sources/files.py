@@ -146,7 +146,7 @@ def excluder_of(name: str, patterns: Sequence[str]) -> Excluded:
         return excluder(patterns)
     except ValueError as error:
         raise SourceError(
-            f"the exclude {str(error)!r} is no pattern: a bracket or a backslash is left open",
+            f"the exclude {str(error)!r} is not a pattern: a bracket or a backslash is left open",
             name,
             hint="close it, or write a backslash before a bracket that is meant as such",
         ) from error

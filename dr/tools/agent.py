@@ -326,7 +326,7 @@ def _read(file: str) -> str:
     try:
         return Path(file).read_text("utf-8").strip()  # as restic reads it
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise RefusedError(f"the passphrase file {file} cannot be read", cause=reason, hint="see its mode") from None
 
 

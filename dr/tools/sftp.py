@@ -323,7 +323,7 @@ class Sftp:
                 names.add(name)
                 rest -= 8 + len(name) + len(value)
         except ValueError as error:
-            raise self._ended("what it says is no SFTP: do its shell's start-up files print something?") from error
+            raise self._ended("what it says is not SFTP: do its shell's start-up files print something?") from error
         return frozenset(names)
 
     def _listen(self) -> None:

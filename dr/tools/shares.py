@@ -76,7 +76,7 @@ def parse(text: str, where: str = "the share") -> Share:
     if strange or len(words) != 33:
         problem = f"word {', '.join(strange[:5])} is in no list of share words" if strange else "it has not 33 words"
         raise RefusedError(
-            f"this is no share of a recovery kit: {problem}", where, hint="compare it with the custodian's page"
+            f"this is not a share of a recovery kit: {problem}", where, hint="compare it with the custodian's page"
         )
     try:
         found = Slip39.from_mnemonic(" ".join(words))
@@ -130,7 +130,7 @@ def _secret(identity: str) -> bytes:
     text = identity.strip()
     values = [_CHARSET.find(c) for c in text.lower().removeprefix(f"{_PREFIX.lower()}1")]
     if not text.upper().startswith(f"{_PREFIX}1") or -1 in values or _polymod(_expanded() + values) != 1:
-        raise RefusedError("this is no age identity", hint="it begins with AGE-SECRET-KEY-1")
+        raise RefusedError("this is not an age identity", hint="it begins with AGE-SECRET-KEY-1")
     number = 0
     for value in values[:-6]:
         number = number << 5 | value

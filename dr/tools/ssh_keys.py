@@ -188,7 +188,7 @@ def _key_in(path: Path) -> paramiko.PKey | None:
 
 def _no_key(path: Path, reason: str) -> RefusedError:
     return RefusedError(
-        f"the key {path} cannot be used", cause=reason or "it is no private key", hint="make one with ssh-keygen"
+        f"the key {path} cannot be used", cause=reason or "it is not a private key", hint="make one with ssh-keygen"
     )
 
 

@@ -58,7 +58,7 @@ def environment_lines(env: Mapping[str, str]) -> bytes:
     """Return the environment as the prologue reads it. Values are never told in an error."""
     for name, value in env.items():
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name for an environment variable on another host", hint="rename it")
+            raise UsageError(f"{name!r} is not a name for an environment variable on another host", hint="rename it")
         if "\n" in value or "\0" in value:
             raise UsageError(
                 f"the value of {name} has a line break or a NUL byte in it, which cannot be sent to another host",

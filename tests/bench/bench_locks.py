@@ -41,7 +41,7 @@ def main() -> None:
             rate = f", {state.extended / state.seconds:.0f} a second" if state.extended else ""
             print(
                 f"{count:,} objects, {name}: {state.calls:,} requests, {state.seconds:.1f} s, "
-                f"{state.extended:,} lengthened{rate} ({state.scope}){state.error or ''}",
+                f"{state.extended:,} extended{rate} ({state.scope}){state.error or ''}",
                 flush=True,
             )
         walk(home, place.repository)

@@ -98,7 +98,7 @@ def test_a_catalog_made_anew_from_the_records_holds_the_same(tmp_path: Path) -> 
     for number, fact in enumerate(facts, 1):
         sealed.append(seal(seq=number, prev=prev, fact=fact))
         prev = sealed[-1].digest
-    first, anew = Catalog.open(tmp_path / "first"), Catalog.open(tmp_path / "anew")
+    first, anew = Catalog.open(tmp_path / "first"), Catalog.open(tmp_path / "again")
     for fact in facts:
         first.record(fact)
     anew.adopt(sealed[3:])

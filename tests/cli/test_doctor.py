@@ -58,7 +58,7 @@ def test_a_bucket_shows_its_posture_and_its_clock(files_site: Site, s3: Any, buc
     site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[offsite]"))
     found = _found(site, 3)
     assert found["offsite: versioning"]["outcome"] == "degraded" and found["offsite: clock"]["outcome"] == "ok"
-    assert found["offsite: object lock"]["outcome"] == "ok", "none declared is no fault"
+    assert found["offsite: object lock"]["outcome"] == "ok", "none declared is not a fault"
     for name, value in site.env.items():
         monkeypatch.setenv(name, value)
     wrong = Session(site.root / "config", site.root / "state", clock=lambda: datetime.now(UTC) - timedelta(minutes=9))
@@ -79,7 +79,7 @@ def test_what_databases_and_other_hosts_need_is_looked_at(files_site: Site, sshd
     files_site.plan("sis", plan_text("sis", *sources, more=host))
     found = _found(files_site, 1)
     assert found["sis: db: whole"]["outcome"] == "failed", "the program is there, the server is not"
-    assert found[f"sis: host {sshd.address}"]["observed"] == "it lets us in"
+    assert found[f"sis: host {sshd.address}"]["observed"] == "login works"
     assert found["sis: db"]["outcome"] == found["sis: small"]["outcome"] == "ok"
 
 
@@ -98,7 +98,7 @@ def test_what_a_drill_needs_on_another_host_is_looked_at(files_site: Site, tmp_p
     with Far(tmp_path / "spare") as far:
         more = f"drill: {{{far.plan_host().strip().replace(', mode: agent', '')}}}\n"
         files_site.plan("sis", plan_text("sis", "db: {mysql: {database: library}}", more=more))
-        assert _found(files_site, 1)[f"sis: host {far.address}"]["observed"] == "it lets us in"
+        assert _found(files_site, 1)[f"sis: host {far.address}"]["observed"] == "login works"
         config = far.home / "sshd_config"
         config.write_text(config.read_text().replace(":/usr/local/bin:/usr/bin:/bin", ""))
         for name in ("sh", "dd", "setsid", "true", "tar"):

@@ -136,7 +136,7 @@ def test_the_daemon_does_what_is_due_takes_up_new_plans_and_ends_cleanly_on_sigt
         assert soon(lambda: _points(daily) == 1)
         text = (daily.root / "config" / "plans" / "share.yaml").read_text()
         daily.plan("second", text.replace("system: share", "system: second"))
-        assert soon(lambda: _points(daily) == 2), "plans are read anew"
+        assert soon(lambda: _points(daily) == 2), "plans are read again"
         assert soon(lambda: all(row["last_drill"] for row in daily.dr("status", "--json").document["systems"]))
         daily.plan("second", "system: [typo")
         said.looks(3)
@@ -193,7 +193,7 @@ def test_the_daemon_outlives_a_state_that_cannot_be_used_and_says_so_once(daily:
         said.looks(3)
         assert daemon.poll() is None
         state.unlink()
-        assert soon(lambda: _points(daily) == 1), "the world was mended, and it goes on"
+        assert soon(lambda: _points(daily) == 1), "the world was fixed, and it goes on"
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(timeout=LIMIT)
     finally:

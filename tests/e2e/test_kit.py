@@ -300,7 +300,7 @@ def test_a_lost_custodian_is_replaced_and_old_shares_open_no_escrow_key_any_more
         str(small.root / "next/shares/share-2-of-2.txt"),
     ]
     assert small.dr("kit", "test", str(small.root / "next"), *given, "--json").document["kits"][0]["outcome"] == "ok"
-    assert small.dr("verify", "share", "--level", "2").code == 0, "a key that was taken away is no damage"
+    assert small.dr("verify", "share", "--level", "2").code == 0, "a key that was taken away is not a damage"
     same = ["--same-identity", *named, "-o", str(small.root / "third")]
     small.dr("kit", "replace", str(small.root / "next"), *given, *same)
     third = [shares.parse(path.read_text()) for path in sorted((small.root / "third" / "shares").glob("*.txt"))]
@@ -322,7 +322,7 @@ def test_a_target_that_is_down_gets_its_new_escrow_key_with_the_next_backup(smal
         "kits"
     ]
     assert {(each["target"], each["key"]) for each in told["repositories"]} == {("disk", "escrow"), ("vault", "escrow")}
-    assert any("made anew since" in note for note in told["notes"])
+    assert any("made again since" in note for note in told["notes"])
 
 
 @pytest.mark.slow

@@ -41,10 +41,10 @@ def test_a_lost_index_is_repaired_proven_and_on_record(stored: Any, tmp_path: Pa
     (drill,) = named.document["drills"]
     assert (drill["run_id"], drill["outcome"], drill["checks_verdict"]) == (newest, "degraded", "passed")
     (foreseen,) = _repairs(site, "--dry-run")
-    assert "would make the index anew" in foreseen["done"][0] and objects.names() == there, "nothing was written"
+    assert "would make the index again" in foreseen["done"][0] and objects.names() == there, "nothing was written"
     (done,) = _repairs(site)
     assert (done["outcome"], done["level_reached"], done["error"]) == ("ok", 3, None)
-    assert name in done["problem"] and "the index made anew" in " ".join(done["done"])
+    assert name in done["problem"] and "the index made again" in " ".join(done["done"])
     assert _points(site)[0]["targets"] and site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
     assert _repairs(site)[0]["done"] == [], "once is enough"
     acts = site.dr("report", "--format", "json").document["acts"]
@@ -94,7 +94,7 @@ def test_a_copy_that_is_spoilt_is_no_help(doubled: Site) -> None:
     assert "salvaged" in " ".join(disk["done"]) and "1 recovery point cannot be used" in disk["left"][-1]
     doubled.dr("backup", "share")
     assert doubled.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok", (
-        "what is lost is stored anew"
+        "what is lost is stored again"
     )
 
 

@@ -255,7 +255,7 @@ def test_another_replication_holds_the_replica(disks: Site) -> None:
         found = replicate(site, code=11)["second"]
         assert found["outcome"] == "skipped" and "another run" in found["error"]
     with hold(site.root / "state" / "locks" / "share.lock", what="a backup"):
-        assert replicate(site)["second"]["outcome"] == "ok", "a backup is no hindrance"
+        assert replicate(site)["second"]["outcome"] == "ok", "a backup is not a hindrance"
 
 
 def test_a_wrong_key_is_told_as_such(providers: tuple[Site, str, str]) -> None:
@@ -425,7 +425,7 @@ def test_a_replica_that_was_only_declared_alarms_nobody_and_is_not_proven(disks:
         assert "nothing was replicated to second yet" in told and "dr replicate share" in told
     row = disks.dr("status", "share", "--json", code=None).document["systems"][0]
     assert [place["proof_level"] for place in row["places"] if place["target"] == "second"] == [0]
-    assert row["copies"]["copies"] == 2, "production and the primary: an empty replica is no copy"
+    assert row["copies"]["copies"] == 2, "production and the primary: an empty replica is not a copy"
     disks.dr("replicate", "share")
     shutil.rmtree(disks.root / "second" / "share")
     assert "second" in disks.dr("verify", "share", code=1).err, "what was filled and is empty now is damage"

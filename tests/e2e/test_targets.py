@@ -67,7 +67,7 @@ def test_a_target_is_made_used_and_told_of(site: Site, s3: Any) -> None:
 
     drill = site.dr("drill", "sis", "--json").document["drills"][0]
     assert drill["posture"]["target"] == "vault" and drill["posture"]["outcome"] == "ok"
-    assert drill["posture"]["probe"]["tried"] == checked["probe"]["tried"], "not tried anew within a day"
+    assert drill["posture"]["probe"]["tried"] == checked["probe"]["tried"], "not tried again within a day"
     site.dr("verify", "sis")
     copies = site.dr("status", "--json").document["systems"][0]["copies"]
     assert "'immutable_or_offline': 1" in str(copies), "the lock keys say what the backup keys may not ask"
@@ -85,8 +85,8 @@ def test_a_backup_whose_locks_cannot_be_kept_is_degraded_with_one_sentence(site:
     ran = site.dr("backup", "sis", "--json", code=3)
     run = ran.document["runs"][0]
     assert run["outcome"] == "degraded" and run["complete"], "the point is there"
-    assert "may not lengthen locks (PutObjectRetention)" in run["locks"][0]["error"]
-    assert ran.err.count("may not lengthen locks") == 1
+    assert "may not extend locks (PutObjectRetention)" in run["locks"][0]["error"]
+    assert ran.err.count("may not extend locks") == 1
     point = site.dr("points", "--json").document["points"][0]
     assert point["protected_until"] == {"vault": None} and point["destroyable_from"] is None
     assert "not protected by a known lock" in site.dr("points").out

@@ -252,7 +252,7 @@ class Trial:
 
     def _from_below(self, fact: Drill) -> bool:
         """Whether it was brought back from what lies below, which plain restic is not asked about: it was said then."""
-        told = any("made anew" in event.what for event in fact.events)
+        told = any("made again" in event.what for event in fact.events)
         return fact.outcome == "degraded" and bool((fact.seen_at and self.case.place == "versions") or told)
 
     def verified(self) -> None:

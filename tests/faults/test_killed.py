@@ -170,7 +170,7 @@ def test_while_a_first_backup_is_at_work_the_next_run_neither_proves_nor_drills_
     verify = site.dr("verify", "share", "--json", code=11).document["proofs"]
     assert {proof["outcome"] for proof in verify} == {"skipped"}
     second = site.dr("run", "--json", code=11).document
-    assert second["drills"] == [], "there is nothing to drill yet: that is no failed drill"
+    assert second["drills"] == [], "there is nothing to drill yet: that is not a failed drill"
     gate.touch()
     first.communicate()
     assert first.returncode == 0

@@ -56,7 +56,7 @@ def test_a_point_that_rests_on_lost_packs_is_not_complete_until_a_repair_and_ano
     newest, before = _points(one)
     assert (newest["complete"], before["complete"]) == (False, False), "the older one rests on the same"
     run = _backup(one, 1)
-    assert run["harmed"]["disk"] == [run["run_id"]], "each time anew, and the older ones were told"
+    assert run["harmed"]["disk"] == [run["run_id"]], "each time again, and the older ones were told"
     row = one.dr("status", "share", "--json", code=None).document["systems"][0]
     assert row["rpo_verdict"] != "met" and any("damage found" in problem for problem in row["problems"])
     one.dr("repair", "share", "--target", "disk", code=None)
@@ -72,9 +72,9 @@ def test_a_pack_that_was_spoilt_or_cut_off_is_met_by_the_next_backup(one: Site) 
         pack.chmod(0o600)
         pack.write_bytes(bad)
         os.utime(pack, (time.time() + 60, time.time() + 60))
-        assert "1 object spoilt" in one.dr("backup", "share", code=1).err
+        assert "1 object damaged" in one.dr("backup", "share", code=1).err
     pack.write_bytes(kept)
-    assert _backup(one)["complete"], "what was written again and is whole is no damage"
+    assert _backup(one)["complete"], "what was written again and is whole is not a damage"
 
 
 def test_a_cache_that_is_gone_makes_no_backup_believe_the_index(one: Site) -> None:

@@ -68,7 +68,7 @@ def test_a_drill_whose_every_target_refuses_us_is_exit_12(files_site: Site, s3, 
     files_site.dr("backup", "share")
     _offsite(files_site, s3, bucket, secret="another-secret")
     told = files_site.dr("drill", "share", code=12).err.splitlines()[-1]
-    assert told.startswith("dr: share: no target with a usable copy lets us in (offsite: ")
+    assert told.startswith("dr: share: no target with a usable copy accepts the login (offsite: ")
 
 
 def test_a_wrong_passphrase_is_exit_12(files_site: Site) -> None:

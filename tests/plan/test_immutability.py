@@ -13,7 +13,7 @@ from dr.plan.target import Immutability
 def test_the_margin_is_a_third_of_the_days_unless_it_is_declared() -> None:
     assert Immutability(mode="compliance", days=30).margin == 10
     assert Immutability(mode="compliance", days=30, margin_days=12).margin == 12
-    assert Immutability(mode="governance", days=1).margin < 1, "a lock of a day is not lengthened by every run"
+    assert Immutability(mode="governance", days=1).margin < 1, "a lock of a day is not extended by every run"
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_bucket_with_a_lock_and_a_disk_that_is_away_meet_it() -> None:
 @pytest.mark.parametrize(
     ("states", "damaged", "numbers", "word"),
     [
-        pytest.param([state("offsite")], 0, "2-2-1-1-0", "1 more copy", id="a place without a point is no copy"),
+        pytest.param([state("offsite")], 0, "2-2-1-1-0", "1 more copy", id="a place without a point is not a copy"),
         pytest.param([state("cellar")], 0, "2-1-0-1-0", "offsite", id="a disk is not offsite"),
         pytest.param([state("offsite", points=0), state("cellar")], 0, "2-1-0-1-0", "media", id="disks alone"),
         pytest.param([state("offsite"), state("cellar", proof="failed")], 0, "3-2-1-2-1", "cellar ended failed", id="a bad proof"),

@@ -196,7 +196,7 @@ def test_the_headline_of_one_drill_is_its_own_sentence() -> None:
 
 def test_the_headline_hides_nothing_that_is_wrong_today() -> None:
     made = report(drill(), rows=[row(damaged_points=1)])
-    assert made.tone == "good" and "1 thing is to be mended" in made.also
+    assert made.tone == "good" and "1 thing is to be fixed" in made.also
     assert report(drill(), rows=[row(damaged_points=1)], focus=drill().drill_id).also == "", "that is about one drill"
 
 
@@ -362,7 +362,7 @@ def test_damage_is_counted_by_kind_and_no_object_is_named() -> None:
 def test_a_record_that_is_no_drill_is_refused() -> None:
     from tests.report.district import chain
 
-    with pytest.raises(TypeError, match="record 1 is no drill"):
+    with pytest.raises(TypeError, match="record 1 is not a drill"):
         report(records=chain([backup()]))
 
 

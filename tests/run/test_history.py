@@ -105,7 +105,7 @@ def test_what_was_put_back_since_counts_no_more() -> None:
 
 
 def test_what_was_harmless_is_asked_of_the_first_changes_only() -> None:
-    bucket = Bucket().put(INDEX, HOUR, "stored anew").put(PACK, 2 * HOUR, "junk").put(OLD, 3 * HOUR, "junk")
+    bucket = Bucket().put(INDEX, HOUR, "stored again").put(PACK, 2 * HOUR, "junk").put(OLD, 3 * HOUR, "junk")
     asked: list[str] = []
     found = bucket.history(harmless=lambda change: asked.append(change.name) or change.name == INDEX)
     assert (onset(found), asked) == (2 * HOUR, [INDEX, PACK])

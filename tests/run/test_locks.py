@@ -187,10 +187,10 @@ def test_what_a_prune_took_away_is_not_locked_again_but_what_an_attacker_took_is
         client.delete_object(Bucket=made.name, Key=item["Key"])
     made.place.repository.init()
     anew = made.keep(after=42 * DAY, live=None)
-    assert "made anew" in anew.state.scope and f"snapshots/{second.id}" in anew.needed
+    assert "made again" in anew.state.scope and f"snapshots/{second.id}" in anew.needed
     assert {"config", "config?oldest"} <= set(anew.needed), "both repositories can be opened"
     assert made.keep(after=43 * DAY).state.due == 0
-    assert "made anew" in made.keep(after=70 * DAY).state.scope
+    assert "made again" in made.keep(after=70 * DAY).state.scope
     assert made.keep(after=140 * DAY).state.scope.startswith("exactly"), "not for ever: destruction stays possible"
 
 
@@ -378,7 +378,7 @@ def test_keys_that_may_not_lock_make_it_degraded_with_one_sentence_and_a_keepers
     made.s3.append_only(made.name)
     refused = made.keep(after=21 * DAY)
     assert refused.state.outcome == "degraded" and refused.state.extended == 0
-    assert "may not lengthen locks (PutObjectRetention)" in (refused.state.error or "")
+    assert "may not extend locks (PutObjectRetention)" in (refused.state.error or "")
     assert refused.state.calls < 15, "one refusal is enough"
     from dr.plan.target import Credentials
 

@@ -168,7 +168,7 @@ def test_a_directory_is_told_as_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "disk").chmod(0o755)
     assert look(target, now=now()).outcome == "degraded"
     away = Target.model_validate({"target": "cellar", "offline": True, "local": {"path": str(tmp_path / "cellar")}})
-    assert [f.severity for f in look(away, now=now()).findings] == ["ok"], "a disk that was taken away is no fault"
+    assert [f.severity for f in look(away, now=now()).findings] == ["ok"], "a disk that was taken away is not a fault"
 
 
 def test_what_cannot_be_reached_or_is_refused_is_raised(make: Make, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_prune_meanwhile_has_all_listed_anew(source: DiskStore, tmp_path: Path
 
 def test_a_source_that_never_stands_still_gives_no_snapshot(source: DiskStore, tmp_path: Path) -> None:
     to = DiskStore(tmp_path / "to")
-    with pytest.raises(DrError, match="each time anew"):
+    with pytest.raises(DrError, match="each time again"):
         copy_repository(Pruned(source.root, PASSES), to)
     assert not [name for name in names(to) if name.startswith("snapshots/")]
 

@@ -47,7 +47,7 @@ def faults(text: str) -> list[str]:
             least, most = MACROS.get(macro, (1, 0))
             words = re.findall(r'"[^"]*"|\S+', rest)
             if not least <= len(words) <= most:
-                found.append(f"a line that is no macro: {line}")
+                found.append(f"a line that is not a macro: {line}")
             if after.startswith(EMPTY_BEFORE.get(macro, "\0")):
                 found.append(f"nothing stands under: {line}")
         elif not line or line.count(r"\fB") != line.count(r"\fR"):

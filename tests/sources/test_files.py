@@ -314,7 +314,7 @@ def test_a_path_that_its_own_excludes_leave_out_is_never_an_empty_success(tmp_pa
 
 
 def test_a_pattern_that_is_none_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"'\[z' is no pattern"):
+    with pytest.raises(SourceError, match=r"'\[z' is not a pattern"):
         capture(tmp_path, [tmp_path], exclude=["*.tmp", "[z"])
 
 

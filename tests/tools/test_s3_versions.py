@@ -103,7 +103,7 @@ def test_a_lock_and_a_legal_hold_are_seen_apart(make: Make, s3: S3Server) -> Non
     version = unlocked.put_version("x", b"x")
     hold(s3, unlocked, "x")
     assert unlocked.protection_of("x", version) == Protection(None, legal_hold=True)
-    assert unlocked.lock_of("x", version) is None, "a legal hold is no lock that could be lengthened"
+    assert unlocked.lock_of("x", version) is None, "a legal hold is not a lock that could be extended"
 
 
 def test_where_the_head_keeps_silent_both_are_asked_for(make: Make, s3: S3Server) -> None:

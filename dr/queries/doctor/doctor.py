@@ -119,7 +119,7 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
     for place in toolbox.everywhere:
         name = f"{loaded.plan.system} on {place.name}"
         if is_detached(place):
-            findings.append(Finding(name, "ok", "its disk is not there now, as it may be"))
+            findings.append(Finding(name, "ok", "the disk is detached (allowed: `offline: true`)"))
             continue
         try:
             place.store.reachable()

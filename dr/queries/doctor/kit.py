@@ -44,7 +44,7 @@ def _copy_finding(session: Session, name: str, root: ObjectStore | None, systems
     done = [each.worked for (_, verb), each in tried.items() if verb in _REACHING and each.worked]
     if done and max(done) > at:
         newest = f"the newest run there is of {max(done):%Y-%m-%d %H:%M}Z"
-        return Finding(what, "degraded", f"{told}, but {newest}: a recovery from it lacks that", _SAVE)
+        return Finding(what, "degraded", f"{told}, but {newest}: that is not in it", _SAVE)
     return Finding(what, "ok", told)
 
 

@@ -86,7 +86,7 @@ def _refused(host: Host) -> DrError | None:
 
 
 def _reached(what: str, error: DrError | None) -> Finding:
-    return Finding(what, "failed", str(error), error.hint) if error else Finding(what, "ok", "it lets us in")
+    return Finding(what, "failed", str(error), error.hint) if error else Finding(what, "ok", "login works")
 
 
 def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:

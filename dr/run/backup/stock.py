@@ -128,7 +128,7 @@ def _mend(system: str, target: str) -> str:
 def _in_words(damage: tuple[Damage, ...]) -> str:
     gone = sum(item.problem == "missing" for item in damage)
     bad = len(damage) - gone
-    parts = [f"{counted(gone, 'object')} missing"] * bool(gone) + [f"{counted(bad, 'object')} spoilt"] * bool(bad)
+    parts = [f"{counted(gone, 'object')} missing"] * bool(gone) + [f"{counted(bad, 'object')} damaged"] * bool(bad)
     return ", ".join(parts) or "its index or structure is damaged"
 
 

@@ -147,7 +147,7 @@ def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
     off = (now - there).total_seconds() if there else 0.0
     if abs(off) > SKEW_SECONDS:
         raise DrError(
-            f"no lock was lengthened: this machine's clock is {format_duration(abs(off))} off the target's",
+            f"no object lock was extended: this machine's clock is {format_duration(abs(off))} off the target's",
             hint="set the clock: a lock of the wrong length cannot be taken back",
         )
 
@@ -226,7 +226,7 @@ def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[s
     """
     stored, frozen = work.memory.objects, work.memory.frozen
     if frozen and work.now < frozen:
-        return frozenset(), f"{_ALL}, until {frozen:%Y-%m-%d}: the repository was gone and has been made anew"
+        return frozenset(), f"{_ALL}, until {frozen:%Y-%m-%d}: the repository was gone and has been made again"
     lost = [each for each in live if f"snapshots/{each}" not in heads]
     if lost:
         return frozenset(), f"{_ALL}: {len(lost)} snapshots of recovery points are missing at the head"
@@ -339,7 +339,7 @@ def _despite(work: _Work, name: str, held: ObjectLockState, wanted: Lock, error:
     if not isinstance(error, RefusedError):
         raise error
     raise RefusedError(
-        "these keys may not lengthen locks (PutObjectRetention), so locks will run out",
+        "these keys may not extend locks (PutObjectRetention), so locks will run out",
         work.bucket.where,
         hint="name keys that may under immutability.credentials",
     )

@@ -280,7 +280,7 @@ def lifecycle(rules: Sequence[Mapping[str, Any]] | None, declared: Immutability,
 
 def _eats(rule: Mapping[str, Any], declared: Immutability) -> Iterator[Finding]:
     what, name = "lifecycle", f"the rule {str(rule.get('ID', '')) or 'without a name'!r}"
-    hint = "take the rule away, or keep it off this prefix"
+    hint = "remove the rule, or keep it off this prefix"
     expiration = rule.get("Expiration", {})
     if "Days" in expiration or "Date" in expiration:
         when = f"after {expiration['Days']} days" if "Days" in expiration else f"on {expiration['Date']:%Y-%m-%d}"

@@ -110,7 +110,7 @@ def _lifecycle(
         return []
     for finding in lifecycle(there, rules, prefix=bucket.prefix):
         if finding.what == "lifecycle" and finding.severity != "ok":
-            stays.append(f"{finding.observed}: take it away, as this program removes no rule of others")
+            stays.append(f"{finding.observed}: remove it, as this program removes no rule of others")
     named = {str(rule.get("ID", "")) for rule in there}
     whole = [rule for rule in _rules(bucket.prefix, rules) if rule["ID"] not in named]
     if not whole:
@@ -133,7 +133,7 @@ def _rules(prefix: str, rules: Immutability) -> list[dict[str, Any]]:
 def _append_only(bucket: S3Bucket, settings: Settings | None, principal: str, stays: list[str]) -> list[SettingChange]:
     if not principal.startswith("arn:"):
         raise UsageError(
-            f"{principal!r} is no name of a principal",
+            f"{principal!r} is not a name of a principal",
             "--append-only",
             hint="write it as arn:aws:iam::ACCOUNT:user/NAME",
         )

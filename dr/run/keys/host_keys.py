@@ -75,5 +75,5 @@ def _line(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise DrError("a file of the escrow cannot be read", str(path), reason, hint="see its rights") from None

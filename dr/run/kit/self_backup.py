@@ -90,7 +90,7 @@ def unpack(sealed: bytes, *, identity: str, key: bytes | None, name: str) -> Sel
         contents = _untar(gzip.decompress(payload))
     except (ValueError, KeyError, TypeError, OSError, EOFError, tarfile.TarError) as error:
         raise DamageError(
-            "this is no self-copy, or not a whole one", name, type(error).__name__, hint="use another one"
+            "this is not a self-copy, or not a whole one", name, type(error).__name__, hint="use another one"
         ) from None
     genuine = None if key is None else hmac.compare_digest(code, _code(key, made, payload))
     return SelfCopy(name, made, contents, genuine)
@@ -108,7 +108,7 @@ def _untar(data: bytes) -> dict[str, bytes]:
         for member in tar:
             path = PurePosixPath(member.name)
             if not member.isfile() or path.is_absolute() or ".." in path.parts:
-                raise ValueError("a member that is no file of ours")
+                raise ValueError("a member that is not a file of ours")
             size += member.size
             if size > _LARGEST:
                 raise ValueError("too much")

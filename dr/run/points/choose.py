@@ -166,7 +166,7 @@ def _none(
     hints = {error.hint for error in down.values()}
     general = "see what is wrong with the targets by `dr doctor`, then try again"
     return DrError(
-        "no target with a usable copy lets us in" if refused else "no target with a usable copy answers",
+        "no target with a usable copy accepts the login" if refused else "no target with a usable copy answers",
         toolbox.plan.system,
         reasons,
         hint=hints.pop() or general if len(hints) == 1 else general,

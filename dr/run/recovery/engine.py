@@ -201,7 +201,7 @@ def _choose(toolbox: Toolbox, points: Sequence[Point], progress: RecoveryProgres
     when = in_words(point.consistency_time)
     journal.note(f"point {point.run_id} of {when} on {step.where} chosen", timed=True)
     if copy.doubtful and step.how:
-        journal.note(f"the index on {copy.target} is damaged: it is made anew beside it", outcome="degraded")
+        journal.note(f"the index on {copy.target} is damaged: it is made again beside it", outcome="degraded")
     if warning := suspect_in_words(points, point):
         progress.unsuspected = last_unsuspected(points, point)
         journal.note(warning, outcome="degraded")

@@ -138,7 +138,7 @@ def _find(place: Place) -> datetime:
 def _home(scratch: Target) -> S3Store:
     place = scratch.s3
     if place is None:
-        raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
+        raise UsageError("the scratch target is not a bucket", scratch.target, hint="name an s3 target")
     keys = read_keys(place.credentials)
     return open_store(place, keys)
 
@@ -150,7 +150,7 @@ def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: 
     """
     declared = scratch.s3
     if declared is None:
-        raise UsageError("the scratch target is no bucket", scratch.target, hint="name an s3 target")
+        raise UsageError("the scratch target is not a bucket", scratch.target, hint="name an s3 target")
     keys, store = read_keys(declared.credentials), home.child(inner)
     kept = {name: x for name, x in source.repository.env.items() if not name.startswith(("AWS_", "RESTIC_CACERT"))}
     repository = replace(
@@ -166,7 +166,7 @@ def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: 
 
 def _store(place: Place) -> S3Store:
     if not isinstance(place.store, S3Store):
-        raise UsageError("the scratch target is no bucket", place.name, hint="name an s3 target")
+        raise UsageError("the scratch target is not a bucket", place.name, hint="name an s3 target")
     return place.store
 
 

@@ -58,14 +58,14 @@ def repair(
     spoilt = [item.object for item in damage if item.object in bad and item.problem != "missing"]
     packs = [name.rpartition("/")[2] for name in spoilt if name.startswith("data/")]
     if packs:
-        _asked(lambda: _salvage(place, packs), f"{counted(len(packs), 'spoilt pack')} salvaged", mended)
+        _asked(lambda: _salvage(place, packs), f"{counted(len(packs), 'damaged pack')} salvaged", mended)
     checked = place.repository.check()
     if not packs and (names_nothing(checked) or any(name.startswith(("index/", "data/")) for name in bad)):
-        _asked(place.repository.repair_index, "the index made anew of what the packs hold", mended)
+        _asked(place.repository.repair_index, "the index made again of what the packs hold", mended)
         checked = place.repository.check()
     if checked.index_broken:
         mended.left.append(
-            "an index file that is spoilt could not be removed: it takes keys that may delete "
+            "an index file that is damaged could not be removed: it takes keys that may delete "
             + ", ".join(f"index/{name}" for name in checked.unread)
         )
 
@@ -135,7 +135,7 @@ def _foresee(place: Place, bad: Sequence[str], mended: Mended) -> None:
     except DrError:
         broken = False  # it cannot be opened as it is
     if broken or any(name.startswith("index/") for name in bad):
-        mended.done.append("would make the index anew of what the packs hold (restic repair index)")
+        mended.done.append("would make the index again of what the packs hold (restic repair index)")
 
 
 # -- what another copy has -----------------------------------------------------------------------------

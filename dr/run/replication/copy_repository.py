@@ -92,7 +92,7 @@ def copy_repository(
                 continue
             return done
         raise DrError(
-            "the source lost objects while it was copied, each time anew: is a prune running?",
+            "the source lost objects while it was copied, each time again: is a prune running?",
             source.where,
             hint="wait until it ends, then replicate again: what is there is valid",
             retryable=True,
@@ -167,7 +167,7 @@ class _Pass:
             raise DrError(
                 "another repository is there, or the source's own was overwritten",
                 self._to.where,
-                hint="give the replica an empty place; if the source was made anew, this is the copy of what was lost",
+                hint="give the replica an empty place; if the source was made again, this is the copy of what was lost",
             )
         return config
 

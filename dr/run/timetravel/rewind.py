@@ -138,7 +138,7 @@ def _hide(place: S3Versions, step: RewindStep) -> tuple[Did, str]:
     try:
         place.remove(step.name)
     except RefusedError:
-        return "failed", "it is no object of a repository, and may not be hidden: delete it with a key that may"
+        return "failed", "it is not an object of a repository, and may not be hidden: delete it with a key that may"
     return "hidden", ""
 
 

@@ -21,7 +21,7 @@ from dr.tools.overlay import OverlayStore
 from dr.tools.s3 import S3Store
 
 #: How a copy is read, after the name of its target.
-HOW = "with its index made anew beside it"
+HOW = "with its index made again beside it"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Itera
 def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Place:
     """Return the place with its index made anew, until a stack is closed. Raises `DrError` where that cannot be."""
     if not isinstance(place.store, DiskStore | S3Store):
-        raise DrError("an index is made anew of a place as it is now", place.repository.where, hint="leave out --at")
+        raise DrError("an index is made again of a place as it is now", place.repository.where, hint="leave out --at")
     overlay = OverlayStore(place.store, hidden=hidden)
     repository = seen_through(overlay, place.repository, where=place.repository.where, state=state, until=until)
     repository = replace(repository, cache=state / "cache" / "rebuilt")

@@ -291,7 +291,7 @@ def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
             "the keys of this system were destroyed: nothing opens its copies any more",
             f"{plan.system} on {target}",
             grave.read_text("utf-8").strip(),
-            hint="take its plan away; to protect the system anew, give it another name",
+            hint="remove its plan; to protect the system again, give it another name",
         )
     declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
     if carried.is_file():

@@ -61,7 +61,7 @@ class LiveServer(Restored):
                 hint="grant it: ALTER ROLE … CREATEDB; roles and extensions may need a superuser",
             )  # fmt: skip
         if not superuser:
-            log.info("%s: the server's user is no superuser: owners and roles may not all come back", self.name)
+            log.info("%s: the server's user is not a superuser: owners and roles may not all come back", self.name)
         self._refuse_existing(there)
 
     def provision(self) -> None:

@@ -98,7 +98,7 @@ def _kinds(gone: list[str], other: list[str], new: list[str]) -> list[tuple[str,
 def _captured(restored: Restored) -> DatabaseInventory:
     found = restored.instance.captured()
     if found is None:
-        raise SourceError("the point holds no record of this database", restored.name, hint="back it up anew")
+        raise SourceError("the point holds no record of this database", restored.name, hint="back it up again")
     return found
 
 

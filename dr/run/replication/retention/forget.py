@@ -128,7 +128,7 @@ def intend(
             "it would not be whole without what the primary no longer has: nothing is forgotten",
             place.store.where,
             checked.errors[0][:300] if checked.errors else "",
-            hint=f"run `dr verify {place.system} --level 3`, and find out what the primary's index says in vain",
+            hint=f"run `dr verify {place.system} --level 3`: the primary's index names objects that are not there",
         )
     return found
 
@@ -237,7 +237,7 @@ def _removing(store: ObjectStore) -> Callable[[str], str]:
 
 def _may_not(store: ObjectStore, error: RefusedError) -> DrError:
     what = "these keys may not delete there, so nothing more is forgotten"
-    hint = "give the target keys that may, or take `forget_after` away"
+    hint = "give the target keys that may, or remove `forget_after`"
     return DrError(what, store.where, error.cause, hint=hint, exit_code=error.exit_code)
 
 
