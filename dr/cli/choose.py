@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from dr.cli import complete
 from dr.cli.context import Context
 from dr.errors import UsageError
+
+if TYPE_CHECKING:
+    from dr.plan.load import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,12 +30,12 @@ def chosen(
     *,
     everything: bool,
     due: Literal["backup", "replicate", "verify", "drill"] | None = None,
-) -> list[Any]:
+) -> list[Loaded]:
     """Return the plans asked for; refuses a contradictory question, and says the plans' other faults."""
     if sum((bool(systems), everything, bool(due))) > 1:
         raise UsageError("name systems, or use --all, or --due: one of the three", hint="see --help")
     session = context.session
-    items: list[Any]
+    items: list[Loaded]
     if due:
         items, faults = session.usable()
         context.left_out(faults)

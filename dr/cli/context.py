@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
+
+if TYPE_CHECKING:
+    from dr.session import Session
 
 SCHEMA = 1
 
@@ -31,13 +34,13 @@ class Context:
     quiet: bool = False
     #: What each option took for its value, as typed.
     taken: Mapping[str, str] = field(default_factory=dict)
-    document: dict[str, Any] = field(default_factory=dict)
+    document: dict[str, object] = field(default_factory=dict)
     errors: list[dict[str, str]] = field(default_factory=list)
     warnings: list[dict[str, str]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
 
     @functools.cached_property
-    def session(self) -> Any:
+    def session(self) -> Session:
         """The session; made, with all it loads, only for the commands that need it."""
         from dr.session import Session
 
@@ -66,7 +69,7 @@ class Context:
         if not self.as_json and not self.quiet:
             click.echo(text)
 
-    def put(self, **keys: Any) -> None:
+    def put(self, **keys: object) -> None:
         """Add keys to the document."""
         self.document |= keys
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,15 @@ from dr.cli.times import LAST_MOMENT, TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
 from dr.plan.units import format_bytes, format_duration
 
+if TYPE_CHECKING:
+    from dr.evidence.acts import Hold
+    from dr.evidence.record import Point
+    from dr.plan.load import Loaded
+    from dr.report.figures import Report, Row
+    from dr.report.verdict import Verdict
 
-def _items(context: Context, systems: tuple[str, ...]) -> list[Any]:
+
+def _items(context: Context, systems: tuple[str, ...]) -> list[Loaded]:
     if systems:
         return list(context.session.chosen(systems))
     items, faults = context.session.usable()
@@ -65,12 +72,12 @@ def points_command(
     now = context.session.clock()
     holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
 
-    def held(point: Any) -> list[str]:
+    def held(point: Point) -> list[str]:
         return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
 
     useless = {run_id for loaded in items for run_id in expired_now(context.session, loaded.plan)}
 
-    def kept_how(point: Any) -> dict[str, Any]:
+    def kept_how(point: Point) -> dict[str, object]:
         return {"holds": held(point), "retention": "spent" if point.run_id in useless else "kept"}
 
     context.put(points=[{**point_document(point), **kept_how(point)} for point in points])
@@ -96,7 +103,7 @@ def points_command(
         context.say("no recovery points yet")
 
 
-def _strangers(context: Context, items: list[Any]) -> None:
+def _strangers(context: Context, items: list[Loaded]) -> None:
     """Tell what another installation stores in the same places: it is never used unless a person names it."""
     catalog = context.session.catalog
     runs = catalog.known_runs()
@@ -120,7 +127,7 @@ def _strangers(context: Context, items: list[Any]) -> None:
         context.say(f"{row['system']}: {row['run_id']} on {row['target']} was made{by}, not here: it is not used")
 
 
-def _ended(point: Any) -> str:
+def _ended(point: Point) -> str:
     destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
     lacking = "its keys were destroyed" if destroyed else _lacking(point)
     if not destroyed and any(copy.complete and not copy.missing for copy in point.copies):
@@ -129,7 +136,7 @@ def _ended(point: Any) -> str:
     return ", ".join([point.outcome, *flaws])
 
 
-def _lacking(point: Any) -> str:
+def _lacking(point: Point) -> str:
     """Say why a point is not complete: where it was lost, and when it was last seen there."""
     if point.lost:
         return "; ".join(
@@ -148,7 +155,7 @@ def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | N
         )
 
 
-def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
+def _trust(context: Context, loaded: Loaded, run_id: str, because: str) -> None:
     from dr.operations.trust import trust
 
     sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
@@ -159,7 +166,7 @@ def _trust(context: Context, loaded: Any, run_id: str, because: str) -> None:
         context.warn(f"retention stays frozen: {left}", system)
 
 
-def _guarded(point: Any, now: datetime) -> dict[str, str]:
+def _guarded(point: Point, now: datetime) -> dict[str, str]:
     from dr.report.protection import guard_of
 
     guard = guard_of(point)
@@ -170,7 +177,7 @@ def _guarded(point: Any, now: datetime) -> dict[str, str]:
     }
 
 
-def _rebuild(context: Context, items: list[Any], at: datetime | None, adopt: tuple[str, ...]) -> None:
+def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: tuple[str, ...]) -> None:
     from dr.operations.rebuild import rebuild
 
     done = rebuild(context.session, items, at=at, adopt=adopt)
@@ -225,13 +232,13 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
     context.ended(OBJECTIVE_MISSED if missed else OK)
 
 
-def _held(hold: Any) -> str:
+def _held(hold: Hold) -> str:
     on = f"point {hold.point}" if hold.point else "all points"
     until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
     return f"{on} on hold{until} ({hold.hold_id}): {hold.reason}"
 
 
-def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
+def _about_copies(row: Row, *, asked: bool) -> Iterator[str]:
     """When a disk that is taken away was last there; and what 3-2-1-1-0 lacks, where the system was named."""
     for place in row.places:
         if place.offline:
@@ -242,11 +249,11 @@ def _about_copies(row: Any, *, asked: bool) -> Iterator[str]:
         yield f"3-2-1-1-0 is not met. Missing: {'; '.join(row.copies.missing)}"
 
 
-def _line(row: Any) -> dict[str, str]:
+def _line(row: Row) -> dict[str, str]:
     def told(seconds: float | None, none: str) -> str:
         return none if seconds is None else format_duration(seconds)
 
-    def judged(verdict: Any, seconds: float | None, none: str, goal: int) -> str:
+    def judged(verdict: Verdict, seconds: float | None, none: str, goal: int) -> str:
         """`met (3 s of 4 h)`, or `unknown (no point, 4 h wanted)`."""
         wanted = format_duration(goal)
         known = f"{none}, {wanted} wanted" if seconds is None else f"{format_duration(seconds)} of {wanted}"
@@ -324,7 +331,7 @@ def report_command(
         click.echo(text, nl=False)
 
 
-def _rendered(made: Any, form: str) -> str:
+def _rendered(made: Report, form: str) -> str:
     if form == "html":
         from dr.report.html import render
 

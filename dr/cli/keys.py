@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,13 +15,20 @@ from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import TIME
 from dr.errors import DEGRADED, INVALID, RefusedError, UsageError
 
+if TYPE_CHECKING:
+    from dr.evidence.acts import Hold, KeyEvent
+    from dr.operations.lifecycle import Finished
+    from dr.plan.load import Loaded
+    from dr.queries.keys import KeyRow
+    from dr.run.keys.destruction import Verdict
+
 
 @click.group("keys")
 def keys_command() -> None:
     """Say who can open the repositories; rotate passphrases and escrow keys; destroy keys for good."""
 
 
-def _known_target(loaded: Any, target: str | None) -> None:
+def _known_target(loaded: Loaded, target: str | None) -> None:
     if target and target not in loaded.plan.targets:
         raise UsageError(
             f"the plan of {loaded.plan.system} has no target {target!r}",
@@ -66,7 +73,7 @@ def list_command(context: Context, systems: tuple[str, ...]) -> None:
         context.ended(error.exit_code)
 
 
-def _row_document(row: Any) -> dict[str, Any]:
+def _row_document(row: KeyRow) -> dict[str, object]:
     key = row.key
     return {
         "system": row.system,
@@ -130,7 +137,7 @@ def _passphrase_in(path: Path) -> str:
 _SHORTEST = 12
 
 
-def _say_change(context: Context, done: Any) -> None:
+def _say_change(context: Context, done: Finished[KeyEvent]) -> None:
     from dr.evidence.seal import encode
 
     event = done.record
@@ -191,7 +198,7 @@ def destroy_command(context: Context, system: str, confirm: str | None, confirm_
     context.ended(INVALID)
 
 
-def _say_condemned(context: Context, verdict: Any) -> None:
+def _say_condemned(context: Context, verdict: Verdict) -> None:
     from dr.plan.units import format_bytes
     from dr.report.phrases import counted
 
@@ -269,7 +276,7 @@ def hold_command(
     _say_holds(context, [done])
 
 
-def _say_holds(context: Context, holds: list[Any]) -> None:
+def _say_holds(context: Context, holds: list[Hold]) -> None:
     from dr.report.documents import hold_document
 
     now = context.session.clock()

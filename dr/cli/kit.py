@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import UsageError
+
+if TYPE_CHECKING:
+    from dr.operations.make_kit import KitDone, KitWanted
 
 _PATH = click.Path(path_type=Path)
 _SHARE = click.option("--share", "shares", multiple=True, type=_PATH, help="A custodian's share: its text file.")
@@ -44,7 +47,7 @@ def kit_command(ctx: click.Context, /, **asked: Any) -> None:
     _say_made(context, make_kit(context.session, _wanted(context, old=None, **asked)))
 
 
-def _wanted(context: Context, /, **asked: Any) -> Any:
+def _wanted(context: Context, /, **asked: Any) -> KitWanted:
     from dr.operations.make_kit import KitWanted
     from dr.plan.kit import load_kit_plan
 
@@ -66,7 +69,7 @@ def _wanted(context: Context, /, **asked: Any) -> Any:
     )  # fmt: skip
 
 
-def _say_made(context: Context, done: Any) -> None:
+def _say_made(context: Context, done: KitDone) -> None:
     from dr.report.documents import kit_document
 
     fact, kit = done.fact, done.folder.kit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,12 @@ from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
 from dr.errors import OK
 from dr.plan.units import counted, format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from dr.evidence.record import BackupRun, Proof
+    from dr.operations.lifecycle import Finished
+    from dr.operations.run_due import DueDone
+    from dr.plan.load import Loaded
 
 
 @click.command("backup")
@@ -28,7 +34,7 @@ def backup_command(context: Context, systems: tuple[str, ...], everything: bool,
     say_backups(context, backup(context.session, items))
 
 
-def _say_intent(context: Context, items: list[Any]) -> None:
+def _say_intent(context: Context, items: list[Loaded]) -> None:
     for loaded in items:
         plan = loaded.plan
         sources = ", ".join(f"{name} ({source.kind})" for name, source in plan.sources.items())
@@ -36,7 +42,7 @@ def _say_intent(context: Context, items: list[Any]) -> None:
     context.put(dry_run=True, would=[loaded.plan.system for loaded in items])
 
 
-def say_backups(context: Context, results: list[Any]) -> None:
+def say_backups(context: Context, results: list[Finished[BackupRun]]) -> None:
     """Tell of backup runs, and note their exit codes."""
     from dr.report.documents import backup_document
     from dr.run.backup.backup import NOT_WHOLE
@@ -84,7 +90,7 @@ def say_backups(context: Context, results: list[Any]) -> None:
         context.ended(result.exit_code)
 
 
-def _suspect_hint(run: Any) -> str:
+def _suspect_hint(run: BackupRun) -> str:
     return (
         "no older point will be expired until somebody has looked; if this was expected, say so: "
         f"dr points {run.system} --trust {run.run_id} --because TEXT"
@@ -119,7 +125,7 @@ def verify_command(context: Context, systems: tuple[str, ...], everything: bool,
     say_proofs(context, verify_all(context.session, items, level=level))
 
 
-def say_proofs(context: Context, results: list[Any]) -> None:
+def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
     """Tell of proofs, and note their exit codes."""
     from dr.report.documents import proof_document
 
@@ -151,7 +157,7 @@ def say_proofs(context: Context, results: list[Any]) -> None:
         context.ended(result.exit_code)
 
 
-def _damage_hint(proof: Any) -> str:
+def _damage_hint(proof: Proof) -> str:
     if proof.error_hint:
         return str(proof.error_hint)
     if proof.lost and all(d.problem == "missing" and d.object.startswith("snapshots/") for d in proof.damage):
@@ -177,7 +183,7 @@ def run_command(context: Context) -> None:
         context.say("nothing is due")
 
 
-def say_all(context: Context, done: Any) -> None:
+def say_all(context: Context, done: DueDone) -> None:
     """Tell of all that one run did."""
     from dr.cli.rehearse import say_drills
     from dr.cli.replicate import say_replications

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,12 @@ from dr.cli.context import Context, pass_context
 from dr.cli.times import LAST_MOMENT
 from dr.errors import DEGRADED, OK, UsageError
 from dr.evidence.seal import encode
+
+if TYPE_CHECKING:
+    from dr.evidence.acts import Rewind
+    from dr.operations.lifecycle import Finished
+    from dr.operations.rewind import Prospect
+    from dr.queries.attack_history import AttackHistory
 
 
 @click.command("history", short_help="Find when an attack on the copies began.")
@@ -32,7 +38,7 @@ def history_command(context: Context, name: str) -> None:
         _say_history(context, each)
 
 
-def _history_document(told: Any) -> dict[str, Any]:
+def _history_document(told: AttackHistory) -> dict[str, object]:
     found = told.history
     if found is None:
         return {"system": told.system, "target": told.target, "versions_kept": None if told.error else False}
@@ -52,7 +58,7 @@ def _history_document(told: Any) -> dict[str, Any]:
     }
 
 
-def _say_history(context: Context, told: Any) -> None:
+def _say_history(context: Context, told: AttackHistory) -> None:
     from dr.queries.attack_history import way_back
 
     found, where = told.history, f"{told.system} on {told.target}"
@@ -60,7 +66,7 @@ def _say_history(context: Context, told: Any) -> None:
         context.failed(told.error)
     elif found is None:
         context.say(f"{where}: the target keeps no versions, so it has no history")
-    elif found.onset is None:
+    elif found.onset is None or found.before is None:
         usual = f" ({found.ordinary:,} deleted in the ordinary way)" if found.ordinary else ""
         context.say(f"{where}: no attack found; {found.objects:,} objects in {found.versions:,} versions{usual}")
         context.ended(OK)
@@ -107,7 +113,7 @@ def rewind_command(context: Context, target: str, at: datetime, system: str | No
         _say_rewind(context, result)
 
 
-def _foreseen(prospect: Any) -> str:
+def _foreseen(prospect: Prospect) -> str:
     acts = [step.act for step in prospect.steps]
     words = {
         "uncover": "have their delete markers taken away",
@@ -130,7 +136,7 @@ def _confirm(told: str) -> None:
         raise UsageError("nothing was done", hint="answer y, or add --yes")
 
 
-def _rewind_document(result: Any) -> dict[str, Any]:
+def _rewind_document(result: Finished[Rewind]) -> dict[str, object]:
     fact = result.record
     names = ("run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden", "verified")
     return {
@@ -141,7 +147,7 @@ def _rewind_document(result: Any) -> dict[str, Any]:
     }
 
 
-def _say_rewind(context: Context, result: Any) -> None:
+def _say_rewind(context: Context, result: Finished[Rewind]) -> None:
     fact, where = result.record, f"{result.record.system} on {result.record.target}"
     context.say(
         f"{where}: rewind {fact.outcome}, {fact.objects:,} objects as of {_typed(fact.moment)}: {fact.intact:,} as "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,12 @@ from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.units import counted, format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from dr.evidence.record import Drill
+    from dr.operations.drill import RecoveryIntent
+    from dr.operations.lifecycle import Finished
+    from dr.plan.load import Loaded
 
 SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
 
@@ -72,7 +78,7 @@ def drill_command(
     say_drills(context, drill(context.session, items, options))
 
 
-def _known_target(target: str | None, items: list[Any]) -> None:
+def _known_target(target: str | None, items: list[Loaded]) -> None:
     for loaded in items:
         if target and target not in loaded.plan.places:
             raise UsageError(
@@ -82,7 +88,7 @@ def _known_target(target: str | None, items: list[Any]) -> None:
             )
 
 
-def _known_point(context: Context, items: list[Any], point: str | None, at: datetime | None) -> None:
+def _known_point(context: Context, items: list[Loaded], point: str | None, at: datetime | None) -> None:
     if point and at:
         raise UsageError("a point is named, or a time: not both", "--point", hint="leave out --at or --point")
     from dr.queries.elsewhere import require_point
@@ -90,7 +96,7 @@ def _known_point(context: Context, items: list[Any], point: str | None, at: date
     require_point(context.session, items, point)
 
 
-def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> None:
+def _not_lost(target: str | None, scenario: str | None, items: list[Loaded]) -> None:
     for loaded in items:
         if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
             raise UsageError(
@@ -100,17 +106,17 @@ def _not_lost(target: str | None, scenario: str | None, items: list[Any]) -> Non
             )
 
 
-def say_drills(context: Context, results: list[Any]) -> None:
+def say_drills(context: Context, results: list[Finished[Drill]]) -> None:
     """Tell of drills and recoveries, and note their exit codes."""
     from dr.report.documents import drill_document
 
-    context.put(drills=[drill_document(result.record, evidence_digest=result.sealed.digest) for result in results])
+    context.put(drills=[drill_document(result.record, evidence_digest=result.digest) for result in results])
     for result in results:
         _say_drill(context, result)
         context.ended(result.exit_code)
 
 
-def _say_drill(context: Context, result: Any) -> None:
+def _say_drill(context: Context, result: Finished[Drill]) -> None:
     from dr.report import words
     from dr.report.verdict import rpo_verdict, rto_verdict
 
@@ -151,7 +157,7 @@ def _say_drill(context: Context, result: Any) -> None:
     context.say(f"  sandbox    {fact.sandbox}")
     if fact.isolated is not None:
         context.say(f"  isolated   {words.isolated(fact)}")
-    context.say(f"  evidence   {result.sealed.digest}")
+    context.say(f"  evidence   {result.digest}")
     for name, why in fact.hollow.items():
         what, hint = f"it holds nothing ({why}), and proves no recovery", "see why its data is not there"
         context.complain(what, f"{fact.system}: source {name}", hint)
@@ -216,7 +222,7 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     say_drills(context, [recover(context.session, loaded, options)])
 
 
-def _in_words(intent: Any) -> str:
+def _in_words(intent: RecoveryIntent) -> str:
     foreseen = intent.would
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
@@ -231,7 +237,7 @@ def _in_words(intent: Any) -> str:
     )
 
 
-def _estimated(intent: Any) -> str:
+def _estimated(intent: RecoveryIntent) -> str:
     if intent.estimate_seconds is None:
         return "how long it takes is not known: no drill of the whole system has succeeded yet"
     many = "1 drill" if intent.drills == 1 else f"the last {intent.drills} drills"

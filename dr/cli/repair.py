@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,10 @@ from dr.cli import complete
 from dr.cli.choose import chosen
 from dr.cli.context import Context, pass_context, way_on
 from dr.errors import UsageError
+
+if TYPE_CHECKING:
+    from dr.evidence.acts import Repair
+    from dr.operations.lifecycle import Finished
 
 
 @click.command("repair")
@@ -40,7 +44,7 @@ def repair_command(context: Context, system: str, target: str | None, points: tu
         _say(context, result, dry_run=dry_run)
 
 
-def _say(context: Context, result: Any, *, dry_run: bool) -> None:
+def _say(context: Context, result: Finished[Repair], *, dry_run: bool) -> None:
     fact = result.record
     where = f"{fact.system} on {fact.target}"
     if not fact.problem and not fact.done and not fact.error:
@@ -62,7 +66,7 @@ def _say(context: Context, result: Any, *, dry_run: bool) -> None:
     context.ended(result.exit_code)
 
 
-def _hint(fact: Any) -> str:
+def _hint(fact: Repair) -> str:
     return (
         f"back up again: what is still at the source is stored again. `dr verify {fact.system}` tells which points are "
         f"hit; `dr recover {fact.system} --point RUN_ID --to DIR` recovers what is left of one"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context
 from dr.plan.units import counted, format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from dr.evidence.record import Replication
+    from dr.operations.lifecycle import Finished
+    from dr.plan.plan import Plan
 
 _HINT = "fix it, then run `dr replicate` again: it goes on where it was"
 _WAIT = "wait until it ends"
@@ -48,13 +53,13 @@ def replicate_command(
             context.say(f"{loaded.plan.system}: {_nothing_to_do(loaded.plan)}")
 
 
-def _nothing_to_do(plan: Any) -> str:
+def _nothing_to_do(plan: Plan) -> str:
     if len(plan.places) == 1:
         return "the plan has one target and no replica: there is nowhere to copy to"
     return f"every point is on {', '.join(plan.targets)}"
 
 
-def say_replications(context: Context, results: list[Any]) -> None:
+def say_replications(context: Context, results: list[Finished[Replication]]) -> None:
     """Tell of replications, and note their exit codes."""
     from dr.report.documents import replication_document
 
@@ -74,7 +79,7 @@ def say_replications(context: Context, results: list[Any]) -> None:
         context.ended(result.exit_code)
 
 
-def _done(fact: Any) -> str:
+def _done(fact: Replication) -> str:
     if not fact.objects and fact.by == "objects":
         return ""  # it came to nothing before it began, and the error says why
     points = "" if fact.points is None else f"; {counted(len(fact.points), 'point')} there"
@@ -84,7 +89,7 @@ def _done(fact: Any) -> str:
     return f", {count} copied ({format_bytes(fact.bytes_copied)}) in {format_duration(fact.seconds)}{points}"
 
 
-def _forgotten(fact: Any) -> Iterator[str]:
+def _forgotten(fact: Replication) -> Iterator[str]:
     """What the replica's own retention took away, and what it waits for."""
     found = fact.forgetting
     if found is None:
@@ -101,11 +106,11 @@ def _forgotten(fact: Any) -> Iterator[str]:
         yield f"{count} that {fact.source} no longer has may go there, the first from {first:%Y-%m-%d %H:%M}Z"
 
 
-def _mend(fact: Any) -> str:
+def _mend(fact: Replication) -> str:
     return f"run `dr repair {fact.system} --target {fact.source}`, then back up again"
 
 
-def _complain(context: Context, result: Any, where: str) -> None:
+def _complain(context: Context, result: Finished[Replication], where: str) -> None:
     fact = result.record
     for name in fact.corrupt:
         context.complain(f"object {name} of {fact.source} is corrupt", where, _mend(fact))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,12 @@ from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
+
+if TYPE_CHECKING:
+    from dr.evidence.seal import Sealed
+    from dr.operations.create_target import Making
+    from dr.plan.target import Credentials
+    from dr.queries.target_posture import Checked
 
 
 @click.group("target", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,7 +69,7 @@ def begin_command(context: Context, target: str, systems: tuple[str, ...], becau
         context.say(f"  now type   dr backup {fact.system}")
 
 
-def _beginning(sealed: Any) -> dict[str, Any]:
+def _beginning(sealed: Sealed) -> dict[str, object]:
     from dr.evidence.seal import encode
 
     names = ("run_id", "system", "target", "found", "points", "because", "by")
@@ -95,15 +101,17 @@ def check_command(context: Context, names: tuple[str, ...], no_probe: bool) -> N
         context.ended(one.exit_code)
 
 
-def _say(context: Context, checked: Any) -> None:
+def _say(context: Context, checked: Checked) -> None:
+    from dr.evidence.posture import Attempt, Finding
+
     posture = checked.posture
     context.say(f"{posture.target}: {posture.outcome}")
     if posture.error:
         context.complain(posture.error, posture.target, checked.hint)
-    rows = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
+    rows: list[Finding | Attempt] = [*posture.findings, *(posture.probe.attempts if posture.probe else ())]
     for row in rows:
         head = f"  {row.severity:<7} {row.what}"
-        outcome = f" ({row.outcome})" if hasattr(row, "outcome") else ""
+        outcome = f" ({row.outcome})" if isinstance(row, Attempt) else ""
         context.say(f"{head}{outcome}: {row.observed}")
         if row.severity in ("high", "medium"):
             context.warn(row.observed, f"{posture.target}: {row.what}", row.hint)
@@ -161,7 +169,7 @@ def create_command(
     context.ended(making.exit_code)
 
 
-def _document(making: Any, changes: list[str]) -> dict[str, Any]:
+def _document(making: Making, changes: list[str]) -> dict[str, object]:
     return {
         "target": making.target,
         "outcome": "ok" if not making.plan.stays else "degraded",
@@ -172,7 +180,9 @@ def _document(making: Any, changes: list[str]) -> dict[str, Any]:
     }
 
 
-def _credentials(*, credentials: Path | None, admin_profile: str | None, admin_env: tuple[str, str] | None) -> Any:
+def _credentials(
+    *, credentials: Path | None, admin_profile: str | None, admin_env: tuple[str, str] | None
+) -> Credentials | None:
     """Return where the keys are read from; None for the target's own. Keys themselves are never arguments."""
     if sum(x is not None for x in (credentials, admin_profile, admin_env)) > 1:
         raise UsageError("name keys once", hint="use --credentials, --admin-profile or --admin-env")

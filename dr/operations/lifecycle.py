@@ -78,6 +78,11 @@ class Finished(Generic[R]):
     details: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
+    def digest(self) -> str:
+        """The digest of the sealed record; "" where nothing was put on record."""
+        return self.sealed.digest if self.sealed else ""
+
+    @property
     def absent(self) -> bool:
         """Whether nothing was done, and nothing is wrong: a disk that is away."""
         return self.record.outcome == "skipped" and self.exit_code == OK
