@@ -72,8 +72,9 @@ campaign: ## Fifty generated databases, captured, drilled and recovered, and com
 	@scripts/setup --test
 	CAMPAIGN=all DR_RESTIC=$(OLDEST) $(PYTEST) tests/campaign
 
-sizes: ## The ten longest files and functions
-	@python3 scripts/sizes.py
+sizes: ## The measures of the house: longest, widest, what the board loads
+	@scripts/setup --test
+	@$(PY) scripts/sizes.py
 
 reference: ## Write docs/reference.md from the schemas
 	@test -x $(PY) || scripts/setup

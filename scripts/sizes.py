@@ -1,34 +1,110 @@
-"""Print the ten longest files and functions. Advice, never a gate."""
+"""Print the measures of the house: the longest files and functions, and what a reader has to hold in mind at once.
+
+Most are held by tests/test_house.py, which asks them here.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOMS = ("dr", "scripts", "tests")
+ROOT = Path(__file__).parents[1]
+#: Says which of our modules the board has loaded, of a system that is in no catalog yet.
+_BOARD = """
+import sys
+from dr.cli.main import main
+try:
+    main(["--config", sys.argv[1], "--state", sys.argv[1] + "/state", "status"])
+except SystemExit:
+    pass
+print("loaded", *(name for name in sys.modules if name.split(".")[0] == "dr"))
+"""
+_DECLARED = {
+    "plans/sis.yaml": "system: sis\nobjectives: {rto: 1h, rpo: 4h}\nsources: {a: {files: {paths: [/etc]}}}\n"
+    "targets: [disk]\n",
+    "targets/disk.yaml": "target: disk\nlocal: {path: /srv/disk}\n",
+}
 
 
 def measure() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Return files and functions, each with its length in lines, longest first."""
     files: list[tuple[int, str]] = []
     functions: list[tuple[int, str]] = []
-    for path in (path for room in ROOMS for path in Path(room).rglob("*.py")):
-        text = path.read_text("utf-8")
-        files.append((len(text.splitlines()), str(path)))
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        text, name = path.read_text("utf-8"), path.relative_to(ROOT)
+        files.append((len(text.splitlines()), str(name)))
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                functions.append(
-                    ((node.end_lineno or node.lineno) - node.lineno + 1, f"{path}:{node.lineno} {node.name}")
-                )
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                functions.append((length, f"{name}:{node.lineno} {node.name}"))
     return sorted(files, reverse=True), sorted(functions, reverse=True)
+
+
+def fan_out() -> list[tuple[int, str]]:
+    """Return each module of ours with the number of others of ours that it imports, the most first."""
+    return sorted(((len(set(_imports(path))), _name(path)) for path in _modules("dr")), reverse=True)
+
+
+def class_names_twice() -> dict[str, list[str]]:
+    """Return the names of classes that stand more than once in what is done, each with its modules."""
+    found: dict[str, list[str]] = {}
+    for path in [*_modules("dr/run"), *_modules("dr/operations")]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(_name(path))
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
+def untyped_per_thousand() -> float:
+    """Return how many lines in 1,000 of the command line say `Any`."""
+    lines = [line for path in _modules("dr/cli") for line in path.read_text("utf-8").splitlines()]
+    return 1000 * sum(bool(re.search(r"\bAny\b", line)) and "import" not in line for line in lines) / len(lines)
+
+
+def loaded_by_the_board() -> set[str]:
+    """Return the modules of ours that `dr status` loads."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in _DECLARED.items():
+            path = Path(folder, name)
+            path.parent.mkdir()
+            path.write_text(text)
+        argv = [sys.executable, "-c", _BOARD, folder]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def _modules(below: str) -> list[Path]:
+    return sorted((ROOT / below).rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dr."):
+            for each in node.names:
+                whole = f"{node.module}.{each.name}"
+                yield whole if (ROOT / whole.replace(".", "/")).with_suffix(".py").exists() else str(node.module)
 
 
 def main() -> None:
     """Print them."""
-    for title, items in zip(("files", "functions"), measure(), strict=True):
-        print(f"longest {title}")
-        for lines, name in items[:10]:
-            print(f"  {lines:4d}  {name}")
+    files, functions = measure()
+    for title, items in (("longest files", files), ("longest functions", functions), ("widest imports", fan_out())):
+        print(title)
+        for count, name in items[:10]:
+            print(f"  {count:4d}  {name}")
+    print(f"modules that `dr status` loads: {len(loaded_by_the_board())} (100 at most)")
+    print(f"lines of the command line that say Any: {untyped_per_thousand():.1f} in 1,000 (5 at most)")
+    print(f"class names that stand twice in what is done: {len(class_names_twice())} (none)")
 
 
 if __name__ == "__main__":

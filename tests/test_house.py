@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+#: The functions that `make sizes` prints.
+SIZES = runpy.run_path(str(ROOT / "scripts" / "sizes.py"))
 LONGEST_MODULE = 450
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
@@ -392,34 +395,15 @@ def test_every_run_is_opened_and_put_on_record_in_one_place() -> None:
 
 
 def test_no_class_name_stands_twice_within_what_is_done() -> None:
-    names: dict[str, list[str]] = {}
-    for path in [*(ROOT / "dr" / "run").rglob("*.py"), *(ROOT / "dr" / "operations").rglob("*.py")]:
-        for node in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                names.setdefault(node.name, []).append(path.name)
-    assert {name: places for name, places in names.items() if len(places) > 1} == {}
+    assert SIZES["class_names_twice"]() == {}
 
 
 def test_no_file_lies_loose_among_the_rooms() -> None:
     assert [path.name for path in (ROOT / "dr" / "run").glob("*.py")] == ["__init__.py"]
 
 
-def test_the_board_loads_no_operation_and_few_modules(tmp_path: Path) -> None:
-    code = (
-        "import sys\nfrom dr.cli.main import main\n"
-        "try:\n    main(['--config', sys.argv[1], '--state', sys.argv[1] + '/state', 'status'])\n"
-        "except SystemExit:\n    pass\n"
-        "print('\\n'.join(name for name in sys.modules if name.split('.')[0] == 'dr'))\n"
-    )
-    for kind, text in {
-        "plans": "system: sis\nobjectives: {rto: 1h, rpo: 4h}\nsources: {a: {files: {paths: [/etc]}}}\ntargets: [disk]\n",
-        "targets": f"target: disk\nlocal: {{path: {tmp_path}/disk}}\n",
-    }.items():
-        (tmp_path / kind).mkdir()
-        (tmp_path / kind / ("sis.yaml" if kind == "plans" else "disk.yaml")).write_text(text)
-    argv = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = {line for line in done.stdout.splitlines() if line == "dr" or line.startswith("dr.")}
+def test_the_board_loads_no_operation_and_few_modules() -> None:
+    loaded = SIZES["loaded_by_the_board"]()
     assert "dr.queries.status" in loaded and len(loaded) <= 100
     assert not {
         name for name in loaded if name.startswith(("dr.operations", "dr.sources.mysql", "dr.sources.postgres"))
@@ -461,8 +445,4 @@ def test_a_phrase_to_stumble_over_is_found(house: Path) -> None:
 
 
 def test_the_command_line_is_typed() -> None:
-    """`Any` in `cli` at most 5 times in 1,000 lines: what a command tells of has a type."""
-    texts = [path.read_text("utf-8") for path in (ROOT / "dr" / "cli").glob("*.py")]
-    lines = [line for text in texts for line in text.splitlines()]
-    used = [line for line in lines if re.search(r"\bAny\b", line) and "import" not in line]
-    assert len(used) * 1000 <= 5 * len(lines)
+    assert SIZES["untyped_per_thousand"]() <= 5
