@@ -53,17 +53,17 @@ def stopped(tmp_path: Path, at: str, number: int, *arguments: str, entry: str = 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("at", ["dr.cli.main", "click", "dr.cli.context", "dr.errors", "dr.cli.declare", "the end"])
 def test_a_stop_at_any_instant_is_one_sentence_and_130(tmp_path: Path, at: str, number: int) -> None:
-    assert stopped(tmp_path, at, number, "schema", "plan")[::2] == (130, SENTENCE)
+    assert stopped(tmp_path, at, number, "schema", "kit")[::2] == (130, SENTENCE)
 
 
 @pytest.mark.parametrize("at", ["dr.cli.main", "dr.cli.declare"])
 def test_the_program_as_installed_is_stopped_alike(tmp_path: Path, at: str) -> None:
-    assert stopped(tmp_path, at, signal.SIGINT, "schema", "plan", entry="script")[::2] == (130, SENTENCE)
+    assert stopped(tmp_path, at, signal.SIGINT, "schema", "kit", entry="script")[::2] == (130, SENTENCE)
 
 
 @pytest.mark.parametrize("at", ["click", "dr.cli.declare"])
 def test_the_document_is_told_all_the_same(tmp_path: Path, at: str) -> None:
-    code, out, err = stopped(tmp_path, at, signal.SIGINT, "schema", "plan", "--json")
+    code, out, err = stopped(tmp_path, at, signal.SIGINT, "schema", "kit", "--json")
     assert (code, err) == (130, SENTENCE)
     told = {"what": "stopped on request", "where": "", "hint": "start the command again to finish the work"}
     assert json.loads(out) == {"schema": 1, "command": "schema", "warnings": [], "errors": [told]}

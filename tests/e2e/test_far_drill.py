@@ -165,7 +165,8 @@ def test_databases_are_served_there_and_answer_every_check(
         "http": ["ok", "failed"],
     }, (drill["checks"], err)  # fmt: skip
     assert drill["proof_level"] == 5 and drill["data_rpa_seconds"] is not None and drill["sandbox"] == "destroyed"
-    assert far.left() == [] and all(str(far.temporary) not in line for line in lines_of(far))
+    assert far.left() == []
+    assert soon(lambda: all(str(far.temporary) not in line for line in lines_of(far))), "what was ended is gone soon"
 
 
 def test_what_is_not_as_captured_is_seen_from_here(disk: Site, far: FarAway) -> None:

@@ -199,7 +199,7 @@ def test_a_disk_that_is_away_is_no_error_and_its_mount_point_is_not_filled(disks
     site.dr("verify", "share"), site.dr("points", "--rebuild")
     told = site.dr("status").out
     assert "the disk cellar was last there: 2" in told and "newest point: 2" in told
-    assert "its disk is not there now" in site.dr("doctor", code=None).out
+    assert "the disk is detached" in site.dr("doctor", code=None).out
     assert [len(names) for names in targets_of(site)] == [2, 3], "what is known of it stays"
 
 

@@ -25,7 +25,7 @@ from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from dr.run.replication.retention.forget import Gone, Intent, carry_out
+from dr.run.replication.retention.forget import ForgetIntent, Gone, carry_out
 from dr.tools.disk import DiskStore
 numbers, guard, gone, stop = count(), threading.Lock(), [], int(sys.argv[4])
 class Halting(DiskStore):
@@ -43,7 +43,7 @@ snapshots, indexes, packs = map(set, json.loads(sys.argv[2]))
 if sys.argv[3] == "wrong":
     snapshots, indexes, packs = packs, indexes, snapshots
 place = SimpleNamespace(store=Halting(Path(sys.argv[1])), repository=SimpleNamespace(occupied=lambda work: nullcontext()))
-carry_out(place, Intent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
+carry_out(place, ForgetIntent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
 """
 KILLS = 16
 

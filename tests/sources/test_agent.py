@@ -273,7 +273,7 @@ def test_declared_paths_that_are_not_there_are_told_and_links_refused(
     with pytest.raises(SourceError, match="symbolic link") as caught:
         files(agent, there / "link").capture(tmp_path, None)
     assert str(there / "deep/er") in caught.value.hint
-    with pytest.raises(SourceError, match="no pattern"):
+    with pytest.raises(SourceError, match="not a pattern"):
         files(agent, there, exclude=["[a"]).capture(tmp_path, None)
 
 

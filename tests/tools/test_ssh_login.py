@@ -135,7 +135,7 @@ def test_keys_that_cannot_be_used_are_said_so(sshd: Sshd, tmp_path: Path, monkey
     (tmp_path / "nonsense").write_text("no key")
     (tmp_path / "nonsense").chmod(0o600)
     for name, words in {
-        "locked": "protected by a passphrase", "open": "open to others", "nonsense": "no private key", "none": "No such file",
+        "locked": "protected by a passphrase", "open": "open to others", "nonsense": "not a private key", "none": "No such file",
     }.items():  # fmt: skip
         assert words in str(refused(sshd, key=tmp_path / name)), name
     assert "no agent runs" in str(refused(sshd, key=None))
