@@ -175,7 +175,7 @@ def test_snapshots_are_shortened_only_when_named_and_the_files_are_told(doubled:
     assert done["points"] == [point] and done["shortened"] == 1
     assert f"1 file of the point {point} shorter than captured, or gone" in done["done"]
     listed = next((doubled.root / "state" / "details").glob("repair-*.txt"))
-    assert "large.bin" in listed.read_text()
+    assert listed.read_text().count("shorter than captured, or gone") == 1
     doubled.dr("points", "--rebuild")
     (after,) = _points(doubled)
     assert "disk" not in after["targets"], "restic leaves no mark, and so we do: the point is not whole"

@@ -14,6 +14,7 @@ from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.record import BackupRun, SourceCapture
 from tests.conftest import Site, plan_text
+from tests.waiting import soon
 
 
 def ordinary_month(state: Path) -> None:
@@ -59,6 +60,8 @@ def test_a_suspect_point_from_the_alarm_to_the_word_that_it_was_expected(share: 
     assert {point["suspect"] for point in before} == {None}, "the negative control"
     assert share.dr("status", "--json").document["systems"][0]["retention_frozen"] is None
     strike(share)
+    last = datetime.fromisoformat(before[0]["consistency_time"]).timestamp()
+    assert soon(lambda: int(datetime.now(UTC).timestamp()) > int(last)), "a person names a point's time to the second"
 
     alarm = share.dr("backup", "share", "--json", code=3)
     run = alarm.document["runs"][0]

@@ -108,7 +108,9 @@ def test_nothing_is_met_by_what_was_interrupted_whatever_was_measured_before(
         assert (rto_verdict(fact).word, rpo_verdict(fact).word, mtd and mtd.word) == (word, word, word)
         told = drill_document(fact, evidence_digest="")
         assert (told["rto_verdict"], told["rpo_verdict"]) == (word, word)
-        rehearse._say_drill(Context(), SimpleNamespace(record=fact, sealed=SimpleNamespace(digest=""), hint=""))
+        rehearse._say_drill(
+            Context(), SimpleNamespace(record=fact, sealed=SimpleNamespace(digest=""), digest="", hint="")
+        )
         said = capsys.readouterr().out
         assert (f"RPO        {word}" in said) and (f"RTO        {word}" in said)
         assert ("data lost" in said, "it was interrupted" in said) == (word == "met", word != "met")
