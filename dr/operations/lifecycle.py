@@ -42,7 +42,6 @@ class Run:
     problems: list[str] = field(default_factory=list)
     details: Mapping[str, Sequence[str]] = field(default_factory=dict)
     exit_code: int | None = None
-    hint: str = ""
     #: Whether the record is on every place that was reached; known once it was sent.
     sent: bool = False
     _kept: list[Callable[[], None]] = field(default_factory=list)
@@ -103,9 +102,9 @@ class Verb(Generic[R]):
     hint: Callable[[Run, R], str] | None = None
 
 
-def run_of(session: Session, loaded: Loaded, verb: Verb[R], *, started: datetime | None = None) -> Run:
-    """Return a run that is not opened yet, from now on or from `started`."""
-    started = started or session.clock()
+def run_of(session: Session, loaded: Loaded, verb: Verb[R]) -> Run:
+    """Return a run that is not opened yet, from now on."""
+    started = session.clock()
     return Run(session, loaded, new_id(verb.prefix, started), started)
 
 
@@ -119,11 +118,11 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     session.catalog.close_abandoned(run.system, now=run.started)
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
     record = _done(run, verb, act)
-    sealed = _keep(run, record)
+    sealed, hint = _keep(run, record), ""
     if verb.hint:
         with session.beside(run.system):
-            run.hint = verb.hint(run, record)
-    return _finished(run, verb, record, sealed)
+            hint = verb.hint(run, record)
+    return _finished(run, verb, record, sealed, hint)
 
 
 def foresee(run: Run, verb: Verb[R], act: Callable[[Run], R]) -> Finished[R]:
@@ -140,13 +139,13 @@ def _done(run: Run, verb: Verb[R], act: Callable[[Run], R]) -> R:
         return verb.nothing(run, error, outcome_of(error))
 
 
-def _finished(run: Run, verb: Verb[R], record: R, sealed: Sealed | None) -> Finished[R]:
+def _finished(run: Run, verb: Verb[R], record: R, sealed: Sealed | None, hint: str = "") -> Finished[R]:
     return Finished(
         record=record,
         exit_code=_code(run, verb, record),
         sealed=sealed,
         problems=tuple(run.problems),
-        hint=run.hint,
+        hint=hint,
         details=run.details,
     )
 
@@ -159,7 +158,7 @@ def _code(run: Run, verb: Verb[R], record: R) -> int:
 
 def _keep(run: Run, record: Fact) -> Sealed:
     """Put the record on the chain and on the places that were reached, and do what was to follow."""
-    sealed = _put_on_record(run.session, record)
+    sealed = run.session.catalog.record(record)
     for step in run._kept:
         step()
     run.sent = run.session.send_evidence(run.reached, run.system)
@@ -174,14 +173,10 @@ def put_on_record(session: Session, record: Fact, places: Callable[[], Iterable[
 
     A place that cannot be reached is a problem of the session: the next run sends it there.
     """
-    sealed = _put_on_record(session, record)
+    sealed = session.catalog.record(record)
     with session.beside(sealed.system):
         session.send_evidence(list(places()), sealed.system)
     return sealed
-
-
-def _put_on_record(session: Session, record: Fact) -> Sealed:
-    return session.catalog.record(record)
 
 
 def unless_locked(holding: AbstractContextManager[None], act: Callable[[], T], otherwise: Callable[[DrError], T]) -> T:

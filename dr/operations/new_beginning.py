@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,6 +12,7 @@ from dr.evidence.look import NOTHING
 from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
+from dr.operations.trust import who
 from dr.plan.load import Loaded
 from dr.run.points.presence import listed, look, require_repository
 from dr.run.workspace.toolbox import Place
@@ -78,7 +78,7 @@ def _lost(session: Session, loaded: Loaded, target: str, because: str) -> NewBeg
         because=because,
         points=tuple(given_up),
         repository=there,
-        by=_who(),
+        by=who(),
         started=started,
         finished=session.clock(),
     )
@@ -88,10 +88,3 @@ def _there(place: Place) -> str:
     """Return the id of the repository that is there; nothing where none is. Raises when it cannot be opened."""
     known = require_repository(replace(place, known=NOTHING))
     return known.id if known else ""
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return ""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dr.errors import DrError, InterruptedRunError, UsageError
+from dr.errors import DrError, UsageError
 from dr.evidence.acts import Repair
 from dr.evidence.record import Outcome, Point, Proof
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
 from dr.operations.rebuild import adopted
 from dr.operations.self_backup import save_self
-from dr.operations.verify import prove
+from dr.operations.verify import prove, waits
 from dr.plan.load import Loaded
 from dr.plan.units import counted
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.run.repair.repair import Mended, repair, repair_snapshots, require_what_it_was
-from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
+from dr.run.verification.verify import VerifyMemory, verify
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
@@ -56,15 +56,7 @@ def _named(session: Session, loaded: Loaded, points: Sequence[str]) -> list[Poin
 
 def _is_there(session: Session, place: Place) -> bool:
     """Whether a place is to be looked at: not a disk that is away, nor a replica that nothing was brought to yet."""
-    if is_detached(place):
-        return False
-    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
-    try:
-        return not is_unfilled(place, session.catalog.points([place.system]), memory)
-    except InterruptedRunError:
-        raise
-    except DrError:
-        return True  # its repair says why it cannot be
+    return not is_detached(place) and not waits(session, place)  # of one that cannot be asked, its repair says why
 
 
 def _one(

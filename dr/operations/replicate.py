@@ -271,6 +271,3 @@ def _answers(place: Place) -> bool:
     except DrError:
         return False
     return True
-
-
-# -- when --------------------------------------------------------------------------------------------

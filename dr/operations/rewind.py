@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.errors import FAILED, INTERRUPTED, DrError, UsageError, every_error
+from dr.errors import DrError, UsageError, every_error
 from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, outcome_of, run_of
 from dr.plan.load import Loaded
-from dr.queries.attack_history import _named
+from dr.queries.attack_history import named
 from dr.run.timetravel.point_in_time import versions_of
 from dr.run.timetravel.rewind import RewindStep, Rewound, nothing_there, rewind, steps_to
 from dr.run.workspace.toolbox import Place
@@ -42,8 +42,8 @@ class Prospect:
 def foresee_rewind(session: Session, target: str, moment: datetime, *, system: str | None = None) -> list[Prospect]:
     """Return what a rewind would do, system by system. Raises when the target keeps no versions, or held nothing."""
     if target not in session.declarations.targets:
-        _named(session, target, system or "")
-    return [_foresee(session, loaded, name, moment) for loaded, name in _named(session, target, system)]
+        named(session, target, system or "")
+    return [_foresee(session, loaded, name, moment) for loaded, name in named(session, target, system)]
 
 
 def _foresee(session: Session, loaded: Loaded, target: str, moment: datetime) -> Prospect:
@@ -94,7 +94,6 @@ def _put_back(run: Run, prospect: Prospect) -> Rewind:
     outcome: Outcome = outcome_of(error) if error else "degraded" if done.failed else "ok"
     if outcome == "ok":
         run.reached.append(prospect.place)
-    run.exit_code = None if error is None else INTERRUPTED if outcome == "aborted" else FAILED
     run.details = {name: (why,) for name, why in done.failed.items()}
     return _fact(run, prospect, done, error, outcome=outcome)
 

@@ -1,4 +1,4 @@
-"""`dr keys list` and `dr keys rotate`, and what each backup does for the keys: who can open what is stored."""
+"""`dr keys rotate`, and what each backup does for the keys: who can open what is stored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Literal
 
 from dr.errors import (
     DEGRADED,
-    FAILED,
     INTERRUPTED,
-    OK,
     DrError,
     InterruptedRunError,
     LockedError,
@@ -21,7 +19,7 @@ from dr.errors import (
 )
 from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome, worst_outcome
-from dr.operations.lifecycle import Finished, Run, Verb, carry_out, put_on_record, run_of
+from dr.operations.lifecycle import Finished, Run, Verb, carry_out, code_of, put_on_record, run_of
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
 from dr.run.keys.escrow import Ensured, ensure_escrow, renew_escrow
@@ -41,9 +39,6 @@ def changing(session: Session, system: str) -> Iterator[None]:
     make_state(session.state)
     with hold(session.state / "locks" / f"{system}.keys.lock", what=f"the keys of {system} are being changed"):
         yield
-
-
-# -- looking -----------------------------------------------------------------------------------------
 
 
 # -- at each backup ----------------------------------------------------------------------------------
@@ -69,11 +64,14 @@ def keep_keys(session: Session, toolbox: Toolbox, names: Sequence[str]) -> list[
     except (InterruptedRunError, LockedError) as error:
         return [f"the keys were not seen to: {error.what}"]
     if changes:
-        _record_escrow(session, system, changes, started)
+        _record_escrow(session, tuple(places.values()), system, changes, started)
     return problems
 
 
-def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], started: datetime) -> None:
+def _record_escrow(
+    session: Session, places: tuple[Place, ...], system: str, changes: Sequence[KeyChange], started: datetime
+) -> None:
+    """Put it on record, and beside the repositories now: the record of the backup is there already."""
     put_on_record(
         session,
         KeyEvent(
@@ -86,6 +84,7 @@ def _record_escrow(session: Session, system: str, changes: Sequence[KeyChange], 
             targets=tuple(changes),
             versions=dict(session.versions),
         ),
+        lambda: places,
     )
 
 
@@ -199,7 +198,7 @@ def guarded(target: str, act: Callable[[], KeyChange]) -> tuple[KeyChange, int]:
     try:
         with every_error():
             change = act()
-        return change, {"ok": OK, "degraded": DEGRADED}.get(change.outcome, FAILED)
+        return change, code_of(change.outcome)
     except InterruptedRunError as error:
         return KeyChange(target=target, outcome="aborted", error=str(error)), INTERRUPTED
     except DrError as error:
@@ -240,6 +239,3 @@ def _whole(outcomes: Sequence[Outcome]) -> Outcome:
     """Done on some targets and not on others is done in part."""
     whole = worst_outcome(list(outcomes))
     return "degraded" if whole == "failed" and set(outcomes) - {"failed"} else whole
-
-
-# -- what the board says -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from dr.errors import DrError, InterruptedRunError, Problem, every_error
-from dr.queries.self_backup import _MEMORY, Saved, material_of, saved_on
+from dr.queries.self_backup import MEMORY, Saved, material_of, saved_on
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of
 from dr.run.kit import self_backup as selfcopy
@@ -93,7 +93,7 @@ def _save(session: Session, reached: Mapping[str, ObjectStore]) -> None:
             continue
         last = now.isoformat() if full else known[target].full
         memory = Saved(digest=digest, at=now.isoformat(), full=last, count=count)
-        session.catalog.remember(_MEMORY, target, json.dumps(vars(memory)))
+        session.catalog.remember(MEMORY, target, json.dumps(vars(memory)))
 
 
 def make_copy(session: Session) -> tuple[str, bytes]:

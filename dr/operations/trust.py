@@ -27,7 +27,7 @@ def trust(session: Session, loaded: Loaded, run_id: str, *, because: str) -> Sea
         point=point.run_id,
         consistency_time=point.consistency_time,
         because=because.strip(),
-        by=_who(),
+        by=who(),
         suspect=point.suspect,
         started=started,
         finished=started,
@@ -52,7 +52,8 @@ def _suspect(session: Session, loaded: Loaded, run_id: str) -> Point:
     return point
 
 
-def _who() -> str:
+def who() -> str:
+    """Return the name of the user who runs the program; "" for one without."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name

@@ -32,8 +32,8 @@ def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[Finished
         with every_error(), session.locked(system):
             toolbox = session.toolbox(loaded)
             for place in (each for each in toolbox.everywhere if not is_detached(each)):
-                waits = place in toolbox.replicas and _waits(session, place)
-                one = _passed_over if waits else prove
+                unfilled = place in toolbox.replicas and waits(session, place)
+                one = _passed_over if unfilled else prove
                 results.append(one(session, loaded, toolbox, place, level=level))
             session.send_evidence([toolbox.place(x.record.target) for x in results if x.record.error is None], system)
             return results
@@ -58,8 +58,8 @@ def _untried(session: Session, loaded: Loaded, target: str, error: DrError, *, l
     return carry_out(run, verb, raised)
 
 
-def _waits(session: Session, place: Place) -> bool:
-    """Whether a replica was only declared yet. One that cannot be asked does not wait: its proof says why."""
+def waits(session: Session, place: Place) -> bool:
+    """Whether a repository was only declared yet. One that cannot be asked does not wait: its proof says why."""
     memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
     try:
         return is_unfilled(place, session.catalog.points([place.system]), memory)

@@ -28,10 +28,11 @@ class AttackHistory:
 
 def history(session: Session, name: str) -> list[AttackHistory]:
     """Tell the history of a target, or of all targets of a system. Reads only, and needs no passphrase."""
-    return [_told(session, loaded, target) for loaded, target in _named(session, name)]
+    return [_told(session, loaded, target) for loaded, target in named(session, name)]
 
 
-def _named(session: Session, name: str, system: str | None = None) -> list[tuple[Loaded, str]]:
+def named(session: Session, name: str, system: str | None = None) -> list[tuple[Loaded, str]]:
+    """Return the plans and targets that a name stands for: a target's, or a system's. `UsageError` for any other."""
     plans = session.declarations.plans
     if name in session.declarations.targets:
         found = [(loaded, name) for loaded in plans.values() if name in loaded.plan.places]

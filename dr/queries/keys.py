@@ -6,9 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dr.errors import (
-    DrError,
-)
+from dr.errors import DrError
 from dr.plan.load import Loaded
 from dr.run.keys.escrow import MARK
 from dr.run.points.presence import refuse_exchanged

@@ -10,7 +10,8 @@ from dr.run.kit.contents import Material
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
-_MEMORY = "_control"
+#: In the place of a system's name, where the catalog keeps what is remembered.
+MEMORY = "_control"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Saved:
 def saved_on(session: Session, target: str) -> Saved:
     """Return what is remembered of the last self-copy on a target."""
     try:
-        return Saved(**json.loads(session.catalog.memory(_MEMORY, target) or "{}"))
+        return Saved(**json.loads(session.catalog.memory(MEMORY, target) or "{}"))
     except (ValueError, TypeError):
         return Saved()
 

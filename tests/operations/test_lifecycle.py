@@ -181,3 +181,13 @@ def test_a_self_copy_that_cannot_be_saved_is_told_and_the_work_stands(
     ended = typed(VERBS[name])
     assert ended.record.outcome in ("ok", "degraded")
     assert "no self-copy could be put on" in ended.said and ended.code == DEGRADED
+
+
+def test_the_record_of_a_new_escrow_key_is_at_the_target_with_that_of_the_backup(files_site: Site) -> None:
+    """Who loses this host after the first backup finds both beside the repository."""
+    files_site.escrow(True)
+    files_site.dr("backup", "share")
+    session = Session(files_site.root / "config", files_site.root / "state")
+    assert [record.kind for record in session.catalog.records()] == ["backup", "keys"]
+    assert {name: session.catalog.unsent("share", name) for name in ("disk", "vault")} == {"disk": [], "vault": []}
+    session.close()
