@@ -86,11 +86,12 @@ class Placed:
 
 @dataclass(frozen=True)
 class Output:
-    """What a command wrote, as hashed and counted beside restic."""
+    """What a command wrote, as hashed and counted beside restic; `said` is what it put on its standard error."""
 
     stored: Stored
     sha256: str
     bytes: int
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class Agent:
                 "what was stored is not what was hashed on its way", repository.where,
                 hint="see that sha256sum, tee and wc work on that host",
             )  # fmt: skip
-        return Output(stored, said["sha256"], stored.bytes)
+        return Output(stored, said["sha256"], stored.bytes, _own_words(heard[-1], mark).decode("utf-8", "replace"))
 
     def _reached(
         self,
@@ -339,12 +340,17 @@ def _said(done: Done, mark: str) -> dict[str, str]:
     return {}
 
 
+def _own_words(done: Done, mark: str) -> bytes:
+    """Return what the command said, without what restic and the wrap around it did."""
+    lines = done.stderr.splitlines()
+    return b"\n".join(line for line in lines if line.strip() and not line.startswith((b"{", mark.encode())))
+
+
 def _blame_the_command(done: Done, mark: str) -> None:
     """Raise what the command deserves, when it was the command that failed, and not restic or the target."""
     said = _said(done, mark)
     code, size = said.get("code", "0"), said.get("bytes")
-    own = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith((b"{", mark.encode()))]
-    last_words = replace(done, stderr=b"\n".join(own)).last_words
+    last_words = replace(done, stderr=_own_words(done, mark)).last_words
     # A command that only lost its reader (SIGPIPE: 141) failed because restic did.
     if code not in ("0", "141"):
         raise DrError(f"the command failed with exit code {code}", cause=last_words, hint="run it by hand there")

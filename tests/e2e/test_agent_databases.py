@@ -160,3 +160,30 @@ def test_what_the_account_may_not_read_is_named_though_the_dump_never_passes_her
         assert run["complete"] and not run["sources"][0]["omissions"]
     finally:
         postgres.psql(f"drop owned by {role}; drop role {role}", sis)
+
+
+def test_what_the_dump_program_refuses_is_named_alike_there_and_here(
+    offsite: Site, far: Far, mariadb: MariadbServer, library: tuple[str, str]
+) -> None:
+    name, bin_ = library[0], offsite.root / "bin"
+    bin_.mkdir()
+    (bin_ / "mariadb").symlink_to("/usr/bin/mariadb")
+    wrapped = bin_ / "mariadb-dump"
+    client = f"mariadb --no-defaults -uroot --socket={mariadb.socket} {name}"
+    wrapped.write_text(f'#!/bin/sh\n{client} -e "drop table if exists base"\nexec /usr/bin/mariadb-dump "$@"\n')
+    wrapped.chmod(0o755)
+    body = source_of(mariadb, f"database: {name}, bin: {bin_}")
+    told = []
+    for host in ("", far.plan_host()):
+        mariadb.sql("create or replace table base (id int); create or replace view late as select id from base", name)
+        offsite.plan("sis", plan_text("sis", body, targets="[offsite]", more=host + MORE))
+        (run,) = offsite.dr("--json", "backup", "sis", code=3).document["runs"]
+        (source,) = run["sources"]
+        assert (run["complete"], run["outcome"]) == (False, "degraded")
+        told.append([omission for omission in source["omissions"] if omission["partial"]])
+    here, there = told
+    assert here == there and [omission["names"] for omission in there] == [[f"{name}.late"]]
+    assert "[1356]: SHOW FIELDS FROM `late`" in there[0]["what"] and there[0]["hint"].startswith("repair or drop")
+    wrapped.write_text('#!/bin/sh\n/usr/bin/mariadb-dump "$@" | head -c 700; echo "(1356)" >&2; exit 2\n')
+    (run,) = offsite.dr("--json", "backup", "sis", code=1).document["runs"]
+    assert run["sources"][0]["snapshot_id"] is None and "1356" in run["sources"][0]["error"]

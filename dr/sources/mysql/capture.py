@@ -24,7 +24,7 @@ from dr.sources import database_inventory as facts
 from dr.sources import several
 from dr.sources.driver import Stream
 from dr.sources.mysql.capture_plan import Subject
-from dr.sources.mysql.connection import Server, complaint
+from dr.sources.mysql.connection import Server, complaint, one_line
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.split_dump import SEVERAL, cut, cut_one, file_of
 from dr.sources.own_errors import own_errors
@@ -40,20 +40,25 @@ _LOCK_KEPT = 3.0
 _GATE = 'read -r _ && exec "$@"'
 _BEGUN = b"-- Current Database: "
 _END = b"-- Dump completed"
+#: What programs say of options that they do not know, and of other things that change nothing.
+WARNING = re.compile(r"(\S+: )?\[?warning\b", re.IGNORECASE)
 
 
 def refused_in(said: str) -> tuple[Omission, ...]:
     """Return what a dump program could not dump and passed over; nothing when another thing went wrong."""
-    found = []
+    found: dict[tuple[str, ...], Omission] = {}
     for line in filter(None, map(str.strip, said.splitlines())):
+        if WARNING.match(line):
+            continue
         error = complaint("", "", line)
         if error.retryable or not error.cause.endswith("]"):
             return ()
-        names = tuple(re.findall(r"`((?:[^`]|``)+)`", line)) or tuple(re.findall(r"'([^']+)'", line))
-        found.append(
-            Omission(what=f"the dump program could not take everything: {error.cause}", hint=error.hint, names=names)
-        )
-    return tuple(found)
+        asked = re.search(r"execute '(.*)': ", line)
+        statement = f": {one_line(asked[1])}" if asked else ""
+        names = tuple(re.findall(r"'([^'\s]+\.[^'\s]+)'", error.cause)) or tuple(re.findall(r"`((?:[^`]|``)+)`", line))
+        what = f"the dump program could not dump {' '.join(names) or 'everything'}: {error.cause}{statement}"
+        found.setdefault(names or (line,), Omission(what=what, hint=error.hint, names=names))
+    return tuple(found.values())
 
 
 class Dump:

@@ -47,10 +47,10 @@ class Subject:
             self.omissions.append(_unseen_accounts(session, declared, self.databases, self._gone))
         self._warn()
 
-    def argv(self, *, force: bool = True) -> list[str]:
-        """The command line of the dump. `force`: it goes on behind what it cannot dump, and says what that is."""
+    def argv(self) -> list[str]:
+        """The command line of the dump, which goes on behind what it cannot dump and says what that is."""
         history = ("--dump-history",) if any(table.history for table in self._tables) else ()
-        code = ("--routines", "--triggers", "--events", *(["--force"] if force else []))
+        code = ("--routines", "--triggers", "--events", "--force")
         without = [f"--ignore-table={view.full}" for view in self._broken]
         return self._server.dump_argv(*code, *history, *without, "--databases", *self.databases)
 

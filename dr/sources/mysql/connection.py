@@ -157,5 +157,5 @@ def _hint(number: int) -> str:
     if number in (1142, 1143, 1227, 1370, 1419):
         return "grant the account the right that is missing"
     if number == 1356:
-        return "repair or drop that view: nobody can read it, and no dump program passes over it"
+        return "repair or drop that view: nobody can read it"
     return "see the server's log, or run the statement by hand"
