@@ -13,7 +13,7 @@ from typing import Any
 from dr.catalog import suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
-from dr.evidence.suspicion import frozen
+from dr.evidence.suspicion import frozen, frozen_since
 from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
 from dr.plan.units import counted
 from dr.tools import process
@@ -106,7 +106,7 @@ def standings(
         _since(db, given, found)
         places = place_states(db, systems, now=now)
         for name, marks in suspicion.marks(db, systems).items():
-            found[name].values["retention_frozen"] = frozen(marks)
+            found[name].values |= {"retention_frozen": frozen(marks), "frozen_since": frozen_since(marks)}
     return {
         name: SystemStatus(
             system=name,

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dr.evidence.acts import Hold
     from dr.evidence.record import Point
     from dr.plan.load import Loaded
-    from dr.report.figures import Report, Row
+    from dr.report.board import Row
+    from dr.report.figures import Report
     from dr.report.verdict import Verdict
 
 
@@ -223,7 +224,7 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
     context.plain_rows(rows)
     for entry in found:
         for problem in entry.row.problems:
-            context.say(f"{entry.row.system}: {problem}")
+            context.say(f"{entry.row.system}: {problem.text}")
         for hold in entry.holds:
             context.say(f"{entry.row.system}: {_held(hold)}")
         for line in _about_copies(entry.row, asked=bool(systems)):

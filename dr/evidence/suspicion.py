@@ -41,6 +41,12 @@ def frozen(marks: Iterable[Mark]) -> str | None:
     return f"the point {first.run_id} of {when} is suspect ({first.reason}), and nobody has said that it was expected"
 
 
+def frozen_since(marks: Iterable[Mark]) -> datetime | None:
+    """Return as of when the first point is that freezes retention now; None when nothing does."""
+    first = _first_of_episode(marks)
+    return first.consistency_time if first else None
+
+
 def _first_of_episode(marks: Iterable[Mark]) -> Mark | None:
     """Return the first suspect point since the last trusted one; None when there is none."""
     first = None

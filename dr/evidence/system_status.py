@@ -120,3 +120,4 @@ class SystemStatus:
     running: tuple[str, ...] = ()
     interrupted: tuple[str, ...] = ()
     retention_frozen: str | None = None
+    frozen_since: datetime | None = None

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dr.evidence.acts import Hold
+from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
 from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.queries.key_posture import key_problems
 from dr.queries.replica_schedule import due as replicate_due
 from dr.queries.schedule import VERBS, next_due
-from dr.report.figures import Row, overdue, row_of
+from dr.report.board import Row, overdue, row_of
 from dr.run.recovery import under_way
 from dr.session import Session
 
@@ -41,21 +42,35 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     for loaded in items:
         entry = _board_row(loaded, standings[loaded.plan.system], targets, now)
         held = tuple(hold for hold in holds if hold.system == loaded.plan.system)
-        unkept = key_problems(session, loaded) if standings[loaded.plan.system].consistency_time else []
-        amid = [f"{begun.in_words}; {begun.todo}" for begun in under_way.amid(session.state, loaded.plan.system)]
-        problems = (*entry.row.problems, *unkept, *amid)
+        more = _beside(session, loaded, standings[loaded.plan.system])
+        problems = (*entry.row.problems, *more)
         rows.append(replace(entry, row=replace(entry.row, problems=problems), holds=held))
     return rows
+
+
+def _beside(session: Session, loaded: Loaded, standing: SystemStatus) -> Iterator[SystemProblem]:
+    """Yield what the state directory knows beside the catalog: of keys, and of recoveries that are under way."""
+    if standing.consistency_time:
+        yield from key_problems(session, loaded)
+    for begun in under_way.amid(session.state, loaded.plan.system):
+        yield SystemProblem(
+            kind="recovery_under_way",
+            system=loaded.plan.system,
+            severity="failed",
+            subject=str(begun.to),
+            text=f"{begun.in_words}; {begun.todo}",
+            todo=begun.todo,
+        )
 
 
 def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = standing.attempts
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts, now) for verb in VERBS}
-    late: list[str] = [
-        verb for verb in VERBS if verb in attempts and attempts[verb].begun and overdue(due[verb], now=now)
-    ]
+    asked = [verb for verb in VERBS if verb in attempts and attempts[verb].begun]
+    late: dict[str, datetime] = {verb: since for verb in asked if (since := due[verb]) and overdue(since, now=now)}
     due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
     away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
-    if overdue(replicate_due(loaded, standing.places, now, but=away), now=now):
-        late.append("replicate")
+    waiting = replicate_due(loaded, standing.places, now, but=away)
+    if waiting and overdue(waiting, now=now):
+        late["replicate"] = waiting
     return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late, targets=targets), due)

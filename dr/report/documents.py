@@ -8,9 +8,10 @@ from typing import Any
 
 from dr.evidence.acts import Hold, KitAct, Repair
 from dr.evidence.posture import TargetPosture
+from dr.evidence.problem import SystemProblem, texts
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
 from dr.evidence.seal import encode
-from dr.report.figures import Row
+from dr.report.board import Row
 from dr.report.phrases import writable
 from dr.report.protection import destroyable_from
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
@@ -141,6 +142,24 @@ def posture_document(posture: TargetPosture) -> dict[str, Any]:
     return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
 
 
+def finding_document(problem: SystemProblem) -> dict[str, Any]:
+    """One thing that is wrong with a system, as a value: kind and subject make it the same one as before."""
+    return _picked(problem, "kind", "subject", "severity", "since", "text", "todo")
+
+
+def _problems(row: Row) -> dict[str, Any]:
+    """The problems of a system, in words and as values."""
+    return {
+        "problems": texts(row.problems),
+        "findings": [finding_document(problem) for problem in row.problems],
+    }
+
+
+def row_document(row: Row) -> dict[str, Any]:
+    """One system of the report's board."""
+    return {**encode(row), **_problems(row)}
+
+
 def _copies(row: Row) -> dict[str, Any] | None:
     """The rule 3-2-1-1-0: its numbers, and what is missing. `errors` is null while nothing was verified."""
     found = row.copies
@@ -164,7 +183,7 @@ def status_document(row: Row, next_due: Mapping[str, datetime | None]) -> dict[s
         "rto_reason": row.rto.reason,
         **_picked(row, "proof_level", "proof_age_seconds", "last_drill", "last_drill_outcome"),
         "next_due": {verb: encode(moment) for verb, moment in next_due.items()},
-        "problems": list(row.problems),
+        **_problems(row),
         "retention_frozen": row.retention_frozen,
         "copies": _copies(row),
         "places": [encode(place) for place in row.places],

@@ -1,205 +1,23 @@
-"""Figures: every number that is told, computed once, from facts, plans and now. Pure."""
+"""Figures: every number that a report tells, computed once, from facts, plans and now. Pure."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
-from dr.evidence.system_status import LastRun, SystemStatus
-from dr.plan import cadence
 from dr.plan.plan import Plan
-from dr.plan.target import Target
-from dr.plan.units import format_duration
 from dr.report.acts import Act, acts_of
-from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
+from dr.report.board import Row
 from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
 from dr.report.phrases import counted, isolated
 from dr.report.protection import GuardRow, guard_rows
-from dr.report.verdict import Verdict, judge
 from dr.report.view import DrillView, Tone, view_of
 
 #: How many faulty runs, proofs and acts a report lists; what is left out is counted.
 LISTED = 20
-#: What should have been done so long ago is late.
-GRACE = timedelta(hours=1)
-_NOUNS = {
-    "backup": "backup",
-    "verify": "verification",
-    "drill": "drill",
-    "recovery": "recovery",
-    "keys": "change of keys",
-    "replicate": "replication",
-}
-_ALTHOUGH = "although the plan asks for a drill"
-_ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
-
-
-# -- the board ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One system on the board; seconds, None where nothing is known."""
-
-    system: str
-    title: str
-    rpo_target_seconds: int
-    freshness_seconds: float | None
-    rpo: Verdict
-    exposure_seconds: float | None
-    rto_target_seconds: int
-    last_rta_seconds: float | None
-    rto: Verdict
-    proof_level: int
-    proof_age_seconds: float | None
-    last_drill: datetime | None
-    last_drill_outcome: str | None
-    problems: tuple[str, ...]
-    retention_frozen: str | None = None
-    copies: Copies | None = None
-    places: tuple[PlaceRow, ...] = ()
-
-
-def row_of(
-    plan: Plan,
-    standing: SystemStatus,
-    *,
-    now: datetime,
-    overdue: Sequence[str] = (),
-    targets: Mapping[str, Target] | None = None,
-) -> Row:
-    """Return a system's row. `overdue` names the verbs whose time is long past; with `targets` copies are counted."""
-    wanted = plan.objectives
-    fresh = max(0.0, (now - standing.consistency_time).total_seconds()) if standing.consistency_time else None
-    drill = standing.drill
-    rto = _rto(plan, standing, now)
-    rpo = _rpo(plan, standing, now) if fresh is None else judge(fresh, wanted.rpo, unknown="")
-    if standing.backup and standing.backup.of_nothing and rpo.word == "met":
-        rpo = Verdict("unknown", "the newest recovery point holds nothing")
-    places = place_rows(plan, targets or {}, standing)
-    return Row(
-        system=plan.system,
-        title=plan.title or plan.system,
-        rpo_target_seconds=wanted.rpo,
-        freshness_seconds=fresh,
-        rpo=rpo,
-        exposure_seconds=standing.exposure_seconds,
-        rto_target_seconds=wanted.rto,
-        last_rta_seconds=drill.rta_seconds if drill else None,
-        rto=rto,
-        proof_level=standing.proof_level,
-        proof_age_seconds=max(0.0, (now - standing.proven_at).total_seconds()) if standing.proven_at else None,
-        last_drill=drill.started if drill else None,
-        last_drill_outcome=drill.outcome if drill else None,
-        problems=tuple(_problems(standing, (rpo, rto), overdue, [x for x in plan.replicas if x in standing.places])),
-        retention_frozen=standing.retention_frozen,
-        copies=count_copies(places, standing) if targets else None,
-        places=places,
-    )
-
-
-def _rpo(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
-    """Judge a system that has no point: missed as soon as it is known for longer than its RPO."""
-    if standing.known_since is None:
-        return Verdict("unknown", "no complete recovery point yet")
-    wanted, waited = plan.objectives.rpo, max(0.0, (now - standing.known_since).total_seconds())
-    begun = standing.attempts["backup"].begun if "backup" in standing.attempts else None
-    of = "the first try" if begun else "its plan was first seen"
-    if waited > wanted:
-        return Verdict("missed", f"no complete recovery point yet, {format_duration(waited)} after {of}")
-    left = format_duration(wanted - waited)
-    if not standing.attempts:
-        of += "; if its catalog was lost, `dr points --rebuild` finds its points"
-    return Verdict(
-        "unknown", f"no complete recovery point yet; {left} are left of {format_duration(wanted)} since {of}"
-    )
-
-
-def _rto(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
-    """Judge the last drill; and a system that was not drilled for longer than its plan's cadence misses its RTO."""
-    drill, wanted = standing.drill, plan.objectives.rto
-    if drill and drill.outcome == "failed":
-        return Verdict("missed", drill.error or "the last drill failed")
-    settled = standing.attempts["drill"].settled if "drill" in standing.attempts else None
-    since = settled or (drill.started if drill else standing.known_since)
-    longest = _longest(plan.cadence.drill, plan.cadence.timezone)
-    if since and longest and (now - since).total_seconds() > longest + GRACE.total_seconds():
-        told = f"the last drill was on {since:%Y-%m-%d}" if drill else f"never drilled since {since:%Y-%m-%d}"
-        return Verdict("missed", f"{told}, {_ALTHOUGH} {_asked(plan.cadence.drill)}")
-    if drill and drill.outcome == "aborted":
-        return Verdict("unknown", "the last drill was interrupted")
-    if drill and drill.of_nothing:
-        return Verdict("unknown", "the last drill brought back nothing: what it restored holds nothing")
-    if drill and drill.partial and drill.rta_seconds is not None:
-        return Verdict("unknown", "the last drill brought back samples only")
-    undrilled = "never drilled" + (f"; the plan asks for a drill {_asked(plan.cadence.drill)}" if longest else "")
-    unknown = "the last drill did not measure it" if drill else undrilled
-    return judge(drill.rta_seconds if drill else None, wanted, unknown=unknown)
-
-
-@functools.lru_cache(maxsize=1024)
-def _longest(text: str | None, timezone: str) -> float | None:
-    """Return the longest time between two drills by a cadence, in seconds; None where there is none."""
-    return None if text in (None, "never") else cadence.parse(str(text), timezone).interval_seconds()
-
-
-def _asked(text: str | None) -> str:
-    return f"by `{text}`" if str(text).startswith("cron") else str(text)
-
-
-def _problems(
-    standing: SystemStatus, verdicts: tuple[Verdict, Verdict], overdue: Sequence[str], replicas: Sequence[str]
-) -> Iterable[str]:
-    rpo, rto = verdicts
-    if standing.consistency_time is None:
-        yield rpo.reason
-    elif rpo.word == "missed":
-        yield f"the newest recovery point is too old: {rpo.reason}"
-    if standing.retention_frozen:
-        yield f"{standing.retention_frozen}; until then no recovery point may be expired"
-    if standing.ahead:
-        yield "runs on record bear a later time than now: see this machine's clock"
-    if standing.unlocked_points:
-        points = counted(standing.unlocked_points, "recovery point")
-        yield f"the locks on {points} have run out: back up again, which locks what is needed"
-    for target, number in standing.strangers.items():
-        points = counted(number, "recovery point")
-        yield f"{target} holds {points} that another installation made: two machines must not share one repository"
-    for there in standing.lost:
-        seen = f", last seen there {there.seen:%Y-%m-%d %H:%M}Z" if there.seen else ""
-        yield f"{there.target} has lost {counted(there.points, 'recovery point')} that should be there{seen}"
-    if standing.damaged_points:
-        points, doubtful = counted(standing.damaged_points, "recovery point"), standing.doubtful_points
-        mend = f"; of {doubtful} only the index is damaged: run `dr repair {standing.system}`" if doubtful else ""
-        yield f"damage found: {points} cannot be used on the target concerned{mend}"
-    for verb, last in (("backup", standing.backup), ("verify", standing.verify), ("drill", standing.drill)):
-        if last:
-            yield from _ended_badly(_NOUNS[verb], last)
-    for name in replicas:
-        state = standing.places[name]
-        if state.replication in _ENDED:
-            yield f"the last replication to {name} {_ENDED[state.replication]}: {state.problem or 'see the record'}"
-    late = rto.word == "missed" and _ALTHOUGH in rto.reason
-    if standing.drill is None:
-        yield f"{rto.reason if late else 'never drilled'}: nothing shows that this system comes back"
-    elif late:
-        yield rto.reason
-    yield from (f"a {_NOUNS.get(verb, verb)} was interrupted" for verb in standing.interrupted)
-    yield from (f"a {_NOUNS.get(verb, verb)} is overdue" for verb in overdue if not (late and verb == "drill"))
-
-
-def _ended_badly(noun: str, last: LastRun) -> Iterable[str]:
-    if last.outcome == "degraded" and last.suspect and not last.error:
-        return  # it was done in whole; what is held against its point is said where retention is
-    if last.outcome in _ENDED:
-        yield f"the last {noun} {_ENDED[last.outcome]}" + (f": {last.error}" if last.error else "")
-
-
-# -- the report --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,8 +210,3 @@ def _trends(views: Sequence[DrillView]) -> Iterable[Trend]:
 def _moment(fact: Drill) -> Moment:
     rta = None if fact.outcome == "failed" else fact.rta_seconds
     return Moment(fact.started, rta, fact.rpa_seconds, fact.objectives.rto_seconds, fact.objectives.rpo_seconds)
-
-
-def overdue(due: datetime | None, *, now: datetime, grace: timedelta = GRACE) -> bool:
-    """Whether something should have been done a good while ago."""
-    return due is not None and now - due > grace

@@ -7,7 +7,7 @@ from typing import Any
 from dr.evidence.seal import encode
 from dr.report import words
 from dr.report.acts import acts_of
-from dr.report.documents import backup_document, drill_document, proof_document
+from dr.report.documents import backup_document, drill_document, proof_document, row_document
 from dr.report.figures import Report
 from dr.report.protection import Guard, guards
 
@@ -21,7 +21,7 @@ def document(report: Report) -> dict[str, Any]:
         "since": encode(material.since),
         "headline": report.headline,
         "results": [encode(line) for line in report.lines],
-        "systems": [encode(row) for row in material.rows],
+        "systems": [row_document(row) for row in material.rows],
         "drills": [drill_document(view.fact, evidence_digest=view.digest) for view in report.drills],
         "period": [encode(kept) for kept in report.kept],
         "backups": [backup_document(run) for run in material.backups],

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from dr.plan.units import format_bytes, format_duration
 from dr.report import words
+from dr.report.board import Row
 from dr.report.copies import RULE
-from dr.report.figures import Report, Row
+from dr.report.figures import Report
 from dr.report.phrases import count, counted, duration, percent, when, writable
 from dr.report.view import DrillView
 
@@ -60,7 +61,7 @@ def _board(report: Report) -> Iterator[str]:
         )
         for row in rows
     ])  # fmt: skip
-    problems = [f"- {_plain(row.title)}: {_plain(problem)}" for row in rows for problem in row.problems]
+    problems = [f"- {_plain(row.title)}: {_plain(problem.text)}" for row in rows for problem in row.problems]
     yield from ("### To be fixed", "", *problems, "") if problems else ()
 
 

@@ -61,7 +61,7 @@ def test_the_board_claims_nothing_from_a_point_of_the_future(at: Callable[[timed
     (row,) = board(session, session.chosen((), everything=True))
     assert row.next_due["backup"] is not None and row.next_due["backup"] <= datetime.now(UTC)
     assert row.row.rpo.word == "unknown", "a point of the future proves no freshness"
-    assert any("clock" in problem for problem in row.row.problems)
+    assert any("clock" in problem.text for problem in row.row.problems)
 
 
 def test_a_drill_with_the_clock_set_back_says_what_there_is(at: Callable[[timedelta], Session]) -> None:

@@ -32,7 +32,8 @@ from dr.evidence.seal import GENESIS, Sealed, seal
 from dr.evidence.system_status import LastDrill, LastRun, SystemStatus
 from dr.plan.plan import Plan
 from dr.report import html, text
-from dr.report.figures import Material, Report, Row, build, row_of
+from dr.report.board import Row, row_of
+from dr.report.figures import Material, Report, build
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 VERSIONS = {"dr": "0.1.0", "restic": "0.18.0", "python": "3.11.7"}
@@ -233,7 +234,7 @@ def standing(system: str = "sis", **more: Any) -> SystemStatus:
 
 def row(declared: Plan | None = None, *, overdue: Sequence[str] = (), **more: Any) -> Row:
     declared = declared or plan()
-    return row_of(declared, standing(declared.system, **more), now=NOW, overdue=overdue)
+    return row_of(declared, standing(declared.system, **more), now=NOW, overdue=dict.fromkeys(overdue, ago(hours=3)))
 
 
 def chain(facts: Sequence[Fact]) -> list[Sealed]:

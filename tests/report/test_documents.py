@@ -75,6 +75,7 @@ def test_a_status_has_its_keys() -> None:
     made = plain(status_document(row(), {"backup": NOW, "verify": None, "drill": None}))
     assert set(made) == keys("""
         system rpo_target_seconds freshness_seconds rpo_verdict exposure_seconds rto_target_seconds last_rta_seconds
-        rpo_reason rto_reason rto_verdict proof_level proof_age_seconds last_drill last_drill_outcome next_due problems retention_frozen
+        rpo_reason rto_reason rto_verdict proof_level proof_age_seconds last_drill last_drill_outcome next_due problems findings
+        retention_frozen
         copies places""")
     assert made["next_due"] == {"backup": "2026-11-24T09:30:00.000000Z", "verify": None, "drill": None}

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr.evidence.problem import texts
 from dr.evidence.record import ObjectivesThen, Point
 from dr.evidence.system_status import Attempts, LastDrill, LastRun
+from dr.report.board import overdue
 from dr.report.chart import charts
-from dr.report.figures import LISTED, overdue
+from dr.report.figures import LISTED
 from dr.report.kept import exposure_seconds
 from dr.report.phrases import counted, duration, percent
 from tests.report.district import (
@@ -117,7 +119,7 @@ def last(outcome: str, error: str | None = None) -> LastRun:
     ],
 )  # fmt: skip
 def test_each_problem_is_said_in_plain_words_and_alone(changes: dict[str, object], said: str) -> None:
-    assert row(**changes).problems == (said,)  # type: ignore[arg-type]
+    assert texts(row(**changes).problems) == [said]  # type: ignore[arg-type]
 
 
 def test_an_interrupted_last_drill_meets_nothing_on_the_board_whatever_time_it_took() -> None:
@@ -142,7 +144,7 @@ def test_what_was_never_backed_up_misses_its_rpo_as_soon_as_that_is_over(
 ) -> None:
     made = row(consistency_time=None, known_since=known)
     assert (made.rpo.word, made.rpo.reason) == (word, reason)
-    assert made.problems[0] == reason
+    assert made.problems[0].text == reason
     tried = row(consistency_time=None, known_since=ago(hours=20), attempts={"backup": Attempts(begun=NOW)})
     assert tried.rpo.reason == "no complete recovery point yet, 20 h after the first try"
 
@@ -165,7 +167,7 @@ def test_what_was_not_drilled_for_longer_than_its_cadence_misses_its_rto(
     declared = declared.model_copy(update={"cadence": declared.cadence.model_copy(update={"drill": "every 7 days"})})
     made = row(declared, **standing)  # type: ignore[arg-type]
     assert (made.rto.word, made.rto.reason) == (word, reason)
-    assert sum(reason in problem for problem in made.problems) == (word == "missed")
+    assert sum(reason in problem.text for problem in made.problems) == (word == "missed")
 
 
 def test_a_plan_that_asks_for_no_drill_misses_no_rto_for_want_of_one() -> None:

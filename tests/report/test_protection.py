@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 from dr.evidence.posture import Attempt, Finding, Probe, TargetPosture
+from dr.evidence.problem import texts
 from dr.evidence.record import Copy, Point
 from dr.evidence.seal import GENESIS, seal
 from dr.evidence.system_status import SystemStatus
 from dr.report import html, text
-from dr.report.figures import row_of
+from dr.report.board import row_of
 from dr.report.json import document
 from dr.report.protection import destroyable_from, guard_of, guard_rows
 from tests.report.district import NOW, drill, plan, point, report, row
@@ -71,5 +72,5 @@ def test_a_posture_comes_back_from_the_seal_as_it_was() -> None:
 
 def test_the_board_says_when_locks_have_run_out() -> None:
     standing = SystemStatus(system="sis", unlocked_points=3)
-    assert "the locks on 3 recovery points have run out" in " ".join(row_of(plan(), standing, now=NOW).problems)
-    assert "run out" not in " ".join(row_of(plan(), SystemStatus(system="sis"), now=NOW).problems)
+    assert "the locks on 3 recovery points have run out" in " ".join(texts(row_of(plan(), standing, now=NOW).problems))
+    assert "run out" not in " ".join(texts(row_of(plan(), SystemStatus(system="sis"), now=NOW).problems))
