@@ -129,3 +129,24 @@ def test_a_directory_that_restic_left_out_for_damage_at_the_target_is_no_fault_o
     one.dr("points", "share", "--rebuild")
     one.dr("recover", "share", "--to", str(one.root / "back"), "--yes")
     assert next((one.root / "back").rglob("more")).read_text() == "more"
+
+
+def test_a_stream_that_a_target_stored_shorter_than_it_was_is_not_a_copy(files_site: Site) -> None:
+    """The size that the snapshot has there is asked, not what the program said while it stored."""
+    site = files_site
+    site.plan("share", plan_text("share", "dump: {command: {run: [seq, '20000'], filename: out.txt}}"))
+    real, cut = site.env["DR_RESTIC"], site.root / "cutting"
+    shorter = "sh -c '\"$@\" | { head -c 1000; cat >/dev/null; }' cut"
+    rotate = f'for a; do shift; set -- "$@" "$a"; [ "$a" = -- ] && set -- "$@" {shorter}; done'
+    cut.write_text(
+        f'#!/bin/sh\ncase "$RESTIC_REPOSITORY $*" in */disk/*stdin-from*) {rotate};; esac\nexec {real} "$@"\n'
+    )
+    cut.chmod(0o755)
+    (run,) = site.dr("backup", "share", "--json", code=3, DR_RESTIC=str(cut)).document["runs"]
+    states = {target["target"]: target for target in run["targets"]}
+    assert [states[name]["outcome"] for name in ("disk", "vault")] == ["failed", "ok"]
+    assert "holds 1,000 bytes of the stream's 108,894" in states["disk"]["error"]
+    (point,) = site.dr("points", "--json").document["points"]
+    assert point["targets"] == ["vault"]
+    (run,) = site.dr("backup", "share", "--json").document["runs"]
+    assert run["outcome"] == "ok"

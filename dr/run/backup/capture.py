@@ -24,7 +24,7 @@ from dr.run.backup import emptiness
 from dr.run.backup.agent_capture import store_away
 from dr.run.backup.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.backup.change import Watch
-from dr.run.backup.fanout import pour
+from dr.run.backup.fanout import hold_size, pour
 from dr.run.backup.unread import omission_of
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.machine import machine_name
@@ -315,6 +315,7 @@ def _store_stream(
     whole = "no" if any(omission.partial for omission in stream.omissions) else "yes"
 
     def store(place: Place) -> Stored:
+        hold_size(place.repository, stored[place.name].snapshot_id, size)
         beside = (MANIFEST, *stream.sidecars)
         return place.repository.backup_tree(beside, cwd=work, tags={**tags, "part": "manifest", "whole": whole})
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from dr.errors import DrError, TargetDownError
+from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
 from dr.tools.restic_stream import StreamBackup
 
@@ -101,3 +102,14 @@ def pour(blocks: Iterable[bytes], backups: Mapping[str, StreamBackup]) -> tuple[
         if isinstance(result, DrError):
             sinks[name].abort()
     return digest.hexdigest(), size, results
+
+
+def hold_size(repository: Repository, snapshot_id: str, size: int) -> None:
+    """Raise `DrError` unless the snapshot of a stream holds as many bytes as were poured, by its own listing."""
+    files = [node for node in repository.nodes(snapshot_id) if node.get("type") == "file"]
+    there = sum(int(node.get("size", 0)) for node in files)
+    if len(files) != 1 or there != size:
+        raise DrError(
+            f"the snapshot holds {there:,} bytes of the stream's {size:,}", repository.where,
+            hint="run the backup again; where it happens again, replace the restic program (`dr doctor`)",
+        )  # fmt: skip
