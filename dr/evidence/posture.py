@@ -55,6 +55,7 @@ class TargetPosture:
     findings: tuple[Finding, ...] = ()
     probe: Probe | None = None
     error: str | None = None
+    error_hint: str = ""  # what to do about it
 
     @property
     def worst(self) -> Severity:

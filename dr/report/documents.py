@@ -94,6 +94,9 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         **_picked(drill, "isolated", "isolated_reason"),
         **_picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks"),
         "posture": posture_document(drill.posture) if drill.posture else None,
+        "events": [
+            {"at": encode(e.at), "text": e.what, "seconds": e.seconds, "outcome": e.outcome} for e in drill.events
+        ],
         "evidence_digest": evidence_digest,
         "error": drill.error,
     }
@@ -139,7 +142,7 @@ def hold_document(hold: Hold, *, now: datetime) -> dict[str, Any]:
 
 def posture_document(posture: TargetPosture) -> dict[str, Any]:
     """One target of `dr target check`."""
-    return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error")
+    return _picked(posture, "target", "outcome", "findings", "probe", "checked", "error", "error_hint")
 
 
 def finding_document(problem: SystemProblem) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def posture_in_words(posture: TargetPosture | None) -> tuple[str, ...]:
     if posture is None:
         return ("not looked at",)
     if posture.error:
-        return (f"{posture.target} could not be looked at: {posture.error}",)
+        way_on = f"; {posture.error_hint}" if posture.error_hint else ""
+        return (f"{posture.target} could not be looked at: {posture.error}{way_on}",)
     tries = posture.probe.attempts if posture.probe else ()
     found = [(f.severity, f"{f.what}: {f.observed}") for f in posture.findings]
     found += [(a.severity, f"could {a.what}: {a.observed}") for a in tries if a.outcome == "allowed"]

@@ -7,7 +7,11 @@ import os
 import secrets
 import shutil
 import time
+from contextlib import closing
 
+from dr.queries.target_posture import posture_of
+from dr.report.documents import posture_document
+from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.waiting import LIMIT, soon
 
@@ -69,6 +73,15 @@ def test_a_drill_whose_every_target_refuses_us_is_exit_12(files_site: Site, s3, 
     _offsite(files_site, s3, bucket, secret="another-secret")
     told = files_site.dr("drill", "share", code=12).err.splitlines()[-1]
     assert told.startswith("dr: share: no target with a usable copy accepts the login (offsite: ")
+
+
+def test_a_posture_that_could_not_be_looked_at_says_what_to_do_about_it(files_site: Site, s3, bucket: str) -> None:
+    _offsite(files_site, s3, bucket, secret="another-secret")
+    _share(files_site, "[offsite]")
+    with closing(Session(files_site.root / "config", files_site.root / "state")) as session:
+        posture = posture_of(session, "offsite", system="share")
+    assert posture and posture.outcome == "failed" and posture.error
+    assert posture_document(posture)["error_hint"] == posture.error_hint != ""
 
 
 def test_a_wrong_passphrase_is_exit_12(files_site: Site) -> None:

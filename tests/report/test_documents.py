@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from dr.evidence.seal import encode
 from dr.report.documents import backup_document, drill_document, point_document, proof_document, status_document
 from tests.report.district import NOW, backup, damaged_proof, drill, failed_drill, point, row
 
@@ -45,9 +46,11 @@ def test_a_drill_has_its_keys() -> None:
         evidence_digest error""")
     assert set(made) == contract | keys(
         "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
-        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason"
+        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events"
     )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]
+    first = drill().events[0]
+    assert made["events"][0] == {"at": encode(first.at), "text": first.what, "seconds": first.seconds, "outcome": "ok"}  # type: ignore[index]
     contract = keys("check source mandatory outcome expected observed")
     assert set(made["checks"][0]) == contract | keys("seconds")  # type: ignore[index]
     assert made["evidence_digest"] == "d" * 64

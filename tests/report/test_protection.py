@@ -60,8 +60,9 @@ def test_every_renderer_tells_of_locks_and_of_the_posture() -> None:
     assert (guard["lock_mode"], guard["target"]) == ("compliance", "offsite")
     plain = report(drill(), rows=[row()])
     assert "Until when" not in text.render(plain) and "not looked at" in text.render(plain)
-    failed = TargetPosture(target="offsite", outcome="failed", checked=NOW, error="it is down")
-    assert "could not be looked at: it is down" in text.render(report(replace(drill(), posture=failed), rows=[row()]))
+    failed = TargetPosture(target="offsite", outcome="failed", checked=NOW, error="it is down", error_hint="start it")
+    said = text.render(report(replace(drill(), posture=failed), rows=[row()]))
+    assert "could not be looked at: it is down; start it" in said
 
 
 def test_a_posture_comes_back_from_the_seal_as_it_was() -> None:

@@ -53,7 +53,7 @@ def judged(target: str, findings: Iterable[Finding], *, now: datetime, probe: Pr
 
 def unseen(target: str, error: DrError, *, now: datetime) -> TargetPosture:
     """Return the posture of a target that could not be looked at."""
-    return TargetPosture(target=target, outcome="failed", checked=now, error=str(error))
+    return TargetPosture(target=target, outcome="failed", checked=now, error=str(error), error_hint=error.hint)
 
 
 # -- where it is -------------------------------------------------------------------------------------
