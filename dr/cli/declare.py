@@ -18,11 +18,15 @@ from dr.tools.network import is_this_host
 @click.command("init")
 @pass_context
 def init_command(context: Context) -> None:
-    """Write a first plan and a first target here, to be edited. Nothing that is there is touched."""
-    from dr.plan.first import write_first
+    """Write a first plan and a first target, to be edited: into --config or DR_CONFIG, else here.
+
+    Nothing that is there is touched. Refused here where /etc/dr is in use and has plans.
+    """
+    from dr.plan.first import place_of_first, write_first
+    from dr.plan.load import OF_MACHINE
 
     named = context.config or os.environ.get("DR_CONFIG")
-    place = Path(named).expanduser() if named else Path.cwd()
+    place = place_of_first(str(named) if named else None, here=Path.cwd(), of_machine=OF_MACHINE)
     written = write_first(place)
     context.put(written=[str(path) for path in written])
     for path in written:

@@ -32,6 +32,22 @@ local: {path: backups}
 """
 
 
+def place_of_first(named: str | None, *, here: Path, of_machine: Path) -> Path:
+    """Return where a first plan goes: the directory that was named, or here.
+
+    `UsageError` where none was named and the machine's configuration is the one in use here: a plan beside it would
+    hide every plan of the machine from whoever types `dr` here.
+    """
+    if named:
+        return Path(named).expanduser().absolute()
+    if not (here / "plans").is_dir() and any((of_machine / "plans").glob("*")):
+        raise UsageError(
+            f"the configuration in use is {of_machine}, and it has plans", str(here),
+            hint=f"add a plan to {of_machine / 'plans'}; for a configuration of its own here, run `dr --config . init`",
+        )  # fmt: skip
+    return here
+
+
 def write_first(place: Path) -> list[Path]:
     """Write plans/first.yaml and targets/disk.yaml; `UsageError`, and nothing written, when one is there."""
     documents = (place / "documents").absolute()

@@ -85,6 +85,10 @@ class Declarations:
             raise PlanError(first.what, first.where, hint=first.hint, faults=stopping)
 
 
+#: The configuration of the machine, used where none is here and none was named.
+OF_MACHINE = Path("/etc/dr")
+
+
 def find_config(option: str | None, env: Mapping[str, str]) -> Path:
     """Return the configuration directory: the option, `DR_CONFIG`, here, or /etc/dr.
 
@@ -97,8 +101,7 @@ def find_config(option: str | None, env: Mapping[str, str]) -> Path:
             raise UsageError("the configuration directory is not there", str(path), hint="make it, or name another")
         return path
     here = Path.cwd()
-    system = Path("/etc/dr")
-    return system if not (here / "plans").is_dir() and (system / "plans").is_dir() else here
+    return OF_MACHINE if not (here / "plans").is_dir() and (OF_MACHINE / "plans").is_dir() else here
 
 
 def load(
