@@ -14,8 +14,9 @@ from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.lint_commands import hides_failure
-from dr.plan.lint_hosts import Found, Key, hosts, open_file, secret_faults, unreadable
+from dr.plan.lint_hosts import Found, Key, hosts, kept_file, no_file, secret_faults, unreadable
 from dr.plan.lint_places import forgetting, offsite, places
+from dr.plan.on_disk import why_no_directory, why_not_found
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
@@ -236,8 +237,10 @@ def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
             continue  # another host is asked when it is needed, not here
         paths = source.files.paths if source.files else (source.sqlite.path,) if source.sqlite else ()
         for path in paths:
-            if not Path(path).exists():
-                yield ("sources", name), f"{path} is not there on this machine", "correct it, or mount it", "advice"
+            what, hint = why_not_found(Path(path), "correct it, or mount it")
+            if what:
+                what = "is not there on this machine" if what == "is not there" else what
+                yield ("sources", name), f"{path} {what}", hint, "advice"
 
 
 def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
@@ -252,21 +255,17 @@ def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
             hint,
             "refused",
         )
-    if drill.kit and not drill.kit.is_dir():
-        yield (
-            ("drill", "kit"),
-            f"the kit {drill.kit} is not there",
-            "make it with `dr kit`, or correct its path",
-            "unsound",
-        )
+    what, hint = why_no_directory(drill.kit, "make it with `dr kit`, or correct its path") if drill.kit else ("", "")
+    if what:
+        yield ("drill", "kit"), f"the kit {drill.kit} {what}", hint, "unsound"
     for number, place in enumerate(drill.shares):
         yield from secret_faults(("drill", "shares", number), place, env)
 
 
 def _authorities(place: S3Place) -> Iterator[Found]:
-    if place.ca_file and not place.ca_file.is_file():
-        hint = "write the authority's certificate there, in PEM, or correct the path"
-        yield ("s3", "ca_file"), f"the authorities file {place.ca_file} is not there", hint, "unsound"
+    if place.ca_file:
+        make = "write the authority's certificate there, in PEM, or correct the path"
+        yield from no_file(("s3", "ca_file"), place.ca_file, "the authorities file", make)
 
 
 def _credentials(
@@ -277,10 +276,8 @@ def _credentials(
         if not env.get("AWS_ACCESS_KEY_ID"):
             yield ("s3",), "the target names no credentials, and AWS_ACCESS_KEY_ID is not set", hint, "unsound"
         return
-    if declared.file and not declared.file.is_file():
-        yield at, f"the credentials file {declared.file} is not there", hint, "unsound"
-    elif declared.file:
-        yield from open_file(at, declared.file, "the credentials file")
+    if declared.file:
+        yield from kept_file(at, declared.file, "the credentials file", hint)
     if declared.env:
         for name in (declared.env.access_key_id, declared.env.secret_access_key, declared.env.session_token):
             if name and not env.get(name):

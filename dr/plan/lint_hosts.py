@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dr.errors import Severity
 from dr.plan.host import SshHost
+from dr.plan.on_disk import why_no_file
 from dr.plan.plan import Plan
 from dr.plan.secret import SecretPlace, why_open, why_unreadable
 from dr.plan.source import DatabaseSource
@@ -14,6 +15,8 @@ from dr.plan.target import Target
 
 Key = tuple[str | int, ...]
 Found = tuple[Key, str, str, Severity]
+
+_MAKE = "make it, with mode 0600"
 
 
 def hosts(plan: Plan, targets: Mapping[str, Target], env: Mapping[str, str]) -> Iterator[Found]:
@@ -34,13 +37,10 @@ def hosts(plan: Plan, targets: Mapping[str, Target], env: Mapping[str, str]) -> 
 
 def _files_of(at: Key, host: SshHost) -> Iterator[Found]:
     known = host.known_hosts or Path.home() / ".ssh" / "known_hosts"
-    if not known.is_file():
-        hint = "make it with ssh-keyscan, and compare the fingerprints with those the host itself shows"
-        yield (*at, "known_hosts"), f"the known_hosts file {known} is not there", hint, "unsound"
-    if host.key and not host.key.is_file():
-        yield (*at, "key"), f"the private key {host.key} is not there", "make it with ssh-keygen", "unsound"
-    elif host.key:
-        yield from open_file((*at, "key"), host.key, "the private key")
+    make = "make it with ssh-keyscan, and compare the fingerprints with those the host itself shows"
+    yield from no_file((*at, "known_hosts"), known, "the known_hosts file", make)
+    if host.key:
+        yield from kept_file((*at, "key"), host.key, "the private key", "make it with ssh-keygen")
 
 
 def _drill_host(host: SshHost) -> Iterator[Found]:
@@ -71,18 +71,14 @@ def _server(at: Key, declared: DatabaseSource, env: Mapping[str, str], *, here: 
     yield from secret_faults((*at, "password"), declared.password, env)
     for key in ("passfile", "defaults_file"):
         path: Path | None = getattr(declared, key, None)
-        if path and here and not path.is_file():
-            yield (*at, key), f"the file {path} is not there", "make it, with mode 0600", "unsound"
-        elif path and here:
-            yield from open_file((*at, key), path, "the file")
+        if path and here:
+            yield from kept_file((*at, key), path, "the file", _MAKE)
 
 
 def secret_faults(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> Iterator[Found]:
     """Yield what is wrong with the place of a secret."""
-    if place and place.file and not place.file.is_file():
-        yield at, f"the secret file {place.file} is not there", "make it, with mode 0600", "unsound"
-    elif place and place.file:
-        yield from open_file(at, place.file, "the secret file")
+    if place and place.file:
+        yield from kept_file(at, place.file, "the secret file", _MAKE)
     if place and place.env and not env.get(place.env):
         yield at, f"the environment variable {place.env} is not set", "set it where dr runs", "unsound"
 
@@ -90,12 +86,12 @@ def secret_faults(at: Key, place: SecretPlace | None, env: Mapping[str, str]) ->
 def unreadable(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> Iterator[Found]:
     """Yield why restic could not read the passphrase there as this program does."""
     named, data = "", b""
-    if place and place.file and place.file.is_file():
+    if place and place.file and not any(why_no_file(place.file, _MAKE)):
         named = f"the secret file {place.file}"
         try:
             data = place.file.read_bytes()
         except OSError as error:
-            yield at, f"{named} cannot be read: {error.strerror}", "correct its rights", "unsound"
+            yield at, f"{named} cannot be read: {error.strerror}", "see the disk that it lies on", "unsound"
             return
     elif place and place.env and env.get(place.env):
         named, data = f"the environment variable {place.env}", env[place.env].encode("utf-8", "surrogateescape")
@@ -104,8 +100,17 @@ def unreadable(at: Key, place: SecretPlace | None, env: Mapping[str, str]) -> It
         yield at, f"{named} {what}", hint, "unsound"
 
 
-def open_file(at: Key, path: Path, named: str) -> Iterator[Found]:
-    """Yield that others than its owner may read a file that holds a secret."""
-    what, hint = why_open(path)
+def no_file(at: Key, path: Path, named: str, make: str) -> Iterator[Found]:
+    """Yield why a file that is named cannot be read here; `make` is what brings it about."""
+    what, hint = why_no_file(path, make)
+    if what:
+        yield at, f"{named} {path} {what}", hint, "unsound"
+
+
+def kept_file(at: Key, path: Path, named: str, make: str) -> Iterator[Found]:
+    """Yield the same of a file that holds a secret, or that others than its owner may read it."""
+    missing = list(no_file(at, path, named, make))
+    yield from missing
+    what, hint = ("", "") if missing else why_open(path)
     if what:
         yield at, f"{named} {what}", hint, "unsound"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dr.errors import RefusedError
+from dr.plan.on_disk import why_no_file
 from dr.plan.secret import SecretPlace, why_unreadable
 from dr.tools import command
 
@@ -42,8 +43,9 @@ def _file(path: Path, where: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
+        _, hint = why_no_file(path, "make it, with mode 0600")
         raise RefusedError(
-            f"the secret file {path} cannot be read", where, error.strerror or "", hint="make it, with mode 0600"
+            f"the secret file {path} cannot be read", where, error.strerror or "", hint=hint or "see its disk"
         ) from error
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
+from dr.plan.on_disk import why_no_file
 from dr.plan.secret import SecretPlace
 from dr.plan.source import PostgresSource
 from dr.sources.own_errors import own_errors
@@ -88,10 +89,9 @@ class Server:
         """What the programs need to know and no argument may hold. Messages are asked for in English."""
         env = {"PGCONNECT_TIMEOUT": str(_CONNECT_SECONDS), "PGAPPNAME": "dr", "LC_ALL": "C"}
         if self.login.passfile:
-            if self.host.here and not self.login.passfile.is_file():
-                raise SourceError(
-                    f"the password file {self.login.passfile} is not there", self.name, hint="make it, with mode 0600"
-                )
+            what, hint = why_no_file(self.login.passfile, "make it, with mode 0600") if self.host.here else ("", "")
+            if what:
+                raise SourceError(f"the password file {self.login.passfile} {what}", self.name, hint=hint)
             if self.host.here and self.login.passfile.stat().st_mode & 0o077:
                 raise SourceError(
                     f"the password file {self.login.passfile} is open to others: PostgreSQL's programs ignore it",

@@ -1,0 +1,72 @@
+"""A file that a declaration names, as it is found on this machine: there, or in which way it is not.
+
+"Not there" is said of nothing that is there: who was told so of a directory, or of a file that is closed to the user
+that `dr` runs as, would look in the wrong place.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def why_no_file(path: Path, make: str) -> tuple[str, str]:
+    """Return why a file cannot be read, and what to do; two empty texts when it can. `make` is what brings it about."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return _missing(path, error, make)
+    if stat.S_ISDIR(status.st_mode):
+        return "is a directory, not a file", "name the file in it"
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file", make
+    return _closed(path, os.R_OK)
+
+
+def why_no_directory(path: Path, make: str) -> tuple[str, str]:
+    """Return the same of a directory."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return _missing(path, error, make)
+    if not stat.S_ISDIR(status.st_mode):
+        return "is a file, not a directory", "name the directory that it lies in"
+    return _closed(path, os.R_OK | os.X_OK)
+
+
+def why_not_found(path: Path, make: str) -> tuple[str, str]:
+    """Return why there is nothing at a path, of whatever kind."""
+    try:
+        path.stat()
+    except OSError as error:
+        return _missing(path, error, make)
+    return "", ""
+
+
+def _missing(path: Path, error: OSError, make: str) -> tuple[str, str]:
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there", make
+    if error.errno == errno.ENOENT:
+        return "is not there", make
+    if error.errno == errno.ENOTDIR:
+        above = next((each for each in path.parents if each.exists()), path.parent)
+        return f"is not there: {above} is a file, not a directory", make
+    if error.errno == errno.EACCES:
+        return f"is out of reach for {_user()}: a directory above it may not be entered", _let_in(path)
+    return f"cannot be looked at: {error.strerror or error}", "see the file system that it lies on"
+
+
+def _closed(path: Path, wanted: int) -> tuple[str, str]:
+    if os.access(path, wanted, effective_ids=os.access in os.supports_effective_ids):
+        return "", ""
+    return f"may not be read by {_user()}", _let_in(path)
+
+
+def _user() -> str:
+    return "this user" if os.geteuid() else "root"
+
+
+def _let_in(path: Path) -> str:
+    return f"run `dr` as its owner, or see `namei -l {path}`"
