@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 
 from dr.plan.units import parse_duration
 
@@ -42,3 +44,8 @@ class Declaration(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @classmethod
+    def declared_fields(cls) -> Mapping[str, FieldInfo]:
+        """Return the keys that people write, by the name of the field."""
+        return cls.model_fields

@@ -23,9 +23,6 @@ from dr.plan.source import DATABASES
 from dr.plan.target import Credentials, IsHere, S3Place, Target
 from dr.plan.units import format_duration
 
-#: Which kinds of source a kind of check needs.
-_ANSWERED_BY = {"sql": DATABASES, "rows": DATABASES - {"sqlite"}, "schema": DATABASES - {"sqlite"}}
-
 
 @dataclass(frozen=True)
 class Here:
@@ -161,9 +158,8 @@ def _checks(plan: Plan) -> Iterator[Found]:
             continue
         if check.source not in plan.sources:
             yield at, f"there is no source {check.source!r}", f"sources: {', '.join(plan.sources)}", "refused"
-        elif check.kind in _ANSWERED_BY and plan.sources[check.source].kind not in _ANSWERED_BY[check.kind]:
-            kind, able = plan.sources[check.source].kind, " or ".join(sorted(_ANSWERED_BY[check.kind]))
-            hint = f"check a {able} source, or use `command`"
+        elif (able := check.body.answered_by) is not None and (kind := plan.sources[check.source].kind) not in able:
+            hint = f"check a {' or '.join(sorted(able))} source, or use `command`"
             yield at, f"a {kind} source answers no {check.kind} check", hint, "refused"
 
 

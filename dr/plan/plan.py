@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from dr.plan import cadence
 from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
-from dr.plan.check import Check, ManifestCheck
+from dr.plan.check import Check
+from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
 from dr.plan.secret import SecretPlace
@@ -206,7 +207,7 @@ class Drill(Declaration):
                 ]
             ],
         ),
-    ] = (Check(manifest=ManifestCheck()),)
+    ] = (Check.of(ManifestCheck()),)
 
 
 class Secrets(Declaration):

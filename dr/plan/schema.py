@@ -8,6 +8,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from dr.plan.base import Declaration
+from dr.plan.check_kinds import KINDS
 from dr.plan.kit import KitPlan
 from dr.plan.plan import Plan
 from dr.plan.target import Target
@@ -19,8 +20,7 @@ _DURATION = {
 }
 _SHARE = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}]}
 _DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after"}
-#: What may also be written short: a check for its defaults, a hook as its arguments alone.
-_SHORT = {"Check": {"const": "manifest"}, "Hook": {"type": "array", "items": {"type": "string"}, "minItems": 1}}
+_ARGUMENTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
 
 class _AsDeclared(GenerateJsonSchema):
@@ -39,10 +39,16 @@ def schema(kind: str) -> dict[str, Any]:
                 definition["properties"][name] = _written(described, _DURATION, spell_duration)
             elif name == "sample":
                 definition["properties"][name] = _written(described, _SHARE, lambda share: f"{share:.0%}")
-    for name, short in _SHORT.items():
+    for name, short in _short().items():
         if name in found.get("$defs", {}):
             found["$defs"][name] = {"anyOf": [short, found["$defs"][name]]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def _short() -> dict[str, Any]:
+    """What may also be written short: a check for its defaults, a hook as its arguments alone."""
+    bare = [kind for kind, body in KINDS.items() if body.bare]
+    return {"Check": {"const": bare[0]} if len(bare) == 1 else {"enum": bare}, "Hook": _ARGUMENTS}
 
 
 def _written(described: dict[str, Any], form: dict[str, Any], spell: Callable[[Any], str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dr.errors import Fault
+from dr.plan.base import Declaration
 from dr.plan.document import Document
 
 _LATER = {
@@ -102,14 +103,14 @@ def _known(model: type[BaseModel], at: Iterable[str | int]) -> set[str]:
     kind: Any = model
     for part in at:
         kind = _step(kind, part)
-    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+    if not (isinstance(kind, type) and issubclass(kind, Declaration)):
         return set()
-    return {field.alias or name for name, field in kind.model_fields.items()}
+    return {field.alias or name for name, field in kind.declared_fields().items()}
 
 
 def _step(kind: Any, part: str | int) -> Any:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
+    if isinstance(kind, type) and issubclass(kind, Declaration):
+        for name, field in kind.declared_fields().items():
             if part in (name, field.alias):
                 return _bare(field.annotation)
         return None

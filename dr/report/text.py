@@ -92,7 +92,7 @@ def _drill(view: DrillView) -> Iterator[str]:
     if fact.checks:
         heads = ("Check", "Source", "Mandatory", "Expected", "Observed", "Result")
         yield from _table(heads, [
-            (words.CHECKS.get(c.check, c.check), c.source or "the system", "yes" if c.mandatory else "no",
+            (words.check(c.check), c.source or "the system", "yes" if c.mandatory else "no",
              c.expected, c.observed, "passed" if c.outcome == "ok" else c.outcome)
             for c in fact.checks
         ])  # fmt: skip

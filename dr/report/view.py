@@ -7,7 +7,7 @@ from typing import Literal
 
 from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import Sealed
-from dr.plan.check import ASKING
+from dr.plan.check_kinds import proves_service
 from dr.plan.plan import Plan
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, duration, isolated, percent
@@ -198,7 +198,7 @@ def _limits(fact: Drill, plan: Plan | None, scope: Scope) -> list[str]:
         said.append(f"The systems it depends on ({', '.join(plan.depends_on)}) were not part of it.")
     if fact.data_rpa_seconds is None and fact.sources:
         said.append("The newest record in the data was not looked for; the age is that of the recovery point.")
-    if not any(check.check in ASKING for check in fact.checks) and fact.checks:
+    if not any(proves_service(check.check) for check in fact.checks) and fact.checks:
         said.append("No check asked the restored service a question: files came back, work with them was not tried.")
     if fact.machine:
         said.append(f"Its times hold for the machine it ran on ({fact.machine}), and for the network of that hour.")

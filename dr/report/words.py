@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dr.evidence.record import Drill
+from dr.plan.check_kinds import KINDS
 
 DEFINITIONS = (
     ("RTO", "recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
@@ -44,15 +45,6 @@ SIGN_OFF = (
     ("Independent reviewer", "not the one who ran the drill"),
     ("Management", "accept · accept with actions · reject, with reason"),
 )
-CHECKS = {
-    "manifest": "What came back equals the capture",
-    "rows": "Every table has its rows",
-    "schema": "Tables, indexes and rules are there",
-    "sql": "Question to the database",
-    "file": "Files are there",
-    "command": "Command run on the restored system",
-    "http": "The service answers",
-}
 SCENARIOS = {
     "system-loss": "the whole system is lost",
     "file-loss": "some files are lost",
@@ -72,3 +64,8 @@ SANDBOXES = {
 def isolated(drill: Drill) -> str:
     """Say whether what ran in a drill's sandbox could reach anything."""
     return "yes: what ran in the sandbox reached no network" if drill.isolated else f"no ({drill.isolated_reason})"
+
+
+def check(kind: str) -> str:
+    """Say what a kind of check asserts; its name where it is not known any more."""
+    return KINDS[kind].title if kind in KINDS else kind

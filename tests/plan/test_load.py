@@ -24,7 +24,7 @@ def test_every_key_of_the_format_is_accepted() -> None:
     assert [fault for fault in found.faults if fault.severity != "advice"] == []
     plan = found.plans["sis"].plan
     assert (plan.objectives.rto, plan.objectives.rpo, plan.drill.checks[4].mandatory) == (7200, 14400, False)
-    assert plan.drill.checks[4].manifest.sample == 0.05
+    assert plan.drill.checks[4].body.sample == 0.05
     assert found.plans["directory"].plan.backup_cadence == "every 28800 seconds"
     assert found.targets["disk"].local.path == SAMPLES / "good" / "copies"
 

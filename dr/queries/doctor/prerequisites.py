@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dr.errors import DrError
+from dr.plan.check_kinds import Turn
 from dr.plan.plan import Plan
 from dr.plan.source import Source
 from dr.queries.doctor.finding import Finding
@@ -62,7 +63,7 @@ def _land(what: str, host: Host) -> Iterator[Finding]:
 def _runs_programs(plan: Plan) -> bool:
     """Whether a drill starts something on what it has restored."""
     served = any(source.kind in _DRILL for source in plan.sources.values())
-    return served or any(check.command or check.http for check in plan.drill.checks)
+    return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in plan.drill.checks)
 
 
 def _sandbox(what: str, host: Host) -> Finding:

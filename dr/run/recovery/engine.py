@@ -15,13 +15,14 @@ from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, as_error
 from dr.evidence.record import Drill, Outcome, PassedOver, Point
-from dr.plan.check import Check
+from dr.plan.check_kinds import Turn
 from dr.plan.hook import Hook
 from dr.plan.units import format_bytes
 from dr.run.points.choose import RecoveryStep, in_words, last_unsuspected, suspect_in_words
 from dr.run.recovery import lacking
 from dr.run.recovery.checks.context import CheckContext, Restored
 from dr.run.recovery.checks.databases import SERVED, unloaded
+from dr.run.recovery.checks.manifest import shares_asked, with_manifests
 from dr.run.recovery.checks.run import in_order, run_check
 from dr.run.recovery.emptiness import of_restored
 from dr.run.recovery.fresh_cache import FreshCache
@@ -40,8 +41,6 @@ from dr.run.workspace.hooks import problem, run_hook
 from dr.run.workspace.toolbox import Toolbox
 from dr.tools import command
 from dr.tools.host import ThisHost
-
-FULL_MANIFEST = Check.model_validate({"manifest": {}})
 
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], job: Job, site: RestoreSite) -> Drill:
@@ -242,7 +241,7 @@ def _provision(
 def _runs_programs(toolbox: Toolbox, point: Point, job: Job) -> bool:
     """Whether something is to run on what is restored: a server of its own, or a check's program."""
     served = not (job.partial or job.as_files) and any(kind in SERVED for kind in point.kinds.values())
-    return served or any(check.command or check.http for check in job.checks)
+    return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in job.checks)
 
 
 def _restore(shipment: RestoreJob, job: Job, progress: RecoveryProgress) -> None:
@@ -312,8 +311,8 @@ def _verify(shipment: RestoreJob, job: Job, progress: RecoveryProgress) -> None:
         now=progress.journal.now, sources=progress.restored, partial=job.partial, newest=progress.newest,
         names=progress.names, programs=progress.isolation.works if progress.isolation else None,
     )  # fmt: skip
-    checks = _all_checks(job, progress)
-    progress.asked = _asked(checks, progress)
+    checks = with_manifests(job.checks, progress.restored, partial=job.partial)
+    progress.asked = shares_asked(checks, progress.restored)
     for check in in_order(checks):
         results = list(run_check(ground, check))
         command.raise_if_stopping()  # before they count: an interrupted check has not failed
@@ -341,26 +340,6 @@ def _find_newest(progress: RecoveryProgress) -> None:
         else:
             progress.newest[name] = moment
             journal.note(f"newest record of {name}: {in_words(moment)}{item.instance.reading}")
-
-
-def _all_checks(job: Job, progress: RecoveryProgress) -> tuple[Check, ...]:
-    """The job's checks, and a full manifest check of whatever restic complained about."""
-    if job.partial:
-        others = [c for c in job.checks if not c.manifest or c.source not in (None, *progress.restored)]
-        return (FULL_MANIFEST, *others)
-    whole = {c.source for c in job.checks if c.manifest and c.manifest.sample == 1 and c.mandatory}
-    doubtful = [n for n, item in progress.restored.items() if item.complaints and not whole & {n, None}]
-    return job.checks + tuple(Check.model_validate({"manifest": {"source": name}}) for name in doubtful)
-
-
-def _asked(checks: Sequence[Check], progress: RecoveryProgress) -> dict[str, float]:
-    """Return for each source the largest share of its files that a check compares."""
-    asked: dict[str, float] = {}
-    for check in checks:
-        if check.manifest:
-            for name in [check.source] if check.source else progress.restored:
-                asked[name] = max(asked.get(name, 0.0), check.manifest.sample)
-    return asked
 
 
 def _sum_up(progress: RecoveryProgress) -> None:

@@ -23,7 +23,8 @@ from dr.evidence.record import Copy, Drill, Point
 from dr.plan.units import counted
 from dr.run.points.choose import LostError, Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.recovery import under_way
-from dr.run.recovery.engine import FULL_MANIFEST, carry_out
+from dr.run.recovery.checks.manifest import FULL_MANIFEST, compares
+from dr.run.recovery.engine import carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.sandbox import Disposition, claim, destroy, sweep
@@ -129,7 +130,7 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverReque
         target=request.target,
         t_loss=request.t_loss,
         clock=request.clock,
-        checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not check.manifest)),
+        checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not compares(check))),
         replaced=request.replaced,
         accepted=request.accepted,
         as_files=request.as_files,
@@ -245,7 +246,7 @@ def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[Restore
     for name, source in toolbox.plan.sources.items():
         place = "beside the live databases of its server" if name in into else f"into {request.to / name}"
         steps.append(f"restore {name} ({source.kind}) {place}")
-    checks = 1 + sum(not check.manifest for check in toolbox.plan.drill.checks)
+    checks = 1 + sum(not compares(check) for check in toolbox.plan.drill.checks)
     steps.append(f"run {counted(checks, 'check')} on what came back")
     if into:
         named = f", in place of {', '.join(sorted(request.replaced))}" if request.replaced else ""

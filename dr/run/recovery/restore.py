@@ -298,12 +298,13 @@ def _sample(shipment: RestoreJob, name: str, listed: Path) -> _Sample:
     """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
     declared = shipment.toolbox.plan.sources.get(name) if shipment.doors_apply(name) else None
     bases = bases_of(declared)
-    named = [c.file.path for c in shipment.toolbox.plan.drill.checks if c.file and c.file.source == name]
-    only = re.compile(b"|".join(below(bases, path).pattern for path in named) or b"(?!)", re.DOTALL)
+    checks = [check.body for check in shipment.toolbox.plan.drill.checks if check.source == name]
+    named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
+    only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)
     there = [entry for entry in chosen(listed, None) if entry.kind != "dir"]
     files = [entry for entry in there if entry.kind == "file"]
     paths = {entry.path.lstrip(b"/") for entry in files}
-    include = [form for path in named for form in for_restic(bases, path, alone=paths)]
+    include = [form for each in named for form in for_restic(bases, each, alone=paths)]
     if not any(only.fullmatch(path) for path in paths):
         path = _picked(files, f"{shipment.seed}/{name}")
         only, include = re.compile(re.escape(path), re.DOTALL), [literal(os.fsdecode(b"/" + path))]

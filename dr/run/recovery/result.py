@@ -13,7 +13,8 @@ from datetime import datetime
 from dr.errors import FAILED, DrError
 from dr.evidence.look import Look
 from dr.evidence.record import CheckResult, Copy, Drill, HookRun, ObjectivesThen, Outcome, PassedOver, Point
-from dr.plan.check import ASKING, Check
+from dr.plan.check import Check
+from dr.plan.check_kinds import proves_service
 from dr.run.points.choose import LostError
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.fresh_cache import FreshCache
@@ -139,7 +140,7 @@ def proof_level(job: Job, progress: RecoveryProgress) -> int:
     equal = {check.source for check in progress.checks if check.check == "manifest" and check.outcome == "ok"}
     if not all(name in equal and progress.asked.get(name) == 1 for name in progress.restored):
         return known
-    return 5 if any(c.check in ASKING and c.outcome == "ok" for c in progress.checks) else 4
+    return 5 if any(proves_service(c.check) and c.outcome == "ok" for c in progress.checks) else 4
 
 
 def share_compared(progress: RecoveryProgress) -> float:

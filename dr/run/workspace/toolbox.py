@@ -13,7 +13,6 @@ from pathlib import Path
 
 from dr.errors import DrError, RefusedError
 from dr.evidence.look import NOTHING, Known
-from dr.plan.check import CAPTURED
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
 from dr.plan.target import Credentials, S3Place, Target
@@ -119,8 +118,8 @@ class Toolbox:
     def _questions(self, source: str) -> Iterator[tuple[str | None, str]]:
         """The queries whose answers at capture a check compares."""
         for check in self.plan.drill.checks:
-            if check.sql and check.sql.source == source and check.sql.expect == CAPTURED:
-                yield check.sql.database, check.sql.query
+            if check.source == source and (query := check.body.captured_query):
+                yield query
 
     def host(self) -> Host:
         """Return the host that the plan names for the system: this one when it names none."""

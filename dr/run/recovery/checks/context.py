@@ -79,3 +79,8 @@ class CheckOutcome:
     expected: str
     observed: str
     outcome: Outcome
+
+
+def verdict(holds: bool) -> Outcome:
+    """Return the outcome of a check that was made."""
+    return "ok" if holds else "failed"
