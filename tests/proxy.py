@@ -74,12 +74,13 @@ class Proxy:
 class Busy:
     """A service's front that is too busy for its first `refusals` requests, and passes on the others.
 
-    `asked` has the method and the path of each request, `refusals` how many are still to be refused.
+    `asked` has the method and the path of each request, `refusals` how many are still to be refused, `headers` what
+    a refusal says beside its status.
     """
 
     def __init__(self, endpoint: str, port: int, *, status: int = 503, code: str = "SlowDown") -> None:
         self.endpoint, self.port, self.status, self.code = endpoint, port, status, code
-        self.refusals = 0
+        self.refusals, self.headers = 0, dict[str, str]()
         self.asked: list[str] = []
         self._guard = threading.Lock()
 
@@ -101,7 +102,11 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if front.refuses(f"{self.command} {self.path}"):
-                self._tell(front.status, {}, f"<Error><Code>{front.code}</Code><Message>no</Message></Error>".encode())
+                self._tell(
+                    front.status,
+                    front.headers,
+                    f"<Error><Code>{front.code}</Code><Message>no</Message></Error>".encode(),
+                )
                 return
             line = http.client.HTTPConnection("127.0.0.1", front.port)
             with contextlib.closing(line):

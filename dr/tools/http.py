@@ -50,6 +50,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on a port of this host's loopback."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def read(said: bytes) -> Answer:
     """Return the answer that `python -m dr.tools.http URL SECONDS` prints."""
     return Answer(**json.loads(said))

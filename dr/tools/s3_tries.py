@@ -1,7 +1,8 @@
 """boto3's tries, held against our budget: it alone gives up after four, within some three seconds, and says nothing.
 
 A service that is busy or failing is asked again until the budget of that one request is spent. One that cannot be
-reached at all is asked `TRIES` times. Anything else is an answer, and is told at once.
+reached at all is asked `TRIES` times. Anything else is an answer, and is told at once. A service that says when to come
+again (`Retry-After`, RFC 9110) is asked no sooner; one that names a time past the budget is not asked again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from dr.tools import command, retry
@@ -58,16 +61,36 @@ def _again(
     if not why or (caught_exception is not None and attempts >= retry.TRIES):
         return None
     wait: float = min(_LONGEST_WAIT, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+    wait = max(wait, asked := retry_after(response[0].headers) if response else 0.0)
     context = request_dict["context"]
     patience = context.setdefault(_FAILING, retry.Patience(budget=retry.BUDGET_SECONDS))
-    if patience.is_spent("", wait):
-        return None
     bucket = context.get("input_params", {}).get("Bucket")
     where = f"s3://{bucket}" if bucket else endpoint.host
+    if patience.is_spent("", wait):
+        if asked > retry.BUDGET_SECONDS:
+            log.warning("%s: %s: %s; asks to be left alone for %.0f s", where, operation.name, why, asked)
+        return None
     log.warning("%s: %s: %s; trying again in %.1f s", where, operation.name, why, wait)
     command.wait_for_stop(wait)
     command.raise_if_stopping()
     return 0
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """Return for how many seconds an answer asks to be left alone: by a number, or a date held against its own clock.
+
+    0 where it does not say so, or says it in a way that nobody can read.
+    """
+    named = {name.lower(): value.strip() for name, value in headers.items()}
+    told = named.get("retry-after", "")
+    if told.isdecimal():
+        return float(told)
+    try:
+        until = parsedate_to_datetime(told)
+        now = parsedate_to_datetime(named["date"]) if "date" in named else datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
 
 
 def _reason(response: tuple[Any, Mapping[str, Any]] | None, caught: Exception | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from dr.evidence.record import CheckResult
 from dr.plan.check import Check
 from dr.run.recovery.checks.context import CheckContext
 from dr.run.recovery.checks.run import run_check
+from dr.tools import http as web
 from dr.tools import process
 
 SERVER = """
@@ -71,6 +74,31 @@ def test_a_service_that_starts_late_is_waited_for(ground: CheckContext, monkeypa
 def test_another_status_fails_and_is_told(ground: CheckContext, path: str, told: str) -> None:
     result = ask(ground, path, within="1s")
     assert result.outcome == "failed" and result.observed.startswith(told)
+
+
+def test_a_service_that_falls_silent_is_told_by_what_it_answered(ground: CheckContext) -> None:
+    once = SERVER.replace(
+        "def do_GET(self):", "def do_GET(self):\n        time.sleep(9e9 if os.path.exists('asked') else 0)"
+    )
+    once = once.replace("self.end_headers()", "self.end_headers(); open('asked', 'w').close()")
+    result = ask(ground, "/none", serve=[sys.executable, "-c", once, "{port}"], within="3s")
+    assert result.outcome == "failed" and result.observed.startswith("status 404 after")
+    assert "; then no answer (" in result.observed
+
+
+def test_a_port_that_another_program_took_meanwhile_is_exchanged(
+    ground: CheckContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as other:  # answers 501
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        given = iter([other.server_port, web.free_port()])
+        monkeypatch.setattr(web, "free_port", lambda: next(given))
+        result = ask(ground)
+        assert result.outcome == "ok" and next(given, None) is None, result
+        monkeypatch.setattr(web, "free_port", lambda: other.server_port)
+        result = ask(ground)
+        other.shutdown()
+        assert result.outcome == "failed" and "in use" in result.observed, result
 
 
 def test_another_body_fails(ground: CheckContext) -> None:

@@ -99,6 +99,25 @@ def test_when_the_budget_is_spent_the_last_answer_is_told(
         bucket.put("config", b"kept")  # a new request has a budget of its own
 
 
+def test_a_service_that_says_when_to_come_again_is_asked_no_sooner_and_never_past_the_budget(
+    s3: S3Server, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    with busy(s3.port) as front:
+        bucket = a_bucket(front, s3)
+        front.refusals, front.headers = 2, {"Retry-After": "45"}
+        assert not bucket.exists("config") and waits == [45.0, 45.0]
+        clock = {"Date": "Sat, 28 Nov 2026 10:00:00 GMT", "Retry-After": "Sat, 28 Nov 2026 10:01:30 GMT"}
+        front.refusals, front.headers = 1, clock  # by its own clock, whatever ours says
+        assert not bucket.exists("config") and waits[2:] == [90.0]
+        front.refusals, front.headers = 1, {"Retry-After": "soon"}
+        assert not bucket.exists("config") and waits[3] <= 1.0
+        front.refusals, front.headers, before = 3, {"Retry-After": "3600"}, len(front.asked)
+        with pytest.raises(TargetDownError, match="SlowDown"), caplog.at_level(logging.WARNING, "dr.retry"):
+            bucket.get("config")
+        assert len(front.asked) == before + 1 and len(waits) == 4
+        assert "asks to be left alone for 3600 s" in caplog.text
+
+
 @pytest.mark.parametrize(("status", "code"), [(500, "InternalError"), (429, "TooManyRequests"), (503, "")])
 def test_other_words_for_busy_are_tried_too(s3: S3Server, waits: list[float], status: int, code: str) -> None:
     with busy(s3.port, status=status, code=code) as front:

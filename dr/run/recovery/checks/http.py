@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ from dr.tools import command
 from dr.tools import http as web
 from dr.tools.host import Process
 
+log = logging.getLogger("dr.drill")
+
 _ASK_SECONDS = 0.2
+_PORTS_TRIED = 3
 _ANSWER_SECONDS = 30.0
 
 
@@ -38,27 +42,42 @@ class HttpDriver(CheckDriver[HttpCheck]):
         """Start what serves, if the plan says so, and ask until it answers as expected, or its time is over."""
         if why := not_run(context):
             return CheckOutcome(self.expected(), why, "skipped")
-        works = context.works
-        port = str(works.free_port())
-        url = self.body.url.replace("{port}", port)
         if self.body.serve is None:
-            return self._ask(works, url, None)
-        serve = [part.replace("{port}", port) for part in argv(context, self.body.serve)]
-        with _served(context, serve, port) as running:
-            return self._ask(works, url, running)
+            return self._ask(context.works, self._url(context.works.free_port()), None)
+        return self._serve_and_ask(context, argv(context, self.body.serve))
+
+    def _url(self, port: int) -> str:
+        return self.body.url.replace("{port}", str(port))
+
+    def _serve_and_ask(self, context: CheckContext, run: list[str]) -> CheckOutcome:
+        """Start what serves, and ask it. Where another program took its port before it could: again on another."""
+        works = context.works
+        for left in reversed(range(_PORTS_TRIED)):
+            port = works.free_port()
+            serve = [part.replace("{port}", str(port)) for part in run]
+            with _served(context, serve, str(port)) as running:
+                found = self._ask(works, self._url(port), running)
+                lost = found.outcome != "ok" and running.ended() and works.is_taken(port)
+            if not (lost and left):
+                break
+            log.info("port %d was taken by another program: the service is started again on another", port)
+        return found
 
     def _ask(self, works: ProgramRunner, url: str, running: Process | None) -> CheckOutcome:
         """Ask again and again: a service that starts may first refuse, then answer with an error."""
         deadline, began = time.monotonic() + self.body.within, time.monotonic()
+        last: tuple[web.Answer, float] | None = None  # what it answered last, and when
         while True:
             command.raise_if_stopping()
             left = deadline - time.monotonic()
             answer = works.fetch(url, seconds=max(0.1, min(left, _ANSWER_SECONDS)))
             passed = self._is_expected(answer)
             ended = running is not None and running.ended()
+            if answer.status is not None:
+                last = answer, time.monotonic() - began
             if passed or ended or time.monotonic() >= deadline:
                 words = running.finish().last_words if running and ended else ""
-                observed = _told(answer, time.monotonic() - began) if not ended else _ended(words)
+                observed = _ended(words) if ended else _last_told(answer, last)
                 return CheckOutcome(self.expected(), observed, verdict(passed and not ended))
             command.wait_for_stop(_ASK_SECONDS)
 
@@ -90,9 +109,15 @@ def _ended(words: str) -> str:
     return f"the program that serves has ended{f': {words}' if words else ''}"
 
 
+def _last_told(answer: web.Answer, last: tuple[web.Answer, float] | None) -> str:
+    """What it answered last. The request that runs out of time is no sign that it never answered."""
+    if last is None:
+        return f"no answer ({answer.problem})"
+    late = f"; then no answer ({answer.problem})" if answer.status is None else ""
+    return f"{_told(*last)}{late}"
+
+
 def _told(answer: web.Answer, seconds: float) -> str:
     """What came back; a body is told by its beginning only."""
-    if answer.status is None:
-        return f"no answer ({answer.problem})"
     text = " ".join(answer.text.split())[:80]
     return f"status {answer.status} after {seconds:.1f} s{f', body {text!r}' if text else ''}"

@@ -57,6 +57,9 @@ class ProgramRunner(Protocol):
     def free_port(self) -> int:
         """Return a port of the loopback there that nobody listens on now."""
 
+    def is_taken(self, port: int) -> bool:
+        """Whether somebody listens on a port of the loopback there."""
+
     def fetch(self, url: str, *, seconds: float) -> Answer:
         """Return the answer to a GET made there."""
 
@@ -86,6 +89,10 @@ class WorksHere:
     def free_port(self) -> int:
         """See `ProgramRunner`."""
         return web.free_port()
+
+    def is_taken(self, port: int) -> bool:
+        """See `ProgramRunner`. What is isolated has a loopback that nobody else is on."""
+        return not isinstance(self._host, Isolated) and web.is_taken(port)
 
     def fetch(self, url: str, *, seconds: float) -> Answer:
         """See `ProgramRunner`. Where programs are isolated, one of ours asks among them."""
@@ -134,9 +141,17 @@ class WorksThere:
 
     def free_port(self) -> int:
         """See `ProgramRunner`."""
-        table = self._host.run(script("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; exit 0;")).stdout
-        taken = {int(port, 16) for port in re.findall(rb":([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ", table)}
+        taken = self._ports()
         return random.choice([port for port in _PORTS if port not in taken])  # noqa: S311 - hides nothing
+
+    def is_taken(self, port: int) -> bool:
+        """See `ProgramRunner`."""
+        return port in self._ports(listening=True)
+
+    def _ports(self, *, listening: bool = False) -> set[int]:
+        table = self._host.run(script("cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; exit 0;")).stdout
+        state = rb"0A " if listening else rb""
+        return {int(port, 16) for port in re.findall(rb":([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} " + state, table)}
 
     def fetch(self, url: str, *, seconds: float) -> Answer:
         """See `ProgramRunner`: by curl or wget, whichever is there. Raises `DrError` when neither is."""
