@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from sqlite3 import Connection
+from sqlite3 import Connection, Row
 
 from dr.catalog import pending_deletions as absences
 from dr.catalog import suspicion
-from dr.catalog.values import UNKNOWN, AdoptedPoint, micros
+from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
@@ -23,6 +23,7 @@ def apply(db: Connection, fact: Fact) -> None:
     """Bring the derived tables up to date with a new fact."""
     if isinstance(fact, BackupRun):
         _backup(db, fact)
+        _late(db, fact)
         suspicion.note_run(db, fact)
     elif isinstance(fact, Replication):
         _replication(db, fact)
@@ -97,6 +98,11 @@ def _begun(db: Connection, begun: NewBeginning) -> None:
 
 def _backup(db: Connection, run: BackupRun) -> None:
     looked(db, run.system, run.looks)
+    begun = json.dumps(run.renewed)
+    db.execute(
+        "update repositories set begun = 0 where system = ? and target in (select value from json_each(?))",
+        (run.system, begun),
+    )
     for state in run.targets:
         if state.outcome == "ok":
             _place(db, run.system, state.target, seen=run.finished)
@@ -125,6 +131,13 @@ def _backup(db: Connection, run: BackupRun) -> None:
                  seen=run.finished)  # fmt: skip
     for look in run.looks:
         _harmed(db, look)
+
+
+def _late(db: Connection, run: BackupRun | Replication) -> None:
+    """Points that reached a target late, by copying, are there."""
+    for late in run.late_copies:
+        put_copy(db, late.run_id, late.target, complete=True, snapshots=late.snapshots, manifests=late.manifests,
+                 seen=run.finished)  # fmt: skip
 
 
 def put_copy(
@@ -171,6 +184,7 @@ def _replication(db: Connection, run: Replication) -> None:
     looked(db, run.system, run.looks)
     if run.forgetting:
         absences.told(db, run.system, run.target)
+    _late(db, run)
     if run.points is None or run.by != "objects":
         return
     there = json.dumps(run.points)
@@ -282,6 +296,29 @@ def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *
     )
     put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests,
              seen=seen)  # fmt: skip
+
+
+def protect(db: Connection, system: str, locked: Iterable[Locked]) -> None:
+    """Note when the first and the last lock run out on what each point needs; none counts where it is of no use."""
+    for each in locked:
+        rows = db.execute(
+            "select c.run_id, c.snapshots, c.manifests, c.damaged or c.destroyed as useless from copies c"
+            " join points p using (run_id) where p.system = ? and c.target = ?",
+            (system, each.target),
+        ).fetchall()
+        ends = {row["run_id"]: each.ends(frozenset() if row["useless"] else _ids(row)) for row in rows}
+        db.executemany(
+            "update copies set lock_mode = ?, protected_until = ?, locked_until = ? where run_id = ? and target = ?",
+            [
+                (each.mode if pair else "", *(map(micros, pair) if pair else (None, None)), run_id, each.target)
+                for run_id, pair in ends.items()
+            ],
+        )
+
+
+def _ids(row: Row) -> frozenset[str]:
+    """Return the ids of all snapshots of a copy."""
+    return frozenset([*json.loads(row["snapshots"]).values(), *json.loads(row["manifests"]).values()])
 
 
 def first_stray(db: Connection) -> tuple[int, str] | None:

@@ -18,7 +18,7 @@ from dr.catalog import pending_deletions as absences
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.status_queries import attempts, notice, place_states, standings
-from dr.catalog.values import UNKNOWN, AdoptedPoint, micros, moment
+from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
@@ -121,14 +121,18 @@ class Catalog:
             if run.process == process.me() and not isinstance(fact := aborted_fact(run, now), Drill):
                 self.record(fact)
 
-    def record(self, fact: Fact) -> Sealed:
-        """Seal a fact onto the chain and bring all that follows from it up to date, in one transaction."""
+    def record(self, fact: Fact, locked: Iterable[Locked] = ()) -> Sealed:
+        """Seal a fact onto the chain and bring all that follows from it up to date, in one transaction.
+
+        With it goes until when points are `locked`, as was seen when the fact came about.
+        """
         with self._connections.writing() as db:
             number, digest = chain.head(db)
             sealed = seal(seq=number + 1, prev=digest, fact=fact)
             chain.put(db, sealed)
             chain.close_run(db, sealed)
             derive.apply(db, fact)
+            derive.protect(db, sealed.system, locked)
         return sealed
 
     def attempts(self, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
@@ -205,20 +209,10 @@ class Catalog:
             and not any(copy.target == target and (copy.damaged or copy.missing) for copy in point.copies)
         ]
 
-    def copied(
-        self, run_id: str, target: str, snapshots: Mapping[str, str], manifests: Mapping[str, str], *, at: datetime
-    ) -> None:
-        """Note that a point has reached a target late."""
+    def protect(self, system: str, locked: Iterable[Locked]) -> None:
+        """Note until when a system's points are locked on targets. A record has it noted with itself: see `record`."""
         with self._connections.writing() as db:
-            derive.put_copy(db, run_id, target, complete=True, snapshots=snapshots, manifests=manifests, seen=at)
-
-    def protect(self, target: str, *, mode: str, ends: Mapping[str, tuple[datetime, datetime] | None]) -> None:
-        """Note of points, by run id, when the first and the last lock on what they need there runs out."""
-        rows = [(mode if pair else "", *map(micros, pair or ()), *([None] * (0 if pair else 2)), run_id, target)
-                for run_id, pair in ends.items()]  # fmt: skip
-        query = "update copies set lock_mode = ?, protected_until = ?, locked_until = ? where run_id = ? and target = ?"
-        with self._connections.writing() as db:
-            db.executemany(query, rows)
+            derive.protect(db, system, locked)
 
     def repositories(self, system: str) -> dict[str, Known]:
         """Return by target what is on record of a system's repository there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,19 @@ class AdoptedPoint:
     snapshots: dict[str, str]
     manifests: dict[str, str]
     bytes: int | None = None  # None: not known
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What is locked on a target.
+
+    `ends` returns when the first and the last lock run out on what snapshots need, by their ids; None when one has
+    no lock.
+    """
+
+    target: str
+    mode: str
+    ends: Callable[[frozenset[str]], tuple[datetime, datetime] | None]
 
 
 def micros(at: datetime) -> int:

@@ -105,6 +105,16 @@ class TargetState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LateCopy:
+    """An earlier point that reached a target late, by copying, with the snapshots that it has there, by source."""
+
+    run_id: str
+    target: str
+    snapshots: dict[str, str]
+    manifests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackupRun:
     """One backup run: one attempt at one recovery point.
 
@@ -122,6 +132,8 @@ class BackupRun:
     sources: tuple[SourceCapture, ...] = ()
     targets: tuple[TargetState, ...] = ()
     caught_up: tuple[str, ...] = ()  # "RUN_ID@TARGET" of earlier points copied to a target in this run
+    late_copies: tuple[LateCopy, ...] = ()  # the same, with what they are there; absent in older records
+    renewed: tuple[str, ...] = ()  # targets whose repository was begun again in this run, as a person had said
     hooks: tuple[HookRun, ...] = ()
     locks: tuple[LockState, ...] = ()  # what was done for the locks, after the run's finish
     notes: tuple[str, ...] = ()
@@ -214,6 +226,7 @@ class Replication:
     missing: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     points: tuple[str, ...] | None = None
+    late_copies: tuple[LateCopy, ...] = ()  # the points that it brought, where snapshots were copied
     notes: tuple[str, ...] = ()
     error: str | None = None
     error_hint: str = ""  # what to do about it

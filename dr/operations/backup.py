@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from dr.catalog.values import Locked
 from dr.errors import DrError
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
@@ -48,7 +49,8 @@ def _back_up(run: Run) -> BackupRun:
     done = run_backup(toolbox, _request(session, toolbox, run.run_id))
     for target, met in done.met.items():
         session.catalog.met(system, target, met)
-    run.once_kept(lambda: _remember(session, toolbox, done))
+    run.locked += locked_there(done.kept)
+    run.once_kept(lambda: recorded(reuse_dir(session.state, system)))
     run.once_sent(lambda: keep_keys(session, toolbox, [x.target for x in done.run.targets if x.snapshots]))
     run.once_sent(lambda: _still_frozen(session, done.run))
     run.once_sent(lambda: attacks(session, run.loaded, _harmed(done)))
@@ -66,7 +68,7 @@ def _still_frozen(session: Session, run: BackupRun) -> list[str]:
 
 def _harmed(done: BackupDone) -> list[str]:
     """Return the targets of which something seen asks for a look at their versions."""
-    harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.renewed)
+    harmed = {state.target for state in done.run.targets if state.outcome != "ok"} | set(done.run.renewed)
     return sorted(harmed | {look.target for look in done.run.looks if look.noticed or look.harmed})
 
 
@@ -123,20 +125,9 @@ def reuse_dir(state: Path, system: str) -> Path:
     return state / "cache" / "manifests" / system
 
 
-def _remember(session: Session, toolbox: Toolbox, done: BackupDone) -> None:
-    recorded(reuse_dir(session.state, toolbox.plan.system))
-    for late in done.caught_up:
-        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=done.run.finished)
-    note_locks(session, toolbox.plan.system, done.kept)
-
-
-def note_locks(session: Session, system: str, kept: Mapping[str, LockExtension]) -> None:
-    """Note until when each point is locked on each target; what could not be looked at stays as it was known."""
-    points = session.catalog.points([system]) if kept else []
-    for target, each in kept.items():
-        if each.needed:
-            ends = {point.run_id: each.of_snapshots(ids_on([point], target)) for point in points}
-            session.catalog.protect(target, mode=each.state.mode, ends=ends)
+def locked_there(kept: Mapping[str, LockExtension]) -> list[Locked]:
+    """Return what is locked on each target; what could not be looked at is left out, and stays as it was known."""
+    return [Locked(target, each.state.mode, each.of_snapshots) for target, each in kept.items() if each.needed]
 
 
 def _nothing(run: Run, error: DrError, outcome: Outcome) -> BackupRun:

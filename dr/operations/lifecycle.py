@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from dr.catalog.values import Locked
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, DrError, InterruptedRunError, every_error
 from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
@@ -31,7 +32,7 @@ class Run:
     """A run at work, as its verb is given it.
 
     The verb notes here which places it `reached` (the record is sent there), what else is to be told (`problems`),
-    and the `exit_code` where the outcome of the record does not say it.
+    until when points are `locked`, and the `exit_code` where the outcome of the record does not say it.
     """
 
     session: Session
@@ -41,6 +42,7 @@ class Run:
     reached: list[Place] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     details: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    locked: list[Locked] = field(default_factory=list)
     exit_code: int | None = None
     #: Whether the record is on every place that was reached; known once it was sent.
     sent: bool = False
@@ -158,7 +160,7 @@ def _code(run: Run, verb: Verb[R], record: R) -> int:
 
 def _keep(run: Run, record: Fact) -> Sealed:
     """Put the record on the chain and on the places that were reached, and do what was to follow."""
-    sealed = run.session.catalog.record(record)
+    sealed = run.session.catalog.record(record, run.locked)
     for step in run._kept:
         step()
     run.sent = run.session.send_evidence(run.reached, run.system)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import LOCKED, OK, DrError, InterruptedRunError, UsageError, every_error
-from dr.evidence.record import Outcome, Point, Proof, Replication
-from dr.operations.backup import ids_on, missed_by, note_locks
+from dr.evidence.record import LateCopy, Outcome, Point, Proof, Replication
+from dr.operations.backup import ids_on, locked_there, missed_by
 from dr.operations.lifecycle import (
     Finished,
     Run,
@@ -125,7 +126,7 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
     run.exit_code = done.exit_code
-    run.once_sent(lambda: note_locks(session, system, {place.name: kept} if kept else {}))
+    run.locked += locked_there({place.name: kept} if kept else {})
     if done.fact.points is not None:
         run.reached.append(place)
         run.once_sent(lambda: hand_on_sealed(primary, place, session.state) if run.sent else None)
@@ -212,33 +213,39 @@ def _bring(
 
 def _brought(run: Run, toolbox: Toolbox, place: Place, missed: list[Point]) -> Replication:
     notes: list[str] = []
+    late: tuple[LateCopy, ...] = ()
     problem: DrError | None = None
     try:
         with every_error():
-            _copy_missed(run.session, toolbox, place, missed, notes)
+            late = _copy_missed(toolbox, place, missed, notes)
     except DrError as error:
         problem, run.exit_code = error, error.exit_code
     if not problem:
         run.reached.append(place)
-    return _what_is_there(run, toolbox, place, problem, notes)
+    there = _what_is_there(run, place, late, problem, notes)
+    return replace(there, versions=dict(toolbox.versions))
 
 
-def _copy_missed(session: Session, toolbox: Toolbox, place: Place, missed: list[Point], notes: list[str]) -> None:
+def _copy_missed(toolbox: Toolbox, place: Place, missed: list[Point], notes: list[str]) -> tuple[LateCopy, ...]:
     place.store.reachable()
     if require_repository(place) is None:
         make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
     ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}
     wanted = {place.name: tuple(reversed(missed))}
-    for late in catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes):
-        session.catalog.copied(late.run_id, late.target, late.snapshots, late.manifests, at=session.clock())
+    late = catch_up(toolbox, ready, wanted, work=toolbox.work(), notes=notes)
     toolbox.sweep_work()
+    return late
 
 
-def _what_is_there(run: Run, toolbox: Toolbox, place: Place, problem: DrError | None, notes: list[str]) -> Replication:
+def _what_is_there(
+    run: Run, place: Place, late: tuple[LateCopy, ...], problem: DrError | None, notes: list[str]
+) -> Replication:
     """Return the record of what the target holds now, also where copying ended by an error."""
     session, plan = run.session, run.loaded.plan
-    points = [x for x in session.catalog.points([run.system]) if place.name in {copy.target for copy in x.usable}]
-    left = missed_by(session, plan, place.name)
+    brought = {copy.run_id for copy in late}
+    known = session.catalog.points([run.system])
+    there = [x.run_id for x in known if x.run_id in brought or place.name in {copy.target for copy in x.usable}]
+    left = [point for point in missed_by(session, plan, place.name) if point.run_id not in brought]
     now = session.clock()
     return Replication(
         run_id=run.run_id,
@@ -249,13 +256,13 @@ def _what_is_there(run: Run, toolbox: Toolbox, place: Place, problem: DrError | 
         started=run.started,
         finished=now,
         outcome=outcome_of(problem) if problem else "degraded" if left else "ok",
-        points=tuple(point.run_id for point in points),
+        points=tuple(there),
+        late_copies=late,
         seconds=round((now - run.started).total_seconds(), 3),
         notes=tuple(notes),
         error=str(problem) if problem else notes[0] if notes else _STILL if left else None,
         error_hint=problem.hint if problem else "",
         plan_digest=run.loaded.digest,
-        versions=dict(toolbox.versions),
     )
 
 

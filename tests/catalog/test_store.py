@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from dr.catalog.aborted import INTERRUPTED
 from dr.catalog.migrations import STEPS
 from dr.catalog.store import Catalog
-from dr.catalog.values import AdoptedPoint
+from dr.catalog.values import AdoptedPoint, Locked
 from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
 from dr.evidence.look import Look
-from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
+from dr.evidence.record import BackupRun, Drill, LateCopy, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.operations.rebuild import adopted
 from dr.plan.units import format_bytes
 from dr.run.points.discover import points_from
@@ -88,7 +88,8 @@ def test_until_when_points_are_locked_is_kept_and_what_ran_out_is_counted(catalo
     for name in ("a", "b"):
         catalog.record(run(name, targets=("t", "u")))
     day = timedelta(days=1)
-    catalog.protect("t", mode="compliance", ends={"a": (NOON + 10 * day, NOON + 20 * day), "b": None})
+    ends = {"a-t": (NOON + 10 * day, NOON + 20 * day)}
+    catalog.protect("sis", [Locked("t", "compliance", lambda ids: ends.get(*ids))])
     (a,) = [point for point in catalog.points() if point.run_id == "a"]
     assert [(c.lock_mode, c.protected_until, c.locked_until) for c in sorted(a.copies, key=lambda c: c.target)] == [
         ("compliance", NOON + 10 * day, NOON + 20 * day), ("", None, None),
@@ -100,7 +101,7 @@ def test_until_when_points_are_locked_is_kept_and_what_ran_out_is_counted(catalo
     assert (unlocked(9 * day), unlocked(11 * day)) == (0, 1)
     catalog.record(run("c", hours=1))
     assert unlocked(11 * day) == 1, "what never had a lock has not lost one"
-    catalog.protect("t", mode="compliance", ends={"a": None})
+    catalog.protect("sis", [Locked("t", "compliance", lambda ids: None)])
     assert unlocked(11 * day) == 0
 
 
@@ -129,7 +130,8 @@ def test_a_target_that_missed_points_is_known(catalog: Catalog) -> None:
     catalog.record(run("a"))
     catalog.record(run("b", hours=1, targets=("t", "u")))
     assert [p.run_id for p in catalog.missing_on("sis", "u")] == ["a"]
-    catalog.copied("a", "u", {"a": "later"}, {}, at=NOON)
+    late = LateCopy(run_id="a", target="u", snapshots={"a": "later"}, manifests={})
+    catalog.record(dataclasses.replace(run("c", hours=2, targets=()), late_copies=(late,)))
     assert catalog.missing_on("sis", "u") == []
     catalog.looked("sis", [Look(target="u", at=NOON, lost=("a",), noticed=("a",))])
     assert catalog.missing_on("sis", "u") == [], "what was lost there is not brought again until a person looked"

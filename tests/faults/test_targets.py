@@ -6,6 +6,9 @@ import json
 import os
 import secrets
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -46,6 +49,34 @@ def test_one_target_down_is_degraded_and_the_next_run_catches_up(files_site: Sit
     shutil.rmtree(site.root / "disk")
     old = site.dr("drill", "share", "--target", "vault", "--at", run["finished"], "--json").document["drills"][0]
     assert (old["outcome"], old["run_id"]) == ("ok", run["run_id"])
+
+
+#: The program, killed as soon as its record is in the catalog: before it is sent, and before any step that follows.
+_KILLED = """
+import os, signal, sys
+from dr.catalog.store import Catalog
+record = Catalog.record
+def then_die(*given):
+    record(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+Catalog.record = then_die
+from dr.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_a_kill_right_after_the_record_loses_nothing_of_what_was_caught_up(files_site: Site) -> None:
+    site = files_site
+    site.target("vault", f"target: vault\nlocal: {{path: {site.root}/mount/vault}}\n")
+    site.dr("backup", "share", code=3)
+    (site.root / "mount").mkdir()
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, *site.argv("backup", "share")[3:]], env=site.env, cwd=site.root, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    points = site.dr("points", "--json").document["points"]
+    assert [sorted(p["targets"]) for p in points] == [["disk", "vault"]] * 2
+    assert site.dr("backup", "share", "--json").document["runs"][0]["caught_up"] == [], "nothing is copied twice"
 
 
 def test_every_target_down_is_failed_and_recorded(files_site: Site) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError
 from dr.evidence.change import suspicion
 from dr.evidence.look import Stranger
-from dr.evidence.record import BackupRun, Outcome, TargetState
+from dr.evidence.record import BackupRun, LateCopy, Outcome, TargetState
 from dr.plan.hook import Hook
 from dr.run.backup import stock
 from dr.run.backup.capture import BackupProgress, BackupRequest, capture_one, skipped
-from dr.run.backup.catch_up import CaughtUp, catch_up
+from dr.run.backup.catch_up import catch_up
 from dr.run.backup.unread import NOT_STORED, PROBLEM
 from dr.run.immutability.extend_all import Needed, keep_all_locked, with_locks
 from dr.run.immutability.extend_locks import LockExtension
@@ -48,11 +48,9 @@ NOT_WHOLE = "not every source reached it"
 
 @dataclass(frozen=True, kw_only=True)
 class BackupDone:
-    """The fact, the points that reached a target late, and the targets begun again as a person said."""
+    """The fact, and what is told or kept beside it."""
 
     run: BackupRun
-    caught_up: tuple[CaughtUp, ...] = ()
-    renewed: tuple[str, ...] = ()
     exit_code: int = OK
     kept: Mapping[str, LockExtension] = field(default_factory=dict)  # by target: what is locked there
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by source: names of what could not be read
@@ -63,7 +61,7 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     """Make one recovery point. Every failure but an interruption becomes part of the fact returned."""
     started, progress = request.clock(), BackupProgress()
     _make_ready(toolbox, request, progress)
-    caught: tuple[CaughtUp, ...] = ()
+    caught: tuple[LateCopy, ...] = ()
     consistency: datetime | None = None
     if not progress.ready:
         progress.captures += [skipped(toolbox, name, "no target can be used") for name in toolbox.plan.sources]
@@ -78,7 +76,13 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         missed = request.missed(progress.looks)
         caught = catch_up(toolbox, progress.ready, missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
-    run = replace(run, finished=request.clock(), caught_up=tuple(f"{c.run_id}@{c.target}" for c in caught))
+    run = replace(
+        run,
+        finished=request.clock(),
+        caught_up=tuple(f"{late.run_id}@{late.target}" for late in caught),
+        late_copies=caught,
+        renewed=tuple(progress.renewed),
+    )
     needed = Needed(
         ready=progress.ready, renewed=progress.renewed, held=request.held, dropped_keys=request.dropped_keys
     )
@@ -87,8 +91,6 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     code = _exit_code(run, progress)
     return BackupDone(
         run=run,
-        caught_up=caught,
-        renewed=tuple(progress.renewed),
         exit_code=code,
         kept=kept,
         unread=progress.unread,

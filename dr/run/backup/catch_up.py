@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError
-from dr.evidence.record import Copy, Point
+from dr.evidence.record import Copy, LateCopy, Point
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.restic import Repository
 
 log = logging.getLogger("dr.backup")
-
-
-@dataclass(frozen=True)
-class CaughtUp:
-    """A point that reached a target late, with the snapshots it has there, by source."""
-
-    run_id: str
-    target: str
-    snapshots: dict[str, str]
-    manifests: dict[str, str]
 
 
 def catch_up(
@@ -32,9 +22,9 @@ def catch_up(
     *,
     work: Path,
     notes: list[str],
-) -> tuple[CaughtUp, ...]:
+) -> tuple[LateCopy, ...]:
     """Copy to each ready target the points it lacks. A point that cannot be copied is noted and left."""
-    done: list[CaughtUp] = []
+    done: list[LateCopy] = []
     for name, points in missed.items():
         for point in points:
             giver = next((copy for copy in point.usable if copy.target in ready), None)
@@ -51,11 +41,11 @@ def catch_up(
     return tuple(done)
 
 
-def _copy(giver: Place, taker: Place, point: Point, copy: Copy, *, work: Path) -> CaughtUp:
+def _copy(giver: Place, taker: Place, point: Point, copy: Copy, *, work: Path) -> LateCopy:
     snapshots, manifests = copy_snapshots(giver, taker, copy.ids, run_id=point.run_id, work=work)
     if set(snapshots) != set(copy.snapshots):
         raise DrError("the copy is not whole", taker.name, hint="run the backup again")
-    return CaughtUp(point.run_id, taker.name, snapshots, manifests)
+    return LateCopy(run_id=point.run_id, target=taker.name, snapshots=snapshots, manifests=manifests)
 
 
 def copy_snapshots(
