@@ -70,6 +70,8 @@ class SshProcess:
             self._group = self._await(mark, cwd)
         except BaseException as error:
             self._line.close()
+            if self._expired.is_set() and not isinstance(error, InterruptedRunError):
+                raise self._too_long() from None
             if isinstance(error, GONE):
                 raise lost(self._line.channel, self._line.host) from error
             raise
@@ -84,6 +86,8 @@ class SshProcess:
                 block = self._line.channel.recv(4096)
             except TimeoutError:
                 self._line.heed_stop()
+                if self._expired.is_set():
+                    raise self._too_long() from None
                 if time.monotonic() < deadline:
                     continue
                 raise HostDownError(
@@ -160,13 +164,16 @@ class SshProcess:
         while not self._over.wait(POLL_SECONDS):
             pass  # the watcher heeds time-out and stop, and ends in any case
         if self._expired.is_set():
-            program = f"{Path(self.argv[0]).name} on {self._line.host}"
-            raise TimeoutExpiredError(
-                f"{program} did not end within {self._timeout:g} s and was stopped",
-                hint="raise the timeout, or see why it hangs",
-            )
+            raise self._too_long()
         seconds = time.monotonic() - self._began
         return Done(self.argv, self._code(), stderr=bytes(self._errors), seconds=seconds)
+
+    def _too_long(self) -> TimeoutExpiredError:
+        program = f"{Path(self.argv[0]).name} on {self._line.host}"
+        return TimeoutExpiredError(
+            f"{program} did not end within {self._timeout:g} s and was stopped",
+            hint="raise the timeout, or see why it hangs",
+        )
 
     def _code(self) -> int:
         channel = self._line.channel

@@ -142,6 +142,15 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(host: Host) ->
     assert soon(lambda: not seen(mark))
 
 
+def test_a_time_out_while_the_shell_there_starts_is_not_called_a_lost_connection(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd", more=f"ForceCommand sleep {(mark := a_mark())}") as server:
+        slow = SshHost(login(server))
+        with pytest.raises(TimeoutExpiredError, match="did not end within 1 s"):
+            slow.run(["true"], timeout=1)
+        slow.close()
+        subprocess.run(["pkill", "-f", f"sleep {mark}"], check=True)
+
+
 @pytest.mark.parametrize("feed", [False, True])
 def test_kill_ends_a_program_and_its_children(host: Host, feed: bool) -> None:
     mark = a_mark()

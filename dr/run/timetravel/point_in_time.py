@@ -24,6 +24,8 @@ from dr.tools.view import View, ViewStore, shows
 
 #: A `Date` header tells whole seconds; a difference below this is none.
 _AGREE = timedelta(seconds=3)
+#: So often is a service asked for its time that answers slowly.
+_ASKED = 3
 
 
 def versions_of(place: Place) -> S3Versions | None:
@@ -177,11 +179,31 @@ class Travel:
     def _view(self, versions: S3Versions, until: datetime | None) -> View:
         """Choose what was there in the span, by either clock where the service's differs from ours."""
         last = max(self.moment, until or self.moment)
-        there, here = versions.now(), self.clock()
-        off = there - here if there and abs(there - here) >= _AGREE else timedelta()
+        off = clock_difference(versions.now, self.clock)
         if versions.where not in self._listed:
             self._listed[versions.where] = list(versions.versions())
         return View.of(self._listed[versions.where], self.moment + min(off, timedelta()), last + max(off, timedelta()))
+
+
+def clock_difference(there: Callable[[], datetime | None], here: Callable[[], datetime]) -> timedelta:
+    """Return by how much a service's clock is ahead of ours at least; nothing when they agree, or it does not say.
+
+    Its answer was made some time between the question and the answer: how long that took is no difference. One that
+    came slowly is asked for again, as it tells little.
+    """
+    found: list[tuple[timedelta, timedelta]] = []
+    for _ in range(_ASKED):
+        before = here()
+        told = there()
+        after = here()
+        if told is None:
+            return timedelta()
+        low, high = told - after, told - before
+        least = min((low, high), key=abs) if (low > timedelta()) == (high > timedelta()) else timedelta()
+        found.append((high - low, least if abs(least) >= _AGREE else timedelta()))
+        if high - low < _AGREE:
+            break
+    return min(found, key=lambda each: each[0])[1]
 
 
 # -- which points there were -------------------------------------------------------------------------
