@@ -22,6 +22,7 @@ FILLED = {
     "/srv/recovered": "{root}/recovered",
     "2026-11-24T06:00:00Z": "2099-01-01T00:00:00Z",
     "NAME": "disk",
+    "/srv/events.jsonl": "{root}/events.jsonl",
     **{f"/srv/{name}": f"{{root}}/{name}" for name in ("kit", "next-kit", "recovery", "back")},
 }
 

@@ -37,6 +37,8 @@ OWNERS = {
     "reportlab": ("dr/report/pdf.py",),
 }
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
+#: Modules that are themselves loaded only where their library is needed.
+LATE = {"dr/cli/live.py": {"rich"}}
 HEAVY = {"boto3", "botocore", "jinja2", "rich", "tenacity", "paramiko", "reportlab", "shamir_mnemonic"}
 
 #: Errors that need no hint, each with its reason.
@@ -130,7 +132,7 @@ def early_heavy(root: Path) -> list[str]:
             [],
         )
         name = path.relative_to(root).as_posix()
-        heavy = HEAVY - ({"paramiko"} if name in OWNERS["paramiko"] else set())
+        heavy = HEAVY - ({"paramiko"} if name in OWNERS["paramiko"] else set()) - LATE.get(name, set())
         found += [f"{name}:{line} {module}" for module, line in imported(top) if module in heavy]
     return found
 

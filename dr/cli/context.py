@@ -17,6 +17,7 @@ import click
 from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
 
 if TYPE_CHECKING:
+    from dr.cli.events import Events
     from dr.session import Session
 
 SCHEMA = 1
@@ -32,6 +33,9 @@ class Context:
     as_json: bool = False
     verbose: int = 0
     quiet: bool = False
+    #: The file that events are written to, and what writes them while the command works.
+    events: Path | None = None
+    told: Events | None = field(default=None, repr=False)
     #: What each option took for its value, as typed.
     taken: Mapping[str, str] = field(default_factory=dict)
     document: dict[str, object] = field(default_factory=dict)

@@ -14,13 +14,14 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import click
 
 import dr
 from dr.cli.context import Context
 from dr.cli.typed import VALUED, globals_first, require_values
-from dr.errors import FAILED, INVALID, OK, as_error
+from dr.errors import FAILED, INTERRUPTED, INVALID, OK, as_error
 
 #: Command -> the module that has it. Modules load only when their command is used.
 COMMANDS = {
@@ -60,8 +61,12 @@ SUMMARIES = {
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",
 }
+#: Commands that work for a while: someone may watch them.
+WORKING = {"backup", "verify", "replicate", "repair", "run", "daemon", "drill", "recover", "keys", "target", "expire"}
 log = logging.getLogger("dr")
 #: Set by a shell that asks how to complete what is typed.
+#: How long a second stop may take.
+_PATIENCE_SECONDS = 2.0
 _COMPLETION = "_DR_COMPLETE"
 #: How the parser ends a sentence with another.
 _NEAR = re.compile(r"\. Did you mean (.*)\?$")
@@ -91,14 +96,26 @@ class _Commands(click.Group):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, and nothing else.")
 @click.option("-v", "--verbose", count=True, help="Print more on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@click.option("--events", type=click.Path(path_type=Path), help="Add what happens to FILE, one JSON line an event.")
 @click.version_option(dr.__version__, prog_name="dr")
 @click.pass_obj
 def program(
-    context: Context, config: Path | None, state: Path | None, as_json: bool, verbose: int, quiet: bool
+    context: Context,
+    config: Path | None,
+    state: Path | None,
+    events: Path | None,
+    as_json: bool,
+    verbose: int,
+    quiet: bool,
 ) -> None:
     """Disaster recovery that is proven: plans, encrypted backups, drills that measure RTO and RPO."""
     context.config, context.state = config, state
     context.as_json, context.verbose, context.quiet = as_json, verbose, quiet
+    context.events = events.expanduser().absolute() if events else None
+    if events or context.command in WORKING:
+        from dr.cli.watch import watched
+
+        click.get_current_context().with_resource(watched(context))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -118,6 +135,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.shutdown()
     try:
         code = context.close() or code
+        if context.told is not None:
+            context.told.end(context.command, code)
         sys.stdout.flush()
     except BrokenPipeError:  # who read it has read enough
         _write_no_more()
@@ -209,18 +228,51 @@ def _listen(context: Context, arguments: list[str]) -> None:
         level = logging.ERROR
     elif any(word.startswith("-v") or word == "--verbose" for word in arguments):
         level = logging.INFO
-    logging.basicConfig(level=level, format="dr: %(message)s", stream=sys.stderr)
+    logging.basicConfig(level=level, format="dr: %(message)s", handlers=[_Stderr()])
 
     def stop(number: int, frame: FrameType | None) -> None:
         from dr.tools import command
 
         first = not command.stopping()
-        if not command.interrupt_all() or not first:
+        running = command.interrupt_all()
+        if not first:
+            _end_soon()
+        if not running or not first:
             raise KeyboardInterrupt
+        if os.isatty(2):
+            os.write(2, b"\ndr: stopping what runs; press Ctrl-C again to stop at once\n")
 
     sys.unraisablehook = _unraised
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes where stderr leads at that moment: above the live view, while there is one."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        """What is written to."""
+        return sys.stderr
+
+
+def _end_soon() -> None:
+    """End at once where the second stop is not heard within a moment: threads that wait for a network hear none."""
+    timer = threading.Timer(_PATIENCE_SECONDS, _end)
+    timer.daemon = True
+    timer.start()
+
+
+def _end() -> None:
+    from dr.tools import command
+
+    command.kill_all()
+    shown = b"\x1b[?25h" if os.isatty(2) else b""  # the live view hides the cursor
+    os.write(2, shown + b"dr: stopped at once. Start the command again: it first puts right what is left\n")
+    os._exit(INTERRUPTED)
 
 
 def _unraised(told: sys.UnraisableHookArgs) -> None:

@@ -7,6 +7,7 @@ interrupted, or could not be told to the targets.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
+from dr.tools import activity
 
 R = TypeVar("R", bound=Fact)
 T = TypeVar("T")
@@ -116,11 +118,14 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     An interruption is recorded as `aborted`, and any other error as `failed`. Only the catalog's own failure, and
     what would have to be told of it, is raised.
     """
-    session = run.session
+    session, began = run.session, time.monotonic()
     session.catalog.close_abandoned(run.system, now=run.started)
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
-    record = _done(run, verb, act)
-    sealed, hint = _keep(run, record), ""
+    with activity.run(verb.name, run.system, run.run_id):
+        record = _done(run, verb, act)
+        sealed, hint = _keep(run, record), ""
+        code, seconds = _code(run, verb, record), time.monotonic() - began
+        activity.ended(record.outcome, exit_code=code, seconds=round(seconds, 3))
     if verb.hint:
         with session.beside(run.system):
             hint = verb.hint(run, record)
@@ -163,7 +168,8 @@ def _keep(run: Run, record: Fact) -> Sealed:
     sealed = run.session.catalog.record(record, run.locked)
     for step in run._kept:
         step()
-    run.sent = run.session.send_evidence(run.reached, run.system)
+    with activity.step("send evidence"):
+        run.sent = run.session.send_evidence(run.reached, run.system)
     for late in run._sent:
         with run.session.beside(run.system):
             run.problems += late() or ()

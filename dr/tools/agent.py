@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DrError, RefusedError, TargetDownError
+from dr.tools import activity
 from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.digest import sha256_file
 from dr.tools.host import Process
@@ -320,7 +321,7 @@ def _secrets_of(repository: Repository, home: str) -> dict[str, str]:
     if file := env.get("RESTIC_PASSWORD_FILE"):
         env |= {"RESTIC_PASSWORD_FILE": "", "RESTIC_PASSWORD": _read(file)}
     own = {"RESTIC_REPOSITORY": repository.location, "RESTIC_CACHE_DIR": f"{home}/{PLACE}/cache"}
-    return env | own | {"RESTIC_PROGRESS_FPS": "0.2"}
+    return env | own | {"RESTIC_PROGRESS_FPS": "2" if activity.watched() else "0.2"}
 
 
 def _read(file: str) -> str:

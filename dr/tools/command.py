@@ -75,6 +75,12 @@ def interrupt_all() -> int:
     return len(children)
 
 
+def kill_all() -> None:
+    """End every running child at once (SIGKILL), with all that it started."""
+    for child in list(_live):
+        _signal(child, signal.SIGKILL)
+
+
 def stopping() -> bool:
     """Whether the program was asked to stop."""
     return _stopping.is_set()

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError, DrError, LockedError, NoRepositoryError, RefusedError, TargetDownError
-from dr.tools import command, retry
+from dr.tools import activity, command, retry
 from dr.tools.network import authorities
 from dr.tools.restic_events import (
     INCOMPLETE,
+    STATUS,
     Checked,
     Events,
     Index,
@@ -33,6 +34,7 @@ from dr.tools.restic_events import (
     failure,
     snapshot_of,
     stored_of,
+    told,
     unneeded_of,
 )
 from dr.tools.restic_stream import StreamBackup
@@ -328,7 +330,7 @@ class Repository:
         own = {
             "RESTIC_REPOSITORY": self.location,
             "RESTIC_CACHE_DIR": str(self.cache),
-            "RESTIC_PROGRESS_FPS": "0.2",
+            "RESTIC_PROGRESS_FPS": "2" if activity.watched() else "0.2",
         }
         return {**kept, **own, **self.env}
 
@@ -349,7 +351,8 @@ class Repository:
         events, lines = Events(), []
 
         def take(line: str) -> None:
-            if line.startswith('{"message_type":"status"'):
+            if line.startswith(STATUS):
+                told(line)
                 return
             lines.append(line)
             if len(lines) < 10_000:

@@ -21,10 +21,13 @@ from dr.errors import (
     RefusedError,
     TargetDownError,
 )
-from dr.tools import command, restic_tries
+from dr.tools import activity, command, restic_tries
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
+
+#: How a line begins that says how far restic is.
+STATUS = '{"message_type":"status"'
 
 _PACK = r"pack ([0-9a-f]{64}):? "
 
@@ -145,6 +148,18 @@ class Events:
         last = self.messages[-1].removeprefix("Fatal: ") if self.messages else ""
         texts = [self.fatal, *(text for _, text in self.errors[:1]), last]
         return " ".join(next((x for x in texts if x), "no reason given").split())[:300]
+
+
+def told(line: str) -> None:
+    """Pass on how far restic says it is: bytes and files of a backup or a restore. Names of files are left out."""
+    if activity.watched() and (event := _json(line)) is not None:
+        done, files = (event.get("bytes_done", event.get("bytes_restored")), event.get("files_done"))
+        activity.progress(
+            done or 0,
+            event.get("total_bytes"),
+            files=files if files is not None else event.get("files_restored"),
+            total_files=event.get("total_files"),
+        )
 
 
 #: Where restic goes on with the lines of its own program.

@@ -38,7 +38,7 @@ from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.hooks import problem, run_hook
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.tools import command
+from dr.tools import activity, command
 from dr.tools.restic import make_if_absent
 
 log = logging.getLogger("dr.backup")
@@ -60,7 +60,8 @@ class BackupDone:
 def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     """Make one recovery point. Every failure but an interruption becomes part of the fact returned."""
     started, progress = request.clock(), BackupProgress()
-    _make_ready(toolbox, request, progress)
+    with activity.step("reach the targets"):
+        _make_ready(toolbox, request, progress)
     caught: tuple[LateCopy, ...] = ()
     consistency: datetime | None = None
     if not progress.ready:
@@ -72,7 +73,8 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         work, consistency = toolbox.work(), request.clock()
         _capture_all(toolbox, request, progress, work, consistency)
         _judge(toolbox, request, progress, consistency)
-        _take_stock(toolbox, request, progress)
+        with activity.step("look at what is stored"):
+            _take_stock(toolbox, request, progress)
         missed = request.missed(progress.looks)
         caught = catch_up(toolbox, progress.ready, missed, work=work, notes=progress.notes)
     run = _fact(toolbox, request, progress, started=started, consistency=consistency)
@@ -86,7 +88,8 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     needed = Needed(
         ready=progress.ready, renewed=progress.renewed, held=request.held, dropped_keys=request.dropped_keys
     )
-    kept = keep_all_locked(toolbox, needed, now=request.clock())
+    with activity.step("extend object locks"):
+        kept = keep_all_locked(toolbox, needed, now=request.clock())
     run = with_locks(run, kept)
     code = _exit_code(run, progress)
     return BackupDone(

@@ -33,7 +33,7 @@ from dr.sources import database_inventory as facts
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, Sent, Settled, SourceDriver, Stream, Tree
 from dr.sources.files import not_there
 from dr.sources.stored import unstored_omission
-from dr.tools import retry
+from dr.tools import activity, retry
 from dr.tools.restic_events import Stored
 
 log = logging.getLogger("dr.backup")
@@ -124,7 +124,8 @@ def capture_one(
         return _capture(doors, request, progress, tags, work / name)
 
     try:
-        fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
+        with activity.step("capture", source=name):
+            fact = retry.persist(once, what=what, tries=TRIES, first_wait=2.0)
     except SourceError as error:
         told = str(error).removeprefix(f"{name}: ")
         log.info("%s: %s", what, told)
@@ -194,13 +195,14 @@ def _store_tree(
 
     def store(place: Place) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
-        return place.repository.backup_tree(
-            (*tree.paths, tree.manifest_name),
-            cwd=tree.cwd,
-            tags={**tags, "part": "data", "beside": beside},
-            excludes=tree.excludes,
-            one_filesystem=tree.one_filesystem,
-        )
+        with activity.step("store", target=place.name):
+            return place.repository.backup_tree(
+                (*tree.paths, tree.manifest_name),
+                cwd=tree.cwd,
+                tags={**tags, "part": "data", "beside": beside},
+                excludes=tree.excludes,
+                one_filesystem=tree.one_filesystem,
+            )
 
     stored = _gather(progress, everywhere(progress.ready, store), doors.name)
     settled = tree.settle(_kept(progress, stored))

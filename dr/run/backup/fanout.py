@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from dr.errors import DrError, TargetDownError
+from dr.tools import activity
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
 from dr.tools.restic_stream import StreamBackup
@@ -89,6 +90,7 @@ def pour(blocks: Iterable[bytes], backups: Mapping[str, StreamBackup]) -> tuple[
         for block in blocks:
             digest.update(block)
             size += len(block)
+            activity.progress(size)
             until = time.monotonic() + patience
             taken = [sink.offer(block, until) for sink in sinks.values()]
             if not any(taken):

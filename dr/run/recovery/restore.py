@@ -32,6 +32,7 @@ from dr.run.recovery.place.restore_host import HERE, LAID, RestoreHost
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.sources import database_inventory as facts
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
+from dr.tools import activity
 from dr.tools.host import Host
 
 #: Two restic processes at once keep a network busy without tripling the memory they need.
@@ -128,7 +129,8 @@ def _bring(
 def _or_lost(shipment: RestoreJob, name: str, act: Callable[[], T]) -> T | None:
     """Do it for one source; where what is left is to be salvaged, note a source of which that is nothing."""
     try:
-        return act()
+        with activity.step("", source=name):
+            return act()
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -140,7 +142,7 @@ def _or_lost(shipment: RestoreJob, name: str, act: Callable[[], T]) -> T | None:
 
 def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(act, names))
+        return list(pool.map(activity.carried(act), names))
 
 
 # -- what stands beside the data ---------------------------------------------------------------------

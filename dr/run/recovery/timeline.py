@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from dr.evidence.record import Event, Outcome
-from dr.tools import command
+from dr.tools import activity, command
 
 log = logging.getLogger("dr.drill")
 
@@ -57,7 +57,8 @@ class Timeline:
         command.raise_if_stopping()
         self._phase_began = time.monotonic()
         try:
-            yield
+            with activity.step(name):
+                yield
         finally:
             took = time.monotonic() - self._phase_began
             self.phases[name] = round(self.phases.get(name, 0.0) + took, 3)

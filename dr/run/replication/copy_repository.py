@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
-from dr.tools import command
+from dr.tools import activity, command
 from dr.tools.store import ObjectStore, is_unfinished
 
 #: Objects on their way at once. Each is held whole on its way into a bucket: at most 24 MiB of it in memory.
@@ -122,6 +122,7 @@ class _Pass:
         self._source, self._to, self._done = source, to, done
         self._insight, self._again, self._threads = insight, frozenset(again), threads
         self._there: dict[str, int] = {}
+        self._wanted = (0, 0)  # bytes and objects that are to be copied
 
     def run(self) -> None:
         """Copy; `_VanishedError` when the source lost something meanwhile that the copy might need."""
@@ -135,6 +136,8 @@ class _Pass:
         self._there = {item.name: item.size for item in self._to.list() if not item.name.startswith("locks/")}
         config = self._config()
         self._done.bytes = sum(sum(part.values()) for part in parts) + len(config)
+        lacking = [size for part in parts for name, size in part.items() if self._there.get(name) != size]
+        self._wanted = sum(lacking), len(lacking)
         with ThreadPoolExecutor(1) as pool:  # restic takes its time: it looks while objects are on their way
             curious = self._insight and not snapshots.keys() <= self._there.keys()
             named = pool.submit(self._insight.named) if self._insight and curious else None
@@ -194,6 +197,8 @@ class _Pass:
         self._there[name] = size
         self._done.objects_copied += 1
         self._done.bytes_copied += size
+        total, objects = self._wanted
+        activity.progress(self._done.bytes_copied, total, files=self._done.objects_copied, total_files=objects)
         if len(self._done.written) < SAMPLE:
             self._done.written.append(name)
 

@@ -17,7 +17,7 @@ from dr.run.immutability.extend_locks import LockExtension
 from dr.run.points.presence import in_words, is_there, look_at, require_repository
 from dr.run.replication.copy_repository import Copied, copy_repository
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.tools import command
+from dr.tools import activity, command
 from dr.tools.disk import DiskStore
 from dr.tools.restic_events import Index
 from dr.tools.s3 import S3Store
@@ -84,7 +84,8 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         if require_repository(source) is None:
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
         looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
-        copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
+        with activity.step("copy objects", target=to.name):
+            copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
         _look_for_gaps(source, to, insight, request, done)
         points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots - done.lacking))
         unordered = _unordered(to, done.written, now=request.clock())

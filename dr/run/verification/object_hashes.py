@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from dr.errors import DamageError
 from dr.evidence.record import Damage
-from dr.tools import command
+from dr.tools import activity, command
 from dr.tools.store import ObjectStore, Stored, is_unfinished
 
 THREADS = min(32, 8 * (os.cpu_count() or 1))
@@ -53,13 +53,16 @@ def listed(store: ObjectStore) -> Inventory:
 
 def hash_all(store: ObjectStore, found: Inventory) -> None:
     """Hash every object, many at a time. One that is gone meanwhile is left without a hash."""
+    total, done, count = sum(found.sizes.values()), 0, 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for name, digest, size in _in_flight(pool, store, iter(found.sizes)):
+        for name, digest, size in _in_flight(pool, store, list(found.sizes)):
+            done, count = done + size, count + 1
+            activity.progress(done, total, files=count, total_files=len(found.sizes))
             if digest:
                 found.hashes[name], found.sizes[name] = digest, size
 
 
-def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterator[str]) -> Iterator[tuple[str, str, int]]:
+def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str]) -> Iterator[tuple[str, str, int]]:
     """Keep a bounded number of reads going, so that a million objects make no million futures."""
 
     def one(name: str) -> tuple[str, str, int]:

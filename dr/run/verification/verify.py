@@ -21,6 +21,7 @@ from dr.run.verification import object_hashes as inventory
 from dr.run.verification.object_hashes import Inventory
 from dr.run.verification.rebuilt_index import rebuilt
 from dr.run.workspace.toolbox import Place, Toolbox
+from dr.tools import activity
 from dr.tools.restic_events import Checked, Index
 
 #: So many level-3 runs read everything; a small repository is read whole each time.
@@ -215,7 +216,8 @@ def _structure(place: Place, found: _Findings) -> Checked | None:
     restic checks with an empty cache of its own: what it finds is what the target gives.
     """
     try:
-        checked = place.repository.check()
+        with activity.step("check structure"):
+            checked = place.repository.check()
     except (InterruptedRunError, RefusedError, TargetDownError, LockedError):
         raise
     except DrError as error:
@@ -263,7 +265,8 @@ def _bytes(
     place: Place, found: _Findings, stored: Inventory, checked: Checked | None, previous: VerifyMemory
 ) -> VerifyMemory:
     """Level 2, and what is stored that nothing names."""
-    inventory.hash_all(place.store, stored)
+    with activity.step("read stored bytes"):
+        inventory.hash_all(place.store, stored)
     found.objects, found.bytes = len(stored.hashes), stored.bytes
     needed = _unpruned(place, found, stored, checked, previous)
     expected = needed | {_data(pack): size for pack, size in _expected(checked).items()}
@@ -324,7 +327,8 @@ def _sample(place: Place, found: _Findings, memory: VerifyMemory, stored: Invent
     """Level 3: this run's share, decrypted."""
     shares = 1 if sum(stored.sizes.values()) < _SMALL else SHARES
     share = memory.share % shares + 1
-    checked = place.repository.check(read_data_subset=f"{share}/{shares}")
+    with activity.step("decrypt a share"):
+        checked = place.repository.check(read_data_subset=f"{share}/{shares}")
     found.share = f"{share}/{shares}"
     if checked.clean:
         found.level = 3

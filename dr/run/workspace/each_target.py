@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from dr.errors import DrError, InterruptedRunError
 from dr.run.workspace.toolbox import Place
-from dr.tools import command
+from dr.tools import activity, command
 
 T = TypeVar("T")
 
@@ -29,4 +29,4 @@ def everywhere(places: Mapping[str, Place], act: Callable[[Place], T]) -> dict[s
     if len(places) == 1:
         return {name: guarded(place) for name, place in places.items()}
     with ThreadPoolExecutor(max(1, len(places))) as pool:
-        return dict(zip(places, pool.map(guarded, places.values()), strict=True))
+        return dict(zip(places, pool.map(activity.carried(guarded), places.values()), strict=True))
