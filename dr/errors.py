@@ -215,6 +215,8 @@ class Fault:
     what: str
     hint: str = ""
     severity: Severity = "refused"
+    #: Of a fault in what `site.yaml` lends to plans: the systems that it concerns.
+    systems: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def fails(self) -> bool:

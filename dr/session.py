@@ -179,7 +179,7 @@ class Session:
         good = [name for name in sorted(whole.plans) if not whole.stopping([name])]
         if not good:
             return self.chosen((), everything=True), ()
-        return self.chosen(good), whole.stopping(())
+        return self.chosen(good), (*whole.of_site, *whole.stopping(()))
 
     def toolbox(self, loaded: Loaded) -> Toolbox:
         """Return the live tools of a plan."""

@@ -123,8 +123,8 @@ def _options(context: click.Context) -> Iterator[str]:
 
 def plans() -> str:
     """Return dr-plan(5)."""
-    lines = [*_head("dr-plan", 5, "plans, targets and kit.yaml of dr(1)"), ".SH DESCRIPTION"]
-    lines += [roff("What may be written into plans, targets and kit.yaml, as `dr schema` prints it too.")]
+    lines = [*_head("dr-plan", 5, "plans, targets, kit.yaml and site.yaml of dr(1)"), ".SH DESCRIPTION"]
+    lines += [roff("What may be written into plans, targets, kit.yaml and site.yaml, as `dr schema` prints it too.")]
     lines += _paragraphs(RULES)
     for kind, (what, where) in HEADS.items():
         lines += [f".SH {what.upper()}", roff(f"In `CONFIG/{where}`.")]

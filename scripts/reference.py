@@ -1,4 +1,4 @@
-"""Write docs/reference.md: every key of a plan, a target and `kit.yaml`, from the schemas that `dr schema` prints."""
+"""Write docs/reference.md: every key of all that is declared, from the schemas that `dr schema` prints."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ HEADS = {
     "plan": ("A plan", "plans/*.yaml"),
     "target": ("A target", "targets/*.yaml"),
     "kit": ("The custodians of the recovery kit", "kit.yaml"),
+    "site": ("The whole site", "site.yaml"),
 }
 #: Where a description ends with what an absent key means.
 _DEFAULT = re.compile(r"\s*Default: (?P<default>.+)\.$", re.DOTALL)
 INTRODUCTION = """\
 # Every key
 
-What may be written into plans, targets and `kit.yaml`. The same is in the JSON Schemas, for editors that complete and
-check while you type (`dr schema plan`, `dr schema target`, `dr schema kit`), and in the manual page dr-plan(5). This
-page is made from them by `make reference`.
+What may be written into plans, targets, `kit.yaml` and `site.yaml`. The same is in the JSON Schemas, for editors that
+complete and check while you type (`dr schema plan`, `dr schema target`, `dr schema kit`, `dr schema site`), and in the
+manual page dr-plan(5). This page is made from them by `make reference`.
 """
 RULES = """\
 Unknown keys are refused. A duration is written as `90s`, `15m`, `2h`, `1d`, `1w` or `1h30m`, or as a number of
@@ -59,7 +60,7 @@ class Part:
 
 
 def parts(kind: str) -> list[Part]:
-    """Return the parts of a plan, a target or `kit.yaml`, each before those inside it."""
+    """Return the parts of a plan, a target, `kit.yaml` or `site.yaml`, each before those inside it."""
     whole = schema(kind)
     definitions = {"": whole, **whole.get("$defs", {})}
     visits = list(_visits("", "", definitions, set()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from dr.cli.context import Context, pass_context
 from dr.errors import INVALID, OK, Fault, PlanError, UsageError
 from dr.plan.units import counted
 from dr.tools.network import is_this_host
+
+if TYPE_CHECKING:
+    from dr.plan.load import Loaded
 
 
 @click.command("init")
@@ -36,10 +40,20 @@ def init_command(context: Context) -> None:
 
 @click.command("validate")
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
+@click.option(
+    "--show",
+    metavar="SYSTEM",
+    shell_complete=complete.systems,
+    help="Print the plan of SYSTEM as it is in force, and where each value comes from.",
+)
 @pass_context
-def validate_command(context: Context, systems: tuple[str, ...]) -> None:
-    """Say all faults of the plans and targets at once. Exit 2 when a plan cannot be used or kept."""
+def validate_command(context: Context, systems: tuple[str, ...], show: str | None) -> None:
+    """Say all faults of the plans, targets and site.yaml at once. Exit 2 when a plan cannot be used or kept."""
     from dr.plan.load import load
+
+    if show and systems:
+        raise UsageError("--show is of one system, and checks that one", hint=f"write `dr validate --show {show}`")
+    systems = (show,) if show else systems
 
     declarations = load(
         context.session.config, is_here=is_this_host
@@ -57,11 +71,30 @@ def validate_command(context: Context, systems: tuple[str, ...]) -> None:
         )
     context.put(plans=sorted(declarations.plans), targets=sorted(declarations.targets))
     context.ended(INVALID if bad else OK)
+    if show:
+        if show in declarations.plans:
+            _show(context, declarations.plans[show])
+        return
     advice = len(faults) - len(bad)
     context.say(
         f"{counted(len(declarations.plans), 'plan')}, {counted(len(declarations.targets), 'target')}: "
         f"{counted(len(bad), 'fault')}, {counted(advice, 'warning')}"
     )
+
+
+def _show(context: Context, loaded: Loaded) -> None:
+    from dr.plan.effective import as_yaml, effective, nested
+
+    values = effective(loaded, context.config_dir)
+    told = [
+        {"key": ".".join(map(str, each.key)), "value": each.value, "from": each.origin}
+        for each in values
+        if not each.opens
+    ]
+    context.put(
+        effective={"system": loaded.plan.system, "digest": loaded.digest, "plan": nested(values), "values": told}
+    )
+    context.say(as_yaml(values))
 
 
 def _kit_faults(config: Path) -> tuple[Fault, ...]:
@@ -75,10 +108,10 @@ def _kit_faults(config: Path) -> tuple[Fault, ...]:
 
 
 @click.command("schema")
-@click.argument("kind", type=click.Choice(("plan", "target", "kit")), default="plan")
+@click.argument("kind", type=click.Choice(("plan", "target", "kit", "site")), default="plan")
 @pass_context
 def schema_command(context: Context, kind: str) -> None:
-    """Print the JSON Schema of plans (the default), targets or kit.yaml, so that editors complete and check."""
+    """Print the JSON Schema of plans (the default), targets, kit.yaml or site.yaml, by which editors check."""
     from dr.plan.schema import schema
 
     if context.as_json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,53 @@ from dr.errors import Fault
 _LARGEST = 1 << 20
 _NODES = 20_000
 _TEXT, _NUMBERS = "tag:yaml.org,2002:str", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TRUTH = "tag:yaml.org,2002:bool"
 _MERGE = "tag:yaml.org,2002:merge"
 Place = tuple[int, int]
+Key = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Document:
-    """A file's data, and where in it each key stands (line and column, from 1)."""
+    """A file's data, and where in it each key stands (line and column, from 1).
+
+    `lent` are the keys that it takes over from another document, each with where it stands there.
+    """
 
     path: Path
     text: str
     digest: str
     data: Any
-    places: dict[tuple[str | int, ...], Place] = field(repr=False)
+    places: dict[Key, Place] = field(repr=False)
+    lent: Mapping[Key, tuple[Document, Key]] = field(default_factory=dict, repr=False)
 
     def fault(self, key: Sequence[str | int], what: str, hint: str = "", **more: Any) -> Fault:
         """Return a fault at a key, or at the nearest of its parents that is there."""
         at = tuple(key)
-        while at and at not in self.places:
+        while at and at not in self.places and at not in self.lent:
             at = at[:-1]
+        if at in self.lent:
+            lender, there = self.lent[at]
+            named = self.data.get("system")
+            return replace(lender.fault(there, what, hint, **more), systems=frozenset([named] if named else ()))
         line, column = self.places.get(at, (1, 1))
         return Fault(str(self.path), line, column, what, hint, **more)
+
+
+def dump(data: Any, *, inline: bool = False) -> str:
+    """Return data as YAML in the order it has; `inline`: in one line, without its end."""
+    width = 1_000_000 if inline else 100
+    text = str(
+        yaml.dump(data, Dumper=_Plain, sort_keys=False, allow_unicode=True, default_flow_style=inline, width=width)
+    )
+    return text.removesuffix("...\n").strip() if inline else text
+
+
+class _Plain(yaml.CSafeDumper):
+    """Writes what stands twice twice: no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def read(path: Path) -> Document | list[Fault]:
@@ -142,6 +168,8 @@ class _Walk:
         if isinstance(key, yaml.ScalarNode) and key.tag == _MERGE:
             self.faults.append(Fault(str(self.path), *place, "merge keys (<<) are not read", "write the keys out"))
             return
+        if isinstance(key, yaml.ScalarNode) and key.tag == _TRUTH:
+            key.tag = _TEXT  # YAML 1.1 reads the key `on` as true
         if not isinstance(key, yaml.ScalarNode) or key.tag != _TEXT:
             shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
             self.faults.append(Fault(str(self.path), *place, f"the key {shown} is not text", "put it in quotes"))

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,12 @@ def lint_plans(
     targets: Mapping[str, Target],
     declared: set[str],
     here: Here,
+    read: Callable[[Path], Document | list[Fault]] = read,
 ) -> list[Fault]:
-    """Return the faults of plans that could be read. `declared` holds every declared name, the faulty too."""
+    """Return the faults of plans that could be read. `declared` holds every declared name, the faulty too.
+
+    `read` reads a plan again, with the defaults of its site.
+    """
     env = here.env
     cycles = _cycles({name: plan for name, (plan, _) in plans.items()})
     faults = []

@@ -14,8 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from dr.errors import Fault, PlanError, UsageError
 from dr.plan import lint
+from dr.plan.defaults import told_once, with_defaults
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan
+from dr.plan.site import SitePlan
+from dr.plan.site_file import NAME as SITE
+from dr.plan.site_file import SiteFile, read_site
 from dr.plan.target import IsHere, Target
 from dr.plan.unread import FOLDERS, Folder, look_in, unread
 from dr.plan.words import faults_of, key_of
@@ -35,12 +39,13 @@ class PlanCache(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A plan with the text it was read from; `digest` is the SHA-256 of the file."""
+    """A plan with its text, and the SHA-256 of that: its file's, or where `site.yaml` lends to it, the whole plan's."""
 
     plan: Plan
     path: Path
     text: str = field(repr=False)
     digest: str
+    site: SitePlan = field(default=SitePlan(), repr=False, compare=False)
 
     def __hash__(self) -> int:
         """By file."""
@@ -57,6 +62,7 @@ class Declarations:
     faults: tuple[Fault, ...]
     #: Which file declares which system, for the faulty ones too.
     files: dict[str, str] = field(default_factory=dict)
+    site: SitePlan = field(default_factory=SitePlan)
 
     def about(self, systems: Sequence[str] = ()) -> tuple[Fault, ...]:
         """Return the faults that concern some systems and their targets; all, when none is named."""
@@ -66,8 +72,18 @@ class Declarations:
         wanted |= {str(self.plans[name].path) for name in systems if name in self.plans}
         used = {target for name in systems if name in self.plans for target in self.plans[name].plan.places}
         wanted |= {file for file, name in self.files.items() if name in used}
-        wanted |= {fault.file for fault in self.unread}
-        return tuple(f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
+        wanted |= {fault.file for fault in self.unread} | {self._site}
+        found = (f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
+        return tuple(f for f in found if not f.systems or not f.systems.isdisjoint(systems))
+
+    @property
+    def of_site(self) -> tuple[Fault, ...]:
+        """Return the faults for which parts of `site.yaml` are not in use; they stop no system."""
+        return tuple(f for f in self.faults if f.file == self._site and f.severity == "unsound" and not f.systems)
+
+    @property
+    def _site(self) -> str:
+        return str(self.config / SITE)
 
     @property
     def unread(self) -> tuple[Fault, ...]:
@@ -115,8 +131,8 @@ def load(
     here = lint.Here(env or os.environ, is_here)
     kept = cache.get_all() if cache else {}
     fresh: dict[str, str] = {}
-    folders = {name: look_in(config / name) for name in FOLDERS}
-    faults: list[Fault] = [fault for folder in folders.values() for fault in folder.faults]
+    folders, site = {name: look_in(config / name) for name in FOLDERS}, read_site(config)
+    faults: list[Fault] = [*site.faults, *(fault for folder in folders.values() for fault in folder.faults)]
     files: dict[str, str] = {}
     targets: dict[str, tuple[Target, Document | None, Path]] = {}
     plans: dict[str, tuple[Loaded, Document | None]] = {}
@@ -128,7 +144,7 @@ def load(
             targets[found[0].target] = (found[0], found[1], path)
     first = {}
     for path in folders["plans"].files:
-        item = _cached(path, kept, config) or _plan(path, config, faults, files, fresh, partial)
+        item = _cached(path, kept, config, site) or _plan(path, config, faults, files, fresh, partial, site)
         if item is None:
             continue
         files[str(path)] = item[0].plan.system
@@ -142,12 +158,18 @@ def load(
         known,
         declared,
         here,
+        lambda path: _read(path, site),
     )
     faults += _unread(config, folders.values(), [*plans.values(), *partial.values()], known.values())
     if cache and fresh:
         cache.put_all(fresh)
     return Declarations(
-        config, {name: item for name, (item, _) in plans.items()}, known, tuple(sorted(set(faults))), files
+        config,
+        {name: item for name, (item, _) in plans.items()},
+        known,
+        told_once(faults, str(config / SITE)),
+        files,
+        site.plan,
     )
 
 
@@ -216,9 +238,10 @@ def _plan(
     files: dict[str, str],
     fresh: dict[str, str],
     partial: dict[str, tuple[Plan, Document | Path]],
+    site: SiteFile,
 ) -> tuple[Loaded, Document] | None:
-    stamp = _stamp(path)
-    document = read(path)
+    stamp = _stamp(path, site)
+    document = _read(path, site)
     if isinstance(document, list):
         faults += document
         return None
@@ -231,23 +254,30 @@ def _plan(
         return None
     text = json.dumps([plan.model_dump_json(by_alias=True, exclude_none=True), document.text, document.digest])
     fresh[f"{path}\n{stamp}"] = text
-    return Loaded(plan, path, document.text, document.digest), document
+    return Loaded(plan, path, document.text, document.digest, site.plan), document
 
 
-def _cached(path: Path, kept: Mapping[str, str], config: Path) -> tuple[Loaded, None] | None:
-    text = kept.get(f"{path}\n{_stamp(path)}")
+def _read(path: Path, site: SiteFile) -> Document | list[Fault]:
+    """Return a plan's document with what the site lends to it."""
+    document = read(path)
+    return document if isinstance(document, list) else with_defaults(document, site.document)
+
+
+def _cached(path: Path, kept: Mapping[str, str], config: Path, site: SiteFile) -> tuple[Loaded, None] | None:
+    text = kept.get(f"{path}\n{_stamp(path, site)}")
     if text is None:
         return None
     try:
         plan, source, digest = json.loads(text)
-        return Loaded(Plan.model_validate_json(plan, context={"base": str(config)}), path, source, digest), None
+        known = Plan.model_validate_json(plan, context={"base": str(config)})
+        return Loaded(known, path, source, digest, site.plan), None
     except (ValueError, TypeError):
         return None
 
 
-def _stamp(path: Path) -> str:
+def _stamp(path: Path, site: SiteFile) -> str:
     try:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v2"
+    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v2{site.stamp}"

@@ -74,6 +74,20 @@ def parse_percent(value: object) -> float:
     return share
 
 
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?|)b?(?:/s)?\s*", re.IGNORECASE)
+
+
+def parse_bytes(value: object) -> int:
+    """Return a number of bytes from "5MB", "512KiB", "5MB/s" or a number. Raises `ValueError` in plain words."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) and len(value) < 40 else None
+    if not found:
+        raise ValueError(f"{value!r} is not a size: write it as 512KiB, 5MB or 1GiB")
+    return int(float(found[1]) * _SIZES[found[2].lower()])
+
+
 def counted(number: int, noun: str) -> str:
     """Return "1 file", "2 files"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

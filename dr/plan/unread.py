@@ -12,11 +12,13 @@ from typing import Any
 from dr.errors import Fault
 
 ENDINGS = (".yaml", ".yml")
+#: What there is one of, beside the folders.
+SINGLE = ("kit", "site")
 FOLDERS = ("plans", "targets")
 #: Read by nobody, and no plan of anybody.
 _HARMLESS = re.compile(r"readme(\..*)?|\.git(ignore|keep|attributes)?|\.keep|lost\+found|__pycache__", re.IGNORECASE)
-#: What people take for `plans`, `targets` and `kit.yaml`.
-_NEARLY = re.compile(r"\.?(?:(?P<folder>plan|target)s?|(?P<kit>kit\.ya?ml\S*))", re.IGNORECASE)
+#: What people take for `plans`, `targets`, `kit.yaml` and `site.yaml`.
+_NEARLY = re.compile(r"\.?(?:(?P<folder>plan|target)s?|(?P<single>kit|site)s?\.ya?ml\S*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -81,16 +83,17 @@ def _rename(path: Path, kind: str) -> str:
 
 
 def _beside(config: Path) -> Iterator[Fault]:
-    """Yield directories and files that were meant for plans/, targets/ or kit.yaml, by their names."""
+    """Yield directories and files that were meant for plans/, targets/, kit.yaml or site.yaml, by their names."""
     try:
         found = sorted(config.iterdir())
     except OSError:
         return
     for path in found:
-        if path.name in (*FOLDERS, "kit.yaml") or not (near := _NEARLY.fullmatch(path.name)):
+        if path.name in (*FOLDERS, *(f"{name}.yaml" for name in SINGLE)) or not (near := _NEARLY.fullmatch(path.name)):
             continue
-        right = "kit.yaml" if near["kit"] else f"{near['folder'].lower()}s"
-        if near["kit"] or path.is_dir():
+        single = near["single"]
+        right = f"{single.lower()}.yaml" if single else f"{near['folder'].lower()}s"
+        if single or path.is_dir():
             verb = "move it elsewhere" if os.path.lexists(config / right) else f"name it {right}"
             yield _told(path, f"this is not read: its name is not {right}", verb)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from dr.plan.document import Document
 _LATER = {
     "sftp": "sftp targets", "rest": "rest targets", "rclone": "rclone targets",
 }  # fmt: skip
+MISSING = "the key {} is missing"
 _TYPES = {
     "string_type": "must be text; put it in quotes", "int_type": "must be a whole number",
     "int_parsing": "must be a whole number", "int_from_float": "must be a whole number",
@@ -30,10 +32,14 @@ _TYPES = {
 }  # fmt: skip
 
 
-def faults_of(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Fault]:
-    """Return the faults of a document, each at its key."""
+def faults_of(
+    error: ValidationError, document: Document, model: type[BaseModel], *, partial: bool = False
+) -> list[Fault]:
+    """Return the faults of a document, each at its key; of a `partial` one not what it may leave to another."""
     found: dict[tuple[tuple[str | int, ...], str], Fault] = {}
     details = error.errors(include_url=False, include_input=True)
+    if partial:
+        details = [detail for detail in details if not _left_open(detail)]
     keys = [key_of(detail["loc"]) for detail in details]
     for detail, key in zip(details, keys, strict=True):
         if detail["type"] == "too_short" and any(key == other[: len(key)] != other for other in keys):
@@ -41,6 +47,11 @@ def faults_of(error: ValidationError, document: Document, model: type[BaseModel]
         what, hint = _say(detail, key, model)
         found.setdefault((key, what), document.fault(key, what, hint))
     return list(found.values())
+
+
+def _left_open(detail: ErrorDetails) -> bool:
+    """Whether it may be that only something is missing yet."""
+    return detail["type"] == "missing" or (detail["type"] == "value_error" and isinstance(detail["input"], dict))
 
 
 def key_of(loc: Sequence[str | int]) -> tuple[str | int, ...]:
@@ -59,8 +70,12 @@ def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
         return f"unknown key {name!r}", hint
+    if kind == "literal_error" and detail["loc"][-1] == "[key]":
+        known = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        return f"unknown key {name!r}", f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"
     if kind == "missing":
-        return f"the key {name!r} is missing", f"add `{name}:` here"
+        return MISSING.format(repr(name)), f"add `{name}:` here"
     if kind == "value_error":
         said = str(context.get("error", detail["msg"]))
         return f"{name!r}: {said}" if key else said, "`dr schema` describes every key"

@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from dr.errors import PlanError
+from dr.plan.document import Document, read
 from dr.plan.kit import load_kit_plan
 from dr.plan.schema import schema
 
 ROOT = Path(__file__).parents[2]
 PLANS = [*ROOT.glob("plans/*.yaml"), *ROOT.glob("tests/samples/good/plans/*.yaml")]
 KITS = [*ROOT.glob("tests/samples/good/kit.yaml")]
+SITES = [*ROOT.glob("tests/samples/site/site.yaml")]
 TARGETS = [*ROOT.glob("targets/*.yaml"), *ROOT.glob("tests/samples/good/targets/*.yaml")]
 
 
@@ -27,6 +29,22 @@ def faults(kind: str, document: Any) -> list[str]:
 @pytest.mark.parametrize("path", [*PLANS, *TARGETS], ids=lambda path: f"{path.parent.name} {path.stem}")
 def test_what_the_program_takes_the_schema_takes(path: Path) -> None:
     assert faults(path.parent.name.removesuffix("s"), yaml.safe_load(path.read_text())) == []
+
+
+@pytest.mark.parametrize("path", SITES, ids=lambda path: path.stem)
+def test_a_site_that_the_program_takes_the_schema_takes(path: Path) -> None:
+    document = read(path)
+    assert isinstance(document, Document) and faults("site", document.data) == []
+
+
+def test_the_schema_of_a_site_knows_the_keys_of_plans_and_requires_none_of_them() -> None:
+    assert (
+        faults("site", {"defaults": {"objectives": {"mtd": "8h"}, "sources": {"docs": {"host": {"ssh": "a@b.c"}}}}})
+        == []
+    )
+    assert len(faults("site", {"defaults": {"cadense": {}}})) == 1
+    assert len(faults("site", {"defaults": {"cadence": {"bakup": "every day at 01:00"}}})) == 1
+    assert len(faults("site", {"defaults": {"system": "sis"}})) == 1
 
 
 @pytest.mark.parametrize("path", KITS, ids=lambda path: path.stem)

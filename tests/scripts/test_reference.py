@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from dr.plan.schema import schema
+from dr.plan.schema import LENT, schema
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reference.md"
@@ -25,13 +25,16 @@ def test_the_reference_is_the_one_that_the_schemas_make(tmp_path: Path) -> None:
 def test_every_key_of_the_schemas_has_a_row_with_an_example_that_is_yaml() -> None:
     rows = ROW.findall(PAGE.read_text())
     wanted = []
-    for kind in ("plan", "target", "kit"):
+    for kind in ("plan", "target", "kit", "site"):
         whole = schema(kind)
-        for part in (whole, *whole.get("$defs", {}).values()):
+        own = (part for name, part in whole.get("$defs", {}).items() if not name.startswith(LENT))
+        for part in (whole, *own):
             wanted += [key for form in part.get("anyOf", [part]) for key in form.get("properties", {})]
     assert sorted(name for name, _ in rows) == sorted(wanted)
     for name, example in rows:
-        assert list(yaml.safe_load(example.replace("\\|", "|"))) == [name], example
+        written = example.replace("\\|", "|")
+        read = list(yaml.safe_load(written))
+        assert read == ([True] if name == "on" else [name]), example  # as YAML 1.1 reads it; we do not
 
 
 def test_every_part_is_linked_to_its_section() -> None:
