@@ -183,6 +183,7 @@ class Site:
     root: Path
     env: dict[str, str]
     forker: Forker
+    also: tuple[str, ...] = ()  # modules that the program loads too: kinds that tests define
 
     def plan(self, system: str, text: str) -> Path:
         """Write a plan."""
@@ -215,7 +216,7 @@ class Site:
 
     def dr(self, *arguments: str, code: int | None = 0, **env: str) -> Ran:
         """Run the program as typed; `code` is what it must end with (None: anything)."""
-        ran = Ran(*self.forker.run(self.argv(*arguments)[3:], env={**self.env, **env}, cwd=self.root))
+        ran = Ran(*self.forker.run(self.argv(*arguments)[3:], env={**self.env, **env}, cwd=self.root, also=self.also))
         assert "Traceback" not in ran.err, ran.err
         assert code is None or ran.code == code, f"exit {ran.code}, not {code}\n{ran.out}\n{ran.err}"
         return ran

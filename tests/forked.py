@@ -62,11 +62,23 @@ class Forker:
         self._server.communicate()  # closes its stdin, which is what it ends by
         self._folder.cleanup()
 
-    def run(self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> tuple[int, str, str]:
-        """Run `dr` with `arguments`; return its exit code (below 0: the signal), what it wrote on stdout and stderr."""
+    def run(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, also: Sequence[str] = ()
+    ) -> tuple[int, str, str]:
+        """Run `dr` with `arguments`; return its exit code (below 0: the signal), what it wrote on stdout and stderr.
+
+        Modules that it is to load `also` are kinds that tests define.
+        """
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            asked = {"argv": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
+            asked: dict[str, Any] = {
+                "argv": list(arguments),
+                "env": dict(env),
+                "cwd": str(cwd),
+                "out": str(out),
+                "err": str(err),
+            }
+            asked |= {"also": list(also)}
             code = self._ask(asked)
             return code, out.read_text(errors="surrogateescape"), err.read_text(errors="surrogateescape")
 
@@ -149,6 +161,8 @@ def _become(asked: dict[str, Any]) -> NoReturn:
     code = 1
     try:
         coverage.process_startup(force=True)  # where the environment asks for it, as of a process that is started
+        for name in asked["also"]:
+            importlib.import_module(name)
         code = _main()
     except Exception:  # noqa: BLE001 - shown as an interpreter would, and the coverage of it kept
         traceback.print_exc()

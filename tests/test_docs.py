@@ -224,3 +224,11 @@ def test_the_plans_that_come_along_have_no_fault_but_their_places(path: Path, si
     faults = ran.document["errors"] + ran.document["warnings"]
     places = ("/srv/district", "offsite", "127.0.0.1")  # the demo's service runs on the machine that it is played on
     assert [fault for fault in faults if not any(place in fault["what"] for place in places)] == []
+
+
+def test_what_the_guide_to_a_target_kind_shows_is_what_the_toy_holds() -> None:
+    toy = (ROOT / "tests" / "targets" / "toy.py").read_text()
+    about = (ROOT / "docs" / "extending.md").read_text().partition("## A target kind")[2].partition("\n## ")[0]
+    shown = re.findall(r"```python\n(.*?)```", about, re.DOTALL)
+    assert len(shown) == 3 and [part for part in shown if part not in toy] == []
+    assert "register(CupboardDriver)" in about and "register(CupboardDriver)" in toy

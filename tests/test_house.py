@@ -36,6 +36,9 @@ OWNERS = {
     "shamir_mnemonic": ("dr/tools/shares.py",),
     "reportlab": ("dr/report/pdf.py",),
 }
+#: Kinds of target, and the stores that their drivers open.
+TARGET_KINDS = {"s3", "local", "sftp", "rest", "rclone"}
+STORES = {"S3Store", "DiskStore", "S3Place", "LocalPlace"}
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
 #: Modules that are themselves loaded only where their library is needed.
 LATE = {"dr/cli/live.py": {"rich"}}
@@ -169,6 +172,35 @@ def _hasty_lines(tree: ast.AST) -> Iterator[int]:
                 yield node.lineno
 
 
+#: Who knows the kinds of target: what they declare, their drivers, and the stores that those open. Sources never see one.
+KNOW_TARGETS = ("dr/plan/target", "dr/targets/", "dr/tools/", "dr/sources/")
+
+
+def asks_for_kinds(root: Path) -> list[str]:
+    """Return where something outside the drivers asks of which kind a target is, or what kind of store it opened."""
+    found = []
+    for path in modules(root):
+        name = path.relative_to(root).as_posix()
+        if name.startswith(KNOW_TARGETS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if _tells_a_kind(node):
+                found.append(f"{name}:{getattr(node, 'lineno', 0)}")
+    return found
+
+
+def _tells_a_kind(node: ast.AST) -> bool:
+    """Whether it reads what one kind declares, compares with a kind's key, or takes a kind's store by its class."""
+    if isinstance(node, ast.Attribute):
+        return node.attr in TARGET_KINDS and not (isinstance(node.value, ast.Name) and node.value.id == "threading")
+    if isinstance(node, ast.Compare):
+        sides = (node.left, *node.comparators)
+        return any(isinstance(side, ast.Constant) and side.value in TARGET_KINDS - {"sftp"} for side in sides)
+    if isinstance(node, ast.ImportFrom):
+        return any(each.name in STORES for each in node.names)
+    return False
+
+
 def error_names(root: Path) -> set[str]:
     """Return the names of DrError and of all that derive from it."""
     bases = {
@@ -267,6 +299,19 @@ def test_ruff_bans_what_the_house_says_is_owned() -> None:
     banned = PROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]
     assert set(banned) == set(OWNERS)
     assert all(ban["msg"] for ban in banned.values())
+
+
+def test_only_the_drivers_know_kinds_of_target() -> None:
+    assert asks_for_kinds(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["found = target.s3", "from dr.tools.s3 import S3Store", "near = target.kind == 'local'"]
+)
+def test_who_asks_for_a_kind_of_target_is_found(house: Path, line: str) -> None:
+    path = house / "dr" / "run" / "replication" / "replicate.py"
+    path.write_text(path.read_text("utf-8") + f"\n{line}\n")
+    assert [each.split(":")[0] for each in asks_for_kinds(house)] == ["dr/run/replication/replicate.py"]
 
 
 def test_heavy_libraries_are_imported_only_where_used() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dr.errors import DEGRADED, OK, UsageError
-from dr.plan.target import Credentials, Target
-from dr.run.immutability.provision import BucketPlan, build_bucket, plan_bucket
+from dr.errors import DEGRADED, OK
+from dr.plan.immutability import Credentials
+from dr.plan.target import Target
 from dr.session import Session
+from dr.targets.kinds import driver_of
+from dr.targets.making import BucketPlan, build_bucket
 
 # -- making ------------------------------------------------------------------------------------------
 
@@ -28,11 +30,8 @@ class Making:
 
 def foresee(session: Session, target: Target, *, credentials: Credentials | None, principal: str | None) -> Making:
     """Return what would be made or changed, and what differs and cannot be; changes nothing."""
-    if target.s3 is None:
-        raise UsageError(
-            f"the target {target.target!r} is a directory", hint="it is made by the first backup; see `dr target check`"
-        )
-    return Making(target.target, plan_bucket(target.s3, credentials=credentials, principal=principal))
+    driver = driver_of(target, session.state)
+    return Making(target.target, driver.plan_bucket(credentials=credentials, principal=principal))
 
 
 def create(making: Making) -> Making:

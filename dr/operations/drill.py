@@ -77,7 +77,7 @@ def drill(session: Session, items: list[Loaded], options: DrillOptions) -> list[
     """
     for loaded in items:
         if (options.scenario or loaded.plan.drill.scenario) == "ransomware":
-            refuse_unready(scratch_of(session, loaded, options))
+            refuse_unready(scratch_of(session, loaded, options), session.state)
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
     return across(session, items, lambda loaded: drill_one(session, loaded, options))
@@ -132,7 +132,7 @@ def _drilled(run: Run, options: DrillOptions, scenario: str) -> Drill:
 def _ransomware(session: Session, loaded: Loaded, request: DrillRequest, options: DrillOptions) -> Drill:
     """Hold a ransomware drill, alone in its scratch place: a second of the same system waits for another time."""
     scratch, system = scratch_of(session, loaded, options), loaded.plan.system
-    refuse_unready(scratch)
+    refuse_unready(scratch, session.state)
     with hold(session.state / "locks" / f"{system}.ransomware.lock", what=f"a ransomware drill of {system} is at work"):
         return run_ransomware(session.toolbox(loaded), session.points(loaded), request, scratch)
 

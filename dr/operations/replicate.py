@@ -34,8 +34,9 @@ from dr.run.replication.replicate import ReplicateRequest, replicate, with_lock
 from dr.run.verification.verify import VerifyMemory
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
+from dr.targets.kinds import driver_of
 from dr.tools import command
-from dr.tools.disk import AbsentError, DiskStore
+from dr.tools.disk import AbsentError
 from dr.tools.lock import hold
 from dr.tools.restic import make_if_absent
 from dr.tools.restic_events import Index
@@ -76,12 +77,11 @@ def first_use(session: Session, name: str) -> Path:
     Raises `UsageError` when there is no such target, or it is none that may be absent.
     """
     target = session.declarations.targets.get(name)
-    if target is None or target.local is None or not target.offline:
+    if target is None or not target.offline:
         known = [x for x, each in sorted(session.declarations.targets.items()) if each.offline]
         hint = f"those are: {', '.join(known)}" if known else "write `offline: true` in its file"
         raise UsageError(f"{name!r} is not a target whose disk may be taken away", "--first-use", hint=hint)
-    DiskStore(target.local.path, label=name).first_use()
-    return target.local.path
+    return driver_of(target).first_use()
 
 
 # -- a replica ---------------------------------------------------------------------------------------

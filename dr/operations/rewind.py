@@ -15,7 +15,6 @@ from dr.run.timetravel.point_in_time import versions_of
 from dr.run.timetravel.rewind import RewindStep, Rewound, nothing_there, rewind, steps_to
 from dr.run.workspace.toolbox import Place
 from dr.session import Session
-from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
 from dr.tools.view import View
 
@@ -57,7 +56,7 @@ def _foresee(session: Session, loaded: Loaded, target: str, moment: datetime) ->
             hint="recover from another target; and turn versioning on for the next time",
         )
     parts, objects, intact = [], 0, 0
-    beside = S3Versions.of(place.evidence) if isinstance(place.evidence, S3Store) else None
+    beside = place.driver.versions(place.evidence)
     for each in filter(None, (versions, beside)):
         listed = list(each.versions())
         view = View.of(listed, moment)

@@ -13,14 +13,15 @@ from pathlib import Path
 from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
+from dr.plan.found import Found, Key, secret_faults, unreadable
 from dr.plan.lint_commands import hides_failure
-from dr.plan.lint_hosts import Found, Key, hosts, kept_file, no_file, secret_faults, unreadable
+from dr.plan.lint_hosts import hosts
 from dr.plan.lint_places import forgetting, offsite, places
 from dr.plan.on_disk import why_no_directory, why_not_found
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
 from dr.plan.source import DATABASES
-from dr.plan.target import Credentials, IsHere, S3Place, Target
+from dr.plan.target import IsHere, Target
 from dr.plan.units import format_duration
 
 
@@ -70,12 +71,7 @@ def lint_targets(targets: Mapping[str, tuple[Target, Document | None]], here: He
         if document:
             faults += [_at(document, *item) for item in offsite(target, here.is_here)]
             faults += [_at(document, *item) for item in forgetting(target)]
-        if target.s3 and document:
-            faults += [_at(document, *item) for item in _authorities(target.s3)]
-            faults += [_at(document, *item) for item in _credentials(target.s3.credentials, env)]
-            if (apart := target.s3.immutability.credentials) is not None:
-                at: Key = ("s3", "immutability", "credentials")
-                faults += [_at(document, *item) for item in _credentials(apart, env, at)]
+            faults += [_at(document, *item) for item in target.declared.faults(env)]
     return faults
 
 
@@ -260,25 +256,3 @@ def _kit(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
         yield ("drill", "kit"), f"the kit {drill.kit} {what}", hint, "unsound"
     for number, place in enumerate(drill.shares):
         yield from secret_faults(("drill", "shares", number), place, env)
-
-
-def _authorities(place: S3Place) -> Iterator[Found]:
-    if place.ca_file:
-        make = "write the authority's certificate there, in PEM, or correct the path"
-        yield from no_file(("s3", "ca_file"), place.ca_file, "the authorities file", make)
-
-
-def _credentials(
-    declared: Credentials | None, env: Mapping[str, str], at: Key = ("s3", "credentials")
-) -> Iterator[Found]:
-    hint = "make it, or correct the name"
-    if declared is None:
-        if not env.get("AWS_ACCESS_KEY_ID"):
-            yield ("s3",), "the target names no credentials, and AWS_ACCESS_KEY_ID is not set", hint, "unsound"
-        return
-    if declared.file:
-        yield from kept_file(at, declared.file, "the credentials file", hint)
-    if declared.env:
-        for name in (declared.env.access_key_id, declared.env.secret_access_key, declared.env.session_token):
-            if name and not env.get(name):
-                yield at, f"the environment variable {name} is not set", "set it where dr runs", "unsound"

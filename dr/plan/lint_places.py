@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dr.plan.lint_hosts import Found, Key
+from dr.plan.found import Found, Key
 from dr.plan.plan import Plan
 from dr.plan.target import IsHere, Target
 from dr.plan.units import format_duration
@@ -63,7 +63,7 @@ def offsite(target: Target, is_here: IsHere) -> Iterator[Found]:
         what = f"{declared}the service of {target.target!r} is on this very host, so a copy there is not offsite"
         hint = "use a service in another place, or write `offsite: false`"
         yield (
-            ("offsite",) if target.offsite else ("s3", "endpoint"),
+            ("offsite",) if target.offsite else (target.kind, target.declared.address_key),
             what,
             hint,
             "unsound" if target.offsite else "advice",
@@ -72,13 +72,13 @@ def offsite(target: Target, is_here: IsHere) -> Iterator[Found]:
 
 def forgetting(target: Target) -> Iterator[Found]:
     """Yield what is unwise in how soon a replica on a target forgets."""
-    delay, rules = target.forget_after, target.s3.immutability if target.s3 else None
+    delay, rules = target.forget_after, target.locks
     if delay is None:
         return
     if delay < SHORTEST:
         what = f"a replica that forgets after {format_duration(delay)} leaves little time to notice what went wrong"
         yield ("forget_after",), what, f"write {format_duration(SHORTEST)} or more; 90d is a good begin", "advice"
-    if rules and rules.mode != "none" and delay < rules.days * DAY:
+    if rules.mode != "none" and delay < rules.days * DAY:
         what = f"it forgets after {format_duration(delay)}, and locks for {rules.days} days: what goes stays below"
         yield ("forget_after",), what, f"write {rules.days}d or more", "advice"
 
@@ -91,10 +91,10 @@ def _forgets(at: Key, target: Target) -> Iterator[Found]:
 
 def _inside(plan: Plan, at: Key, target: Target) -> Iterator[Found]:
     """A target inside a source makes each backup hold all before it."""
-    place = target.place
+    home = target.declared.directory
     for source, declared in plan.sources.items():
-        for path in declared.files.paths if declared.files and place[0] == "local" else ():
-            if Path(place[1]).is_relative_to(os.path.realpath(path)):
+        for path in declared.files.paths if declared.files and home else ():
+            if Path(os.path.realpath(home or "")).is_relative_to(os.path.realpath(path)):
                 what = (
                     f"the target {target.target!r} lies inside the source {source!r}: each backup holds all before it"
                 )

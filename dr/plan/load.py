@@ -20,7 +20,7 @@ from dr.plan.plan import Plan
 from dr.plan.site import SitePlan
 from dr.plan.site_file import NAME as SITE
 from dr.plan.site_file import SiteFile, read_site
-from dr.plan.target import IsHere, Target
+from dr.plan.target import IsHere, Target, target_model
 from dr.plan.unread import FOLDERS, Folder, look_in, unread
 from dr.plan.words import faults_of, key_of
 
@@ -227,7 +227,7 @@ def _target(path: Path, config: Path, faults: list[Fault], files: dict[str, str]
         faults += document
         return None
     files[str(path)] = str(document.data.get("target", ""))
-    target = _build(document, Target, config, faults)
+    target = _build(document, target_model(), config, faults)
     return (target, document) if target else None
 
 

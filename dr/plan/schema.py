@@ -8,15 +8,20 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from dr.plan import target
 from dr.plan.base import Declaration
 from dr.plan.check_kinds import KINDS
 from dr.plan.kit import KitPlan
 from dr.plan.plan import Plan
 from dr.plan.site import SitePlan
-from dr.plan.target import Target
 from dr.plan.units import spell_duration
 
-_DECLARED: dict[str, type[Declaration]] = {"plan": Plan, "target": Target, "kit": KitPlan, "site": SitePlan}
+_DECLARED: dict[str, Callable[[], type[Declaration]]] = {
+    "plan": lambda: Plan,
+    "target": lambda: target.target_model(),
+    "kit": lambda: KitPlan,
+    "site": lambda: SitePlan,
+}
 _DURATION = {
     "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\s*(\d+\s*[wdhmsWDHMS]?\s*)+$"}]
 }
@@ -45,7 +50,9 @@ LENT = "Lent"
 
 def schema(kind: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a plan, a target, `kit.yaml` or `site.yaml`, as people write them."""
-    found = _DECLARED[kind].model_json_schema(by_alias=True, schema_generator=_AsDeclared)
+    found = _DECLARED[kind]().model_json_schema(by_alias=True, schema_generator=_AsDeclared)
+    if kind == "target":
+        found["properties"] = _kinds_first(found["properties"])
     for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:
@@ -78,6 +85,12 @@ def _lend(site: dict[str, Any]) -> None:
     lent = {key: told for key, told in plan["properties"].items() if key not in ("system", "title")}
     site["properties"]["defaults"] |= {"properties": lent, "additionalProperties": False}
     site["$defs"] |= parts
+
+
+def _kinds_first(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys with those of the kinds of target behind the first: they are what a reader looks for."""
+    first, *rest = keys
+    return {key: keys[key] for key in (first, *(key for key in target.KINDS if key in rest), *rest)}
 
 
 def _written(described: dict[str, Any], form: dict[str, Any], spell: Callable[[Any], str]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ def why_unsafe(name: str, plans: Mapping[str, Plan], targets: Mapping[str, Targe
     """
     if name not in targets:
         return f"there is no usable target {name!r}"
-    place = targets[name].s3
-    if place is None:
-        return f"the target {name!r} is a directory: only a bucket that keeps versions can be attacked and recovered"
+    place = targets[name].declared
+    if not place.may_keep_versions:
+        noun = f"{'an' if place.noun[0] in 'aeiou' else 'a'} {place.noun}"
+        return f"the target {name!r} is {noun}: only a bucket that keeps versions can be attacked and recovered"
     for system, plan in sorted(plans.items()):
         if name in {*plan.targets, *plan.replicas}:
             return f"the target {name!r} holds copies of the system {system!r}"
     for other, target in sorted(targets.items()):
-        if other != name and target.s3 and target.s3.bucket.lower() == place.bucket.lower():
+        if other != name and target.kind == place.key and target.declared.container == place.container:
             return f"the target {name!r} lies in the bucket of the target {other!r}"
     return ""

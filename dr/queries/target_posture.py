@@ -9,12 +9,12 @@ from datetime import datetime
 
 from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
 from dr.evidence.posture import Probe, TargetPosture
-from dr.plan.target import S3Place, Target
-from dr.run.immutability.bucket import open_bucket
+from dr.plan.target import Target
 from dr.run.immutability.posture import look, unseen
-from dr.run.immutability.probe import probe
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
 from dr.session import Session, make_state
+from dr.targets.driver import TargetDriver
+from dr.targets.kinds import driver_of
 from dr.tools.lock import hold
 
 log = logging.getLogger("dr.targets")
@@ -57,7 +57,7 @@ def _check(session: Session, target: Target, *, probing: bool) -> Checked:
     now = session.clock()
     try:
         tried = _probed(session, target, fresh=False) if probing else _last(session, target)
-        posture = look(target, now=now, probe=tried)
+        posture = look(target, now=now, probe=tried, state=session.state)
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -66,31 +66,33 @@ def _check(session: Session, target: Target, *, probing: bool) -> Checked:
 
 
 def _last(session: Session, target: Target) -> Probe | None:
-    return last_probe(session.state, target.target, target.place) if target.s3 else None
+    can = driver_of(target).can_probe
+    return last_probe(session.state, target.target, target.place) if can else None
 
 
 def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
     """Return what the keys could do: from the last time when it is fresh and that is enough, else tried now."""
-    if target.s3 is None:
+    driver = driver_of(target, session.state)
+    if not driver.can_probe:
         return None
     last, now = _last(session, target), session.clock()
     if fresh and is_fresh(last, now):
         return last
-    open_bucket(target.s3).reachable()
+    driver.open().store.reachable()
     make_state(session.state)
     try:
         with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):
-            found = _tried(target.s3, now)
+            found = _tried(driver, now)
             keep_probe(session.state, target.target, target.place, found)
     except LockedError:
         return last
     return found
 
 
-def _tried(place: S3Place, now: datetime) -> Probe:
+def _tried(driver: TargetDriver, now: datetime) -> Probe:
     """Try it; keys that may not even write or list a canary are told, a service that is down is raised."""
     try:
-        return probe(place, now=now)
+        return driver.probe(now) or Probe(tried=now)
     except InterruptedRunError:
         raise
     except DrError as error:
@@ -110,7 +112,7 @@ def posture_of(session: Session, name: str | None, *, system: str) -> TargetPost
         return None
     try:
         tried = _probed(session, target, fresh=True)
-        return look(target, now=session.clock(), below=f"{system}/", probe=tried)
+        return look(target, now=session.clock(), below=f"{system}/", probe=tried, state=session.state)
     except InterruptedRunError as error:
         return unseen(target.target, error, now=session.clock())
     except DrError as error:

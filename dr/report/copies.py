@@ -75,7 +75,7 @@ def place_rows(plan: Plan, targets: Mapping[str, Target], standing: SystemStatus
 
 
 def _place(target: Target, state: PlaceState, *, replica: bool) -> PlaceRow:
-    declared = target.s3.immutability.mode if target.s3 else "none"
+    declared = target.locks.mode
     return PlaceRow(
         target=target.target,
         replica=replica,

@@ -123,7 +123,7 @@ class DiskStore:
                 yield block
 
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """See `dr.tools.overlay.Based`."""
+        """See `ObjectStore`."""
         with self._errors(f"reading {name}"), (self.root / name).open("rb") as file:
             file.seek(start)
             yield file.read(end - start)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dr.errors import DamageError, DrError, RefusedError
-from dr.tools.disk import DiskStore
+from dr.errors import DamageError, RefusedError
 from dr.tools.s3 import CONNECTIONS, S3Store
 from dr.tools.s3_versions import Protection, S3Versions
 from dr.tools.secrets import shred
@@ -39,13 +38,25 @@ class Eraser(Protocol):
         """Remove one for good. `RefusedError` when a lock or a missing right forbids it. May be called twice."""
 
 
-def eraser_of(store: ObjectStore) -> Eraser:
-    """Return the eraser of a place."""
-    if isinstance(store, S3Store):
-        return S3Eraser(store)
-    if isinstance(store, DiskStore):
-        return DiskEraser(store.root)
-    raise DrError("nothing can be erased in this kind of store", store.where, hint="erase it by hand")
+class StoreEraser:
+    """Any store of plain objects: what is removed is gone, as far as its service says."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def traces(self, prefix: str) -> list[Trace]:
+        """See `Eraser`."""
+        if prefix and not prefix.endswith("/"):
+            return [Trace(prefix)] if self._store.exists(prefix) else []
+        return [Trace(item.name) for item in self._store.list(prefix)]
+
+    def protections(self, traces: Sequence[Trace]) -> list[Protection]:
+        """See `Eraser`."""
+        return []
+
+    def erase(self, trace: Trace) -> None:
+        """See `Eraser`."""
+        self._store.remove(trace.name)
 
 
 class DiskEraser:

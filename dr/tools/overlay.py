@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from dr.errors import DamageError
 from dr.tools.store import ObjectStore, Stored, is_unfinished
@@ -19,20 +18,13 @@ from dr.tools.store import ObjectStore, Stored, is_unfinished
 WRITTEN = ("index/", "locks/")
 
 
-class Based(ObjectStore, Protocol):
-    """A store that gives parts of its objects too."""
-
-    def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """Yield an object's bytes from `start` up to but not including `end`."""
-
-
 class OverlayStore:
     """A store's objects but for those `hidden`, and what was written since. Safe for several threads.
 
     `written` has the bytes of what was written, by name.
     """
 
-    def __init__(self, base: Based, *, hidden: Collection[str] = ()) -> None:
+    def __init__(self, base: ObjectStore, *, hidden: Collection[str] = ()) -> None:
         self._base = base
         self._hidden = set(hidden)
         self.written: dict[str, bytes] = {}

@@ -142,7 +142,7 @@ class S3Store:
                 yield from body.iter_chunks(_BLOCK)
 
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
-        """See `dr.tools.overlay.Based`."""
+        """See `ObjectStore`."""
         with self._errors(f"reading {name}"):
             key, span = self._prefix + name, f"bytes={start}-{end - 1}"
             body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]

@@ -74,8 +74,11 @@ class ObjectStore(Protocol):
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yield an object's bytes, a piece at a time."""
 
+    def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
+        """Yield an object's bytes from `start` up to but not including `end`."""
+
     def put(self, name: str, data: bytes) -> None:
-        """Write an object."""
+        """Write an object: whole or not at all."""
 
     def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
         """Copy an object from another store, streamed, or by the service itself where both are on one.

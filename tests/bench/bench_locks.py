@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dr.plan.target import Target
 from dr.run.immutability import extend_locks as locks
-from dr.run.immutability.bucket import open_locks
 from dr.run.immutability.extend_locks import extend_locks
 from dr.run.workspace.toolbox import Place
+from dr.targets.s3.bucket import open_locks
 from dr.tools.restic import Repository
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import environment, make_files, scratch

@@ -17,10 +17,10 @@ import pytest
 from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.plan.target import Target
 from dr.run.immutability import extend_locks as locks
-from dr.run.immutability.bucket import open_locks
 from dr.run.immutability.extend_locks import LockExtension, extend_locks
 from dr.run.immutability.lock_state import LockMemory
 from dr.run.workspace.toolbox import Place
+from dr.targets.s3.bucket import open_locks
 from dr.tools import command
 from dr.tools.restic import Repository
 from dr.tools.s3_bucket import S3Bucket
@@ -380,7 +380,7 @@ def test_keys_that_may_not_lock_make_it_degraded_with_one_sentence_and_a_keepers
     assert refused.state.outcome == "degraded" and refused.state.extended == 0
     assert "may not extend locks (PutObjectRetention)" in (refused.state.error or "")
     assert refused.state.calls < 15, "one refusal is enough"
-    from dr.plan.target import Credentials
+    from dr.plan.immutability import Credentials
 
     made.declare(credentials=Credentials(file=tmp_path / "keys-keeper"))
     kept = made.keep(after=21 * DAY)

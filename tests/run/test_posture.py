@@ -13,12 +13,15 @@ import pytest
 
 from dr.errors import RefusedError, TargetDownError, UsageError
 from dr.evidence.posture import Probe, TargetPosture
-from dr.plan.target import Credentials, Immutability, Target
-from dr.run.immutability.bucket import open_bucket
-from dr.run.immutability.posture import lifecycle, look
-from dr.run.immutability.probe import CANARY, probe
+from dr.plan.immutability import Credentials, Immutability
+from dr.plan.target import Target
+from dr.run.immutability.posture import look
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
-from dr.run.immutability.provision import build_bucket, plan_bucket
+from dr.targets.making import build_bucket
+from dr.targets.s3.bucket import open_bucket
+from dr.targets.s3.posture import lifecycle
+from dr.targets.s3.probe import CANARY, probe
+from dr.targets.s3.provision import plan_bucket
 from scripts.servers.s3 import S3Server
 
 ARN = "arn:aws:iam::000000000000:user/writer"
@@ -118,9 +121,9 @@ def test_a_wrong_clock_a_public_bucket_and_http_are_said(make: Make, s3: S3Serve
     s3.client().put_bucket_policy(Bucket=s3_of(target).bucket, Policy=policy)
     found = look(target, now=now())
     assert severities(found)["public access"] == "high" and severities(found)["clock"] == "ok"
-    from dr.run.immutability.posture import _tls
+    from dr.targets.findings import tls
 
-    assert [_tls(x).severity for x in ("http://s3.example", "https://s3.example", "http://127.0.0.1:1")] == [
+    assert [tls(x).severity for x in ("http://s3.example", "https://s3.example", "http://127.0.0.1:1")] == [
         "medium", "ok", "ok",
     ]  # fmt: skip
 

@@ -16,10 +16,10 @@ from dr.queries.doctor import kit
 from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding
 from dr.queries.target_posture import check
-from dr.run.immutability.posture import CLOCK_HINT
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.toolbox import is_detached
 from dr.session import Session, make_state
+from dr.targets.findings import CLOCK_HINT
 from dr.tools.restic_program import find_restic, version
 
 

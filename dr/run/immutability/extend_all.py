@@ -9,7 +9,6 @@ from datetime import datetime
 from dr.errors import DrError
 from dr.evidence.posture import LockState
 from dr.evidence.record import BackupRun
-from dr.run.immutability.bucket import open_locks
 from dr.run.immutability.extend_locks import LockExtension, extend_locks
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.toolbox import Place, Toolbox
@@ -71,14 +70,14 @@ def keep_replica_locked(
 def _keep(
     toolbox: Toolbox, place: Place, *, now: datetime, live: Collection[str] | None, dropped: Collection[str]
 ) -> LockExtension:
-    s3 = place.target.s3
-    assert s3 is not None  # noqa: S101 - `_mode` says so
-    bucket = open_locks(s3).child(toolbox.plan.system)
+    bucket = place.driver.locks()
+    assert bucket is not None  # noqa: S101 - `_mode` says so
+    bucket = bucket.child(toolbox.plan.system)
     return extend_locks(place, bucket, state=toolbox.state, now=now, live=live, dropped=dropped)
 
 
 def _mode(place: Place) -> str:
-    return place.target.s3.immutability.mode if place.target.s3 else "none"
+    return place.target.locks.mode
 
 
 def _undone(place: Place, error: DrError) -> LockExtension:

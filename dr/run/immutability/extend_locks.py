@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
-from dr.plan.target import Immutability
+from dr.plan.immutability import Immutability
 from dr.plan.units import format_duration
 from dr.run.immutability.lock_state import LockMemory, ObjectLockState
 from dr.run.immutability.original_versions import object_name, originals
@@ -123,7 +123,7 @@ def extend_locks(
     """
     began = time.monotonic()
     target = place.target
-    rules = target.s3.immutability if target.s3 else Immutability()
+    rules = target.locks
     path = state / "cache" / "locks" / f"{place.repository.host}@{place.name}.json"
     work = _Work(bucket, rules, now, LockMemory.load(path, place=target.place))
     found = LockExtension(state=LockState(target=place.name, mode=rules.mode, outcome="ok"))

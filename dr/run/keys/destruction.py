@@ -26,7 +26,7 @@ from dr.run.keys.rotation import secret_files
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.key_record import record_path
 from dr.run.workspace.toolbox import Place, Toolbox, tombstone
-from dr.tools.erase import Trace, eraser_of
+from dr.tools.erase import Trace
 from dr.tools.restic_keys import keys_of, repository_id
 from dr.tools.s3_versions import Protection
 from dr.tools.secrets import shred, write_private
@@ -102,7 +102,7 @@ def _condemned(place: Place, points: Sequence[Point], now: datetime) -> Condemne
 
 def _asked(place: Place) -> tuple[list[Trace], list[Protection]]:
     """Return every version of every key, and what protects anything there is."""
-    eraser = eraser_of(place.store)
+    eraser = place.driver.eraser(place.store)
     try:
         return eraser.traces("keys/"), eraser.protections(eraser.traces(""))
     except RefusedError as error:
@@ -151,7 +151,7 @@ def destroy_on(place: Place, state: Path) -> KeyChange:
     Killed midway, the next call goes on. Raises when a key could not be removed: the copy is then still readable.
     """
     _note_cache(place, state)
-    eraser = eraser_of(place.store)
+    eraser = place.driver.eraser(place.store)
     traces = eraser.traces("keys/")
     for trace in traces:
         eraser.erase(trace)
@@ -160,7 +160,7 @@ def destroy_on(place: Place, state: Path) -> KeyChange:
             f"{len(left)} versions of keys are still there", place.repository.where, hint="see the service, then go on"
         )
     shown = [f"no version of a key object is left ({len(traces)} removed)", _closed(place)]
-    sealings = eraser_of(escrow_store(place))
+    sealings = place.driver.eraser(escrow_store(place))
     for trace in sealings.traces(f"{place.system}.age"):
         sealings.erase(trace)
     ids = tuple(sorted({trace.name.rpartition("/")[2] for trace in traces if not trace.marker}))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from dr.errors import DrError
 from dr.run.workspace.toolbox import Place
-from dr.tools.erase import eraser_of
 from dr.tools.s3_versions import Lock, Protection
 
 
@@ -15,7 +14,7 @@ def kept_versions(place: Place, key_ids: Sequence[str]) -> tuple[str, ...]:
     notes = []
     for key in key_ids:
         try:
-            eraser = eraser_of(place.store)
+            eraser = place.driver.eraser(place.store)
             traces = [trace for trace in eraser.traces(f"keys/{key}") if not trace.marker]
             found = eraser.protections(traces)
         except DrError as error:

@@ -15,15 +15,9 @@ from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of
-from dr.run.workspace.toolbox import (
-    Place,
-    Toolbox,
-    carried_authorities,
-    carried_keys,
-    carried_passphrase,
-    restic_location,
-    restic_options,
-)
+from dr.run.workspace.toolbox import Place, Toolbox, carried_passphrase
+from dr.targets.carried import carried_authorities, carried_keys
+from dr.targets.kinds import driver_of
 from dr.tools.secrets import write_private
 
 CONTROL = "control.json"
@@ -61,9 +55,7 @@ def gather(material: Material) -> dict[str, bytes]:
         for place in toolbox.places:
             _passphrase(toolbox, place, contents, left_out)
         for place in toolbox.everywhere:
-            if place.target.s3:
-                contents[f"keys/{place.name}"] = _aws(place.repository.env)
-                _authorities(place, contents, left_out)
+            contents |= place.driver.carry(place.repository.env, left_out)
     for name, sealed in host_keys.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
     for path in sorted((material.state / "escrow").glob("*@*.json")):
@@ -98,9 +90,9 @@ def _control(material: Material, executable: Sequence[str], left_out: Sequence[s
 
 def target_file(target: Target, folder: Path) -> bytes:
     """Return a target as a file that means the same place wherever it lies: as it was written, where it can be."""
-    if target.local:
-        local = target.local.model_copy(update={"path": target.local.path.absolute()})
-        return target.model_copy(update={"local": local}).model_dump_json(exclude_defaults=True).encode()
+    if target.declared.directory is not None:
+        moved = target.model_copy(update={target.kind: target.declared.anywhere()})
+        return moved.model_dump_json(exclude_defaults=True).encode()
     for path in sorted(folder.glob("*.y*ml")):
         if path.stem == target.target:
             return path.read_bytes()
@@ -152,24 +144,6 @@ def _passphrase(toolbox: Toolbox, place: Place, contents: dict[str, bytes], left
         contents[f"passphrases/{kind}/{name}"] = phrase
     except (OSError, KeyError):
         left_out.append(f"the passphrase of {name}")
-
-
-def _authorities(place: Place, contents: dict[str, bytes], left_out: list[str]) -> None:
-    """Take along the certificates by which a target is trusted, where the plan's machine has its own."""
-    file = place.repository.env.get("RESTIC_CACERT")
-    try:
-        contents |= {f"authorities/{place.name}": Path(file).read_bytes()} if file else {}
-    except OSError as error:
-        left_out.append(f"the ca_file of {place.name}: {error.strerror}")
-
-
-def _aws(env: Mapping[str, str]) -> bytes:
-    pairs = {
-        "aws_access_key_id": env["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"],
-        "aws_session_token": env.get("AWS_SESSION_TOKEN", ""),
-    }
-    return "\n".join(["[default]", *(f"{key} = {value}" for key, value in pairs.items() if value), ""]).encode()
 
 
 def _not_carried(loaded: Loaded) -> Iterator[str]:
@@ -245,18 +219,10 @@ def by_hand(loaded: Loaded, targets: Mapping[str, Target]) -> str:
     """
     plan, lines = loaded.plan, []
     for name in plan.places:
-        target = targets[name]
-        lines += [f"# {plan.system} on {name}"]
-        if target.s3:
-            location = f"{restic_location(target.s3)}/{plan.system}"
-            lines += [
-                f"export AWS_SHARED_CREDENTIALS_FILE=keys/{name}",
-                f"export AWS_DEFAULT_REGION={target.s3.region}",
-                f"export RESTIC_CACERT={f'authorities/{name}' if target.s3.ca_file else ''}",
-            ]
-        else:
-            location = f"{target.local.path.absolute() if target.local else ''}/{plan.system}"
-        options = "".join(f"-o {option} " for option in restic_options(target.s3))
+        reached = driver_of(targets[name]).by_hand()
+        lines += [f"# {plan.system} on {name}", *(f"export {each}" for each in reached.exports)]
+        options = "".join(f"-o {shlex.quote(option)} " for option in reached.options)
+        location = f"{reached.location}/{plan.system}"
         kind = "given" if plan.secrets.passphrase else "generated"
         opens = name if name in plan.targets else plan.targets[0]
         lines += [

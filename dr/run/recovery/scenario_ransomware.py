@@ -29,15 +29,17 @@ from dr.run.recovery.result import Job
 from dr.run.replication.copy_repository import copy_repository
 from dr.run.timetravel.attack_history import read_history
 from dr.run.timetravel.point_in_time import Travel
-from dr.run.workspace.toolbox import Place, Toolbox, open_store, read_keys, restic_env, restic_options
+from dr.run.workspace.toolbox import Place, Toolbox
+from dr.targets.kinds import driver_of
 from dr.tools import command
-from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
-from dr.tools.store import Version
+from dr.tools.store import ObjectStore, Version
 
 #: The folder below the scratch target's prefix to which a drill keeps.
 FOLDER = "ransomware"
 _THREADS = 8
+#: What opens a repository, of a restic's environment: not what reaches it.
+_OPENS = ("RESTIC_PASSWORD", "RESTIC_KEY_HINT")
 #: Versions asked for their lock, of those that stay.
 _ASKED = 20
 #: Bytes of junk that the attack writes over an object.
@@ -58,9 +60,9 @@ class _Prelude:
         self.events.append(Event(at=self.clock(), what=what, seconds=seconds, outcome=outcome))
 
 
-def refuse_unready(target: Target) -> None:
+def refuse_unready(target: Target, state: Path) -> None:
     """Raise `UsageError` unless the scratch target is a bucket that keeps versions now. Reads only."""
-    home = _home(target)
+    home = _home(target, state)
     home.reachable()
     if home.preflight().versioning is not True:
         raise UsageError(
@@ -78,12 +80,13 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequ
     prelude = _Prelude(request.clock)
     source = _source(toolbox, points, request, prelude)
     system = toolbox.plan.system
-    home = _home(scratch).child(f"{FOLDER}/{system}/")
-    _clear(S3Versions.of(home), scratch.target, prelude, "earlier drills")
+    inner = f"{FOLDER}/{system}"
+    home = _versions(scratch, _home(scratch, toolbox.state).child(inner))
+    _clear(home, scratch.target, prelude, "earlier drills")
     cache = toolbox.state / "cache" / "view"
-    place = _place(source, scratch, home, f"{request.drill_id}/{system}", cache=cache)
-    with _put_away(S3Versions.of(home), scratch.target, prelude) as later:
-        if next(S3Versions.of(_store(place)).versions(), None):
+    place = _place(source, scratch, f"{inner}/{request.drill_id}/{system}", cache=cache, state=toolbox.state)
+    with _put_away(home, scratch.target, prelude) as later:
+        if next(_versions(place.target, place.store).versions(), None):
             raise UsageError("the scratch place is not empty", place.store.where, hint="run the drill again")
         _copy(source, place, prelude)
         time.sleep(_STILL_SECONDS)
@@ -122,7 +125,7 @@ def _job(toolbox: Toolbox, request: DrillRequest, place: Place, *, t_loss: datet
 
 def _find(place: Place) -> datetime:
     """Find the moment before the attack, by what the bucket itself tells."""
-    before = read_history(S3Versions.of(_store(place)).versions()).before
+    before = read_history(_versions(place.target, place.store).versions()).before
     if before is None:
         raise DrError(
             "the versions in the bucket tell of no attack",
@@ -135,39 +138,34 @@ def _find(place: Place) -> datetime:
 # -- the scratch place -------------------------------------------------------------------------------
 
 
-def _home(scratch: Target) -> S3Store:
-    place = scratch.s3
-    if place is None:
-        raise UsageError("the scratch target is not a bucket", scratch.target, hint="name an s3 target")
-    keys = read_keys(place.credentials)
-    return open_store(place, keys)
+def _home(scratch: Target, state: Path) -> ObjectStore:
+    return driver_of(scratch, state).open().store
 
 
-def _place(source: Place, scratch: Target, home: S3Store, inner: str, *, cache: Path) -> Place:
+def _place(source: Place, scratch: Target, inner: str, *, cache: Path, state: Path) -> Place:
     """Return the copy's place: the source's repository and passphrase, in the scratch target with its keys.
 
     With a `cache` apart: what the attack expires leaves the cache too.
     """
-    declared = scratch.s3
-    if declared is None:
-        raise UsageError("the scratch target is not a bucket", scratch.target, hint="name an s3 target")
-    keys, store = read_keys(declared.credentials), home.child(inner)
-    kept = {name: x for name, x in source.repository.env.items() if not name.startswith(("AWS_", "RESTIC_CACERT"))}
+    opened = driver_of(scratch, state).open()
+    store = opened.store.child(inner)
+    kept = {name: x for name, x in source.repository.env.items() if name.startswith(_OPENS)}
     repository = replace(
         source.repository,
-        location=f"s3:{declared.endpoint}/{store.where.removeprefix('s3://')}",
+        location=f"{opened.location}/{inner}",
         where=f"{source.repository.host} on {scratch.target}",
-        env={**kept, **restic_env(declared, keys)},
+        env={**kept, **opened.env},
         cache=cache,
-        options=restic_options(declared),
+        options=opened.options,
     )
     return Place(scratch.target, scratch, repository, store, store.child("_evidence"))
 
 
-def _store(place: Place) -> S3Store:
-    if not isinstance(place.store, S3Store):
-        raise UsageError("the scratch target is not a bucket", place.name, hint="name an s3 target")
-    return place.store
+def _versions(scratch: Target, store: ObjectStore) -> S3Versions:
+    versions = driver_of(scratch).versions(store)
+    if versions is None:
+        raise UsageError("the scratch target is not a bucket", scratch.target, hint="name an s3 target")
+    return versions
 
 
 def _copy(source: Place, place: Place, prelude: _Prelude) -> None:
@@ -190,7 +188,7 @@ def attack(place: Place, prelude: _Prelude) -> None:
 
     Keeps to the objects below the copy's own place. What the keys or a lock forbid is counted, not an error.
     """
-    began, store = time.monotonic(), S3Versions.of(_store(place))
+    began, store = time.monotonic(), _versions(place.target, place.store)
     names = sorted(version.name for version in store.versions() if version.latest and not version.marker)
     expired = _expire(place)
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -18,9 +18,7 @@ from dr.run.points.presence import in_words, is_there, look_at, require_reposito
 from dr.run.replication.copy_repository import Copied, copy_repository
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
-from dr.tools.disk import DiskStore
 from dr.tools.restic_events import Index
-from dr.tools.s3 import S3Store
 from dr.tools.store import is_unfinished
 
 
@@ -76,8 +74,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     try:
         source.store.reachable()
         to.store.reachable()
-        if isinstance(to.store, DiskStore):
-            to.store.tidy()
+        to.driver.tidy(to.store)
         lock = to.object_lock()
         before = request.points()
         is_there(to)  # whether it is the same the copying asks
@@ -102,10 +99,8 @@ def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
 
     A lock of compliance cannot be shortened: it is to be known at once where one comes from.
     """
-    if not isinstance(to.store, S3Store) or to.target.s3 is None:
-        return ""
-    days = to.target.s3.immutability.max_lock_days
-    locks = [to.store.lock_on_top(name) for name in names]
+    days = to.target.locks.max_lock_days
+    locks = [to.driver.lock_on_top(to.store, name) for name in names]
     long = max((until for until, _ in locks if until and until > now + timedelta(days=days + 1)), default=None)
     if long:
         return (

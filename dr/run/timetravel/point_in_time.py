@@ -17,7 +17,6 @@ from dr.run.points.choose import candidates, in_words
 from dr.run.points.discover import points_in
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
 from dr.tools.store import Version
 from dr.tools.view import View, ViewStore, shows
@@ -30,10 +29,8 @@ _ASKED = 3
 
 def versions_of(place: Place) -> S3Versions | None:
     """Return a place with the versions it keeps; None for one that keeps none. Raises as the target does."""
-    if not isinstance(place.store, S3Store):
-        return None
-    versions = S3Versions.of(place.store)
-    return versions if versions.keeps() else None
+    versions = place.driver.versions(place.store)
+    return versions if versions and versions.keeps() else None
 
 
 @dataclass
@@ -150,8 +147,8 @@ class Travel:
         where = f"{place.repository.where} as of {in_words(self.moment)}"
         repository = seen_through(store, place.repository, where=where, state=self.state, until=self._open)
         beside = place.evidence
-        if evidence and isinstance(beside, S3Store):
-            beside = ViewStore(S3Versions.of(beside), self._view(S3Versions.of(beside), until))
+        if evidence and (kept := place.driver.versions(beside)):
+            beside = ViewStore(kept, self._view(kept, until))
         return replace(place, repository=repository, store=store, evidence=beside)
 
     def _store(self, place: Place, until: datetime | None) -> ViewStore | None:

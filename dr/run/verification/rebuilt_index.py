@@ -16,9 +16,8 @@ from pathlib import Path
 from dr.errors import DrError
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place
-from dr.tools.disk import DiskStore
 from dr.tools.overlay import OverlayStore
-from dr.tools.s3 import S3Store
+from dr.tools.view import shows
 
 #: How a copy is read, after the name of its target.
 HOW = "with its index made again beside it"
@@ -46,7 +45,7 @@ def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Itera
 
 def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Place:
     """Return the place with its index made anew, until a stack is closed. Raises `DrError` where that cannot be."""
-    if not isinstance(place.store, DiskStore | S3Store):
+    if shows(place.store):
         raise DrError("an index is made again of a place as it is now", place.repository.where, hint="leave out --at")
     overlay = OverlayStore(place.store, hidden=hidden)
     repository = seen_through(overlay, place.repository, where=place.repository.where, state=state, until=until)

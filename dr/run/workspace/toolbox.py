@@ -5,7 +5,7 @@ Nothing is reached over the network here: a toolbox can be made while every targ
 
 from __future__ import annotations
 
-import os
+import functools
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,19 +15,19 @@ from dr.errors import DrError, RefusedError
 from dr.evidence.look import NOTHING, Known
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
-from dr.plan.target import Credentials, S3Place, Target
+from dr.plan.target import Target
 from dr.run.workspace.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.driver import SourceDriver
 from dr.sources.hosts import open_host
 from dr.sources.kinds import open_source
-from dr.sources.secret import read_secret, variable
-from dr.tools.disk import AbsentError, DiskStore
+from dr.sources.secret import read_secret
+from dr.targets.driver import TargetDriver
+from dr.targets.kinds import driver_of
+from dr.tools.disk import AbsentError
 from dr.tools.host import Host
-from dr.tools.network import Way
 from dr.tools.restic import Repository
-from dr.tools.s3 import S3Store
-from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
+from dr.tools.secrets import generated_passphrase
 from dr.tools.store import ObjectStore
 
 
@@ -51,18 +51,14 @@ class Place:
         """The system that the repository is of."""
         return self.repository.host
 
+    @functools.cached_property
+    def driver(self) -> TargetDriver:
+        """The driver of the target's kind."""
+        return driver_of(self.target)
+
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
-        s3 = self.target.s3
-        if s3 is None or s3.immutability.mode == "none":
-            return ""
-        try:
-            said = self.store.preflight().object_lock
-            if said is None and s3.immutability.credentials:  # keys that back up often may not ask
-                said = open_store(s3, read_keys(s3.immutability.credentials)).preflight().object_lock
-        except DrError:
-            return ""
-        return said or "off"
+        return "" if self.target.locks.mode == "none" else self.driver.object_lock(self.store)
 
 
 def is_detached(place: Place) -> bool:
@@ -183,94 +179,19 @@ def open_place(
     """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
     opens = key_of or target.target
     secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
-    if target.s3:
-        carried, place = carried_keys(state, target.target), carried_place(state, target.target, target.s3)
-        keys = read_aws_file(carried, "default") if carried.is_file() else read_keys(place.credentials)
-        root: ObjectStore = open_store(place, keys, seen=known.held)
-        location = restic_location(place)
-        secret_env |= restic_env(place, keys)
-    else:
-        assert target.local is not None  # noqa: S101 - the model has exactly one of the two
-        label = target.target if target.offline else ""
-        root, location = DiskStore(target.local.path, label=label), str(target.local.path)
+    opened = driver_of(target, state).open(seen=known.held)
     repository = Repository(
         program=restic,
-        location=f"{location}/{plan.system}",
+        location=f"{opened.location}/{plan.system}",
         where=f"{plan.system} on {target.target}",
         host=plan.system,
-        env=secret_env,
+        env={**secret_env, **opened.env},
         cache=state / "cache" / "restic",
-        options=restic_options(target.s3),
+        options=opened.options,
     )
+    root = opened.store
     evidence = root.child(f"_evidence/{plan.system}")
     return Place(target.target, target, repository, root.child(plan.system), evidence, root, known)
-
-
-def open_store(place: S3Place, keys: S3Keys, *, seen: bool = False) -> S3Store:
-    """Return a bucket as the target says that it is reached; `seen` by the record. Nothing is asked yet."""
-    way = Way(place.addressing, place.ca_file)
-    store = S3Store(
-        endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys, way=way
-    )
-    store.seen = seen
-    return store
-
-
-def restic_location(place: S3Place) -> str:
-    """Return what restic calls the place."""
-    return "s3:" + "/".join(part for part in (place.endpoint, place.bucket, place.prefix) if part)
-
-
-def restic_env(place: S3Place, keys: S3Keys) -> dict[str, str]:
-    """Return the environment by which restic reaches the place, as `open_store` does."""
-    found = {
-        "AWS_ACCESS_KEY_ID": keys.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-        "AWS_SESSION_TOKEN": keys.session_token,
-        "AWS_DEFAULT_REGION": place.region,
-        "RESTIC_CACERT": str(place.ca_file or ""),
-    }
-    return {name: value for name, value in found.items() if value}
-
-
-def restic_options(place: S3Place | None) -> tuple[str, ...]:
-    """Return restic's options for the place."""
-    lookup = {"path": "path", "virtual": "dns"}.get((place.addressing if place else None) or "")
-    return (f"s3.bucket-lookup={lookup}",) if lookup else ()
-
-
-def read_keys(declared: Credentials | None) -> S3Keys:
-    """Return the S3 key pair a target names; `RefusedError` when it is not there."""
-    if declared and declared.file:
-        return read_aws_file(declared.file, "default")
-    if declared and declared.profile:
-        named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE")
-        return read_aws_file(Path(named) if named else Path.home() / ".aws/credentials", declared.profile)
-    if declared and declared.env:
-        token = declared.env.session_token
-        pair = variable(declared.env.access_key_id), variable(declared.env.secret_access_key)
-        return S3Keys(*pair, variable(token) if token else "")
-    pair = variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")
-    return S3Keys(*pair, os.environ.get("AWS_SESSION_TOKEN", ""))
-
-
-def carried_keys(state: Path, target: str) -> Path:
-    """Return where a recovery kit leaves a target's key pair, in AWS format; what is there comes before the target's.
-
-    On the machine that a kit was opened on, the places that plans and targets name are empty.
-    """
-    return state / "carried" / f"{target}.keys"
-
-
-def carried_authorities(state: Path, target: str) -> Path:
-    """Return where a recovery kit leaves the `ca_file` of a target; what is there comes before the target's."""
-    return state / "carried" / f"{target}.pem"
-
-
-def carried_place(state: Path, target: str, place: S3Place) -> S3Place:
-    """Return the place as it is reached from here: on the machine that a kit was opened on, with what it brought."""
-    carried = carried_authorities(state, target)
-    return place.model_copy(update={"ca_file": carried}) if carried.is_file() else place
 
 
 def carried_passphrase(state: Path, system: str, target: str) -> Path:

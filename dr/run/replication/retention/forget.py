@@ -26,8 +26,6 @@ from dr.run.replication.retention.pending_deletion import ripe
 from dr.run.replication.retention.preview import without
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
-from dr.tools.s3 import S3Store
-from dr.tools.s3_versions import S3Versions
 from dr.tools.store import ObjectStore, Stored
 
 #: Objects taken away at once.
@@ -58,8 +56,8 @@ def look(primary: ObjectStore, replica: ObjectStore) -> Look:
 def wrong_clock(places: Sequence[Place], now: datetime) -> str | None:
     """Return in words how far this machine's clock is off that of a service; None when it agrees, or none tells."""
     for place in places:
-        if isinstance(place.store, S3Store):
-            there = S3Versions.of(place.store).now()
+        if versions := place.driver.versions(place.store):
+            there = versions.now()
             off = abs((now - there).total_seconds()) if there else 0.0
             if off > SKEW_SECONDS:
                 return f"this machine's clock is {format_duration(off)} off that of {place.name}: no time was counted"
@@ -118,7 +116,7 @@ def intend(
     if since is None:
         return found
     read = _read_since(proofs, since)
-    if read is not None and place.target.local is None:
+    if read is not None and place.target.declared.directory is None:
         how = f"`dr verify {place.system} --level 3` reads it, a share a run"
         return _nothing(found, [f"{read} since {since:%Y-%m-%d}: {how}"])
     with without(place, seen.there, found.names, state=state) as outlook:
@@ -243,10 +241,8 @@ def _may_not(store: ObjectStore, error: RefusedError) -> DrError:
 
 def locked_versions(place: Place, snapshots: Collection[str]) -> tuple[bool, datetime | None]:
     """Return whether a place keeps the versions of what is taken away, and until when those of snapshots are locked."""
-    if not isinstance(place.store, S3Store):
-        return False, None
-    versions = S3Versions.of(place.store)
-    if not versions.keeps():
+    versions = place.driver.versions(place.store)
+    if versions is None or not versions.keeps():
         return False, None
     sample = [each for each in versions.versions("snapshots/") if each.name in snapshots and not each.marker][:_SAMPLE]
     ends = []

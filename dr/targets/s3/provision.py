@@ -6,14 +6,15 @@ stay. What cannot be changed (Object Lock is turned on when a bucket is made) is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from dr.errors import UsageError
-from dr.plan.target import Credentials, Immutability, S3Place
-from dr.run.immutability.bucket import open_bucket
-from dr.run.immutability.posture import lifecycle
+from dr.plan.immutability import Credentials, Immutability
+from dr.plan.target_s3 import S3Place
+from dr.targets.making import BucketPlan, SettingChange
+from dr.targets.s3.bucket import open_bucket
+from dr.targets.s3.posture import lifecycle
 from dr.tools.s3_bucket import S3Bucket, Settings
 
 #: Unfinished uploads are cleaned away after so many days.
@@ -25,24 +26,6 @@ _DENIED = (
     "PutBucketVersioning", "PutLifecycleConfiguration", "PutBucketObjectLockConfiguration", "PutBucketPolicy",
     "DeleteBucketPolicy", "DeleteBucket",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SettingChange:
-    """One step, in words, and what does it."""
-
-    what: str
-    act: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class BucketPlan:
-    """Whether the bucket is new, the steps in order, and what differs and stays as it is."""
-
-    where: str
-    new: bool
-    changes: tuple[SettingChange, ...]
-    stays: tuple[str, ...]
 
 
 def plan_bucket(place: S3Place, *, credentials: Credentials | None, principal: str | None) -> BucketPlan:
@@ -65,12 +48,6 @@ def plan_bucket(place: S3Place, *, credentials: Credentials | None, principal: s
     changes += _lifecycle(bucket, settings, rules, stays)
     changes += _append_only(bucket, settings, principal, stays) if principal else []
     return BucketPlan(bucket.where, new, tuple(changes), tuple(stays))
-
-
-def build_bucket(plan: BucketPlan) -> None:
-    """Take the steps, in order; the first that fails is raised."""
-    for change in plan.changes:
-        change.act()
 
 
 def _versioning(bucket: S3Bucket, settings: Settings | None) -> list[SettingChange]:

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Probe, Severity
-from dr.plan.target import S3Place
-from dr.run.immutability.bucket import open_bucket
+from dr.plan.target_s3 import S3Place
+from dr.targets.s3.bucket import open_bucket
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
 from dr.tools.store import Version

@@ -1,0 +1,36 @@
+"""From a target to the driver of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from dr.plan import target as declared
+from dr.plan.target import Target
+from dr.targets.driver import TargetDriver
+
+
+def _s3() -> type[TargetDriver]:
+    from dr.targets.s3.driver import S3Driver
+
+    return S3Driver
+
+
+def _local() -> type[TargetDriver]:
+    from dr.targets.local import LocalDriver
+
+    return LocalDriver
+
+
+_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local}
+
+
+def driver_of(target: Target, state: Path | None = None) -> TargetDriver:
+    """Return the driver of a target. With `state`, what a recovery kit left there comes before what it names."""
+    return _DRIVERS[target.kind]()(target, state)
+
+
+def register(driver: type[TargetDriver]) -> None:
+    """Add a kind of target: what it declares, and its driver."""
+    declared.register(driver.declares)
+    _DRIVERS[driver.declares.key] = lambda: driver

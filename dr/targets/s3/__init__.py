@@ -1,0 +1,1 @@
+"""The target kind `s3`: buckets, their versions and locks, and what the keys could destroy there."""

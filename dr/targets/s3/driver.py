@@ -1,0 +1,120 @@
+"""The target kind `s3`, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+from dr.errors import DrError
+from dr.evidence.posture import Finding, Probe
+from dr.plan.immutability import Credentials
+from dr.plan.target_s3 import S3Place
+from dr.targets.carried import carried_keys
+from dr.targets.driver import ByHand, Opened, TargetDriver
+from dr.targets.making import BucketPlan
+from dr.targets.s3 import posture, probe, provision
+from dr.targets.s3.bucket import (
+    carried_place,
+    open_locks,
+    open_store,
+    read_keys,
+    restic_env,
+    restic_location,
+    restic_options,
+)
+from dr.tools.erase import Eraser, S3Eraser, StoreEraser
+from dr.tools.s3 import S3Store
+from dr.tools.s3_bucket import S3Bucket
+from dr.tools.s3_versions import S3Versions
+from dr.tools.secrets import read_aws_file
+from dr.tools.store import ObjectStore
+
+
+class S3Driver(TargetDriver):
+    """A bucket, with versions and locks where it has them."""
+
+    declares = S3Place
+    can_probe = True
+
+    @property
+    def _declared(self) -> S3Place:
+        return cast("S3Place", self.target.declared)
+
+    def open(self, *, seen: bool = False) -> Opened:
+        """See `TargetDriver`."""
+        place, carried = self._declared, None
+        if self._state:
+            place, carried = carried_place(self._state, self.name, place), carried_keys(self._state, self.name)
+        keys = read_aws_file(carried, "default") if carried and carried.is_file() else read_keys(place.credentials)
+        store = open_store(place, keys, seen=seen)
+        env, options = restic_env(place, keys), restic_options(place)
+        return Opened(store=store, location=restic_location(place), env=env, options=options)
+
+    def look(self, now: datetime, below: str) -> Iterator[Finding]:
+        """See `TargetDriver`."""
+        return posture.look_at_bucket(self._declared, now, below)
+
+    def carry(self, env: Mapping[str, str], left_out: list[str]) -> dict[str, bytes]:
+        """See `TargetDriver`. The key pair goes along in AWS's format."""
+        contents, file = {f"keys/{self.name}": _aws(env)}, env.get("RESTIC_CACERT")
+        try:
+            contents |= {f"authorities/{self.name}": Path(file).read_bytes()} if file else {}
+        except OSError as error:
+            left_out.append(f"the ca_file of {self.name}: {error.strerror}")
+        return contents
+
+    def by_hand(self) -> ByHand:
+        """See `TargetDriver`."""
+        place = self._declared
+        exports = (
+            f"AWS_SHARED_CREDENTIALS_FILE=keys/{self.name}",
+            f"AWS_DEFAULT_REGION={place.region}",
+            f"RESTIC_CACERT={f'authorities/{self.name}' if place.ca_file else ''}",
+        )
+        return ByHand(location=restic_location(place), exports=exports, options=restic_options(place))
+
+    def eraser(self, store: ObjectStore) -> Eraser:
+        """See `TargetDriver`."""
+        return S3Eraser(store) if isinstance(store, S3Store) else StoreEraser(store)
+
+    def probe(self, now: datetime) -> Probe | None:
+        """See `TargetDriver`."""
+        return probe.probe(self._declared, now=now)
+
+    def versions(self, store: ObjectStore) -> S3Versions | None:
+        """See `TargetDriver`."""
+        return S3Versions.of(store) if isinstance(store, S3Store) else None
+
+    def locks(self) -> S3Bucket | None:
+        """See `TargetDriver`."""
+        return open_locks(self._declared)
+
+    def object_lock(self, store: ObjectStore) -> str:
+        """See `TargetDriver`. Keys that back up often may not ask: then those for locks do."""
+        place = self._declared
+        try:
+            said = store.preflight().object_lock
+            if said is None and place.immutability.credentials:
+                said = open_store(place, read_keys(place.immutability.credentials)).preflight().object_lock
+        except DrError:
+            return ""
+        return said or "off"
+
+    def lock_on_top(self, store: ObjectStore, name: str) -> tuple[datetime | None, bool]:
+        """See `TargetDriver`."""
+        return store.lock_on_top(name) if isinstance(store, S3Store) else (None, False)
+
+    def plan_bucket(self, *, credentials: Credentials | None, principal: str | None) -> BucketPlan:
+        """See `TargetDriver`."""
+        return provision.plan_bucket(self._declared, credentials=credentials, principal=principal)
+
+
+def _aws(env: Mapping[str, str]) -> bytes:
+    pairs = {
+        "aws_access_key_id": env["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"],
+        "aws_session_token": env.get("AWS_SESSION_TOKEN", ""),
+    }
+    return "\n".join(["[default]", *(f"{key} = {value}" for key, value in pairs.items() if value), ""]).encode()
