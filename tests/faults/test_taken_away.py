@@ -17,7 +17,9 @@ SOME = (
     Case("bucket", "data", False, "missing", False),
     Case("disk", "data", False, "corrupt", True),
     Case("disk", "index", False, "missing", True),
-    Case("disk", "key", True, "corrupt", False),
+    Case("disk", "key", True, "missing", False),
+    Case("disk", "key", False, "corrupt", True),
+    Case("disk", "config", False, "corrupt", True),
     Case("bucket", "config", True, "missing", True),
 )
 

@@ -44,7 +44,8 @@ class Copied:
 
     `corrupt` names source objects whose bytes are not what their names say, `missing` those that its index names
     and that are nowhere; `held` are the snapshots that were not copied for that. `snapshots` are those now
-    there, `lacking` those of them that cannot be read there, `written` the names of some objects that were copied now.
+    there, `lacking` those of them that cannot be read there (`keyless`: since no key there opens it), `written` the
+    names of some objects that were copied now.
     """
 
     objects: int = 0
@@ -58,6 +59,7 @@ class Copied:
     held: set[str] = field(default_factory=set)
     snapshots: set[str] = field(default_factory=set)
     lacking: set[str] = field(default_factory=set)
+    keyless: bool = False
     written: list[str] = field(default_factory=list)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DrError, InterruptedRunError
-from dr.evidence.look import Look
+from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DamageError, DrError, InterruptedRunError
+from dr.evidence.look import Known, Look
 from dr.evidence.record import Outcome, Point, Replication
 from dr.run.immutability.extend_all import said_of
 from dr.run.immutability.extend_locks import LockExtension
@@ -78,12 +78,16 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         lock = to.object_lock()
         before = request.points()
         is_there(to)  # whether it is the same the copying asks
-        if require_repository(source) is None:
+        if (known := require_repository(source)) is None:
             raise DrError("there is no repository yet", source.repository.where, hint="run `dr backup` first")
+        _require_config(source, known)
         looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
         with activity.step("copy objects", target=to.name):
             copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
-        _look_for_gaps(source, to, insight, request, done)
+        if _lacks_key(source, to, done):
+            done.keyless, done.lacking = True, set(done.snapshots)
+        else:
+            _look_for_gaps(source, to, insight, request, done)
         points = tuple(points_on(request.points(), (source.name, to.name), done.snapshots - done.lacking))
         unordered = _unordered(to, done.written, now=request.clock())
     except DrError as error:
@@ -92,6 +96,22 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed)
     learned = None if done.lacking else insight.index  # a gap is known by what the index was before
     return replace(_outcome(toolbox, to, request, done, ending), index=learned)
+
+
+def _require_config(source: Place, known: Known) -> None:
+    """Raise `DamageError` where the source's `config` is not the one on record: a copy of it opens nowhere."""
+    if known.config and source.store.sha256("config")[0] != known.config:
+        raise DamageError(
+            "the repository's `config` is damaged: nothing there can be opened", source.repository.where,
+            hint="put `config` back from another copy of this repository; until then recover from another target",
+        )  # fmt: skip
+
+
+def _lacks_key(source: Place, to: Place, done: Copied) -> bool:
+    """Whether nothing opens the replica: it has no key, or not ours, as the source's own is spoilt."""
+    there = {item.name for item in to.store.list("keys/") if not is_unfinished(item.name)}
+    ours = f"keys/{source.repository.env.get('RESTIC_KEY_HINT', '')}"
+    return not there or (ours in done.corrupt and ours not in there)
 
 
 def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
@@ -211,8 +231,13 @@ def with_lock(done: Replicated, kept: LockExtension | None) -> Replicated:
 
 def _said(done: Copied, toolbox: Toolbox) -> str | None:
     """Say in a sentence what could not be brought, or cannot be read where it was brought."""
+    system, source = toolbox.plan.system, toolbox.places[0].name
+    if done.keyless:
+        return (
+            f"{source} has no key that opens the repository, so the {len(done.snapshots)} snapshot(s) copied count for "
+            f"nothing: put `keys/` of {system} back from another copy, then `dr replicate {system}` again"
+        )
     if done.lacking:
-        system, source = toolbox.plan.system, toolbox.places[0].name
         mend = f"run `dr repair {system} --target {source}`, then `dr replicate {system}` again"
         return f"{len(done.lacking)} snapshot(s) need what no index of {source} names, and count for nothing: {mend}"
     bad = [f"{len(done.corrupt)} corrupt"] * bool(done.corrupt) + [f"{len(done.missing)} missing"] * bool(done.missing)

@@ -96,6 +96,11 @@ def damage_in(found: Inventory, *, before: Mapping[str, int], config_hash: str) 
     return sorted(damage, key=lambda item: item.object)
 
 
+def keys_gone(found: Inventory, before: Iterable[str]) -> list[str]:
+    """Return the keys that were there before, and are not listed now."""
+    return [name for name in before if name.startswith("keys/") and name not in found.sizes]
+
+
 def unreferenced(found: Inventory, packs: Iterable[str]) -> list[Damage]:
     """Return the data objects that no index names. Those younger than a running upload are not judged."""
     known = set(packs)

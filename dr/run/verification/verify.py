@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
-from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
+from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
 from dr.evidence.look import Look
 from dr.evidence.record import Damage, Outcome, Point, Proof
 from dr.plan.units import counted
@@ -139,10 +139,12 @@ def verify(
     stored = inventory.listed(place.store)
     _look(place, found, stored, points, at=started, spent=spent)
     if _is_the_one(place, found, stored):
-        if stored.locks:
+        gone = inventory.keys_gone(stored, previous.needed)
+        keyless = _has_no_key(found, stored, gone)
+        if stored.locks and not keyless:
             _unlock(place)
             stored = inventory.listed(place.store)
-        checked = _structure(place, found)
+        checked = None if keyless else _structure(place, found, gone)
         found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
         if level >= 2:
             memory = _bytes(place, found, stored, checked, previous)
@@ -203,23 +205,38 @@ def _snapshots(place: Place, point: Point) -> set[str]:
 def _unlock(place: Place) -> None:
     try:
         place.repository.unlock()
-    except (DamageError, LockedError):
+    except (RefusedError, TargetDownError, InterruptedRunError):
+        raise
+    except DrError:
         return  # a damaged repository is what the run is about to show
-    except DrError as error:
-        if isinstance(error, RefusedError | TargetDownError | InterruptedRunError):
-            raise
 
 
-def _structure(place: Place, found: _Findings) -> Checked | None:
+def _has_no_key(found: _Findings, stored: Inventory, gone: Sequence[str]) -> bool:
+    """Whether no key is stored there at all: whatever the passphrase, nothing opens it, and restic blames that."""
+    if any(name.startswith("keys/") for name in stored.sizes):
+        return False
+    found.damage += [Damage(object=name, problem="missing") for name in gone or ["keys"]]
+    found.problems.append("no key is stored there, so no passphrase opens the repository")
+    found.hint = "put `keys/` back from another copy of this repository; until then recover from another target"
+    return True
+
+
+def _structure(place: Place, found: _Findings, gone: Sequence[str]) -> Checked | None:
     """Level 1. A repository that cannot even be opened is damaged; the bytes are still looked at.
 
-    restic checks with an empty cache of its own: what it finds is what the target gives.
+    restic checks with an empty cache of its own: what it finds is what the target gives. `gone` are keys that were
+    there: a passphrase that opens nothing any more is not a wrong one then.
     """
     try:
         with activity.step("check structure"):
             checked = place.repository.check()
-    except (InterruptedRunError, RefusedError, TargetDownError, LockedError):
+    except (InterruptedRunError, TargetDownError, LockedError):
         raise
+    except RefusedError:
+        if not gone:
+            raise
+        found.damage += [Damage(object=name, problem="missing") for name in gone]
+        return None
     except DrError as error:
         found.problems.append(str(error))
         found.hint = error.hint
@@ -272,7 +289,9 @@ def _bytes(
     expected = needed | {_data(pack): size for pack, size in _expected(checked).items()}
     bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash)
     judged = {item.object for item in bad}
-    found.damage = sorted([item for item in found.damage if item.object not in judged] + bad, key=_by_name)
+    found.damage = sorted(
+        [item for item in found.damage if item.object not in judged] + bad, key=lambda item: item.object
+    )
     sound = not found.damage and not found.problems
     index = _index(place, found, stored, previous)
     if index:
@@ -303,10 +322,6 @@ def _unpruned(
     if checked and checked.clean:
         gone |= {name for name in previous.needed if name.startswith(("index/", "data/")) and name not in stored.sizes}
     return {name: size for name, size in previous.needed.items() if name not in gone}
-
-
-def _by_name(item: Damage) -> str:
-    return item.object
 
 
 def _expected(checked: Checked | None) -> dict[str, int]:
@@ -422,7 +437,7 @@ def _need(place: Place, points: Sequence[Point], damage: Sequence[Damage], *, ev
     """Return the points that need a damaged object: all, when what opens the repository is damaged."""
     if everything and not damage:
         return {point.run_id for point in points}
-    vital = [item for item in damage if item.object == "config" or item.object.startswith(("keys/", "index/"))]
+    vital = [item for item in damage if item.object.startswith(("config", "keys", "index/"))]
     if vital:
         return {point.run_id for point in points}
     snapshots = {item.object.rpartition("/")[2] for item in damage if item.object.startswith("snapshots/")}
