@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +24,13 @@ from dr.catalog.store import Catalog
 from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
 from dr.evidence.record import Point
 from dr.plan.load import Declarations, Loaded, load
+from dr.plan.window import HeldBack, opens
 from dr.tools import command
 from dr.tools.lock import hold
 from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
+    from dr.plan.site import Held
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.store import ObjectStore
 
@@ -57,11 +59,14 @@ class Session:
     reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
     #: What went wrong beside the work, or in one system while others were done: told in the end, whatever the verb.
     problems: list[Problem] = field(default_factory=list, repr=False)
+    #: What is due and was not begun, since its window is closed.
+    held_back: list[HeldBack] = field(default_factory=list, repr=False)
     #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
     reading: bool = False
     #: Why the state directory cannot be written, where a command that only reads went on.
     unwritable: DrError | None = field(default=None, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _turns: dict[str, threading.Semaphore] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def declarations(self) -> Declarations:
@@ -198,6 +203,7 @@ class Session:
             versions=versions,
             known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
             installation=self.installation if self._catalog_there() else "",
+            limits=loaded.site.limits,
         )
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
@@ -229,10 +235,38 @@ class Session:
         with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
             yield
 
+    def hold_back(self, loaded: Loaded, verb: Held) -> bool:
+        """Whether due work has to wait for its window; it is noted then, to be told."""
+        now = self.clock()
+        opening = opens(loaded.site.windows.get(verb, ()), loaded.plan.cadence.timezone, now)
+        held = HeldBack(loaded.plan.system, verb, opening)
+        if opening == now:
+            return False
+        with self._guard:
+            if held not in self.held_back:
+                self.held_back.append(held)
+        return True
+
+    @contextmanager
+    def turn(self, loaded: Loaded) -> Iterator[None]:
+        """Wait until no more systems are captured from the hosts of this one than the site allows. May be stopped."""
+        most = loaded.site.limits.per_host
+        hosts = {
+            host.ssh.rpartition("@")[2] for each in loaded.plan.sources if most and (host := loaded.plan.host_of(each))
+        }
+        with ExitStack() as stack:
+            for name in sorted(hosts):  # always in one order, so that nobody waits in a circle
+                with self._guard:
+                    free = self._turns.setdefault(name, threading.Semaphore(most or 1))
+                while not free.acquire(timeout=0.5):
+                    command.raise_if_stopping()
+                stack.callback(free.release)
+            yield
+
     def each(
         self, items: Sequence[Loaded], act: Callable[[Loaded], T], *, keep: bool = False, jobs: int = 0
     ) -> list[T]:
-        """Do one thing for several systems side by side, at most `jobs` (the session's) at once; results in order.
+        """Do one thing for several systems side by side, at most `jobs` (the site's, the session's) at once; in order.
 
         The first interruption ends the rest. An error of `act` is a problem of that system, and the others' results
         are returned; it is raised where nothing else came of it all, unless the caller has results to `keep`.
@@ -240,7 +274,8 @@ class Session:
         if len(items) <= 1 or jobs == 1:
             found = [self._tried(item, act) for item in items]
         else:
-            with ThreadPoolExecutor(min(jobs or self.jobs, len(items))) as pool:
+            most = jobs or items[0].site.limits.systems or self.jobs
+            with ThreadPoolExecutor(min(most, len(items))) as pool:
                 futures = [pool.submit(self._tried, item, act) for item in items]
                 try:
                     for future in as_completed(futures):

@@ -50,7 +50,8 @@ def chosen(
         from dr.queries.schedule import due_now, replicas_due
 
         items = replicas_due(session, items) if due == "replicate" else due_now(session, items, due)
-        if not items:
+        context.tell_held_back()
+        if not items and not session.held_back:
             context.say("nothing is due")
     return items
 

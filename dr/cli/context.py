@@ -18,6 +18,7 @@ from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem,
 
 if TYPE_CHECKING:
     from dr.cli.events import Events
+    from dr.plan.window import HeldBack
     from dr.session import Session
 
 SCHEMA = 1
@@ -121,6 +122,17 @@ class Context:
         for problem in problems if problems is not None else session.problems if session is not None else ():
             self.complain(problem.what, problem.where, problem.hint)
             self.ended(problem.exit_code)
+
+    def tell_held_back(self, held: Iterable[HeldBack] | None = None) -> None:
+        """Say what is due and waits until its window opens."""
+        from dr.evidence.seal import encode
+
+        waiting = list(self.session.held_back if held is None else held)
+        self.put(
+            held_back=[{"system": each.system, "verb": each.verb, "opens": encode(each.opens)} for each in waiting]
+        )
+        for each in waiting:
+            self.say(each.in_words)
 
     def tell_unread(self) -> None:
         """Warn of what lies beside the plans and is not read, where the command read plans; and of a fixed state."""

@@ -15,6 +15,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import OK, DrError, Fault, Problem, every_error
+from dr.plan.window import HeldBack
 
 log = logging.getLogger("dr.daemon")
 
@@ -55,6 +56,7 @@ class _Said:
 
     faults: set[Fault] = field(default_factory=set)
     problems: set[Problem] = field(default_factory=set)
+    held_back: set[HeldBack] = field(default_factory=set)
     error: str = ""
 
 
@@ -80,6 +82,8 @@ def _look(context: Context, said: _Said) -> None:
             done.faults = tuple(fault for fault in done.faults if fault not in said.faults)
             said.faults = now
             say_all(context, done)
+            context.tell_held_back([each for each in session.held_back if each not in said.held_back])
+            said.held_back = set(session.held_back)
             context.tell_problems(problem for problem in session.problems if problem not in said.problems)
             said.problems = set(session.problems)
     except DrError as error:

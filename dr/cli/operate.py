@@ -179,7 +179,8 @@ def run_command(context: Context) -> None:
 
     done = run_due(context.session)
     say_all(context, done)
-    if not (done.backups or done.replications or done.proofs or done.drills):
+    context.tell_held_back()
+    if not (done.backups or done.replications or done.proofs or done.drills or context.session.held_back):
         context.say("nothing is due")
 
 

@@ -46,7 +46,8 @@ def backup_one(session: Session, loaded: Loaded) -> Finished[BackupRun]:
 def _back_up(run: Run) -> BackupRun:
     session, system = run.session, run.system
     toolbox = session.toolbox(run.loaded)
-    done = run_backup(toolbox, _request(session, toolbox, run.run_id))
+    with session.turn(run.loaded):
+        done = run_backup(toolbox, _request(session, toolbox, run.run_id))
     for target, met in done.met.items():
         session.catalog.met(system, target, met)
     run.locked += locked_there(done.kept)

@@ -13,7 +13,8 @@ from dr.operations.replicate import replicate_one
 from dr.operations.self_backup import save_self
 from dr.operations.verify import verify_one
 from dr.plan.load import Loaded
-from dr.queries.schedule import VERBS, due_now, replicas_due
+from dr.queries.replica_schedule import due_replicas
+from dr.queries.schedule import VERBS, Verb, due_now, replicas_due
 from dr.run.recovery.place.sandbox import sweep
 from dr.session import Session
 from dr.tools import command
@@ -32,9 +33,14 @@ class DueDone:
 
 def _replicate(session: Session, loaded: Loaded, done: DueDone) -> None:
     """Replicate when that is due, now that a backup may have been made. Of a disk that is away nothing is said."""
-    if loaded.plan.replicas and not command.stopping():
+    if due_replicas(session, loaded) and not session.hold_back(loaded, "replicate") and not command.stopping():
         found = replicate_one(session, loaded, due_only=True)
         done.replications.extend(result for result in found if not result.absent)
+
+
+def _may_begin(session: Session, loaded: Loaded, verb: Verb) -> bool:
+    """Whether nobody has asked to stop, and the window is still open after what was done before."""
+    return not command.stopping() and not session.hold_back(loaded, verb)
 
 
 def run_due(session: Session) -> DueDone:
@@ -58,12 +64,12 @@ def run_due(session: Session) -> DueDone:
             if made.exit_code == LOCKED:
                 return
         _replicate(session, loaded, done)
-        if loaded in wanted["verify"] and not command.stopping():
+        if loaded in wanted["verify"] and _may_begin(session, loaded, "verify"):
             proofs = verify_one(session, loaded, level=3)
             done.proofs.extend(proofs)
             if any(result.exit_code == LOCKED for result in proofs):
                 return
-        if loaded.plan.system in drilled and not command.stopping():
+        if loaded.plan.system in drilled and _may_begin(session, loaded, "drill"):
             done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
 
     if ordered:

@@ -45,7 +45,7 @@ class Limits(Declaration):
         Field(
             ge=1,
             strict=True,
-            description="Captures from one other host at once, whatever the number of its systems. Default: no limit.",
+            description="Systems that one command backs up from one other host at once. Default: no limit.",
             examples=[1],
         ),
     ] = None

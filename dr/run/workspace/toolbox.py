@@ -15,6 +15,7 @@ from dr.errors import DrError, RefusedError
 from dr.evidence.look import NOTHING, Known
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
+from dr.plan.site import Limits
 from dr.plan.target import Target
 from dr.run.workspace.key_record import key_hint
 from dr.sources.agent import open_agent
@@ -26,7 +27,7 @@ from dr.targets.driver import TargetDriver
 from dr.targets.kinds import driver_of
 from dr.tools.disk import AbsentError
 from dr.tools.host import Host
-from dr.tools.restic import Repository
+from dr.tools.restic import Repository, Throttle
 from dr.tools.secrets import generated_passphrase
 from dr.tools.store import ObjectStore
 
@@ -148,6 +149,7 @@ def open_toolbox(
     versions: Mapping[str, str],
     known: Mapping[str, Known] | None = None,
     installation: str = "",
+    limits: Limits | None = None,
 ) -> Toolbox:
     """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read.
 
@@ -157,7 +159,7 @@ def open_toolbox(
 
     def opened(name: str, key_of: str = "") -> Place:
         known = record.get(name, NOTHING)
-        return open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known)
+        return open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known, limits=limits)
 
     places = tuple(opened(name) for name in plan.targets)
     replicas = tuple(opened(name, first) for name in plan.replicas)
@@ -174,7 +176,14 @@ def open_toolbox(
 
 
 def open_place(
-    plan: Plan, target: Target, *, state: Path, restic: str, key_of: str = "", known: Known = NOTHING
+    plan: Plan,
+    target: Target,
+    *,
+    state: Path,
+    restic: str,
+    key_of: str = "",
+    known: Known = NOTHING,
+    limits: Limits | None = None,
 ) -> Place:
     """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
     opens = key_of or target.target
@@ -188,6 +197,7 @@ def open_place(
         env={**secret_env, **opened.env},
         cache=state / "cache" / "restic",
         options=opened.options,
+        limits=Throttle(upload=limits.upload, download=limits.download, memory=limits.memory) if limits else Throttle(),
     )
     root = opened.store
     evidence = root.child(f"_evidence/{plan.system}")
