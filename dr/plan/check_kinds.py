@@ -17,7 +17,7 @@ from pydantic_core import CoreSchema
 from dr.plan.base import Declaration, Duration, Name, PositiveDuration
 from dr.plan.expect import Expectation as Plain
 from dr.plan.expect import check_expectation
-from dr.plan.source import DATABASES
+from dr.plan.source_kinds import Capability
 from dr.plan.units import parse_percent
 
 
@@ -56,8 +56,8 @@ class CheckBody(Declaration):
     turn: ClassVar[Turn]
     #: Puts a question to what was restored, beyond its being there: one that passes shows a service.
     proves_service: ClassVar[bool] = False
-    #: The kinds of source that can answer it, where it asks a database; None: any source, or the whole system.
-    answered_by: ClassVar[frozenset[str] | None] = None
+    #: What a kind of source must be able to, to answer it; None: any source can, or it is of the whole system.
+    answered_by: ClassVar[Capability | None] = None
     #: `- KIND` alone is one with its defaults.
     bare: ClassVar[bool] = False
     #: Without a source it is made once for each.
@@ -127,7 +127,7 @@ class RowsCheck(CheckBody):
     example: ClassVar[Mapping[str, Any]] = {"source": "database"}
     turn = Turn.LOOKS
     proves_service = True
-    answered_by = DATABASES - {"sqlite"}
+    answered_by = "own_server"
 
     source: Annotated[Name, _SOURCE]
 
@@ -140,7 +140,7 @@ class SchemaCheck(CheckBody):
     title = "Tables, indexes and rules are there"
     example: ClassVar[Mapping[str, Any]] = {"source": "database"}
     turn = Turn.LOOKS
-    answered_by = DATABASES - {"sqlite"}
+    answered_by = "own_server"
 
     source: Annotated[Name, _SOURCE]
 
@@ -158,7 +158,7 @@ class SqlCheck(CheckBody):
     }
     turn = Turn.ASKS
     proves_service = True
-    answered_by = DATABASES
+    answered_by = "answers_queries"
 
     source: Annotated[Name, _SOURCE]
     database: Annotated[

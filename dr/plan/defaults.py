@@ -18,12 +18,11 @@ from pydantic import ValidationError
 from dr.errors import Fault, Severity
 from dr.plan.document import Document, Key, dump
 from dr.plan.plan import Plan
-from dr.plan.source import Source
+from dr.plan.source_kinds import KINDS
 from dr.plan.words import MISSING, faults_of
 
 #: Of these keys a mapping holds one: in a source, and wherever a secret is read from.
 _SECRET = frozenset({"file", "env", "command"})
-_KINDS = frozenset(Source.model_fields) - {"host"}
 _OWN = ("system", "title")
 
 
@@ -77,7 +76,7 @@ def _merged(
 def _put_out(key: str, own: Mapping[str, Any], at: Key) -> bool:
     """Whether the plan names another of the several that this mapping holds one of."""
     if len(at) == 2 and at[0] == "sources":
-        return key in _KINDS and not _KINDS.isdisjoint(own)
+        return key in KINDS and not KINDS.keys().isdisjoint(own)
     return bool(at) and at != ("sources",) and key in _SECRET and not _SECRET.isdisjoint(own)
 
 

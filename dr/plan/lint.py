@@ -14,13 +14,12 @@ from dr.errors import Fault, Severity
 from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.found import Found, Key, secret_faults, unreadable
-from dr.plan.lint_commands import hides_failure
 from dr.plan.lint_hosts import hosts
 from dr.plan.lint_places import forgetting, offsite, places
 from dr.plan.on_disk import why_no_directory, why_not_found
 from dr.plan.plan import Plan
 from dr.plan.scratch import why_unsafe
-from dr.plan.source import DATABASES
+from dr.plan.source_kinds import able
 from dr.plan.target import IsHere, Target
 from dr.plan.units import format_duration
 
@@ -107,20 +106,8 @@ def _within(plan: Plan) -> Iterator[Found]:
     if plan.owner is None:
         yield ("system",), "the plan names no owner", "add `owner: {role: …, contact: …}`", "advice"
     for name, source in plan.sources.items():
-        if source.command and hides_failure(source.command.run):
-            yield (
-                ("sources", name, "command", "run"),
-                f"the pipeline of the source {name!r} hides the failure of all but its last program",
-                "let bash heed each: `run: [bash, -o, pipefail, -c, …]`",
-                "advice",
-            )
-        if source.kind in DATABASES and not source.newest:
-            yield (
-                ("sources", name),
-                f"the source {name!r} has no `newest` query: lost data cannot be measured",
-                "add one, such as `newest: select max(updated_at) from …`",
-                "advice",
-            )
+        for key, what, hint in source.body.advice(name):
+            yield ("sources", name, *((source.kind, *key) if key else ())), what, hint, "advice"
 
 
 def _scenarios(plan: Plan) -> Iterator[Found]:
@@ -158,8 +145,8 @@ def _checks(plan: Plan) -> Iterator[Found]:
             continue
         if check.source not in plan.sources:
             yield at, f"there is no source {check.source!r}", f"sources: {', '.join(plan.sources)}", "refused"
-        elif (able := check.body.answered_by) is not None and (kind := plan.sources[check.source].kind) not in able:
-            hint = f"check a {' or '.join(sorted(able))} source, or use `command`"
+        elif (needed := check.body.answered_by) and (kind := plan.sources[check.source].kind) not in able(needed):
+            hint = f"check a {' or '.join(sorted(able(needed)))} source, or use `command`"
             yield at, f"a {kind} source answers no {check.kind} check", hint, "refused"
 
 
@@ -231,8 +218,7 @@ def _here(plan: Plan, env: Mapping[str, str]) -> Iterator[Found]:
     for name, source in plan.sources.items():
         if plan.host_of(name):
             continue  # another host is asked when it is needed, not here
-        paths = source.files.paths if source.files else (source.sqlite.path,) if source.sqlite else ()
-        for path in paths:
+        for path in source.body.local_paths:
             what, hint = why_not_found(Path(path), "correct it, or mount it")
             if what:
                 what = "is not there on this machine" if what == "is not there" else what

@@ -8,7 +8,7 @@ from pathlib import Path
 from dr.plan.found import MAKE, Found, Key, kept_file, no_file, secret_faults
 from dr.plan.host import SshHost
 from dr.plan.plan import Plan
-from dr.plan.source import DatabaseSource
+from dr.plan.source_kinds import DatabaseSource
 from dr.plan.target import Target
 
 
@@ -47,12 +47,11 @@ def _drill_host(host: SshHost) -> Iterator[Found]:
 def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -> Iterator[Found]:
     source = plan.sources[name]
     at: Key = ("sources", name, "host", "mode") if source.host else ("host", "mode")
-    if host.mode == "sftp" and source.kind != "files":
+    if host.mode == "sftp" and not source.body.by_sftp:
         what = f"SFTP brings files only, and {name} is a {source.kind} source"
         yield at, what, f"write `mode: stream`, or give {name} a host of its own", "refused"
-    if host.mode == "agent" and source.postgres and not source.postgres.database:
-        what = f"restic there stores one database of PostgreSQL at a time, and {name} names several"
-        yield at, what, "declare a source for each database, or write `mode: stream`", "refused"
+    if host.mode == "agent" and (why := source.body.why_no_agent):
+        yield at, why.format(name), "declare a source for each database, or write `mode: stream`", "refused"
     first = targets.get(plan.targets[0])
     if host.mode == "agent" and first and not first.reached_from_elsewhere:
         what = f"restic there cannot reach a target on this machine: {first.target}"

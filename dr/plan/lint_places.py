@@ -93,7 +93,7 @@ def _inside(plan: Plan, at: Key, target: Target) -> Iterator[Found]:
     """A target inside a source makes each backup hold all before it."""
     home = target.declared.directory
     for source, declared in plan.sources.items():
-        for path in declared.files.paths if declared.files and home else ():
+        for path in declared.body.local_paths if home else ():
             if Path(os.path.realpath(home or "")).is_relative_to(os.path.realpath(path)):
                 what = (
                     f"the target {target.target!r} lies inside the source {source!r}: each backup holds all before it"

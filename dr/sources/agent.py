@@ -26,7 +26,7 @@ from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
 from dr.plan.host import SshHost
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, RestoredSource, RestoreSlot, Sent, SourceDriver
@@ -249,9 +249,9 @@ class Piped(SourceDriver):
         )  # fmt: skip
         return Sent(stored=done.stored, files=1, bytes=done.bytes)
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
-        return self._inner.instance(room)
+        return self._inner.restored(room)
 
     @property
     def host(self) -> str:

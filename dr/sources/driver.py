@@ -325,7 +325,7 @@ class SourceDriver(ABC):
         """
         return ()
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """Return what a restore makes of this source in a room. Nothing is touched yet."""
         return RestoredSource(self.name, self.kind, room)
 

@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 
 from dr.errors import SourceError
-from dr.plan.source import SqliteSource
+from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.own_errors import own_errors
 from dr.tools.command import ProgramMissingError

@@ -15,7 +15,7 @@ from dr.errors import DamageError, SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
 from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown

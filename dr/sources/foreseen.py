@@ -7,7 +7,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from dr.evidence.record import Omission
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources.files import foreseen
 from dr.sources.mounts import Mounted
 from dr.tools.sftp import Sftp

@@ -1,13 +1,18 @@
-"""From what a plan declares to the doors of that kind."""
+"""From what a plan declares to the driver of that kind.
+
+`DRIVERS` has what each kind does; the kinds themselves are declared in `dr.plan.source_kinds`. docs/extending.md walks
+through one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dr.plan.source import Source
+from dr.plan.source_kinds import CommandSource, FilesSource, MysqlSource, PostgresSource, SourceBody, SqliteSource
 from dr.sources.driver import SourceDriver
 from dr.sources.files import Files
 from dr.sources.output import Output
@@ -20,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """What the doors of one source are to know. `scratch` are this program's own places, never captured.
+    """What the driver of one source is to know. `scratch` are this program's own places, never captured.
 
     `agent` is restic on the host, where the plan wants it to store from there (`mode: agent`). `questions` are a
     plan's queries (database, query) whose answers are wanted as of the capture.
     """
 
     name: str
-    declared: Source
+    body: SourceBody
     host: Host
     agent: Agent | None = None
     scratch: Sequence[Path] = ()
@@ -35,31 +40,31 @@ class Ask:
 
 
 def _files(ask: Ask) -> SourceDriver:
-    assert ask.declared.files is not None  # noqa: S101 - chosen by kind
+    declared = cast("FilesSource", ask.body)
     if ask.host.here:
-        return Files(ask.name, ask.declared.files, scratch=ask.scratch)
+        return Files(ask.name, declared, scratch=ask.scratch)
     if ask.agent:
         from dr.sources.agent import AgentFiles
 
-        return AgentFiles(ask.name, ask.declared.files, ask.agent)
+        return AgentFiles(ask.name, declared, ask.agent)
     from dr.sources.remote_files import RemoteFiles
 
-    return RemoteFiles(ask.name, ask.declared.files, ask.host)  # type: ignore[arg-type]
+    return RemoteFiles(ask.name, declared, ask.host)  # type: ignore[arg-type]
 
 
 def _sqlite(ask: Ask) -> SourceDriver:
-    assert ask.declared.sqlite is not None  # noqa: S101 - chosen by kind
+    declared = cast("SqliteSource", ask.body)
     if ask.host.here:
-        return Sqlite(ask.name, ask.declared.sqlite)
+        return Sqlite(ask.name, declared)
     from dr.sources.remote_sqlite import TIMEOUT_SECONDS, RemoteSqlite, copying
 
-    doors = RemoteSqlite(ask.name, ask.declared.sqlite, host=ask.host)
-    return _piped(doors, ask.agent, *copying(ask.declared.sqlite.path), timeout=TIMEOUT_SECONDS)
+    doors = RemoteSqlite(ask.name, declared, host=ask.host)
+    return _piped(doors, ask.agent, *copying(declared.path), timeout=TIMEOUT_SECONDS)
 
 
 def _command(ask: Ask) -> SourceDriver:
-    assert ask.declared.command is not None  # noqa: S101 - chosen by kind
-    doors, declared = Output(ask.name, ask.declared.command, host=ask.host), ask.declared.command
+    declared = cast("CommandSource", ask.body)
+    doors = Output(ask.name, declared, host=ask.host)
     return _piped(doors, ask.agent, declared.run, declared.filename, timeout=declared.timeout)
 
 
@@ -77,20 +82,25 @@ def _piped(
 def _postgres(ask: Ask) -> SourceDriver:
     from dr.sources.postgres.driver import Postgres
 
-    assert ask.declared.postgres is not None  # noqa: S101 - chosen by kind
-    return Postgres(ask.name, ask.declared.postgres, host=ask.host, agent=ask.agent, questions=ask.questions)
+    declared = cast("PostgresSource", ask.body)
+    return Postgres(ask.name, declared, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
 def _mysql(ask: Ask) -> SourceDriver:
     from dr.sources.mysql.driver import Mysql
 
-    assert ask.declared.mysql is not None  # noqa: S101 - chosen by kind
-    return Mysql(ask.name, ask.declared.mysql, host=ask.host, agent=ask.agent, questions=ask.questions)
+    declared = cast("MysqlSource", ask.body)
+    return Mysql(ask.name, declared, host=ask.host, agent=ask.agent, questions=ask.questions)
 
 
-_MAKERS: dict[str, Callable[[Ask], SourceDriver]] = {
-    "files": _files, "sqlite": _sqlite, "command": _command, "postgres": _postgres, "mysql": _mysql
-}  # fmt: skip
+#: What makes the driver of each kind.
+DRIVERS: dict[type[SourceBody], Callable[[Ask], SourceDriver]] = {
+    FilesSource: _files,
+    SqliteSource: _sqlite,
+    CommandSource: _command,
+    PostgresSource: _postgres,
+    MysqlSource: _mysql,
+}
 
 
 def open_source(
@@ -102,7 +112,7 @@ def open_source(
     scratch: Sequence[Path] = (),
     questions: Sequence[tuple[str | None, str]] = (),
 ) -> SourceDriver:
-    """Return the doors of a declared source, on this host or another. Nothing is touched yet."""
+    """Return the driver of a declared source, on this host or another. Nothing is touched yet."""
     where = host or ThisHost()
-    ask = Ask(name=name, declared=declared, host=where, agent=agent, scratch=scratch, questions=questions)
-    return _MAKERS[declared.kind](ask)
+    ask = Ask(name=name, body=declared.body, host=where, agent=agent, scratch=scratch, questions=questions)
+    return DRIVERS[type(declared.body)](ask)

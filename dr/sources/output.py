@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.errors import SourceError
-from dr.plan.source import CommandSource
+from dr.plan.source_kinds import CommandSource
 from dr.sources.driver import SourceDriver, Stream
 from dr.sources.own_errors import own_errors
 from dr.tools import command

@@ -25,7 +25,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, State
 from dr.evidence.record import Omission
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown
 from dr.sources.files import excluder_of, settled, specials

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from dr.plan.source import SqliteSource
+from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.output import output_of
 from dr.sources.sqlite import restored_database
@@ -42,6 +42,6 @@ class RemoteSqlite(SourceDriver):
         """See `SourceDriver`."""
         return output_of(self.name, self._host, self._argv, self._filename, timeout=TIMEOUT_SECONDS)
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
         return restored_database(self.name, self._filename, self._declared, room)

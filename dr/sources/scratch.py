@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.plan.source_kinds import KINDS
 from dr.tools import command
 from dr.tools.command import Done
 from dr.tools.host import Host, Process, script
 from dr.tools.isolation import within
 
-#: Who a scratch server runs as when we are root, first found.
-_USERS = ("postgres", "mysql", "nobody")
 _ASK_SECONDS = 300.0
 #: A server that ended is noticed at once; one that lives has this long to answer, on a machine that is busy restoring.
 START_SECONDS = 600.0
@@ -49,7 +48,8 @@ exec runuser -u "$u" -- "$@";
 
 def service_user(host: Host, *preferred: str) -> str | None:
     """Return the user for a scratch server: one of `preferred` or of the usual; None when we are not root there."""
-    done = host.run(script(_USER, *preferred, *_USERS), timeout=_ASK_SECONDS)
+    usual = [kind.service_user for kind in KINDS.values() if kind.service_user]
+    done = host.run(script(_USER, *preferred, *usual, "nobody"), timeout=_ASK_SECONDS)
     if done.code != 0:
         raise SourceError(
             f"there is no unprivileged user for a scratch server on {host.name}", hint="add the user `nobody`"

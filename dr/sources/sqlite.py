@@ -16,7 +16,7 @@ from urllib.parse import quote
 from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.plan.source import SqliteSource
+from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot, SourceDriver, Tree
 from dr.tools import command
 from dr.tools.digest import sha256_file
@@ -69,7 +69,7 @@ class Sqlite(SourceDriver):
         manifest.write(work / MANIFEST, header, [entry])
         return Tree(paths=(copy.name,), cwd=work, started=started, files=1, bytes=size)
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
         return restored_database(self.name, self._path.name, self._declared, room)
 

@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources import files
 from dr.sources.attributes import digest_here
 from tests.bench.measure import environment, interleaved_best, make_disk, make_files, make_plan, say, scratch

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.run.backup.fanout import pour
 from dr.sources.driver import RestoreSlot, Stream
 from dr.sources.postgres import scratch as own_server
@@ -106,7 +106,7 @@ def restore(home: Path, server: PostgresServer, seconds: dict[str, list[float]])
     """Bring it back for a drill, from nothing to a server that answers; return the seconds without its end."""
     place = Path(tempfile.mkdtemp(prefix="dr-bench-", dir="/var/tmp"))
     room = RestoreSlot(root=home / "work", apart=home / "work", annex=lambda kind: place, token="bench")
-    instance = doors_of(server).instance(room)
+    instance = doors_of(server).restored(room)
     began = time.monotonic()
     try:
         instance.provision()

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources.remote_files import RemoteFiles
 from dr.tools.ssh import Login, SshHost
 from scripts.servers.sshd import Sshd

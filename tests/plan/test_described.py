@@ -9,14 +9,14 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
-from dr.plan import check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, target
+from dr.plan import check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, source_kinds, target
 from dr.plan.schema import LENT, schema
 from dr.plan.units import parse_duration, spell_duration
 
 KINDS = ("plan", "target", "kit", "site")
 MODELS = {
     name: model
-    for module in (check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, target)
+    for module in (check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, source_kinds, target)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, BaseModel)
 }

@@ -464,7 +464,7 @@ def test_a_change_survives_its_way_through_json() -> None:
 
 
 def test_files_of_a_host_with_nothing_but_sshd_are_sampled_in_their_copy(sshd: Any, tmp_path: Path) -> None:
-    from dr.plan.source import FilesSource
+    from dr.plan.source_kinds import FilesSource
     from dr.sources.remote_files import RemoteFiles
     from dr.tools.ssh import SshHost
     from tests.far import login

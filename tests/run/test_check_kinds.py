@@ -132,12 +132,12 @@ def context(tmp_path: Path) -> CheckContext:
     (root / "uploads").mkdir()
     doors.capture(root / "uploads", None)
     shutil.copytree(tree, root / "uploads" / str(tree).lstrip("/"))
-    uploads = doors.instance(slot("uploads"))
+    uploads = doors.restored(slot("uploads"))
     database = open_source("student-db", Source.model_validate({"sqlite": {"path": "/srv/sis.db"}}))
     made = [
         Restored(name="uploads", kind="files", root=root / "uploads", instance=uploads,
                  manifest=uploads.settle(), declared=files),
-        Restored(name="student-db", kind="sqlite", root=root / "student-db", instance=database.instance(slot("student-db")),
+        Restored(name="student-db", kind="sqlite", root=root / "student-db", instance=database.restored(slot("student-db")),
                  declared=Source.model_validate({"sqlite": {"path": "/srv/sis.db"}})),
         Restored(name="server", kind="files", root=root / "server", instance=Answering("server", "files", slot("s"))),
     ]  # fmt: skip

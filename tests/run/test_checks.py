@@ -47,7 +47,7 @@ def ground(tmp_path: Path) -> CheckContext:
     there = uploads / str(tree).lstrip("/")
     there.parent.mkdir(parents=True)
     shutil.copytree(tree, there, symlinks=True)
-    instance = doors.instance(room(root, "uploads"))
+    instance = doors.restored(room(root, "uploads"))
     listed = instance.settle()
     assert listed is not None
     database = Source.model_validate({"sqlite": {"path": "/srv/sis.db"}})
@@ -62,7 +62,7 @@ def ground(tmp_path: Path) -> CheckContext:
             name="student-db",
             kind="sqlite",
             root=root / "student-db",
-            instance=open_source("student-db", database).instance(room(root, "student-db")),
+            instance=open_source("student-db", database).restored(room(root, "student-db")),
             declared=database,
         ),
     }

@@ -10,7 +10,7 @@ import pytest
 
 from dr.errors import DamageError
 from dr.evidence import manifest
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.checks.pattern import below
 from dr.run.recovery.compare import Comparison, Terms, compare
 from dr.run.recovery.place.tree import TreeHere

@@ -12,7 +12,8 @@ import pytest
 from dr.errors import DrError, SourceError
 from dr.evidence import manifest
 from dr.plan.host import SshHost
-from dr.plan.source import FilesSource, Source
+from dr.plan.source import Source
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.run.recovery.place.remote_dirs import RECORD, FarPlaces
 from dr.run.recovery.place.tree import TreeThere
@@ -117,7 +118,7 @@ def test_a_database_there_answers_as_one_here(host: Remote, far: Far, tmp_path: 
         RestoreSlot(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", **more)
         for more in ({}, {"host": host})
     ]
-    here, there = (open_source("a", source).instance(room) for room in rooms)
+    here, there = (open_source("a", source).restored(room) for room in rooms)
     for each in (here, there):
         each.start()
     for query in (
@@ -148,7 +149,7 @@ def test_a_host_without_sqlite3_is_told_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "a.db").touch()
     with server, reached(server) as host:
         room = RestoreSlot(root=tmp_path, apart=tmp_path, annex=lambda kind: tmp_path, token="t", host=host)
-        instance = open_source("a", Source.model_validate({"sqlite": {"path": "/srv/a.db"}})).instance(room)
+        instance = open_source("a", Source.model_validate({"sqlite": {"path": "/srv/a.db"}})).restored(room)
         with pytest.raises(SourceError, match=r"'sqlite3' is not on .*@127") as raised:
             instance.start()
     assert "sqlite3" in raised.value.hint

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.mysql import capture
 from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import RestoredSource, RestoreSlot
@@ -30,7 +30,7 @@ class Point:
     declared: PostgresSource
     annexes: list[Path] = field(default_factory=list)
 
-    def instance(
+    def restored(
         self,
         *,
         real: bool = False,
@@ -43,7 +43,7 @@ class Point:
         room = RestoreSlot(
             root=self.kept, apart=self.kept, annex=self.annex, token=token, real=real, replace=frozenset(replace)
         )
-        return Postgres("db", declared, host=host_ or ThisHost()).instance(room)
+        return Postgres("db", declared, host=host_ or ThisHost()).restored(room)
 
     def annex(self, kind: str) -> Path:
         self.annexes.append(own_folder("t-"))
@@ -98,7 +98,7 @@ def gone_from(place: Path) -> bool:
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.driver import RestoreSlot
 from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
@@ -106,7 +106,7 @@ from dr.tools.host import ThisHost
 kept, annex, filename, real, socket = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4] == "real", sys.argv[5]
 room = RestoreSlot(root=kept, apart=kept, annex=lambda kind: annex, token="first", real=real, replace=frozenset(["school"]))
 declared = PostgresSource(database="school", host=socket, user="postgres")
-instance = Postgres("db", declared, host=ThisHost()).instance(room)
+instance = Postgres("db", declared, host=ThisHost()).restored(room)
 
 def blocks():
     data = (kept / "data").read_bytes()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import RestoredSource, RestoreSlot
@@ -99,9 +99,9 @@ class Taken:
         assert found
         self.facts: DatabaseInventory = found
 
-    def instance(self, annexes: Callable[[str], Path], **room: Any) -> RestoredSource:
+    def restored(self, annexes: Callable[[str], Path], **room: Any) -> RestoredSource:
         """What a restore makes of it."""
-        return self.doors.instance(
+        return self.doors.restored(
             RestoreSlot(
                 root=self.apart / "root", apart=self.apart, annex=annexes, token=room.pop("token", "d-1a2b3c"), **room
             )

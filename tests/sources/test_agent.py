@@ -14,7 +14,8 @@ import pytest
 from dr.errors import DrError, RefusedError, SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.plan.source import FilesSource, Source
+from dr.plan.source import Source
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.sources import listing as listing_module
 from dr.sources.agent import AgentFiles

@@ -13,7 +13,7 @@ import pytest
 
 from dr.evidence import manifest
 from dr.evidence.attributes import covers, digest_of
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Comparison, Terms, compare
 from dr.run.recovery.place.restore_host import RemoteHost
 from dr.run.recovery.place.tree import TreeThere

@@ -12,7 +12,7 @@ import pytest
 
 from dr.errors import SourceError
 from dr.evidence import manifest
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources.driver import RestoreSlot, Tree
 from dr.sources.files import Files, _entry, _hash, _hashed, settle
 from dr.tools.digest import sha256_file
@@ -332,7 +332,7 @@ def test_the_manifest_goes_aside_when_a_tree_is_put_in_order(tmp_path: Path) -> 
     root.mkdir(parents=True)
     doors = Files("docs", FilesSource.model_validate({"paths": [str(tmp_path / "t")]}))
     apart = tmp_path / "restored" / ".manifests" / "docs"
-    instance = doors.instance(RestoreSlot(root=root, apart=apart, annex=lambda kind: root / kind, token="drill-1"))
+    instance = doors.restored(RestoreSlot(root=root, apart=apart, annex=lambda kind: root / kind, token="drill-1"))
     assert instance.settle() is None, "without a manifest there is none to tell of"
     (captured.cwd / captured.manifest_name).replace(root / "dr-manifest")
     aside = instance.settle()

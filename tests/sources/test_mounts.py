@@ -12,7 +12,7 @@ import pytest
 
 from dr.evidence import manifest
 from dr.evidence.record import Omission
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.sources.agent import AgentFiles
 from dr.sources.driver import MANIFEST, AgentCapture, SourceDriver, Tree
 from dr.sources.files import Files

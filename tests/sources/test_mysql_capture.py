@@ -18,7 +18,7 @@ import pytest
 
 from dr.errors import REFUSED, SourceError
 from dr.plan.host import SshHost
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
 from dr.sources import several
 from dr.sources.database_inventory import DatabaseInventory

@@ -15,7 +15,7 @@ import pytest
 
 from dr.errors import SourceError, UsageError
 from dr.plan.host import SshHost
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.hosts import open_host
@@ -49,7 +49,7 @@ def snapshot(server: MariadbServer, work: Path, name: str = NAME) -> DatabaseInv
 
 def begun(taken: Taken, annexes: Callable[[str], Path], **room: Any) -> RestoredSource:
     """Bring it back beside the live database."""
-    instance = taken.instance(annexes, real=True, **{"replace": frozenset({NAME}), **room})
+    instance = taken.restored(annexes, real=True, **{"replace": frozenset({NAME}), **room})
     instance.preflight()
     instance.provision()
     taken.pour(instance)
@@ -185,10 +185,10 @@ def test_a_recovery_refuses_what_it_was_not_told_to_replace(
     taken = Taken(server, tmp_path / "w", database="second")
     there = names(server)
     with pytest.raises(UsageError, match="database second exists"):
-        taken.instance(annexes, real=True).preflight()
+        taken.restored(annexes, real=True).preflight()
     with pytest.raises(UsageError, match="exists"):
-        taken.pour(taken.instance(annexes, real=True))
-    taken.instance(annexes, real=True, replace=frozenset({"second"})).preflight()
+        taken.pour(taken.restored(annexes, real=True))
+    taken.restored(annexes, real=True, replace=frozenset({"second"})).preflight()
     assert names(server) == there
 
 
@@ -208,7 +208,7 @@ def test_a_recovery_refuses_without_server_or_rights(
     ):
         declared = MysqlSource.model_validate(server.declared(database="second", **more))
         with pytest.raises(UsageError, match=words):
-            Mysql("db", declared, host=ThisHost()).instance(room).preflight()
+            Mysql("db", declared, host=ThisHost()).restored(room).preflight()
     server.sql("DROP USER weak@localhost")
 
 
@@ -220,7 +220,7 @@ def test_a_recovery_refuses_when_another_database_points_into_it(
     )
     taken = Taken(live, tmp_path / "w", database=NAME)
     with pytest.raises(UsageError, match=r"foreign keys of tied\.t"):
-        taken.instance(annexes, real=True, replace=frozenset({NAME})).preflight()
+        taken.restored(annexes, real=True, replace=frozenset({NAME})).preflight()
 
 
 def test_a_recovery_that_is_not_accepted_leaves_nothing(
@@ -242,7 +242,7 @@ def test_a_stream_that_breaks_off_leaves_the_live_database_alone(
     taken = Taken(live, tmp_path / "w", database=NAME)
     old = snapshot(live, tmp_path / "old")
     taken.data = taken.data[: len(taken.data) // 2] + b"\n;;; nonsense;\n"
-    instance = taken.instance(annexes, real=True, replace=frozenset({NAME}))
+    instance = taken.restored(annexes, real=True, replace=frozenset({NAME}))
     with pytest.raises(SourceError, match="could not be restored"):
         taken.pour(instance)
     instance.close()
@@ -371,7 +371,7 @@ def test_views_on_views_and_of_weak_owners_are_drilled_and_replaced(
     mariadb: MariadbServer, views: str, tmp_path: Path, annexes: Callable[[str], Path]
 ) -> None:
     taken, before = Taken(mariadb, tmp_path / "w", database=views), dumped(mariadb, views)
-    scratch = taken.instance(annexes)
+    scratch = taken.restored(annexes)
     try:
         scratch.provision()
         taken.pour(scratch)
@@ -422,7 +422,7 @@ def test_a_swap_killed_at_any_statement_is_put_right_by_the_next_run(
         instance.accept()
         os._exit(0)
     killed = os.waitpid(child, 0)[1] == signal.SIGKILL
-    again = taken.instance(annexes, real=True, replace=frozenset({views}))
+    again = taken.restored(annexes, real=True, replace=frozenset({views}))
     again.preflight()
     again.provision()
     assert killed == bool(again.remarks) or not (taken.apart / "undo.sql").exists()

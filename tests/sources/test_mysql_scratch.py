@@ -28,7 +28,7 @@ def server(rich_mariadb: MariadbServer) -> MariadbServer:
 
 def restored(taken: Taken, annexes: Callable[[str], Path]) -> RestoredSource:
     """Bring it back in a scratch server."""
-    instance = taken.instance(annexes)
+    instance = taken.restored(annexes)
     instance.provision()
     taken.pour(instance)
     return instance
@@ -220,7 +220,7 @@ def test_a_question_that_takes_too_long_while_the_server_starts_is_asked_again(
     monkeypatch.setattr(scratch, "_ANSWER_SECONDS", 3.0)
     declared = lossy[0].declared.model_copy(update={"bin": str(tmp_path)})
     room = RestoreSlot(root=tmp_path, apart=lossy[0].apart, annex=annexes, token="d-1a2b3c")
-    instance = Mysql("db", declared, host=ThisHost()).instance(room)
+    instance = Mysql("db", declared, host=ThisHost()).restored(room)
     try:
         instance.provision()
     finally:
@@ -231,14 +231,14 @@ def test_a_question_that_takes_too_long_while_the_server_starts_is_asked_again(
 def test_a_server_that_was_never_made_may_be_closed(
     lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path]
 ) -> None:
-    lossy[0].instance(annexes).close()
+    lossy[0].restored(annexes).close()
 
 
 @pytest.mark.parametrize("broken", ["CREATE TABLE broken (", "INSERT INTO nowhere VALUES ('private');"])
 def test_a_stream_that_the_server_refuses_is_an_error(
     lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path], broken: str
 ) -> None:
-    instance = lossy[0].instance(annexes)
+    instance = lossy[0].restored(annexes)
     instance.provision()
     try:
         with pytest.raises(SourceError, match=r"database second could not be restored .*\[1\d{3}\]"):
@@ -276,7 +276,7 @@ def test_it_is_made_with_a_place_of_its_own_for_temporary_tables(
     for place in (programs, tmp_path, *(p for p in tmp_path.parents if "pytest" in str(p))):
         place.chmod(0o777)  # the server's user is another
     taken = Taken(server, tmp_path / "w", databases=("second",))
-    instance = Mysql("db", taken.declared.model_copy(update={"bin": str(programs)}), host=ThisHost()).instance(
+    instance = Mysql("db", taken.declared.model_copy(update={"bin": str(programs)}), host=ThisHost()).restored(
         RestoreSlot(root=tmp_path / "root", apart=tmp_path / "w", annex=annexes, token="d-1")
     )
     with pytest.raises(SourceError, match="could not be made"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.postgres import accounts
 from dr.sources.postgres.connection import Login, Server
 from dr.tools.host import ThisHost
@@ -35,7 +35,7 @@ def test_roles_that_differ_are_named_and_the_statements_make_them_as_captured(ca
         point = captured(server, database="school")
         server.psql(CHANGED)
         server.psql("alter database school rename to lost")
-        instance = point.instance(real=True)
+        instance = point.restored(real=True)
         try:
             restored(point, instance)
             told = [line for line in instance.remarks if line.startswith("the role ")]
@@ -54,13 +54,13 @@ def test_roles_that_differ_are_named_and_the_statements_make_them_as_captured(ca
             for statement in re.findall(r"(?:ALTER ROLE|GRANT|REVOKE)[^;]*;", line):
                 server.psql(statement)
         server.psql('alter database lost rename to before; alter role "The Head" password null')
-        instance = point.instance(real=True)
+        instance = point.restored(real=True)
         try:
             (left,) = restored(point, instance).remarks
             assert "(no password)" in left and "its own is in globals.sql" in left
         finally:
             instance.close()
-        drilled = point.instance()
+        drilled = point.restored()
         try:
             query = "select current_setting('dr.word') || current_setting('work_mem') || current_setting('search_path')"
             assert restored(point, drilled).probe(query) == 'it\'s9MB"$user", "a b", public'
@@ -84,7 +84,7 @@ def test_a_template_comes_back_as_one_and_a_tablespace_is_named(captured: Captur
         point = captured(server, database="school")
         server.psql("drop tablespace fast; alter database school is_template false")
         server.psql("revoke set on parameter session_replication_role from granted; drop role granted")
-        instance = point.instance(real=True, replace=("school",))
+        instance = point.restored(real=True, replace=("school",))
         try:
             before, after = both(restored(point, instance))
             assert before.objects["database school"] == after.objects["database school"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory, key_of
 from dr.sources.driver import Stream

@@ -40,7 +40,7 @@ def databases(server: PostgresServer) -> list[str]:
 def test_a_database_that_is_there_is_not_touched_unless_it_may_be_replaced(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
     for replace_ in ((), ("other",)):
-        instance = point.instance(real=True, replace=replace_)
+        instance = point.restored(real=True, replace=replace_)
         with pytest.raises(UsageError, match="nothing was touched: the database school is on the server") as caught:
             instance.preflight()
         instance.close()
@@ -52,7 +52,7 @@ def test_a_recovery_swaps_the_database_in_and_keeps_the_old_one(
     live: tuple[PostgresServer, Point], caplog: pytest.LogCaptureFixture
 ) -> None:
     server, point = live
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     try:
         before, after = both(restored(point, instance))
         assert (before.rows, before.needs) == (after.rows, after.needs)
@@ -96,7 +96,7 @@ class Applications:
 
 def test_what_is_not_accepted_yet_is_marked_as_unfinished(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     try:
         restored(point, instance)
         said = "select shobj_description(oid, 'pg_database') from pg_database where datname = '{}'"
@@ -111,7 +111,7 @@ def test_what_is_not_accepted_yet_is_marked_as_unfinished(live: tuple[PostgresSe
 
 def test_what_was_not_accepted_is_dropped_and_the_old_one_stays(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     restored(point, instance)
     assert "school_dr_tok" in databases(server)
     instance.close()
@@ -122,7 +122,7 @@ def test_what_was_not_accepted_is_dropped_and_the_old_one_stays(live: tuple[Post
 
 def test_a_swap_that_fails_half_way_leaves_the_old_one_in_place(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     restored(point, instance)
     server.psql("drop database school_dr_tok")
     with pytest.raises(SourceError, match="could not be swapped; the old ones are as they were"):
@@ -136,7 +136,7 @@ def test_a_swap_that_fails_half_way_leaves_the_old_one_in_place(live: tuple[Post
 def test_a_database_that_cannot_be_freed_stays(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
     server.psql("begin; insert into pupils values (7); prepare transaction 'stuck'", "school")
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     restored(point, instance)
     with pytest.raises(SourceError, match="being accessed by other users"):
         instance.accept()
@@ -153,7 +153,7 @@ def test_a_recovery_killed_half_way_touches_nothing_and_the_next_tidies_up(
     assert databases(server) == ["postgres", "school", "school_dr_first"]
     assert server.psql("select count(*) from pupils", "school") == "401"
     server.psql("create database school_dr_mine")
-    instance = point.instance(real=True, replace=("school",), token="second")
+    instance = point.restored(real=True, replace=("school",), token="second")
     left = "select count(*) from pg_stat_activity where datname = 'school_dr_first'"
     assert soon(lambda: server.psql(left) == "0")  # the killed one's session takes a moment to end
     restored(point, instance).accept()
@@ -165,7 +165,7 @@ def test_a_recovery_killed_half_way_touches_nothing_and_the_next_tidies_up(
 
 def test_a_server_that_dies_amid_a_recovery_keeps_what_it_had(live: tuple[PostgresServer, Point]) -> None:
     server, point = live
-    instance = point.instance(real=True, replace=("school",))
+    instance = point.restored(real=True, replace=("school",))
     instance.preflight()
     instance.provision()
 
@@ -188,7 +188,7 @@ def test_a_new_server_gets_the_database_its_settings_and_the_roles_that_are_miss
     with PostgresServer() as fresh:
         fresh.psql("create role owner login password 'two' createdb")
         secret = fresh.psql("select rolpassword from pg_authid where rolname = 'owner'")
-        instance = point.instance(real=True, host=str(fresh.socket))
+        instance = point.restored(real=True, host=str(fresh.socket))
         try:
             restored(point, instance).accept()
             assert both(instance)[0] == both(instance)[1]
@@ -208,7 +208,7 @@ def test_a_server_on_another_host_is_recovered_over_ssh(live: tuple[PostgresServ
     server, point = live
     with Sshd(tmp_path / "sshd") as sshd:
         host = SshHost(login(sshd, at_once=1))
-        instance = point.instance(real=True, replace=("school",), host_=host)
+        instance = point.restored(real=True, replace=("school",), host_=host)
         try:
             restored(point, instance).accept()
             assert both(instance)[0] == both(instance)[1]
@@ -225,7 +225,7 @@ def test_every_database_is_swapped_or_none(live: tuple[PostgresServer, Point], c
     server.psql("create database library; create table here (x int)")
     point = captured(server, all=True)
     server.psql("drop table here")
-    instance = point.instance(real=True, replace=("library", "postgres", "school"))
+    instance = point.restored(real=True, replace=("library", "postgres", "school"))
     try:
         restored(point, instance).accept()
     finally:
@@ -237,7 +237,7 @@ def test_every_database_is_swapped_or_none(live: tuple[PostgresServer, Point], c
 
 def test_a_user_who_may_not_make_databases_is_refused_before_anything(live: tuple[PostgresServer, Point]) -> None:
     _, point = live
-    instance = point.instance(real=True, replace=("school",), user="owner")
+    instance = point.restored(real=True, replace=("school",), user="owner")
     with pytest.raises(UsageError, match="may not make databases"):
         instance.preflight()
     instance.close()
@@ -247,7 +247,7 @@ def test_a_live_server_that_does_not_answer_is_refused_before_anything(
     live: tuple[PostgresServer, Point], tmp_path: Path
 ) -> None:
     _, point = live
-    instance = point.instance(real=True, host=str(tmp_path))
+    instance = point.restored(real=True, host=str(tmp_path))
     with pytest.raises(UsageError, match="nothing was touched"):
         instance.preflight()
     instance.close()
@@ -261,7 +261,7 @@ def test_a_name_as_long_as_can_be_is_replaced_too(
     name = "n" * 63
     server.psql(f"create database {name}")
     point = captured(server, database=name)
-    instance = point.instance(real=True, replace=(name,), token="20261124T010000Z-aaaaaa")
+    instance = point.restored(real=True, replace=(name,), token="20261124T010000Z-aaaaaa")
     try:
         restored(point, instance).accept()
     finally:

@@ -45,7 +45,7 @@ def by_path(postgres: PostgresServer) -> Iterator[str]:
 
 def bring_back(point: object, **more: object) -> RestoredSource:
     """Restore a point, real or not."""
-    return restored(point, point.instance(**more))  # type: ignore[attr-defined]
+    return restored(point, point.restored(**more))  # type: ignore[attr-defined]
 
 
 def test_functions_that_go_by_the_path_and_checks_of_other_tables_come_back(
@@ -117,7 +117,7 @@ def test_a_user_without_rights_gets_what_it_may_and_no_secret_is_shown(captured:
         server.psql(SECRETS + "create table pupils as select 1 as id;", "school")
         point = captured(server, database="school")
         server.psql("alter database school rename to lost")
-        instance = point.instance(real=True, user="maker")
+        instance = point.restored(real=True, user="maker")
         try:
             restored(point, instance)
             assert instance.probe("select count(*) from pupils") == "1"

@@ -9,7 +9,7 @@ import pytest
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_captured(server: PostgresS
         "role teacher",
     ]
     assert not [each for each in found.values() if "secret" in each.what + each.hint]
-    instance = point.instance()
+    instance = point.restored()
     try:
         before, after = both(restored(point, instance))
         assert before.rows == {"school.public.open_": 5}
@@ -134,7 +134,7 @@ def test_passwords_that_were_not_seen_are_told_of_again_when_it_is_restored(
     server.psql("create database plain")
     for user, remarks in (("reader", 1), ("postgres", 0)):
         point = captured(server, database="plain", user=user)
-        drilled = point.instance()
+        drilled = point.restored()
         try:
             assert len(restored(point, drilled).remarks) == remarks, drilled.remarks
         finally:

@@ -107,7 +107,7 @@ def segments() -> set[str]:
 
 def test_one_of_everything_comes_back_as_it_was(captured: Capture) -> None:
     point = captured(database=ODD, newest="select max(at) from events")
-    instance = point.instance()
+    instance = point.restored()
     assert instance.takes_stream
     try:
         before, after = both(restored(point, instance))
@@ -129,7 +129,7 @@ def test_one_of_everything_comes_back_as_it_was(captured: Capture) -> None:
 
 def test_every_database_of_a_server_comes_back(captured: Capture) -> None:
     point = captured(all=True)
-    instance = point.instance()
+    instance = point.restored()
     try:
         before, after = both(restored(point, instance))
         assert before.databases == (ODD, "school") and after == before
@@ -173,7 +173,7 @@ def test_what_differs_from_the_capture_shows(school: tuple[Point, RestoredSource
 def school(captured: Capture) -> Iterator[tuple[Point, RestoredSource]]:
     """The small database, restored."""
     point = captured(database="school")
-    instance = point.instance()
+    instance = point.restored()
     try:
         yield point, restored(point, instance)
     finally:
@@ -204,7 +204,7 @@ def test_a_probe_gives_text_and_cannot_write_and_says_what_is_wrong(school: tupl
 
 def test_nothing_is_left_of_a_scratch_server(captured: Capture) -> None:
     point = captured(database="school")
-    instance = point.instance()
+    instance = point.restored()
     instance.close()
     restored(point, instance)
     (annex,) = point.annexes
@@ -233,7 +233,7 @@ def test_what_is_not_installed_here_is_named_and_the_rest_can_be_checked(capture
     point.change(
         needs=("extension postgis", "role teacher", "locale xx_XX.UTF-8", "locale C.utf8", "collation xx-x-icu")
     )
-    instance = point.instance()
+    instance = point.restored()
     try:
         with pytest.raises(SourceError, match="the extension postgis is not installed here") as caught:
             restored(point, instance)
@@ -251,7 +251,7 @@ def test_a_locale_that_is_not_here_is_replaced_and_said(captured: Capture) -> No
     assert found is not None
     kept = json.loads(found.objects["database school"]) | {"collate": "xx_XX.UTF-8", "ctype": "xx_XX.UTF-8"}
     point.change(objects={**found.objects, "database school": json.dumps(kept)}, needs=("locale xx_XX.UTF-8",))
-    instance = point.instance()
+    instance = point.restored()
     try:
         with pytest.raises(SourceError, match=r"the locale xx_XX.UTF-8 is not installed here, so that texts sort"):
             restored(point, instance)
@@ -265,7 +265,7 @@ def test_a_locale_that_is_not_here_is_replaced_and_said(captured: Capture) -> No
 def test_accounts_that_are_lost_are_named_with_what_they_broke(captured: Capture) -> None:
     point = captured(database=ODD)
     (point.kept / "globals.sql").unlink()
-    instance = point.instance()
+    instance = point.restored()
     try:
         with pytest.raises(
             SourceError, match=r"the role Data Owner is not there; the role teacher is not there"
@@ -281,7 +281,7 @@ def test_accounts_that_are_lost_are_named_with_what_they_broke(captured: Capture
 def test_a_dump_that_is_cut_short_is_not_taken_for_whole(captured: Capture, size: int) -> None:
     point = captured(database="school")
     point.data = point.data[:size]
-    instance = point.instance()
+    instance = point.restored()
     try:
         with pytest.raises(DrError, match="the dump"):
             restored(point, instance)
@@ -292,7 +292,7 @@ def test_a_dump_that_is_cut_short_is_not_taken_for_whole(captured: Capture, size
 def test_a_tar_that_is_cut_short_is_damage(captured: Capture) -> None:
     point = captured(all=True)
     point.data = point.data[:-2000]
-    instance = point.instance()
+    instance = point.restored()
     try:
         with pytest.raises(DamageError):
             restored(point, instance)
@@ -302,7 +302,7 @@ def test_a_tar_that_is_cut_short_is_damage(captured: Capture) -> None:
 
 def test_what_the_repository_says_amid_the_stream_is_what_is_said(captured: Capture) -> None:
     point = captured(database="school")
-    instance = point.instance()
+    instance = point.restored()
 
     def broken() -> Iterator[bytes]:
         yield point.data[:-4000]
@@ -319,7 +319,7 @@ def test_what_the_repository_says_amid_the_stream_is_what_is_said(captured: Capt
 def test_programs_older_than_the_captured_server_are_refused(captured: Capture) -> None:
     point = captured(database="school")
     point.change(server="PostgreSQL 99.1")
-    instance = point.instance()
+    instance = point.restored()
     with pytest.raises(
         SourceError, match=r"needs the server programs of PostgreSQL 99 or newer here; PostgreSQL \d+ is"
     ):
@@ -330,7 +330,7 @@ def test_programs_older_than_the_captured_server_are_refused(captured: Capture) 
 def test_a_scratch_server_that_does_not_start_says_why(captured: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     point = captured(database="school")
     monkeypatch.setattr(scratch, "SETTINGS", ("shared_buffers=nonsense",))
-    instance = point.instance()
+    instance = point.restored()
     with pytest.raises(SourceError, match=r"the scratch PostgreSQL server ended .*shared_buffers"):
         instance.provision()
     instance.close()
@@ -339,7 +339,7 @@ def test_a_scratch_server_that_does_not_start_says_why(captured: Capture, monkey
 def test_a_point_without_facts_can_still_be_restored(captured: Capture) -> None:
     point = captured(database="school")
     (point.kept / facts.FILENAME).unlink()
-    instance = point.instance()
+    instance = point.restored()
     try:
         assert restored(point, instance).probe("select count(*) from pupils") == "500"
     finally:
@@ -355,7 +355,7 @@ def test_a_thousand_tables_come_back(server: PostgresServer, captured: Capture) 
     )  # fmt: skip
     try:
         point = captured(database="wide")
-        instance = point.instance()
+        instance = point.restored()
         try:
             before, after = both(restored(point, instance))
             assert len(before.rows) == 1000 and after == before

@@ -41,7 +41,7 @@ def test_settings_of_a_database_change_nothing_of_what_is_captured_and_restored(
 ) -> None:
     question = r"select name || ' ' || bytes::text || ' ' || at::text from public.odd where name ~ '\w'"
     point = captured(postgres, database=peculiar)
-    instance = point.instance()
+    instance = point.restored()
     try:
         before, after = both(restored(point, instance))
         assert before.rows == {f"{peculiar}.public.odd": 1}
@@ -61,7 +61,7 @@ def test_settings_of_a_live_server_change_nothing_of_what_is_restored(
         point = captured(postgres, database=name)
     there = ("array_nulls=off", "default_transaction_read_only=on", "statement_timeout=1000", "datestyle=SQL, DMY")
     with PostgresServer(settings=there) as other:
-        instance = point.instance(real=True, host=str(other.socket))
+        instance = point.restored(real=True, host=str(other.socket))
         try:
             before, after = both(restored(point, instance))
             assert after.rows == before.rows and after.objects == before.objects
@@ -82,7 +82,7 @@ def test_a_newest_time_without_a_zone_is_read_in_the_servers_or_as_declared(
     postgres: PostgresServer, peculiar: str, captured: Capture, declared: dict[str, str], hour: int, reading: str
 ) -> None:
     point = captured(postgres, database=peculiar, newest="select max(zoneless) from public.odd", **declared)
-    instance = point.instance()
+    instance = point.restored()
     try:
         moment = restored(point, instance).newest()
         assert moment == datetime(2026, 2, 3, hour, 5, tzinfo=UTC) and instance.reading == reading

@@ -51,7 +51,7 @@ def test_the_newest_version_is_captured_drilled_and_recovered(newest: PostgresSe
     assert not newest.psql("show server_version").startswith("15")
     point = captured(newest, database="school", bin=bin_)
     for more in ({}, {"real": True, "replace": ("school",)}):
-        instance = point.instance(**more)
+        instance = point.restored(**more)
         try:
             before, after = both(restored(point, instance))
             assert (instance.refusals, instance.remarks) == ([], [])
@@ -66,7 +66,7 @@ def test_the_newest_version_is_captured_drilled_and_recovered(newest: PostgresSe
 def test_a_server_of_this_system_is_drilled_in_the_newest(postgres: PostgresServer, captured: Capture) -> None:
     with postgres_database(postgres, SPELLED, name="spelled") as name:
         point = captured(postgres, database=name)
-    instance = point.instance(bin=str(newest_postgres()))
+    instance = point.restored(bin=str(newest_postgres()))
     try:
         before, after = both(restored(point, instance))
         assert after.server > before.server and before.rows == after.rows
@@ -85,7 +85,7 @@ def test_older_programs_are_refused_with_what_to_install(newest: PostgresServer,
 def test_a_drill_with_older_programs_says_what_to_install(newest: PostgresServer, captured: Capture) -> None:
     point = captured(newest, database="school", bin=str(newest_postgres()))
     with pytest.raises(SourceError, match="the drill needs the server programs of PostgreSQL 1") as caught:
-        point.instance(bin=None).provision()
+        point.restored(bin=None).provision()
     assert "install the package postgresql-1" in caught.value.hint
 
 
@@ -94,7 +94,7 @@ def test_a_dump_of_newer_programs_is_refused_with_what_to_install(
 ) -> None:
     with postgres_database(postgres, "create table t (id int)", name="old") as name:
         point = captured(postgres, database=name, bin=str(newest_postgres()))
-    instance = point.instance(bin=str(program("postgres")).removesuffix("/postgres"))
+    instance = point.restored(bin=str(program("postgres")).removesuffix("/postgres"))
     try:
         with pytest.raises(SourceError, match="the dump was written by newer programs") as caught:
             restored(point, instance)
@@ -110,7 +110,7 @@ def test_what_goes_by_the_path_comes_back_as_far_as_the_newest_version_lets_it(
         postgres.psql(f"alter database {name} set search_path = app, public")
         postgres.psql(BY_PATH, name)
         point = captured(postgres, database=name)
-    instance = point.instance(bin=str(newest_postgres()))
+    instance = point.restored(bin=str(newest_postgres()))
     try:
         before, after = both(restored(point, instance))
         assert before.rows == after.rows

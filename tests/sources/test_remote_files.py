@@ -15,7 +15,7 @@ import pytest
 from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.sources.driver import MANIFEST, Tree
 from dr.sources.files import Files

@@ -18,7 +18,8 @@ import pytest
 
 from dr.errors import SourceError
 from dr.evidence import manifest
-from dr.plan.source import CommandSource, Source, SqliteSource
+from dr.plan.source import Source
+from dr.plan.source_kinds import CommandSource, SqliteSource
 from dr.sources import sqlite
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream, Tree, parse_timestamp
 from dr.sources.kinds import open_source
@@ -30,7 +31,7 @@ from tests.waiting import soon
 
 def restored(doors: SourceDriver, root: Path) -> RestoredSource:
     """What a restore into `root` makes of a source."""
-    return doors.instance(
+    return doors.restored(
         RestoreSlot(root=root, apart=root / ".apart", annex=lambda kind: root / kind, token="drill-1")
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.plan.source import FilesSource
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.sources.agent import AgentFiles
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, Settled, Tree

@@ -15,20 +15,8 @@ from dr.sources.scratch import find_program
 from dr.tools.host import Host, script
 from dr.tools.isolation import Isolated, NotIsolatedError
 
-#: What captures a kind of source: of each group one program must be there.
-_CAPTURE = {
-    "postgres": (("psql",), ("pg_dump",), ("pg_dumpall",)),
-    "mysql": (("mariadb", "mysql"), ("mariadb-dump", "mysqldump")),
-}
-#: What a drill's scratch server is, and where Debian keeps it.
-_DRILL = {
-    "postgres": (("initdb",), ("pg_restore",)),
-    "mysql": (("mariadbd", "mysqld"),),
-}
-_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec")
 #: What a drill needs on another host.
 _LAND = ("tar", "find", "sha256sum", "xargs", "df")
-_PACKAGES = {"postgres": "PostgreSQL", "mysql": "MariaDB or MySQL"}
 _ASK = 'for name; do command -v "$name" >/dev/null && echo "$name"; done; true'
 _SECONDS = 30.0
 
@@ -62,7 +50,7 @@ def _land(what: str, host: Host) -> Iterator[Finding]:
 
 def _runs_programs(plan: Plan) -> bool:
     """Whether a drill starts something on what it has restored."""
-    served = any(source.kind in _DRILL for source in plan.sources.values())
+    served = any(source.body.own_server for source in plan.sources.values())
     return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in plan.drill.checks)
 
 
@@ -92,7 +80,8 @@ def _reached(what: str, error: DrError | None) -> Finding:
 
 def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:
     """A lack on the source's host stops backups."""
-    groups = _CAPTURE.get(source.kind, (("sqlite3",),) if source.sqlite and not host.here else ())
+    kind = source.body
+    groups = kind.capture_programs if host.here or not kind.remote_programs else kind.remote_programs
     if groups:
         lacking = _lacking(groups, source, host)
         on = "" if host.here else f" on {host.name}"
@@ -111,13 +100,16 @@ def _lacking(groups: tuple[tuple[str, ...], ...], source: Source, host: Host) ->
 
 def _no_server(source: Source, host: Host) -> str | None:
     """A lack on the drill's host stops drills; real recoveries do without."""
-    if source.kind not in _DRILL:
+    kind = source.body
+    if not kind.server_programs:
         return None
     try:
-        newest = host.run(script('for d in /usr/lib/postgresql/*/bin; do echo "$d"; done;')).stdout.decode().split("\n")
-        places = [Path(each) for each in (*sorted(filter(None, newest), reverse=True), *_PLACES)]
-        for group in _DRILL[source.kind]:
+        names = " ".join(kind.server_places)
+        found = host.run(script(f'for d in {names}; do echo "$d"; done;')).stdout.decode().split("\n")
+        places = [Path(each) for each in sorted(filter(None, found), reverse=True)]
+        for group in kind.server_programs:
             find_program(host, group, places, hint="")
     except DrError as error:
-        return f"{error.what}: install {_PACKAGES[source.kind]}'s server (it need not run)"
+        packages = f"Debian: {' '.join(kind.packages)}; " if kind.packages else ""
+        return f"{error.what}: install {kind.server}'s server ({packages}it need not run)"
     return None

@@ -17,11 +17,12 @@ from dr.errors import DamageError, DrError, InterruptedRunError, as_error
 from dr.evidence.record import Drill, Outcome, PassedOver, Point
 from dr.plan.check_kinds import Turn
 from dr.plan.hook import Hook
+from dr.plan.source_kinds import in_own_server
 from dr.plan.units import format_bytes
 from dr.run.points.choose import RecoveryStep, in_words, last_unsuspected, suspect_in_words
 from dr.run.recovery import lacking
 from dr.run.recovery.checks.context import CheckContext, Restored
-from dr.run.recovery.checks.databases import SERVED, unloaded
+from dr.run.recovery.checks.databases import unloaded
 from dr.run.recovery.checks.manifest import shares_asked, with_manifests
 from dr.run.recovery.checks.run import in_order, run_check
 from dr.run.recovery.emptiness import of_restored
@@ -240,7 +241,7 @@ def _provision(
 
 def _runs_programs(toolbox: Toolbox, point: Point, job: Job) -> bool:
     """Whether something is to run on what is restored: a server of its own, or a check's program."""
-    served = not (job.partial or job.as_files) and any(kind in SERVED for kind in point.kinds.values())
+    served = not (job.partial or job.as_files) and any(map(in_own_server, point.kinds.values()))
     return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in job.checks)
 
 

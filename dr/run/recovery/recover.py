@@ -232,7 +232,7 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[RestoredSourc
             real=True,
             replace=request.replaced,
         )
-        instance = toolbox.source(name).instance(room)
+        instance = toolbox.source(name).restored(room)
         if not (instance.takes_stream and request.as_files):
             instance.preflight()
             found.append(instance)

@@ -102,7 +102,7 @@ def instance_of(shipment: RestoreJob, name: str) -> RestoredSource:
         host=shipment.inside or shipment.land.host,
     )
     if shipment.doors_apply(name):
-        instance = shipment.toolbox.source(name).instance(room)
+        instance = shipment.toolbox.source(name).restored(room)
         if not (instance.takes_stream and shipment.as_files):
             return instance
     return RestoredSource(name, shipment.point.kinds.get(name, "files"), room)

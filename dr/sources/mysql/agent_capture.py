@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dr.errors import SourceError
 from dr.evidence import manifest
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
 from dr.sources.agent import blame
 from dr.sources.database_inventory import DatabaseInventory

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dr.errors import DrError, SourceError
 from dr.evidence.record import Omission
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
 from dr.sources import several
 from dr.sources.driver import Stream

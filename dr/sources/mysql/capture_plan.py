@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.kept import is_kept

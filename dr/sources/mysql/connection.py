@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dr.errors import REFUSED, RefusedError, SourceError
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.secret import read_secret
 from dr.tools.host import Host
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.evidence.record import Omission
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.driver import AgentCapture, RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.capture import Capture
@@ -58,7 +58,7 @@ class Mysql(SourceDriver):
             with Session(server, timeout=pour.QUERY_SECONDS) as session:
                 return omissions(session, self._declared, self.name)
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`: in a drill on a server of its own, else on the plan's."""
         if room.real:
             return Live(self.name, self._declared, self._host, room)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dr.errors import SourceError, UsageError
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.driver import RestoreSlot
 from dr.sources.mysql import accounts, undo
 from dr.sources.mysql import load_dump as pour

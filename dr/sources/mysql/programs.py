@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from dr.errors import SourceError
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.mysql.connection import Server
 from dr.sources.mysql.inventory import server_of
 from dr.sources.mysql.session import Session

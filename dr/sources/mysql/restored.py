@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import SourceError
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import Refused, RestoredSource, RestoreSlot
 from dr.sources.mysql import accounts, code

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from dr.errors import SourceError
-from dr.plan.source import MysqlSource
+from dr.plan.source_kinds import MysqlSource
 from dr.sources import scratch
 from dr.sources.driver import RestoreSlot
 from dr.sources.mysql import accounts, programs, undo

@@ -19,7 +19,7 @@ from typing import Any
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources import several
 from dr.sources.driver import Stream

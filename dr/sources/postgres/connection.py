@@ -21,7 +21,7 @@ from typing import Any
 from dr.errors import SourceError
 from dr.plan.on_disk import why_no_file
 from dr.plan.secret import SecretPlace
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.own_errors import own_errors
 from dr.sources.secret import read_secret
 from dr.tools import command

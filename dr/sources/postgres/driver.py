@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.evidence.record import Omission
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.driver import AgentCapture, RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.postgres import capture
 from dr.sources.postgres.connection import Login, Server
@@ -60,7 +60,7 @@ class Postgres(SourceDriver):
         )
         return capture.look(server, self._declared).all_omissions
 
-    def instance(self, room: RestoreSlot) -> RestoredSource:
+    def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`: on the live server when it is real, else on a scratch server here."""
         if room.real:
             return LiveServer(self.name, self._declared, room, host=self._host)

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dr.errors import DrError, SourceError, UsageError
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.driver import RestoreSlot
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import accounts, queries

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import Refused, RestoredSource, RestoreSlot
 from dr.sources.postgres import completing, inventory, queries, roles

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dr.errors import DrError, SourceError
-from dr.plan.source import PostgresSource
+from dr.plan.source_kinds import PostgresSource
 from dr.sources import scratch
 from dr.sources.driver import RestoreSlot
 from dr.sources.own_errors import own_errors

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dr.errors import SourceError
+from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.checks.context import Restored
 from dr.sources.database_inventory import DatabaseInventory
 
 NAMED = 3  # of many differences, so many are named
-#: Kinds that a drill restores into a server of its own.
-SERVED = ("postgres", "mysql")
 
 
 def unloaded(restored: Restored) -> bool:
     """Whether a server's databases lie there as a dump only."""
-    return restored.kind in SERVED and not restored.poured
+    return in_own_server(restored.kind) and not restored.poured
 
 
 def captured(restored: Restored) -> DatabaseInventory:

@@ -25,7 +25,7 @@ def below(bases: Iterable[str], pattern: str) -> re.Pattern[bytes]:
 
 def bases_of(declared: Source | None) -> tuple[str, ...]:
     """Return what the relative patterns of a file check start from."""
-    return declared.files.paths if declared and declared.files else ("/",)
+    return declared.body.pattern_bases if declared else ("/",)
 
 
 def for_restic(bases: Iterable[str], pattern: str, *, alone: Collection[bytes] = ()) -> list[str]:
