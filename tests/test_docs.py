@@ -90,7 +90,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
         arguments = line.split()[1:]
         if arguments[0] == "recover":
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
-        if arguments in (["backup"], ["verify"], ["replicate"]):
+        if arguments in (["backup"], ["verify"], ["replicate"], ["expire"]):
             arguments += ["--all"]
         if arguments in (["drill"], ["repair"]):
             arguments += ["sis"]
@@ -232,3 +232,12 @@ def test_what_the_guide_to_a_target_kind_shows_is_what_the_toy_holds() -> None:
     shown = re.findall(r"```python\n(.*?)```", about, re.DOTALL)
     assert len(shown) == 3 and [part for part in shown if part not in toy] == []
     assert "register(CupboardDriver)" in about and "register(CupboardDriver)" in toy
+
+
+def test_the_plan_and_the_target_shown_about_retention_are_accepted(files_site: Site) -> None:
+    plan, target = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "retention.md").read_text(), re.DOTALL)
+    files_site.target("offsite", target)
+    path = files_site.root / "config" / "plans" / "share.yaml"
+    path.write_text(path.read_text() + plan)
+    ran = files_site.dr("validate", "--json", code=None)
+    assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []

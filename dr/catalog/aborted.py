@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from dr.evidence.acts import Repair, Rewind
+from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.fact import KINDS, Fact
 from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
 
@@ -18,6 +19,8 @@ _UNKNOWN: Mapping[type, Mapping[str, Any]] = {
     Proof: {"target": "", "level_asked": 0, "level_reached": 0},
     Rewind: {"target": ""},
     Repair: {"target": ""},
+    Expiration: {"target": ""},
+    Pruning: {"target": ""},
     Drill: {"objectives": ObjectivesThen(rto_seconds=0, rpo_seconds=0), "sandbox": "swept"},
 }
 

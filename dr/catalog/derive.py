@@ -14,6 +14,7 @@ from dr.catalog import pending_deletions as absences
 from dr.catalog import suspicion
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import KeyEvent, NewBeginning, Trust
+from dr.evidence.expiry import Expiration
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
@@ -37,6 +38,8 @@ def apply(db: Connection, fact: Fact) -> None:
         suspicion.note_trust(db, fact)
     elif isinstance(fact, NewBeginning):
         _begun(db, fact)
+    elif isinstance(fact, Expiration):
+        _drop_copies(db, fact.target, [point.run_id for point in fact.expired])
 
 
 def looked(db: Connection, system: str, looks: Iterable[Look]) -> None:

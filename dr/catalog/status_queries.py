@@ -218,7 +218,7 @@ def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gat
     for (system, verb), each in _attempts(db, given).items():
         found[system].attempts[verb] = each
     for row in db.execute(_LAST, given):
-        if row["verb"] in ("backup", "verify", "drill"):
+        if row["verb"] in ("backup", "verify", "drill", "expire", "prune"):
             found[row["system"]].values[row["verb"]] = _last(row)
     for row in db.execute(_AHEAD, given):
         found[row["system"]].values["ahead"] = True
@@ -266,6 +266,8 @@ def _reason(body: Mapping[str, Any]) -> str | None:
     """Return why a run was not ok, from itself, its sources, its targets, or its checks."""
     if body.get("error"):
         return str(body["error"])
+    if body.get("blocked"):
+        return str(body["blocked"][0])
     parts = [*body.get("sources", ()), *body.get("targets", ())]
     errors = [str(part["error"]) for part in parts if isinstance(part, dict) and part.get("error")]
     told = [omission for part in parts if isinstance(part, dict) for omission in part.get("omissions") or ()]

@@ -45,6 +45,7 @@ def _items(context: Context, systems: tuple[str, ...]) -> list[Loaded]:
 )
 @click.option("--trust", "trusted", metavar="RUN_ID", help="Mark this suspect recovery point as trusted.")
 @click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
+@click.option("--calendar", is_flag=True, help="Show day by day for a year what retention keeps and removes.")
 @pass_context
 def points_command(
     context: Context, /, systems: tuple[str, ...], renew: bool, at: datetime | None, **told: Any
@@ -53,7 +54,7 @@ def points_command(
 
     With --trust: say that what is out of the ordinary in a point was expected.
     """
-    from dr.queries.expired import expired_now
+    from dr.queries.expired import expired_now, still_there
     from dr.report.documents import point_document
 
     context.put(points=[])
@@ -69,7 +70,12 @@ def points_command(
         raise UsageError("--adopt goes with --rebuild", "--adopt", hint="say --rebuild --adopt ID")
     if renew:
         _rebuild(context, items, at, told["adopt"])
-    points = context.session.points(*items)
+    if told["calendar"]:
+        from dr.cli.expire import say_calendar
+
+        say_calendar(context, items)
+        return
+    points = still_there(context.session, items)
     now = context.session.clock()
     holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
 

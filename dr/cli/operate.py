@@ -174,18 +174,20 @@ def _damage_hint(proof: Proof) -> str:
 @click.command("run")
 @pass_context
 def run_command(context: Context) -> None:
-    """Do all that is due, once: backups, replicas, proofs and drills, the most overdue first."""
+    """Do all that is due, once: backups, replicas, proofs, retention and drills, the most overdue first."""
     from dr.operations.run_due import run_due
 
     done = run_due(context.session)
     say_all(context, done)
     context.tell_held_back()
-    if not (done.backups or done.replications or done.proofs or done.drills or context.session.held_back):
+    did = (done.backups, done.replications, done.proofs, done.expirations, done.drills, context.session.held_back)
+    if not any(did):
         context.say("nothing is due")
 
 
 def say_all(context: Context, done: DueDone) -> None:
     """Tell of all that one run did."""
+    from dr.cli.expire import say_expirations
     from dr.cli.rehearse import say_drills
     from dr.cli.replicate import say_replications
 
@@ -193,4 +195,5 @@ def say_all(context: Context, done: DueDone) -> None:
     say_backups(context, done.backups)
     say_replications(context, done.replications)
     say_proofs(context, done.proofs)
+    say_expirations(context, done.expirations)
     say_drills(context, done.drills)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, cast
 
 from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
+from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
 
 RecordKind = Literal[
@@ -21,13 +22,15 @@ RecordKind = Literal[
     "kit",
     "repair",
     "beginning",
+    "expire",
+    "prune",
 ]
-_Act = KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair | NewBeginning
+_Act = KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair | NewBeginning | Expiration | Pruning
 Fact = BackupRun | Replication | Proof | Drill | Rebuild | _Act
 KINDS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
     "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind, "trust": Trust, "kit": KitAct,
-    "repair": Repair, "beginning": NewBeginning,
+    "repair": Repair, "beginning": NewBeginning, "expire": Expiration, "prune": Pruning,
 }  # fmt: skip
 _KIND_OF = {each: cast("RecordKind", kind) for kind, each in KINDS.items() if kind != "recovery"}
 

@@ -29,6 +29,11 @@ ProblemKind = Literal[
     "never_drilled",
     "replica_failed",  # a replica's target
     "replica_overdue",
+    "expiry_failed",  # what retention no longer keeps could not be removed where backups write
+    "expiry_overdue",
+    "prune_failed",
+    "prune_overdue",
+    "target_grows",  # a target where nothing is ever removed, and that holds more than retention keeps
     "interrupted",  # the verb of a run that was killed
     "suspect",  # a recovery point looks as if an attacker had been at work
     "clock",  # records bear a later time than now

@@ -115,6 +115,8 @@ class SystemStatus:
     backup: LastRun | None = None
     verify: LastRun | None = None
     drill: LastDrill | None = None
+    expire: LastRun | None = None
+    prune: LastRun | None = None
     attempts: Mapping[str, Attempts] = field(default_factory=dict)
     places: Mapping[str, PlaceState] = field(default_factory=dict)
     running: tuple[str, ...] = ()

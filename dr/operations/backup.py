@@ -14,7 +14,7 @@ from dr.operations.rotate_keys import keep_keys
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan
 from dr.queries.attack_history import attacks
-from dr.queries.expired import expired_now
+from dr.queries.expired import expired_now, unwanted
 from dr.queries.key_posture import removed_keys
 from dr.run.backup.backup import BackupDone, run_backup
 from dr.run.backup.baseline import recorded
@@ -106,7 +106,7 @@ def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
     But not those that the plan's retention has no use for: they may have been taken away there.
     """
     missing = session.catalog.missing_on(plan.system, target)
-    useless = expired_now(session, plan) if missing else set()
+    useless = unwanted(session, plan) if missing else set()
     return [point for point in missing if point.run_id not in useless]
 
 

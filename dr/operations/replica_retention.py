@@ -117,7 +117,7 @@ def _forget(work: _RetentionWork) -> None:
     work.earlier = [replace(each, state="gone") for each in before if _is_gone(each, seen)]
     _note(work, [each for each in before if not _is_gone(each, seen)])
     if why := wrong_clock([primary, place], now):
-        work.found = replace(work.found, kept=(why,))
+        work.found = replace(work.found, kept=(f"{why}: no time was counted",))
         return
     here = _situation(work, seen, now, begun={each.name for each in before if each.point and each.name in seen.there})
     judged = judge(here)

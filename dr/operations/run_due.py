@@ -1,4 +1,7 @@
-"""What is due, and doing it: backups, then replicas, then proofs, then drills, system by system, most overdue first."""
+"""What is due, and doing it, system by system, the most overdue first.
+
+Backups, then replicas, then proofs, then what expires and is pruned, then drills.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dr.errors import LOCKED, Fault
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.operations.backup import backup_one
 from dr.operations.drill import DrillOptions, drill_one
+from dr.operations.expire import EXPIRY, ExpireOptions, ExpireResult, expire_due_of
 from dr.operations.lifecycle import Finished
 from dr.operations.replicate import replicate_one
 from dr.operations.self_backup import save_self
@@ -28,6 +32,7 @@ class DueDone:
     proofs: list[Finished[Proof]] = field(default_factory=list)
     drills: list[Finished[Drill]] = field(default_factory=list)
     replications: list[Finished[Replication]] = field(default_factory=list)
+    expirations: list[ExpireResult] = field(default_factory=list)
     faults: tuple[Fault, ...] = ()
 
 
@@ -69,6 +74,8 @@ def run_due(session: Session) -> DueDone:
             done.proofs.extend(proofs)
             if any(result.exit_code == LOCKED for result in proofs):
                 return
+        due = {verb: loaded in wanted[verb] and _may_begin(session, loaded, verb) for verb in EXPIRY}
+        done.expirations.extend(expire_due_of(session, loaded, ExpireOptions(**due)))
         if loaded.plan.system in drilled and _may_begin(session, loaded, "drill"):
             done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
 

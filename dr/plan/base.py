@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.fields import FieldInfo
 
-from dr.plan.units import parse_duration
+from dr.plan.units import parse_bytes, parse_duration
 
 #: Safe in file names, object keys, restic tags and shells.
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -30,6 +30,9 @@ def _from_config(value: Path, info: ValidationInfo) -> Path:
 
 #: A duration of at least a second.
 PositiveDuration = Annotated[Duration, Field(gt=0)]
+
+#: A size: "500MB", "20GB" or a number of bytes; held as whole bytes.
+Size = Annotated[int, BeforeValidator(parse_bytes), Field(ge=0)]
 
 #: A path that, when relative, is relative to the configuration directory; `~` is expanded.
 ConfigPath = Annotated[Path, AfterValidator(_from_config)]

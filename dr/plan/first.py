@@ -16,7 +16,8 @@ objectives: {rto: 2h, rpo: 24h, mtd: 8h}      # RTO must be shorter than MTD
 sources:
   documents: {files: {paths: [PATH], exclude: ["*.tmp"]}}
 targets: [disk]                               # each backup goes to all of them; the first is primary
-cadence: {backup: every 8 hours, verify: every day at 03:00, drill: "cron 0 5 1 * *", timezone: UTC}
+cadence: {backup: every 8 hours, verify: every day at 03:00, expire: every day at 04:00, drill: "cron 0 5 1 * *"}
+retention: {last: 6, daily: 14, weekly: 8, monthly: 12, yearly: 1}    # what these keep stays; the rest expires
 drill:
   scenario: system-loss
   checks:                                     # mandatory unless `mandatory: false`

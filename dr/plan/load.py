@@ -280,4 +280,4 @@ def _stamp(path: Path, site: SiteFile) -> str:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v2{site.stamp}"
+    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_size}-{status.st_ino}-v3{site.stamp}"

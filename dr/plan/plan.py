@@ -12,6 +12,7 @@ from dr.plan.check import Check
 from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
+from dr.plan.retention import Retention
 from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
 
@@ -88,6 +89,22 @@ class Cadence(Declaration):
             examples=["cron 0 5 1 * *"],
         ),
     ] = "cron 0 5 1 * *"
+    expire: Annotated[
+        str | None,
+        Field(
+            description="When recovery points that `retention` no longer keeps are removed from the targets that "
+            "backups write to (docs/retention.md). Default: only when `dr expire` is typed.",
+            examples=["every day at 04:00"],
+        ),
+    ] = None
+    prune: Annotated[
+        str | None,
+        Field(
+            description="When the space of removed recovery points is freed there, where `expire` is given too. "
+            "`never`: only when `dr expire` is typed.",
+            examples=["every sunday at 04:00"],
+        ),
+    ] = "every sunday at 04:00"
     scenarios: dict[Scenario, str] = Field(
         default_factory=dict,
         description="When other scenarios are drilled, besides the drill's own. Default: none are.",
@@ -102,7 +119,7 @@ class Cadence(Declaration):
         ),
     ] = "UTC"
 
-    @field_validator("backup", "replicate", "verify", "drill")
+    @field_validator("backup", "replicate", "verify", "drill", "expire", "prune")
     @classmethod
     def _sensible(cls, value: str | None) -> str | None:
         if value is not None and value != "never":
@@ -121,28 +138,6 @@ class Cadence(Declaration):
     def _known_zone(cls, value: str) -> str:
         cadence.parse("every day at 00:00", value)
         return value
-
-
-class Retention(Declaration):
-    """How many recovery points to keep of each age.
-
-    `dr points` shows which ones these are. Nothing is deleted where backups write; a replica removes the others when
-    its target has `forget_after`.
-    """
-
-    last: Annotated[int, Field(ge=1, description="The newest recovery points, whatever their day.", examples=[6])] = 6
-    daily: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many days.", examples=[14])
-    ] = 14
-    weekly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many weeks.", examples=[8])
-    ] = 8
-    monthly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many months.", examples=[12])
-    ] = 12
-    yearly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many years.", examples=[1])
-    ] = 1
 
 
 class Drill(Declaration):
@@ -320,12 +315,13 @@ class Plan(Declaration):
         ),
     ] = Cadence()
     retention: Annotated[
-        Retention,
+        Retention | None,
         Field(
-            description="How many recovery points to keep of each age. Default: the default of each key.",
+            description="How many recovery points to keep of each age. Default: none, and where backups write nothing "
+            "expires.",
             examples=[{"last": 6, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 1}],
         ),
-    ] = Retention()
+    ] = None
     drill: Annotated[
         Drill,
         Field(
@@ -361,6 +357,11 @@ class Plan(Declaration):
     def places(self) -> tuple[Name, ...]:
         """Every target that holds copies: the primary first, the replicas last."""
         return (*self.targets, *self.replicas)
+
+    @property
+    def keeps(self) -> Retention:
+        """How many recovery points of each age are of use: as declared, else the default of each key."""
+        return self.retention or Retention()
 
     @property
     def backup_cadence(self) -> str:

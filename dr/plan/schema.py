@@ -28,11 +28,11 @@ _DURATION = {
 _SHARE = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%\s*$"}]}
 _SIZE = {
     "anyOf": [
-        {"type": "integer", "minimum": 1},
-        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgG]i?|)[bB]?(/s)?\s*$"},
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?|)[bB]?(/s)?\s*$"},
     ]
 }
-_SIZES = {"upload", "download", "memory"}
+_SIZES = {"upload", "download", "memory", "max_repack"}
 _DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after"}
 _ARGUMENTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 

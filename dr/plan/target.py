@@ -111,6 +111,11 @@ class Target(Declaration):
         return self.declared.place
 
     @property
+    def expires(self) -> bool:
+        """Whether recovery points can be removed here: no keys are needed for it, or some are named."""
+        return self.declared.expires
+
+    @property
     def reached_from_elsewhere(self) -> bool:
         """Whether another host can write here by itself: a service, and no directory of this host."""
         return self.declared.is_reached_from_elsewhere

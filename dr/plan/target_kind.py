@@ -58,6 +58,11 @@ class TargetKind(Declaration):
         return None
 
     @property
+    def expires(self) -> bool:
+        """Return whether recovery points may be removed there: with what backs up, or with what is named for it."""
+        return True
+
+    @property
     def locks(self) -> Immutability:
         """Return what Object Lock is declared. A kind that can lock has the key `immutability`."""
         declared = getattr(self, "immutability", None)

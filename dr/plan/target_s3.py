@@ -84,6 +84,15 @@ class S3Place(TargetKind):
             examples=[{"file": "/etc/dr/keys/backup"}],
         ),
     ] = None
+    delete_credentials: Annotated[
+        Credentials | None,
+        Field(
+            description="Keys that may read, list, write and delete objects, which `dr expire` alone uses: name others "
+            "than `credentials`, so that whoever takes the backup keys can delete nothing. Default: none, and nothing "
+            "expires here.",
+            examples=[{"file": "/etc/dr/keys/expire"}],
+        ),
+    ] = None
     immutability: Annotated[
         Immutability,
         Field(
@@ -146,6 +155,11 @@ class S3Place(TargetKind):
                 "named with small letters, digits and '-' alone"
             )
         return self
+
+    @property
+    def expires(self) -> bool:
+        """See `TargetKind`."""
+        return self.delete_credentials is not None
 
     @property
     def place(self) -> tuple[str, ...]:

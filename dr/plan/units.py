@@ -74,8 +74,8 @@ def parse_percent(value: object) -> float:
     return share
 
 
-_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?|)b?(?:/s)?\s*", re.IGNORECASE)
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?(?:/s)?\s*", re.IGNORECASE)
 
 
 def parse_bytes(value: object) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from dr.evidence.expiry import Expiration
+from dr.evidence.record import Point
+from dr.plan.load import Loaded
 from dr.plan.plan import Plan
 from dr.run.points.retention import expired
 from dr.session import Session
@@ -14,3 +19,21 @@ def expired_now(session: Session, plan: Plan) -> set[str]:
     if catalog.retention_frozen(system) or any(hold.point is None for hold in holds):
         return set()
     return expired(plan, catalog.points([system])) - {hold.point for hold in holds if hold.point}
+
+
+def unwanted(session: Session, plan: Plan) -> set[str]:
+    """Return the run ids of the points that no target needs to be brought: expired, also while retention is frozen."""
+    catalog, now = session.catalog, session.clock()
+    held = {hold.point for hold in catalog.holds(plan.system) if hold.point and hold.holds(now)}
+    return expired(plan, catalog.points([plan.system])) - held
+
+
+def still_there(session: Session, items: Sequence[Loaded]) -> list[Point]:
+    """Return the points of some systems, newest first, without those that expired wherever they were."""
+    points = session.points(*items)
+    if all(point.copies for point in points):
+        return points
+    records = session.catalog.facts(("expire",), systems=[item.plan.system for item in items])
+    facts = [record.fact for record in records]
+    gone = {point.run_id for fact in facts if isinstance(fact, Expiration) for point in fact.expired}
+    return [point for point in points if point.copies or point.run_id not in gone]

@@ -11,21 +11,23 @@ from typing import Literal
 from dr.evidence.system_status import Attempts
 from dr.plan import cadence
 from dr.plan.load import Loaded
-from dr.plan.plan import Scenario
+from dr.plan.plan import Plan, Scenario
+from dr.plan.target import Target
 from dr.plan.window import opens
 from dr.queries.replica_schedule import due as replicate_due
 from dr.session import Session
 
-Verb = Literal["backup", "verify", "drill"]
+Verb = Literal["backup", "verify", "expire", "prune", "drill"]
 
 
-VERBS: tuple[Verb, ...] = ("backup", "verify", "drill")
+VERBS: tuple[Verb, ...] = ("backup", "verify", "expire", "prune", "drill")
 
 
 #: What came to nothing is tried again by the next run, but not sooner than this: a failed backup, and
 #: whatever was interrupted. A drill that exhausts this machine is not to do so all day.
 _AGAIN: Mapping[Verb, timedelta] = {
-    "backup": timedelta(minutes=5), "verify": timedelta(minutes=30), "drill": timedelta(hours=1)
+    "backup": timedelta(minutes=5), "verify": timedelta(minutes=30), "drill": timedelta(hours=1),
+    "expire": timedelta(hours=1), "prune": timedelta(hours=1),
 }  # fmt: skip
 
 
@@ -43,8 +45,19 @@ def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: 
 def _by_cadence(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
     if verb == "drill":
         return next_drill(loaded, attempts, now)[0]
-    text = loaded.plan.backup_cadence if verb == "backup" else loaded.plan.cadence.verify
-    return _next(loaded, verb, text, attempts.get(verb, Attempts()), now)
+    return _next(loaded, verb, _text(loaded.plan, verb), attempts.get(verb, Attempts()), now)
+
+
+def _text(plan: Plan, verb: Verb) -> str | None:
+    """Return the cadence of a verb other than a drill. Without `retention` nothing expires."""
+    if verb in ("expire", "prune") and (plan.retention is None or plan.cadence.expire in (None, "never")):
+        return None
+    return plan.backup_cadence if verb == "backup" else getattr(plan.cadence, verb)
+
+
+def expiring_targets(plan: Plan, targets: Mapping[str, Target]) -> list[str]:
+    """Return the targets that backups write to and where dr may remove what the plan's retention no longer keeps."""
+    return [name for name in plan.targets if plan.retention and name in targets and targets[name].expires]
 
 
 def _next(loaded: Loaded, verb: Verb, text: str | None, attempts: Attempts, now: datetime) -> datetime | None:
@@ -91,6 +104,8 @@ def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
     known: dict[str, dict[str, Attempts]] = {}
     for (system, what), each in session.catalog.attempts([x.plan.system for x in items], now=now).items():
         known.setdefault(system, {})[what] = each
+    if verb in ("expire", "prune"):
+        items = [loaded for loaded in items if expiring_targets(loaded.plan, session.declarations.targets)]
     waiting = [_when(loaded, verb, known.get(loaded.plan.system, {}), now) for loaded in items]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     ordered = [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]

@@ -14,7 +14,7 @@ from dr.plan.target import Target
 from dr.queries.key_posture import key_problems
 from dr.queries.replica_schedule import due as replicate_due
 from dr.queries.replica_schedule import in_window
-from dr.queries.schedule import VERBS, next_due
+from dr.queries.schedule import VERBS, expiring_targets, next_due
 from dr.report.board import Row, overdue, row_of
 from dr.run.recovery import under_way
 from dr.session import Session
@@ -67,6 +67,8 @@ def _beside(session: Session, loaded: Loaded, standing: SystemStatus) -> Iterato
 def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Target], now: datetime) -> BoardRow:
     attempts = standing.attempts
     due: dict[str, datetime | None] = {verb: next_due(loaded, verb, attempts, now) for verb in VERBS}
+    if not expiring_targets(loaded.plan, targets):
+        due |= {"expire": None, "prune": None}
     asked = [verb for verb in VERBS if verb in attempts and attempts[verb].begun]
     late: dict[str, datetime] = {verb: since for verb in asked if (since := due[verb]) and overdue(since, now=now)}
     by_now = replicate_due(loaded, standing.places, now) or (due["backup"] if loaded.plan.replicas else None)

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
+from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.fact import Fact
 from dr.evidence.record import Outcome, Rebuild
 from dr.evidence.seal import Sealed
 from dr.plan.plan import Plan
+from dr.plan.units import format_bytes
 from dr.report.phrases import counted, day, when
 
 #: The kinds of record that are acts.
-KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild", "beginning")
+KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild", "beginning", "expire", "prune")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,15 @@ class _Said:
 
 def acts_of(records: Iterable[Sealed], plans: Mapping[str, Plan]) -> tuple[Act, ...]:
     """Return the acts among some records, newest first; records of other kinds are left out."""
-    return tuple(reversed([_act(record, plans) for record in records if record.kind in KINDS]))
+    told = (record for record in records if record.kind in KINDS and not _is_idle(record.fact))
+    return tuple(reversed([_act(record, plans) for record in told]))
+
+
+def _is_idle(fact: Fact) -> bool:
+    """Whether retention was looked after, nothing was to go, and nothing went wrong."""
+    if isinstance(fact, Expiration):
+        return fact.outcome == "ok" and not fact.expired
+    return isinstance(fact, Pruning) and fact.outcome == "ok" and not fact.points and not fact.objects
 
 
 def _act(record: Sealed, plans: Mapping[str, Plan]) -> Act:
@@ -92,11 +102,44 @@ def _in_words(fact: Fact) -> _Said:
             return _rewind(fact)
         case Repair():
             return _repair(fact)
+        case Expiration():
+            return _expiration(fact)
+        case Pruning():
+            what = f"a prune of {fact.target or 'a target'}: {freed_in_words(fact)}"
+            done = f"of {counted(len(fact.points), 'point')} that had expired" if fact.points else ""
+            return _Said(f"{what} {done}".rstrip(), problem=fact.error or "")
         case Rebuild():
             found = f"{counted(fact.points, 'point')} and {counted(fact.records, 'record')}"
             return _Said(f"a rebuild of the catalog from the targets: {found}", problem=fact.error or "")
         case _:
             raise ValueError(f"{type(fact).__name__} is not an act")
+
+
+# -- retention -----------------------------------------------------------------------------------------
+
+
+def _expiration(fact: Expiration) -> _Said:
+    if not fact.target:  # it was interrupted
+        return _Said("an expiration", problem=fact.error or "")
+    last = [point for point in fact.expired if not point.left_on]
+    what = f"{counted(len(fact.expired), 'recovery point')} removed from {fact.target}"
+    if fact.expired:
+        what += f", the newest of {when(fact.expired[-1].consistency_time)}"
+    if last and fact.versions_stay:
+        until = f", locked until {day(fact.destroyable_from)}" if fact.destroyable_from else ""
+        what += f"; {len(last)} of them are on no other target and stay there as versions{until}"
+    elif last:
+        what += f"; {counted(len(last), 'point')} of them nobody can recover any more"
+    rules = dict.fromkeys(point.rule for point in fact.expired)
+    return _Said(what, why="; ".join(rules), problem="; ".join(filter(None, (fact.error, *fact.blocked))))
+
+
+def freed_in_words(fact: Pruning) -> str:
+    """Return what a prune freed. What locks or versions keep is not freed."""
+    if fact.hidden_bytes:
+        until = f", locked until {day(fact.destroyable_from)}" if fact.destroyable_from else ""
+        return f"nothing is freed yet, {format_bytes(fact.hidden_bytes)} stay below as versions{until}"
+    return f"{format_bytes(fact.freed_bytes)} freed"
 
 
 # -- keys ----------------------------------------------------------------------------------------------

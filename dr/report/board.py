@@ -13,7 +13,7 @@ from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.plan.units import format_duration
-from dr.report.copies import Copies, PlaceRow, count_copies, place_rows
+from dr.report.copies import Copies, PlaceRow, count_copies, growing, place_rows
 from dr.report.problems import problems_of
 from dr.report.verdict import Verdict, judge
 
@@ -79,8 +79,9 @@ def row_of(
         proof_age_seconds=max(0.0, (now - standing.proven_at).total_seconds()) if standing.proven_at else None,
         last_drill=drill.started if drill else None,
         last_drill_outcome=drill.outcome if drill else None,
-        problems=tuple(
-            problems_of(plan, standing, rpo=rpo, rto=rto, undrilled=undrilled and undrilled[1], overdue=overdue or {})
+        problems=(
+            *problems_of(plan, standing, rpo=rpo, rto=rto, undrilled=undrilled and undrilled[1], overdue=overdue or {}),
+            *growing(plan, standing, targets or {}),
         ),
         retention_frozen=standing.retention_frozen,
         copies=count_copies(places, standing) if targets else None,

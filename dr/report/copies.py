@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import PlaceState, SystemStatus
 from dr.plan.plan import Plan
+from dr.plan.retention import RULES
 from dr.plan.target import Target
 from dr.report.phrases import counted
 from dr.tools.network import is_this_host
@@ -141,3 +143,29 @@ def _errors(holding: Sequence[PlaceRow], standing: SystemStatus) -> Iterator[str
 
 def _state(standing: SystemStatus, row: PlaceRow) -> PlaceState:
     return standing.places.get(row.target) or PlaceState(target=row.target)
+
+
+def growing(plan: Plan, standing: SystemStatus, targets: Mapping[str, Target]) -> Iterator[SystemProblem]:
+    """Yield the targets that only grow: retention is declared, and nothing removes what it no longer keeps.
+
+    With `cadence: {expire: never}` that is meant.
+    """
+    if plan.retention is None or plan.cadence.expire == "never":
+        return
+    most = sum(getattr(plan.retention, rule) for rule in RULES)
+    for name in plan.targets:
+        state = standing.places.get(name)
+        if state is None or state.points <= most or name not in targets:
+            continue
+        if targets[name].expires and plan.cadence.expire:
+            continue
+        why = "its file names no `delete_credentials`" if plan.cadence.expire else "the plan's cadence has no `expire`"
+        holds = f"it holds {counted(state.points, 'recovery point')}, retention keeps at most {most}"
+        yield SystemProblem(
+            kind="target_grows",
+            system=plan.system,
+            severity="warning",
+            subject=name,
+            text=f"{name} only grows: {holds}, and {why}",
+            todo=f"see `dr expire {plan.system} --dry-run`",
+        )

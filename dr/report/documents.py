@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from dr.evidence.acts import Hold, KitAct, Repair
+from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.posture import TargetPosture
 from dr.evidence.problem import SystemProblem, texts
-from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication
+from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication, worst_outcome
 from dr.evidence.seal import encode
 from dr.report.board import Row
 from dr.report.phrases import writable
@@ -59,6 +60,37 @@ def replication_document(run: Replication) -> dict[str, Any]:
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
         "forgetting", "notes", "error",
     ) | {"lost": [run_id for look in run.looks for run_id in look.lost]}  # fmt: skip
+
+
+def expiration_document(
+    expiration: Expiration | None,
+    pruning: Pruning | None,
+    *,
+    kept: Mapping[str, str],
+    would: Sequence[Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """One target of `dr expire`: what expired, and what that freed. `kept` says of each point that stays why.
+
+    `would` is what is going to expire, where nothing was done; `freed_bytes` is null where nothing was pruned.
+    """
+    parts = [part for part in (expiration, pruning) if part]
+    errors = [part.error for part in parts if part.error]
+    whole = {
+        **_picked(parts[0], "run_id", "system", "target", "started"),
+        "outcome": worst_outcome([part.outcome for part in parts]),
+        "kept": [{"run_id": run_id, "rule": rule} for run_id, rule in kept.items()],
+        "expired": [encode(point) for point in expiration.expired] if expiration else [],
+        "blocked": list(expiration.blocked) if expiration else [],
+        "pruned": bool(pruning and pruning.outcome == "ok"),
+        "seconds": round(sum(part.seconds for part in parts), 3),
+        "notes": [note for part in parts for note in part.notes],
+        "error": "; ".join(errors) or None,
+    }
+    whole |= {"would_expire": list(would)} if would is not None else {}
+    said = ("versions_stay", "destroyable_from", "stored_bytes")
+    whole |= _picked(expiration, *said) if expiration else {}
+    more = ("freed_bytes", "hidden_bytes", "stored_bytes", "objects", "level_reached")
+    return whole | (_picked(pruning, *more) if pruning else {"freed_bytes": None})
 
 
 def repair_document(fact: Repair) -> dict[str, Any]:

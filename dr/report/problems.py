@@ -20,14 +20,26 @@ _NOUNS = {
     "recovery": "recovery",
     "keys": "change of keys",
     "replicate": "replication",
+    "expire": "removal of expired recovery points",
+    "prune": "prune",
 }
-_FAILED: Mapping[str, ProblemKind] = {"backup": "backup_failed", "verify": "proof_failed", "drill": "drill_failed"}
+_FAILED: Mapping[str, ProblemKind] = {
+    "backup": "backup_failed",
+    "verify": "proof_failed",
+    "expire": "expiry_failed",
+    "prune": "prune_failed",
+    "drill": "drill_failed",
+}
 _OVERDUE: Mapping[str, ProblemKind] = {
     "backup": "backup_overdue",
     "verify": "proof_overdue",
     "drill": "drill_overdue",
     "replicate": "replica_overdue",
+    "expire": "expiry_overdue",
+    "prune": "prune_overdue",
 }
+#: What to type where it is not the verb's own name.
+_TYPED = {"prune": "expire"}
 _ENDED = {"failed": "failed", "degraded": "was done in part", "aborted": "was interrupted"}
 _SEVERITY: Mapping[str, ProblemSeverity] = {"failed": "failed", "degraded": "degraded", "aborted": "warning"}
 
@@ -65,7 +77,11 @@ _Of = functools.partial[SystemProblem]
 
 
 def _again(verb: str, system: str) -> str:
-    return f"run `dr {verb} {system}`" if verb in _OVERDUE else "run the command that was interrupted again"
+    return (
+        f"run `dr {_TYPED.get(verb, verb)} {system}`"
+        if verb in _OVERDUE
+        else "run the command that was interrupted again"
+    )
 
 
 def _recovery_points(of: _Of, plan: Plan, standing: SystemStatus, rpo: Verdict) -> Iterator[SystemProblem]:
@@ -135,7 +151,8 @@ def _losses(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
 
 
 def _last_runs(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
-    for verb, last in (("backup", standing.backup), ("verify", standing.verify), ("drill", standing.drill)):
+    for verb in _FAILED:
+        last: LastRun | None = getattr(standing, verb)
         if last and last.outcome in _ENDED and not _suspect_only(last):
             why = f": {last.error}" if last.error else ""
             yield of(
@@ -143,7 +160,7 @@ def _last_runs(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
                 severity=_SEVERITY[last.outcome],
                 since=last.started,
                 text=f"the last {_NOUNS[verb]} {_ENDED[last.outcome]}{why}",
-                todo=f"remove the cause, then run `dr {verb} {standing.system}`",
+                todo=f"remove the cause, then run `dr {_TYPED.get(verb, verb)} {standing.system}`",
             )
 
 

@@ -75,6 +75,13 @@ class TargetDriver(ABC):
         Raises as `ObjectStore.reachable` and `open` do.
         """
 
+    def deleting(self) -> Opened:
+        """Return it opened with what may delete there: by default what backs up, which a server may refuse.
+
+        Raises `DrError` where other keys are needed and none are named, `RefusedError` where a secret is not there.
+        """
+        return self.open()
+
     def carry(self, env: Mapping[str, str], left_out: list[str]) -> dict[str, bytes]:
         """Return what a recovery kit needs to reach it, as `keys/TARGET` and `authorities/TARGET`.
 

@@ -45,6 +45,9 @@ _KEEP_ENV = (
     "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS",
 )  # fmt: skip
 
+#: How long restic waits for another program's lock on a repository.
+LOCK_WAIT = "30s"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Throttle:
@@ -172,8 +175,20 @@ class Repository:
         return {"RESTIC_CACERT": ",".join(file or authorities() for file in own)} if any(own) else {}
 
     def forget(self, snapshot_ids: Sequence[str]) -> None:
-        """Remove snapshots; the data stays until a prune. What a thief of the passphrase does in a drill."""
-        self._call("forget", *snapshot_ids, doing="removing snapshots")
+        """Remove snapshots; the data stays until a prune. That it ends well proves nothing: list them again.
+
+        Waits half a minute for another program's lock, then raises `LockedError`.
+        """
+        for start in range(0, len(snapshot_ids), 500):
+            self._call("forget", *snapshot_ids[start : start + 500], doing="removing snapshots", tries=1)
+
+    def prune(self, *, max_repack: int | None = None) -> None:
+        """Remove the data that no snapshot needs; of packs in use in part at most `max_repack` bytes are stored again.
+
+        May be called again after any death. Waits half a minute for another program's lock, then raises `LockedError`.
+        """
+        most = [f"--max-repack-size={max_repack}"] if max_repack is not None else []
+        self._call("prune", *most, doing="freeing space", tries=1)
 
     @contextmanager
     def occupied(self, work: Path) -> Iterator[None]:
@@ -359,7 +374,7 @@ class Repository:
         options = [part for option in self.options for part in ("-o", option)]
         stuck = f"--stuck-request-timeout={retry.BUDGET_SECONDS:.0f}s"
         limits = self.limits.options(arguments[0] if arguments else "")
-        return [self.program, "--json", "--retry-lock=30s", stuck, *limits, *options, *arguments]
+        return [self.program, "--json", f"--retry-lock={LOCK_WAIT}", stuck, *limits, *options, *arguments]
 
     def tags_of(self, tags: Mapping[str, str]) -> list[str]:
         """Return the arguments that mark a snapshot as ours."""
@@ -387,7 +402,7 @@ class Repository:
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return command.Done(done.argv, done.code, text, done.stderr, done.seconds), events
 
-    def _call(self, *arguments: str, doing: str) -> command.Done:
+    def _call(self, *arguments: str, doing: str, tries: int = retry.TRIES) -> command.Done:
         def once() -> command.Done:
             own, heed = self.environment(), Tries(self.where)
             done = command.run(self.argv(*arguments), env=own, death="INT", heed=heed)
@@ -397,7 +412,7 @@ class Repository:
                 raise failure(done.code, events, where=self.where, doing=doing)
             return done
 
-        return retry.persist(once, what=self.where)
+        return retry.persist(once, what=self.where, tries=tries)
 
     def _json(self, *arguments: str, doing: str, env: Mapping[str, str] | None = None) -> dict[str, Any]:
         whole = {**self.environment(), **env} if env else None

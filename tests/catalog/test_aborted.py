@@ -13,6 +13,7 @@ import pytest
 import dr
 from dr.catalog.aborted import INTERRUPTED, OpenRun, aborted_fact
 from dr.evidence.acts import KeyEvent, Repair, Rewind
+from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.fact import identity
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.evidence.seal import GENESIS, seal
@@ -23,6 +24,7 @@ RUN = OpenRun(run_id="run-1", verb="", system="sis", started=BEGUN, plan_digest=
 OPENED = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "keys": KeyEvent, "rewind": Rewind,
     "drill": Drill, "recovery": Drill, "repair": Repair,
+    "expire": Expiration, "prune": Pruning,
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import dr.operations.backup
 import dr.operations.drill
+import dr.operations.expire
 import dr.operations.repair
 import dr.operations.replicate
 import dr.operations.rotate_keys
@@ -50,6 +51,7 @@ VERBS = {
         ("recover", "share", "--to", "OUT", "--yes"), dr.operations.drill, "run_recover", "drills"
     ),
     "repair": Typed(("repair", "share", "--target", "disk"), dr.operations.repair, "_look", "repairs", "share"),
+    "expire": Typed(("expire", "share"), dr.operations.expire, "situation", "expirations", "share"),
     "keys": Typed(("keys", "rotate", "share"), dr.operations.rotate_keys, "rotate", "changes", "share.keys"),
 }  # fmt: skip
 LOCKING = {name: each for name, each in VERBS.items() if each.lock}
@@ -77,7 +79,7 @@ def typed(
     site = files_site
     monkeypatch.setenv("DR_RESTIC", site.env["DR_RESTIC"])
     source = f"docs: {{files: {{paths: [{site.root}/source]}}}}"
-    site.plan("share", plan_text("share", source, targets="[disk]", more="replicas: [vault]\n"))
+    site.plan("share", plan_text("share", source, targets="[disk]", more="replicas: [vault]\nretention: {last: 6}\n"))
     site.dr("backup", "share")
 
     def run(verb: Typed) -> Ended:

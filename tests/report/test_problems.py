@@ -11,9 +11,10 @@ import pytest
 
 from dr.evidence.problem import ProblemKind, SystemProblem
 from dr.evidence.system_status import LastDrill, LastRun, LostThere, PlaceState
-from dr.report.board import Row
+from dr.plan.target import Target
+from dr.report.board import Row, row_of
 from dr.report.documents import row_document, status_document
-from tests.report.district import ago, plan, row
+from tests.report.district import NOW, ago, plan, row, standing
 
 RPO = timedelta(seconds=plan().objectives.rpo)
 
@@ -28,6 +29,13 @@ def drilled(outcome: Any = "ok", **more: Any) -> LastDrill:
 
 def replicated(outcome: Any) -> PlaceState:
     return PlaceState(target="vault", replication=outcome, replicated=ago(hours=7), problem="it is full")
+
+
+def growing() -> Row:
+    kept = plan(targets=["offsite"], retention={"last": 2, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0})
+    offsite = Target.model_validate({"target": "offsite", "local": {"path": "/srv/offsite"}})
+    places = {"offsite": PlaceState(target="offsite", points=3)}
+    return row_of(kept, standing(places=places), now=NOW, targets={"offsite": offsite})
 
 
 ONE_OF_EACH: list[tuple[Callable[[], Row], tuple[str, str, str, Any]]] = [
@@ -48,6 +56,11 @@ ONE_OF_EACH: list[tuple[Callable[[], Row], tuple[str, str, str, Any]]] = [
         lambda: row(plan(targets=["offsite"], replicas=["vault"]), places={"vault": replicated("failed")}),
         ("replica_failed", "vault", "failed", ago(hours=7)),
     ),
+    (lambda: row(expire=last("degraded")), ("expiry_failed", "", "degraded", ago(hours=7))),
+    (lambda: row(prune=last("failed")), ("prune_failed", "", "failed", ago(hours=7))),
+    (lambda: row(overdue=["expire"]), ("expiry_overdue", "", "warning", ago(hours=3))),
+    (lambda: row(overdue=["prune"]), ("prune_overdue", "", "warning", ago(hours=3))),
+    (growing, ("target_grows", "offsite", "warning", None)),
     (lambda: row(interrupted=("recovery",)), ("interrupted", "recovery", "warning", None)),
     (lambda: row(retention_frozen="it is suspect", frozen_since=ago(hours=2)), ("suspect", "", "degraded", ago(hours=2))),
     (lambda: row(ahead=True), ("clock", "", "degraded", None)),

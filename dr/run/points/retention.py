@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dr.evidence.record import Point
 from dr.plan.plan import Plan
+from dr.plan.retention import Retention
 
 _PERIODS: dict[str, Callable[[datetime], tuple[int, ...]]] = {
     "daily": lambda at: (at.year, at.month, at.day),
@@ -27,20 +28,36 @@ def kept(plan: Plan, points: Iterable[Point]) -> set[str]:
     A point that a target lost is still wanted, so that its loss does not pass for retention; and it pushes out no
     other that is there.
     """
-    known = list(points)
-    return _kept(plan, (p for p in known if p.complete)) | _kept(plan, (p for p in known if p.complete or p.lost))
+    return set(rules(plan, points))
 
 
-def _kept(plan: Plan, points: Iterable[Point]) -> set[str]:
-    whole = sorted(points, key=lambda p: (p.consistency_time, p.run_id), reverse=True)
-    wanted = {point.run_id for point in whole[: plan.retention.last]}
-    zone = ZoneInfo(plan.cadence.timezone)
-    for name, period in _PERIODS.items():
+def rules(plan: Plan, points: Iterable[Point]) -> dict[str, tuple[str, ...]]:
+    """Return by run id which rules of the plan's retention keep a point: "last", "daily", "weekly" and so on.
+
+    As `kept`: only what is kept is named.
+    """
+    known, found = list(points), dict[str, tuple[str, ...]]()
+    for whole in ((p for p in known if p.complete), (p for p in known if p.complete or p.lost)):
+        times = [(point.run_id, point.consistency_time) for point in whole]
+        for run_id, names in rules_of(plan.keeps, times, plan.cadence.timezone).items():
+            found[run_id] = tuple(dict.fromkeys((*found.get(run_id, ()), *names)))
+    return found
+
+
+def rules_of(wanted: Retention, points: Iterable[tuple[str, datetime]], timezone: str) -> dict[str, tuple[str, ...]]:
+    """Return by name which rules keep each of some points, given by name and consistency time; not the others."""
+    zone, found = ZoneInfo(timezone), dict[str, tuple[str, ...]]()
+    newest_first = sorted(points, key=lambda pair: (pair[1], pair[0]), reverse=True)
+    local = [(name, at.astimezone(zone)) for name, at in newest_first]
+    for name, _ in local[: wanted.last]:
+        found[name] = ("last",)
+    for rule, period in _PERIODS.items():
         newest: dict[tuple[int, ...], str] = {}
-        for point in whole:
-            newest.setdefault(period(point.consistency_time.astimezone(zone)), point.run_id)
-        wanted |= set(list(newest.values())[: getattr(plan.retention, name)])
-    return wanted
+        for name, at in local:
+            newest.setdefault(period(at), name)
+        for name in list(newest.values())[: getattr(wanted, rule)]:
+            found[name] = (*found.get(name, ()), rule)
+    return found
 
 
 def expired(plan: Plan, points: Iterable[Point]) -> set[str]:

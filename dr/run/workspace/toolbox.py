@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dr.errors import DrError, RefusedError
@@ -60,6 +60,13 @@ class Place:
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
         return "" if self.target.locks.mode == "none" else self.driver.object_lock(self.store)
+
+
+def deleting(place: Place) -> Repository:
+    """Return a place's repository opened with what may delete there. Raises as `TargetDriver.deleting` does."""
+    opened = place.driver.deleting().env
+    own = {name: value for name, value in place.repository.env.items() if name.startswith("RESTIC_")}
+    return replace(place.repository, env={**opened, **own})
 
 
 def is_detached(place: Place) -> bool:

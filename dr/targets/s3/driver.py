@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -51,6 +52,17 @@ class S3Driver(TargetDriver):
         store = open_store(place, keys, seen=seen)
         env, options = restic_env(place, keys), restic_options(place)
         return Opened(store=store, location=restic_location(place), env=env, options=options)
+
+    def deleting(self) -> Opened:
+        """See `TargetDriver`. Keys that back up are to delete nothing: others are named for it."""
+        place = self._declared
+        if place.delete_credentials is None:
+            raise DrError(
+                f"{self.name} names no keys that may delete",
+                hint="name them in the target's file under `delete_credentials`, other ones than the backup keys",
+            )
+        opened, keys = self.open(), read_keys(place.delete_credentials)
+        return replace(opened, store=open_store(place, keys), env=restic_env(place, keys))
 
     def look(self, now: datetime, below: str) -> Iterator[Finding]:
         """See `TargetDriver`."""

@@ -60,7 +60,7 @@ def wrong_clock(places: Sequence[Place], now: datetime) -> str | None:
             there = versions.now()
             off = abs((now - there).total_seconds()) if there else 0.0
             if off > SKEW_SECONDS:
-                return f"this machine's clock is {format_duration(off)} off that of {place.name}: no time was counted"
+                return f"this machine's clock is {format_duration(off)} off that of {place.name}"
     return None
 
 

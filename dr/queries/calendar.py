@@ -1,0 +1,54 @@
+"""The year ahead of a system's retention: what stays and what goes, day by day, by what a target was seen to list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dr.evidence.acts import Hold
+from dr.evidence.record import Point
+from dr.evidence.seal import encode
+from dr.plan.plan import Plan
+from dr.run.expiry.calendar import Day, calendar
+from dr.session import Session
+
+
+@dataclass(frozen=True)
+class Year:
+    """One target's year ahead."""
+
+    system: str
+    target: str
+    days: tuple[Day, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return it as `dr points --calendar` has it. `run_id` is null for a point that is still to be made."""
+        days = [
+            {
+                "day": f"{each.day:%Y-%m-%d}",
+                "made": each.made,
+                "stay": each.stay,
+                "goes": [
+                    {"run_id": x.run_id or None, "consistency_time": encode(x.consistency_time), "why": x.why}
+                    for x in each.goes
+                ],
+            }
+            for each in self.days
+        ]
+        return {"system": self.system, "target": self.target, "days": days}
+
+
+def year_of(plan: Plan, target: str, points: Sequence[Point], *, holds: Sequence[Hold], now: datetime) -> Year:
+    """Return the year ahead of what is on record at one target."""
+    held = {hold.point for hold in holds if hold.point and hold.holds(now)}
+    there = [point for point in points if any(copy.target == target for copy in point.usable)]
+    return Year(plan.system, target, tuple(calendar(plan, there, now=now, held=held)))
+
+
+def years(session: Session, plan: Plan) -> list[Year]:
+    """Return the year ahead of every target that backups write to, by what is on record."""
+    points, holds = session.catalog.points([plan.system]), session.catalog.holds(plan.system)
+    now = session.clock()
+    return [year_of(plan, name, points, holds=holds, now=now) for name in plan.targets]
