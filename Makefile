@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test coverage fast lint format check bench campaign sizes reference man completion lock clean
+.PHONY: help setup demo demo-services test coverage fast lint format check bench campaign chaos sizes reference man completion lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make coverage`: apart from `make test`, since counting lines
 # costs a third more time.
@@ -71,6 +71,10 @@ bench: ## Ratios, ours against the plain tool, measured side by side
 campaign: ## Fifty generated databases, captured, drilled and recovered, and compared by their own dumps
 	@scripts/setup --test
 	CAMPAIGN=all DR_RESTIC=$(OLDEST) $(PYTEST) tests/campaign
+
+chaos: ## A thousand seeded interruptions of every verb, and what must hold after each
+	@scripts/setup --test
+	CHAOS=$(or $(N),1000) DR_RESTIC=$(OLDEST) $(PYTEST) tests/chaos
 
 sizes: ## The measures of the house: longest, widest, what the board loads
 	@scripts/setup --test

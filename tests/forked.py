@@ -26,7 +26,8 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -63,32 +64,33 @@ class Forker:
         self._folder.cleanup()
 
     def run(
-        self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, also: Sequence[str] = ()
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        also: Sequence[str] = (),
+        ahead: float = 0.0,
+        begun: Callable[[int], None] = lambda process: None,
     ) -> tuple[int, str, str]:
         """Run `dr` with `arguments`; return its exit code (below 0: the signal), what it wrote on stdout and stderr.
 
-        Modules that it is to load `also` are kinds that tests define.
+        Modules that it is to load `also` are kinds that tests define. Its clock is `ahead` by so many seconds. `begun` is given the id of its process, once there is one.
         """
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            asked: dict[str, Any] = {
-                "argv": list(arguments),
-                "env": dict(env),
-                "cwd": str(cwd),
-                "out": str(out),
-                "err": str(err),
-            }
-            asked |= {"also": list(also)}
-            code = self._ask(asked)
+            told: dict[str, Any] = {"argv": list(arguments), "env": dict(env), "also": list(also), "ahead": ahead}
+            code = self._ask({**told, "cwd": str(cwd), "out": str(out), "err": str(err)}, begun)
             return code, out.read_text(errors="surrogateescape"), err.read_text(errors="surrogateescape")
 
-    def _ask(self, asked: dict[str, Any]) -> int:
+    def _ask(self, asked: dict[str, Any], begun: Callable[[int], None]) -> int:
         with socket.socket(socket.AF_UNIX) as line, line.makefile("rw") as stream:
             line.settimeout(LIMIT)
             line.connect(self._path)
             stream.write(json.dumps(asked) + "\n")
             stream.flush()
             process = int(stream.readline())
+            begun(process)
             try:
                 return int(stream.readline())
             except TimeoutError:
@@ -157,6 +159,8 @@ def _become(asked: dict[str, Any]) -> NoReturn:
     time.tzset()
     os.chdir(asked["cwd"])
     _lead(asked["out"], asked["err"])
+    if asked["ahead"]:
+        _set_clock(timedelta(seconds=asked["ahead"]))
     sys.argv = [str(ROOT / "dr" / "__main__.py"), *asked["argv"]]
     code = 1
     try:
@@ -168,6 +172,18 @@ def _become(asked: dict[str, Any]) -> NoReturn:
         traceback.print_exc()
     finally:
         _end(code)
+
+
+def _set_clock(ahead: timedelta) -> None:
+    """Let every session of this process read a clock that is ahead."""
+    from dr.session import Session
+
+    made = Session.__init__
+
+    def wrong(self: Session, *args: Any, **given: Any) -> None:
+        made(self, *args, **{"clock": lambda: datetime.now(UTC) + ahead, **given})
+
+    Session.__init__ = wrong  # type: ignore[method-assign]
 
 
 def _lead(out: str, err: str) -> None:
