@@ -75,7 +75,8 @@ class Forker:
     ) -> tuple[int, str, str]:
         """Run `dr` with `arguments`; return its exit code (below 0: the signal), what it wrote on stdout and stderr.
 
-        Modules that it is to load `also` are kinds that tests define. Its clock is `ahead` by so many seconds. `begun` is given the id of its process, once there is one.
+        Modules that it is to load `also` are kinds that tests define. Its clock is `ahead` by so many seconds. `begun`
+        is given the id of its process, once there is one.
         """
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
