@@ -99,7 +99,8 @@ class Demo(Stage):
             self._school_day()
             self.dr("backup", "--all")
         self.step("A replica on a disk that is then taken to another building: copied object by object, each checked.")
-        self.dr("replicate", "sis", "--first-use", "cellar")
+        self.dr("target", "adopt", "cellar")
+        self.dr("replicate", "sis")
 
     def _prove(self) -> None:
         self.step("Proof without restoring: structure, every stored byte (no passphrase needed), a decrypted sample.")

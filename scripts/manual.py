@@ -23,7 +23,7 @@ FILES = {
     "CONFIG/plans/*.yaml": "One plan for each system; see dr-plan(5).",
     "CONFIG/targets/*.yaml": "One target for each place that holds copies; see dr-plan(5).",
     "CONFIG/kit.yaml": "The custodians of the recovery kit; see dr-plan(5).",
-    "STATE/catalog.sqlite": "Runs, recovery points, drills and the chain of evidence. `dr points --rebuild` makes it "
+    "STATE/catalog.sqlite": "Runs, recovery points, drills and the chain of evidence. `dr points rebuild` makes it "
     "again from the targets.",
     "STATE/secrets/": "Generated passphrases and keys, mode 0600. Until a recovery kit is made (`dr kit`), no copy can "
     "be opened without them.",

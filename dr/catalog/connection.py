@@ -15,7 +15,7 @@ from dr.errors import CatalogError
 from dr.tools import digest
 
 _BUSY_SECONDS = 30.0
-_REBUILD = "free the disk, or let `dr points --rebuild` make it again from the targets"
+_REBUILD = "free the disk, or let `dr points rebuild` make it again from the targets"
 
 
 class Connections:
@@ -72,7 +72,7 @@ class Connections:
                 f"{doing} the catalog failed: it is damaged",
                 str(self.path),
                 str(error),
-                hint="run `dr points --rebuild`: it moves the damaged file aside and reads the targets",
+                hint="run `dr points rebuild`: it moves the damaged file aside and reads the targets",
             ) from error
         except OSError as error:
             reason = error.strerror or str(error)
@@ -150,5 +150,5 @@ def quick_check(connections: Connections) -> None:
             "the catalog is damaged",
             str(connections.path),
             answer[:200],
-            hint="run `dr points --rebuild`: it moves the damaged file aside and reads the targets",
+            hint="run `dr points rebuild`: it moves the damaged file aside and reads the targets",
         )

@@ -56,6 +56,15 @@ def chosen(
     return items
 
 
+def declared_or_usable(context: Context, systems: tuple[str, ...]) -> list[Loaded]:
+    """Return the systems named; without a name all whose plans can be used, and say the faults of the others."""
+    if systems:
+        return list(context.session.chosen(systems))
+    items, faults = context.session.usable()
+    context.left_out(faults)
+    return list(items)
+
+
 def _refuse_taken(context: Context) -> None:
     """Say which option took the system's name, where that is why none is left."""
     for option, value in context.taken.items():

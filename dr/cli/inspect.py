@@ -1,4 +1,4 @@
-"""The commands of those who look: points, status, audit, report."""
+"""The commands of those who look: status, audit, report."""
 
 from __future__ import annotations
 
@@ -6,203 +6,22 @@ import json
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dr.cli import complete
+from dr.cli.choose import declared_or_usable
 from dr.cli.context import Context, pass_context
-from dr.cli.times import LAST_MOMENT, TIME
+from dr.cli.times import TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import format_duration
 
 if TYPE_CHECKING:
     from dr.evidence.acts import Hold
-    from dr.evidence.record import Point
-    from dr.plan.load import Loaded
     from dr.report.board import Row
     from dr.report.figures import Report
     from dr.report.verdict import Verdict
-
-
-def _items(context: Context, systems: tuple[str, ...]) -> list[Loaded]:
-    if systems:
-        return list(context.session.chosen(systems))
-    items, faults = context.session.usable()
-    context.left_out(faults)
-    return list(items)
-
-
-@click.command("points")
-@click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
-@click.option("--rebuild", "renew", is_flag=True, help="Make the catalog again from the targets.")
-@click.option("--at", type=LAST_MOMENT, help="With --rebuild: from the targets as they were at this time.")
-@click.option(
-    "--adopt",
-    multiple=True,
-    metavar="ID",
-    help="With --rebuild: take over what this other installation made; may be given again.",
-)
-@click.option("--trust", "trusted", metavar="RUN_ID", help="Mark this suspect recovery point as trusted.")
-@click.option("--because", metavar="TEXT", help="Why; kept as evidence.")
-@click.option("--calendar", is_flag=True, help="Show day by day for a year what retention keeps and removes.")
-@pass_context
-def points_command(
-    context: Context, /, systems: tuple[str, ...], renew: bool, at: datetime | None, **told: Any
-) -> None:
-    """List recovery points, newest first, with their proof; or rebuild the catalog from the targets.
-
-    With --trust: say that what is out of the ordinary in a point was expected.
-    """
-    from dr.queries.expired import expired_now, still_there
-    from dr.report.documents import point_document
-
-    context.put(points=[])
-    trusted, because = told["trusted"], told["because"]
-    _whole_trust(systems, trusted, because)
-    context.session.reading = not (renew or trusted)
-    if at and not renew:
-        raise UsageError("--at goes with --rebuild", "--at", hint="say --rebuild --at TIME")
-    items = _items(context, systems)
-    if trusted and because:
-        _trust(context, items[0], trusted, because)
-    if told["adopt"] and not renew:
-        raise UsageError("--adopt goes with --rebuild", "--adopt", hint="say --rebuild --adopt ID")
-    if renew:
-        _rebuild(context, items, at, told["adopt"])
-    if told["calendar"]:
-        from dr.cli.expire import say_calendar
-
-        say_calendar(context, items)
-        return
-    points = still_there(context.session, items)
-    now = context.session.clock()
-    holds = [hold for hold in context.session.catalog.holds() if hold.holds(now)]
-
-    def held(point: Point) -> list[str]:
-        return [h.hold_id for h in holds if h.system == point.system and h.point in (None, point.run_id)]
-
-    useless = {run_id for loaded in items for run_id in expired_now(context.session, loaded.plan)}
-
-    def kept_how(point: Point) -> dict[str, object]:
-        return {"holds": held(point), "retention": "spent" if point.run_id in useless else "kept"}
-
-    context.put(points=[{**point_document(point), **kept_how(point)} for point in points])
-    rows = [
-        {
-            "system": point.system,
-            "as of": f"{point.consistency_time:%Y-%m-%d %H:%M:%S}Z",
-            "point": point.run_id,
-            "outcome": _ended(point) + (", on hold" if held(point) else ""),
-            "size": format_bytes(point.bytes),
-            "proof": str(point.proof_level),
-            "targets": ", ".join(copy.target for copy in point.usable) or "none",
-            **_guarded(point, context.session.clock()),
-        }
-        for point in points
-    ]
-    context.plain_rows(rows)
-    for loaded in items:
-        if frozen := context.session.catalog.retention_frozen(loaded.plan.system):
-            context.say(f"{loaded.plan.system}: retention is frozen: {frozen}")
-    _strangers(context, items)
-    if not rows:
-        context.say("no recovery points yet")
-
-
-def _strangers(context: Context, items: list[Loaded]) -> None:
-    """Tell what another installation stores in the same places: it is never used unless a person names it."""
-    catalog = context.session.catalog
-    runs = catalog.known_runs()
-    rows = [
-        {
-            "system": loaded.plan.system,
-            "target": target,
-            "run_id": each.run_id,
-            "installation": each.installation,
-            "machine": each.machine,
-        }
-        for loaded in items
-        for target in loaded.plan.places
-        for each in catalog.strangers(loaded.plan.system, target)
-        if each.run_id and each.run_id not in runs
-    ]
-    unique = [row for number, row in enumerate(rows) if row not in rows[:number]]
-    context.put(strangers=unique)
-    for row in unique:
-        by = f" by the installation {row['installation']} on {row['machine']}" if row["installation"] else ""
-        context.say(f"{row['system']}: {row['run_id']} on {row['target']} was made{by}, not here: it is not used")
-
-
-def _ended(point: Point) -> str:
-    destroyed = bool(point.copies) and all(copy.destroyed for copy in point.copies)
-    lacking = "its keys were destroyed" if destroyed else _lacking(point)
-    if not destroyed and any(copy.complete and not copy.missing for copy in point.copies):
-        lacking = "doubtful" if any(copy.doubtful for copy in point.copies) else "damaged"
-    flaws = [*([] if point.complete else [lacking]), *(["suspect"] if point.suspect else [])]
-    return ", ".join([point.outcome, *flaws])
-
-
-def _lacking(point: Point) -> str:
-    """Say why a point is not complete: where it was lost, and when it was last seen there."""
-    if point.lost:
-        return "; ".join(
-            f"lost on {copy.target}" + (f", last seen {copy.seen:%Y-%m-%d %H:%M}Z" if copy.seen else "")
-            for copy in point.lost
-        )
-    return "not complete" if point.copies else "on no target any more"
-
-
-def _whole_trust(systems: tuple[str, ...], trusted: str | None, because: str | None) -> None:
-    if bool(trusted) != bool(because) or (trusted and len(systems) != 1):
-        raise UsageError(
-            "a point is trusted by one person for one reason",
-            "--trust",
-            hint="say all three: dr points SYSTEM --trust RUN_ID --because TEXT",
-        )
-
-
-def _trust(context: Context, loaded: Loaded, run_id: str, because: str) -> None:
-    from dr.operations.trust import trust
-
-    sealed, system = trust(context.session, loaded, run_id, because=because), loaded.plan.system
-    left = context.session.catalog.retention_frozen(system)
-    context.put(trusted=run_id, evidence_digest=sealed.digest, retention_frozen=left)
-    context.say(f"{system}: the point {run_id} is trusted; recorded as {sealed.ref}")
-    if left:
-        context.warn(f"retention stays frozen: {left}", system)
-
-
-def _guarded(point: Point, now: datetime) -> dict[str, str]:
-    from dr.report.protection import guard_of
-
-    guard = guard_of(point)
-    free = guard.destroyable_from
-    return {
-        "protected": guard.in_words(now),
-        "destroyable": f"from {free:%Y-%m-%d}" if free and free > now else "now",
-    }
-
-
-def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: tuple[str, ...]) -> None:
-    from dr.operations.rebuild import rebuild
-
-    done = rebuild(context.session, items, at=at, adopt=adopt)
-    fact, read = done.fact, len(done.fact.targets) - len(done.problems)
-    context.say(f"rebuilt: {fact.points} points and {fact.records} records from {read} repositories")
-    for note in done.notes:
-        context.say(f"  {note}")
-    for other in done.others:
-        context.warn(other, hint="take them over, if that machine is gone, by --rebuild --adopt ID")
-    for where, error in done.problems:
-        hint = error.hint or "fix the target"
-        context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
-    if done.strangers:
-        context.warn(
-            f"records on the targets that are not of this chain stay there: {done.strangers}",
-            hint="they were altered, or the catalog was begun again meanwhile",
-        )
-    context.ended(done.exit_code)
 
 
 @click.command("status")
@@ -215,7 +34,7 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
 
     context.put(systems=[])
     context.session.reading = True
-    found = board(context.session, _items(context, systems))
+    found = board(context.session, declared_or_usable(context, systems))
     now = context.session.clock()
     context.put(
         systems=[
@@ -323,7 +142,7 @@ def report_command(
     from dr.queries.report import report
 
     context.session.reading = True
-    items = _items(context, (system,) if system else ())
+    items = declared_or_usable(context, (system,) if system else ())
     made = report(context.session, items, drill=drill_id, since=None if drill_id else since)
     if drill_id and system and made.focus[0].fact.system != system:
         raise UsageError(f"the drill {drill_id} is not one of {system}", "--drill", hint="name the drill alone")

@@ -1,9 +1,8 @@
-"""The commands about who can open what is stored, and what must be kept: keys and hold."""
+"""The commands about who can open what is stored."""
 
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +11,10 @@ import click
 from dr.cli import complete
 from dr.cli.choose import chosen
 from dr.cli.context import Context, pass_context, way_on
-from dr.cli.times import TIME
 from dr.errors import DEGRADED, INVALID, RefusedError, UsageError
 
 if TYPE_CHECKING:
-    from dr.evidence.acts import Hold, KeyEvent
+    from dr.evidence.acts import KeyEvent
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
     from dr.queries.keys import KeyRow
@@ -230,61 +228,3 @@ def _typed(system: str) -> None:
         typed = click.prompt(f"This cannot be undone. Type “{asked}”", default="", show_default=False, err=True)
         if typed.strip() != asked:
             raise UsageError("nothing was destroyed", hint="type exactly what is asked for")
-
-
-@click.command("hold")
-@click.argument("system", required=False, shell_complete=complete.systems)
-@click.option("--reason", default="", help="Who asked for it, and why: it is put on record.")
-@click.option("--until", type=TIME, help="When it ends by itself.")
-@click.option("--point", metavar="RUN_ID", help="Hold this recovery point only.")
-@click.option("--list", "listed", is_flag=True, help="List holds.")
-@click.option("--release", metavar="ID", help="Release this hold.")
-@pass_context
-def hold_command(
-    context: Context,
-    system: str | None,
-    reason: str,
-    until: datetime | None,
-    point: str | None,
-    listed: bool,
-    release: str | None,
-) -> None:
-    """Keep a system's points whatever else is due: legal and public-records holds win over everything."""
-    from dr.operations.holds import place_hold, release_hold
-
-    context.put(holds=[])
-    if sum((listed, release is not None, bool(reason) and release is None)) != 1:
-        raise UsageError(
-            "say what to do",
-            "dr hold",
-            hint="use SYSTEM --reason TEXT to place a hold, --list, or --release ID --reason TEXT",
-        )
-    if listed:
-        context.session.reading = True
-        holds = context.session.catalog.holds(system)
-        _say_holds(context, holds)
-        if not holds:
-            context.say("no holds")
-        return
-    if release is not None:
-        done = release_hold(context.session, release, reason=reason)
-    elif system is None:
-        raise UsageError("no system was named", hint="name the system to hold")
-    else:
-        loaded = chosen(context, (system,), everything=False)[0]
-        done = place_hold(context.session, loaded, reason=reason, until=until, point=point)
-    _say_holds(context, [done])
-
-
-def _say_holds(context: Context, holds: list[Hold]) -> None:
-    from dr.report.documents import hold_document
-
-    now = context.session.clock()
-    context.put(holds=[hold_document(hold, now=now) for hold in holds])
-    for hold in holds:
-        state = "in force" if hold.holds(now) else "released" if hold.released else "over"
-        on = f"point {hold.point}" if hold.point else "all points"
-        until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
-        context.say(f"{hold.hold_id}: {state}, {hold.system}, {on}{until}: {hold.reason}")
-        if hold.released:
-            context.say(f"  released {hold.released:%Y-%m-%d %H:%M} UTC: {hold.released_reason}")

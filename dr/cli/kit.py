@@ -188,7 +188,7 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
     for note in done.notes:
         context.warn(note)
     places = f"--config {done.config} --state {done.state}"
-    context.say(f"next: dr {places} points --rebuild")
+    context.say(f"next: dr {places} points rebuild")
     context.say(f"then: dr {places} recover SYSTEM --to DIR")
 
 

@@ -93,7 +93,7 @@ def say_backups(context: Context, results: list[Finished[BackupRun]]) -> None:
 def _suspect_hint(run: BackupRun) -> str:
     return (
         "no older point will be expired until somebody has looked; if this was expected, say so: "
-        f"dr points {run.system} --trust {run.run_id} --because TEXT"
+        f"dr points trust {run.system} {run.run_id} --because TEXT"
     )
 
 

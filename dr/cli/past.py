@@ -159,5 +159,5 @@ def _say_rewind(context: Context, result: Finished[Rewind]) -> None:
     if fact.error:
         context.complain(fact.error, where, fact.error_hint or "fix it, then rewind again: it does what is left")
     if fact.outcome == "ok":
-        context.say(f"  now type   dr points {fact.system} --rebuild; dr verify {fact.system} --level 2")
+        context.say(f"  now type   dr points rebuild {fact.system}; dr verify {fact.system} --level 2")
     context.ended(result.exit_code)

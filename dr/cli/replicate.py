@@ -23,7 +23,7 @@ _TAKEN = "find out who took it; it is still at the replica, and `dr recover --ta
 
 @click.command("replicate")
 @systems_and_all
-@click.option("--first-use", metavar="TARGET", help="Confirm that the disk there now is this target's own.")
+@click.option("--first-use", metavar="TARGET", hidden=True)
 @pass_context
 def replicate_command(
     context: Context, systems: tuple[str, ...], everything: bool, due: bool, first_use: str | None
@@ -32,16 +32,11 @@ def replicate_command(
 
     May be run again after any interruption, and while backups run: only what is missing is copied.
     """
-    from dr.operations.replicate import first_use as mark
     from dr.operations.replicate import replicate_all
 
     context.put(replications=[])
     if first_use:
-        path = mark(context.session, first_use)
-        context.put(first_use={"target": first_use, "path": str(path)})
-        context.say(f"the disk at {path} is now known as {first_use}")
-        if not path.is_mount():
-            context.warn(f"{path} is not a mount point: is the disk there?", first_use)
+        adopt(context, first_use)
         if not (systems or everything or due):
             return
     items = chosen(context, systems, everything=everything, due="replicate" if due else None)
@@ -51,6 +46,17 @@ def replicate_command(
     for loaded in items:
         if loaded.plan.system not in told and not due:
             context.say(f"{loaded.plan.system}: {_nothing_to_do(loaded.plan)}")
+
+
+def adopt(context: Context, target: str) -> None:
+    """Confirm that the disk that is there now is a target's own."""
+    from dr.operations.replicate import first_use
+
+    path = first_use(context.session, target)
+    context.put(first_use={"target": target, "path": str(path)})
+    context.say(f"the disk at {path} is now known as {target}")
+    if not path.is_mount():
+        context.warn(f"{path} is not a mount point: is the disk there?", target)
 
 
 def _nothing_to_do(plan: Plan) -> str:

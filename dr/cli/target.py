@@ -76,6 +76,23 @@ def _beginning(sealed: Sealed) -> dict[str, object]:
     return {**{name: encode(getattr(sealed.fact, name)) for name in names}, "evidence_digest": sealed.digest}
 
 
+# -- adopt -------------------------------------------------------------------------------------------
+
+
+@target_command.command("adopt", short_help="Confirm that the disk there now is a target's own.")
+@click.argument("target", shell_complete=complete.targets)
+@pass_context
+def adopt_command(context: Context, target: str) -> None:
+    """Confirm that the disk that is there now is that of a target whose disk may be taken away (`offline: true`).
+
+    Puts a mark on it, before its first use: from then on no other disk at that path is taken for it.
+    """
+    from dr.cli.replicate import adopt
+
+    context.put(replications=[])
+    adopt(context, target)
+
+
 # -- check -------------------------------------------------------------------------------------------
 
 

@@ -52,10 +52,11 @@ def require_values(program: click.Group, arguments: Sequence[str]) -> dict[str, 
             _require(context, word.partition("=")[0], option, values, joined="=" in word)
             taken[word] = " ".join(values)
         elif not word.startswith("-") and isinstance(context.command, click.Group):
-            command = context.command.get_command(context, word)
+            command = context.command.get_command(context, word) or unnamed(context.command)
             if command is None:
                 break
-            context = click.Context(command, info_name=word, parent=context)
+            named = context.command.get_command(context, word) is not None
+            context = click.Context(command, info_name=word if named else command.name, parent=context)
     if context.parent is None and not {"--help", "-h", "--version"} & set(arguments):
         _require_command(context, taken)
     return taken
@@ -65,6 +66,12 @@ def _require_command(context: click.Context, taken: Mapping[str, str]) -> None:
     for option, value in taken.items():
         if isinstance(context.command, click.Group) and context.command.get_command(context, value):
             raise click.UsageError(f"there is no command: {value!r} was taken for the value of {option}", context)
+
+
+def unnamed(command: click.Command) -> click.Command | None:
+    """Return the verb of a command that needs no name (`dr.cli.verbs`); None where every one does."""
+    found: click.Command | None = getattr(command, "unnamed", None)
+    return found
 
 
 def _next(words: Iterator[str], count: int) -> Iterator[str]:
@@ -78,10 +85,11 @@ def _wants(option: click.Option) -> bool:
 
 def _options(context: click.Context) -> dict[str, click.Option]:
     """The options that may stand here: the command's, and the program's, which may stand anywhere."""
-    commands = [context.find_root().command, context.command]
+    commands = [context.find_root().command, context.command, unnamed(context.command)]
     return {
         name: option
         for command in commands
+        if command is not None
         for option in command.params
         if isinstance(option, click.Option)
         for name in option.opts

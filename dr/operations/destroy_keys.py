@@ -153,7 +153,7 @@ def _examined(session: Session, loaded: Loaded) -> Verdict:
 def ways_on(verdict: Verdict, holds: Sequence[Hold]) -> str:
     """Return what removes each kind of obstacle there is: our own hold, the service's, a lock."""
     service = [each.target for each in verdict.repositories if any(one.legal_hold for one in each.protected)]
-    ways = [f"release the hold with `dr hold --release {hold.hold_id} --reason TEXT`" for hold in holds]
+    ways = [f"release the hold with `dr hold release {hold.hold_id} --reason TEXT`" for hold in holds]
     if service:
         where = " and ".join(service)
         ways.append(f"lift the legal hold at the service of {where}, with keys that may (s3:PutObjectLegalHold)")

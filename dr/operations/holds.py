@@ -46,7 +46,7 @@ def release_hold(session: Session, hold_id: str, *, reason: str) -> Hold:
     found = next((hold for hold in session.catalog.holds() if hold.hold_id == hold_id), None)
     if found is None or found.released is not None:
         what = f"there is no hold {hold_id!r}" if found is None else f"the hold {hold_id} was released already"
-        raise UsageError(what, "--release", hint="`dr hold --list` lists them")
+        raise UsageError(what, "dr hold release", hint="`dr hold list` lists them")
     if not reason.strip():
         raise UsageError("a release needs a reason", "--reason", hint="say who allowed it, and why")
     event = HoldEvent(

@@ -80,7 +80,7 @@ def first_use(session: Session, name: str) -> Path:
     if target is None or not target.offline:
         known = [x for x, each in sorted(session.declarations.targets.items()) if each.offline]
         hint = f"those are: {', '.join(known)}" if known else "write `offline: true` in its file"
-        raise UsageError(f"{name!r} is not a target whose disk may be taken away", "--first-use", hint=hint)
+        raise UsageError(f"{name!r} is not a target whose disk may be taken away", "dr target adopt", hint=hint)
     return driver_of(target).first_use()
 
 

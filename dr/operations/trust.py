@@ -1,4 +1,4 @@
-"""`dr points SYSTEM --trust RUN_ID --because TEXT`: a person says that a suspect point holds what it should."""
+"""`dr points trust SYSTEM RUN_ID --because TEXT`: a person says that a suspect point holds what it should."""
 
 from __future__ import annotations
 
@@ -44,10 +44,14 @@ def _suspect(session: Session, loaded: Loaded, run_id: str) -> Point:
     points = session.points(loaded)
     point = next((point for point in points if point.run_id == run_id), None)
     if point is None:
-        raise UsageError(f"{system} has no recovery point {run_id!r}", "--trust", hint=f"see `dr points {system}`")
+        raise UsageError(
+            f"{system} has no recovery point {run_id!r}", "dr points trust", hint=f"see `dr points {system}`"
+        )
     if point.suspect is None:
         raise UsageError(
-            f"nothing is held against the point {run_id}", "--trust", hint=f"see `dr points {system}` for those suspect"
+            f"nothing is held against the point {run_id}",
+            "dr points trust",
+            hint=f"see `dr points {system}` for those suspect",
         )
     return point
 

@@ -23,7 +23,7 @@ def require_point(session: Session, items: list[Loaded], run_id: str | None) -> 
         system = loaded.plan.system
         met = [each for target in loaded.plan.places for each in session.catalog.strangers(system, target)]
         if run_id not in {*(point.run_id for point in session.points(loaded)), *(each.run_id for each in met)}:
-            hint = f"see `dr points {system}`; `dr points --rebuild` finds those that the record lacks"
+            hint = f"see `dr points {system}`; `dr points rebuild` finds those that the record lacks"
             raise UsageError(f"{system} has no recovery point {run_id!r}", "--point", hint=hint)
 
 

@@ -105,7 +105,7 @@ def _rpo(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
         return Verdict("missed", f"no complete recovery point yet, {format_duration(waited)} after {of}")
     left = format_duration(wanted - waited)
     if not standing.attempts:
-        of += "; if its catalog was lost, `dr points --rebuild` finds its points"
+        of += "; if its catalog was lost, `dr points rebuild` finds its points"
     return Verdict(
         "unknown", f"no complete recovery point yet; {left} are left of {format_duration(wanted)} since {of}"
     )

@@ -105,7 +105,7 @@ def _worst_day(kit: KitSheet) -> Sequence[tuple[str, Sequence[str]]]:
         ),
         (
             "Find what there is to recover:",
-            ("dr --config /srv/recovery/config --state /srv/recovery/state points --rebuild",),
+            ("dr --config /srv/recovery/config --state /srv/recovery/state points rebuild",),
         ),
         (
             "Recover one system after the other, in the order above:",

@@ -104,7 +104,7 @@ def _doubts(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
             since=standing.frozen_since,
             text=f"{standing.retention_frozen}; until then no recovery point may be expired",
             todo=f"look at `dr diff {standing.system}`; if it was expected, mark it as trusted with "
-            f"`dr points {standing.system} --trust RUN_ID --because WHY`",
+            f"`dr points trust {standing.system} RUN_ID --because WHY`",
         )
     if standing.ahead:
         clock = "see this machine's clock"

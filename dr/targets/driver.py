@@ -128,7 +128,7 @@ class TargetDriver(ABC):
 
     def first_use(self) -> Path:
         """Mark the disk that is there now as this target's; return its path."""
-        raise UsageError(f"{self.name!r} is not a disk", hint="leave out --first-use")
+        raise UsageError(f"{self.name!r} is not a disk", hint="there is nothing to confirm")
 
     def plan_bucket(self, *, credentials: Credentials | None, principal: str | None) -> BucketPlan:
         """Return the steps from what is there to what is declared. Changes nothing. `UsageError` where none are."""

@@ -82,7 +82,7 @@ class DiskStore:
             raise AbsentError(
                 "the disk is not there, or was never used",
                 str(self._top),
-                hint=f"mount it; before its first use confirm it with `dr replicate --first-use {self._label}`",
+                hint=f"mount it; before its first use confirm it with `dr target adopt {self._label}`",
             )
 
     def preflight(self) -> Posture:

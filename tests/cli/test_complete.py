@@ -97,7 +97,7 @@ def tabbed(site: Site, shell: str, load: str, *lines: str) -> list[str]:
         (("drill", "sh"), ["plain,share"]),
         (("recover", "s"), ["plain,share"]),
         (("target", "check", "d"), ["plain,disk"]),
-        (("schema", ""), ["plain,plan", "plain,target", "plain,kit"]),
+        (("schema", ""), ["plain,plan", "plain,target", "plain,kit", "plain,site"]),
         (("drill", "--scenario", "ran"), ["plain,ransomware"]),
         (("drill", "--target", "v"), ["plain,vault"]),
         (("drill", "share", "--js"), ["plain,--json"]),

@@ -75,7 +75,7 @@ def test_a_lost_state_says_how_its_points_are_found_again(files_site: Site) -> N
     shutil.rmtree(files_site.root / "state")
     row = status(files_site, 0)
     assert row["rpo_verdict"] == "unknown"
-    assert "`dr points --rebuild` finds its points" in row["rpo_reason"]
+    assert "`dr points rebuild` finds its points" in row["rpo_reason"]
     shutil.copytree(secrets, Path(files_site.root / "state" / "secrets"), dirs_exist_ok=True)
     files_site.dr("points", "--rebuild")
     assert status(files_site, 0)["rpo_verdict"] == "met"

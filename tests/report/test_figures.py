@@ -35,7 +35,7 @@ from tests.report.district import (
 )
 
 BEGIN = NOW - timedelta(days=10)
-LOST = "if its catalog was lost, `dr points --rebuild` finds its points"
+LOST = "if its catalog was lost, `dr points rebuild` finds its points"
 SPANS = st.lists(st.tuples(st.integers(0, 100_000), st.integers(1, 20_000)), max_size=12)
 
 

@@ -238,7 +238,7 @@ def none_usable(points: Sequence[Point], at: datetime, target: str | None) -> Dr
         )
     return DrError(
         "there is no recovery point yet",
-        hint="run `dr backup`, or `dr points --rebuild` if the catalog is new",
+        hint="run `dr backup`, or `dr points rebuild` if the catalog is new",
     )
 
 
