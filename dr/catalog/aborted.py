@@ -11,6 +11,7 @@ from dr.evidence.acts import Repair, Rewind
 from dr.evidence.expiry import Expiration, Pruning
 from dr.evidence.fact import KINDS, Fact
 from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
+from dr.plan.scenario import WHOLE
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"
 #: What some facts must say, though nothing is known of it.
@@ -53,7 +54,7 @@ def aborted_fact(run: OpenRun, now: datetime) -> Fact:
         "what": "destruction" if run.run_id.startswith("destruction-") else "rotation",
         "error": INTERRUPTED,
         "plan_digest": run.plan_digest,
-        "scenario": run.scenario or "system-loss",
+        "scenario": run.scenario or WHOLE,
         **_UNKNOWN.get(kind, {}),
     }
     fact: Fact = kind(**{each.name: known[each.name] for each in fields(kind) if each.name in known})

@@ -15,6 +15,7 @@ from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.suspicion import frozen, frozen_since
 from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
+from dr.plan.scenario import is_partial
 from dr.plan.units import counted
 from dr.tools import process
 
@@ -241,7 +242,7 @@ def _last(row: Any) -> LastRun:
         return LastRun(**common)
     return LastDrill(
         **common,
-        partial=body.get("scenario") == "file-loss",
+        partial=is_partial(str(body.get("scenario"))),
         rta_seconds=body.get("rta_seconds"),
         rpa_seconds=body.get("rpa_seconds"),
         rto_target_seconds=body.get("objectives", {}).get("rto_seconds"),

@@ -14,22 +14,21 @@ from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
+from dr.plan.scenario import SCENARIOS
 from dr.plan.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from dr.evidence.record import Drill
-    from dr.operations.drill import RecoveryIntent
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
-
-SCENARIOS = ("system-loss", "file-loss", "ransomware", "target-loss", "control-loss")
+    from dr.run.recovery.recover import RecoveryPlan
 
 
 @click.command("drill")
 @systems_and_all
 @click.option(
     "--scenario",
-    type=click.Choice(SCENARIOS),
+    type=click.Choice(list(SCENARIOS)),
     metavar="SCENARIO",
     help=f"The loss assumed; the plan's by default. One of: {', '.join(SCENARIOS)}.",
 )
@@ -64,18 +63,16 @@ def drill_command(
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     _known_target(target, items)
-    _not_lost(target, scenario, items)
     _known_point(context, items, point, at)
-    from dr.operations.drill import DrillOptions, drill, refuse_unfit_options
+    from dr.operations.drill import drill
     from dr.queries.elsewhere import require_time
+    from dr.run.recovery.request import RecoveryRequest
 
     require_time(context.session, items, at)
-
-    options = DrillOptions(
-        scenario=scenario, at=at, point=point, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch
+    request = RecoveryRequest(
+        scenario=scenario or "", at=at, point=point, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch
     )
-    refuse_unfit_options(items, options)
-    say_drills(context, drill(context.session, items, options))
+    say_drills(context, drill(context.session, items, request))
 
 
 def _known_target(target: str | None, items: list[Loaded]) -> None:
@@ -94,16 +91,6 @@ def _known_point(context: Context, items: list[Loaded], point: str | None, at: d
     from dr.queries.elsewhere import require_point
 
     require_point(context.session, items, point)
-
-
-def _not_lost(target: str | None, scenario: str | None, items: list[Loaded]) -> None:
-    for loaded in items:
-        if (scenario or loaded.plan.drill.scenario) == "target-loss" and target == loaded.plan.targets[0]:
-            raise UsageError(
-                f"{target} is the primary of {loaded.plan.system}, which target-loss takes for lost",
-                "--target",
-                hint="name another target, or leave the choice to the drill",
-            )
 
 
 def say_drills(context: Context, results: list[Finished[Drill]]) -> None:
@@ -204,26 +191,26 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     loaded = chosen(context, (system,), everything=False)[0]
     _known_target(asked["target"], [loaded])
     _known_point(context, [loaded], asked["point"], asked["at"])
-    from dr.operations.drill import RecoverOptions, intent, recover
+    from dr.operations.drill import intent, recover
+    from dr.run.recovery.request import RecoveryRequest
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
-    options = RecoverOptions(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)
+    request = RecoveryRequest(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)
     if dry_run or not yes:
-        foreseen = intent(context.session, loaded, options)
+        foreseen = intent(context.session, loaded, request)
         told = _in_words(foreseen)
         if dry_run:
-            steps, seconds = list(foreseen.would.steps), foreseen.estimate_seconds
+            steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
-            clean = foreseen.would.last_unsuspected_point
-            context.put(suspect=foreseen.would.suspect, last_unsuspected_point=clean)
+            clean = foreseen.last_unsuspected_point
+            context.put(suspect=foreseen.suspect, last_unsuspected_point=clean)
             context.say(told)
             return
         _confirm(told)
-    say_drills(context, [recover(context.session, loaded, options)])
+    say_drills(context, [recover(context.session, loaded, request)])
 
 
-def _in_words(intent: RecoveryIntent) -> str:
-    foreseen = intent.would
+def _in_words(foreseen: RecoveryPlan) -> str:
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
@@ -233,15 +220,15 @@ def _in_words(intent: RecoveryIntent) -> str:
         f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
         f"{size}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
         f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}"
-        f"{steps}\n  {_estimated(intent)}{notes}"
+        f"{steps}\n  {_estimated(foreseen)}{notes}"
     )
 
 
-def _estimated(intent: RecoveryIntent) -> str:
-    if intent.estimate_seconds is None:
+def _estimated(foreseen: RecoveryPlan) -> str:
+    if foreseen.estimate_seconds is None:
         return "how long it takes is not known: no drill of the whole system has succeeded yet"
-    many = "1 drill" if intent.drills == 1 else f"the last {intent.drills} drills"
-    return f"ESTIMATE: {format_duration(intent.estimate_seconds)}, as in {many} that succeeded"
+    many = "1 drill" if foreseen.drills == 1 else f"the last {foreseen.drills} drills"
+    return f"ESTIMATE: {format_duration(foreseen.estimate_seconds)}, as in {many} that succeeded"
 
 
 def _confirm(foreseen: str) -> None:

@@ -29,8 +29,9 @@ from dr.run.keys import host_keys
 from dr.run.kit import self_backup as selfcopy
 from dr.run.kit.kit import KitFolder, find_kit, identity_of, read_shares
 from dr.run.kit.self_backup import SelfCopy
-from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.recovery.drill import run_drill
 from dr.run.recovery.place.sandbox import ROOM, Sandbox
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 from dr.sources.secret import read_secret
@@ -58,7 +59,7 @@ def refuse_unfit(kit: Path | None, share_files: Sequence[Path], *, keep: bool) -
         raise UsageError("a clean room holds every secret of the kit and is not kept", "--keep", hint="leave it out")
 
 
-def hold(session: Session, loaded: Loaded, request: DrillRequest) -> Drill:
+def hold(session: Session, loaded: Loaded, request: RecoveryRequest) -> Drill:
     """Drill one system from the kit alone, in a clean room below the sandboxes; return the fact."""
     refuse_unfit(request.kit, request.shares, keep=request.keep)
     sandbox = Sandbox(session.state, request.drill_id)
@@ -70,7 +71,7 @@ def hold(session: Session, loaded: Loaded, request: DrillRequest) -> Drill:
     return fact if fate == "destroyed" else replace(fact, sandbox=fate)
 
 
-def _held(session: Session, loaded: Loaded, request: DrillRequest, root: Path) -> Drill:
+def _held(session: Session, loaded: Loaded, request: RecoveryRequest, root: Path) -> Drill:
     room = root / ROOM
     for part in ("home", "bin", "given"):
         (room / part).mkdir(mode=0o700, parents=True)
@@ -91,7 +92,7 @@ def _held(session: Session, loaded: Loaded, request: DrillRequest, root: Path) -
     return _fact(done, request.drill_id)
 
 
-def _hand_in(session: Session, loaded: Loaded, request: DrillRequest, place: Path) -> dict[str, Any]:
+def _hand_in(session: Session, loaded: Loaded, request: RecoveryRequest, place: Path) -> dict[str, Any]:
     """Lay down what the clean room begins with: a kit's place and shares, or a self-copy and this host's key."""
     declared = loaded.plan.drill
     if kit := request.kit or declared.kit:
@@ -221,7 +222,7 @@ def _drill(session: Session, order: Mapping[str, Any], opened: Opened, events: l
     events.append(Event(at=session.clock(), what=told, outcome="ok" if not done.problems else "degraded"))
     if done.fact.outcome == "failed":
         raise done.problems[0][1] if done.problems else RefusedError("no target can be read", hint="see the targets")
-    request = DrillRequest(
+    request = RecoveryRequest(
         drill_id=str(order["drill_id"]),
         scenario=SCENARIO,
         t_loss=datetime.fromisoformat(order["t_loss"]),

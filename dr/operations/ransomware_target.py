@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from dr.errors import UsageError
 from dr.plan.load import Loaded
 from dr.plan.scratch import why_unsafe
@@ -11,27 +9,15 @@ from dr.plan.target import Target
 from dr.session import Session
 
 
-class ScratchAsked(Protocol):
-    """What the person asked for."""
+def scratch_of(session: Session, loaded: Loaded, asked: str | None) -> Target:
+    """Return the target to attack: the one that was asked for, else the plan's.
 
-    @property
-    def scratch(self) -> str | None:
-        """The scratch target; None leaves it to the plan."""
-
-    @property
-    def at(self) -> object:
-        """A time; a ransomware drill finds its own."""
-
-
-def scratch_of(session: Session, loaded: Loaded, asked: ScratchAsked) -> Target:
-    """Return the target to attack. Raises `UsageError` when none is named, or something that is needed may lie there.
+    Raises `UsageError` when none is named, or something that is needed may lie there.
 
     Where a declaration cannot be read, it cannot be told what lies where: then no target is safe.
     """
-    name, known = asked.scratch or loaded.plan.drill.scratch, session.declarations
+    name, known = asked or loaded.plan.drill.scratch, session.declarations
     where = f"{loaded.plan.system}: drill.scratch"
-    if asked.at:
-        raise UsageError("a ransomware drill finds the time itself", "--at", hint="omit --at")
     if name is None:
         hint = "add `scratch:` to the plan, or --scratch, with a target that no plan uses, in a bucket of its own"
         raise UsageError("no scratch target is named to attack", where, hint=hint)

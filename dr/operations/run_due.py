@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from dr.errors import LOCKED, Fault
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.operations.backup import backup_one
-from dr.operations.drill import DrillOptions, drill_one
+from dr.operations.drill import drill_one
 from dr.operations.expire import EXPIRY, ExpireOptions, ExpireResult, expire_due_of
 from dr.operations.lifecycle import Finished
 from dr.operations.replicate import replicate_one
@@ -20,6 +20,7 @@ from dr.plan.load import Loaded
 from dr.queries.replica_schedule import due_replicas
 from dr.queries.schedule import VERBS, Verb, due_now, replicas_due
 from dr.run.recovery.place.sandbox import sweep
+from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools import command
 
@@ -77,7 +78,7 @@ def run_due(session: Session) -> DueDone:
         due = {verb: loaded in wanted[verb] and _may_begin(session, loaded, verb) for verb in EXPIRY}
         done.expirations.extend(expire_due_of(session, loaded, ExpireOptions(**due)))
         if loaded.plan.system in drilled and _may_begin(session, loaded, "drill"):
-            done.drills.append(drill_one(session, drilled[loaded.plan.system], DrillOptions()))
+            done.drills.append(drill_one(session, drilled[loaded.plan.system], RecoveryRequest()))
 
     if ordered:
         session.each(ordered, all_of, keep=True)

@@ -18,6 +18,7 @@ from dr.plan.lint_hosts import hosts
 from dr.plan.lint_places import forgetting, offsite, places
 from dr.plan.on_disk import why_no_directory, why_not_found
 from dr.plan.plan import Plan
+from dr.plan.scenario import SCENARIOS
 from dr.plan.scratch import why_unsafe
 from dr.plan.source_kinds import able
 from dr.plan.target import IsHere, Target
@@ -115,10 +116,10 @@ def _scenarios(plan: Plan) -> Iterator[Found]:
     if own in plan.cadence.scenarios:
         what = f"the drill's own scenario, {own}, is due by `drill`"
         yield ("cadence", "scenarios", own), what, "remove it here", "refused"
-    if "target-loss" in plan.scenarios and len(plan.places) < 2:
-        at = ("drill", "scenario") if own == "target-loss" else ("cadence", "scenarios", "target-loss")
+    losing = next((name for name in plan.scenarios if SCENARIOS[name].loses_primary), None)
+    if losing and len(plan.places) < 2:
         yield (
-            at,
+            ("drill", "scenario") if own == losing else ("cadence", "scenarios", losing),
             "when the only target is lost, nothing is left to recover from",
             "add a target or a replica",
             "unsound",
@@ -178,9 +179,9 @@ def _offsite(plan: Plan, targets: Mapping[str, Target], here: Here) -> Iterator[
 def _scratch(plan: Plan, plans: Mapping[str, Plan], targets: Mapping[str, Target]) -> Iterator[Found]:
     """A ransomware drill attacks a scratch target, and nothing that is needed may lie there."""
     named = plan.drill.scratch
-    if named is None and "ransomware" in plan.scenarios:
+    if named is None and (attacking := next((x for x in plan.scenarios if SCENARIOS[x].attacks_scratch), None)):
         hint = "add `scratch:` with the name of a target that no plan uses, in a bucket of its own"
-        yield ("drill", "scenario"), "a ransomware drill needs a scratch target to attack", hint, "refused"
+        yield ("drill", "scenario"), f"a {attacking} drill needs a scratch target to attack", hint, "refused"
     elif named and (why := why_unsafe(named, plans, targets)):
         yield ("drill", "scratch"), why, "name a target that no plan uses, in a bucket of its own", "refused"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -13,10 +13,9 @@ from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
 from dr.plan.retention import Retention
+from dr.plan.scenario import WHOLE, ScenarioName
 from dr.plan.secret import SecretPlace
 from dr.plan.source import Source
-
-Scenario = Literal["system-loss", "file-loss", "ransomware", "target-loss", "control-loss"]
 
 
 class Owner(Declaration):
@@ -105,7 +104,7 @@ class Cadence(Declaration):
             examples=["every sunday at 04:00"],
         ),
     ] = "every sunday at 04:00"
-    scenarios: dict[Scenario, str] = Field(
+    scenarios: dict[ScenarioName, str] = Field(
         default_factory=dict,
         description="When other scenarios are drilled, besides the drill's own. Default: none are.",
         examples=[{"ransomware": "every 26 weeks", "target-loss": "every 13 weeks"}],
@@ -128,7 +127,7 @@ class Cadence(Declaration):
 
     @field_validator("scenarios")
     @classmethod
-    def _sensible_each(cls, value: dict[Scenario, str]) -> dict[Scenario, str]:
+    def _sensible_each(cls, value: dict[ScenarioName, str]) -> dict[ScenarioName, str]:
         for text in value.values():
             cadence.parse(text)
         return value
@@ -144,12 +143,12 @@ class Drill(Declaration):
     """How recovery is rehearsed: the loss that is assumed, where to restore, and what must then be true."""
 
     scenario: Annotated[
-        Scenario,
+        ScenarioName,
         Field(
             description="The loss that is assumed: all of the system, some of its files, its copies attacked, its "
             "first target lost, or the backup host lost too (docs/words.md)."
         ),
-    ] = "system-loss"
+    ] = WHOLE
     scratch: Annotated[
         Name | None,
         Field(
@@ -349,7 +348,7 @@ class Plan(Declaration):
         return self.sources[source].host or self.host
 
     @property
-    def scenarios(self) -> tuple[Scenario, ...]:
+    def scenarios(self) -> tuple[str, ...]:
         """Every scenario that is drilled by a cadence: the drill's own first."""
         return (self.drill.scenario, *self.cadence.scenarios)
 

@@ -11,7 +11,7 @@ from typing import Literal
 from dr.evidence.system_status import Attempts
 from dr.plan import cadence
 from dr.plan.load import Loaded
-from dr.plan.plan import Plan, Scenario
+from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.plan.window import opens
 from dr.queries.replica_schedule import due as replicate_due
@@ -76,7 +76,7 @@ def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> date
     return cadence.parse(text, timezone).due(last, now)
 
 
-def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) -> tuple[datetime | None, Scenario]:
+def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) -> tuple[datetime | None, str]:
     """Return when the next drill of a system is or was due, None for never, and of which scenario.
 
     `attempts` are the system's, by verb and by `drill:SCENARIO`. A drill counts for its scenario where that has a

@@ -109,7 +109,7 @@ def _drill(view: DrillView) -> Iterator[str]:
 def _facts(view: DrillView) -> Iterator[tuple[str, str]]:
     fact, scope = view.fact, view.scope
     yield view.noun, f"`{_code(fact.drill_id)}`"
-    scenario = words.SCENARIOS.get(fact.scenario, fact.scenario)
+    scenario = words.scenario(fact.scenario)
     yield "scenario", f"{fact.scenario}: {_plain(scenario)}; loss assumed at {when(fact.t_loss)}"
     if fact.run_id:
         where = f"as of {when(fact.consistency_time)}, from the copy on {_plain(fact.target or 'an unknown target')}"

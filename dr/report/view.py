@@ -9,6 +9,7 @@ from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import Sealed
 from dr.plan.check_kinds import proves_service
 from dr.plan.plan import Plan
+from dr.plan.scenario import is_partial
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, duration, isolated, percent
 from dr.report.protection import posture_in_words
@@ -165,7 +166,7 @@ def _scope(fact: Drill, plan: Plan | None, point: Point | None) -> Scope:
     planned = {*(point.kinds if point else ()), *(plan.sources if plan and not point else ())}
     left_out = tuple(sorted(planned - set(fact.sources)))
     share = fact.bytes / fact.protected_bytes if fact.protected_bytes else None
-    sampled = fact.scenario == "file-loss"
+    sampled = is_partial(fact.scenario)
     if not fact.sources:
         return Scope((), left_out, share, whole=False, text="Nothing was restored.")
     said = [f"{len(fact.sources)} of {counted(len(fact.sources) + len(left_out), 'source')} restored"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dr.evidence.record import Drill
 from dr.plan.check_kinds import KINDS
+from dr.plan.scenario import SCENARIOS
 
 DEFINITIONS = (
     ("RTO", "recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
@@ -45,14 +46,6 @@ SIGN_OFF = (
     ("Independent reviewer", "not the one who ran the drill"),
     ("Management", "accept · accept with actions · reject, with reason"),
 )
-SCENARIOS = {
-    "system-loss": "the whole system is lost",
-    "file-loss": "some files are lost",
-    "site-loss": "the whole site is lost",
-    "ransomware": "a copy of the repository, attacked: its objects overwritten and deleted",
-    "target-loss": "the first copy is lost",
-    "control-loss": "the backup host itself is lost",
-}
 SANDBOXES = {
     "destroyed": "a sandbox, destroyed afterwards",
     "kept": "a sandbox, kept on request: restored data is still there",
@@ -69,3 +62,8 @@ def isolated(drill: Drill) -> str:
 def check(kind: str) -> str:
     """Say what a kind of check asserts; its name where it is not known any more."""
     return KINDS[kind].title if kind in KINDS else kind
+
+
+def scenario(name: str) -> str:
+    """Say what a scenario takes for lost; its name where it is not known any more."""
+    return SCENARIOS[name].assumed if name in SCENARIOS else name

@@ -26,7 +26,8 @@ from dr.evidence.record import Copy, Point
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup.backup import BackupRequest, run_backup
-from dr.run.recovery.drill import DrillRequest, run_drill
+from dr.run.recovery.drill import run_drill
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic_program import find_restic
 
@@ -113,7 +114,7 @@ def time_plain(toolbox: Toolbox, point: Point, to: Path, *more: str) -> float:
 
 
 def time_drill(toolbox: Toolbox, point: Point, number: int) -> tuple[float, float]:
-    request = DrillRequest(drill_id=f"drill-{number}", scenario="system-loss", t_loss=now(), clock=now)
+    request = RecoveryRequest(drill_id=f"drill-{number}", scenario="system-loss", t_loss=now(), clock=now)
     began = time.monotonic()
     drill = run_drill(toolbox, [point], request)
     seconds = time.monotonic() - began

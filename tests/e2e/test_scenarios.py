@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dr.operations.drill import DrillOptions, drill_one
+from dr.operations.drill import drill_one
 from dr.operations.run_due import run_due
+from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from tests.conftest import Site
 
@@ -54,7 +55,7 @@ def test_each_scenario_is_drilled_when_it_is_due_and_one_at_a_time(at: Callable[
     assert held(at(days=8)) == [("system-loss", "ok")]
     session = at(days=12)
     (loaded,) = session.chosen(["share"])
-    assert drill_one(session, loaded, DrillOptions(scenario="file-loss")).record.outcome == "ok"
+    assert drill_one(session, loaded, RecoveryRequest(scenario="file-loss")).record.outcome == "ok"
     assert held(at(days=16)) == [], "one that has no cadence of its own counts as the plan's"
     assert held(at(days=31)) == [("system-loss", "ok")], "the most overdue first"
     assert held(at(days=31, minutes=1)) == [("target-loss", "ok")]

@@ -22,11 +22,12 @@ from typing import Any
 
 from dr.evidence.record import BackupRun, Drill, Point
 from dr.operations.backup import backup_one
-from dr.operations.drill import DrillOptions, RecoverOptions, drill_one, recover
+from dr.operations.drill import drill_one, recover
 from dr.operations.repair import repair_system
 from dr.operations.replicate import replicate_one
 from dr.operations.verify import verify_one
 from dr.queries.status import board
+from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools.restic_program import find_restic
 from scripts.servers.s3 import S3Server
@@ -244,7 +245,7 @@ class Trial:
 
     def drilled(self) -> None:
         """A drill is ok only of what can be restored."""
-        fact: Drill = self._do(lambda session, loaded: drill_one(session, loaded, DrillOptions()).record)
+        fact: Drill = self._do(lambda session, loaded: drill_one(session, loaded, RecoveryRequest()).record)
         if fact.outcome in _WORKED and not self._from_below(fact):
             assert fact.run_id in self.restorable, f"drilled {fact.outcome}"
         elif fact.outcome not in _WORKED:
@@ -271,7 +272,7 @@ class Trial:
     def recovered(self) -> None:
         """What can be restored is recovered."""
         to = self.home / "recovered"
-        fact: Drill = self._do(lambda session, loaded: recover(session, loaded, RecoverOptions(to=to)).record)
+        fact: Drill = self._do(lambda session, loaded: recover(session, loaded, RecoveryRequest(to=to)).record)
         if fact.outcome not in _WORKED:
             assert not self.restorable, f"recovered {fact.outcome}: {fact.error}"
         else:

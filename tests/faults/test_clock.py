@@ -65,18 +65,20 @@ def test_the_board_claims_nothing_from_a_point_of_the_future(at: Callable[[timed
 
 
 def test_a_drill_with_the_clock_set_back_says_what_there_is(at: Callable[[timedelta], Session]) -> None:
-    from dr.operations.drill import DrillOptions, drill_one
+    from dr.operations.drill import drill_one
+    from dr.run.recovery.request import RecoveryRequest
 
     run_due(at(timedelta()))
     session = at(timedelta(days=-4000))
     (loaded,) = session.chosen(["share"])
-    drill = drill_one(session, loaded, DrillOptions()).record
+    drill = drill_one(session, loaded, RecoveryRequest()).record
     assert drill.outcome == "failed" and drill.rta_seconds is None
     assert "no complete recovery point from" in (drill.error or "")
 
 
 def test_a_clock_that_jumps_during_a_drill_does_not_bend_what_is_measured(at: Callable[[timedelta], Session]) -> None:
-    from dr.operations.drill import DrillOptions, drill_one
+    from dr.operations.drill import drill_one
+    from dr.run.recovery.request import RecoveryRequest
 
     run_due(at(timedelta()))
     session = at(timedelta())
@@ -89,6 +91,6 @@ def test_a_clock_that_jumps_during_a_drill_does_not_bend_what_is_measured(at: Ca
 
     session.clock = jumping
     (loaded,) = session.chosen(["share"])
-    drill = drill_one(session, loaded, DrillOptions()).record
+    drill = drill_one(session, loaded, RecoveryRequest()).record
     assert drill.outcome == "ok"
     assert drill.rta_seconds is not None and drill.rta_seconds < 3600

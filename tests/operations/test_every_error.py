@@ -14,15 +14,17 @@ import pytest
 import dr.operations.backup
 import dr.operations.drill
 import dr.operations.replicate
+import dr.operations.scenarios
 import dr.operations.verify
 from dr.errors import DEGRADED, FAILED, DrError, Fault, MachineError, as_error, every_error
 from dr.evidence.record import BackupRun
 from dr.operations.backup import backup
-from dr.operations.drill import DrillOptions, RecoverOptions, drill, recover
+from dr.operations.drill import drill, recover
 from dr.operations.replicate import replicate_all
 from dr.operations.run_due import run_due
 from dr.operations.verify import verify_all
 from dr.plan.load import Loaded
+from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from tests.conftest import Site, plan_text
 
@@ -33,11 +35,11 @@ VERBS: dict[str, tuple[Any, str, Act]] = {
     "backup": (dr.operations.backup, "run_backup", backup),
     "verify": (dr.operations.verify, "verify", lambda s, items: verify_all(s, items, level=1)),
     "replicate": (dr.operations.replicate, "replicate", replicate_all),
-    "drill": (dr.operations.drill, "run_drill", lambda s, items: drill(s, items, DrillOptions())),
+    "drill": (dr.operations.scenarios, "run_drill", lambda s, items: drill(s, items, RecoveryRequest())),
     "recovery": (
         dr.operations.drill,
         "run_recover",
-        lambda s, items: [recover(s, items[0], RecoverOptions(to=s.state.parent / "out"))],
+        lambda s, items: [recover(s, items[0], RecoveryRequest(to=s.state.parent / "out"))],
     ),
 }
 

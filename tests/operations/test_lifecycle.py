@@ -17,6 +17,7 @@ import dr.operations.expire
 import dr.operations.repair
 import dr.operations.replicate
 import dr.operations.rotate_keys
+import dr.operations.scenarios
 import dr.operations.verify
 from dr.cli.main import main
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
@@ -46,7 +47,7 @@ VERBS = {
     "backup": Typed(("backup", "share"), dr.operations.backup, "run_backup", "runs", "share"),
     "verify": Typed(("verify", "share"), dr.operations.verify, "verify", "proofs", "share"),
     "replicate": Typed(("replicate", "share"), dr.operations.replicate, "replicate", "replications", "share@vault"),
-    "drill": Typed(("drill", "share"), dr.operations.drill, "run_drill", "drills"),
+    "drill": Typed(("drill", "share"), dr.operations.scenarios, "run_drill", "drills"),
     "recover": Typed(
         ("recover", "share", "--to", "OUT", "--yes"), dr.operations.drill, "run_recover", "drills"
     ),

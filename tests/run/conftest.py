@@ -22,8 +22,9 @@ from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup.backup import run_backup
 from dr.run.backup.capture import BackupRequest
-from dr.run.recovery.drill import DrillRequest, run_drill
-from dr.run.recovery.recover import RecoverRequest, run_recover
+from dr.run.recovery.drill import run_drill
+from dr.run.recovery.recover import run_recover
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic_program import find_restic
 
@@ -98,7 +99,7 @@ class District:
     def drill(self, *, checks: list[Any] | None = None, scenario: str = "system-loss", **asked: Any) -> Drill:
         changes = {} if checks is None else {"drill": {"checks": checks}}
         began = now()
-        request = DrillRequest(
+        request = RecoveryRequest(
             drill_id=asked.pop("drill_id", "drill-1"),
             scenario=scenario,
             clock=now,
@@ -109,7 +110,7 @@ class District:
 
     def recover(self, to: Path, **asked: Any) -> Drill:
         drill_id = asked.pop("drill_id", "recovery-1")
-        request = RecoverRequest(drill_id=drill_id, to=to, clock=now, t_loss=now(), **asked)
+        request = RecoveryRequest(drill_id=drill_id, to=to, clock=now, t_loss=now(), **asked)
         return run_recover(self.toolbox(), self.points, request)
 
     def elsewhere(self, what: str, scratch: Path) -> subprocess.Popen[bytes]:

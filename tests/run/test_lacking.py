@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dr.run.recovery import lacking
-from dr.run.recovery.result import Job, RecoveryProgress
+from dr.run.recovery.request import RecoveryRequest
+from dr.run.recovery.state import Recovery
 from dr.run.recovery.timeline import Timeline
 from dr.sources.driver import Refused, RestoredSource, RestoreSlot
 
@@ -18,18 +19,19 @@ REFUSED = Refused(name="sis.v", kind="view", statement="CREATE VIEW v AS\nSELECT
 TYPED = ("dr", "recover", "sis", "--to", "/srv/a place")
 
 
-def told(tmp_path: Path, *refusals: Refused, real: bool, accepted: frozenset[str] = frozenset()) -> RecoveryProgress:
+def told(tmp_path: Path, *refusals: Refused, real: bool, accepted: frozenset[str] = frozenset()) -> Recovery:
     """What a drill or a recovery makes of refusals."""
     now = datetime(2026, 1, 2, tzinfo=UTC)
     room = RestoreSlot(root=tmp_path, apart=tmp_path, annex=Path, token="t", real=real, accepted=accepted)
     instance = RestoredSource("database", "mysql", room)
     instance.refusals += refusals
-    common: dict[str, Any] = {"scenario": "system-loss", "at": None, "target": None, "checks": ()}
-    job = Job(drill_id="t", real=real, t_loss=now, clock=lambda: now, accepted=accepted, typed=TYPED, **common)
-    progress = RecoveryProgress(Timeline(lambda: now), instances={"database": instance})
-    lacking.tell(job, progress)
-    lacking.tell(job, progress)
-    return progress
+    to = tmp_path if real else None
+    asked = RecoveryRequest(drill_id="t", to=to, t_loss=now, clock=lambda: now, accepted=accepted, again=TYPED)
+    nothing: dict[str, Any] = dict.fromkeys(("toolbox", "site", "cache"))
+    recovery = Recovery(request=asked, journal=Timeline(lambda: now), instances={"database": instance}, **nothing)
+    lacking.tell(recovery)
+    lacking.tell(recovery)
+    return recovery
 
 
 def test_a_drill_names_what_was_refused_once_with_statement_and_reason(tmp_path: Path) -> None:

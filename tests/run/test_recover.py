@@ -12,7 +12,8 @@ import pytest
 
 from dr.errors import LockedError, UsageError
 from dr.run.recovery.place.sandbox import claim
-from dr.run.recovery.recover import MARKER, Marker, RecoverRequest, plan_recover, read_marker
+from dr.run.recovery.recover import MARKER, Marker, plan_recover, read_marker
+from dr.run.recovery.request import RecoveryRequest
 
 if TYPE_CHECKING:
     from tests.run.conftest import District
@@ -216,5 +217,5 @@ def test_a_dry_run_says_when_it_would_not_fit_and_which_target_is_down(own_distr
     assert "target near cannot be used" in plan.notes[0]
 
 
-def request(to: Path, when: Any) -> RecoverRequest:
-    return RecoverRequest(drill_id="recovery-1", to=to, t_loss=when, clock=lambda: when)
+def request(to: Path, when: Any) -> RecoveryRequest:
+    return RecoveryRequest(drill_id="recovery-1", to=to, t_loss=when, clock=lambda: when)

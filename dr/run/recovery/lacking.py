@@ -9,22 +9,22 @@ from __future__ import annotations
 import shlex
 
 from dr.plan.units import counted
-from dr.run.recovery.result import Job, RecoveryProgress
+from dr.run.recovery.state import Recovery
 from dr.sources.driver import Refused
 
 
-def tell(job: Job, progress: RecoveryProgress) -> None:
+def tell(recovery: Recovery) -> None:
     """Note what lacks, and other remarks, each once; a real recovery fails by what was not accepted."""
-    for name, instance in progress.instances.items():
+    for name, instance in recovery.instances.items():
         lacks = [*map(str, instance.refusals), *instance.remarks]
         for line in (*instance.notes, *lacks):
-            if (what := f"{name}: {line}") not in (event.what for event in progress.journal.events):
-                progress.journal.note(what, outcome="degraded" if line in lacks else "ok")
-    refused = [each for instance in progress.instances.values() for each in instance.unaccepted]
-    if job.real and refused and not progress.error:
+            if (what := f"{name}: {line}") not in (event.what for event in recovery.journal.events):
+                recovery.journal.note(what, outcome="degraded" if line in lacks else "ok")
+    refused = [each for instance in recovery.instances.values() for each in instance.unaccepted]
+    if recovery.request.real and refused and not recovery.error:
         names = ", ".join(each.name for each in refused)
-        progress.error = f"the server refused {counted(len(refused), 'object')} of what is restored: {names}"
-        progress.error_hint = _ways_on(job.typed, refused)
+        recovery.error = f"the server refused {counted(len(refused), 'object')} of what is restored: {names}"
+        recovery.error_hint = _ways_on(recovery.request.again, refused)
 
 
 def _ways_on(typed: tuple[str, ...], refused: list[Refused]) -> str:

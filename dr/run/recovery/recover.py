@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -23,7 +23,7 @@ from dr.evidence.record import Copy, Drill, Point
 from dr.plan.units import counted
 from dr.run.points.choose import LostError, Say, choose, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.recovery import under_way
-from dr.run.recovery.checks.manifest import FULL_MANIFEST, compares
+from dr.run.recovery.checks.manifest import compares
 from dr.run.recovery.engine import carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
@@ -31,7 +31,7 @@ from dr.run.recovery.place.sandbox import Disposition, claim, destroy, sweep
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import HEADROOM, available, require_space
 from dr.run.recovery.place.tree import walk
-from dr.run.recovery.result import Job
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.route import Route
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
@@ -43,40 +43,11 @@ _NOTHING = {"lost+found"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecoverRequest:
-    """What the caller knows before the recovery. `force` allows writing over what is in `to`.
-
-    `point` is the run id of the one to use, whole or not; `lacks` is what is on record as not in it.
-
-    `replaced` names the live databases that may be replaced, `accepted` the objects (DATABASE.OBJECT) that may be
-    missing from what is restored; `as_files` leaves dumps as files, unloaded.
-    """
-
-    drill_id: str
-    to: Path
-    t_loss: datetime
-    clock: Callable[[], datetime]
-    at: datetime | None = None
-    target: str | None = None
-    force: bool = False
-    point: str | None = None
-    lacks: tuple[str, ...] = ()
-    replaced: frozenset[str] = frozenset()
-    accepted: frozenset[str] = frozenset()
-    as_files: bool = False
-
-    def typed(self, system: str) -> tuple[str, ...]:
-        """Return the command that asks for this."""
-        pairs = (("--at", self.at.isoformat() if self.at else None), ("--target", self.target))
-        named = [word for option, value in pairs if value is not None for word in (option, value)]
-        named += [word for name in sorted(self.replaced) for word in ("--replace", name)]
-        named += [word for name in sorted(self.accepted) for word in ("--accept-missing", name)]
-        return ("dr", "recover", system, "--to", str(self.to), *named, *(["--dumps"] if self.as_files else []))
-
-
-@dataclass(frozen=True, kw_only=True)
 class RecoveryPlan:
-    """What a recovery would do: for `--dry-run`. `notes` says what the reader should know before."""
+    """What a recovery would do: for `--dry-run`. `notes` says what the reader should know before.
+
+    `estimate_seconds` is how long it took in drills, and from how many `drills` that is known.
+    """
 
     system: str
     run_id: str
@@ -92,6 +63,8 @@ class RecoveryPlan:
     notes: tuple[str, ...] = ()
     suspect: str | None = None
     last_unsuspected_point: str | None = None
+    estimate_seconds: float | None = None
+    drills: int = 0
 
     @property
     def fits(self) -> bool:
@@ -114,45 +87,29 @@ class Marker:
         return datetime.fromisoformat(self.at) if self.at else None
 
 
-def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> Drill:
+def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
     """Recover one system and return the fact; run again after an interruption, it goes on.
 
     Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
     work there; `refuse_live` is the caller's to ask first. Everything else that goes wrong is in the fact.
     """
-    asked, request = request, _resumed(request)
-    begun = read_marker(request.to)
-    job = Job(
-        drill_id=request.drill_id,
-        scenario="system-loss",
-        real=True,
-        at=request.at,
-        target=request.target,
-        t_loss=request.t_loss,
-        clock=request.clock,
-        checks=(FULL_MANIFEST, *(check for check in toolbox.plan.drill.checks if not compares(check))),
-        replaced=request.replaced,
-        accepted=request.accepted,
-        as_files=request.as_files,
-        typed=asked.typed(toolbox.plan.system),
-        token=begun.drill_id if begun else request.drill_id,
-        travel=Travel(request.at, toolbox.state, request.clock) if request.at else None,
-        point=request.point,
-        lacks=request.lacks,
-    )
+    begun, again = read_marker(request.into), request.typed(toolbox.plan.system)
+    request = replace(_resumed(request), again=again, token=begun.drill_id if begun else request.drill_id)
+    if request.at:
+        request = replace(request, travel=Travel(request.at, toolbox.state, request.clock))
     destination = Destination(request, toolbox.plan.system)
     with destination.held():
-        refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
+        refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
         if begun:  # that one alone: a recovery does not wait for what drills left behind
             sweep(toolbox.state, only=begun.drill_id + SUFFIX)
-        with under_way.written_down(toolbox.state, toolbox.plan.system, request.to, job.typed):
-            return carry_out(toolbox, _suitable(points, request), job, destination)
+        with under_way.written_down(toolbox.state, toolbox.plan.system, request.into, again):
+            return carry_out(toolbox, _suitable(points, request), request, destination)
 
 
-def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest) -> RecoveryPlan:
+def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> RecoveryPlan:
     """Say what `run_recover` would do, having asked the targets whether they answer. Touches nothing."""
     request = _resumed(request)
-    refuse_unfit(request.to, system=toolbox.plan.system, force=request.force)
+    refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
     notes: list[str] = []
 
     prospect = refuse_live(toolbox, request)
@@ -164,12 +121,12 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
         run_id=point.run_id,
         consistency_time=point.consistency_time,
         target=copy.target,
-        to=request.to,
+        to=request.into,
         sources=tuple(sorted(copy.snapshots)),
         bytes=point.bytes,
-        available_bytes=available(request.to) + _written(request.to),
+        available_bytes=available(request.into) + _written(request.into),
         proof_level=copy.proof_level,
-        resumes=read_marker(request.to) is not None,
+        resumes=read_marker(request.into) is not None,
         steps=_steps(toolbox, request, prospect),
         notes=tuple(notes),
         suspect=point.suspect,
@@ -178,7 +135,7 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoverRequ
 
 
 def _foreseen(
-    toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest, notes: list[str]
+    toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, notes: list[str]
 ) -> tuple[Point, Copy]:
     """Return the point and the copy that a recovery would use."""
 
@@ -195,7 +152,7 @@ def _foreseen(
 
 
 def _now(
-    toolbox: Toolbox, points: Sequence[Point], request: RecoverRequest, notes: list[str], say: Say
+    toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, notes: list[str], say: Say
 ) -> tuple[Point, Copy]:
     """Return the copy that would be tried first, with a note of what lacks where it is not whole."""
     before, named = request.t_loss, request.point is not None
@@ -211,13 +168,13 @@ def _now(
     return step.point, step.copy
 
 
-def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[RestoredSource]:
+def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSource]:
     """Raise `UsageError` when a live database is in the way, or its server out of reach; nothing is touched.
 
     Return what the restore will make of the plan's sources.
     """
     if not request.as_files:
-        under_way.refuse_other(toolbox.state, toolbox.plan.system, request.to)
+        under_way.refuse_other(toolbox.state, toolbox.plan.system, request.into)
 
     def nowhere(kind: str) -> Path:
         raise DrError(f"no place for {kind} is made before the recovery begins", hint="recover without --dry-run")
@@ -225,8 +182,8 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[RestoredSourc
     found = []
     for name in toolbox.plan.sources:
         room = RestoreSlot(
-            root=request.to / name,
-            apart=request.to / MANIFESTS / name,
+            root=request.into / name,
+            apart=request.into / MANIFESTS / name,
             annex=nowhere,
             token=request.drill_id,
             real=True,
@@ -239,12 +196,12 @@ def refuse_live(toolbox: Toolbox, request: RecoverRequest) -> list[RestoredSourc
     return found
 
 
-def _steps(toolbox: Toolbox, request: RecoverRequest, prospect: Sequence[RestoredSource]) -> tuple[str, ...]:
+def _steps(toolbox: Toolbox, request: RecoveryRequest, prospect: Sequence[RestoredSource]) -> tuple[str, ...]:
     """Return what will be done, in order, in words."""
     hooks, into = toolbox.plan.hooks.restore, {instance.name for instance in prospect if instance.takes_stream}
     steps = [f"run the hook before restore: {' '.join(hooks.before.run)}"] if hooks.before else []
     for name, source in toolbox.plan.sources.items():
-        place = "beside the live databases of its server" if name in into else f"into {request.to / name}"
+        place = "beside the live databases of its server" if name in into else f"into {request.into / name}"
         steps.append(f"restore {name} ({source.kind}) {place}")
     checks = 1 + sum(not compares(check) for check in toolbox.plan.drill.checks)
     steps.append(f"run {counted(checks, 'check')} on what came back")
@@ -282,15 +239,15 @@ def read_marker(to: Path) -> Marker | None:
         return None
 
 
-def _resumed(request: RecoverRequest) -> RecoverRequest:
+def _resumed(request: RecoveryRequest) -> RecoveryRequest:
     """Return the request with the time that the recovery begun there travelled to, unless another is named."""
-    marker = read_marker(request.to)
+    marker = read_marker(request.into)
     return replace(request, at=marker.moment) if marker and request.at is None else request
 
 
-def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Point]:
+def _suitable(points: Sequence[Point], request: RecoveryRequest) -> Sequence[Point]:
     """Return the points to choose from: all, or the one whose recovery was begun here."""
-    marker = read_marker(request.to)
+    marker = read_marker(request.into)
     if request.point:
         return _only(points, request, marker)
     if marker is None:
@@ -302,18 +259,18 @@ def _suitable(points: Sequence[Point], request: RecoverRequest) -> Sequence[Poin
     if (other or not begun) and not request.force:
         raise UsageError(
             f"an unfinished recovery of another point, {marker.run_id}, is here",
-            str(request.to),
+            str(request.into),
             hint="leave out --at to finish it, name another directory, or say --force to write over it",
         )
     return points if other or not begun else begun
 
 
-def _only(points: Sequence[Point], request: RecoverRequest, marker: Marker | None) -> Sequence[Point]:
+def _only(points: Sequence[Point], request: RecoveryRequest, marker: Marker | None) -> Sequence[Point]:
     """Return the point that was named; `UsageError` when the recovery of another was begun here."""
     if marker and marker.run_id != request.point and not request.force:
         raise UsageError(
             f"an unfinished recovery of another point, {marker.run_id}, is here",
-            str(request.to),
+            str(request.into),
             hint="leave out --point to finish it, name another directory, or say --force to write over it",
         )
     return [point for point in points if point.run_id == request.point]
@@ -329,10 +286,10 @@ def _written(to: Path) -> int:
 class Destination:
     """The real place of a recovery; never destroyed. The engine's other site, beside the sandbox."""
 
-    def __init__(self, request: RecoverRequest, system: str) -> None:
+    def __init__(self, request: RecoveryRequest, system: str) -> None:
         self._request, self._system = request, system
-        self._root = request.to
-        self.where = str(request.to)
+        self._root = request.into
+        self.where = str(request.into)
         self.land: RestoreHost = HERE
         self._owner: int | None = None
 

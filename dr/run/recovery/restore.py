@@ -1,9 +1,8 @@
-"""Bringing a point's sources back, each in a room of its own, `ROOT/SOURCE`; for drills and recoveries.
+"""The phase restore: a point's sources are brought back, each into its room; for drills and recoveries.
 
-In three steps: `make_rooms` (what stands beside the data: manifests, recorded facts), `RestoredSource.provision`
-by the engine, then `bring_whole` (everything: trees as files, streams into their services) or `bring_samples`
-(what a file-loss drill needs: the files that the plan's file checks name, else one picked by the drill's id).
-May be called again over what an interrupted call left: restic completes it.
+Everything: trees as files, streams into their services. Or samples, where files alone were lost: the files that the
+plan's file checks name, else one picked by the drill's id. May be called again over what an interrupted call left:
+restic completes it.
 """
 
 from __future__ import annotations
@@ -15,187 +14,63 @@ import random
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
-from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.errors import DamageError, DrError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.evidence.record import Copy, Point
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
-from dr.run.recovery.place.restore_host import HERE, LAID, RestoreHost
-from dr.run.workspace.toolbox import Place, Toolbox
+from dr.run.recovery.place.restore_host import LAID
+from dr.run.recovery.provision import of_each
+from dr.run.recovery.state import Recovery
 from dr.sources import database_inventory as facts
-from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
-from dr.tools import activity
-from dr.tools.host import Host
+from dr.sources.driver import MANIFEST, RestoredSource
 
-#: Two restic processes at once keep a network busy without tripling the memory they need.
-_AT_ONCE = 2
-T = TypeVar("T")
 log = logging.getLogger("dr.recover")
 #: What stands beside a stream for us alone.
 _OURS = frozenset({MANIFEST, LAID, facts.FILENAME})
 
 
-@dataclass(frozen=True, kw_only=True)
-class RestoreJob:
-    """What to bring, from where, to where: `root` on the `land`. `seed` picks the samples.
+def bring(recovery: Recovery) -> None:
+    """Restore every source of the copy in hand, also those the plan no longer names; or samples, for a partial drill.
 
-    `inside` is the land's host as what is restored sees it: isolated, in a drill; absent: the host itself.
-    `as_files` leaves dumps unloaded. A source that cannot be read stops a restore; where what is left is to `salvage`
-    it is among the `lost`. `instances` is filled by `make_rooms`: what the restore makes of each source.
+    Samples are some files of each tree; of streams only when the point holds nothing else.
     """
-
-    toolbox: Toolbox
-    place: Place
-    point: Point
-    copy: Copy
-    root: Path
-    seed: str
-    annex: Callable[[str], Path]
-    land: RestoreHost = HERE
-    inside: Host | None = None
-    real: bool = False
-    replaced: frozenset[str] = frozenset()
-    accepted: frozenset[str] = frozenset()
-    as_files: bool = False
-    token: str = ""
-    salvage: bool = False
-    instances: dict[str, RestoredSource] = field(default_factory=dict)
-    lost: dict[str, DrError] = field(default_factory=dict)
-
-    @property
-    def names(self) -> list[str]:
-        """The sources that the point holds, but for those of which nothing can be brought."""
-        return sorted(self.copy.snapshots.keys() - self.lost.keys())
-
-    def doors_apply(self, name: str) -> bool:
-        """Whether the plan still has this source, and of the same kind."""
-        declared = self.toolbox.plan.sources.get(name)
-        return declared is not None and declared.kind == self.point.kinds.get(name, declared.kind)
+    names, act = recovery.sources, _bring_all_of
+    if recovery.request.partial:
+        manifests, act = recovery.chosen.copy.manifests, _bring_sample_of
+        names = [name for name in names if name not in manifests or not _is_stream(recovery, name)] or names
+    recovery.restored = of_each(recovery, names, lambda name: act(recovery, name))
 
 
-def make_rooms(shipment: RestoreJob) -> None:
-    """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
-    shipment.land.aside(shipment.root).mkdir(mode=0o700, exist_ok=True)
-    _each(shipment.names, lambda name: _or_lost(shipment, name, lambda: _make_room(shipment, name)))
-    for name in shipment.names:
-        shipment.instances[name] = instance_of(shipment, name)
-
-
-def instance_of(shipment: RestoreJob, name: str) -> RestoredSource:
-    """Return what a restore makes of a source; plain files when the plan no longer names it."""
-    room = RestoreSlot(
-        root=shipment.root / name,
-        apart=_apart(shipment, name),
-        annex=shipment.annex,
-        token=shipment.token or shipment.seed,
-        real=shipment.real,
-        replace=shipment.replaced,
-        accepted=shipment.accepted,
-        host=shipment.inside or shipment.land.host,
-    )
-    if shipment.doors_apply(name):
-        instance = shipment.toolbox.source(name).restored(room)
-        if not (instance.takes_stream and shipment.as_files):
-            return instance
-    return RestoredSource(name, shipment.point.kinds.get(name, "files"), room)
-
-
-def bring_whole(shipment: RestoreJob) -> dict[str, Restored]:
-    """Restore every source of the point, also those the plan no longer names."""
-    return _bring(shipment, shipment.names, _bring_all_of)
-
-
-def bring_samples(shipment: RestoreJob) -> dict[str, Restored]:
-    """Restore some files of each tree; of streams only when the point holds nothing else."""
-    trees = [name for name in shipment.names if name not in shipment.copy.manifests or not _is_stream(shipment, name)]
-    return _bring(shipment, trees or shipment.names, _bring_sample_of)
-
-
-def _bring(
-    shipment: RestoreJob, names: Sequence[str], bring: Callable[[RestoreJob, str], Restored]
-) -> dict[str, Restored]:
-    done = _each(names, lambda name: _or_lost(shipment, name, lambda: bring(shipment, name)))
-    return {name: item for name, item in zip(names, done, strict=True) if item is not None}
-
-
-def _or_lost(shipment: RestoreJob, name: str, act: Callable[[], T]) -> T | None:
-    """Do it for one source; where what is left is to be salvaged, note a source of which that is nothing."""
-    try:
-        with activity.step("", source=name):
-            return act()
-    except InterruptedRunError:
-        raise
-    except DrError as error:
-        if not shipment.salvage or "disk is full" in error.what:
-            raise
-        shipment.lost[name] = error
-        return None
-
-
-def _each(names: Sequence[str], act: Callable[[str], T]) -> list[T]:
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(activity.carried(act), names))
-
-
-# -- what stands beside the data ---------------------------------------------------------------------
-
-
-def _apart(shipment: RestoreJob, name: str) -> Path:
-    return shipment.land.aside(shipment.root) / name
-
-
-def _make_room(shipment: RestoreJob, name: str) -> None:
-    """Bring what was stored apart from the data: a stream's manifest and facts, or a manifest amended later."""
-    shipment.land.make(shipment.root / name)
-    apart = _apart(shipment, name)
-    apart.mkdir(mode=0o700, exist_ok=True)
-    snapshot = shipment.copy.manifests.get(name)
-    if snapshot is None:
-        return
-    done = shipment.place.repository.restore(snapshot, apart, overwrite="always")
-    if not (apart / MANIFEST).is_file():
-        raise DamageError(
-            "the manifest of the point could not be restored",
-            shipment.place.repository.where,
-            "; ".join(done.errors[:1]),
-            hint="use another target or an older point",
-        )
-
-
-def _is_stream(shipment: RestoreJob, name: str) -> bool:
+def _is_stream(recovery: Recovery, name: str) -> bool:
     """Whether a source was captured as one stream: its manifest says so."""
-    listed = _apart(shipment, name) / MANIFEST
+    listed = recovery.apart(name) / MANIFEST
     return listed.is_file() and manifest.is_stream(listed)
 
 
-# -- the data ----------------------------------------------------------------------------------------
-
-
-def _bring_all_of(shipment: RestoreJob, name: str) -> Restored:
-    instance = shipment.instances[name]
+def _bring_all_of(recovery: Recovery, name: str) -> Restored:
+    instance = recovery.instances[name]
     if instance.takes_stream:
-        return _pour(shipment, name, instance)
-    complaints = shipment.land.lay(shipment.place.repository, shipment.copy.snapshots[name], instance.room)
-    restored = _settle(shipment, name, complaints=complaints)
-    if shipment.as_files and _is_stream(shipment, name):
-        return replace(restored, beside=_lay_beside(shipment, name))
+        return _pour(recovery, name, instance)
+    repository, snapshot = recovery.chosen.place.repository, recovery.chosen.copy.snapshots[name]
+    complaints = recovery.site.land.lay(repository, snapshot, instance.room)
+    restored = _settle(recovery, name, complaints=complaints)
+    if recovery.request.as_files and _is_stream(recovery, name):
+        return replace(restored, beside=_lay_beside(recovery, name))
     return restored
 
 
-def _lay_beside(shipment: RestoreJob, name: str) -> frozenset[str]:
+def _lay_beside(recovery: Recovery, name: str) -> frozenset[str]:
     """Lay down beside a dump what was stored with it, such as accounts: who loads it by hand needs that too.
 
     Returns the names of what was laid down.
     """
-    apart, root, laid = _apart(shipment, name), shipment.root / name, set[str]()
+    apart, root, laid = recovery.apart(name), recovery.root / name, set[str]()
     if not root.is_dir():  # on another host
         return frozenset()
     for path in sorted(apart.iterdir()):
@@ -207,9 +82,9 @@ def _lay_beside(shipment: RestoreJob, name: str) -> frozenset[str]:
     return frozenset(laid)
 
 
-def _pour(shipment: RestoreJob, name: str, instance: RestoredSource) -> Restored:
+def _pour(recovery: Recovery, name: str, instance: RestoredSource) -> Restored:
     """Send a stored stream into its service, hashed by us on its way."""
-    listed = _apart(shipment, name) / MANIFEST
+    listed = recovery.apart(name) / MANIFEST
     entry = next(manifest.read(listed), None) if listed.is_file() else None
     if entry is None:
         raise DamageError("the point holds no manifest of this stream", name, hint="use another target or older point")
@@ -222,7 +97,7 @@ def _pour(shipment: RestoreJob, name: str, instance: RestoredSource) -> Restored
             size += len(chunk)
             yield chunk
 
-    with shipment.place.repository.reading(shipment.copy.snapshots[name], f"/{filename}") as chunks:
+    with recovery.chosen.place.repository.reading(recovery.chosen.copy.snapshots[name], f"/{filename}") as chunks:
         stream = hashed(chunks)
         instance.pour(filename, stream)
         for _ in stream:  # what the service did not read, such as a tar's last blocks, is hashed all the same
@@ -230,9 +105,9 @@ def _pour(shipment: RestoreJob, name: str, instance: RestoredSource) -> Restored
     return Restored(
         name=name,
         kind=instance.kind,
-        root=shipment.root / name,
+        root=recovery.root / name,
         instance=instance,
-        declared=shipment.toolbox.plan.sources[name],
+        declared=recovery.toolbox.plan.sources[name],
         manifest=listed,
         poured=Poured(filename, size, digest.hexdigest()),
         files=1,
@@ -241,9 +116,9 @@ def _pour(shipment: RestoreJob, name: str, instance: RestoredSource) -> Restored
     )
 
 
-def _bring_sample_of(shipment: RestoreJob, name: str) -> Restored:
-    land, repository, room = shipment.land, shipment.place.repository, shipment.instances[name].room
-    snapshot, listed = shipment.copy.snapshots[name], _apart(shipment, name) / MANIFEST
+def _bring_sample_of(recovery: Recovery, name: str) -> Restored:
+    land, repository, room = recovery.site.land, recovery.chosen.place.repository, recovery.instances[name].room
+    snapshot, listed = recovery.chosen.copy.snapshots[name], recovery.apart(name) / MANIFEST
     if not listed.is_file():
         listed = land.manifest(repository, snapshot, room)
     if not listed.is_file():
@@ -252,25 +127,25 @@ def _bring_sample_of(shipment: RestoreJob, name: str) -> Restored:
             name,
             hint="drill the whole system: --scenario system-loss",
         )
-    sample = _sample(shipment, name, listed)
+    sample = _sample(recovery, name, listed)
     land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
-    restored = _settle(shipment, name, complaints=land.lay(repository, snapshot, room, sample.include))
+    restored = _settle(recovery, name, complaints=land.lay(repository, snapshot, room, sample.include))
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
-def _settle(shipment: RestoreJob, name: str, *, complaints: tuple[str, ...]) -> Restored:
+def _settle(recovery: Recovery, name: str, *, complaints: tuple[str, ...]) -> Restored:
     """Put in order what was laid down, and count it."""
-    instance, amended = shipment.instances[name], _apart(shipment, name) / MANIFEST
-    laid = shipment.land.settle(instance)
-    survey = shipment.land.survey(shipment.root / name)
+    instance, amended = recovery.instances[name], recovery.apart(name) / MANIFEST
+    laid = recovery.site.land.settle(instance)
+    survey = recovery.site.land.survey(recovery.root / name)
     with survey.reachable():
         sizes = [_content(status) for _, status in survey.files()]
     return Restored(
         name=name,
-        kind=shipment.point.kinds.get(name, "files"),
-        root=shipment.root / name,
+        kind=recovery.chosen.point.kinds.get(name, "files"),
+        root=recovery.root / name,
         instance=instance,
-        declared=shipment.toolbox.plan.sources[name] if shipment.doors_apply(name) else None,
+        declared=recovery.toolbox.plan.sources[name] if recovery.as_declared(name) else None,
         manifest=amended if amended.is_file() else laid,
         files=len(sizes),
         listed=len(sizes),
@@ -296,11 +171,11 @@ class _Sample:
     listed: int
 
 
-def _sample(shipment: RestoreJob, name: str, listed: Path) -> _Sample:
+def _sample(recovery: Recovery, name: str, listed: Path) -> _Sample:
     """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
-    declared = shipment.toolbox.plan.sources.get(name) if shipment.doors_apply(name) else None
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
     bases = bases_of(declared)
-    checks = [check.body for check in shipment.toolbox.plan.drill.checks if check.source == name]
+    checks = [check.body for check in recovery.toolbox.plan.drill.checks if check.source == name]
     named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
     only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)
     there = [entry for entry in chosen(listed, None) if entry.kind != "dir"]
@@ -308,7 +183,7 @@ def _sample(shipment: RestoreJob, name: str, listed: Path) -> _Sample:
     paths = {entry.path.lstrip(b"/") for entry in files}
     include = [form for each in named for form in for_restic(bases, each, alone=paths)]
     if not any(only.fullmatch(path) for path in paths):
-        path = _picked(files, f"{shipment.seed}/{name}")
+        path = _picked(files, f"{recovery.request.drill_id}/{name}")
         only, include = re.compile(re.escape(path), re.DOTALL), [literal(os.fsdecode(b"/" + path))]
     return _Sample(only, include, len(there))
 

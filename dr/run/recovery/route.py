@@ -15,8 +15,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, InterruptedRunError, NoRepositoryError, RefusedError, TargetDownError
-from dr.evidence.record import Copy, Point
-from dr.run.points.choose import RecoveryStep, Say, See, in_turn, in_words, ready
+from dr.evidence.record import Copy, PassedOver, Point
+from dr.run.points.choose import (
+    RecoveryStep,
+    Say,
+    See,
+    in_turn,
+    in_words,
+    last_unsuspected,
+    ready,
+    suspect_in_words,
+)
+from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.verification.rebuilt_index import HOW, rebuild
 from dr.run.workspace.toolbox import Place, Toolbox
@@ -152,3 +162,70 @@ def is_of_copy(error: DrError, place: Place) -> bool:
         return True
     of_place = error.where in (place.repository.where, place.store.where)
     return of_place or (isinstance(error, TargetDownError | RefusedError) and error.where.startswith("s3:"))
+
+
+# -- along it ------------------------------------------------------------------------------------------
+
+
+def route_of(recovery: Recovery, points: Sequence[Point]) -> Route:
+    """Return the way through the copies that serve what is asked; the caller closes it."""
+    request, travel, through = recovery.request, recovery.request.travel, None
+    before = request.at or request.t_loss
+    if travel:
+        travel.say, through = recovery.journal.note, travel.of_point
+        before, points = travel.depart(recovery.toolbox, points, target=request.target)
+    if request.point:
+        points = [point for point in points if point.run_id == request.point]
+        before = max((point.consistency_time for point in points), default=before)
+    named, say = request.point is not None, recovery.passed
+    return Route(
+        recovery.toolbox, points, before, request.clock, say, target=request.target, named=named, through=through
+    )
+
+
+def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep) -> None:
+    """Take a copy in hand, and note what is to be known of it and its point."""
+    journal, point, copy, declared = recovery.journal, step.point, step.copy, recovery.toolbox.plan.sources
+    recovery.step = step
+    when = in_words(point.consistency_time)
+    journal.note(f"point {point.run_id} of {when} on {step.where} chosen", timed=True)
+    if copy.doubtful and step.how:
+        journal.note(f"the index on {copy.target} is damaged: it is made again beside it", outcome="degraded")
+    if warning := suspect_in_words(points, point):
+        recovery.unsuspected = last_unsuspected(points, point)
+        journal.note(warning, outcome="degraded")
+    for name in sorted(set(declared) - set(copy.snapshots)):
+        journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
+    for name in sorted(set(copy.snapshots) - set(declared)):
+        journal.note(f"the point holds {name}, which the plan no longer names: restored too")
+
+
+def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | None:
+    """Return what to restore in the place of a copy that is not whole; None when there is nothing else.
+
+    What was restored of it is taken away then.
+    """
+    step = recovery.chosen
+    following = route.after(step, str(why))
+    if following is None:
+        return None
+    recovery.close_instances()
+    same = following.point.run_id == step.point.run_id
+    if not recovery.site.empty(sorted(step.copy.snapshots), same=same):
+        return None
+    what = f"the copy of {step.point.run_id} on {step.where} is not whole ({why.what})"
+    recovery.journal.note(f"{what}: going on with {_in_words(following, same=same)}", outcome="degraded")
+    reason = " ".join(filter(None, (step.how, why.what)))
+    recovery.passed_over.append(PassedOver(run_id=step.point.run_id, target=step.copy.target, reason=reason))
+    recovery.instances.clear()
+    recovery.restored = {}
+    return following
+
+
+def _in_words(step: RecoveryStep, *, same: bool) -> str:
+    if step.salvage:
+        return f"what is left of it on {step.where}"
+    if same:
+        return f"the copy on {step.where}"
+    when = in_words(step.point.consistency_time)
+    return f"the older point {step.point.run_id} of {when} on {step.where}"

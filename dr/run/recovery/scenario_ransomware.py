@@ -23,9 +23,9 @@ from dr.evidence.record import Drill, Event, Outcome, Point
 from dr.plan.target import Target
 from dr.plan.units import format_bytes
 from dr.run.points.choose import find_usable, in_words
-from dr.run.recovery.drill import DrillRequest, site_of
+from dr.run.recovery.drill import site_of
 from dr.run.recovery.engine import carry_out
-from dr.run.recovery.result import Job
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.replication.copy_repository import copy_repository
 from dr.run.timetravel.attack_history import read_history
 from dr.run.timetravel.point_in_time import Travel
@@ -72,7 +72,7 @@ def refuse_unready(target: Target, state: Path) -> None:
         )
 
 
-def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest, scratch: Target) -> Drill:
+def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, scratch: Target) -> Drill:
     """Hold the drill and return the fact. Raises `DrError` when it could not begin; the copy is put away all the same.
 
     Whether the scratch target is safe to attack is the caller's to ask first (`dr.plan.scratch`).
@@ -93,34 +93,20 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: DrillRequ
         command.raise_if_stopping()
         t_loss = request.clock()
         attack(place, prelude)
-        job = _job(toolbox, request, place, t_loss=t_loss, noticed=request.clock())
+        travel = Travel(None, toolbox.state, request.clock, find=lambda: _find(place))
+        attacked = replace(request, at=None, target=None, t_loss=t_loss, noticed=request.clock(), travel=travel)
         there = replace(toolbox, places=(place,), replicas=())  # nothing but the copy that was attacked
-        drill = carry_out(there, (), job, site_of(toolbox, request))
+        drill = carry_out(there, (), attacked, site_of(toolbox, request))
     return replace(drill, events=(*prelude.events[: later[0]], *drill.events, *prelude.events[later[0] :]))
 
 
-def _source(toolbox: Toolbox, points: Sequence[Point], request: DrillRequest, prelude: _Prelude) -> Place:
+def _source(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, prelude: _Prelude) -> Place:
     """Return the target that the copy is made from: the one that a recovery would use now."""
 
     def say(target: str, error: DrError) -> None:
         prelude.note(f"target {target} cannot be used: {error}", outcome="degraded")
 
     return find_usable(toolbox, points, request.t_loss, target=request.target, say=say)[2]
-
-
-def _job(toolbox: Toolbox, request: DrillRequest, place: Place, *, t_loss: datetime, noticed: datetime) -> Job:
-    return Job(
-        drill_id=request.drill_id,
-        scenario="ransomware",
-        real=False,
-        at=None,
-        target=None,
-        t_loss=t_loss,
-        noticed=noticed,
-        clock=request.clock,
-        checks=toolbox.plan.drill.checks,
-        travel=Travel(None, toolbox.state, request.clock, find=lambda: _find(place)),
-    )
 
 
 def _find(place: Place) -> datetime:

@@ -87,11 +87,14 @@ def compares(check: Check) -> bool:
     return isinstance(check.body, ManifestCheck)
 
 
-def with_manifests(checks: Sequence[Check], restored: Mapping[str, Restored], *, partial: bool) -> tuple[Check, ...]:
+def checks_of(
+    declared: Sequence[Check], restored: Mapping[str, Restored], *, real: bool, partial: bool
+) -> tuple[Check, ...]:
     """Return the checks to make: a plan's, and a full comparison of whatever restic complained about.
 
-    Where only samples were restored, all of them are compared.
+    Of a real recovery, and where only samples were restored, all is compared.
     """
+    checks = (FULL_MANIFEST, *(check for check in declared if not compares(check))) if real else tuple(declared)
     if partial:
         others = [check for check in checks if not compares(check) or check.source not in (None, *restored)]
         return (FULL_MANIFEST, *others)

@@ -1,0 +1,124 @@
+"""The phase provision: the place is made, what stands beside the data is brought, and what takes the data is begun.
+
+Each source has a room of its own, `ROOT/SOURCE`, and a directory apart from it for its manifest and recorded facts.
+May be called again over what an interrupted call left, and again for another copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.plan.check_kinds import Turn
+from dr.plan.source_kinds import in_own_server
+from dr.run.recovery.place.isolate import isolate
+from dr.run.recovery.state import Recovery
+from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
+from dr.tools import activity
+
+#: Two restic processes at once keep a network busy without tripling the memory they need.
+_AT_ONCE = 2
+T = TypeVar("T")
+
+
+def provision(recovery: Recovery) -> None:
+    """Make the place for the copy in hand, and make ready what will take the data."""
+    request, site, step, journal = recovery.request, recovery.site, recovery.chosen, recovery.journal
+    recovery.lost = {}
+    recovery.root = site.prepare(step.point, 0 if request.partial else step.point.bytes or 0)
+    if not request.real and recovery.isolation is None and _runs_programs(recovery):
+        recovery.isolation = isolate(site.land, recovery.root, reach=recovery.toolbox.plan.drill.reach)
+    recovery.step = replace(step, place=recovery.cache.seen(step.place))
+    _make_rooms(recovery)
+    for name, instance in recovery.instances.items():
+        if (captured := instance.captured()) and captured.server:
+            journal.note(f"{name} was captured from {captured.server}")
+    for instance in recovery.instances.values():  # here, not in a pool: a server ends with the thread that began it
+        instance.provision()
+    there = "" if site.land.host.here else f" on {site.land.host.name}"
+    journal.note("the place of recovery is ready" if request.real else f"sandbox made{there}", timed=True)
+    if recovery.isolation:
+        journal.note(recovery.isolation.in_words)
+
+
+def of_each(recovery: Recovery, names: Sequence[str], act: Callable[[str], T]) -> dict[str, T]:
+    """Do something for several sources, two at a time.
+
+    A source that cannot be read stops a restore; where what is left is salvaged, it is noted as lost.
+    """
+
+    def one(name: str) -> T | None:
+        return _or_lost(recovery, name, act)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        done = list(pool.map(activity.carried(one), names))
+    return {name: found for name, found in zip(names, done, strict=True) if found is not None}
+
+
+def _or_lost(recovery: Recovery, name: str, act: Callable[[str], T]) -> T | None:
+    try:
+        with activity.step("", source=name):
+            return act(name)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        if not recovery.chosen.salvage or "disk is full" in error.what:
+            raise
+        recovery.lost[name] = error
+        return None
+
+
+def _runs_programs(recovery: Recovery) -> bool:
+    """Whether something is to run on what is restored: a server of its own, or a check's program."""
+    request, kinds = recovery.request, recovery.chosen.point.kinds
+    served = not (request.partial or request.as_files) and any(map(in_own_server, kinds.values()))
+    return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in recovery.toolbox.plan.drill.checks)
+
+
+def _make_rooms(recovery: Recovery) -> None:
+    """Make each source's room, and bring what was stored apart from its data: manifest, facts, accounts."""
+    recovery.site.land.aside(recovery.root).mkdir(mode=0o700, exist_ok=True)
+    of_each(recovery, recovery.sources, lambda name: _make_room(recovery, name))
+    for name in recovery.sources:
+        recovery.instances[name] = _instance(recovery, name)
+
+
+def _make_room(recovery: Recovery, name: str) -> None:
+    """Bring what was stored apart from the data: a stream's manifest and facts, or a manifest amended later."""
+    recovery.site.land.make(recovery.root / name)
+    apart, step = recovery.apart(name), recovery.chosen
+    apart.mkdir(mode=0o700, exist_ok=True)
+    snapshot = step.copy.manifests.get(name)
+    if snapshot is None:
+        return
+    done = step.place.repository.restore(snapshot, apart, overwrite="always")
+    if not (apart / MANIFEST).is_file():
+        raise DamageError(
+            "the manifest of the point could not be restored",
+            step.place.repository.where,
+            "; ".join(done.errors[:1]),
+            hint="use another target or an older point",
+        )
+
+
+def _instance(recovery: Recovery, name: str) -> RestoredSource:
+    """Return what a restore makes of a source; plain files when the plan no longer names it."""
+    request, site = recovery.request, recovery.site
+    room = RestoreSlot(
+        root=recovery.root / name,
+        apart=recovery.apart(name),
+        annex=site.annex,
+        token=request.token or request.drill_id,
+        real=request.real,
+        replace=request.replaced,
+        accepted=request.accepted,
+        host=recovery.isolation.host if recovery.isolation else site.land.host,
+    )
+    if recovery.as_declared(name):
+        instance = recovery.toolbox.source(name).restored(room)
+        if not (instance.takes_stream and (request.as_files or request.partial)):
+            return instance
+    return RestoredSource(name, recovery.chosen.point.kinds.get(name, "files"), room)

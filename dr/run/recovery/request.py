@@ -1,0 +1,88 @@
+"""What is asked of a drill or a recovery: one form, from the command line to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dr.plan.scenario import SCENARIOS, WHOLE
+from dr.run.timetravel.point_in_time import Travel
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryRequest:
+    """One drill, or one recovery: that has a directory `to` recover into. What is left out is left to the plan.
+
+    A person may name: the `scenario` (of a drill; "" is the plan's); `at`, which only picks the point: the newest of
+    that time or before; the `point` to use by its run id, whole or not; and the `target` to restore from. Of a drill:
+    to `keep` the sandbox; the `kit` and files with `shares` that it begins with; the `scratch` target that is attacked.
+    Of a recovery: to write over what is in `to` (`force`); the live databases that may be `replaced`; the objects,
+    DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`).
+
+    Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
+    the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
+    scenario: `travel`, by which targets are seen as they were; when the loss was `noticed`, from which the RTA counts
+    then; what is `assumed` lost, in words; or by the recovery: `again`, the command that asks for it once more, and
+    `token`, the id of the recovery that began it.
+    """
+
+    scenario: str = ""
+    at: datetime | None = None
+    point: str | None = None
+    target: str | None = None
+    keep: bool = False
+    kit: Path | None = None
+    shares: tuple[Path, ...] = ()
+    scratch: str | None = None
+    to: Path | None = None
+    force: bool = False
+    replaced: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
+    as_files: bool = False
+
+    drill_id: str = ""
+    t_loss: datetime = field(default_factory=_now)
+    clock: Callable[[], datetime] = _now
+    lacks: tuple[str, ...] = ()
+
+    travel: Travel | None = None
+    noticed: datetime | None = None
+    assumed: str = ""
+    again: tuple[str, ...] = ()
+    token: str = ""
+
+    @property
+    def real(self) -> bool:
+        """Whether it is a recovery, and no drill."""
+        return self.to is not None
+
+    @property
+    def into(self) -> Path:
+        """The directory of a recovery; a drill has none, and is not to be asked for it."""
+        if self.to is None:
+            raise ValueError("a drill recovers into a sandbox")
+        return self.to
+
+    @property
+    def assumes(self) -> str:
+        """The scenario's name in the evidence; that of a recovery is the loss of the whole system."""
+        return self.scenario or WHOLE
+
+    @property
+    def partial(self) -> bool:
+        """Whether only samples are restored."""
+        return self.assumes in SCENARIOS and SCENARIOS[self.assumes].partial
+
+    def typed(self, system: str) -> tuple[str, ...]:
+        """Return the command that asks for this recovery."""
+        pairs = (("--at", self.at.isoformat() if self.at else None), ("--target", self.target))
+        named = [word for option, value in pairs if value is not None for word in (option, value)]
+        named += [word for name in sorted(self.replaced) for word in ("--replace", name)]
+        named += [word for name in sorted(self.accepted) for word in ("--accept-missing", name)]
+        return ("dr", "recover", system, "--to", str(self.to), *named, *(["--dumps"] if self.as_files else []))
