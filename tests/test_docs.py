@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -87,7 +88,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
     for number, line in enumerate(shown):
         for word, real in FILLED.items():
             line = line.replace(word, real.format(root=site.root))
-        arguments = line.split()[1:]
+        arguments = shlex.split(line)[1:]
         if arguments[0] == "recover":
             arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
         if arguments in (["backup"], ["verify"], ["replicate"], ["expire"]):
@@ -98,7 +99,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
             arguments += ["--yes"]
         if arguments[0] == "kit" and len(arguments) <= 2:
             arguments += ["--help"]
-        if arguments in (["keys"], ["hold"], ["target"]):
+        if arguments in (["keys"], ["hold"], ["target"], ["ls"], ["find"], ["diff"]):
             arguments += ["--help"]
         if arguments == ["daemon"]:
             arguments += ["--once"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -171,6 +171,59 @@ def _decoded(path: Path, keys: set[int]) -> Iterator[Listed]:
         if hash(line) in keys:
             entry = _entry(_decode(line.decode("ascii"))[0])
             yield Listed(entry.path, entry.size, entry.sha256)
+
+
+def line_keys(path: Path) -> set[int]:
+    """Return a key for each entry of a manifest: this process knows a line by it again. Raises `DamageError`."""
+    last = b""
+    try:
+        with path.open("rb") as file:
+            _header(file.readline())
+            keys = {hash(last := line) for line in file}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if last.startswith(b"{"):  # the end, which is no entry
+        keys.discard(hash(last))
+    return keys
+
+
+def entries_beside(path: Path, known: set[int]) -> Iterator[Entry]:
+    """Yield the entries of a manifest whose lines are not known by their keys, and forget the keys of those that are.
+
+    What is left in `known` was met in no line. Raises `DamageError` as `read` does, at the end where it was altered.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            ends = _header(first).get("ends", False)
+            digest = hashlib.sha256(first)
+            for count, line in enumerate(file):
+                key = hash(line)
+                if key in known:
+                    known.discard(key)
+                elif line[:1] == b"{":
+                    if json.loads(line) != {"entries": count, "sha256": digest.hexdigest()} or file.read(1):
+                        raise ValueError("it was altered")
+                    return
+                else:
+                    yield _entry(_decode(line.decode("ascii"))[0])
+                digest.update(line)
+            if ends:
+                raise ValueError("it was cut short")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def entries_of(path: Path, keys: Collection[int]) -> Iterator[Entry]:
+    """Yield the entries of a manifest whose lines have these keys. Raises `DamageError` when one cannot be read."""
+    try:
+        with path.open("rb") as file:
+            _header(file.readline())
+            for line in file:
+                if hash(line) in keys and line[:1] != b"{":
+                    yield _entry(_decode(line.decode("ascii"))[0])
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
 
 
 #: No path holds this: its quotes would be escaped.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
+from dr.catalog.file_index import FileIndex
 from dr.catalog.values import Locked
 from dr.errors import DrError
+from dr.evidence import manifest
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
@@ -55,11 +58,32 @@ def _back_up(run: Run) -> BackupRun:
     run.once_sent(lambda: keep_keys(session, toolbox, [x.target for x in done.run.targets if x.snapshots]))
     run.once_sent(lambda: _still_frozen(session, done.run))
     run.once_sent(lambda: attacks(session, run.loaded, _harmed(done)))
+    run.once_sent(lambda: index_files(session, done.run))
     run.once_sent(toolbox.sweep_work)
     ok = {state.target for state in done.run.targets if state.outcome == "ok"}
     run.reached += [place for place in toolbox.places if place.name in ok]
     run.exit_code, run.details = done.exit_code, done.unread
     return done.run
+
+
+def index_files(session: Session, run: BackupRun) -> None:
+    """Take the manifests of a run into the index of files, where that has what was before it.
+
+    Else whoever asks for files first brings what is lacking from the targets. Raises `DrError` as the index does.
+    """
+    points = [point for point in session.catalog.points([run.system]) if point.run_id != run.run_id]
+    with FileIndex(session.state, run.system) as index:
+        known = {(each.source, each.run_id) for each in index.points()}
+        for source in [each.source for each in run.sources if each.snapshot_id]:
+            listed = reuse_dir(session.state, run.system) / source
+            before = next((point.run_id for point in points if source in point.kinds), None)
+            if run.consistency_time and (before is None or (source, before) in known) and _is_of(run, listed):
+                index.take_in(source, run.run_id, run.consistency_time, listed)
+
+
+def _is_of(run: BackupRun, listed: Path) -> bool:
+    """Whether a kept manifest is of this run: that of a capture that misses much is not kept for the next."""
+    return listed.is_file() and datetime.fromisoformat(manifest.header(listed)["started"]) >= run.started
 
 
 def _still_frozen(session: Session, run: BackupRun) -> list[str]:

@@ -19,7 +19,6 @@ from dr.plan.lint_places import forgetting, offsite, places
 from dr.plan.on_disk import why_no_directory, why_not_found
 from dr.plan.plan import Plan
 from dr.plan.scenario import SCENARIOS
-from dr.plan.scratch import why_unsafe
 from dr.plan.source_kinds import able
 from dr.plan.target import IsHere, Target
 from dr.plan.units import format_duration
@@ -182,7 +181,14 @@ def _scratch(plan: Plan, plans: Mapping[str, Plan], targets: Mapping[str, Target
     if named is None and (attacking := next((x for x in plan.scenarios if SCENARIOS[x].attacks_scratch), None)):
         hint = "add `scratch:` with the name of a target that no plan uses, in a bucket of its own"
         yield ("drill", "scenario"), f"a {attacking} drill needs a scratch target to attack", hint, "refused"
-    elif named and (why := why_unsafe(named, plans, targets)):
+    elif named:
+        yield from _unsafe(named, plans, targets)
+
+
+def _unsafe(named: str, plans: Mapping[str, Plan], targets: Mapping[str, Target]) -> Iterator[Found]:
+    from dr.plan.scratch import why_unsafe  # few plans name one
+
+    if why := why_unsafe(named, plans, targets):
         yield ("drill", "scratch"), why, "name a target that no plan uses, in a bucket of its own", "refused"
 
 

@@ -1,0 +1,348 @@
+"""Which files the points of a system hold: one folder of one point, the versions of a name over all points, and what
+changed from one point to another. Answered from the index of files, which is brought up to date from the targets first.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from dr.catalog.file_index import FileIndex, Indexed
+from dr.errors import DrError, UsageError
+from dr.evidence import manifest
+from dr.evidence.file_version import Change, Difference, Found, Version
+from dr.evidence.manifest import Entry
+from dr.evidence.record import Point
+from dr.plan.load import Loaded
+from dr.session import Session
+
+#: Of so many indexed points one may be gone before the versions that only those had are thrown away.
+_STALE = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person asked of: one point (of this run, or the newest at a time), one source, one target, or any."""
+
+    source: str | None = None
+    point: str | None = None
+    at: datetime | None = None
+    target: str | None = None
+
+
+class Files:
+    """The files of one system's points; a context that holds the index open.
+
+    `say` hears what could not be brought up to date: an answer then rests on what is known. Raises `CatalogError` when
+    the index cannot be used, `UsageError` for a point or source that there is not, `DrError` where nothing matches.
+    """
+
+    def __init__(self, session: Session, loaded: Loaded, *, say: Callable[[str, DrError], None]) -> None:
+        self._session, self._loaded, self._say = session, loaded, say
+        self._points = {point.run_id: point for point in session.points(loaded)}
+
+    def __enter__(self) -> Files:
+        """Open the index."""
+        self._index = FileIndex(self._session.state, self._loaded.plan.system)
+        self._index.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._index.__exit__(*_)
+
+    # -- the questions ------------------------------------------------------------------------------
+
+    def point(self, asked: Asked) -> Point:
+        """Return the point that is meant. Raises `DrError` where there is none."""
+        if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
+            raise UsageError(
+                f"no recovery point has a source {asked.source!r}", self._loaded.plan.system,
+                hint=f"the plan's: {', '.join(self._loaded.plan.sources)}",
+            )  # fmt: skip
+        points = [point for point in self._points.values() if self._has(point, asked)]
+        if asked.point is not None:
+            if asked.point not in self._points:
+                raise UsageError(
+                    f"there is no recovery point {asked.point!r}",
+                    self._loaded.plan.system,
+                    hint=f"see them with `dr points {self._loaded.plan.system}`",
+                )
+            points = [self._points[asked.point]]
+        elif asked.at is not None:
+            points = [point for point in points if point.consistency_time <= asked.at]
+        if not points:
+            raise DrError(
+                "there is no recovery point of that time, source and target",
+                self._loaded.plan.system,
+                hint=f"see them with `dr points {self._loaded.plan.system}`",
+            )
+        return max(points, key=lambda point: point.consistency_time)
+
+    def by_time(self) -> list[Point]:
+        """Return all points, the oldest first."""
+        return sorted(self._points.values(), key=lambda point: point.consistency_time)
+
+    def names(self, run_id: str) -> bool:
+        """Whether there is a point of this run."""
+        return run_id in self._points
+
+    def listed(self, point: Point, path: str | None, source: str | None = None) -> list[Found]:
+        """Return what lay at a path in a point: the entries of a folder, or one entry. Without a path, the roots.
+
+        A path is absolute, or relative to what the plan declares. Raises `DrError`, with the nearest names, where
+        nothing lay there.
+        """
+        found: list[Found] = []
+        names = [source] if source else sorted(point.kinds)
+        for name in names:
+            seq = self._seq(point, name)
+            found += self._roots(seq, name) if path is None else self._at(seq, name, path)
+        if not found and path is not None:
+            raise self._nothing(point, path, names)
+        return found
+
+    def versions(
+        self, pattern: str, *, any_case: bool = False, since: datetime | None = None, source: str | None = None
+    ) -> list[Version]:
+        """Return every version of the names that match, the newest first; each content of a name once.
+
+        A pattern without `/` is held against the last part of a name, another against the whole path.
+        """
+        self.bring_up_to_date()
+        known = self._known()
+        whole = "/" in pattern
+        glob = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"
+        found: dict[tuple[str, bytes, object], list[tuple[Found, list[Indexed]]]] = {}
+        for entry in self._index.matching(glob, whole=whole, any_case=any_case):
+            within = [each for each in known.get(entry.source, ()) if _within(entry, each.seq)]
+            if within and source in (None, entry.source):
+                found.setdefault((entry.source, entry.path, _content(entry)), []).append((entry, within))
+        versions = [_version(spans) for spans in found.values()]
+        kept = [version for version in versions if since is None or version.last_seen >= since]
+        return sorted(kept, key=lambda each: (each.last_seen, each.first_seen, each.entry.path), reverse=True)
+
+    def differences(self, one: Point, two: Point, source: str | None = None) -> list[Difference]:
+        """Return what changed from one point to a later one, by path."""
+        found: list[Difference] = []
+        for name in [source] if source else sorted(one.kinds.keys() & two.kinds.keys()):
+            entries = self._index.changed(name, self._seq(one, name), self._seq(two, name))
+            found += compared(name, entries, before=self._seq(one, name))
+        return found
+
+    def since_then(self, point: Point, source: str | None = None) -> list[Difference]:
+        """Return what changed from a point to what lies there now, which is listed and hashed as by a backup.
+
+        Raises `UsageError` where a source is not one of files.
+        """
+        found: list[Difference] = []
+        for name in [source] if source else sorted(point.kinds):
+            seq = self._seq(point, name)
+            found += compared(name, self._beside_live(seq, name), before=seq)
+        return found
+
+    def _beside_live(self, seq: int, source: str) -> Iterator[Found]:
+        """Yield what a point holds that is not there now as it was, and what is there now that it does not hold."""
+        from dr.sources.driver import Tree
+
+        with tempfile.TemporaryDirectory(prefix="live-", dir=self._index.folder) as folder:
+            driver = self._session.toolbox(self._loaded).source(source)
+            captured = driver.capture(Path(folder), self._index.last(source)) if driver.kind == "files" else None
+            if not isinstance(captured, Tree):
+                raise UsageError(
+                    f"what lies in the source {source!r} now cannot be compared file by file", self._loaded.plan.system,
+                    hint="name a source of files with --source; a database is compared by `dr drill`",
+                )  # fmt: skip
+            live = {entry.path: entry for entry in manifest.read(captured.cwd / captured.manifest_name)}
+        for was in self._index.everything(seq, source):
+            now = live.pop(was.path, None)
+            if now is None or not _same(was, now):
+                yield replace(was, last=seq)
+                yield from [_found(source, seq + 1, now)] if now else ()
+        yield from (_found(source, seq + 1, entry) for entry in live.values())
+
+    def nearest(self, text: str) -> list[str]:
+        """Return names that are like a text, the likest first."""
+        wanted = text.rstrip("/").rpartition("/")[2].strip("*?")
+        return difflib.get_close_matches(wanted, self._index.names_like(wanted, 20_000), n=3, cutoff=0.5)
+
+    # -- the index ----------------------------------------------------------------------------------
+
+    def bring_up_to_date(self) -> None:
+        """Take in the manifests of the points that the index does not have, from the targets.
+
+        What cannot be brought is told, and left out.
+        """
+        known = {(each.source, each.run_id) for each in self._index.points()}
+        lacking: dict[str, list[Point]] = {}
+        for point in sorted(self._points.values(), key=lambda point: point.consistency_time):
+            for source in point.kinds:
+                if (source, point.run_id) not in known and _readable(point, source):
+                    lacking.setdefault(source, []).append(point)
+        for source, points in lacking.items():
+            self._take_in(source, points)
+        stale = {run_id for _, run_id in known} - self._points.keys()
+        if len(stale) * _STALE > len(known):
+            self._index.keep_only(self._points)
+
+    def _take_in(self, source: str, points: Sequence[Point]) -> None:
+        """Take in points of a source, by time; all of the source again where one is older than what was taken in."""
+        from dr.run.points.manifests import Manifests
+
+        newest = max((each.at for each in self._index.points() if each.source == source), default=None)
+        if newest is not None and points[0].consistency_time < newest:
+            self._index.forget_source(source)
+            points = [p for p in self.by_time() if source in p.kinds and _readable(p, source)]
+        brought = Manifests(self._session.toolbox(self._loaded))
+        with tempfile.TemporaryDirectory(prefix="index-", dir=self._index.folder) as folder:
+            for point in points:
+                listed = Path(folder) / "manifest"
+                try:
+                    brought.bring(point, source, listed)
+                    self._index.take_in(source, point.run_id, point.consistency_time, listed)
+                except DrError as error:
+                    self._say(f"the files of the point {point.run_id} ({source}) are not known", error)
+                listed.unlink(missing_ok=True)
+
+    def _known(self) -> dict[str, list[Indexed]]:
+        """Return the indexed points that are on record, by source, the newest first."""
+        known: dict[str, list[Indexed]] = {}
+        for each in reversed(self._index.points()):
+            if each.run_id in self._points:
+                known.setdefault(each.source, []).append(each)
+        return known
+
+    def _seq(self, point: Point, source: str) -> int:
+        """Return the number of a point in the index, taken in now where it is not there yet."""
+        if source not in point.kinds:
+            raise UsageError(
+                f"the point {point.run_id} has no source {source!r}", point.system,
+                hint=f"its sources: {', '.join(sorted(point.kinds))}",
+            )  # fmt: skip
+        for again in (False, True):
+            for each in self._index.points():
+                if (each.source, each.run_id) == (source, point.run_id):
+                    return each.seq
+            if not again:
+                self.bring_up_to_date()
+        raise DrError(
+            f"the files of the point {point.run_id} ({source}) cannot be listed: its manifest could not be read",
+            point.system,
+            hint="see what is wrong with the targets by `dr doctor`, or name another point",
+        )
+
+    def _has(self, point: Point, asked: Asked) -> bool:
+        sources = point.kinds if asked.source is None else {asked.source} & point.kinds.keys()
+        return any(_readable(point, source, asked.target) for source in sources)
+
+    def _roots(self, seq: int, source: str) -> list[Found]:
+        """Return what a source holds at the top: what is in its folder where it has one, else its files or folders."""
+        entries: list[Found] = []
+        for folder in self._index.top_folders(seq, source):
+            entries += self._index.entries(seq, source, folder)
+        if len(entries) == 1 and entries[0].kind == "dir":
+            return list(self._index.entries(seq, source, entries[0].path)) or entries
+        return entries
+
+    def _at(self, seq: int, source: str, path: str) -> list[Found]:
+        wanted = path.encode("utf-8", "surrogateescape").rstrip(b"/") or b"/"
+        roots = [b""] if wanted.startswith(b"/") else self._starts(source)
+        for root in roots:
+            at = wanted if wanted.startswith(b"/") else root.rstrip(b"/") + b"/" + wanted
+            entry = self._index.at_path(seq, source, at)
+            if entry is not None and entry.kind != "dir":
+                return [entry]
+            found = list(self._index.entries(seq, source, at))
+            if found or entry is not None:
+                return found
+        return []
+
+    def _starts(self, source: str) -> list[bytes]:
+        """Return what a relative path starts from: the declared paths of files, else the top."""
+        declared = self._loaded.plan.sources.get(source)
+        paths = declared.body.pattern_bases if declared else ("/",)
+        return [path.encode("utf-8", "surrogateescape") for path in paths]
+
+    def _nothing(self, point: Point, path: str, sources: Sequence[str]) -> DrError:
+        near = self.nearest(path)
+        hint = f"names like it: {', '.join(near)}" if near else f"see what is there with `dr ls {point.system}`"
+        return DrError(
+            f"the point {point.run_id} holds nothing at {path!r} in {', '.join(sources)}", point.system, hint=hint
+        )
+
+
+def compared(source: str, entries: Iterator[Found], *, before: int) -> list[Difference]:
+    """Return the differences that versions in only one of two points make; `before` is the number of the older."""
+    gone: dict[bytes, Found] = {}
+    come: dict[bytes, Found] = {}
+    for entry in entries:
+        (gone if _within(entry, before) else come)[entry.path] = entry
+    for path in [path for path, entry in come.items() if path in gone and _alike(gone[path], entry)]:
+        del gone[path], come[path]
+    was = {entry.sha256: path for path, entry in gone.items() if entry.sha256 and entry.size and path not in come}
+    found: list[Difference] = []
+    moved: set[bytes] = set()
+    for path, entry in come.items():
+        old = gone.get(path)
+        origin = was.get(entry.sha256) if entry.sha256 and old is None else None
+        if old is not None:
+            change: Change = "metadata" if _content(old) == _content(entry) else "modified"
+            found.append(Difference(source, path, change, old.size, entry.size, folder=entry.kind == "dir"))
+        elif origin is not None and origin not in moved:
+            moved.add(origin)
+            found.append(Difference(source, path, "moved", entry.size, entry.size, moved_from=origin))
+        else:
+            found.append(Difference(source, path, "added", None, entry.size, folder=entry.kind == "dir"))
+    removed = (entry for path, entry in gone.items() if path not in come and path not in moved)
+    found += [
+        Difference(source, entry.path, "removed", entry.size, None, folder=entry.kind == "dir") for entry in removed
+    ]
+    return sorted(found, key=lambda each: each.path)
+
+
+def _alike(old: Found, new: Found) -> bool:
+    """Whether nothing is to be told: it came back as it was; or of a folder, in which something changed, the time."""
+    time = new.mtime_ns if old.kind == new.kind == "dir" else old.mtime_ns
+    return replace(old, first=new.first, last=new.last, mtime_ns=time) == new
+
+
+def _found(source: str, seq: int, entry: Entry) -> Found:
+    """Return an entry of a manifest as one that is there from a point on."""
+    return Found(
+        source, entry.path, seq, None, entry.kind, entry.size, entry.sha256, entry.mode, entry.uid, entry.gid,
+        entry.mtime_ns, entry.link_target, entry.state, entry.attributes,
+    )  # fmt: skip
+
+
+def _same(was: Found, now: Entry) -> bool:
+    return replace(was, first=0, last=None) == _found(was.source, 0, now)
+
+
+def _content(entry: Found) -> tuple[object, ...]:
+    """Return what makes a version: the kind, and the hash; where nothing was hashed, what can be known of it."""
+    if entry.kind == "dir":
+        return ("dir",)
+    if entry.sha256 is None:
+        return entry.kind, entry.size, entry.link, entry.mtime_ns if entry.kind == "file" else 0
+    return entry.kind, entry.sha256
+
+
+def _within(entry: Found, seq: int) -> bool:
+    return entry.first <= seq and (entry.last is None or entry.last >= seq)
+
+
+def _version(spans: Sequence[tuple[Found, Sequence[Indexed]]]) -> Version:
+    """Return one version of the spans of one content: with another owner or time between them it is the same."""
+    points = sorted({each for _, within in spans for each in within}, key=lambda each: each.seq, reverse=True)
+    newest = max((entry for entry, _ in spans), key=lambda entry: entry.first)
+    return Version(newest, points[-1].at, points[0].at, tuple(each.run_id for each in points))
+
+
+def _readable(point: Point, source: str, target: str | None = None) -> bool:
+    """Whether a copy of it may be read: also of a point that is incomplete, as a person may name it."""
+    copies = [copy for copy in point.copies if not copy.destroyed and not copy.missing and source in copy.snapshots]
+    return any(target in (None, copy.target) for copy in copies)
