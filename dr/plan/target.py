@@ -13,11 +13,12 @@ from dr.plan.immutability import Immutability
 from dr.plan.target_kind import Media, TargetKind
 from dr.plan.target_local import LocalPlace
 from dr.plan.target_s3 import S3Place
+from dr.plan.target_services import SftpPlace
 
 #: Whether a host's name or address is that of this host.
 IsHere = Callable[[str], bool]
 #: Every kind there is, by its key.
-KINDS: dict[str, type[TargetKind]] = {kind.key: kind for kind in (S3Place, LocalPlace)}
+KINDS: dict[str, type[TargetKind]] = {kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace)}
 
 
 class Target(Declaration):
@@ -41,14 +42,14 @@ class Target(Declaration):
         bool | None,
         Field(
             description="Whether a copy here survives the loss of this host's building. A service on this very host "
-            "never counts as offsite. Default: true for s3, false for local."
+            "never counts as offsite. Default: false for local, true for the other kinds."
         ),
     ] = None
     media: Annotated[
         Media | None,
         Field(
             description="What the copies are stored on, for the 3-2-1-1-0 rule on the board. Default: object-storage "
-            "for s3, disk for local."
+            "for s3, disk for local and sftp."
         ),
     ] = None
     provider: Annotated[
@@ -122,7 +123,7 @@ class Target(Declaration):
 
     def lies_here(self, is_here: IsHere) -> bool:
         """Whether its service is on this very host, whatever was declared."""
-        host = self.declared.host
+        host = self.declared.service_host
         return bool(host) and is_here(host)
 
     def is_offsite(self, is_here: IsHere) -> bool:

@@ -43,7 +43,7 @@ class TargetKind(Declaration):
         raise NotImplementedError
 
     @property
-    def host(self) -> str:
+    def service_host(self) -> str:
         """Return the name or address of the host whose service it is; nothing where that is not known."""
         return ""
 

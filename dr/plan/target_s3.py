@@ -167,7 +167,7 @@ class S3Place(TargetKind):
         return ("s3", self.endpoint.rstrip("/"), self.bucket, self.prefix.strip("/"))
 
     @property
-    def host(self) -> str:
+    def service_host(self) -> str:
         """See `TargetKind`."""
         return urlsplit(self.endpoint).hostname or ""
 

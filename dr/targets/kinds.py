@@ -22,7 +22,13 @@ def _local() -> type[TargetDriver]:
     return LocalDriver
 
 
-_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local}
+def _sftp() -> type[TargetDriver]:
+    from dr.targets.sftp import SftpDriver
+
+    return SftpDriver
+
+
+_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local, "sftp": _sftp}
 
 
 def driver_of(target: Target, state: Path | None = None) -> TargetDriver:

@@ -10,7 +10,7 @@ import errno
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -141,6 +141,24 @@ class RemoteFile:
                 waiting.clear()
                 asked = at + len(data)
 
+    def part(self, start: int, end: int) -> Iterator[bytes]:
+        """Yield its content from `start` up to but not including `end`, or to its end."""
+        waiting = deque[tuple[int, int, _Answer]]()
+        asked = start
+        while asked < end or waiting:
+            while asked < end and len(waiting) < _IN_FLIGHT:
+                wanted = min(_BLOCK, end - asked)
+                waiting.append((asked, wanted, self._ask(asked, wanted)))
+                asked += wanted
+            at, wanted, answer = waiting.popleft()
+            data = self.session._data(answer)
+            if not data:
+                return
+            yield data
+            if len(data) < wanted:  # a server that gives less at a time than it is asked for
+                waiting.clear()
+                asked = at + len(data)
+
     def _ask(self, offset: int, size: int) -> _Answer:
         return self.session._ask(_READ, _text(self.handle) + struct.pack(">QI", offset, size))
 
@@ -214,15 +232,21 @@ class Sftp:
 
     def put(self, path: bytes, data: bytes, mode: int = 0o600) -> None:
         """Write a file, over what is there. Raises `OSError`; then it may be there in part."""
+        self.write(path, (data,), mode)
+
+    def write(self, path: bytes, blocks: Iterable[bytes], mode: int = 0o600) -> None:
+        """Write a file, over what is there, as its bytes come. Raises `OSError`; then it may be there in part."""
         attributes = struct.pack(">II", 4, mode)
         opening = self._ask(_OPEN, _text(path) + struct.pack(">I", _FOR_WRITING) + attributes)
         handle = self._expect(opening, _HANDLE).text()
-        waiting = deque([self._ask(_FSETSTAT, _text(handle) + attributes)])
-        for offset in range(0, len(data), _BLOCK):
-            block = data[offset : offset + _BLOCK]
-            waiting.append(self._ask(_WRITE, _text(handle) + struct.pack(">Q", offset) + _text(block)))
-            if len(waiting) >= _IN_FLIGHT:
-                self._done(waiting.popleft())
+        waiting, offset = deque([self._ask(_FSETSTAT, _text(handle) + attributes)]), 0
+        for data in blocks:
+            for start in range(0, len(data), _BLOCK):
+                block = data[start : start + _BLOCK]
+                waiting.append(self._ask(_WRITE, _text(handle) + struct.pack(">Q", offset) + _text(block)))
+                offset += len(block)
+                if len(waiting) >= _IN_FLIGHT:
+                    self._done(waiting.popleft())
         waiting.append(self._ask(_CLOSE, _text(handle)))
         for answer in waiting:
             self._done(answer)

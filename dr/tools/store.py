@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-_UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-tmp-\d+")
+_UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-(?:tmp|restic-temp)-\w+")
 Access = Literal["open", "closed", "unknown"]
 
 

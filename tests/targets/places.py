@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,9 +104,25 @@ def _s3(request: pytest.FixtureRequest, home: Path) -> Place:
     )
 
 
+def _sftp(request: pytest.FixtureRequest, home: Path) -> Place:
+    sshd, files = request.getfixturevalue("sshd"), home / "far"
+    own = home / "own, keys"  # as a path may be
+    own.mkdir()
+    login = {name: str(shutil.copy(path, own)) for name, path in (("known_hosts", sshd.known_hosts), ("key", sshd.key))}
+    declared = {"ssh": sshd.address, "path": str(files), **login}
+    return Place(
+        "sftp",
+        declared,
+        elsewhere={**declared, "path": str(home / "other")},
+        gone={**declared, "ssh": f"{sshd.user}@127.0.0.1:9"},
+        lost={**declared, "key": str(home / "none"), "known_hosts": str(home / "none")},
+        files=files,
+    )
+
+
 #: By the key of the kind. What starts a server is slow.
-PLACES: Mapping[str, Maker] = {"local": _local, "cupboard": _toy, "s3": _s3}
-SERVED = {"s3"}
+PLACES: Mapping[str, Maker] = {"local": _local, "cupboard": _toy, "s3": _s3, "sftp": _sftp}
+SERVED = {"s3", "sftp"}
 
 
 def every_kind(*left_out: str) -> list[Any]:

@@ -255,3 +255,17 @@ def test_making_it_the_right_way_is_for_buckets(place: Place) -> None:
         assert place.key != "s3" and error.what == f"the target 'place' is a {place.target().declared.noun}"
     else:
         assert place.key == "s3" and plan.where
+
+
+def test_the_probe_finds_what_the_credentials_could_destroy_and_leaves_no_more_than_its_canary(place: Place) -> None:
+    driver, root = place.driver(), place.driver().open().store
+    root.reachable()
+    if not driver.can_probe:
+        assert driver.probe(NOW) is None
+        return
+    for _ in range(2):
+        found = driver.probe(datetime.now(UTC))
+        assert found
+        tried = {attempt.what.partition(" ")[0]: attempt.outcome for attempt in found.attempts}
+        assert tried["overwrite"] == tried["delete"] == "allowed"
+    assert all(item.name == "canary" for item in root.child("_probe").list())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from scripts.servers.sshd import Sshd, make_key
 from tests.conftest import Site, plan_text
 from tests.targets.places import every_kind, make
 
@@ -44,6 +46,11 @@ def test_a_kind_is_used_in_a_plan_from_first_to_last(
     (root / "state" / "catalog.sqlite").unlink()
     site.dr("points", "--rebuild")
     assert {point["run_id"] for point in site.dr("points", "--json").document["points"]} == before
+    index = next(place.driver().open().store.child("share").list("index/"))
+    place.damage(f"share/{index.name}")
+    assert site.dr("verify", "share", code=1).err
+    mended = site.dr("repair", "share", "--target", "place", "--json").document["repairs"][0]
+    assert mended["outcome"] == "ok" and mended["level_reached"] >= 2
     told = site.dr("target", "check", "place", "--json", code=None).document["targets"][0]
     assert told["findings"] and told["outcome"] in ("ok", "degraded")
 
@@ -52,3 +59,24 @@ def test_a_kind_that_is_not_known_is_an_unknown_key(site: Site) -> None:
     site.target("place", "target: place\ncupboard: {shelf: /srv/cupboard}\n")
     ran = site.dr("validate", code=2)
     assert "unknown key 'cupboard'" in ran.err + ran.out
+
+
+@pytest.mark.slow
+def test_a_host_over_sftp_that_cannot_be_used_is_said_in_one_sentence(site: Site, sshd: Sshd) -> None:
+    root = site.root
+    (root / "source").mkdir()
+    (root / "source" / "a.txt").write_text("a\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{root}/source]}}}}", targets="[far]"))
+    (root / "nobody").write_text("")
+    make_key(root / "stranger")
+    whole = {"ssh": sshd.address, "path": f"{root}/far", "known_hosts": f"{sshd.known_hosts}", "key": f"{sshd.key}"}
+    for changed, code, said in (
+        ({"known_hosts": f"{root}/nobody"}, 12, "the host is unknown"),
+        ({"key": f"{root}/stranger"}, 12, "does not let"),
+        ({"ssh": f"{sshd.user}@127.0.0.1:9"}, 1, "cannot be reached"),
+        ({"path": f"{root}/not/there"}, 1, "the directory is not there"),
+    ):
+        site.target("far", yaml.safe_dump({"target": "far", "sftp": {**whole, **changed}}))
+        ran = site.dr("backup", "share", code=code)
+        assert said in ran.err, ran.err
+        assert "far" in site.dr("doctor", code=None).out
