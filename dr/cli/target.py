@@ -16,7 +16,7 @@ from dr.errors import UsageError
 if TYPE_CHECKING:
     from dr.evidence.seal import Sealed
     from dr.operations.create_target import Making
-    from dr.plan.immutability import Credentials
+    from dr.plan.target_kind import Credentials
     from dr.queries.target_posture import Checked
 
 
@@ -203,7 +203,7 @@ def _credentials(
     """Return where the keys are read from; None for the target's own. Keys themselves are never arguments."""
     if sum(x is not None for x in (credentials, admin_profile, admin_env)) > 1:
         raise UsageError("name keys once", hint="use --credentials, --admin-profile or --admin-env")
-    from dr.plan.immutability import Credentials, EnvCredentials
+    from dr.plan.target_kind import Credentials, EnvCredentials
 
     if credentials:
         return Credentials(file=credentials.expanduser().absolute())

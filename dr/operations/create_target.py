@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dr.errors import DEGRADED, OK
-from dr.plan.immutability import Credentials
 from dr.plan.target import Target
+from dr.plan.target_kind import Credentials
 from dr.session import Session
 from dr.targets.kinds import driver_of
 from dr.targets.making import BucketPlan, build_bucket

@@ -9,16 +9,14 @@ from typing import Annotated, Any
 from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, model_validator
 
 from dr.plan.base import Declaration, Name, PositiveDuration
-from dr.plan.immutability import Immutability
-from dr.plan.target_kind import Media, TargetKind
-from dr.plan.target_local import LocalPlace
+from dr.plan.target_kind import Immutability, Media, TargetKind
+from dr.plan.target_plain import LocalPlace, RestPlace, SftpPlace
 from dr.plan.target_s3 import S3Place
-from dr.plan.target_services import SftpPlace
 
 #: Whether a host's name or address is that of this host.
 IsHere = Callable[[str], bool]
 #: Every kind there is, by its key.
-KINDS: dict[str, type[TargetKind]] = {kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace)}
+KINDS: dict[str, type[TargetKind]] = {kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace)}
 
 
 class Target(Declaration):
@@ -49,7 +47,7 @@ class Target(Declaration):
         Media | None,
         Field(
             description="What the copies are stored on, for the 3-2-1-1-0 rule on the board. Default: object-storage "
-            "for s3, disk for local and sftp."
+            "for s3, disk for local, sftp and rest."
         ),
     ] = None
     provider: Annotated[

@@ -12,8 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath
 from dr.plan.found import Found, Key, kept_file, no_file
-from dr.plan.immutability import Credentials, Immutability
-from dr.plan.target_kind import TargetKind
+from dr.plan.target_kind import Credentials, Immutability, TargetKind
 
 #: What may stand for a host: a name, or an address of either kind.
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?")

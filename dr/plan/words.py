@@ -18,7 +18,7 @@ from dr.plan.base import Declaration
 from dr.plan.document import Document
 
 _LATER = {
-    "rest": "rest targets", "rclone": "rclone targets",
+    "rclone": "rclone targets",
 }  # fmt: skip
 MISSING = "the key {} is missing"
 _TYPES = {

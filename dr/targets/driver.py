@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
-from dr.plan.immutability import Credentials
 from dr.plan.target import Target
-from dr.plan.target_kind import TargetKind
+from dr.plan.target_kind import Credentials, TargetKind
 from dr.targets.making import BucketPlan
 from dr.tools.erase import Eraser, StoreEraser
 from dr.tools.store import ObjectStore

@@ -28,7 +28,13 @@ def _sftp() -> type[TargetDriver]:
     return SftpDriver
 
 
-_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local, "sftp": _sftp}
+def _rest() -> type[TargetDriver]:
+    from dr.targets.rest import RestDriver
+
+    return RestDriver
+
+
+_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local, "sftp": _sftp, "rest": _rest}
 
 
 def driver_of(target: Target, state: Path | None = None) -> TargetDriver:

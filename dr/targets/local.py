@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from dr.evidence.posture import Finding
-from dr.plan.target_local import LocalPlace
+from dr.plan.target_plain import LocalPlace
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.erase import DiskEraser, Eraser, StoreEraser

@@ -12,7 +12,7 @@ from typing import cast
 from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
 from dr.plan.host import SshHost, split_address
-from dr.plan.target_services import SftpPlace
+from dr.plan.target_plain import SftpPlace
 from dr.sources.hosts import open_host
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver

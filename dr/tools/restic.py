@@ -20,7 +20,7 @@ from typing import Any
 
 from dr.errors import DamageError, DrError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import activity, command, retry
-from dr.tools.network import authorities
+from dr.tools.restic_copy import refuse_two_ways, trust_of_both
 from dr.tools.restic_events import (
     INCOMPLETE,
     STATUS,
@@ -163,16 +163,12 @@ class Repository:
 
         Both must be reachable with one set of S3 keys: `env` of this one wins.
         """
-        env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location, **self._trust_with(other)}
+        refuse_two_ways(self, other)
+        env = {**other.env, **self.env, "RESTIC_FROM_REPOSITORY": other.location, **trust_of_both(self, other)}
         for key in ("RESTIC_PASSWORD", "RESTIC_PASSWORD_FILE", "RESTIC_KEY_HINT"):
             env |= {key.replace("RESTIC_", "RESTIC_FROM_"): other.env[key]} if key in other.env else {}
         both = replace(self, options=tuple(dict.fromkeys((*self.options, *other.options))))
         both._json("copy", *snapshot_ids, doing="copying points from another target", env=env)
-
-    def _trust_with(self, other: Repository) -> dict[str, str]:
-        """Return the authorities by which both are trusted, where one has its own."""
-        own = [each.env.get("RESTIC_CACERT", "") for each in (self, other) if each.location.startswith("s3:https:")]
-        return {"RESTIC_CACERT": ",".join(file or authorities() for file in own)} if any(own) else {}
 
     def forget(self, snapshot_ids: Sequence[str]) -> None:
         """Remove snapshots; the data stays until a prune. That it ends well proves nothing: list them again.

@@ -9,14 +9,14 @@ import jsonschema
 import pytest
 from pydantic import BaseModel
 
-from dr.plan import check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, source_kinds, target
+from dr.plan import check, check_kinds, hook, host, kit, plan, secret, site, source, source_kinds, target, target_kind
 from dr.plan.schema import LENT, schema
 from dr.plan.units import parse_duration, spell_duration
 
 KINDS = ("plan", "target", "kit", "site")
 MODELS = {
     name: model
-    for module in (check, check_kinds, hook, host, immutability, kit, plan, secret, site, source, source_kinds, target)
+    for module in (check, check_kinds, hook, host, kit, plan, secret, site, source, source_kinds, target, target_kind)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, BaseModel)
 }
@@ -27,7 +27,7 @@ ONE_OF: dict[str, tuple[set[str], dict[str, Any]]] = {
     "Source": ({"files", "sqlite", "command", "postgres", "mysql"}, {"files": {"paths": ["/srv"]}}),
     "PostgresSource": _DATABASES,
     "MysqlSource": _DATABASES,
-    "Target": ({"s3", "local"}, {"local": {"path": "/mnt"}}),
+    "Target": (set(target.KINDS), {"local": {"path": "/mnt"}}),
     "Mail": ({"server"}, {"server": "mail.district.example"}),
     "Recipient": ({"mail", "command", "url"}, {"command": {"run": ["true"]}}),
     "Check": ({"manifest", "rows", "schema", "sql", "file", "command", "http"}, {"manifest": {}}),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dr.plan.immutability import Immutability
+from dr.plan.target_kind import Immutability
 
 
 def test_the_margin_is_a_third_of_the_days_unless_it_is_declared() -> None:

@@ -120,7 +120,7 @@ def test_odd_files_are_faults_and_never_tracebacks(content: bytes, tmp_path: Pat
             "days (120) is more than max_lock_days (90)",
         ),
         ("s3: {bucket: abc, credentials: {file: x, profile: y}}", "give exactly one of profile, file or env"),
-        ("local: {path: x}\ns3: {bucket: abc}", "give exactly one of s3 or local"),
+        ("local: {path: x}\ns3: {bucket: abc}", "give exactly one of s3, local"),
     ],
 )
 def test_each_faulty_target_gets_its_sentence(place: str, expected: str, tmp_path: Path) -> None:

@@ -380,7 +380,7 @@ def test_keys_that_may_not_lock_make_it_degraded_with_one_sentence_and_a_keepers
     assert refused.state.outcome == "degraded" and refused.state.extended == 0
     assert "may not extend locks (PutObjectRetention)" in (refused.state.error or "")
     assert refused.state.calls < 15, "one refusal is enough"
-    from dr.plan.immutability import Credentials
+    from dr.plan.target_kind import Credentials
 
     made.declare(credentials=Credentials(file=tmp_path / "keys-keeper"))
     kept = made.keep(after=21 * DAY)

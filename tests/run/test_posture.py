@@ -13,8 +13,8 @@ import pytest
 
 from dr.errors import RefusedError, TargetDownError, UsageError
 from dr.evidence.posture import Probe, TargetPosture
-from dr.plan.immutability import Credentials, Immutability
 from dr.plan.target import Target
+from dr.plan.target_kind import Credentials, Immutability
 from dr.run.immutability.posture import look
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
 from dr.targets.making import build_bucket

@@ -120,9 +120,22 @@ def _sftp(request: pytest.FixtureRequest, home: Path) -> Place:
     )
 
 
+def _rest(request: pytest.FixtureRequest, home: Path) -> Place:
+    server, top = request.getfixturevalue("rest_server"), home.name
+    declared = {"url": f"{server.url}/{top}", **server.login}
+    return Place(
+        "rest",
+        declared,
+        elsewhere={**declared, "url": f"{server.url}/other-{top}"},
+        gone={**declared, "url": "http://127.0.0.1:9"},
+        lost={**declared, "password": {"file": str(home / "none")}},
+        files=server.files / top,
+    )
+
+
 #: By the key of the kind. What starts a server is slow.
-PLACES: Mapping[str, Maker] = {"local": _local, "cupboard": _toy, "s3": _s3, "sftp": _sftp}
-SERVED = {"s3", "sftp"}
+PLACES: Mapping[str, Maker] = {"local": _local, "cupboard": _toy, "s3": _s3, "sftp": _sftp, "rest": _rest}
+SERVED = {"s3", "sftp", "rest"}
 
 
 def every_kind(*left_out: str) -> list[Any]:

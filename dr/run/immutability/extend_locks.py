@@ -26,7 +26,7 @@ from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
-from dr.plan.immutability import Immutability
+from dr.plan.target_kind import Immutability
 from dr.plan.units import format_duration
 from dr.run.immutability.lock_state import LockMemory, ObjectLockState
 from dr.run.immutability.original_versions import object_name, originals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dr.plan.immutability import Credentials
+from dr.plan.target_kind import Credentials
 from dr.plan.target_s3 import S3Place
 from dr.sources.secret import variable
 from dr.targets.carried import carried_authorities

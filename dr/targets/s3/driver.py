@@ -10,7 +10,7 @@ from typing import cast
 
 from dr.errors import DrError
 from dr.evidence.posture import Finding, Probe
-from dr.plan.immutability import Credentials
+from dr.plan.target_kind import Credentials
 from dr.plan.target_s3 import S3Place
 from dr.targets.carried import carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver

@@ -13,7 +13,7 @@ from typing import Any
 
 from dr.errors import DrError, InterruptedRunError
 from dr.evidence.posture import Finding, Severity
-from dr.plan.immutability import Immutability
+from dr.plan.target_kind import Immutability
 from dr.plan.target_s3 import S3Place
 from dr.targets.findings import clock, tls
 from dr.targets.s3.bucket import open_bucket, open_locks

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dr.errors import UsageError
-from dr.plan.immutability import Credentials, Immutability
+from dr.plan.target_kind import Credentials, Immutability
 from dr.plan.target_s3 import S3Place
 from dr.targets.making import BucketPlan, SettingChange
 from dr.targets.s3.bucket import open_bucket
