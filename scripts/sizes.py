@@ -76,6 +76,43 @@ def fan_out() -> list[tuple[int, str]]:
     return sorted(((len(set(_imports(path))), _name(path)) for path in _modules("dr")), reverse=True)
 
 
+#: What is asked of a drill or a recovery, and what it knows of itself while it is at work.
+_OF_A_DRILL = re.compile(
+    "system|scenario|at|point|target|to|t_loss|clock|drill_id|run_id|keep|kit|shares|scratch|force|replaced|replace|"
+    "accepted|as_files|lacks|real|travel|noticed|assumed|typed|again|token|root|copy|place|checks|instances|restored"
+)
+#: A class that holds so many of them is a form of the same data.
+_A_FORM = 4
+
+
+def forms_of_a_drill() -> list[str]:
+    """Return the classes that hold one drill: asked for, at work, foreseen, on disk, and on record."""
+    rooms = ("cli", "operations", "queries", "run", "evidence", "sources", "report")
+    classes = [
+        (_name(path), node)
+        for room in rooms
+        for path in _modules(f"dr/{room}")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    return [
+        f"{name}.{node.name}"
+        for name, node in classes
+        if sum(map(bool, map(_OF_A_DRILL.fullmatch, _fields(node)))) >= _A_FORM
+    ]
+
+
+def _fields(node: ast.ClassDef) -> set[str]:
+    """Return the names that a class declares with their types."""
+    declared = (each.target for each in node.body if isinstance(each, ast.AnnAssign))
+    return {target.id for target in declared if isinstance(target, ast.Name)}
+
+
+def is_of_recovery(module: str) -> bool:
+    """Whether a module is part of drills and recoveries."""
+    return module.startswith(("dr.run.recovery.", "dr.operations.drill", "dr.operations.scenarios"))
+
+
 def class_names_twice() -> dict[str, list[str]]:
     """Return the names of classes that stand more than once in what is done, each with its modules."""
     found: dict[str, list[str]] = {}
@@ -151,7 +188,10 @@ def main() -> None:
         for count, name in items[:10]:
             print(f"  {count:4d}  {name}")
     print(f"modules that `dr status` loads: {len(loaded_by_the_board())} (100 at most)")
-    print(f"files whose code an everyday drill runs: {len(files_of_a_drill())} (55 at most)")
+    print(f"files whose code an everyday drill runs: {len(files_of_a_drill())} (wanted: 55)")
+    print(f"forms of one drill: {len(forms_of_a_drill())} (6 at most)")
+    widest = max(count for count, name in fan_out() if is_of_recovery(name))
+    print(f"widest imports of what recovers: {widest} (15 at most)")
     print(f"lines of the command line that say Any: {untyped_per_thousand():.1f} in 1,000 (5 at most)")
     print(f"class names that stand twice in what is done: {len(class_names_twice())} (none)")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dr.evidence.record import Drill
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
-    from dr.run.recovery.recover import RecoveryPlan
+    from dr.run.recovery.foresee import RecoveryPlan
 
 
 @click.command("drill")
@@ -191,7 +191,8 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     loaded = chosen(context, (system,), everything=False)[0]
     _known_target(asked["target"], [loaded])
     _known_point(context, [loaded], asked["point"], asked["at"])
-    from dr.operations.drill import intent, recover
+    from dr.operations.drill import recover
+    from dr.queries.recovery_plan import intent
     from dr.run.recovery.request import RecoveryRequest
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import median
 from typing import Literal
 
-from dr.errors import INTERRUPTED, DrError, UsageError
+from dr.errors import INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen, Outcome
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, run_of
 from dr.operations.scenarios import driver_of, refuse_unfit
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
-from dr.plan.scenario import SCENARIOS, WHOLE
-from dr.queries.attack_history import attacked, way_back
-from dr.queries.elsewhere import lacks_of, what_else, what_is_left
+from dr.plan.scenario import SCENARIOS
+from dr.queries.elsewhere import lacks_of, ways_on
 from dr.queries.named import points_for
 from dr.queries.target_posture import posture_of
 from dr.report.verdict import drill_exit_code
 from dr.run.recovery.place.sandbox import sweep
-from dr.run.recovery.recover import RecoveryPlan, plan_recover, refuse_live, run_recover
-from dr.run.recovery.recover import refuse_unfit as refuse_unfit_directory
+from dr.run.recovery.recover import refuse_live, run_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
-
-#: So many of the last drills that worked say how long a recovery may take.
-_RECENT = 5
 
 
 def drill(session: Session, items: list[Loaded], request: RecoveryRequest) -> list[Finished[Drill]]:
@@ -68,7 +62,6 @@ def _drilled(run: Run, request: RecoveryRequest) -> Drill:
 
 def recover(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finished[Drill]:
     """Recover a system for real. `UsageError` before anything is touched when something is in the way."""
-    refuse_unfit_directory(request.into, system=loaded.plan.system, force=request.force)
     verb = _verb(request)
     run = run_of(session, loaded, verb)
     toolbox, begun = session.toolbox(loaded), _begun(run, request)
@@ -80,46 +73,6 @@ def recover(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finis
     done = carry_out(run, verb, act)
     save_self(session)
     return done
-
-
-def intent(session: Session, loaded: Loaded, request: RecoveryRequest) -> RecoveryPlan:
-    """Return what `recover` would do, and how long drills took; raises what stands in its way. Touches nothing."""
-    lacks = lacks_of(session, request.point)
-    asked = replace(request, t_loss=session.clock(), clock=session.clock, lacks=lacks)
-    try:
-        toolbox = session.toolbox(loaded)
-        would = plan_recover(toolbox, points_for(session, loaded, toolbox, request.point), asked)
-    except UsageError:
-        raise
-    except DrError as error:
-        error.hint = "; ".join(filter(None, (error.hint, _way_back(session, loaded, request))))
-        raise
-    records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
-    known = [record.fact for record in records if isinstance(record.fact, Drill)]
-    taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == WHOLE][-_RECENT:]
-    return replace(would, estimate_seconds=median(taken) if taken else None, drills=len(taken))
-
-
-def _ways_on(session: Session, loaded: Loaded, request: RecoveryRequest, fact: Drill) -> str:
-    """Return what to type when a recovery failed: the way back before an attack, or what else there is."""
-    if (hint := _way_back(session, loaded, request)) or not request.real:
-        return hint
-    if request.at is not None:
-        return ""
-    forced = request.target is not None or request.point is not None
-    return what_else(session, loaded, fact, to=request.into) if forced else what_is_left(loaded, fact, to=request.into)
-
-
-def _way_back(session: Session, loaded: Loaded, request: RecoveryRequest) -> str:
-    """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
-    if request.at:
-        return ""
-    places = loaded.plan.places if request.target is None else [request.target]
-    to = str(request.to or "DIR")
-    for target, _, before in attacked(session, loaded, places):
-        typed = way_back(loaded.plan.system, target, before, to)
-        return f"the objects on {target} were deleted or overwritten: go back to before that with `{typed}`"
-    return ""
 
 
 def _of_plan(run: Run, fact: Drill) -> Drill:
@@ -157,7 +110,7 @@ def _verb(request: RecoveryRequest) -> Verb[Drill]:
 
     def hint(run: Run, fact: Drill) -> str:
         asked = fact.outcome == "failed" and (fact.real or not SCENARIOS[scenario].attacks_scratch)
-        return _ways_on(run.session, run.loaded, request, fact) if asked else ""
+        return ways_on(run.session, run.loaded, request, fact) if asked else ""
 
     def code(fact: Drill) -> int:
         return INTERRUPTED if fact.outcome == "aborted" else drill_exit_code(fact)

@@ -11,7 +11,9 @@ from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Drill, SourceCapture
 from dr.plan.load import Loaded
 from dr.plan.units import counted
+from dr.queries.attack_history import attacked, way_back
 from dr.run.points.choose import in_words
+from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 
 
@@ -70,7 +72,31 @@ def _of(capture: SourceCapture) -> Iterator[str]:
         yield f"{capture.source}: {capture.error or 'it was not captured whole'}"
 
 
-def what_else(session: Session, loaded: Loaded, fact: Drill, *, to: Path) -> str:
+def ways_on(session: Session, loaded: Loaded, request: RecoveryRequest, fact: Drill) -> str:
+    """Return what to type when a recovery failed: the way back before an attack, or what else there is."""
+    if (hint := back_before_attack(session, loaded, request)) or not request.real:
+        return hint
+    if request.at is not None:
+        return ""
+    forced = request.target is not None or request.point is not None
+    return (
+        _what_else(session, loaded, fact, to=request.into) if forced else _what_is_left(loaded, fact, to=request.into)
+    )
+
+
+def back_before_attack(session: Session, loaded: Loaded, request: RecoveryRequest) -> str:
+    """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
+    if request.at:
+        return ""
+    places = loaded.plan.places if request.target is None else [request.target]
+    to = str(request.to or "DIR")
+    for target, _, before in attacked(session, loaded, places):
+        typed = way_back(loaded.plan.system, target, before, to)
+        return f"the objects on {target} were deleted or overwritten: go back to before that with `{typed}`"
+    return ""
+
+
+def _what_else(session: Session, loaded: Loaded, fact: Drill, *, to: Path) -> str:
     """Return the commands for another copy of the point that failed, or for an older one; nothing where none is."""
     points = session.points(loaded)
     used = next((point for point in points if point.run_id == fact.run_id), None)
@@ -87,7 +113,7 @@ def what_else(session: Session, loaded: Loaded, fact: Drill, *, to: Path) -> str
     return "; ".join(ways)
 
 
-def what_is_left(loaded: Loaded, fact: Drill, *, to: Path) -> str:
+def _what_is_left(loaded: Loaded, fact: Drill, *, to: Path) -> str:
     """Return what to type when every copy that was tried is damaged; nothing when that is not what happened."""
     first = next(iter(fact.passed_over), None)
     if first is None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dr.errors import LockedError, UsageError
+from dr.run.recovery.destination import MARKER, Marker, read_marker
+from dr.run.recovery.foresee import plan_recover
 from dr.run.recovery.place.sandbox import claim
-from dr.run.recovery.recover import MARKER, Marker, plan_recover, read_marker
 from dr.run.recovery.request import RecoveryRequest
 
 if TYPE_CHECKING:

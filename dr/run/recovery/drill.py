@@ -35,10 +35,15 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
         request = replace(request, assumed=assumed)
     if request.at:
         request = replace(request, travel=Travel(request.at, toolbox.state, request.clock))
-    return carry_out(toolbox, points, request, site_of(toolbox, request))
+    return rehearse(toolbox, points, request)
 
 
-def site_of(toolbox: Toolbox, request: RecoveryRequest) -> RestoreSite:
+def rehearse(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
+    """Recover in a sandbox what is asked for, with nothing more assumed, and return the fact."""
+    return carry_out(toolbox, points, request, _site_of(toolbox, request))
+
+
+def _site_of(toolbox: Toolbox, request: RecoveryRequest) -> RestoreSite:
     """Return where the drill is held: here, or on the host that the plan names for it."""
     declared = toolbox.plan.drill.host
     if declared is None:

@@ -13,9 +13,7 @@ from contextlib import closing, contextmanager, suppress
 
 from dr.errors import DamageError, DrError, InterruptedRunError, as_error
 from dr.evidence.record import Drill, Point
-from dr.plan.units import format_bytes
 from dr.run.recovery.around import hook, put_into_place, say_end, say_lost
-from dr.run.recovery.fresh_cache import FreshCache
 from dr.run.recovery.provision import provision
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.restore import bring
@@ -23,8 +21,7 @@ from dr.run.recovery.result import achieved, make_fact
 from dr.run.recovery.route import choose_step, is_of_copy, pass_over, route_of
 from dr.run.recovery.salvage import tell_lacks
 from dr.run.recovery.site import RestoreSite
-from dr.run.recovery.state import Recovery
-from dr.run.recovery.timeline import Timeline
+from dr.run.recovery.state import Recovery, begin
 from dr.run.recovery.verify import start, verify
 from dr.run.workspace.toolbox import Toolbox
 from dr.tools import command
@@ -32,8 +29,7 @@ from dr.tools import command
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, site: RestoreSite) -> Drill:
     """Do the whole of it and return the fact; the site is always put away, and what runs there ended."""
-    journal, cache = Timeline(request.clock), FreshCache(toolbox.state, request.drill_id)
-    recovery = Recovery(toolbox=toolbox, request=request, site=site, journal=journal, cache=cache)
+    recovery = begin(toolbox, request, site)
     try:
         with _faults_become_facts(recovery):
             _stages(recovery, points)
@@ -49,10 +45,10 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
                 site.empty(sorted(recovery.chosen.copy.snapshots), same=False)
         if recovery.isolation:
             recovery.isolation.close()
-        cache.close()
+        recovery.cache.close()
         fate = site.finish(achieved=achieved(recovery))
     if recovery.error:
-        journal.note(recovery.error, outcome="aborted" if recovery.aborted else "failed")
+        recovery.journal.note(recovery.error, outcome="aborted" if recovery.aborted else "failed")
     recovery.machine = site.land.machine
     say_end(recovery, fate)
     return make_fact(recovery, fate)
@@ -111,7 +107,8 @@ def _bring(recovery: Recovery) -> bool:
         with recovery.journal.phase("provision"):
             provision(recovery)
         with recovery.journal.phase("restore"):
-            _restore(recovery)
+            hook(recovery, recovery.toolbox.plan.hooks.restore.before, "before restore")
+            bring(recovery)
     except DrError as error:
         if not is_of_copy(error, recovery.chosen.place):
             raise
@@ -124,18 +121,3 @@ def _bring(recovery: Recovery) -> bool:
         hint = f"run `dr verify {system}`, then repair it"
         recovery.spoilt = DamageError("stored data is damaged", where, complaints[0], hint=hint)
     return True
-
-
-def _restore(recovery: Recovery) -> None:
-    """Bring the data, and say what restic could not restore; the manifest, not restic, then decides what that means."""
-    hook(recovery, recovery.toolbox.plan.hooks.restore.before, "before restore")
-    bring(recovery)
-    journal, items = recovery.journal, recovery.restored
-    files, size = sum(item.files for item in items.values()), format_bytes(sum(item.bytes for item in items.values()))
-    journal.note(f"restored {', '.join(items)}: {files:,} file{'' if files == 1 else 's'}, {size}", timed=True)
-    for name, complaints in ((name, item.complaints) for name, item in items.items() if item.complaints):
-        if any("no space left" in text.lower() for text in complaints):
-            raise DrError("the restore failed: the disk is full", str(recovery.root), hint="free some space there")
-        count = "1 item" if len(complaints) == 1 else f"{len(complaints):,} items"
-        journal.note(f"{count} of {name} could not be restored whole", outcome="degraded")
-        recovery.names += [(name, "restic", os.fsencode(text)) for text in complaints]

@@ -21,6 +21,7 @@ from pathlib import Path
 from dr.errors import DamageError, DrError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
@@ -45,6 +46,20 @@ def bring(recovery: Recovery) -> None:
         manifests, act = recovery.chosen.copy.manifests, _bring_sample_of
         names = [name for name in names if name not in manifests or not _is_stream(recovery, name)] or names
     recovery.restored = of_each(recovery, names, lambda name: act(recovery, name))
+    _say_restored(recovery)
+
+
+def _say_restored(recovery: Recovery) -> None:
+    """Say what was restored, and what restic could not; the manifest, not restic, then decides what that means."""
+    journal, items = recovery.journal, recovery.restored
+    files, size = sum(item.files for item in items.values()), format_bytes(sum(item.bytes for item in items.values()))
+    journal.note(f"restored {', '.join(items)}: {files:,} file{'' if files == 1 else 's'}, {size}", timed=True)
+    for name, complaints in ((name, item.complaints) for name, item in items.items() if item.complaints):
+        if any("no space left" in text.lower() for text in complaints):
+            raise DrError("the restore failed: the disk is full", str(recovery.root), hint="free some space there")
+        count = "1 item" if len(complaints) == 1 else f"{len(complaints):,} items"
+        journal.note(f"{count} of {name} could not be restored whole", outcome="degraded")
+        recovery.names += [(name, "restic", os.fsencode(text)) for text in complaints]
 
 
 def _is_stream(recovery: Recovery, name: str) -> bool:

@@ -23,8 +23,7 @@ from dr.evidence.record import Drill, Event, Outcome, Point
 from dr.plan.target import Target
 from dr.plan.units import format_bytes
 from dr.run.points.choose import find_usable, in_words
-from dr.run.recovery.drill import site_of
-from dr.run.recovery.engine import carry_out
+from dr.run.recovery.drill import rehearse
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.replication.copy_repository import copy_repository
 from dr.run.timetravel.attack_history import read_history
@@ -96,7 +95,7 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: RecoveryR
         travel = Travel(None, toolbox.state, request.clock, find=lambda: _find(place))
         attacked = replace(request, at=None, target=None, t_loss=t_loss, noticed=request.clock(), travel=travel)
         there = replace(toolbox, places=(place,), replicas=())  # nothing but the copy that was attacked
-        drill = carry_out(there, (), attacked, site_of(toolbox, request))
+        drill = rehearse(there, (), attacked)
     return replace(drill, events=(*prelude.events[: later[0]], *drill.events, *prelude.events[later[0] :]))
 
 

@@ -116,3 +116,9 @@ class Recovery:
         for instance in self.instances.values():
             with suppress(DrError):  # of a host that is gone: the site's end says so
                 instance.close()
+
+
+def begin(toolbox: Toolbox, request: RecoveryRequest, site: RestoreSite) -> Recovery:
+    """Return the state of what begins now: its clocks run from here."""
+    cache = FreshCache(toolbox.state, request.drill_id)
+    return Recovery(toolbox=toolbox, request=request, site=site, journal=Timeline(request.clock), cache=cache)
