@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text("utf-8")
-SOURCES = PAGE.partition("## A source kind\n")[2].partition("\n## ")[0]
+#: The parts that show toys of `tests/toys`.
+SECTIONS = ("A source kind", "A check kind", "A scenario")
 #: `<!-- FILE: PART -->`, and the code below it.
 SHOWN = re.compile(r"<!-- (\S+): ([\w ]+) -->\n```python\n(.*?)```\n", re.DOTALL)
 
@@ -26,9 +27,11 @@ def test_the_code_that_is_shown_is_that_of_the_toy(file: str, part: str, code: s
     assert code == part_of((ROOT / file).read_text("utf-8"), part)
 
 
-def test_all_code_is_held_against_a_toy_and_every_part_is_shown() -> None:
-    shown = SHOWN.findall(SOURCES)
-    assert len(shown) == SOURCES.count("```python") > 0
+@pytest.mark.parametrize("title", SECTIONS)
+def test_all_code_is_held_against_a_toy_and_every_part_is_shown(title: str) -> None:
+    section = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    shown = SHOWN.findall(section)
+    assert len(shown) == section.count("```python") > 0
     for file in {file for file, _, _ in shown}:
         parts = re.findall(r"^# begin ([\w ]+)$", (ROOT / file).read_text("utf-8"), re.MULTILINE)
         assert parts == [part for name, part, _ in shown if name == file]
