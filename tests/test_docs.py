@@ -70,6 +70,7 @@ drill: {{checks: [{{manifest: {{}}}}]}}
     kit = re.search(r"```yaml\n(custodians:.*?)```", (ROOT / "docs" / "kit.md").read_text(), re.DOTALL)
     assert kit
     (root / "config" / "kit.yaml").write_text(kit[1])
+    (root / "config" / "site.yaml").write_text("notify: [{name: ops, to: {command: {run: ['true']}}}]\n")
     s3_part = f"endpoint: '{s3.endpoint}', bucket: {bucket}, prefix: district, credentials: {{file: {keys}}}"
     site.target("offsite", f"target: offsite\ns3: {{{s3_part}}}\n")
     s3.make_versioned(f"{bucket}-practice")
@@ -99,7 +100,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
             arguments += ["--yes"]
         if arguments[0] == "kit" and len(arguments) <= 2:
             arguments += ["--help"]
-        if arguments in (["keys"], ["hold"], ["target"], ["ls"], ["find"], ["diff"]):
+        if arguments in (["keys"], ["hold"], ["target"], ["ls"], ["find"], ["diff"], ["notify"]):
             arguments += ["--help"]
         if arguments == ["daemon"]:
             arguments += ["--once"]
@@ -216,6 +217,16 @@ def test_the_targets_shown_about_targets_are_accepted(files_site: Site) -> None:
         files_site.target(f"shown-{number}", re.sub(r"^target: .*", f"target: shown-{number}", text))
     ran = files_site.dr("validate", "--json", code=None)
     assert [fault["what"] for fault in ran.document["errors"] if "/etc/dr" not in fault["what"]] == []
+
+
+def test_the_site_shown_is_accepted(files_site: Site) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "unattended.md").read_text(), re.DOTALL)
+    (files_site.root / "config" / "site.yaml").write_text(text)
+    files_site.target("offsite", f"target: offsite\nlocal: {{path: {files_site.root}/offsite}}\n")
+    assert files_site.dr("validate", "--json").document["errors"] == []
+    assert files_site.dr("validate", "--show", "share", "--json").document["effective"]["plan"]["cadence"][
+        "timezone"
+    ] == ("America/New_York")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plans").glob("*.yaml")), ids=lambda path: path.stem)

@@ -37,6 +37,8 @@ OWNERS = {
     "pyrage": ("dr/tools/age.py",),
     "shamir_mnemonic": ("dr/tools/shares.py",),
     "reportlab": ("dr/report/pdf.py",),
+    "smtplib": ("dr/notify/mail.py",),
+    "apprise": ("dr/notify/url.py",),
 }
 #: Kinds of target, and the stores that their drivers open.
 TARGET_KINDS = {"s3", "local", "sftp", "rest", "rclone"}

@@ -87,4 +87,13 @@ STEPS: tuple[str, ...] = (
         system text not null, target text not null, snapshot text not null, run_id text not null,
         installation text not null, machine text not null, primary key (system, target, snapshot)) without rowid;
     """,
+    """
+    create table notices (
+        channel text not null, problem text not null, system text not null, subject text not null,
+        state text not null, claim text not null, body text not null,
+        primary key (channel, problem, system, subject)) without rowid;
+    create table channels (
+        name text primary key, failing integer, error text not null, tries integer not null, next_try integer,
+        digest integer, report integer) without rowid;
+    """,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import Row
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from dr.catalog import chain, derive, repositories, strangers, suspicion
 from dr.catalog import pending_deletions as absences
@@ -29,6 +30,9 @@ from dr.evidence.seal import ChainResult, Sealed, seal
 from dr.evidence.suspicion import frozen, held_against
 from dr.evidence.system_status import Attempts, PlaceState, SystemStatus
 from dr.tools import process
+
+if TYPE_CHECKING:
+    from dr.catalog.notices import Notices
 
 
 class Catalog:
@@ -53,6 +57,13 @@ class Catalog:
     def close(self) -> None:
         """Close the file."""
         self._connections.close()
+
+    @functools.cached_property
+    def notices(self) -> Notices:
+        """Who was told of what."""
+        from dr.catalog.notices import Notices
+
+        return Notices(self._connections)
 
     def quick_check(self) -> None:
         """Raise `CatalogError` when the file is damaged."""

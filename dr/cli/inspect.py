@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 @pass_context
 def status_command(context: Context, systems: tuple[str, ...]) -> None:
     """Show each system's objectives against the facts. Exit 4 when any objective is missed."""
-    from dr.queries.status import board
-    from dr.report.documents import hold_document, status_document
+    from dr.evidence.problem import texts
+    from dr.queries.status import board, site_problems
+    from dr.report.documents import finding_document, hold_document, status_document
 
     context.put(systems=[])
     context.session.reading = True
@@ -54,6 +55,10 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
             context.say(f"{entry.row.system}: {_held(hold)}")
         for line in _about_copies(entry.row, asked=bool(systems)):
             context.say(f"{entry.row.system}: {line}")
+    beside = list(site_problems(context.session))
+    context.put(site={"problems": texts(beside), "findings": [finding_document(problem) for problem in beside]})
+    for problem in beside:
+        context.say(f"this site: {problem.sentence}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
     context.ended(OBJECTIVE_MISSED if missed else OK)
 

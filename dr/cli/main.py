@@ -37,12 +37,13 @@ COMMANDS = {
     "keys": "keys", "hold": "hold",
     "target": "target",
     "kit": "kit",
+    "notify": "notify",
     "daemon": "daemon", "crontab": "install", "systemd": "install",
 }  # fmt: skip
 SUMMARIES = {
     "init": "Write a first plan and target here.",
     "validate": "Report all errors in plans and targets.",
-    "schema": "Print the JSON Schema of plans, targets or kit.yaml.",
+    "schema": "Print the JSON Schema of plans, targets, kit.yaml or site.yaml.",
     "doctor": "Check what is missing here, and how to get it.",
     "backup": "Make recovery points.",
     "verify": "Prove what is stored, up to a level.",
@@ -63,6 +64,7 @@ SUMMARIES = {
     "hold": "Place, list or release legal holds on recovery points.",
     "target": "Create, check and adopt targets; rewind them after an attack.",
     "kit": "Write, test or open the recovery kit.",
+    "notify": "Try the channels that notices are sent by.",
     "daemon": "Run due work continuously.",
     "crontab": "Print the line for cron.",
     "systemd": "Print the units for systemd.",

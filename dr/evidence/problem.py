@@ -45,6 +45,9 @@ ProblemKind = Literal[
     "old_keys",  # a target whose repository replaced keys still open
     "foreign_keys",  # a target whose repository keys of others open
     "recovery_under_way",  # the directory of a recovery that has a way back to go
+    "plan_unusable",  # nothing runs for its system
+    "channel_failed",  # a channel by which notices are sent
+    "heartbeat_failed",  # the service that is to miss this host
 ]
 
 

@@ -20,6 +20,7 @@ from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.operations.self_backup import save_self
+from dr.operations.tell import tell
 from dr.plan.load import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
@@ -206,9 +207,10 @@ def not_begun(
 
 
 def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
-    """Do one thing for several systems side by side, then save the self-copy where they were."""
+    """Do one thing for several systems side by side, then save the self-copy where they were, and tell of it."""
     found = session.each(items, act)
     save_self(session)
+    tell(session)
     return found
 
 

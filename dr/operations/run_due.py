@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dr.errors import LOCKED, Fault
+from dr.errors import LOCKED, Fault, PlanError
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.operations.backup import backup_one
 from dr.operations.drill import drill_one
@@ -15,6 +15,7 @@ from dr.operations.expire import EXPIRY, ExpireOptions, ExpireResult, expire_due
 from dr.operations.lifecycle import Finished
 from dr.operations.replicate import replicate_one
 from dr.operations.self_backup import save_self
+from dr.operations.tell import tell
 from dr.operations.verify import verify_one
 from dr.plan.load import Loaded
 from dr.queries.replica_schedule import due_replicas
@@ -51,7 +52,11 @@ def _may_begin(session: Session, loaded: Loaded, verb: Verb) -> bool:
 
 def run_due(session: Session) -> DueDone:
     """Do all that is due, once. Systems run side by side; one system's verbs one after the other."""
-    items, faults = session.usable()
+    try:
+        items, faults = session.usable()
+    except PlanError:
+        tell(session)  # that nothing runs any more
+        raise
     session.catalog.close_abandoned(None, now=session.clock())
     sweep(session.state)
     wanted = {verb: due_now(session, items, verb) for verb in VERBS}
@@ -83,4 +88,5 @@ def run_due(session: Session) -> DueDone:
     if ordered:
         session.each(ordered, all_of, keep=True)
         save_self(session)
+    tell(session)
     return done

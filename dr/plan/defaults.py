@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dr.errors import Fault, Severity
+from dr.errors import Fault
 from dr.plan.document import Document, Key, dump
 from dr.plan.plan import Plan
 from dr.plan.source_kinds import KINDS
-from dr.plan.words import MISSING, faults_of
+from dr.plan.words import faults_of
 
 #: Of these keys a mapping holds one: in a source, and wherever a secret is read from.
 _SECRET = frozenset({"file", "env", "command"})
@@ -107,22 +107,3 @@ def faults_of_defaults(site: Document) -> list[Fault]:
     except ValidationError as error:
         faults += faults_of(error, replace(site, data=data, places={}, lent=lent), Plan, partial=True)
     return faults
-
-
-def told_once(faults: Iterable[Fault], site: str) -> tuple[Fault, ...]:
-    """Return faults sorted, each once: one of the file `site` with all the systems that it concerns."""
-    found: dict[tuple[object, ...], Fault] = {}
-    whole = sorted(faults)
-    meant = {MISSING.format(fault.hint.removeprefix(_MEANT).rstrip("?")) for fault in whole if fault.file == site}
-    for fault in whole:
-        if fault.file != site and fault.what in meant:
-            continue  # it follows from a slip in the defaults, which is said there
-        key = (fault.file, fault.line, fault.column, fault.what, "" if fault.file == site else fault.hint)
-        first = found.setdefault(key, fault)
-        worse = min(first, fault, key=lambda each: _WORST.index(each.severity))
-        found[key] = replace(worse, systems=first.systems | fault.systems)
-    return tuple(found.values())
-
-
-_MEANT = "did you mean "
-_WORST: tuple[Severity, ...] = ("refused", "unsound", "unread", "advice")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dr.plan.defaults import with_defaults
 from dr.plan.document import Document, Key, dump, read
 from dr.plan.load import Loaded
 from dr.plan.schema import schema
@@ -36,7 +35,7 @@ def effective(loaded: Loaded, config: Path) -> list[Value]:
     if isinstance(document, list):  # it was read a moment ago, and is gone
         return []
     whole = schema("plan")
-    walk = _Walk(with_defaults(document, read_site(config).document), config, whole["$defs"])
+    walk = _Walk(read_site(config).lend(document), config, whole["$defs"])
     found = list(walk.mapping(whole, (), walk.document.data))
     computed = Value(("cadence", "backup"), loaded.plan.backup_cadence, f"{BUILT_IN}, a third of the RPO")
     if any(each.key == computed.key for each in found):

@@ -14,12 +14,11 @@ from pydantic import BaseModel, ValidationError
 
 from dr.errors import Fault, PlanError, UsageError
 from dr.plan import lint
-from dr.plan.defaults import told_once, with_defaults
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan
 from dr.plan.site import SitePlan
 from dr.plan.site_file import NAME as SITE
-from dr.plan.site_file import SiteFile, read_site
+from dr.plan.site_file import SiteFile, read_site, told_once
 from dr.plan.target import IsHere, Target, target_model
 from dr.plan.unread import FOLDERS, Folder, look_in, unread
 from dr.plan.words import faults_of, key_of
@@ -260,7 +259,7 @@ def _plan(
 def _read(path: Path, site: SiteFile) -> Document | list[Fault]:
     """Return a plan's document with what the site lends to it."""
     document = read(path)
-    return document if isinstance(document, list) else with_defaults(document, site.document)
+    return document if isinstance(document, list) else site.lend(document)
 
 
 def _cached(path: Path, kept: Mapping[str, str], config: Path, site: SiteFile) -> tuple[Loaded, None] | None:

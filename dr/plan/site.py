@@ -14,6 +14,7 @@ from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
 from dr.plan.secret import SecretPlace
 from dr.plan.units import parse_bytes
 from dr.plan.window import parse_window
+from dr.plan.zone import known_zone
 
 Held = Literal["backup", "verify", "drill", "replicate", "expire", "prune"]
 #: What can change, and be told of; and the words that stand for several.
@@ -374,6 +375,13 @@ class SitePlan(Declaration):
             examples=[{"textfile": "/var/lib/prometheus/node-exporter/dr.prom"}],
         ),
     ] = None
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of the site: that of the cadence that it lends, else UTC."""
+        lent = self.defaults.get("cadence")
+        named = lent.get("timezone") if isinstance(lent, dict) else None
+        return named if isinstance(named, str) and known_zone(named) else "UTC"
 
     @field_validator("notify")
     @classmethod

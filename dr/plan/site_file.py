@@ -7,17 +7,17 @@ every plan. A fault in another part takes that part alone out of use: a backup s
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from dr.errors import Fault
-from dr.plan.defaults import faults_of_defaults, lent_by, stamp
+from dr.errors import Fault, Severity
 from dr.plan.document import Document, Key, read
 from dr.plan.site import SitePlan
-from dr.plan.words import faults_of, key_of
+from dr.plan.words import MISSING, faults_of, key_of
 
 NAME = "site.yaml"
 
@@ -33,7 +33,19 @@ class SiteFile:
     @property
     def stamp(self) -> str:
         """Tells its defaults from others; "" for none."""
+        if self.document is None:
+            return ""
+        from dr.plan.defaults import lent_by, stamp
+
         return stamp(lent_by(self.document))
+
+    def lend(self, plan: Document) -> Document:
+        """Return a plan's document with what the site lends to it."""
+        if self.document is None:
+            return plan
+        from dr.plan.defaults import with_defaults
+
+        return with_defaults(plan, self.document)
 
 
 def read_site(config: Path) -> SiteFile:
@@ -48,6 +60,8 @@ def read_site(config: Path) -> SiteFile:
     if "defaults" in document.data and not isinstance(defaults, dict):
         what, hint = "'defaults' must hold keys and values", "write keys of plans below it, or remove it"
         return SiteFile(document=document, faults=(document.fault(("defaults",), what, hint),))
+    from dr.plan.defaults import faults_of_defaults
+
     plan, faults = _usable(document, config)
     whole = [*faults, *faults_of_defaults(document)]
     return SiteFile(plan, document, tuple(replace(fault, severity="unsound") for fault in whole))
@@ -78,3 +92,22 @@ def _drop(data: dict[str, Any], key: Key) -> None:
         inside = inside[part]
     if key:
         del inside[key[-1]]
+
+
+def told_once(faults: Iterable[Fault], site: str) -> tuple[Fault, ...]:
+    """Return faults sorted, each once: one of the file `site` with all the systems that it concerns."""
+    found: dict[tuple[object, ...], Fault] = {}
+    whole = sorted(faults)
+    meant = {MISSING.format(fault.hint.removeprefix(_MEANT).rstrip("?")) for fault in whole if fault.file == site}
+    for fault in whole:
+        if fault.file != site and fault.what in meant:
+            continue  # it follows from a slip in the defaults, which is said there
+        key = (fault.file, fault.line, fault.column, fault.what, "" if fault.file == site else fault.hint)
+        first = found.setdefault(key, fault)
+        worse = min(first, fault, key=lambda each: _WORST.index(each.severity))
+        found[key] = replace(worse, systems=first.systems | fault.systems)
+    return tuple(found.values())
+
+
+_MEANT = "did you mean "
+_WORST: tuple[Severity, ...] = ("refused", "unsound", "unread", "advice")

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from dr.errors import Fault
 from dr.evidence.acts import Hold
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
-from dr.plan.load import Loaded
+from dr.plan.load import Declarations, Loaded
 from dr.plan.target import Target
 from dr.queries.key_posture import key_problems
 from dr.queries.replica_schedule import due as replicate_due
@@ -78,3 +79,39 @@ def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Tar
     if waiting and overdue(waiting, now=now):
         late["replicate"] = waiting
     return BoardRow(row_of(loaded.plan, standing, now=now, overdue=late, targets=targets), due)
+
+
+def site_problems(session: Session) -> Iterator[SystemProblem]:
+    """Yield what is wrong with the ways by which this site tells, as the catalog knows it. Their system is ""."""
+    names = {channel.name for channel in session.declarations.site.notify}
+    if not names:
+        return
+    for name, state in sorted(session.catalog.notices.channels().items()):
+        if state.failing and name in names:
+            yield SystemProblem(
+                kind="channel_failed",
+                system="",
+                severity="failed",
+                subject=name,
+                since=state.failing,
+                text=f"the channel {name} takes no notices: {state.error}",
+                todo=f"run `dr notify test {name}`",
+            )
+
+
+def unusable_plans(whole: Declarations) -> Iterator[SystemProblem]:
+    """Yield the systems whose plans cannot be used, so that nothing runs for them."""
+    found: dict[str, Fault] = {}
+    for fault in whole.stopping(()):
+        named = fault.systems or {whole.files[fault.file]} if fault.systems or fault.file in whole.files else set()
+        for system in named - set(whole.targets):
+            found.setdefault(system, fault)
+    for system, fault in sorted(found.items()):
+        if system:
+            yield SystemProblem(
+                kind="plan_unusable",
+                system=system,
+                severity="failed",
+                text=f"its plan cannot be used, so nothing runs for it: {fault.where}: {fault.what}",
+                todo="correct it as `dr validate` says",
+            )

@@ -183,7 +183,7 @@ def test_the_effective_plan_tells_where_each_value_comes_from_and_is_a_plan_agai
     assert origins["cadence.drill"] == "plans/sis.yaml:5"
     assert origins["cadence.timezone"] == "site.yaml:3"
     assert origins["cadence.backup"] == "default, a third of the RPO"
-    assert origins["retention.daily"] == "default"
+    assert origins["priority"] == "default"
     assert origins["sources.docs.files.paths"] == "plans/sis.yaml:4"
     assert yaml.safe_load(as_yaml(values)) == json.loads(json.dumps(nested(values)))
     (config / "plans" / "sis.yaml").write_text(as_yaml(values))

@@ -1,0 +1,70 @@
+"""`dr notify`: channels tried, and what was told."""
+
+from __future__ import annotations
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.errors import DEGRADED, FAILED, OK, UsageError
+
+
+@click.group("notify")
+def notify_command() -> None:
+    """Try the channels of site.yaml, and see what was told."""
+
+
+@notify_command.command("test")
+@click.argument("channel", required=False)
+@pass_context
+def test_command(context: Context, channel: str | None) -> None:
+    """Send each channel a test message, or the one that is named. Exit 1 when none took it, 3 when some did not."""
+    from dr.operations.tell import try_channels
+
+    context.put(notices=[])
+    known = {each.name: each for each in context.session.declarations.site.notify}
+    for fault in context.session.declarations.of_site:
+        context.warn(fault.what, fault.where, fault.hint)
+    if not known:
+        raise UsageError("no channel is declared", str(context.config_dir / "site.yaml"), hint="add one below `notify`")
+    if channel and channel not in known:
+        hint = f"channels: {', '.join(sorted(known))}"
+        raise UsageError(f"there is no channel {channel!r}", str(context.config_dir / "site.yaml"), hint=hint)
+    tried = try_channels(context.session, [known[channel]] if channel else list(known.values()))
+    context.put(
+        notices=[
+            {"channel": each.channel, "outcome": "failed" if each.error else "ok", "error": each.error or None}
+            for each in tried
+        ]
+    )
+    for each in tried:
+        if each.error:
+            context.complain(each.error, f"notify: {each.channel}", each.hint)
+        else:
+            context.say(f"{each.channel}: ok")
+    bad = [each for each in tried if each.error]
+    context.ended(OK if not bad else FAILED if len(bad) == len(tried) else DEGRADED)
+
+
+@notify_command.command("list")
+@pass_context
+def list_command(context: Context) -> None:
+    """Show what each channel was told that is still so, and what waits to be told."""
+    from dr.evidence.seal import encode
+
+    context.session.reading = True
+    states = context.session.catalog.notices.channels()
+    told = context.session.catalog.notices.all()
+    context.put(
+        notices=[{"channel": each.channel, "state": each.state, **encode(each.notice)} for each in told],
+        channels=[
+            {**encode(states[channel.name]), "name": channel.name}
+            if channel.name in states
+            else {"name": channel.name, "failing": None, "error": ""}
+            for channel in context.session.declarations.site.notify
+        ],
+    )
+    for each in told:
+        waits = {"wrong": "waits", "told": "told", "well": "waits"}[each.state]
+        context.say(f"{each.channel}: {waits}: {each.notice.sentence}")
+    if not told:
+        context.say("nothing is open")

@@ -1,0 +1,236 @@
+"""Telling: what went wrong since the last look, and what is well again, to each channel once.
+
+Done in the end of what runs. Nothing here makes a run fail: a channel that takes nothing is a problem on the board, is
+said in one line, and is tried again later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from dr.catalog.notices import ChannelState
+from dr.errors import OK, DrError, InterruptedRunError, LockedError, Problem, every_error
+from dr.evidence.notice import Notice, notices_of
+from dr.evidence.problem import SystemProblem
+from dr.notify.deliver import deliver
+from dr.notify.message import Message, compose
+from dr.plan import cadence
+from dr.plan.load import Loaded
+from dr.plan.site import Channel
+from dr.plan.window import opens
+from dr.queries.status import BoardRow, board, site_problems, unusable_plans
+from dr.session import Session
+from dr.tools import command
+from dr.tools.lock import hold
+
+#: How long to wait while another process tells.
+PATIENCE_SECONDS = 60.0
+#: A channel that failed is tried again after a minute, then after twice the time each, up to this.
+LONGEST_WAIT = timedelta(hours=1)
+
+
+def tell(session: Session) -> None:
+    """Tell each channel of `site.yaml` what it does not know yet. Raises an interruption only."""
+    channels = session.declarations.site.notify
+    if not channels or command.stopping():
+        return
+    with _harmless(session, "notify"), _alone(session):
+        now, seen = session.clock(), _look(session)
+        session.catalog.notices.forget(channel.name for channel in channels)
+        for channel in channels:
+            with _harmless(session, f"notify: {channel.name}"):
+                _tell_one(session, channel, seen, now)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is wrong now; which systems were judged, and which there are."""
+
+    notices: tuple[Notice, ...]
+    judged: frozenset[str]
+    declared: frozenset[str]
+    rows: tuple[BoardRow, ...]
+    items: tuple[Loaded, ...]
+
+
+def _look(session: Session) -> _Seen:
+    whole, now = session.declarations, session.clock()
+    items = tuple(whole.plans[name] for name in sorted(whole.plans) if not whole.stopping([name]))
+    rows = tuple(board(session, items)) if items else ()
+    problems: list[SystemProblem] = [problem for entry in rows for problem in entry.row.problems]
+    problems += [*site_problems(session), *unusable_plans(whole)]
+    notices = (replace(each, since=each.since or now) for each in notices_of(problems))
+    judged = frozenset(loaded.plan.system for loaded in items)
+    declared = frozenset({*whole.files.values(), *whole.plans}) | judged
+    return _Seen(tuple(notices), judged, declared, rows, items)
+
+
+def _tell_one(session: Session, channel: Channel, seen: _Seen, now: datetime) -> None:
+    notices, zone = session.catalog.notices, session.declarations.site.timezone
+    present = {notice.identity for notice in seen.notices}
+
+    def over(notice: Notice) -> bool | None:
+        if notice.system and notice.system not in seen.declared:
+            return None
+        looked = not notice.system or notice.system in seen.judged or notice.problem == "plan_unusable"
+        return looked and notice.identity not in present
+
+    found = [notice for notice in seen.notices if _matches(channel, notice)]
+    notices.reconcile(channel.name, found, judged=over, wants_well="recovered" in channel.kinds)
+    state = notices.channels().get(channel.name, ChannelState(name=channel.name))
+    closed = opens(channel.hours or (), zone, now) != now
+    if closed or (state.next_try and now < state.next_try <= now + LONGEST_WAIT):
+        return
+    organisation = session.declarations.site.organisation
+    for claim, some in notices.claims(channel.name, new_id):
+        message = compose(some, id=claim, organisation=organisation)
+        try:
+            state = _sent(session, channel, message, state)
+        except DrError:
+            notices.release(channel.name, claim)
+            raise
+        notices.confirm(channel.name, claim)
+    _summaries(session, channel, seen, state)
+
+
+def _matches(channel: Channel, notice: Notice) -> bool:
+    return (
+        notice.kind in channel.kinds
+        and (channel.systems is None or notice.system in channel.systems)
+        and notice.severity in channel.severities
+        and (notice.problem, notice.subject) != ("channel_failed", channel.name)
+    )
+
+
+def _sent(session: Session, channel: Channel, message: Message, state: ChannelState) -> ChannelState:
+    """Send a message, and keep how the channel fares. Raises `DrError` when it took nothing."""
+    now = session.clock()
+    try:
+        with every_error():
+            refused = deliver(channel, message)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        wait = min(timedelta(minutes=2**state.tries), LONGEST_WAIT) if state.tries < 8 else LONGEST_WAIT
+        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        failing = state.failing or now
+        session.catalog.notices.keep(
+            replace(state, failing=failing, error=what, tries=state.tries + 1, next_try=now + wait)
+        )
+        raise
+    well = replace(state, failing=(state.failing or now) if refused else None, error=refused, tries=0, next_try=None)
+    if well != state:
+        session.catalog.notices.keep(well)
+    return well
+
+
+def _summaries(session: Session, channel: Channel, seen: _Seen, state: ChannelState) -> None:
+    """Send the digest and the report when they are due; the first time counts from now on."""
+    now, zone = session.clock(), session.declarations.site.timezone
+    made: dict[str, tuple[str | None, Callable[[str], Message]]] = {
+        "digest": (channel.digest, lambda id: _digest(session, seen, id)),
+        "report": (channel.report, lambda id: _report(session, seen, id)),
+    }
+    for name, (text, make) in made.items():
+        if text is None or text == "never":
+            continue
+        last: datetime | None = getattr(state, name)
+        due = cadence.parse(text, zone).due(last, now)
+        if last is not None and due > now:
+            continue
+        if last is not None:
+            state = _sent(session, channel, make(f"{name}-{channel.name}-{due:%Y%m%dT%H%M%SZ}"), state)
+        state = replace(state, digest=now) if name == "digest" else replace(state, report=now)
+        session.catalog.notices.keep(state)
+
+
+def _digest(session: Session, seen: _Seen, id: str) -> Message:
+    from dr.report.digest import digest
+
+    organisation = session.declarations.site.organisation
+    text, subject = digest([entry.row for entry in seen.rows], seen.notices, now=session.clock())
+    return Message(id=id, subject=_headed(organisation, subject), text=text, organisation=organisation)
+
+
+def _report(session: Session, seen: _Seen, id: str) -> Message:
+    from dr.queries.report import report
+    from dr.report.html import render
+
+    organisation = session.declarations.site.organisation
+    page = render(report(session, seen.items))
+    text = "The report on all systems is attached: one file, readable offline and on paper.\n"
+    subject = _headed(organisation, f"the report of {session.clock():%Y-%m-%d}")
+    return Message(id=id, subject=subject, text=text, organisation=organisation, page=page)
+
+
+def _headed(organisation: str, subject: str) -> str:
+    return f"[dr] {organisation}: {subject}" if organisation else f"[dr] {subject}"
+
+
+def new_id() -> str:
+    """Return a new id of a message."""
+    return f"dr-{secrets.token_hex(8)}"
+
+
+# -- trying ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of trying a channel; `error` "" when it took the message."""
+
+    channel: str
+    error: str = ""
+    hint: str = ""
+
+
+def try_channels(session: Session, channels: Sequence[Channel]) -> list[Tried]:
+    """Send each channel a message that says it is a test, at whatever hour."""
+    site, found = session.declarations.site, []
+    for channel in channels:
+        text = f"This is a test of the channel {channel.name!r}. Nothing is wrong.\n"
+        message = Message(
+            id=new_id(), subject=_headed(site.organisation, "test"), text=text, organisation=site.organisation
+        )
+        state = session.catalog.notices.channels().get(channel.name, ChannelState(name=channel.name))
+        try:
+            left = _sent(session, channel, message, state)
+            found.append(Tried(channel.name, left.error))
+        except InterruptedRunError:
+            raise
+        except DrError as error:
+            what = f"{error.what} ({error.cause})" if error.cause else error.what
+            found.append(Tried(channel.name, what, error.hint))
+    return found
+
+
+@contextmanager
+def _harmless(session: Session, where: str) -> Iterator[None]:
+    """A failure to tell is said, and neither ends nor changes what it was to tell of."""
+    try:
+        with every_error():
+            yield
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        session.problem(Problem.of(error, where, exit_code=OK))
+
+
+@contextmanager
+def _alone(session: Session) -> Iterator[None]:
+    """Hold the lock of those who tell; wait a while for another who does. Then that one's end or the next run tells."""
+    lock, waited = session.state / "locks" / "notify.lock", 0.0
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(hold(lock, what="another process is sending notices"))
+                break
+            except LockedError:
+                if waited >= PATIENCE_SECONDS or command.wait_for_stop(0.5):
+                    raise
+                waited += 0.5
+        yield
