@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "SSL_CERT_FILE, SSL_CERT_DIR": "Authorities to trust instead of the system's.",
     "SSH_AUTH_SOCK": "The SSH agent whose keys are used for hosts that name no key.",
     "XDG_STATE_HOME": "Where the state directory of an ordinary user is.",
+    "JOURNAL_STREAM": "Where it names stderr, as under systemd, each line there begins with its priority.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID": "How systemd wants to hear that the daemon is ready and well.",
     "TMPDIR": "Where temporary files, and the scratch database servers of drills, are made.",
 }
 

@@ -39,6 +39,7 @@ OWNERS = {
     "reportlab": ("dr/report/pdf.py",),
     "smtplib": ("dr/notify/mail.py",),
     "apprise": ("dr/notify/url.py",),
+    "prometheus_client": ("dr/report/metrics.py",),
 }
 #: Kinds of target, and the stores that their drivers open.
 TARGET_KINDS = {"s3", "local", "sftp", "rest", "rclone"}
@@ -46,7 +47,17 @@ STORES = {"S3Store", "DiskStore", "S3Place", "LocalPlace"}
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
 #: Modules that are themselves loaded only where their library is needed.
 LATE = {"dr/cli/live.py": {"rich"}}
-HEAVY = {"boto3", "botocore", "jinja2", "rich", "tenacity", "paramiko", "reportlab", "shamir_mnemonic"}
+HEAVY = {
+    "boto3",
+    "botocore",
+    "jinja2",
+    "rich",
+    "tenacity",
+    "paramiko",
+    "reportlab",
+    "shamir_mnemonic",
+    "prometheus_client",
+}
 
 #: Errors that need no hint, each with its reason.
 NO_HINT = {

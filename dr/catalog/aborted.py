@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import Repair, Rewind
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import Expiration, Pruning, Repair, Rewind
 from dr.evidence.fact import KINDS, Fact
 from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
 from dr.plan.scenario import WHOLE

@@ -13,8 +13,7 @@ from sqlite3 import Connection, Row
 from dr.catalog import pending_deletions as absences
 from dr.catalog import suspicion
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
-from dr.evidence.acts import KeyEvent, NewBeginning, Trust
-from dr.evidence.expiry import Expiration
+from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, Proof, Replication

@@ -67,7 +67,7 @@ _ATTEMPTS = """
     from runs where started <= :now and system in (select value from json_each(:systems))
     group by system, verb, scenario"""
 _LAST = """
-    select r.system, r.verb, r.outcome, r.run_id, r.started, e.body from runs r
+    select r.system, r.verb, r.outcome, r.run_id, r.started, r.finished, e.body from runs r
     join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
         on r.system = s and r.verb = v and r.seq = q
     join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
@@ -81,6 +81,9 @@ _PLACES = """
 _SEEN = "select * from places where system in (select value from json_each(:systems))"
 #: The mark in the memory of a system that says when its plan was first seen; no target has such a name.
 _MARK = "/seen"
+_COUNTED = """
+    select system, verb, outcome, count(*) as number from runs
+    where outcome is not null and system in (select value from json_each(?)) group by system, verb, outcome"""
 _AHEAD = "select distinct system from runs where started > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
@@ -128,6 +131,13 @@ def attempts(connections: Connections, systems: Sequence[str], *, now: datetime)
     """
     with connections.reading() as db:
         return _attempts(db, {"systems": json.dumps(list(systems)), "now": micros(now)})
+
+
+def run_counts(connections: Connections, systems: Sequence[str]) -> dict[tuple[str, str, str], int]:
+    """Return how many finished runs are on record, by system, verb and outcome."""
+    with connections.reading() as db:
+        rows = db.execute(_COUNTED, (json.dumps(list(systems)),)).fetchall()
+    return {(row["system"], row["verb"], row["outcome"]): int(row["number"]) for row in rows}
 
 
 def notice(connections: Connections, systems: Sequence[str], *, now: datetime) -> None:
@@ -237,6 +247,8 @@ def _last(row: Any) -> LastRun:
         "error": _reason(body),
         "suspect": body.get("suspect") if row["verb"] == "backup" else None,
         "of_nothing": _of_nothing(body),
+        "seconds": (row["finished"] - row["started"]) / 1e6 if row["finished"] else None,
+        **_captured(body, row["verb"]),
     }
     if row["verb"] != "drill":
         return LastRun(**common)
@@ -247,6 +259,13 @@ def _last(row: Any) -> LastRun:
         rpa_seconds=body.get("rpa_seconds"),
         rto_target_seconds=body.get("objectives", {}).get("rto_seconds"),
     )
+
+
+def _captured(body: Mapping[str, Any], verb: str) -> dict[str, int]:
+    """Return what a backup captured, summed up over its sources."""
+    sources = [source for source in body.get("sources") or () if isinstance(source, dict)] if verb == "backup" else []
+    names = ("files", "bytes", "bytes_added") if sources else ()
+    return {name: sum(int(source.get(name) or 0) for source in sources) for name in names}
 
 
 def _body(text: str) -> dict[str, Any]:

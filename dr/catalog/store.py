@@ -18,7 +18,7 @@ from dr.catalog import chain, derive, repositories, strangers, suspicion
 from dr.catalog import pending_deletions as absences
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.status_queries import attempts, notice, place_states, standings
+from dr.catalog.status_queries import attempts, notice, place_states, run_counts, standings
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
 from dr.evidence.acts import Hold, HoldEvent
 from dr.evidence.change import Past
@@ -159,6 +159,10 @@ class Catalog:
     def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, SystemStatus]:
         """Return what the board needs of each system."""
         return standings(self._connections, systems, now=now, since=since)
+
+    def run_counts(self, systems: Sequence[str]) -> dict[tuple[str, str, str], int]:
+        """Return how many finished runs are on record, by system, verb and outcome."""
+        return run_counts(self._connections, systems)
 
     def plan_text(self, digest: str) -> str | None:
         """Return the text of the plan with that digest, as it was when it ran."""

@@ -18,6 +18,7 @@ from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem,
 
 if TYPE_CHECKING:
     from dr.cli.events import Events
+    from dr.cli.log_format import Format, Level
     from dr.plan.window import HeldBack
     from dr.session import Session
 
@@ -34,6 +35,7 @@ class Context:
     as_json: bool = False
     verbose: int = 0
     quiet: bool = False
+    log_format: Format = "text"
     #: The file that events are written to, and what writes them while the command works.
     events: Path | None = None
     told: Events | None = field(default=None, repr=False)
@@ -85,7 +87,7 @@ class Context:
     def complain(self, what: str, where: str = "", hint: str = "") -> None:
         """Say an error: on stderr, and in the document."""
         self.errors.append({"what": what, "where": where, "hint": hint})
-        click.echo(f"dr: {_line(what, where, hint)}", err=True)
+        self._log("error", what, where, hint)
 
     def warn(self, what: str, where: str = "", hint: str = "") -> None:
         """Say a warning, on stderr and in the document; it is not an error and fails nothing."""
@@ -94,7 +96,16 @@ class Context:
             return
         self.warnings.append(warning)
         if not self.quiet:
-            click.echo(f"dr: warning: {_line(what, where, hint)}", err=True)
+            self._log("warning", what, where, hint)
+
+    def _log(self, level: Level, what: str, where: str, hint: str) -> None:
+        if self.log_format == "text":
+            click.echo(f"dr: {'warning: ' if level == 'warning' else ''}{_line(what, where, hint)}", err=True)
+            return
+        from dr.cli.log_format import line
+
+        parts = {"what": what, "where": where, "hint": hint, "command": self.command}
+        click.echo(line(self.log_format, level, _line(what, where, hint), **parts), err=True)
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""

@@ -25,29 +25,61 @@ log = logging.getLogger("dr.daemon")
     "--every", default=60, show_default=True, type=click.IntRange(1, 3600), help="Seconds between looks at what is due."
 )
 @click.option("--once", is_flag=True, help="Look once, then end.")
+@click.option("--listen", metavar="ADDRESS:PORT", help="Serve GET /metrics for Prometheus on this loopback address.")
 @pass_context
-def daemon_command(context: Context, every: int, once: bool) -> None:
+def daemon_command(context: Context, every: int, once: bool, listen: str | None) -> None:
     """Stay, look every minute at what is due, and do it. Plans are read again each time.
 
     Ends with 0 when it is told to end; with --once, as `dr run` would.
     """
+    from dr.cli.metrics import serving
+    from dr.tools.systemd import Notifier
+
+    systemd, pace = Notifier(), _Pace(every)
+    with serving(context, listen) as at:
+        context.say(f"looking every {every} s at what is due; SIGTERM ends it")
+        if at:
+            context.say(f"metrics: http://{at}/metrics")
+        systemd.tell("READY=1", f"STATUS=looking every {every} s at what is due")
+        systemd.watch(pace.is_well)
+        try:
+            with suppress(KeyboardInterrupt):  # a SIGTERM between two looks
+                _stay(context, pace, once=once)
+        finally:
+            systemd.stop("STOPPING=1")
+    if not once:
+        context.codes.clear()
+    context.ended(OK)
+    context.say("stopped")
+
+
+@dataclass
+class _Pace:
+    """Whether the daemon goes round. A look may take as long as its drills; the wait after it may not."""
+
+    every: int
+    looking: bool = False
+    turned: float = field(default_factory=time.monotonic)
+
+    def is_well(self) -> bool:
+        """Whether it is at work, or was not long ago."""
+        return self.looking or time.monotonic() - self.turned < 2 * self.every + 60
+
+
+def _stay(context: Context, pace: _Pace, *, once: bool) -> None:
+    """Look again and again until a signal ends it, or once."""
     import schedule
 
     from dr.tools import command
 
     scheduler, said = schedule.Scheduler(), _Said()
-    scheduler.every(every).seconds.do(_look, context, said)
-    context.say(f"looking every {every} s at what is due; SIGTERM ends it")
-    with suppress(KeyboardInterrupt):  # a SIGTERM between two looks
-        while True:
-            began = time.monotonic()
-            scheduler.run_all()  # not what is pending: schedule keeps naive local times, and waits while these go back
-            if once or command.wait_for_stop(max(0.0, began + every - time.monotonic())):
-                break
-    if not once:
-        context.codes.clear()
-    context.ended(OK)
-    context.say("stopped")
+    scheduler.every(pace.every).seconds.do(_look, context, said)
+    while True:
+        began, pace.looking = time.monotonic(), True
+        scheduler.run_all()  # not what is pending: schedule keeps naive local times, and waits while these go back
+        pace.turned, pace.looking = time.monotonic(), False
+        if once or command.wait_for_stop(max(0.0, began + pace.every - time.monotonic())):
+            return
 
 
 @dataclass
@@ -62,6 +94,7 @@ class _Said:
 
 def _look(context: Context, said: _Said) -> None:
     """One look. A failure is said and the daemon stays: the next look may find the world fixed."""
+    from dr.cli.metrics import left
     from dr.cli.operate import say_all
     from dr.operations.run_due import run_due
     from dr.session import Session
@@ -84,8 +117,9 @@ def _look(context: Context, said: _Said) -> None:
             say_all(context, done)
             context.tell_held_back([each for each in session.held_back if each not in said.held_back])
             said.held_back = set(session.held_back)
-            context.tell_problems(problem for problem in session.problems if problem not in said.problems)
-            said.problems = set(session.problems)
+            problems = [*session.problems, *filter(None, [left(session)])]
+            context.tell_problems(problem for problem in problems if problem not in said.problems)
+            said.problems = set(problems)
     except DrError as error:
         said.error = str(error)
         if said.error != before:

@@ -14,7 +14,7 @@ from dr.cli import complete
 from dr.cli.choose import declared_or_usable
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
-from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError
+from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError, every_error
 from dr.plan.units import format_duration
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @click.argument("systems", nargs=-1, metavar="[SYSTEM]...", shell_complete=complete.systems)
+@click.option("--nagios", is_flag=True, help="One line for Nagios and Icinga; exit 0-3 as their plugins do.")
 @pass_context
-def status_command(context: Context, systems: tuple[str, ...]) -> None:
+def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> None:
     """Show each system's objectives against the facts. Exit 4 when any objective is missed."""
     from dr.evidence.problem import texts
     from dr.queries.status import board, site_problems
@@ -35,6 +36,9 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
 
     context.put(systems=[])
     context.session.reading = True
+    if nagios:
+        _probe(context, systems)
+        return
     found = board(context.session, declared_or_usable(context, systems))
     now = context.session.clock()
     context.put(
@@ -61,6 +65,25 @@ def status_command(context: Context, systems: tuple[str, ...]) -> None:
         context.say(f"this site: {problem.sentence}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
     context.ended(OBJECTIVE_MISSED if missed else OK)
+
+
+def _probe(context: Context, systems: tuple[str, ...]) -> None:
+    """Say the board in one line; what keeps it from being told is a state too."""
+    from dr.queries.status import board
+    from dr.report import nagios
+
+    try:
+        with every_error():
+            session = context.session
+            items, faults = (session.chosen(systems), ()) if systems else session.usable()
+            state, text = nagios.line([entry.row for entry in board(session, items)])
+            if faults and state != nagios.CRITICAL:
+                state, text = nagios.unknown(f"{faults[0].where}: {faults[0].what}")
+    except DrError as error:
+        state, text = nagios.unknown(f"{error.what} ({error.cause})" if error.cause else error.what)
+    context.put(nagios={"state": state, "line": text})
+    context.say(text)
+    context.ended(state)
 
 
 def _held(hold: Hold) -> str:

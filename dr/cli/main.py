@@ -33,7 +33,7 @@ COMMANDS = {
     "expire": "expire",
     "drill": "rehearse", "recover": "rehearse",
     "ls": "files", "find": "files", "diff": "files",
-    "points": "points", "status": "inspect", "audit": "inspect", "report": "inspect",
+    "points": "points", "status": "inspect", "metrics": "metrics", "audit": "inspect", "report": "inspect",
     "keys": "keys", "hold": "hold",
     "target": "target",
     "kit": "kit",
@@ -58,6 +58,7 @@ SUMMARIES = {
     "diff": "Show what changed between two recovery points.",
     "points": "List recovery points and their proof; make the catalog again.",
     "status": "Show each system's objectives against the facts.",
+    "metrics": "Print figures for Prometheus.",
     "audit": "Verify the chain of evidence.",
     "report": "Write a report for reviewers.",
     "keys": "List, rotate or destroy the keys of repositories.",
@@ -105,6 +106,12 @@ class _Commands(click.Group):
 @click.option("-v", "--verbose", count=True, help="Print more on stderr.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 @click.option("--events", type=click.Path(path_type=Path), help="Add what happens to FILE, one JSON line an event.")
+@click.option(
+    "--log-format",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="How lines on stderr are written. Under systemd each has its priority.",
+)
 @click.version_option(dr.__version__, prog_name="dr")
 @click.pass_obj
 def program(
@@ -112,6 +119,7 @@ def program(
     config: Path | None,
     state: Path | None,
     events: Path | None,
+    log_format: str,
     as_json: bool,
     verbose: int,
     quiet: bool,
@@ -136,8 +144,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         register()
     arguments = globals_first(typed)
     context = Context(command=_command_in(arguments), as_json="--json" in arguments[:8])
+    if "JOURNAL_STREAM" in os.environ or any(word.startswith("--log-format") for word in arguments):
+        from dr.cli.log_format import format_of
+
+        context.log_format = format_of(arguments, os.environ)
     _listen(context, arguments)
     code = _guarded(context, typed, arguments)
+    if context.command in WORKING:
+        from dr.cli.metrics import leave_metrics
+
+        leave_metrics(context)
     context.tell_problems()
     context.tell_unread()
     logging.shutdown()
@@ -236,7 +252,9 @@ def _listen(context: Context, arguments: list[str]) -> None:
         level = logging.ERROR
     elif any(word.startswith("-v") or word == "--verbose" for word in arguments):
         level = logging.INFO
-    logging.basicConfig(level=level, format="dr: %(message)s", handlers=[_Stderr()])
+    handler = _Stderr()
+    handler.setFormatter(_formatter(context))
+    logging.basicConfig(level=level, handlers=[handler])
 
     def stop(number: int, frame: FrameType | None) -> None:
         from dr.tools import command
@@ -253,6 +271,14 @@ def _listen(context: Context, arguments: list[str]) -> None:
     sys.unraisablehook = _unraised
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
+
+
+def _formatter(context: Context) -> logging.Formatter:
+    if context.log_format == "text":
+        return logging.Formatter("dr: %(message)s")
+    from dr.cli.log_format import LogFormatter
+
+    return LogFormatter(context.log_format)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 #: The program's own options: those that want a value, and those that do not.
-VALUED, _ALONE = ("--config", "--state", "--events"), ("--json", "-v", "--verbose", "-q", "--quiet", "--version")
+VALUED, _ALONE = (
+    ("--config", "--state", "--events", "--log-format"),
+    ("--json", "-v", "--verbose", "-q", "--quiet", "--version"),
+)
 
 
 def globals_first(arguments: list[str]) -> list[str]:

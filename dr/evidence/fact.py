@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from dr.evidence.acts import HoldEvent, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import Expiration, HoldEvent, KeyEvent, KitAct, NewBeginning, Pruning, Repair, Rewind, Trust
 from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
 
 RecordKind = Literal[

@@ -13,7 +13,8 @@ from dr.evidence.record import Outcome
 class LastRun:
     """The last finished run of a verb. `suspect`: what in a backup is out of the ordinary.
 
-    `of_nothing`: all that it captured, or brought back, holds nothing.
+    `of_nothing`: all that it captured, or brought back, holds nothing. `seconds`: how long it took. `files`, `bytes`,
+    `bytes_added`: what a backup captured.
     """
 
     outcome: Outcome
@@ -22,6 +23,10 @@ class LastRun:
     error: str | None = None
     suspect: str | None = None
     of_nothing: bool = False
+    seconds: float | None = None
+    files: int | None = None
+    bytes: int | None = None
+    bytes_added: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from dr.errors import LOCKED, DrError, InterruptedRunError, LockedError, every_error
-from dr.evidence.expiry import Expiration, ExpiredPoint, Pruning
+from dr.evidence.acts import Expiration, ExpiredPoint, Pruning
 from dr.evidence.record import Outcome, Point, Proof
 from dr.operations.lifecycle import (
     Finished,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dr.evidence.expiry import Expiration
+from dr.evidence.acts import Expiration
 from dr.evidence.record import Point
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan

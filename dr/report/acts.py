@@ -6,8 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, NewBeginning, Repair, Rewind, Trust
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import (
+    Expiration,
+    HoldEvent,
+    KeyChange,
+    KeyEvent,
+    KitAct,
+    NewBeginning,
+    Pruning,
+    Repair,
+    Rewind,
+    Trust,
+)
 from dr.evidence.fact import Fact
 from dr.evidence.record import Outcome, Rebuild
 from dr.evidence.seal import Sealed

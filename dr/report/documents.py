@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dr.evidence.acts import Hold, KitAct, Repair
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import Expiration, Hold, KitAct, Pruning, Repair
 from dr.evidence.posture import TargetPosture
 from dr.evidence.problem import SystemProblem, texts
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication, worst_outcome

@@ -12,8 +12,7 @@ import pytest
 
 import dr
 from dr.catalog.aborted import INTERRUPTED, OpenRun, aborted_fact
-from dr.evidence.acts import KeyEvent, Repair, Rewind
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import Expiration, KeyEvent, Pruning, Repair, Rewind
 from dr.evidence.fact import identity
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.evidence.seal import GENESIS, seal

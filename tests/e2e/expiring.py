@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dr.evidence.expiry import Expiration, Pruning
+from dr.evidence.acts import Expiration, Pruning
 from dr.operations.expire import ExpireOptions, ExpireResult, expire_one
 from tests.conftest import Site, plan_text
 from tests.e2e.forgetful import Story

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from dr.evidence.acts import Hold
-from dr.evidence.expiry import Expiration
+from dr.evidence.acts import Expiration, Hold
 from dr.evidence.record import Copy, Point
 from dr.plan.plan import Plan
 from dr.run.expiry.calendar import calendar

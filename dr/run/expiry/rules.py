@@ -10,8 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from dr.evidence.acts import Hold
-from dr.evidence.expiry import Expiration
+from dr.evidence.acts import Expiration, Hold
 from dr.evidence.record import Copy, Outcome, Point
 from dr.plan import cadence
 from dr.plan.plan import Plan

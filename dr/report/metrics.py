@@ -1,0 +1,297 @@
+"""Figures for monitoring: the board and the record as Prometheus reads them. Sole user of prometheus_client.
+
+Names and units are those of the ecosystem: base units, `_timestamp_seconds` for moments, `_total` for what only grows.
+Nothing is shown that is not known: a figure that nobody has is left out, never 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from dr.evidence.problem import SEVERITIES
+from dr.evidence.system_status import LastRun, SystemStatus
+from dr.report.board import Row
+
+#: What `GET /metrics` and a textfile are.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_OUTCOMES = ("ok", "degraded", "failed", "aborted")
+_VERDICTS = ("met", "missed", "unknown")
+_VERBS = ("backup", "verify", "expire", "prune", "drill")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One value, under its labels."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """One metric: its name, what it means, and its values."""
+
+    name: str
+    about: str
+    samples: tuple[Sample, ...]
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What is known at `now`: the rows of the board, when what is due, what the record says, and the runs so far.
+
+    `runs` counts finished runs by system, verb and outcome.
+    """
+
+    now: datetime
+    version: str
+    rows: Sequence[Row]
+    standings: Mapping[str, SystemStatus]
+    due: Mapping[str, Mapping[str, datetime | None]]
+    holds: Counter[str] = field(default_factory=Counter)
+    runs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+
+
+def families(known: Measured, *, restic_names: bool = False) -> list[Family]:
+    """Return all metrics that have a value; with `restic_names` those too that boards made for restic read."""
+    found = [*_about_dr(known), *_objectives(known), *_proofs(known), *_runs(known), *_targets(known), *_wrong(known)]
+    return [family for family in (*found, *(_restic(known) if restic_names else ())) if family.samples]
+
+
+def render(found: Iterable[Family]) -> str:
+    """Return metrics in Prometheus's text format."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.exposition import generate_latest
+    from prometheus_client.registry import Collector
+
+    class _Known(Collector):
+        def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+            for family in found:
+                made = (GaugeMetricFamily if family.kind == "gauge" else CounterMetricFamily)(family.name, family.about)
+                for sample in family.samples:
+                    made.add_sample(family.name, dict(sample.labels), sample.value)
+                yield made
+
+    from prometheus_client import CollectorRegistry
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Known())
+    return generate_latest(registry).decode("utf-8")
+
+
+def _gauge(name: str, about: str, values: Iterable[tuple[Mapping[str, str], float | datetime | None]]) -> Family:
+    found = [
+        Sample(labels, value.timestamp() if isinstance(value, datetime) else float(value))
+        for labels, value in values
+        if value is not None
+    ]
+    return Family(name, about, tuple(found))
+
+
+def _about_dr(known: Measured) -> Iterator[Family]:
+    yield _gauge("dr_build_info", "The program that made these figures.", [({"version": known.version}, 1)])
+    yield _gauge("dr_metrics_timestamp_seconds", "When these figures were made.", [({}, known.now)])
+    yield _gauge("dr_systems", "Systems that have a plan which can be used.", [({}, len(known.rows))])
+
+
+def _objectives(known: Measured) -> Iterator[Family]:
+    rows = [({"system": row.system}, row) for row in known.rows]
+    yield _gauge(
+        "dr_objective_seconds",
+        "What the plan asks for: recovery point objective (rpo), recovery time objective (rto).",
+        [({**at, "objective": "rpo"}, row.rpo_target_seconds) for at, row in rows]
+        + [({**at, "objective": "rto"}, row.rto_target_seconds) for at, row in rows],
+    )
+    yield _gauge(
+        "dr_objective_verdict",
+        "1 for the verdict on an objective that holds now, 0 for the others.",
+        [
+            ({**at, "objective": name, "verdict": word}, verdict.word == word)
+            for at, row in rows
+            for name, verdict in (("rpo", row.rpo), ("rto", row.rto))
+            for word in _VERDICTS
+        ],
+    )
+    states = [({"system": row.system}, known.standings[row.system]) for row in known.rows]
+    yield _gauge(
+        "dr_recovery_point_timestamp_seconds",
+        "Consistency time of the newest complete recovery point.",
+        [(at, state.consistency_time) for at, state in states],
+    )
+    yield _gauge(
+        "dr_exposure_seconds",
+        "The longest way back that a loss in the last 30 days would have gone.",
+        [(at, row.exposure_seconds) for at, row in rows],
+    )
+    yield _gauge(
+        "dr_recovery_time_actual_seconds",
+        "How long the last drill took from the loss to the last mandatory check that passed.",
+        [(at, row.last_rta_seconds) for at, row in rows],
+    )
+
+
+def _proofs(known: Measured) -> Iterator[Family]:
+    states = [({"system": row.system}, known.standings[row.system]) for row in known.rows]
+    yield _gauge(
+        "dr_proof_level",
+        "The highest proof that any recovery point has, 0 to 6 (docs/words.md).",
+        [(at, state.proof_level) for at, state in states],
+    )
+    yield _gauge(
+        "dr_proof_timestamp_seconds",
+        "When that was proven.",
+        [(at, state.proven_at if state.proof_level else None) for at, state in states],
+    )
+    yield _gauge(
+        "dr_retention_frozen",
+        "1 while a recovery point is suspect, so that nothing may expire.",
+        [(at, state.retention_frozen is not None) for at, state in states],
+    )
+    yield _gauge("dr_holds", "Holds in force.", [(at, known.holds[at["system"]]) for at, _ in states])
+
+
+def _runs(known: Measured) -> Iterator[Family]:
+    tried = [
+        ({"system": row.system, "verb": verb}, attempts)
+        for row in known.rows
+        for verb, attempts in sorted(known.standings[row.system].attempts.items())
+        if ":" not in verb
+    ]
+    yield _gauge("dr_last_run_timestamp_seconds", "Start of the last run.", [(at, x.begun) for at, x in tried])
+    yield _gauge(
+        "dr_last_success_timestamp_seconds",
+        "Start of the last run that was ok, or degraded.",
+        [(at, each.worked) for at, each in tried],
+    )
+    last = list(_last(known))
+    yield _gauge(
+        "dr_last_run_outcome",
+        "1 for the outcome of the last finished run, 0 for the others.",
+        [({**at, "outcome": word}, run.outcome == word) for at, run in last for word in _OUTCOMES],
+    )
+    yield _gauge("dr_last_run_duration_seconds", "How long that took.", [(at, run.seconds) for at, run in last])
+    backups = [({"system": at["system"]}, run) for at, run in last if at["verb"] == "backup"]
+    yield _gauge("dr_backup_files", "Files in the last backup.", [(at, run.files) for at, run in backups])
+    yield _gauge("dr_backup_bytes", "Bytes protected by the last backup.", [(at, run.bytes) for at, run in backups])
+    yield _gauge(
+        "dr_backup_added_bytes", "Bytes new to the repositories in it.", [(at, run.bytes_added) for at, run in backups]
+    )
+    yield _gauge(
+        "dr_due_timestamp_seconds",
+        "When a verb is, or was, next due.",
+        [
+            ({"system": row.system, "verb": verb}, moment)
+            for row in known.rows
+            for verb, moment in known.due[row.system].items()
+        ],
+    )
+    yield _gauge(
+        "dr_running",
+        "1 while a run is at work.",
+        [
+            ({"system": row.system, "verb": v}, 1)
+            for row in known.rows
+            for v in set(known.standings[row.system].running)
+        ],
+    )
+    ended = [
+        Sample({"system": system, "verb": verb, "outcome": outcome}, number)
+        for (system, verb, outcome), number in sorted(known.runs.items())
+    ]
+    yield Family("dr_runs_total", "Finished runs on record.", tuple(ended), "counter")
+
+
+def _last(known: Measured) -> Iterator[tuple[dict[str, str], LastRun]]:
+    for row in known.rows:
+        for verb in _VERBS:
+            run: LastRun | None = getattr(known.standings[row.system], verb)
+            if run:
+                yield {"system": row.system, "verb": verb}, run
+
+
+def _targets(known: Measured) -> Iterator[Family]:
+    places = [
+        ({"system": row.system, "target": name}, place)
+        for row in known.rows
+        for name, place in sorted(known.standings[row.system].places.items())
+    ]
+    yield _gauge(
+        "dr_target_recovery_points", "Complete recovery points on a target.", [(at, x.points) for at, x in places]
+    )
+    yield _gauge(
+        "dr_target_damaged_recovery_points", "Damaged ones there.", [(at, place.damaged) for at, place in places]
+    )
+    yield _gauge(
+        "dr_target_recovery_point_timestamp_seconds",
+        "Consistency time of the newest complete recovery point on a target.",
+        [(at, place.newest) for at, place in places],
+    )
+    yield _gauge(
+        "dr_target_proof_level", "The highest proof of a point there.", [(at, x.proof_level) for at, x in places]
+    )
+    yield _gauge(
+        "dr_target_verified_timestamp_seconds",
+        "When a target was last verified, whatever that showed.",
+        [(at, place.proven) for at, place in places],
+    )
+    yield _gauge(
+        "dr_target_verified_ok",
+        "1 when that was ok, 0 when it was not.",
+        [(at, place.proof == "ok") for at, place in places if place.proof],
+    )
+
+
+def _wrong(known: Measured) -> Iterator[Family]:
+    yield _gauge(
+        "dr_problems",
+        "What is wrong with a system now, by severity.",
+        [
+            ({"system": row.system, "severity": each}, sum(x.severity == each for x in row.problems))
+            for row in known.rows
+            for each in SEVERITIES
+        ],
+    )
+    yield _gauge(
+        "dr_problem",
+        "1 for each thing that is wrong, by kind and subject: a target, a verb, a directory.",
+        [
+            ({"system": row.system, "kind": kind, "subject": subject, "severity": severity}, 1)
+            for row in known.rows
+            for kind, subject, severity in sorted({(x.kind, x.subject, x.severity) for x in row.problems})
+        ],
+    )
+
+
+# -- for boards made for restic ------------------------------------------------------------------------
+
+
+def _restic(known: Measured) -> Iterator[Family]:
+    """Six names that boards for restic read, each system in the place of a client. Locks are not known unasked."""
+    names = [({"client_hostname": row.system}, known.standings[row.system]) for row in known.rows]
+    labels = {"client_username": "dr", "snapshot_tag": "dr", "snapshot_tags": "dr", "snapshot_paths": ""}
+    last = [
+        ({**at, **labels, "snapshot_hash": state.backup.ref}, state, state.backup)
+        for at, state in names
+        if state.backup
+    ]
+    whole = [place.proof == "ok" for _, state in names for place in state.places.values() if place.proof]
+    points = sum(place.points for _, state in names for place in state.places.values())
+    yield _gauge(
+        "restic_check_success", "1 when each target's last verification was ok.", [({}, all(whole))] * bool(whole)
+    )
+    yield _gauge("restic_snapshots_total", "Complete recovery points on all targets.", [({}, points)])
+    yield _gauge(
+        "restic_backup_timestamp", "Newest complete recovery point.", [(at, x.consistency_time) for at, x, _ in last]
+    )
+    yield _gauge("restic_backup_files_total", "Files in the last backup.", [(at, run.files) for at, _, run in last])
+    yield _gauge("restic_backup_size_total", "Bytes protected by it.", [(at, run.bytes) for at, _, run in last])
+    yield _gauge(
+        "restic_backup_snapshots_total",
+        "Complete recovery points of a system on all targets.",
+        [(at, sum(place.points for place in state.places.values())) for at, state, _ in last],
+    )
