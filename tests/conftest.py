@@ -20,6 +20,7 @@ from dr.tools import command
 from dr.tools.restic_program import find_restic
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
+from scripts.servers.rclone import RcloneServer
 from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
@@ -27,9 +28,9 @@ from tests.forked import Forker
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
-SERVERS = (S3Server, PostgresServer, MariadbServer, Sshd, RestServer)
+SERVERS = (S3Server, PostgresServer, MariadbServer, Sshd, RestServer, RcloneServer)
 #: Fixtures of tests that `make fast` leaves out: servers, repositories of restic, the program as typed.
-WHOLE = {"s3", "other_s3", "postgres", "mariadb", "sshd", "rest_server", "restic_program"}
+WHOLE = {"s3", "other_s3", "postgres", "mariadb", "sshd", "rest_server", "rclone_server", "restic_program"}
 # The same examples each time, however slow the machine: chance fails no run. `--hypothesis-profile=explore` looks for
 # others.
 settings.register_profile("explore", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -161,6 +162,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def rest_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestServer]:
     """One REST server of restic a session, which lets its login delete."""
     with RestServer(tmp_path_factory.mktemp("rest")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneServer]:
+    """One WebDAV server of rclone a session."""
+    with RcloneServer(tmp_path_factory.mktemp("rclone")) as server:
         yield server
 
 

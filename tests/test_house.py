@@ -43,7 +43,17 @@ OWNERS = {
 }
 #: Kinds of target, and the stores that their drivers open.
 TARGET_KINDS = {"s3", "local", "sftp", "rest", "rclone"}
-STORES = {"S3Store", "DiskStore", "S3Place", "LocalPlace"}
+STORES = {
+    "S3Store",
+    "DiskStore",
+    "SftpStore",
+    "RestStore",
+    "RcloneStore",
+    "S3Place",
+    "LocalPlace",
+    "SftpPlace",
+    "RestPlace",
+}
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
 #: Modules that are themselves loaded only where their library is needed.
 LATE = {"dr/cli/live.py": {"rich"}}

@@ -10,13 +10,15 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_mo
 
 from dr.plan.base import Declaration, Name, PositiveDuration
 from dr.plan.target_kind import Immutability, Media, TargetKind
-from dr.plan.target_plain import LocalPlace, RestPlace, SftpPlace
+from dr.plan.target_plain import LocalPlace, RclonePlace, RestPlace, SftpPlace
 from dr.plan.target_s3 import S3Place
 
 #: Whether a host's name or address is that of this host.
 IsHere = Callable[[str], bool]
 #: Every kind there is, by its key.
-KINDS: dict[str, type[TargetKind]] = {kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace)}
+KINDS: dict[str, type[TargetKind]] = {
+    kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace, RclonePlace)
+}
 
 
 class Target(Declaration):
@@ -40,14 +42,14 @@ class Target(Declaration):
         bool | None,
         Field(
             description="Whether a copy here survives the loss of this host's building. A service on this very host "
-            "never counts as offsite. Default: false for local, true for the other kinds."
+            "never counts as offsite. Default: false for local and rclone, true for the other kinds."
         ),
     ] = None
     media: Annotated[
         Media | None,
         Field(
             description="What the copies are stored on, for the 3-2-1-1-0 rule on the board. Default: object-storage "
-            "for s3, disk for local, sftp and rest."
+            "for s3, disk for local, sftp and rest, other for rclone."
         ),
     ] = None
     provider: Annotated[

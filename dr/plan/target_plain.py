@@ -54,6 +54,16 @@ def _web_address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}/{'/'.join(steps)}".rstrip("/")
 
 
+def _remote(text: str) -> str:
+    """Return NAME:PATH; refuse what would be options of rclone, a path of this host, or read in two ways."""
+    name, colon, path = text.partition(":")
+    if not colon or not name.replace("_", "").replace("-", "").isalnum() or name[0] == "-":
+        raise ValueError(f"{text!r} is not a remote: write it as NAME:PATH, with a NAME of rclone's configuration")
+    if not text.isprintable() or set(path) & set(":[],") or ".." in path.split("/"):
+        raise ValueError(f"{text!r} is not one place to all who read it: leave out `..` and any of : [ ] ,")
+    return f"{name}:{path.rstrip('/')}"
+
+
 class LocalPlace(TargetKind):
     """A directory on this host: for trying out, or a mounted disk. It does not count as an offsite copy."""
 
@@ -239,3 +249,43 @@ class RestPlace(TargetKind):
         if self.ca_file:
             make = "write the authority's certificate there, in PEM, or correct the path"
             yield from no_file(("rest", "ca_file"), self.ca_file, "the authorities file", make)
+
+
+class RclonePlace(TargetKind):
+    """Any remote of rclone. Needs the program `rclone` on this host. Counts as offsite when you say that it is."""
+
+    key: ClassVar = "rclone"
+    noun: ClassVar = "remote of rclone"
+    about: ClassVar = "Any remote of rclone."
+    example: ClassVar = {"remote": "vault:district/dr", "config": "/etc/dr/rclone.conf"}
+    medium: ClassVar = "other"
+    is_offsite: ClassVar = False  # nobody here knows where a remote is
+    is_reached_from_elsewhere: ClassVar = False  # by its configuration, which is on this host alone
+    address_key: ClassVar = "remote"
+
+    remote: Annotated[
+        str,
+        AfterValidator(_remote),
+        Field(
+            description="The remote's name in the configuration, and a path on it: NAME:PATH. The repository of a "
+            "system is at NAME:PATH/SYSTEM.",
+            examples=["vault:district/dr"],
+        ),
+    ]
+    config: Annotated[
+        ConfigPath,
+        Field(
+            description="rclone's configuration file, with mode 0600. rclone may write new tokens into it.",
+            examples=["/etc/dr/rclone.conf"],
+        ),
+    ]
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """See `TargetKind`."""
+        return ("rclone", str(self.config), self.remote)
+
+    def faults(self, env: Mapping[str, str]) -> Iterator[Found]:
+        """See `TargetKind`."""
+        make = "make it with `rclone config`, and name it here"
+        yield from kept_file(("rclone", "config"), self.config, "the rclone configuration", make)

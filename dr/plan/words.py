@@ -17,9 +17,6 @@ from dr.errors import Fault
 from dr.plan.base import Declaration
 from dr.plan.document import Document
 
-_LATER = {
-    "rclone": "rclone targets",
-}  # fmt: skip
 MISSING = "the key {} is missing"
 _TYPES = {
     "string_type": "must be text; put it in quotes", "int_type": "must be a whole number",
@@ -64,8 +61,6 @@ def _say(detail: ErrorDetails, key: tuple[str | int, ...], model: type[BaseModel
     kind, name = detail["type"], _name(key)
     context = detail.get("ctx", {})
     if kind == "extra_forbidden":
-        if name in _LATER:
-            return f"{name!r}: {_LATER[name]} are not supported in this release", "remove it, or wait for that release"
         known = sorted(_known(model, key[:-1]))
         near = difflib.get_close_matches(name, known, 1, 0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known keys here: {', '.join(known)}"

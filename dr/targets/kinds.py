@@ -34,7 +34,19 @@ def _rest() -> type[TargetDriver]:
     return RestDriver
 
 
-_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {"s3": _s3, "local": _local, "sftp": _sftp, "rest": _rest}
+def _rclone() -> type[TargetDriver]:
+    from dr.targets.rclone import RcloneDriver
+
+    return RcloneDriver
+
+
+_DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {
+    "s3": _s3,
+    "local": _local,
+    "sftp": _sftp,
+    "rest": _rest,
+    "rclone": _rclone,
+}
 
 
 def driver_of(target: Target, state: Path | None = None) -> TargetDriver:

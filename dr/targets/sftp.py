@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +91,9 @@ class SftpDriver(TargetDriver):
     def look(self, now: datetime, below: str) -> Iterator[Finding]:
         """See `TargetDriver`."""
         posture = self.open().store.preflight()
+        if shutil.which("ssh") is None:
+            hint = "install openssh-client on this host"
+            yield Finding(what="ssh", severity="high", observed="not found here, and restic calls it", hint=hint)
         yield Finding(what="login", severity="ok", observed=f"by key, at a host that {self._known_hosts} knows")
         if posture.public_access == "open":
             hint = f"let nobody but its owner in: chmod 700 {self._declared.path} on that host"

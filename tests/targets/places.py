@@ -16,6 +16,7 @@ import yaml
 from dr.plan.target import Target
 from dr.targets.driver import TargetDriver
 from dr.targets.kinds import driver_of
+from scripts.servers.rclone import rclone_program
 from tests.targets import toy
 
 
@@ -133,9 +134,32 @@ def _rest(request: pytest.FixtureRequest, home: Path) -> Place:
     )
 
 
+def _rclone(request: pytest.FixtureRequest, home: Path) -> Place:
+    server, patch = request.getfixturevalue("rclone_server"), request.getfixturevalue("monkeypatch")
+    path = f"{Path(rclone_program()).parent}:{os.environ['PATH']}"
+    patch.setenv("PATH", path)
+    config = str(shutil.copy(server.config, home))
+    return Place(
+        "rclone",
+        {"remote": f"far:{home.name}", "config": config},
+        elsewhere={"remote": f"far:other-{home.name}", "config": config},
+        gone={"remote": "gone:x", "config": config},
+        lost={"remote": f"far:{home.name}", "config": str(home / "none")},
+        files=server.files / home.name,
+        env={"PATH": path},
+    )
+
+
 #: By the key of the kind. What starts a server is slow.
-PLACES: Mapping[str, Maker] = {"local": _local, "cupboard": _toy, "s3": _s3, "sftp": _sftp, "rest": _rest}
-SERVED = {"s3", "sftp", "rest"}
+PLACES: Mapping[str, Maker] = {
+    "local": _local,
+    "cupboard": _toy,
+    "s3": _s3,
+    "sftp": _sftp,
+    "rest": _rest,
+    "rclone": _rclone,
+}
+SERVED = {"s3", "sftp", "rest", "rclone"}
 
 
 def every_kind(*left_out: str) -> list[Any]:

@@ -209,7 +209,7 @@ def test_looking_changes_nothing_and_claims_no_lock_that_is_not_there(place: Pla
 
 
 def test_what_a_kit_carries_reaches_it_when_its_own_secrets_are_gone(
-    place: Place, stored: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, stored: Repository, tmp_path: Path
 ) -> None:
     left_out: list[str] = []
     carried = place.driver().carry(place.driver().open().env, left_out)
@@ -223,8 +223,6 @@ def test_what_a_kit_carries_reaches_it_when_its_own_secrets_are_gone(
         if name in carried:
             path.write_bytes(carried[name])
             path.chmod(0o600)
-    for name in place.env:
-        monkeypatch.delenv(name)
     there = driver_of(place.target("lost"), state).open()
     assert there.store.child("sis").exists("config")
 

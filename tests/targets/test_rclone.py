@@ -1,0 +1,60 @@
+"""Any remote of rclone as a target: what cannot be used is said, and nothing is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dr.errors import DrError
+from dr.tools import rclone
+from scripts.servers.rclone import RcloneServer, rclone_program
+from tests.conftest import Site, plan_text
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_remote_that_cannot_be_used_is_said_in_one_sentence_and_no_secret_is(
+    site: Site, rclone_server: RcloneServer
+) -> None:
+    site.env["PATH"] = f"{Path(rclone_program()).parent}:{site.env['PATH']}"
+    (site.root / "source").mkdir()
+    (site.root / "source" / "a.txt").write_text("a\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[far]"))
+    config = site.root / "rclone.conf"
+    section = rclone_server.section("wrong", rclone_server.port, "planted-secret")
+    config.write_text(rclone_server.config.read_text() + section)
+    config.chmod(0o600)
+    for remote, code, said in (
+        ("nowhere:x", 1, "the remote is not in rclone's configuration"),
+        ("wrong:x", 12, "the target refused the credentials"),
+        ("gone:x", 1, "connection refused"),
+    ):
+        site.target("far", yaml.safe_dump({"target": "far", "rclone": {"remote": remote, "config": str(config)}}))
+        ran = site.dr("backup", "share", code=code)
+        assert said in ran.err and "planted" not in ran.err + ran.out, ran.err
+    without = ":".join(part for part in site.env["PATH"].split(":") if not Path(part, "rclone").exists())
+    assert "rclone could not be started" in site.dr("backup", "share", code=1, PATH=without).err
+
+
+@pytest.mark.parametrize("remote", ["far", "/srv", ":local:/srv", "far:a/../b", "-x:y", "far:[x]"])
+def test_what_is_not_one_remote_of_the_configuration_is_refused(remote: str, site: Site) -> None:
+    site.target("far", yaml.safe_dump({"target": "far", "rclone": {"remote": remote, "config": "/etc/dr/rclone.conf"}}))
+    assert any("remote" in fault["what"] for fault in site.dr("validate", "--json", code=2).document["errors"])
+
+
+def test_what_a_killed_program_left_is_swept_and_what_runs_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rclone_server: RcloneServer
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left, other = tmp_path / f"dr-rclone-{ended.pid}-x", tmp_path / "dr-rclone-1-x"
+    for folder in (left, other):
+        (folder / "y").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{Path(rclone_program()).parent}")
+    with pytest.raises(DrError):
+        rclone.Rclone("nowhere:", rclone_server.config).call("operations/list", "listing", fs="nowhere:", remote="")
+    assert not left.exists() and other.exists()
