@@ -31,6 +31,7 @@ from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
     from dr.plan.site import Held
+    from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.store import ObjectStore
 
@@ -61,10 +62,15 @@ class Session:
     problems: list[Problem] = field(default_factory=list, repr=False)
     #: What is due and was not begun, since its window is closed.
     held_back: list[HeldBack] = field(default_factory=list, repr=False)
+    #: What earlier processes left and this command put right, and no record holds yet: whose it was, and a sentence.
+    healed: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    #: Whether nobody sits at the terminal (`dr run`, `dr daemon`): what was seen a few minutes ago still counts then.
+    unattended: bool = False
     #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
     reading: bool = False
     #: Why the state directory cannot be written, where a command that only reads went on.
     unwritable: DrError | None = field(default=None, repr=False)
+    _done: set[str] = field(default_factory=set, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _turns: dict[str, threading.Semaphore] = field(default_factory=dict, repr=False)
 
@@ -204,7 +210,14 @@ class Session:
             known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
             installation=self.installation if self._catalog_there() else "",
             limits=loaded.site.limits,
+            breaker=functools.partial(self._breaker, loaded.plan.objectives.rpo),
         )
+
+    def _breaker(self, rpo: float, target: str) -> Breaker:
+        from dr.run.workspace.breaker import Breaker, believed_from
+
+        since = believed_from(self.clock(), begun=self.begun, rpo=rpo, unattended=self.unattended)
+        return Breaker(self.state / "down" / target, self.clock, since)
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
         """Note that a run begins, with its plan as it is now, before its first step."""
@@ -303,6 +316,25 @@ class Session:
             raise
         except DrError as error:
             return error
+
+    @functools.cached_property
+    def begun(self) -> datetime:
+        """When this command began, as far as it matters: when it was first asked."""
+        return self.clock()
+
+    def once(self, what: str) -> bool:
+        """Whether this is the first to ask, in this session."""
+        with self._guard:
+            first = what not in self._done
+            self._done.add(what)
+            return first
+
+    def take_healed(self, system: str) -> tuple[str, ...]:
+        """Return what was put right of a system, or of nobody's, and forget it: one record holds it."""
+        with self._guard:
+            taken = tuple(text for whose, text in self.healed if whose in ("", system))
+            self.healed = [each for each in self.healed if each[0] not in ("", system)]
+            return taken
 
     def problem(self, problem: Problem) -> None:
         """Note what is to be told in the end; once."""

@@ -13,7 +13,10 @@ from typing import Self
 
 
 class Proxy:
-    """Passes TCP on from a port of its own to `port`; a context. After `cut_after` bytes to the server it is dead."""
+    """Passes TCP on from a port of its own to `port`; a context. After `cut_after` bytes to the server it is dead.
+
+    While it is `down` it hangs up on whoever comes.
+    """
 
     def __init__(self, port: int, *, cut_after: int | None = None) -> None:
         self._to, self._left = port, cut_after
@@ -22,6 +25,7 @@ class Proxy:
         self._guard = threading.Lock()
         self.port: int = self._listener.getsockname()[1]
         self.visits = 0
+        self.down = False
 
     @property
     def endpoint(self) -> str:
@@ -53,6 +57,9 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 self.visits += 1
+                if self.down:
+                    client.close()
+                    continue
                 server = socket.create_connection(("127.0.0.1", self._to))
                 with self._guard:
                     self._open += [client, server]

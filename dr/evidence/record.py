@@ -143,6 +143,7 @@ class BackupRun:
     versions: dict[str, str] = field(default_factory=dict)
     suspect: str | None = None
     looks: tuple[Look, ...] = ()  # what the listing of each target showed of earlier points
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
 
     @property
     def of_nothing(self) -> bool:
@@ -190,6 +191,7 @@ class Proof:
     versions: dict[str, str] = field(default_factory=dict)
     object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
     looks: tuple[Look, ...] = ()  # one, unless the target could not be listed
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -234,6 +236,7 @@ class Replication:
     locks: tuple[LockState, ...] = ()  # what was done for the locks there
     forgetting: Forgetting | None = None
     looks: tuple[Look, ...] = ()  # what the listing of the source showed
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -351,6 +354,7 @@ class Drill:
     passed_over: tuple[PassedOver, ...] = ()  # copies tried before the one used
     lacks: tuple[str, ...] = ()  # what a point that a person named does not hold whole: it counts for no objective
     looks: tuple[Look, ...] = ()  # points that were to be used, and that a target did not list
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
 
     @property
     def of_nothing(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dr.errors import INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen, Outcome
+from dr.operations.heal import heal
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, run_of
 from dr.operations.scenarios import driver_of, refuse_unfit
 from dr.operations.self_backup import save_self
@@ -16,7 +17,6 @@ from dr.queries.elsewhere import lacks_of, ways_on
 from dr.queries.named import points_for
 from dr.queries.target_posture import posture_of
 from dr.report.verdict import drill_exit_code
-from dr.run.recovery.place.sandbox import sweep
 from dr.run.recovery.recover import refuse_live, run_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
@@ -29,8 +29,7 @@ def drill(session: Session, items: list[Loaded], request: RecoveryRequest) -> li
     """
     for loaded in items:
         refuse_unfit(session, loaded, _of(loaded, request))
-    session.catalog.close_abandoned(None, now=session.clock())
-    sweep(session.state)
+    heal(session, far=True)
     return across(session, items, lambda loaded: drill_one(session, loaded, request))
 
 

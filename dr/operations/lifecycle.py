@@ -19,15 +19,20 @@ from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, DrError, Interr
 from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
+from dr.operations.heal import heal, with_healed
 from dr.operations.self_backup import save_self
 from dr.operations.tell import tell
 from dr.plan.load import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
-from dr.tools import activity
+from dr.tools import activity, retry
 
 R = TypeVar("R", bound=Fact)
 T = TypeVar("T")
+
+
+#: Whoever recovers waits for a target as long as it may take to come back: nothing else is to be had.
+_URGENT = ("drill", "recovery")
 
 
 @dataclass
@@ -120,10 +125,11 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     what would have to be told of it, is raised.
     """
     session, began = run.session, time.monotonic()
-    session.catalog.close_abandoned(run.system, now=run.started)
+    heal(session, run.system)
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
-    with activity.run(verb.name, run.system, run.run_id):
-        record = _done(run, verb, act)
+    patience = retry.budget_for(run.loaded.plan.objectives.rpo) if verb.name not in _URGENT else retry.BUDGET_SECONDS
+    with activity.run(verb.name, run.system, run.run_id), retry.within(patience):
+        record = with_healed(session, _done(run, verb, act), run.system)
         sealed, hint = _keep(run, record), ""
         code, seconds = _code(run, verb, record), time.monotonic() - began
         activity.ended(record.outcome, exit_code=code, seconds=round(seconds, 3))
@@ -207,7 +213,8 @@ def not_begun(
 
 
 def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
-    """Do one thing for several systems side by side, then save the self-copy where they were, and tell of it."""
+    """Put right what was left, do one thing for several systems side by side, save the self-copy, and tell of it."""
+    heal(session)
     found = session.each(items, act)
     save_self(session)
     tell(session)

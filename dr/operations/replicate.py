@@ -227,7 +227,7 @@ def _brought(run: Run, toolbox: Toolbox, place: Place, missed: list[Point]) -> R
 
 
 def _copy_missed(toolbox: Toolbox, place: Place, missed: list[Point], notes: list[str]) -> tuple[LateCopy, ...]:
-    place.store.reachable()
+    place.reach()
     if require_repository(place) is None:
         make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
     ready = {each.name: each for each in toolbox.everywhere if each is place or _answers(each)}

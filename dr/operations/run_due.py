@@ -12,6 +12,7 @@ from dr.evidence.record import BackupRun, Drill, Proof, Replication
 from dr.operations.backup import backup_one
 from dr.operations.drill import drill_one
 from dr.operations.expire import EXPIRY, ExpireOptions, ExpireResult, expire_due_of
+from dr.operations.heal import heal
 from dr.operations.lifecycle import Finished
 from dr.operations.replicate import replicate_one
 from dr.operations.self_backup import save_self
@@ -20,7 +21,6 @@ from dr.operations.verify import verify_one
 from dr.plan.load import Loaded
 from dr.queries.replica_schedule import due_replicas
 from dr.queries.schedule import VERBS, Verb, due_now, replicas_due
-from dr.run.recovery.place.sandbox import sweep
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools import command
@@ -52,13 +52,13 @@ def _may_begin(session: Session, loaded: Loaded, verb: Verb) -> bool:
 
 def run_due(session: Session) -> DueDone:
     """Do all that is due, once. Systems run side by side; one system's verbs one after the other."""
+    session.unattended = True
     try:
         items, faults = session.usable()
     except PlanError:
         tell(session)  # that nothing runs any more
         raise
-    session.catalog.close_abandoned(None, now=session.clock())
-    sweep(session.state)
+    heal(session, far=True)
     wanted = {verb: due_now(session, items, verb) for verb in VERBS}
     replicated = replicas_due(session, items)
     drilled = {loaded.plan.system: loaded for loaded in wanted["drill"]}

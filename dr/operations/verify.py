@@ -88,7 +88,7 @@ def prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, l
 def _proven(run: Run, toolbox: Toolbox, place: Place, level: int) -> Proof:
     session, system = run.session, run.system
     known = VerifyMemory.from_json(session.catalog.memory(system, place.name))
-    place.store.reachable()
+    place.reach()
     proof, memory = verify(
         toolbox,
         place,

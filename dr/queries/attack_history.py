@@ -63,7 +63,7 @@ def history_of(session: Session, place: Place, system: str) -> History | None:
     """Return the history of a place; None when it keeps no versions, or is a disk that is away."""
     if is_detached(place):
         return None
-    place.store.reachable()
+    place.reach()
     versions = versions_of(place)
     if versions is None:
         return None

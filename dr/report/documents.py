@@ -37,7 +37,7 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
         **whole,
         "sources": sources,
         "targets": targets,
-        **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "error"),
+        **_picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "healed", "error"),
         "lost": {look.target: list(look.lost) for look in run.looks if look.lost},
         "harmed": {look.target: list(look.harmed) for look in run.looks if look.harmed},
     }
@@ -48,7 +48,7 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     return _picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
         "seconds", "share", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired", "notes",
-        "error",
+        "healed", "error",
     )  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def replication_document(run: Replication) -> dict[str, Any]:
     return _picked(
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
-        "forgetting", "notes", "error",
+        "forgetting", "notes", "healed", "error",
     ) | {"lost": [run_id for look in run.looks for run_id in look.lost]}  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         **_picked(drill, "isolated", "isolated_reason"),
-        **_picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks"),
+        **_picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "events": [
             {"at": encode(e.at), "text": e.what, "seconds": e.seconds, "outcome": e.outcome} for e in drill.events

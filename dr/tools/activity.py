@@ -118,16 +118,15 @@ def progress(
 
 
 def carried(act: Callable[P, T]) -> Callable[P, T]:
-    """Return a function that a pool's thread does in the name of the run that this thread works for."""
-    current = _current.get()
+    """Return a function that a pool's thread does in the name of the run that this thread works for.
+
+    With all else that is known of that run by a context variable, such as how patient it may be (`dr.tools.retry`).
+    """
+    here = contextvars.copy_context()
 
     @functools.wraps(act)
     def there(*args: P.args, **kwargs: P.kwargs) -> T:
-        token = _current.set(current)
-        try:
-            return act(*args, **kwargs)
-        finally:
-            _current.reset(token)
+        return here.copy().run(act, *args, **kwargs)
 
     return there
 

@@ -368,7 +368,7 @@ class Repository:
     def argv(self, *arguments: str) -> list[str]:
         """Return the full command line, which holds no secret."""
         options = [part for option in self.options for part in ("-o", option)]
-        stuck = f"--stuck-request-timeout={retry.BUDGET_SECONDS:.0f}s"
+        stuck = f"--stuck-request-timeout={retry.budget():.0f}s"
         limits = self.limits.options(arguments[0] if arguments else "")
         return [self.program, "--json", f"--retry-lock={LOCK_WAIT}", stuck, *limits, *options, *arguments]
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 from dr.errors import DrError
@@ -18,17 +20,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("dr.retry")
 
-#: So many seconds one operation may go on failing: a service is started again in less.
+#: So many seconds one operation may go on failing at most: a service is started again in less.
 BUDGET_SECONDS = 120.0
+#: And so many at least, however short the RPO: less outlasts nothing.
+SHORTEST_SECONDS = 20.0
+#: The part of the RPO that one operation may go on failing.
+SHARE = 0.1
 #: So often is it tried within them.
 TRIES = 4
+
+
+_budget: ContextVar[float] = ContextVar("budget", default=BUDGET_SECONDS)
+
+
+def budget() -> float:
+    """Return how many seconds one operation may go on failing, in the run that this thread works for."""
+    return _budget.get()
+
+
+def budget_for(rpo: float) -> float:
+    """Return the budget of a system by its RPO, in seconds: a tenth of it, at least 20 s and at most 2 min."""
+    return min(BUDGET_SECONDS, max(SHORTEST_SECONDS, rpo * SHARE))
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Do what follows with that budget, in this thread and in those that it hands work to (`activity.carried`)."""
+    token = _budget.set(seconds)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
 
 
 class Patience:
     """How long another program's operations have been failing, by its own word; one for each process."""
 
-    def __init__(self, *, budget: float = BUDGET_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._budget, self._clock = budget, clock
+    def __init__(self, *, budget: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._budget, self._clock = _budget.get() if budget is None else budget, clock
         self._since: dict[str, float] = {}
 
     def is_spent(self, doing: str, wait: float) -> bool:

@@ -63,11 +63,11 @@ def _again(
     wait: float = min(_LONGEST_WAIT, 2.0 ** (attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 - no secret
     wait = max(wait, asked := retry_after(response[0].headers) if response else 0.0)
     context = request_dict["context"]
-    patience = context.setdefault(_FAILING, retry.Patience(budget=retry.BUDGET_SECONDS))
+    patience = context.setdefault(_FAILING, retry.Patience(budget=retry.budget()))
     bucket = context.get("input_params", {}).get("Bucket")
     where = f"s3://{bucket}" if bucket else endpoint.host
     if patience.is_spent("", wait):
-        if asked > retry.BUDGET_SECONDS:
+        if asked > retry.budget():
             log.warning("%s: %s: %s; asks to be left alone for %.0f s", where, operation.name, why, asked)
         return None
     log.warning("%s: %s: %s; trying again in %.1f s", where, operation.name, why, wait)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError
+from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError, InterruptedRunError
 from dr.evidence.change import suspicion
 from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, LateCopy, Outcome, TargetState
@@ -37,6 +37,7 @@ from dr.run.points.presence import (
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.hooks import problem, run_hook
+from dr.run.workspace.stale_locks import remove_stale
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
 from dr.tools.restic import make_if_absent
@@ -166,10 +167,12 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
     """
 
     def ready(place: Place) -> tuple[bool, PresenceSeen]:
-        place.store.reachable()
+        place.reach()
         made = require_repository(place) is None
         if made:
             make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+        else:
+            _heal(place, progress)
         return made, look_closely(
             place,
             request.points,
@@ -195,6 +198,17 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
         strange = strangers_in_words(toolbox.plan.system, name, seen.met)
         said = (in_words(seen.look, request.points), found_in_words(seen.look), strange)
         progress.notes.extend(text for text in said if text)
+
+
+def _heal(place: Place, progress: BackupProgress) -> None:
+    """Remove the locks that killed processes left. A backup can do without: one that may not is noted."""
+    try:
+        if healed := remove_stale(place):
+            progress.healed.append(healed)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        progress.notes.append(f"a lock that a killed process left on {place.name} stays: {error}")
 
 
 def _take_stock(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress) -> None:
@@ -259,6 +273,7 @@ def _fact(
         versions=dict(toolbox.versions),
         suspect=progress.suspect,
         looks=tuple(progress.looks),
+        healed=tuple(progress.healed),
     )
 
 

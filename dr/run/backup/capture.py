@@ -87,6 +87,7 @@ class BackupProgress:
     manifests: dict[str, dict[str, str]] = field(default_factory=dict)
     added: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    healed: list[str] = field(default_factory=list)  # what an earlier process left on a target, and was put right
     codes: list[int] = field(default_factory=list)  # the exit codes that failed sources deserve
     hooks: list[HookRun] = field(default_factory=list)
     strange: list[tuple[str, str, bytes]] = field(default_factory=list)  # source, how it looks, file
@@ -97,7 +98,8 @@ class BackupProgress:
 
     def lose(self, name: str, error: DrError) -> None:
         """Use a target no more in this run."""
-        self.ready.pop(name, None)
+        if place := self.ready.pop(name, None):
+            place.seen_down(error)
         self.lost[name] = error
         log.info("target %s: %s", name, error)  # as the two below: told with the result, and then once
 

@@ -49,7 +49,7 @@ def keep_all_locked(toolbox: Toolbox, needed: Needed, *, now: datetime) -> dict[
 
 def _answers(place: Place) -> bool:
     try:
-        place.store.reachable()
+        place.reach()
     except DrError:
         return False
     return True

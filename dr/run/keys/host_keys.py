@@ -43,12 +43,13 @@ def noted(state: Path, path: Path) -> Iterator[None]:
     note.unlink(missing_ok=True)
 
 
-def sweep_noted(state: Path) -> None:
-    """Remove what a killed run left half written."""
+def sweep_noted(state: Path) -> bool:
+    """Remove what a killed run left half written; return whether there was something."""
     note = state / "escrow" / "unfinished"
     if left := _line(note):
         shutil.rmtree(left, ignore_errors=True)
         note.unlink(missing_ok=True)
+    return bool(left)
 
 
 def settle(directory: Path) -> None:

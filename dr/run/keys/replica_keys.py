@@ -24,7 +24,7 @@ def hand_on(primary: Place, replicas: Sequence[Place], key: str) -> list[str]:
     lacking = []
     for replica in replicas:
         try:
-            replica.store.reachable()
+            replica.reach()
             refuse_exchanged(replica)
             if not replica.store.exists("config") or not _brought(primary, replica, f"keys/{key}", key):
                 lacking.append(replica.name)

@@ -186,7 +186,7 @@ def _unfilled(toolbox: Toolbox, points: Sequence[Point], target: str | None) -> 
 
 def ready(place: Place) -> None:
     """Raise unless the target answers, lets us in, and has the repository that is on record."""
-    place.store.reachable()
+    place.reach()
     if require_repository(place) is None:
         raise DrError(
             "there is no repository here",

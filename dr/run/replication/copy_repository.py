@@ -180,7 +180,7 @@ class _Pass:
         """Bring over what is missing, many at a time."""
         todo = [n for n, size in sorted(objects.items()) if self._there.get(n) != size or n in self._again]
         with ThreadPoolExecutor(self._threads) as pool:
-            for name, good in _in_flight(pool, self._one, todo, at_once=self._threads * 2):
+            for name, good in _in_flight(pool, activity.carried(self._one), todo, at_once=self._threads * 2):
                 if good:
                     self._note(name, objects[name])
                 else:

@@ -5,6 +5,7 @@ Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.rep
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DamageError, DrError, InterruptedRunError
 from dr.evidence.look import Known, Look
 from dr.evidence.record import Outcome, Point, Replication
+from dr.plan.units import counted
 from dr.run.immutability.extend_all import said_of
 from dr.run.immutability.extend_locks import LockExtension
 from dr.run.points.presence import in_words, is_there, look_at, require_repository
@@ -20,6 +22,8 @@ from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
 from dr.tools.restic_events import Index
 from dr.tools.store import is_unfinished
+
+log = logging.getLogger("dr.heal")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +74,13 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     problem: DrError | None = None
     points: tuple[str, ...] | None = None
     looks: list[Look] = []
-    lock, unordered, insight = "", "", _Insight(source, request.known)
+    lock, unordered, healed, insight = "", "", "", _Insight(source, request.known)
     try:
-        source.store.reachable()
-        to.store.reachable()
-        to.driver.tidy(to.store)
+        source.reach()
+        to.reach()
+        if left := to.driver.tidy(to.store):
+            healed = f"{counted(left, 'unfinished file')} of a killed run removed from {to.name}"
+            log.warning("%s: %s", toolbox.plan.system, healed)
         lock = to.object_lock()
         before = request.points()
         is_there(to)  # whether it is the same the copying asks
@@ -93,7 +99,7 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
     except DrError as error:
         problem = error
     robbed = [text for look in looks if (text := in_words(look, before))]
-    ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed)
+    ending = _Ending(started, points, problem, lock, unordered, tuple(looks), robbed, healed)
     learned = None if done.lacking else insight.index  # a gap is known by what the index was before
     return replace(_outcome(toolbox, to, request, done, ending), index=learned)
 
@@ -179,6 +185,7 @@ class _Ending:
     unordered: str
     looks: tuple[Look, ...] = ()
     robbed: Sequence[str] = ()
+    healed: str = ""
 
 
 def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copied, ending: _Ending) -> Replicated:
@@ -212,6 +219,7 @@ def _outcome(toolbox: Toolbox, to: Place, request: ReplicateRequest, done: Copie
         error_hint=ending.problem.hint if ending.problem else "",
         object_lock=ending.lock,
         looks=ending.looks,
+        healed=(ending.healed,) if ending.healed else (),
         plan_digest=toolbox.digest,
         versions=dict(toolbox.versions),
     )

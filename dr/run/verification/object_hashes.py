@@ -65,7 +65,8 @@ def hash_all(store: ObjectStore, found: Inventory) -> None:
 def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str]) -> Iterator[tuple[str, str, int]]:
     """Keep a bounded number of reads going, so that a million objects make no million futures."""
 
-    def one(name: str) -> tuple[str, str, int]:
+    @activity.carried
+    def there(name: str) -> tuple[str, str, int]:
         try:
             return (name, *store.sha256(name))
         except DamageError:
@@ -74,7 +75,7 @@ def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str
     waiting: set[Future[tuple[str, str, int]]] = set()
     for name in names:
         command.raise_if_stopping()
-        waiting.add(pool.submit(one, name))
+        waiting.add(pool.submit(there, name))
         if len(waiting) >= THREADS * 4:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)

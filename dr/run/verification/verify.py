@@ -20,6 +20,7 @@ from dr.run.points.presence import ExchangedError, look, missing_snapshots, requ
 from dr.run.verification import object_hashes as inventory
 from dr.run.verification.object_hashes import Inventory
 from dr.run.verification.rebuilt_index import rebuilt
+from dr.run.workspace.stale_locks import unlock
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity
 from dr.tools.restic_events import Checked, Index
@@ -96,6 +97,7 @@ class _Findings:
     apart: _Apart | None = None
     look: Look | None = None
     exchanged: bool = False  # it is not the repository on record
+    healed: str = ""  # what a killed process left there, and was put right
 
     @property
     def real(self) -> list[Damage]:
@@ -142,7 +144,7 @@ def verify(
         gone = inventory.keys_gone(stored, previous.needed)
         keyless = _has_no_key(found, stored, gone)
         if stored.locks and not keyless:
-            _unlock(place)
+            found.healed = unlock(place)
             stored = inventory.listed(place.store)
         checked = None if keyless else _structure(place, found, gone)
         found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
@@ -200,15 +202,6 @@ def _snapshots(place: Place, point: Point) -> set[str]:
     """Return the names of the snapshots that a point has there, by what is on record."""
     copies = [copy for copy in point.copies if copy.target == place.name]
     return {f"snapshots/{each}" for copy in copies for each in copy.ids}
-
-
-def _unlock(place: Place) -> None:
-    try:
-        place.repository.unlock()
-    except (RefusedError, TargetDownError, InterruptedRunError):
-        raise
-    except DrError:
-        return  # a damaged repository is what the run is about to show
 
 
 def _has_no_key(found: _Findings, stored: Inventory, gone: Sequence[str]) -> bool:
@@ -401,6 +394,7 @@ def _proof(
         versions=dict(toolbox.versions),
         object_lock=place.object_lock(),
         looks=(found.look,) if found.look else (),
+        healed=(found.healed,) if found.healed else (),
     )
 
 

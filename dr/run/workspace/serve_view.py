@@ -16,6 +16,7 @@ from dr.tools.restic import Repository
 from dr.tools.view import ViewStore
 from dr.tools.view_server import shown
 
+_HOME = "views"
 #: A socket's path has at most 107 bytes.
 _SHORT = 100
 #: A socket younger than so many seconds may be one on which its maker does not listen yet.
@@ -40,7 +41,7 @@ def seen_through(
 
 
 def _socket(state: Path, until: ExitStack) -> Path:
-    home = state / "views"
+    home = state / _HOME
     if len(os.fsencode(home)) > _SHORT - 16:
         home = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="dr-")))
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,8 +49,14 @@ def _socket(state: Path, until: ExitStack) -> Path:
     return home / secrets.token_hex(4)
 
 
-def _sweep(home: Path) -> None:
-    """Remove the sockets on which nobody listens any more: their process was killed."""
+def sweep_views(state: Path) -> int:
+    """Remove the sockets on which nobody listens any more, and return how many: their process was killed."""
+    home = state / _HOME
+    return _sweep(home) if home.is_dir() else 0
+
+
+def _sweep(home: Path) -> int:
+    count = 0
     for path in home.iterdir():
         with socket.socket(socket.AF_UNIX) as probe:
             try:
@@ -57,5 +64,7 @@ def _sweep(home: Path) -> None:
                     probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
+                count += 1
             except OSError:
                 continue
+    return count

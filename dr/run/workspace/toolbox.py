@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dr.errors import DrError, RefusedError
+from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.look import NOTHING, Known
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
 from dr.plan.site import Limits
 from dr.plan.target import Target
+from dr.run.workspace.breaker import Breaker
 from dr.run.workspace.key_record import key_hint
 from dr.sources.agent import open_agent
 from dr.sources.driver import SourceDriver
@@ -46,6 +47,24 @@ class Place:
     evidence: ObjectStore
     root: ObjectStore | None = None
     known: Known = NOTHING  # what is on record of its repository
+    breaker: Breaker | None = None
+
+    def reach(self) -> None:
+        """Raise unless the target answers and lets us in; at once where it was just seen down by another system."""
+        if self.breaker is None or not self.target.reached_from_elsewhere:
+            self.store.reachable()
+        else:
+            self.breaker.guard(self._ask)
+
+    def _ask(self) -> None:
+        """Ask for one object: a service that is down behind its door takes connections all the same."""
+        self.store.reachable()
+        self.store.exists("config")
+
+    def seen_down(self, error: DrError) -> None:
+        """Note for other systems that the target went down amid the work, where that is what ended it."""
+        if self.breaker and self.target.reached_from_elsewhere and isinstance(error, TargetDownError):
+            self.breaker.note(error)
 
     @property
     def system(self) -> str:
@@ -157,16 +176,19 @@ def open_toolbox(
     known: Mapping[str, Known] | None = None,
     installation: str = "",
     limits: Limits | None = None,
+    breaker: Callable[[str], Breaker] | None = None,
 ) -> Toolbox:
     """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read.
 
-    `known` is by target what is on record of the system's repository there, `installation` the id of this one.
+    `known` is by target what is on record of the system's repository there, `installation` the id of this one;
+    `breaker` gives that of a target.
     """
     first, record = plan.targets[0], known or {}
 
     def opened(name: str, key_of: str = "") -> Place:
         known = record.get(name, NOTHING)
-        return open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known, limits=limits)
+        place = open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known, limits=limits)
+        return replace(place, breaker=breaker(name) if breaker else None)
 
     places = tuple(opened(name) for name in plan.targets)
     replicas = tuple(opened(name, first) for name in plan.replicas)

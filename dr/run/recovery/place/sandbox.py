@@ -96,11 +96,11 @@ class Sandbox:
         return self._fate
 
 
-def sweep(state: Path, *, only: str | None = None) -> list[str]:
+def sweep(state: Path, *, only: str | None = None, far: bool = True) -> list[str]:
     """Destroy the sandboxes whose owner is dead, all or the one of that name; return their names. Kept ones stay.
 
-    One that cannot be removed, here or on another host, is warned about, and tried again next time. A host that
-    does not answer is not asked twice.
+    Those with something on another host only when `far`: that host is to be reached. One that cannot be removed, here
+    or on another host, is warned about, and tried again next time. A host that does not answer is not asked twice.
     """
     home = state / "sandboxes"
     swept: list[str] = []
@@ -114,7 +114,7 @@ def sweep(state: Path, *, only: str | None = None) -> list[str]:
             continue
         there = FarPlaces(path).declared()
         try:
-            if not (there and there.ssh in down):
+            if not (there and (there.ssh in down or not far)):
                 clear(path)
                 swept.append(path.name)
         except DrError as error:

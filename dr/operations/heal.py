@@ -1,0 +1,115 @@
+"""What an earlier process left behind when it was killed: found at the start of each run, put right, and said once.
+
+Each step looks at one kind of remains, and takes only what nobody alive holds: a process is known by its boot, number
+and start, a directory by the lock that its owner holds as long as it lives. What is done here costs a look into the
+state directory; what lies on targets (stale locks, unfinished files) the verb looks for that goes there anyway. A
+sentence for each goes to standard error, and into the record of the run that found it (`healed`).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from dr.errors import DrError, LockedError
+from dr.evidence.fact import Fact
+from dr.plan.units import counted
+from dr.run.keys import host_keys
+from dr.run.recovery.place.sandbox import sweep
+from dr.run.workspace.serve_view import sweep_views
+from dr.session import Session
+from dr.tools.lock import hold
+
+log = logging.getLogger("dr.heal")
+
+F = TypeVar("F", bound=Fact)
+#: The system that remains were of ("" where nobody can tell), and what was done about them.
+Healed = tuple[str, str]
+
+
+def heal(session: Session, system: str | None = None, *, far: bool = False) -> None:
+    """Put right what earlier processes left: the runs of one system, or of all, and once a session all else.
+
+    `far`: sandboxes on other hosts too, which takes those hosts' time. Notes in the session what was done. Never
+    raises for what cannot be put right: that is tried again by the next run.
+    """
+    known = [*_runs(session, system)]
+    for step in _STEPS if session.once("heal") else ():
+        known += _safely(session, step)
+    if far:
+        known += _safely(session, _far_sandboxes)
+    for whose, text in known:
+        log.warning("%s%s", f"{whose}: " if whose else "", text)
+        session.healed.append((whose, text))
+
+
+def with_healed(session: Session, record: F, system: str) -> F:
+    """Return a record with what was put right of its system, or of nobody's, since the last; it is noted once."""
+    if not any(each.name == "healed" for each in fields(record)):
+        return record
+    taken = session.take_healed(system)
+    more: Any = {"healed": (*taken, *getattr(record, "healed", ()))}  # not every kind of record has it
+    return replace(record, **more) if taken else record
+
+
+def _safely(session: Session, step: Callable[[Session], Iterator[Healed]]) -> list[Healed]:
+    try:
+        return list(step(session))
+    except (DrError, OSError) as error:
+        log.warning("what an earlier process left could not be put right: %s", error)
+        return []
+
+
+def _runs(session: Session, system: str | None) -> Iterator[Healed]:
+    """Runs whose process is dead: recorded as aborted."""
+    for run in session.catalog.close_abandoned(system, now=session.clock()):
+        begun = f"{run.started:%Y-%m-%d %H:%M:%S}Z"
+        yield run.system, f"the {run.verb} {run.run_id} of {begun} was killed: it is on record as aborted"
+
+
+def _sandboxes(session: Session) -> Iterator[Healed]:
+    """Sandboxes whose drill is dead: what still runs in them is ended, and they are removed."""
+    yield from _swept(session, far=False)
+
+
+def _far_sandboxes(session: Session) -> Iterator[Healed]:
+    yield from _swept(session, far=True)
+
+
+def _swept(session: Session, *, far: bool) -> Iterator[Healed]:
+    for name in dict.fromkeys(name.partition(".")[0] for name in sweep(session.state, far=far)):  # and its cache
+        yield session.catalog.system_of(name), f"the sandbox of {name} was left behind: it is destroyed"
+
+
+def _work(session: Session) -> Iterator[Healed]:
+    """Scratch directories that no run is at work in."""
+    for path in sorted((session.state / "work").glob("*")):
+        try:
+            with hold(session.state / "locks" / f"{path.name}.lock", what="in use"):
+                shutil.rmtree(path, ignore_errors=True)
+        except LockedError:
+            continue
+        if not path.exists():
+            yield path.name, "the scratch directory of a killed run was left behind: it is removed"
+
+
+def _views(session: Session) -> Iterator[Healed]:
+    """Sockets on which nobody listens any more."""
+    if count := sweep_views(session.state):
+        yield "", f"{counted(count, 'socket')} of killed recoveries removed"
+
+
+def _secrets(session: Session) -> Iterator[Healed]:
+    """A recovery kit that was being written."""
+    try:
+        with hold(session.state / "locks" / "kit.lock", what="in use"):
+            if host_keys.sweep_noted(session.state):
+                yield "", "a recovery kit that was half written is removed"
+    except LockedError:
+        return
+
+
+_STEPS: tuple[Callable[[Session], Iterator[Healed]], ...] = (_sandboxes, _work, _views, _secrets)
