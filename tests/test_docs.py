@@ -25,7 +25,7 @@ FILLED = {
     "NAME": "disk",
     "127.0.0.1:9756": "127.0.0.1:0",
     "/srv/events.jsonl": "{root}/events.jsonl",
-    **{f"/srv/{name}": f"{{root}}/{name}" for name in ("kit", "next-kit", "recovery", "back")},
+    **{f"/srv/{name}": f"{{root}}/{name}" for name in ("kit", "next-kit", "recovery", "back", "one")},
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,15 +15,17 @@ from dr.cli import complete
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.times import LAST_MOMENT
-from dr.errors import UsageError
+from dr.errors import DrError, UsageError
 from dr.plan.scenario import SCENARIOS
 from dr.plan.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
+    from dr.evidence.file_version import Found
     from dr.evidence.record import Drill
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
     from dr.run.recovery.foresee import RecoveryPlan
+    from dr.run.recovery.request import RecoveryRequest
 
 
 @click.command("drill")
@@ -141,6 +145,8 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
     wanted = fact.objectives
     context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
     context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
+    if fact.because:
+        context.say(f"  because    {fact.because}")
     context.say(f"  sandbox    {fact.sandbox}")
     if fact.isolated is not None:
         context.say(f"  isolated   {words.isolated(fact)}")
@@ -178,6 +184,15 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
     help="Go on without this object, DATABASE.OBJECT, where the server refuses it.",
 )  # fmt: skip
 @click.option("--dumps", "as_files", is_flag=True, help="Leave database dumps as files; load them into no server.")
+@click.option(
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="PATH",
+    help="Bring back this file or folder only: absolute, or relative to what the plan declares; `*`, `**`; again.",
+)
+@click.option("--source", metavar="SOURCE", help="With --path: of this source only.")
+@click.option("--because", default="", metavar="TEXT", help="Why, and for whom; kept as evidence.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
@@ -185,6 +200,7 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
 def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_run: bool, **asked: Any) -> None:
     """Recover a system for real: files into a directory, databases into their server, beside the live ones.
 
+    With --path only the files named, each proven by the hash taken at capture; the system itself is left as it is.
     May be run again after an interruption: it goes on.
     """
     context.put(drills=[])
@@ -197,9 +213,13 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
     request = RecoveryRequest(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)
+    selected = _selected(context, loaded, request)
     if dry_run or not yes:
         foreseen = intent(context.session, loaded, request)
-        told = _in_words(foreseen)
+        if selected:
+            size = sum(entry.size for entry in selected if entry.kind == "file")
+            foreseen = replace(foreseen, bytes=size, sources=tuple(sorted({entry.source for entry in selected})))
+        told = _in_words(foreseen, selected=selected)
         if dry_run:
             steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
             context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
@@ -211,7 +231,30 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     say_drills(context, [recover(context.session, loaded, request)])
 
 
-def _in_words(foreseen: RecoveryPlan) -> str:
+def _selected(context: Context, loaded: Loaded, request: RecoveryRequest) -> list[Found]:
+    """Return the files that are named; refuses, before anything is touched, what goes with none of them."""
+    if not request.paths:
+        if request.source:
+            raise UsageError("--source goes with --path", "--source", hint="name the files with --path")
+        return []
+    if request.replaced or request.accepted or request.as_files:
+        raise UsageError(
+            "--path brings back files, and loads no database", "--path",
+            hint="leave out --replace, --accept-missing and --dumps, or recover the system without --path",
+        )  # fmt: skip
+    from dr.queries.files import Asked, Files
+
+    def say(what: str, why: DrError) -> None:
+        context.warn(f"{what}: {why.what}", why.where or loaded.plan.system, why.hint)
+
+    with Files(context.session, loaded, say=say) as files:
+        asked = Asked(source=request.source, point=request.point, at=request.at, target=request.target)
+        return files.selected(files.point(asked), request.paths, request.source)
+
+
+def _in_words(foreseen: RecoveryPlan, *, selected: Sequence[Found] = ()) -> str:
+    """Return what a recovery would do. How long the system takes says nothing of a few files of it."""
+    estimated = f"{len(selected):,} files and folders" if selected else _estimated(foreseen)
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
@@ -221,7 +264,7 @@ def _in_words(foreseen: RecoveryPlan) -> str:
         f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
         f"{size}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
         f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}"
-        f"{steps}\n  {_estimated(foreseen)}{notes}"
+        f"{steps}\n  {estimated}{notes}"
     )
 
 

@@ -355,6 +355,8 @@ class Drill:
     lacks: tuple[str, ...] = ()  # what a point that a person named does not hold whole: it counts for no objective
     looks: tuple[Look, ...] = ()  # points that were to be used, and that a target did not list
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
+    because: str = ""  # why a person asked for it
+    selected: bool = False  # a recovery of the files that a person named, and of nothing else
 
     @property
     def of_nothing(self) -> bool:

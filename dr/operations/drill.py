@@ -105,6 +105,8 @@ def _verb(request: RecoveryRequest) -> Verb[Drill]:
             error_hint=error.hint,
             error_code=error.exit_code,
             plan_digest=run.loaded.digest,
+            because=request.because,
+            selected=bool(request.paths),
         )
 
     def hint(run: Run, fact: Drill) -> str:

@@ -35,12 +35,14 @@ class Scenario:
 
 #: The loss that a plan assumes when it names none, and that a recovery has.
 WHOLE = "system-loss"
+#: The loss that a recovery of single files has.
+FILES = "file-loss"
 #: Every scenario, by its name in plans, on the command line and in the evidence.
 SCENARIOS: dict[str, Scenario] = {
     each.name: each
     for each in (
         Scenario(name=WHOLE, assumed="the whole system is lost"),
-        Scenario(name="file-loss", assumed="some files are lost", partial=True),
+        Scenario(name=FILES, assumed="some files are lost", partial=True),
         Scenario(
             name="ransomware",
             assumed="a copy of the repository, attacked: its objects overwritten and deleted",

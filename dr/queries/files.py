@@ -18,6 +18,8 @@ from dr.evidence.file_version import Change, Difference, Found, Version
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Point
 from dr.plan.load import Loaded
+from dr.run.recovery.checks.pattern import bases_of
+from dr.run.recovery.selected import pattern_of
 from dr.session import Session
 
 #: Of so many indexed points one may be gone before the versions that only those had are thrown away.
@@ -106,6 +108,22 @@ class Files:
             raise self._nothing(point, path, names)
         return found
 
+    def selected(self, point: Point, paths: Sequence[str], source: str | None = None) -> list[Found]:
+        """Return the entries of a point that a recovery of these paths would bring back.
+
+        Raises `DrError`, with the nearest names, for the first path at which the point holds nothing.
+        """
+        found: dict[tuple[str, bytes], Found] = {}
+        names = [source] if source else sorted(point.kinds)
+        entries = [each for name in names for each in self._index.everything(self._seq(point, name), name)]
+        for path in paths:
+            patterns = {name: pattern_of(self._bases(name), [path]) for name in names}
+            there = [each for each in entries if patterns[each.source].fullmatch(each.path.lstrip(b"/"))]
+            if not there:
+                raise self._nothing(point, path, names)
+            found |= {(each.source, each.path): each for each in there}
+        return list(found.values())
+
     def versions(
         self, pattern: str, *, any_case: bool = False, since: datetime | None = None, source: str | None = None
     ) -> list[Version]:
@@ -137,12 +155,19 @@ class Files:
     def since_then(self, point: Point, source: str | None = None) -> list[Difference]:
         """Return what changed from a point to what lies there now, which is listed and hashed as by a backup.
 
-        Raises `UsageError` where a source is not one of files.
+        A source that is not one of files is left out, and that is told; named, or where there is no other, it raises
+        `UsageError`.
         """
         found: list[Difference] = []
+        of_files = [name for name in point.kinds if point.kinds[name] == "files"]
         for name in [source] if source else sorted(point.kinds):
             seq = self._seq(point, name)
-            found += compared(name, self._beside_live(seq, name), before=seq)
+            try:
+                found += compared(name, self._beside_live(seq, name), before=seq)
+            except UsageError as error:
+                if source or not of_files:
+                    raise
+                self._say(f"the source {name} is left out", error)
         return found
 
     def _beside_live(self, seq: int, source: str) -> Iterator[Found]:
@@ -263,9 +288,10 @@ class Files:
 
     def _starts(self, source: str) -> list[bytes]:
         """Return what a relative path starts from: the declared paths of files, else the top."""
-        declared = self._loaded.plan.sources.get(source)
-        paths = declared.body.pattern_bases if declared else ("/",)
-        return [path.encode("utf-8", "surrogateescape") for path in paths]
+        return [path.encode("utf-8", "surrogateescape") for path in self._bases(source)]
+
+    def _bases(self, source: str) -> tuple[str, ...]:
+        return bases_of(self._loaded.plan.sources.get(source))
 
     def _nothing(self, point: Point, path: str, sources: Sequence[str]) -> DrError:
         near = self.nearest(path)

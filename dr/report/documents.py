@@ -122,7 +122,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             for c in drill.checks
         ],
         **_picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
-        **_picked(drill, "isolated", "isolated_reason"),
+        **_picked(drill, "isolated", "isolated_reason", "because", "selected"),
         **_picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "events": [

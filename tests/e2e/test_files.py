@@ -161,5 +161,7 @@ def test_a_database_is_not_compared_file_by_file(files_site: Site, tmp_path: Pat
         plan.read_text().replace("sources:\n", f"sources:\n  db: {{sqlite: {{path: {tmp_path}/sis.db}}}}\n")
     )
     files_site.dr("backup", "share")
-    assert "a database is compared by `dr drill`" in files_site.dr("diff", "share", "--live", code=2).err
-    files_site.dr("diff", "share", "--live", "--source", "docs")
+    alone = files_site.dr("diff", "share", "--live", "--source", "db", code=2).err
+    assert "a database is compared by `dr drill`" in alone and alone.count("\n") == 1
+    assert "warning" in files_site.dr("diff", "share", "--live").err, "what is left out is told"
+    assert files_site.dr("diff", "share", "--live", "--source", "docs").err == ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dr.errors import DrError
 from dr.plan.hook import Hook
 from dr.run.recovery import lacking
+from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.sandbox import Disposition
 from dr.run.recovery.result import achieved
 from dr.run.recovery.state import Recovery
@@ -17,8 +20,8 @@ from dr.tools.host import ThisHost
 
 def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
     """Run one of the plan's hooks; a `before` that fails stops the restore, what fails later is said."""
-    if declared is None or any(run.moment == moment for run in recovery.hooks):
-        return  # it was run for the copy that is passed over
+    if declared is None or recovery.request.paths or any(run.moment == moment for run in recovery.hooks):
+        return  # it was run for the copy that is passed over; for some files the system goes on
     toolbox, journal = recovery.toolbox, recovery.journal
     run = run_hook(ThisHost(), declared, moment, env={"DR_SYSTEM": toolbox.plan.system}, cwd=str(toolbox.plan_dir))
     recovery.hooks.append(run)
@@ -33,7 +36,9 @@ def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
 def put_into_place(recovery: Recovery) -> None:
     """Put what passed into its real place, or rehearse that, and run the plan's last hook."""
     passed = achieved(recovery)
-    if recovery.request.real and passed:
+    if recovery.request.paths:
+        recovery.names += [(name, "brought back", path) for name, path in _brought(recovery)] if passed else []
+    elif recovery.request.real and passed:
         for name, instance in recovery.instances.items():
             instance.accept()
             if instance.takes_stream:
@@ -49,6 +54,14 @@ def put_into_place(recovery: Recovery) -> None:
         hook(recovery, hooks.after, "after restore")
     else:
         hook(recovery, hooks.on_failure, "on failure of restore")
+
+
+def _brought(recovery: Recovery) -> Iterator[tuple[str, bytes]]:
+    """Yield the source and the path of each file that a person asked for and has: a list for this host."""
+    for name, item in recovery.restored.items():
+        for entry in chosen(item.manifest, item.only) if item.manifest else ():
+            if entry.kind != "dir":
+                yield name, entry.path
 
 
 def say_end(recovery: Recovery, fate: Disposition) -> None:

@@ -116,6 +116,11 @@ def _now(
 
 def _steps(toolbox: Toolbox, request: RecoveryRequest, prospect: Sequence[RestoredSource]) -> tuple[str, ...]:
     """Return what will be done, in order, in words."""
+    if request.paths:
+        return (
+            f"restore {', '.join(request.paths)} into {request.into}, each file below the name of its source",
+            "compare each file with the manifest that was made at capture",
+        )
     hooks, into = toolbox.plan.hooks.restore, {instance.name for instance in prospect if instance.takes_stream}
     steps = [f"run the hook before restore: {' '.join(hooks.before.run)}"] if hooks.before else []
     for name, source in toolbox.plan.sources.items():

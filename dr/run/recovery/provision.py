@@ -44,8 +44,8 @@ def provision(recovery: Recovery) -> None:
         journal.note(recovery.isolation.in_words)
 
 
-def of_each(recovery: Recovery, names: Sequence[str], act: Callable[[str], T]) -> dict[str, T]:
-    """Do something for several sources, two at a time.
+def of_each(recovery: Recovery, names: Sequence[str], act: Callable[[str], T | None]) -> dict[str, T]:
+    """Do something for several sources, two at a time; of which nothing comes, that is left out.
 
     A source that cannot be read stops a restore; where what is left is salvaged, it is noted as lost.
     """
@@ -58,7 +58,7 @@ def of_each(recovery: Recovery, names: Sequence[str], act: Callable[[str], T]) -
     return {name: found for name, found in zip(names, done, strict=True) if found is not None}
 
 
-def _or_lost(recovery: Recovery, name: str, act: Callable[[str], T]) -> T | None:
+def _or_lost(recovery: Recovery, name: str, act: Callable[[str], T | None]) -> T | None:
     try:
         with activity.step("", source=name):
             return act(name)
@@ -119,6 +119,6 @@ def _instance(recovery: Recovery, name: str) -> RestoredSource:
     )
     if recovery.as_declared(name):
         instance = recovery.toolbox.source(name).restored(room)
-        if not (instance.takes_stream and (request.as_files or request.partial)):
+        if not request.paths and not (instance.takes_stream and (request.as_files or request.partial)):
             return instance
     return RestoredSource(name, recovery.chosen.point.kinds.get(name, "files"), room)

@@ -52,6 +52,8 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
     Return what the restore will make of the plan's sources.
     """
     refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
+    if request.paths:
+        return []
     if not request.as_files:
         under_way.refuse_other(toolbox.state, toolbox.plan.system, request.into)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dr.plan.scenario import SCENARIOS, WHOLE
+from dr.plan.scenario import FILES, SCENARIOS, WHOLE
 from dr.run.timetravel.point_in_time import Travel
 
 
@@ -23,7 +23,8 @@ class RecoveryRequest:
     that time or before; the `point` to use by its run id, whole or not; and the `target` to restore from. Of a drill:
     to `keep` the sandbox; the `kit` and files with `shares` that it begins with; the `scratch` target that is attacked.
     Of a recovery: to write over what is in `to` (`force`); the live databases that may be `replaced`; the objects,
-    DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`).
+    DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`); to bring only the files
+    at `paths`, patterns among them, of one `source` or of any; and to say why (`because`).
 
     Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
     the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
@@ -45,6 +46,9 @@ class RecoveryRequest:
     replaced: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
     as_files: bool = False
+    paths: tuple[str, ...] = ()
+    source: str | None = None
+    because: str = ""
 
     drill_id: str = ""
     t_loss: datetime = field(default_factory=_now)
@@ -72,7 +76,7 @@ class RecoveryRequest:
     @property
     def assumes(self) -> str:
         """The scenario's name in the evidence; that of a recovery is the loss of the whole system."""
-        return self.scenario or WHOLE
+        return self.scenario or (FILES if self.paths else WHOLE)
 
     @property
     def partial(self) -> bool:
@@ -84,5 +88,7 @@ class RecoveryRequest:
         pairs = (("--at", self.at.isoformat() if self.at else None), ("--target", self.target))
         named = [word for option, value in pairs if value is not None for word in (option, value)]
         named += [word for name in sorted(self.replaced) for word in ("--replace", name)]
+        named += [word for path in self.paths for word in ("--path", path)]
+        named += ["--source", self.source] if self.source else []
         named += [word for name in sorted(self.accepted) for word in ("--accept-missing", name)]
         return ("dr", "recover", system, "--to", str(self.to), *named, *(["--dumps"] if self.as_files else []))

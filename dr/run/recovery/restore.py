@@ -14,7 +14,8 @@ import random
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.restore_host import LAID
 from dr.run.recovery.provision import of_each
+from dr.run.recovery.selected import include_of, pattern_of
 from dr.run.recovery.state import Recovery
 from dr.sources import database_inventory as facts
 from dr.sources.driver import MANIFEST, RestoredSource
@@ -41,11 +43,18 @@ def bring(recovery: Recovery) -> None:
 
     Samples are some files of each tree; of streams only when the point holds nothing else.
     """
-    names, act = recovery.sources, _bring_all_of
+    names = recovery.sources
+    act: Callable[[Recovery, str], Restored | None] = _bring_all_of
     if recovery.request.partial:
         manifests, act = recovery.chosen.copy.manifests, _bring_sample_of
         names = [name for name in names if name not in manifests or not _is_stream(recovery, name)] or names
     recovery.restored = of_each(recovery, names, lambda name: act(recovery, name))
+    if recovery.request.paths and not recovery.restored:
+        raise DrError(
+            f"the point {recovery.chosen.point.run_id} holds nothing at the paths that were named",
+            recovery.toolbox.plan.system,
+            hint=f"see what it holds with `dr ls {recovery.toolbox.plan.system}`",
+        )
     _say_restored(recovery)
 
 
@@ -131,18 +140,23 @@ def _pour(recovery: Recovery, name: str, instance: RestoredSource) -> Restored:
     )
 
 
-def _bring_sample_of(recovery: Recovery, name: str) -> Restored:
+def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
     land, repository, room = recovery.site.land, recovery.chosen.place.repository, recovery.instances[name].room
     snapshot, listed = recovery.chosen.copy.snapshots[name], recovery.apart(name) / MANIFEST
     if not listed.is_file():
         listed = land.manifest(repository, snapshot, room)
     if not listed.is_file():
-        raise DrError(
-            "the point holds no manifest, so no sample can be picked",
+        raise DamageError(
+            "the point holds no manifest that could be read, so nothing of it can be picked",
             name,
-            hint="drill the whole system: --scenario system-loss",
+            hint="recover or drill the whole system, or use another target or point",
         )
-    sample = _sample(recovery, name, listed)
+    sample = _named(recovery, name, listed) if recovery.request.paths else _sample(recovery, name, listed)
+    if sample is None:
+        for left in (listed, room.root):  # nothing of it was asked for
+            with suppress(OSError):
+                left.unlink() if left.is_file() else left.rmdir()
+        return None
     land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
     restored = _settle(recovery, name, complaints=land.lay(repository, snapshot, room, sample.include))
     return replace(restored, only=sample.only, listed=sample.listed)
@@ -184,6 +198,16 @@ class _Sample:
     only: re.Pattern[bytes]
     include: list[str]
     listed: int
+
+
+def _named(recovery: Recovery, name: str, listed: Path) -> _Sample | None:
+    """Return what a person named of this source; None where it holds nothing of that."""
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
+    bases, paths = bases_of(declared), recovery.request.paths
+    only = pattern_of(bases, paths)
+    found = list(chosen(listed, only))
+    alone = {entry.path.lstrip(b"/") for entry in found if entry.kind == "file"}
+    return _Sample(only, include_of(bases, paths, alone=alone), len(found)) if found else None
 
 
 def _sample(recovery: Recovery, name: str, listed: Path) -> _Sample:

@@ -120,6 +120,8 @@ def make_fact(recovery: Recovery, fate: Disposition) -> Drill:
         suspect=point.suspect if point else None,
         last_unsuspected_point=recovery.unsuspected.run_id if recovery.unsuspected else None,
         looks=tuple(recovery.looks),
+        because=request.because,
+        selected=bool(request.paths),
     )
 
 

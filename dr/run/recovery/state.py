@@ -90,8 +90,9 @@ class Recovery:
 
     @property
     def sources(self) -> list[str]:
-        """The sources that the copy holds, but for those of which nothing can be brought."""
-        return sorted(self.chosen.copy.snapshots.keys() - self.lost.keys())
+        """The sources that the copy holds and a person did not leave out, but for those that cannot be brought."""
+        held = self.chosen.copy.snapshots.keys() - self.lost.keys()
+        return sorted(held & {self.request.source} if self.request.source else held)
 
     def apart(self, source: str) -> Path:
         """Return where a source's manifest, and what else stands beside its data, is laid; always on this host."""

@@ -49,7 +49,8 @@ def verify(recovery: Recovery) -> None:
         now=recovery.journal.now, sources=restored, partial=request.partial, newest=recovery.newest,
         names=recovery.names, programs=recovery.isolation.works if recovery.isolation else None,
     )  # fmt: skip
-    checks = checks_of(recovery.toolbox.plan.drill.checks, restored, real=request.real, partial=request.partial)
+    declared = () if request.paths else recovery.toolbox.plan.drill.checks  # they are of the system, not of some files
+    checks = checks_of(declared, restored, real=request.real, partial=request.partial)
     recovery.asked = shares_asked(checks, restored)
     for check in in_order(checks):
         results = list(run_check(context, check))
