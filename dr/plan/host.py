@@ -74,7 +74,7 @@ class SshHost(Declaration):
         Field(
             description="How sources on this host are captured. `stream`: its dump programs run there and their output "
             "comes through the connection; files come by SFTP. `agent`: restic runs there and sends straight to an s3 "
-            "target. `sftp`: files only. Not allowed for a drill's host."
+            "or rest target. `sftp`: files only. Not allowed for a drill's host."
         ),
     ] = "stream"
     connect_timeout: Annotated[

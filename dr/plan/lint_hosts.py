@@ -55,7 +55,7 @@ def _mode(plan: Plan, name: str, host: SshHost, targets: Mapping[str, Target]) -
     first = targets.get(plan.targets[0])
     if host.mode == "agent" and first and not first.reached_from_elsewhere:
         what = f"restic there cannot reach a target on this machine: {first.target}"
-        yield at, what, "put an s3 target first, or write `mode: stream`", "refused"
+        yield at, what, "put an s3 or rest target first, or write `mode: stream`", "refused"
 
 
 def _server(at: Key, declared: DatabaseSource, env: Mapping[str, str], *, here: bool) -> Iterator[Found]:

@@ -71,6 +71,8 @@ _OURS = (
     "RESTIC_REPOSITORY_FILE",
     "RESTIC_CACERT",
     "AWS_SESSION_TOKEN",
+    "RESTIC_REST_USERNAME",
+    "RESTIC_REST_PASSWORD",
 )
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 

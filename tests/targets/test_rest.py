@@ -16,6 +16,7 @@ from dr.run.immutability.posture import look
 from dr.targets.kinds import driver_of
 from scripts.servers.rest import RestServer
 from tests.conftest import Site, plan_text
+from tests.far import Far
 from tests.tls import Authority
 
 pytestmark = pytest.mark.slow
@@ -108,3 +109,17 @@ def test_a_certificate_is_trusted_by_its_own_authority_alone_for_restic_and_for_
         site_on(site, server, ca_file=str(authority.file))
         site.dr("backup", "share")
         assert site.dr("verify", "share", "--json").document["proofs"][0]["outcome"] == "ok"
+
+
+def test_a_host_with_an_agent_sends_to_it_by_itself(site: Site, rest_server: RestServer, tmp_path: Path) -> None:
+    with Far(tmp_path / "far") as far:
+        folder = far.user_home / "data"
+        folder.mkdir()
+        (folder / "a.txt").write_text("a\n" * 1000)
+        url = f"{rest_server.url}/{tmp_path.name}"
+        site.target("far", yaml.safe_dump({"target": "far", "rest": {"url": url, **rest_server.login}}))
+        source = f"docs: {{files: {{paths: [{folder}]}}}}"
+        site.plan("share", plan_text("share", source, targets="[far]", more=far.plan_host()))
+        site.dr("backup", "share")
+        proof = site.dr("verify", "share", "--level", "3", "--json").document["proofs"][0]
+        assert (proof["outcome"], proof["level_reached"]) == ("ok", 3)
