@@ -43,6 +43,7 @@ ENVIRONMENT = {
     "SSH_AUTH_SOCK": "The SSH agent whose keys are used for hosts that name no key.",
     "XDG_STATE_HOME": "Where the state directory of an ordinary user is.",
     "JOURNAL_STREAM": "Where it names stderr, as under systemd, each line there begins with its priority.",
+    "CREDENTIALS_DIRECTORY": "Where systemd leaves what `LoadCredential=` names: secrets read by `credential`.",
     "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID": "How systemd wants to hear that the daemon is ready and well.",
     "TMPDIR": "Where temporary files, and the scratch database servers of drills, are made.",
 }

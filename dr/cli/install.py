@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from pydantic import BaseModel
 
 from dr.cli.context import Context, pass_context
+from dr.errors import DrError
 
 
 def _program(context: Context) -> list[str]:
@@ -35,6 +38,90 @@ def crontab_command(context: Context) -> None:
     context.say(line)
 
 
+# -- systemd -------------------------------------------------------------------------------------------
+
+#: What the service may do: all that backups, drills and scratch servers of root need, and little else. Devices, the
+#: clock and the kernel are not among it. Where a plan needs more, `systemctl edit` takes a line back.
+_HARDENED = """\
+UMask=0077
+NoNewPrivileges=true
+ProtectSystem=full
+PrivateTmp=true
+PrivateDevices=true
+DevicePolicy=closed
+ProtectClock=true
+ProtectHostname=true
+ProtectKernelLogs=true
+ProtectKernelModules=true
+ProtectKernelTunables=true
+ProtectControlGroups=true
+LockPersonality=true
+RestrictRealtime=true
+RestrictNamespaces=mnt net
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+SystemCallArchitectures=native
+SystemCallFilter=@system-service @mount prlimit64
+SystemCallFilter=~@resources
+SystemCallErrorNumber=EPERM
+CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER CAP_FSETID CAP_SETFCAP
+CapabilityBoundingSet=CAP_SETUID CAP_SETGID CAP_KILL CAP_SYS_ADMIN CAP_NET_ADMIN
+"""
+_AFTER = "After=network-online.target\nWants=network-online.target\nOnFailure=dr-failed@%n.service\n"
+#: An objective that is missed (exit 4) is a failure of the unit too: nothing is hidden from who watches units.
+_SERVICE = """\
+[Unit]
+Description=Disaster recovery: all that is due
+{after}
+[Service]
+Type=oneshot
+ExecStart={start} run
+Nice=10
+IOSchedulingClass=idle
+TimeoutStopSec=120
+{credentials}{hardened}"""
+_TIMER = """\
+[Unit]
+Description=Disaster recovery, every 15 minutes
+
+[Timer]
+OnCalendar=*:0/15
+Persistent=true
+RandomizedDelaySec=60
+
+[Install]
+WantedBy=timers.target
+"""
+_DAEMON = """\
+[Unit]
+Description=Disaster recovery, resident: in the place of dr.timer
+Conflicts=dr.timer
+{after}
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart={start} daemon
+Restart=on-failure
+RestartSec=60
+WatchdogSec=300
+Nice=10
+IOSchedulingClass=idle
+TimeoutStopSec=120
+{credentials}{hardened}
+[Install]
+WantedBy=multi-user.target
+"""
+_FAILED = """\
+[Unit]
+Description=Disaster recovery: what %i came to
+
+[Service]
+Type=oneshot
+# Put your own command here by `systemctl edit dr-failed@.service`; the channels of site.yaml are told by dr itself.
+ExecStart=/usr/bin/logger --priority daemon.crit --tag dr "%i failed: see `journalctl -u %i` and `dr status`"
+DynamicUser=true
+"""
+
+
 def _unit_word(word: str) -> str:
     """Quote a word as systemd reads it (systemd.service(5), "Command lines"), which is not as a shell does."""
     plain = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
@@ -44,18 +131,44 @@ def _unit_word(word: str) -> str:
 @click.command("systemd")
 @pass_context
 def systemd_command(context: Context) -> None:
-    """Print a service and a timer for systemd."""
-    start = " ".join(map(_unit_word, [*_program(context), "run"]))
-    service = (
-        "[Unit]\nDescription=Disaster recovery: all that is due\nAfter=network-online.target\n"
-        "Wants=network-online.target\n\n[Service]\nType=oneshot\nNice=10\nIOSchedulingClass=idle\n"
-        f"ExecStart={start}\nSuccessExitStatus=4\nTimeoutStopSec=120\nUMask=0077\n"
-    )
-    timer = (
-        "[Unit]\nDescription=Disaster recovery, every 15 minutes\n\n[Timer]\nOnCalendar=*:0/15\n"
-        "Persistent=true\nRandomizedDelaySec=60\n\n[Install]\nWantedBy=timers.target\n"
-    )
-    context.put(service=service, timer=timer)
-    context.say(f"# /etc/systemd/system/dr.service\n{service}")
-    context.say(f"# /etc/systemd/system/dr.timer\n{timer}")
+    """Print the units for systemd: a service with its timer, the daemon, and what is started when one fails."""
+    context.session.reading = True
+    start = " ".join(map(_unit_word, _program(context)))
+    named = sorted(set(_credentials(context)))
+    places = [f"LoadCredential={name}:{context.config_dir.absolute() / 'secrets' / name}\n" for name in named]
+    parts = {"after": _AFTER, "start": start, "credentials": "".join(places), "hardened": _HARDENED}
+    units = {
+        "dr.service": _SERVICE.format(**parts),
+        "dr.timer": _TIMER,
+        "dr-daemon.service": _DAEMON.format(**parts),
+        "dr-failed@.service": _FAILED,
+    }
+    context.put(service=units["dr.service"], timer=units["dr.timer"], units=units)
+    for name, text in units.items():
+        context.say(f"# /etc/systemd/system/{name}\n{text}")
     context.say("# then: systemctl daemon-reload && systemctl enable --now dr.timer")
+    context.say("# or, resident: systemctl daemon-reload && systemctl enable --now dr-daemon.service")
+
+
+def _credentials(context: Context) -> Iterator[str]:
+    """Yield the names under which plans, targets and site.yaml want secrets of systemd; none where they are faulty."""
+    try:
+        found = context.session.declarations
+        declared = [*(loaded.plan for loaded in found.plans.values()), *found.targets.values(), found.site]
+    except DrError:
+        return
+    yield from _named_in(declared)
+
+
+def _named_in(values: Iterable[object]) -> Iterator[str]:
+    from dr.plan.secret import SecretPlace
+
+    for value in values:
+        if isinstance(value, SecretPlace):
+            yield from [value.credential] if value.credential else []
+        elif isinstance(value, BaseModel):
+            yield from _named_in(getattr(value, name) for name in type(value).model_fields)
+        elif isinstance(value, dict):
+            yield from _named_in(value.values())
+        elif isinstance(value, tuple | list):
+            yield from _named_in(value)

@@ -29,6 +29,8 @@ def read_secret(declared: SecretPlace, where: str) -> str:
     """
     if declared.env:
         data, named = os.fsencode(variable(declared.env)), f"the environment variable {declared.env}"
+    elif declared.credential:
+        data, named = _credential(declared.credential, where), f"the credential {declared.credential}"
     elif declared.file:
         data, named = _file(declared.file, where), f"the secret file {declared.file}"
     else:
@@ -37,6 +39,15 @@ def read_secret(declared: SecretPlace, where: str) -> str:
     if problem:
         raise RefusedError(f"{named} {problem}", where, hint=hint)
     return data.decode("utf-8").strip()
+
+
+def _credential(name: str, where: str) -> bytes:
+    """Return what systemd left for this service under a name; see systemd.exec(5), "CREDENTIALS"."""
+    place = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not place:
+        hint = "start it by the units that `dr systemd` prints, or set CREDENTIALS_DIRECTORY to where its file is"
+        raise RefusedError(f"systemd gave no credential {name}", where, hint=hint)
+    return _file(Path(place, name), where)
 
 
 def _file(path: Path, where: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -72,21 +73,65 @@ def test_a_percent_sign_in_a_path_does_not_end_the_line_for_cron(site: Site) -> 
 
 
 def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> None:
-    units = daily.dr("systemd", "--json").document
-    assert "ExecStart=" in units["service"] and units["service"].rstrip().endswith("UMask=0077")
-    assert "OnCalendar=*:0/15" in units["timer"] and "Persistent=true" in units["timer"]
-    start = next(line for line in units["service"].splitlines() if line.startswith("ExecStart="))
-    assert shlex.split(start.removeprefix("ExecStart="))[-1] == "run"
-    assert units["service"] in daily.dr("systemd").out
+    units = daily.dr("systemd", "--json").document["units"]
+    service, timer, daemon = units["dr.service"], units["dr.timer"], units["dr-daemon.service"]
+    assert {"OnCalendar=*:0/15", "Persistent=true", "RandomizedDelaySec=60"} <= set(timer.splitlines())
+    assert {"Type=notify", "WatchdogSec=300", "NotifyAccess=main"} <= set(daemon.splitlines())
+    for unit, verb in ((service, "run"), (daemon, "daemon")):
+        start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+        assert shlex.split(start.removeprefix("ExecStart="))[-1] == verb
+        assert "OnFailure=dr-failed@%n.service" in unit, "who watches units hears of it"
+        assert "SuccessExitStatus" not in unit, "nor is a missed objective hidden"
+    shown = daily.dr("systemd").out
+    assert all(text in shown and f"# /etc/systemd/system/{name}" in shown for name, text in units.items())
     if shutil.which("systemd-analyze"):
-        for name in ("service", "timer"):
-            (tmp_path / f"dr.{name}").write_text(units[name])
-        service = units["service"].replace(start, "ExecStart=/bin/true")
-        (tmp_path / "dr.service").write_text(service)
-        done = subprocess.run(
-            ["systemd-analyze", "verify", "--man=no", str(tmp_path / "dr.timer")], capture_output=True, text=True
+        for name, text in units.items():
+            start = next((line for line in text.splitlines() if line.startswith("ExecStart=")), "ExecStart=")
+            (tmp_path / name).write_text(text.replace(start, "ExecStart=/bin/true"))
+        argv = [
+            "systemd-analyze",
+            "verify",
+            "--man=no",
+            *(str(tmp_path / name) for name in ("dr.timer", "dr-daemon.service")),
+        ]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith("dr")], (
+            done.stderr
         )
-        assert "dr.timer" not in done.stderr and "dr.service" not in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
+@pytest.mark.parametrize("name", ["dr.service", "dr-daemon.service"])
+def test_the_services_may_do_little_more_than_they_must(daily: Site, tmp_path: Path, name: str) -> None:
+    units = daily.dr("systemd", "--json").document["units"]
+
+    def exposure(text: str) -> float:
+        (tmp_path / name).write_text(text)
+        argv = ["systemd-analyze", "security", "--offline=true", "--no-pager", str(tmp_path / name)]
+        said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+        found = re.search(r"Overall exposure level for \S+: (\d+\.\d)", said)
+        assert found, said
+        return float(found[1])
+
+    level = exposure(units[name])
+    print(f"{name}: exposure {level}")
+    assert level <= 4.0
+    assert exposure("[Service]\nExecStart=/bin/true\n") > 9, "the negative control"
+
+
+def test_secrets_that_systemd_holds_are_named_in_the_units_and_read_from_there(daily: Site) -> None:
+    path = daily.root / "config" / "plans" / "share.yaml"
+    path.write_text(path.read_text() + "secrets: {passphrase: {credential: share-phrase}}\n")
+    units = daily.dr("systemd", "--json").document["units"]
+    line = f"LoadCredential=share-phrase:{daily.root}/config/secrets/share-phrase"
+    assert line in units["dr.service"].splitlines() and line in units["dr-daemon.service"].splitlines()
+    refused = daily.dr("backup", "share", code=12)
+    assert "systemd gave no credential share-phrase" in refused.err
+    given = daily.root / "credentials"
+    given.mkdir()
+    (given / "share-phrase").write_text("a passphrase of some length\n")
+    daily.dr("backup", "share", CREDENTIALS_DIRECTORY=str(given))
+    daily.dr("verify", "share", code=12)
 
 
 def test_an_odd_path_is_one_word_of_the_unit(site: Site) -> None:

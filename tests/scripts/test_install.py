@@ -121,7 +121,8 @@ def test_the_debian_package_installs_works_and_goes_and_leaves_what_it_wrote(deb
     assert odd == {("drwx------", "./etc/dr/secrets/")}
     files = {line[5] for line in lines}
     assert not [name for name in files if name.startswith("./etc/") and not name.endswith("/")], "no conffiles"
-    assert {f"./usr/lib/systemd/system/dr.{kind}" for kind in ("service", "timer")} <= files
+    units = ("dr.service", "dr.timer", "dr-daemon.service", "dr-failed@.service")
+    assert {f"./usr/lib/systemd/system/{name}" for name in units} <= files
     assert {"./usr/share/man/man1/dr.1.gz", "./usr/share/man/man5/dr-plan.5.gz"} <= files
     assert {f"./usr/share/{shell}" for shell in SHELLS} <= files
 
