@@ -116,12 +116,6 @@ class Catalog:
             for row in rows
         ]
 
-    def system_of(self, run_id: str) -> str:
-        """Return the system that a run was of; "" for one that is not on record."""
-        with self._connections.reading() as db:
-            row = db.execute("select system from runs where run_id = ?", (run_id,)).fetchone()
-        return str(row["system"]) if row else ""
-
     def close_abandoned(self, system: str | None, *, now: datetime) -> list[OpenRun]:
         """Record as `aborted` every run whose process has died; return them."""
         dead = [run for run in self.open_runs(system) if not process.alive(run.process)]

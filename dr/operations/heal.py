@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+from dr.catalog.aborted import OpenRun
 from dr.errors import DrError, LockedError
 from dr.evidence.fact import Fact
 from dr.plan.units import counted
@@ -28,6 +29,9 @@ log = logging.getLogger("dr.heal")
 F = TypeVar("F", bound=Fact)
 #: The system that remains were of ("" where nobody can tell), and what was done about them.
 Healed = tuple[str, str]
+#: By the id of a run that was killed, its system.
+Owners = Mapping[str, str]
+Step = Callable[[Session, Owners], Iterator[Healed]]
 
 
 def heal(session: Session, system: str | None = None, *, far: bool = False) -> None:
@@ -36,11 +40,12 @@ def heal(session: Session, system: str | None = None, *, far: bool = False) -> N
     `far`: sandboxes on other hosts too, which takes those hosts' time. Notes in the session what was done. Never
     raises for what cannot be put right: that is tried again by the next run.
     """
-    known = [*_runs(session, system)]
-    for step in _STEPS if session.once("heal") else ():
-        known += _safely(session, step)
-    if far:
-        known += _safely(session, _far_sandboxes)
+    dead = session.catalog.close_abandoned(system, now=session.clock())
+    known = [_of_run(run) for run in dead]
+    owners = {run.run_id: run.system for run in dead}
+    steps = (*(_STEPS if session.once("heal") else ()), *([_far_sandboxes] if far else []))
+    for step in steps:
+        known += _safely(session, owners, step)
     for whose, text in known:
         log.warning("%s%s", f"{whose}: " if whose else "", text)
         session.healed.append((whose, text))
@@ -55,36 +60,34 @@ def with_healed(session: Session, record: F, system: str) -> F:
     return replace(record, **more) if taken else record
 
 
-def _safely(session: Session, step: Callable[[Session], Iterator[Healed]]) -> list[Healed]:
+def _safely(session: Session, owners: Owners, step: Step) -> list[Healed]:
     try:
-        return list(step(session))
+        return list(step(session, owners))
     except (DrError, OSError) as error:
         log.warning("what an earlier process left could not be put right: %s", error)
         return []
 
 
-def _runs(session: Session, system: str | None) -> Iterator[Healed]:
-    """Runs whose process is dead: recorded as aborted."""
-    for run in session.catalog.close_abandoned(system, now=session.clock()):
-        begun = f"{run.started:%Y-%m-%d %H:%M:%S}Z"
-        yield run.system, f"the {run.verb} {run.run_id} of {begun} was killed: it is on record as aborted"
+def _of_run(run: OpenRun) -> Healed:
+    begun = f"{run.started:%Y-%m-%d %H:%M:%S}Z"
+    return run.system, f"the {run.verb} {run.run_id} of {begun} was killed: it is on record as aborted"
 
 
-def _sandboxes(session: Session) -> Iterator[Healed]:
+def _sandboxes(session: Session, owners: Owners) -> Iterator[Healed]:
     """Sandboxes whose drill is dead: what still runs in them is ended, and they are removed."""
-    yield from _swept(session, far=False)
+    yield from _swept(session, owners, far=False)
 
 
-def _far_sandboxes(session: Session) -> Iterator[Healed]:
-    yield from _swept(session, far=True)
+def _far_sandboxes(session: Session, owners: Owners) -> Iterator[Healed]:
+    yield from _swept(session, owners, far=True)
 
 
-def _swept(session: Session, *, far: bool) -> Iterator[Healed]:
+def _swept(session: Session, owners: Owners, *, far: bool) -> Iterator[Healed]:
     for name in dict.fromkeys(name.partition(".")[0] for name in sweep(session.state, far=far)):  # and its cache
-        yield session.catalog.system_of(name), f"the sandbox of {name} was left behind: it is destroyed"
+        yield owners.get(name, ""), f"the sandbox of {name} was left behind: it is destroyed"
 
 
-def _work(session: Session) -> Iterator[Healed]:
+def _work(session: Session, owners: Owners) -> Iterator[Healed]:
     """Scratch directories that no run is at work in."""
     for path in sorted((session.state / "work").glob("*")):
         try:
@@ -96,13 +99,13 @@ def _work(session: Session) -> Iterator[Healed]:
             yield path.name, "the scratch directory of a killed run was left behind: it is removed"
 
 
-def _views(session: Session) -> Iterator[Healed]:
+def _views(session: Session, owners: Owners) -> Iterator[Healed]:
     """Sockets on which nobody listens any more."""
     if count := sweep_views(session.state):
         yield "", f"{counted(count, 'socket')} of killed recoveries removed"
 
 
-def _secrets(session: Session) -> Iterator[Healed]:
+def _secrets(session: Session, owners: Owners) -> Iterator[Healed]:
     """A recovery kit that was being written."""
     try:
         with hold(session.state / "locks" / "kit.lock", what="in use"):
@@ -112,4 +115,4 @@ def _secrets(session: Session) -> Iterator[Healed]:
         return
 
 
-_STEPS: tuple[Callable[[Session], Iterator[Healed]], ...] = (_sandboxes, _work, _views, _secrets)
+_STEPS: tuple[Step, ...] = (_sandboxes, _work, _views, _secrets)
