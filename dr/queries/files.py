@@ -45,7 +45,8 @@ class Files:
 
     def __init__(self, session: Session, loaded: Loaded, *, say: Callable[[str, DrError], None]) -> None:
         self._session, self._loaded, self._say = session, loaded, say
-        self._points = {point.run_id: point for point in session.points(loaded)}
+        points = (point for point in session.points(loaded) if any(_readable(point, source) for source in point.kinds))
+        self._points = {point.run_id: point for point in points}
 
     def __enter__(self) -> Files:
         """Open the index."""

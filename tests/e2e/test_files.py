@@ -151,6 +151,16 @@ def test_what_cannot_be_answered_is_one_sentence(files_site: Site, typed: list[s
     assert said.lower() in ran.err.lower() and ran.err.count("\n") == 1, ran.err
 
 
+def test_versions_that_expired_are_found_no_more(term: Site) -> None:
+    plan = term.root / "config" / "plans" / "share.yaml"
+    plan.write_text(plan.read_text() + "retention: {last: 2, daily: 0, weekly: 0, monthly: 0, yearly: 0}\n")
+    assert len(term.dr("find", "share", "letter.txt", "--all-versions", "--json").document["matches"]) == 2
+    term.dr("verify", "share")
+    term.dr("expire", "share", "--confirm-many")
+    (left,) = term.dr("find", "share", "letter.txt", "--all-versions", "--json").document["matches"]
+    assert left["points"] == list(reversed(_points(term)))
+
+
 def test_a_database_is_not_compared_file_by_file(files_site: Site, tmp_path: Path) -> None:
     import sqlite3
 
