@@ -46,6 +46,11 @@ def worst(codes: list[int]) -> int:
     return min(codes, key=WORST_FIRST.index, default=OK)
 
 
+def code_of(outcome: str) -> int:
+    """Return the exit code that an outcome deserves, where nothing is known but that; an unknown one is a failure."""
+    return {"ok": OK, "skipped": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(outcome, FAILED)
+
+
 @dataclass
 class DrError(Exception):
     """What went wrong, where, why, and what the reader should do next.

@@ -468,6 +468,42 @@ def test_every_run_is_opened_and_put_on_record_in_one_place() -> None:
         assert places == ["lifecycle.py"], what
 
 
+def documents_in(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines where a function puts a document or a row together: a dict of several keys that have names."""
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        for node in (each for line in function.body for each in ast.walk(line)):
+            if isinstance(node, ast.Dict):
+                named = [key for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+                if len(named) > 1 or (named and None in node.keys and not _is_a_setting(named)):
+                    yield node.lineno
+
+
+def _is_a_setting(keys: list[ast.Constant]) -> bool:
+    return all(str(key.value) in ("no_args_is_help", "help_option_names") for key in keys)
+
+
+def test_documents_are_put_together_where_results_are_told_and_not_on_the_command_line() -> None:
+    found = {
+        f"{path.name}:{line}"
+        for path in (ROOT / "dr" / "cli").glob("*.py")
+        if path.name != "log_format.py"  # lines of a log, which are no document of a command
+        for line in documents_in(ast.parse(path.read_text("utf-8")))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2}', '{**told, "a": 1}', '[{"a": x, "b": x} for x in told]'])
+def test_a_document_that_is_put_together_elsewhere_is_found(text: str) -> None:
+    assert list(documents_in(ast.parse(f"def f(told):\n    return {text}\n"))) == [2]
+    assert list(documents_in(ast.parse('def f():\n    return {"a": 1}\n'))) == []
+
+
+def test_what_is_decided_once_stands_in_one_place() -> None:
+    for what, where in (('"degraded": DEGRADED', "errors.py"), ("KeyEvent(\n", "rotate_keys.py")):
+        places = [path.name for path in modules(ROOT) if what in path.read_text("utf-8")]
+        assert places == [where], what
+
+
 def test_no_class_name_stands_twice_within_what_is_done() -> None:
     assert SIZES["class_names_twice"]() == {}
 

@@ -18,9 +18,10 @@ from dr.catalog import chain, derive, repositories, strangers, suspicion
 from dr.catalog import pending_deletions as absences
 from dr.catalog.aborted import OpenRun, aborted_fact
 from dr.catalog.connection import Connections, quick_check
+from dr.catalog.holds import held
 from dr.catalog.status_queries import attempts, notice, place_states, run_counts, standings
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
-from dr.evidence.acts import Hold, HoldEvent
+from dr.evidence.acts import Hold
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
 from dr.evidence.forgetting import Absence
@@ -334,12 +335,7 @@ class Catalog:
 
         They are read from the chain itself: a row that went missing in an index could not lift a hold.
         """
-        found: dict[str, Hold] = {}
-        for record in self.facts(("hold",), systems=None if system is None else [system]):
-            fact = record.fact
-            if isinstance(fact, HoldEvent):
-                _note(found, fact)
-        return list(found.values())
+        return held(self.facts(("hold",), systems=None if system is None else [system]))
 
     # -- what helps the next run --------------------------------------------------------------------
 
@@ -399,22 +395,6 @@ class Catalog:
             )
             for point in points:
                 derive.adopt_point(db, system, target, point, seen=at)
-
-
-def _note(found: dict[str, Hold], event: HoldEvent) -> None:
-    """Bring the holds up to date with what happened to one of them."""
-    if event.act == "placed":
-        found[event.hold_id] = Hold(
-            hold_id=event.hold_id,
-            system=event.system,
-            reason=event.reason,
-            placed=event.started,
-            until=event.until,
-            point=event.point,
-        )
-    elif event.hold_id in found:
-        released = replace(found[event.hold_id], released=event.started, released_reason=event.reason)
-        found[event.hold_id] = released
 
 
 def _point(row: Row, copies: Iterable[Copy]) -> Point:

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
+from dr.report.envelope import said, whole
 
 if TYPE_CHECKING:
     from dr.cli.events import Events
     from dr.cli.log_format import Format, Level
     from dr.plan.window import HeldBack
     from dr.session import Session
-
-SCHEMA = 1
 
 
 @dataclass
@@ -86,12 +85,12 @@ class Context:
 
     def complain(self, what: str, where: str = "", hint: str = "") -> None:
         """Say an error: on stderr, and in the document."""
-        self.errors.append({"what": what, "where": where, "hint": hint})
+        self.errors.append(said(what, where, hint))
         self._log("error", what, where, hint)
 
     def warn(self, what: str, where: str = "", hint: str = "") -> None:
         """Say a warning, on stderr and in the document; it is not an error and fails nothing."""
-        warning = {"what": what, "where": where, "hint": hint}
+        warning = said(what, where, hint)
         if warning in self.warnings:
             return
         self.warnings.append(warning)
@@ -104,8 +103,8 @@ class Context:
             return
         from dr.cli.log_format import line
 
-        parts = {"what": what, "where": where, "hint": hint, "command": self.command}
-        click.echo(line(self.log_format, level, _line(what, where, hint), **parts), err=True)
+        told = line(self.log_format, level, _line(what, where, hint), command=self.command, **said(what, where, hint))
+        click.echo(told, err=True)
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
@@ -136,12 +135,10 @@ class Context:
 
     def tell_held_back(self, held: Iterable[HeldBack] | None = None) -> None:
         """Say what is due and waits until its window opens."""
-        from dr.evidence.seal import encode
+        from dr.report.documents import held_back_document
 
         waiting = list(self.session.held_back if held is None else held)
-        self.put(
-            held_back=[{"system": each.system, "verb": each.verb, "opens": encode(each.opens)} for each in waiting]
-        )
+        self.put(held_back=[held_back_document(each.system, each.verb, each.opens) for each in waiting])
         for each in waiting:
             self.say(each.in_words)
 
@@ -172,9 +169,8 @@ class Context:
     def close(self) -> int:
         """Print the document when one is asked for; return the exit code."""
         if self.as_json:
-            told = {"warnings": self.warnings, **self.document, "errors": self.errors}
-            whole = {"schema": SCHEMA, "command": self.command, **told}
-            sys.stdout.write(json.dumps(whole, ensure_ascii=True) + "\n")
+            told = whole(self.command, self.document, warnings=self.warnings, errors=self.errors)
+            sys.stdout.write(json.dumps(told, ensure_ascii=True) + "\n")
             sys.stdout.flush()
         return worst(self.codes)
 

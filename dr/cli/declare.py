@@ -84,16 +84,10 @@ def validate_command(context: Context, systems: tuple[str, ...], show: str | Non
 
 def _show(context: Context, loaded: Loaded) -> None:
     from dr.plan.effective import as_yaml, effective, nested
+    from dr.report.documents import effective_document
 
     values = effective(loaded, context.config_dir)
-    told = [
-        {"key": ".".join(map(str, each.key)), "value": each.value, "from": each.origin}
-        for each in values
-        if not each.opens
-    ]
-    context.put(
-        effective={"system": loaded.plan.system, "digest": loaded.digest, "plan": nested(values), "values": told}
-    )
+    context.put(effective=effective_document(loaded.plan.system, loaded.digest, nested(values), values))
     context.say(as_yaml(values))
 
 

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import IO
 
 from dr.plan.units import format_duration
+from dr.report.envelope import activity_keys, event_document
 from dr.tools.activity import Activity
 
 #: Seconds between two lines that say how far one step of a run is.
 _EVERY = 1.0
-#: The version of an event's keys, as of the documents that `--json` prints.
-SCHEMA = 1
 
 
 def in_words(told: Activity) -> str:
@@ -46,12 +45,12 @@ class Events:
         """Write one event of a run; of its progress one a second, and the last of each step."""
         if told.event == "progress" and not self._is_time(told):
             return
-        self.write(told.event, **_keys(told))
+        self.write(told.event, **activity_keys(told))
 
     def write(self, event: str, **keys: object) -> None:
         """Write one event, now."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"schema": SCHEMA, "at": at, "event": event, **keys}) + "\n"
+        line = json.dumps(event_document(at, event, keys)) + "\n"
         with self._guard:
             if self._broken:
                 return
@@ -77,24 +76,3 @@ class Events:
             return False
         self._last[key] = now
         return True
-
-
-def _keys(told: Activity) -> dict[str, object]:
-    """Return the keys of an event; those that say nothing are left out."""
-    amount = told.amount
-    keys: dict[str, object] = {
-        "verb": told.verb,
-        "system": told.system,
-        "run_id": told.run_id,
-        "step": told.step or None,
-        "source": told.source or None,
-        "target": told.target or None,
-        "bytes": amount.bytes,
-        "total_bytes": amount.total_bytes,
-        "files": amount.files,
-        "total_files": amount.total_files,
-        "outcome": told.outcome or None,
-        "exit_code": told.exit_code,
-        "seconds": told.seconds,
-    }
-    return {name: value for name, value in keys.items() if value is not None}

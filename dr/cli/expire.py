@@ -70,7 +70,7 @@ def _due(context: Context, *, dry_run: bool) -> None:
 
 def say_expirations(context: Context, results: Sequence[ExpireResult], *, dry_run: bool = False) -> None:
     """Tell what expired and what was freed, and note the exit codes."""
-    from dr.report.documents import expiration_document
+    from dr.report.documents import expiration_document, going_document
 
     context.put(
         expirations=[
@@ -78,7 +78,7 @@ def say_expirations(context: Context, results: Sequence[ExpireResult], *, dry_ru
                 each.expiration.record if each.expiration else None,
                 each.pruning.record if each.pruning else None,
                 kept=each.decision.kept if each.decision else {},
-                would=_would(each) if dry_run else None,
+                would=going_document(each.decision.going if each.decision else {}) if dry_run else None,
             )
             for each in results
         ]
@@ -86,11 +86,6 @@ def say_expirations(context: Context, results: Sequence[ExpireResult], *, dry_ru
     for each in results:
         _say_expired(context, each, dry_run=dry_run)
         _say_pruned(context, each)
-
-
-def _would(result: ExpireResult) -> list[dict[str, str]]:
-    going = result.decision.going if result.decision else {}
-    return [{"run_id": run_id, "rule": rule} for run_id, rule in going.items()]
 
 
 def _say_expired(context: Context, result: ExpireResult, *, dry_run: bool) -> None:
@@ -158,23 +153,14 @@ def _say_year(context: Context, results: Sequence[ExpireResult]) -> None:
 def say_calendar(context: Context, items: list[Loaded]) -> None:
     """Tell day by day for the next year what stays and what goes on each target that backups write to."""
     from dr.queries.calendar import years
+    from dr.report.documents import calendar_row
 
     found = [year for loaded in items if loaded.plan.retention for year in years(context.session, loaded.plan)]
     context.put(calendar=[year.document() for year in found])
     for year in found:
         context.say(f"{year.system} on {year.target}, as if every backup is made and proven in time:")
-        context.plain_rows(
-            [
-                {
-                    "day": f"{day.day:%Y-%m-%d}",
-                    "made": str(day.made),
-                    "stay": str(day.stay),
-                    "go": str(len(day.goes)),
-                    "which, and why": _leaving(day),
-                }
-                for day in year.days
-            ]
-        )
+        rows = [calendar_row(day.day, day.made, day.stay, len(day.goes), _leaving(day)) for day in year.days]
+        context.plain_rows(rows)
     for loaded in items:
         if loaded.plan.retention is None:
             context.say(f"{loaded.plan.system}: the plan has no `retention`, so nothing expires")

@@ -112,7 +112,7 @@ def diff_command(
     A point is a RUN_ID, or a TIME: the newest point of then or before. One point alone is held against the newest.
     `+` added, `-` removed, `M` modified, `m` other owner, mode, times or ACL alone, `>` moved.
     """
-    from dr.report.files import difference_document, summary_of
+    from dr.report.files import difference_document, ends_document, summary_of
 
     context.put(changes=[], summary=[])
     if how["live"] and two:
@@ -120,7 +120,7 @@ def diff_command(
     with _files(context, system) as files:
         before, after = (_one(files, one), None) if how["live"] else _two(files, system, one, two)
         changes = files.differences(before, after, source) if after else files.since_then(before, source)
-    context.put(**{"from": before.run_id, "to": after.run_id if after else None})
+    context.put(**ends_document(before, after))
     context.put(changes=[difference_document(each) for each in changes], summary=summary_of(changes))
     _print(context, before, after, changes, everything=how["everything"])
 

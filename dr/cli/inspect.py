@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +14,9 @@ from dr.cli.choose import declared_or_usable
 from dr.cli.context import Context, pass_context
 from dr.cli.times import TIME
 from dr.errors import FAILED, OBJECTIVE_MISSED, OK, DrError, UsageError, every_error
-from dr.plan.units import format_duration
 
 if TYPE_CHECKING:
-    from dr.evidence.acts import Hold
-    from dr.report.board import Row
     from dr.report.figures import Report
-    from dr.report.verdict import Verdict
 
 
 @click.command("status")
@@ -30,9 +25,9 @@ if TYPE_CHECKING:
 @pass_context
 def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> None:
     """Show each system's objectives against the facts. Exit 4 when any objective is missed."""
-    from dr.evidence.problem import texts
     from dr.queries.status import board, site_problems
-    from dr.report.documents import finding_document, hold_document, status_document
+    from dr.report.documents import entry_document, site_document
+    from dr.report.standing import status_lines, status_row
 
     context.put(systems=[])
     context.session.reading = True
@@ -41,26 +36,13 @@ def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> 
         return
     found = board(context.session, declared_or_usable(context, systems))
     now = context.session.clock()
-    context.put(
-        systems=[
-            {
-                **status_document(entry.row, entry.next_due),
-                "holds": [hold_document(hold, now=now) for hold in entry.holds],
-            }
-            for entry in found
-        ]
-    )
-    rows = [_line(entry.row) for entry in found]
-    context.plain_rows(rows)
+    context.put(systems=[entry_document(each.row, each.next_due, each.holds, now=now) for each in found])
+    context.plain_rows([status_row(entry.row) for entry in found])
     for entry in found:
-        for problem in entry.row.problems:
-            context.say(f"{entry.row.system}: {problem.text}")
-        for hold in entry.holds:
-            context.say(f"{entry.row.system}: {_held(hold)}")
-        for line in _about_copies(entry.row, asked=bool(systems)):
+        for line in status_lines(entry.row, entry.holds, asked=bool(systems)):
             context.say(f"{entry.row.system}: {line}")
     beside = list(site_problems(context.session))
-    context.put(site={"problems": texts(beside), "findings": [finding_document(problem) for problem in beside]})
+    context.put(site=site_document(beside))
     for problem in beside:
         context.say(f"this site: {problem.sentence}")
     missed = any("missed" in (entry.row.rpo.word, entry.row.rto.word) for entry in found)
@@ -81,64 +63,21 @@ def _probe(context: Context, systems: tuple[str, ...]) -> None:
                 state, text = nagios.unknown(f"{faults[0].where}: {faults[0].what}")
     except DrError as error:
         state, text = nagios.unknown(f"{error.what} ({error.cause})" if error.cause else error.what)
-    context.put(nagios={"state": state, "line": text})
+    context.put(nagios=nagios.document(state, text))
     context.say(text)
     context.ended(state)
-
-
-def _held(hold: Hold) -> str:
-    on = f"point {hold.point}" if hold.point else "all points"
-    until = f" until {hold.until:%Y-%m-%d}" if hold.until else ""
-    return f"{on} on hold{until} ({hold.hold_id}): {hold.reason}"
-
-
-def _about_copies(row: Row, *, asked: bool) -> Iterator[str]:
-    """When a disk that is taken away was last there; and what 3-2-1-1-0 lacks, where the system was named."""
-    for place in row.places:
-        if place.offline:
-            seen = f"{place.seen:%Y-%m-%d %H:%M}Z" if place.seen else "never"
-            newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
-            yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
-    if asked and row.copies and not row.copies.met:
-        yield f"3-2-1-1-0 is not met. Missing: {'; '.join(row.copies.missing)}"
-
-
-def _line(row: Row) -> dict[str, str]:
-    def told(seconds: float | None, none: str) -> str:
-        return none if seconds is None else format_duration(seconds)
-
-    def judged(verdict: Verdict, seconds: float | None, none: str, goal: int) -> str:
-        """`met (3 s of 4 h)`, or `unknown (no point, 4 h wanted)`."""
-        wanted = format_duration(goal)
-        known = f"{none}, {wanted} wanted" if seconds is None else f"{format_duration(seconds)} of {wanted}"
-        return f"{verdict.word} ({known})"
-
-    undrilled = "not achieved" if row.last_drill else "no drill"
-    age = f" ({told(row.proof_age_seconds, '')} ago)" if row.proof_age_seconds is not None else ""
-    return {
-        "system": row.system,
-        "rpo": judged(row.rpo, row.freshness_seconds, "no point", row.rpo_target_seconds),
-        "exposure": told(row.exposure_seconds, "unknown"),
-        "rto": judged(row.rto, row.last_rta_seconds, undrilled, row.rto_target_seconds),
-        "proof": f"{row.proof_level}{age}",
-        "3-2-1-1-0": "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
-        "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
-    }
 
 
 @click.command("audit")
 @pass_context
 def audit_command(context: Context) -> None:
     """Verify the chain of evidence: name the first record that was edited, removed or reordered."""
+    from dr.report.documents import audit_document
+
     context.session.reading = True
     result = context.session.catalog.audit()
     bad = result.first_bad
-    context.put(
-        records=result.records,
-        head=result.head,
-        outcome=result.outcome,
-        first_bad={"record": bad[0], "problem": bad[1]} if bad else None,
-    )
+    context.put(**audit_document(result))
     context.say(f"{result.records} records, head {result.head}: {result.outcome}")
     if bad:
         context.complain(

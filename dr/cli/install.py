@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import shutil
 import sys
@@ -128,6 +129,10 @@ def _unit_word(word: str) -> str:
     return plain if plain == shlex.quote(plain) else f'"{plain}"'
 
 
+#: The files, by their names.
+_UNITS = {"dr.service": _SERVICE, "dr.timer": _TIMER, "dr-daemon.service": _DAEMON, "dr-failed@.service": _FAILED}
+
+
 @click.command("systemd")
 @pass_context
 def systemd_command(context: Context) -> None:
@@ -136,13 +141,8 @@ def systemd_command(context: Context) -> None:
     start = " ".join(map(_unit_word, _program(context)))
     named = sorted(set(_credentials(context)))
     places = [f"LoadCredential={name}:{context.config_dir.absolute() / 'secrets' / name}\n" for name in named]
-    parts = {"after": _AFTER, "start": start, "credentials": "".join(places), "hardened": _HARDENED}
-    units = {
-        "dr.service": _SERVICE.format(**parts),
-        "dr.timer": _TIMER,
-        "dr-daemon.service": _DAEMON.format(**parts),
-        "dr-failed@.service": _FAILED,
-    }
+    told = functools.partial(str.format, after=_AFTER, start=start, credentials="".join(places), hardened=_HARDENED)
+    units = {name: told(text) for name, text in _UNITS.items()}
     context.put(service=units["dr.service"], timer=units["dr.timer"], units=units)
     for name, text in units.items():
         context.say(f"# /etc/systemd/system/{name}\n{text}")

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dr.evidence.acts import KeyEvent
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
-    from dr.queries.keys import KeyRow
     from dr.run.keys.destruction import Verdict
 
 
@@ -41,25 +40,15 @@ def _known_target(loaded: Loaded, target: str | None) -> None:
 def list_command(context: Context, systems: tuple[str, ...]) -> None:
     """List the keys of each repository. A key that nobody here made is a finding: exit 3."""
     from dr.queries.keys import list_keys
+    from dr.report.keys import key_document, key_row
 
     context.put(keys=[])
     context.session.reading = True
     items = chosen(context, systems, everything=not systems)
     found = list_keys(context.session, items)
-    context.put(keys=[_row_document(row) for row in found.rows])
-    context.plain_rows(
-        [
-            {
-                "system": row.system,
-                "target": row.target,
-                "key": row.key.id[:8],
-                "what": row.kind,
-                "made": f"{row.key.created:%Y-%m-%d %H:%M}",
-                "label": f"{row.key.user}@{row.key.host}",
-            }
-            for row in found.rows
-        ]
-    )
+    rows = found.rows
+    context.put(keys=[key_document(x.key, system=x.system, target=x.target, kind=x.kind) for x in rows])
+    context.plain_rows([key_row(x.key, system=x.system, target=x.target, kind=x.kind) for x in rows])
     for row in found.rows:
         if row.unknown:
             where = f"{row.system} on {row.target}"
@@ -69,19 +58,6 @@ def list_command(context: Context, systems: tuple[str, ...]) -> None:
     for where, error in found.problems:
         context.complain(error.what, where, error.hint)
         context.ended(error.exit_code)
-
-
-def _row_document(row: KeyRow) -> dict[str, object]:
-    key = row.key
-    return {
-        "system": row.system,
-        "target": row.target,
-        "id": key.id,
-        "kind": row.kind,
-        "user": key.user,
-        "host": key.host,
-        "created": key.created.isoformat(),
-    }
 
 
 @keys_command.command("rotate")
@@ -198,15 +174,11 @@ def destroy_command(context: Context, system: str, confirm: str | None, confirm_
 
 def _say_condemned(context: Context, verdict: Verdict) -> None:
     from dr.plan.units import format_bytes
+    from dr.report.keys import condemned_document
     from dr.report.phrases import counted
 
     would = [
-        {
-            "target": each.target,
-            "keys": each.keys,
-            "key_versions": each.traces,
-            "points": [point.run_id for point in each.points],
-        }
+        condemned_document(each.target, keys=each.keys, versions=each.traces, points=[x.run_id for x in each.points])
         for each in verdict.repositories
     ]
     context.put(would=would, warnings=list(verdict.warnings))

@@ -70,13 +70,19 @@ def _wanted(context: Context, /, **asked: Any) -> KitWanted:
 
 
 def _say_made(context: Context, done: KitDone) -> None:
-    from dr.report.documents import kit_document
+    from dr.report.documents import kit_made_document
 
     fact, kit = done.fact, done.folder.kit
-    pages = [str(path) for path in done.pages]
-    document = kit_document(fact, evidence_digest=done.sealed.digest)
     context.put(
-        kits=[{**document, "directory": str(done.folder.path), "pages": pages, "secret_here": done.secret_here}]
+        kits=[
+            kit_made_document(
+                fact,
+                evidence_digest=done.sealed.digest,
+                directory=done.folder.path,
+                pages=done.pages,
+                secret_here=done.secret_here,
+            )
+        ]
     )
     context.say(f"kit {kit.kit_id}: {fact.act}, {fact.outcome}, opens with any {kit.threshold} of its shares")
     context.say(f"  the kit    {done.folder.path}: copy it to where a fire here would not find it")
@@ -132,11 +138,12 @@ def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     """Prove that a KIT opens every repository today. Exit 3 when something has changed since it was made."""
     context.put(kits=[])
     from dr.operations.open_kit import prove_kit
-    from dr.report.documents import kit_document
+    from dr.report.documents import kit_tested_document
 
     done = prove_kit(context.session, kit, shares)
     fact = done.fact
-    context.put(kits=[{**kit_document(fact, evidence_digest=done.sealed.digest), "directory": str(kit.absolute())}])
+    document = kit_tested_document(fact, evidence_digest=done.sealed.digest, directory=kit.absolute())
+    context.put(kits=[document])
     used = ", ".join(map(str, fact.shares))
     context.say(f"kit {fact.kit_id}: tested, {fact.outcome}, with the shares {used} of {len(fact.custodians)}")
     for each in fact.repositories:
@@ -166,23 +173,11 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
     """
     context.put(kits=[])
     from dr.operations.open_kit import open_kit
+    from dr.report.documents import kit_opened_document
 
     done = open_kit(kit, shares, to.expanduser().absolute(), kit_alone=kit_only)
     made = f"{done.copy.made:%Y-%m-%d %H:%M:%S}Z"
-    context.put(
-        kits=[
-            {
-                "act": "opened",
-                "config": str(done.config),
-                "state": str(done.state),
-                "self_copy": done.copy.name,
-                "made": done.copy.made.isoformat(),
-                "taken_from": done.taken_from,
-                "systems": list(done.systems),
-                "notes": list(done.notes),
-            }
-        ]
-    )
+    context.put(kits=[kit_opened_document(done, copy=done.copy.name, made=done.copy.made)])
     whence = "the kit itself" if done.taken_from == "kit" else f"the target {done.taken_from}"
     context.say(f"opened: the copy of {made}, from {whence}; systems: {', '.join(done.systems)}")
     for note in done.notes:

@@ -37,7 +37,7 @@ def metrics_command(context: Context, output: Path | None, restic_names: bool) -
     With `metrics: {textfile: FILE}` in site.yaml the file is written after each run.
     """
     from dr.queries.metrics import measured, write_textfile
-    from dr.report.metrics import render
+    from dr.report.metrics import metric_document, render
 
     context.session.reading = True
     if output and str(output) != "-":
@@ -46,17 +46,7 @@ def metrics_command(context: Context, output: Path | None, restic_names: bool) -
         context.say(f"wrote {output}")
         return
     found = measured(context.session, restic_names=restic_names)
-    context.put(
-        metrics=[
-            {
-                "name": each.name,
-                "type": each.kind,
-                "help": each.about,
-                "samples": [{"labels": dict(x.labels), "value": x.value} for x in each.samples],
-            }
-            for each in found
-        ]
-    )
+    context.put(metrics=[metric_document(each) for each in found])
     if not context.as_json:
         click.echo(render(found), nl=False)
 

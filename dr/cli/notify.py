@@ -19,6 +19,7 @@ def notify_command() -> None:
 def test_command(context: Context, channel: str | None) -> None:
     """Send each channel a test message, or the one that is named. Exit 1 when none took it, 3 when some did not."""
     from dr.operations.tell import try_channels
+    from dr.report.notices import tried_document
 
     context.put(notices=[])
     known = {each.name: each for each in context.session.declarations.site.notify}
@@ -30,12 +31,7 @@ def test_command(context: Context, channel: str | None) -> None:
         hint = f"channels: {', '.join(sorted(known))}"
         raise UsageError(f"there is no channel {channel!r}", str(context.config_dir / "site.yaml"), hint=hint)
     tried = try_channels(context.session, [known[channel]] if channel else list(known.values()))
-    context.put(
-        notices=[
-            {"channel": each.channel, "outcome": "failed" if each.error else "ok", "error": each.error or None}
-            for each in tried
-        ]
-    )
+    context.put(notices=[tried_document(each.channel, each.error) for each in tried])
     for each in tried:
         if each.error:
             context.complain(each.error, f"notify: {each.channel}", each.hint)
@@ -49,22 +45,18 @@ def test_command(context: Context, channel: str | None) -> None:
 @pass_context
 def list_command(context: Context) -> None:
     """Show what each channel was told that is still so, and what waits to be told."""
-    from dr.evidence.seal import encode
+    from dr.report.notices import channel_document, notice_document
 
     context.session.reading = True
     states = context.session.catalog.notices.channels()
     told = context.session.catalog.notices.all()
+    names = [channel.name for channel in context.session.declarations.site.notify]
     context.put(
-        notices=[{"channel": each.channel, "state": each.state, **encode(each.notice)} for each in told],
-        channels=[
-            {**encode(states[channel.name]), "name": channel.name}
-            if channel.name in states
-            else {"name": channel.name, "failing": None, "error": ""}
-            for channel in context.session.declarations.site.notify
-        ],
+        notices=[notice_document(each.channel, each.state, each.notice) for each in told],
+        channels=[channel_document(name, states.get(name)) for name in names],
     )
     for each in told:
-        waits = {"wrong": "waits", "told": "told", "well": "waits"}[each.state]
+        waits = "told" if each.state == "told" else "waits"
         context.say(f"{each.channel}: {waits}: {each.notice.sentence}")
     if not told:
         context.say("nothing is open")

@@ -12,7 +12,6 @@ from dr.cli import complete
 from dr.cli.context import Context, pass_context
 from dr.cli.times import LAST_MOMENT
 from dr.errors import DEGRADED, OK, UsageError
-from dr.evidence.seal import encode
 
 if TYPE_CHECKING:
     from dr.evidence.acts import Rewind
@@ -39,23 +38,12 @@ def history_command(context: Context, name: str) -> None:
 
 
 def _history_document(told: AttackHistory) -> dict[str, object]:
+    from dr.report.attack import history_document, unknown_history
+
     found = told.history
     if found is None:
-        return {"system": told.system, "target": told.target, "versions_kept": None if told.error else False}
-    return {
-        "system": told.system,
-        "target": told.target,
-        "versions_kept": True,
-        "objects": found.objects,
-        "versions": found.versions,
-        "attacked": found.onset is not None,
-        "onset": encode(found.onset),
-        "before": encode(found.before),
-        "last": encode(found.last),
-        "harm": dict(found.harm),
-        "added": found.added,
-        "ordinary": found.ordinary,
-    }
+        return unknown_history(told.system, told.target, keeps_versions=None if told.error else False)
+    return history_document(told.system, told.target, found, onset=found.onset, harm=found.harm)
 
 
 def _say_history(context: Context, told: AttackHistory) -> None:
@@ -97,6 +85,7 @@ def rewind_command(context: Context, target: str, at: datetime, system: str | No
     Recover first: `dr recover --at` needs no rewind. May be run again after an interruption: it does what is left.
     """
     from dr.operations.rewind import foresee_rewind, rewind_all
+    from dr.report.attack import rewind_document
 
     context.put(rewinds=[])
     prospects = foresee_rewind(context.session, target, at, system=system)
@@ -108,19 +97,21 @@ def rewind_command(context: Context, target: str, at: datetime, system: str | No
     if not yes:
         _confirm(told)
     results = rewind_all(context.session, prospects)
-    context.put(rewinds=[_rewind_document(result) for result in results])
+    context.put(rewinds=[rewind_document(result.record, result.details) for result in results])
     for result in results:
         _say_rewind(context, result)
 
 
+_FORESEEN = {
+    "uncover": "have their delete markers taken away",
+    "lift": "have their old version copied on top",
+    "hide": "were added since and are looked at",
+}
+
+
 def _foreseen(prospect: Prospect) -> str:
     acts = [step.act for step in prospect.steps]
-    words = {
-        "uncover": "have their delete markers taken away",
-        "lift": "have their old version copied on top",
-        "hide": "were added since and are looked at",
-    }
-    done = ", ".join(f"{acts.count(act):,} would {text}" for act, text in words.items() if act in acts)
+    done = ", ".join(f"{acts.count(act):,} would {text}" for act, text in _FORESEEN.items() if act in acts)
     done = done.replace("would were", "were")
     return (
         f"{prospect.loaded.plan.system} on {prospect.place.name} as of {_typed(prospect.moment)}: "
@@ -134,17 +125,6 @@ def _confirm(told: str) -> None:
     click.echo(told, err=True)
     if not click.confirm("Go on?", default=False, err=True):
         raise UsageError("nothing was done", hint="answer y, or add --yes")
-
-
-def _rewind_document(result: Finished[Rewind]) -> dict[str, object]:
-    fact = result.record
-    names = ("run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden", "verified")
-    return {
-        **{name: getattr(fact, name) for name in names},
-        "at": encode(fact.moment),
-        "failed": [{"object": name, "problem": why} for name, (why,) in result.details.items()],
-        "error": fact.error,
-    }
 
 
 def _say_rewind(context: Context, result: Finished[Rewind]) -> None:

@@ -51,9 +51,10 @@ def replicate_command(
 def adopt(context: Context, target: str) -> None:
     """Confirm that the disk that is there now is a target's own."""
     from dr.operations.replicate import first_use
+    from dr.report.documents import adopted_document
 
     path = first_use(context.session, target)
-    context.put(first_use={"target": target, "path": str(path)})
+    context.put(first_use=adopted_document(target, path))
     context.say(f"the disk at {path} is now known as {target}")
     if not path.is_mount():
         context.warn(f"{path} is not a mount point: is the disk there?", target)

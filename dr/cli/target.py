@@ -14,8 +14,6 @@ from dr.cli.past import history_command, rewind_command
 from dr.errors import UsageError
 
 if TYPE_CHECKING:
-    from dr.evidence.seal import Sealed
-    from dr.operations.create_target import Making
     from dr.plan.target_kind import Credentials
     from dr.queries.target_posture import Checked
 
@@ -54,10 +52,11 @@ def begin_command(context: Context, target: str, systems: tuple[str, ...], becau
     disk may be away, or its path wrong. What is there stays; nothing is written to it. Recorded as an act.
     """
     from dr.operations.new_beginning import begin
+    from dr.report.documents import beginning_document
 
     context.put(beginnings=[])
     made = begin(context.session, target, systems, because=because)
-    context.put(beginnings=[_beginning(sealed) for sealed in made])
+    context.put(beginnings=[beginning_document(sealed) for sealed in made])
     if not made:
         context.say(f"{target} holds all that it should: nothing is given up")
     for sealed in made:
@@ -67,13 +66,6 @@ def begin_command(context: Context, target: str, systems: tuple[str, ...], becau
             f"recorded as {sealed.ref}"
         )
         context.say(f"  now type   dr backup {fact.system}")
-
-
-def _beginning(sealed: Sealed) -> dict[str, object]:
-    from dr.evidence.seal import encode
-
-    names = ("run_id", "system", "target", "found", "points", "because", "by")
-    return {**{name: encode(getattr(sealed.fact, name)) for name in names}, "evidence_digest": sealed.digest}
 
 
 # -- adopt -------------------------------------------------------------------------------------------
@@ -166,6 +158,7 @@ def create_command(
     """
     from dr.operations.create_target import create, foresee
     from dr.queries.target_posture import chosen
+    from dr.report.documents import made_target_document
 
     context.put(targets=[])
     target = chosen(context.session, (name,))[0]
@@ -175,7 +168,8 @@ def create_command(
         if not yes:
             _confirm(making.plan.where, changes)
         making = create(making)
-    context.put(targets=[_document(making, changes)])
+    plan = making.plan
+    context.put(targets=[made_target_document(making.target, changes, plan.stays, done=making.done, new=plan.new)])
     word = "would " if changes and not making.done else ""
     for what in changes:
         context.say(f"{making.target}: {word}{what}" if word else f"{making.target}: done: {what}")
@@ -184,17 +178,6 @@ def create_command(
     for text in making.plan.stays:
         context.warn(text, making.target)
     context.ended(making.exit_code)
-
-
-def _document(making: Making, changes: list[str]) -> dict[str, object]:
-    return {
-        "target": making.target,
-        "outcome": "ok" if not making.plan.stays else "degraded",
-        "created": making.plan.new and making.done,
-        "changes": changes,
-        "done": making.done,
-        "stays": list(making.plan.stays),
-    }
 
 
 def _credentials(

@@ -14,7 +14,7 @@ from dr.errors import FAILED, OK, DrError, UsageError, every_error, worst
 from dr.evidence.acts import Hold, KeyChange, KeyEvent
 from dr.evidence.record import Outcome
 from dr.operations.lifecycle import Finished, Run, carry_out, run_of
-from dr.operations.rotate_keys import changing, guarded, key_verb
+from dr.operations.rotate_keys import changing, guarded, key_verb, of_run
 from dr.plan.load import Loaded
 from dr.run.keys.destruction import LIMITS, Verdict, destroy_here, destroy_on, examine
 from dr.run.workspace.toolbox import Toolbox
@@ -92,19 +92,16 @@ def _destroyed(run: Run, toolbox: Toolbox, verdict: Verdict) -> KeyEvent:
     run.reached += toolbox.everywhere
     run.exit_code = OK if outcome == "ok" else worst([code for _, code in results]) or FAILED
     run.once_kept(lambda: _note(session, loaded).unlink(missing_ok=True))
-    return KeyEvent(
-        run_id=run.run_id,
-        system=run.system,
-        what="destruction",
-        outcome=outcome,
-        started=run.started,
-        finished=session.clock(),
-        targets=tuple(changes),
+    return of_run(
+        run,
+        "destruction",
+        outcome,
+        versions=toolbox.versions,
+        changes=changes,
         points=tuple(sorted(points)),
         limits=(*left, *LIMITS),
         error=error,
         error_hint=hint,
-        versions=dict(toolbox.versions),
     )
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from dr.catalog.values import Locked
-from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, OK, DrError, InterruptedRunError, every_error
+from dr.errors import LOCKED, OK, DrError, InterruptedRunError, code_of, every_error
 from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
@@ -224,8 +224,3 @@ def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]
 def outcome_of(error: DrError) -> Outcome:
     """Return the outcome of what ended by an error."""
     return "aborted" if isinstance(error, InterruptedRunError) else "failed"
-
-
-def code_of(outcome: Outcome) -> int:
-    """Return the exit code that an outcome deserves, where nothing is known but that."""
-    return {"ok": OK, "skipped": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(outcome, FAILED)

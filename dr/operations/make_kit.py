@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import dr
-from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, RefusedError, UsageError
+from dr.errors import DrError, InterruptedRunError, RefusedError, UsageError, code_of
 from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
@@ -77,7 +77,7 @@ class KitDone:
     @property
     def exit_code(self) -> int:
         """Degraded when something is not in the kit that should be."""
-        return OK if self.fact.outcome == "ok" else DEGRADED
+        return code_of(self.fact.outcome)
 
 
 def make_kit(

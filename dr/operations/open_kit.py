@@ -8,17 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dr.errors import (
-    DEGRADED,
-    FAILED,
-    OK,
-    DamageError,
-    DrError,
-    InterruptedRunError,
-    RefusedError,
-    UsageError,
-    every_error,
-)
+from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, UsageError, code_of, every_error
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
@@ -62,7 +52,7 @@ class KitTested:
     @property
     def exit_code(self) -> int:
         """As its outcome."""
-        return {"ok": OK, "degraded": DEGRADED}.get(self.fact.outcome, FAILED)
+        return code_of(self.fact.outcome)
 
 
 # -- opening -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from dr.catalog.values import AdoptedPoint
-from dr.errors import DEGRADED, OK, CatalogError, DrError, InterruptedRunError, worst
+from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
@@ -40,7 +40,7 @@ class RebuildDone:
         """Degraded when something was read; else the worst of what stood in the way."""
         if self.fact.outcome == "failed":
             return worst([error.exit_code for _, error in self.problems])
-        return {"ok": OK}.get(self.fact.outcome, DEGRADED)
+        return code_of(self.fact.outcome)
 
 
 def rebuild(

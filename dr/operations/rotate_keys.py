@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from dr.errors import (
     DEGRADED,
@@ -14,12 +14,13 @@ from dr.errors import (
     InterruptedRunError,
     LockedError,
     UsageError,
+    code_of,
     every_error,
     worst,
 )
 from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome, worst_outcome
-from dr.operations.lifecycle import Finished, Run, Verb, carry_out, code_of, put_on_record, run_of
+from dr.operations.lifecycle import Finished, Run, Verb, carry_out, put_on_record, run_of
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
 from dr.run.keys.escrow import Ensured, ensure_escrow, renew_escrow
@@ -74,15 +75,15 @@ def _record_escrow(
     """Put it on record, and beside the repositories now: the record of the backup is there already."""
     put_on_record(
         session,
-        KeyEvent(
+        key_event(
+            session,
+            system,
+            "escrow",
+            worst_outcome([change.outcome for change in changes]),
             run_id=new_id("keys-", started),
-            system=system,
-            what="escrow",
-            outcome=worst_outcome([change.outcome for change in changes]),
             started=started,
-            finished=session.clock(),
-            targets=tuple(changes),
-            versions=dict(session.versions),
+            changes=changes,
+            versions=session.versions,
         ),
         lambda: places,
     )
@@ -131,37 +132,55 @@ def rotate_keys(
             run.reached += [toolbox.place(each.target) for each in changes if each.outcome != "failed"]
             outcome = _whole([change.outcome for change in changes])
             run.exit_code = DEGRADED if outcome == "degraded" else worst([code for _, code in changed])
-            return KeyEvent(
-                run_id=run.run_id,
-                system=run.system,
-                what="escrow" if escrow else "rotation",
-                outcome=outcome,
-                started=run.started,
-                finished=session.clock(),
-                targets=tuple(changes),
-                versions=dict(toolbox.versions),
-            )
+            return of_run(run, "escrow" if escrow else "rotation", outcome, changes=changes, versions=toolbox.versions)
 
         done = carry_out(run_of(session, loaded, verb), verb, act)
     save_self(session)  # a recovery without this host needs the new passphrase
     return done
 
 
-def key_verb(what: Literal["escrow", "rotation", "destruction"]) -> Verb[KeyEvent]:
+KeyAct = Literal["escrow", "rotation", "destruction"]
+
+
+def key_event(
+    session: Session,
+    system: str,
+    what: KeyAct,
+    outcome: Outcome,
+    *,
+    run_id: str,
+    started: datetime,
+    versions: Mapping[str, str],
+    changes: Sequence[KeyChange] = (),
+    **more: Any,
+) -> KeyEvent:
+    """Return the record of a change of keys that ends now: the one place where it is put together."""
+    return KeyEvent(
+        run_id=run_id,
+        system=system,
+        what=what,
+        outcome=outcome,
+        started=started,
+        finished=session.clock(),
+        targets=tuple(changes),
+        versions=dict(versions),
+        **more,
+    )
+
+
+def of_run(run: Run, what: KeyAct, outcome: Outcome, *, versions: Mapping[str, str], **more: Any) -> KeyEvent:
+    """Return the same of a run."""
+    return key_event(
+        run.session, run.system, what, outcome, run_id=run.run_id, started=run.started, versions=versions, **more
+    )
+
+
+def key_verb(what: KeyAct) -> Verb[KeyEvent]:
     """Return the verb of a change of keys."""
 
     def nothing(run: Run, error: DrError, outcome: Outcome) -> KeyEvent:
-        return KeyEvent(
-            run_id=run.run_id,
-            system=run.system,
-            what=what,
-            outcome=outcome,
-            started=run.started,
-            finished=run.session.clock(),
-            error=str(error),
-            error_hint=error.hint,
-            versions=dict(run.session.versions_here),
-        )
+        versions = run.session.versions_here
+        return of_run(run, what, outcome, versions=versions, error=str(error), error_hint=error.hint)
 
     return Verb(name="keys", prefix="destruction-" if what == "destruction" else "keys-", nothing=nothing)
 

@@ -46,7 +46,7 @@ class Declaration(BaseModel):
     description ends with a sentence that begins with "Default:".
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, defer_build=True)
 
     @classmethod
     def declared_fields(cls) -> Mapping[str, FieldInfo]:

@@ -271,7 +271,7 @@ class CommandCheck(CheckBody):
     expect: Annotated[
         CommandExpectation,
         Field(description="How it must end. Default: with exit code 0.", examples=[{"exit": 0, "stdout": "ok"}]),
-    ] = CommandExpectation()
+    ] = CommandExpectation.model_construct()
     timeout: Annotated[
         Duration,
         Field(description="The command is stopped after this time, and the check fails.", examples=["2m"]),
@@ -321,7 +321,7 @@ class HttpCheck(CheckBody):
     expect: Annotated[
         HttpExpectation,
         Field(description="What it must answer. Default: status 200.", examples=[{"status": 200}]),
-    ] = HttpExpectation()
+    ] = HttpExpectation.model_construct()
     within: Annotated[
         PositiveDuration,
         Field(description="How long the service may take until it answers as expected.", examples=["2m"]),

@@ -64,11 +64,11 @@ class AllHooks(Declaration):
             description="Around the capture of all sources, run on the host where the system lives. Default: no hooks.",
             examples=[{"before": ["app", "freeze"], "after": ["app", "thaw"]}],
         ),
-    ] = Hooks()
+    ] = Hooks.model_construct()
     restore: Annotated[
         Hooks,
         Field(
             description="Around each restore, drills included, run on the backup host. Default: no hooks.",
             examples=[{"before": ["./quarantine"], "after": ["./announce"]}],
         ),
-    ] = Hooks()
+    ] = Hooks.model_construct()

@@ -44,7 +44,7 @@ class Loaded:
     path: Path
     text: str = field(repr=False)
     digest: str
-    site: SitePlan = field(default=SitePlan(), repr=False, compare=False)
+    site: SitePlan = field(default=SitePlan.model_construct(), repr=False, compare=False)
 
     def __hash__(self) -> int:
         """By file."""
@@ -61,7 +61,7 @@ class Declarations:
     faults: tuple[Fault, ...]
     #: Which file declares which system, for the faulty ones too.
     files: dict[str, str] = field(default_factory=dict)
-    site: SitePlan = field(default_factory=SitePlan)
+    site: SitePlan = field(default_factory=SitePlan.model_construct)
 
     def about(self, systems: Sequence[str] = ()) -> tuple[Fault, ...]:
         """Return the faults that concern some systems and their targets; all, when none is named."""

@@ -201,7 +201,7 @@ class Drill(Declaration):
                 ]
             ],
         ),
-    ] = (Check.of(ManifestCheck()),)
+    ] = (Check.of(ManifestCheck.model_construct()),)
 
 
 class Secrets(Declaration):
@@ -312,7 +312,7 @@ class Plan(Declaration):
             description="When backups, verification and drills are due. Default: the default of each key.",
             examples=[{"backup": "every 4 hours", "timezone": "America/New_York"}],
         ),
-    ] = Cadence()
+    ] = Cadence.model_construct()
     retention: Annotated[
         Retention | None,
         Field(
@@ -327,21 +327,21 @@ class Plan(Declaration):
             description="How recovery is rehearsed. Default: the loss of the whole system, with one manifest check.",
             examples=[{"scenario": "system-loss", "checks": ["manifest"]}],
         ),
-    ] = Drill()
+    ] = Drill.model_construct()
     secrets: Annotated[
         Secrets,
         Field(
             description="Where the system's secrets are read from. Default: they are generated.",
             examples=[{"passphrase": {"file": "/etc/dr/secrets/sis"}}],
         ),
-    ] = Secrets()
+    ] = Secrets.model_construct()
     hooks: Annotated[
         AllHooks,
         Field(
             description="Your own commands around captures and restores. Default: none.",
             examples=[{"capture": {"before": ["app", "freeze"], "after": ["app", "thaw"]}}],
         ),
-    ] = AllHooks()
+    ] = AllHooks.model_construct()
 
     def host_of(self, source: str) -> SshHost | None:
         """Return the host that a source lies on: its own, else the plan's; None for this host."""

@@ -346,7 +346,7 @@ class SitePlan(Declaration):
             description="How much of this host and its line the work may take. Default: no limits.",
             examples=[{"systems": 4, "upload": "5MB"}],
         ),
-    ] = Limits()
+    ] = Limits.model_construct()
     notify: Annotated[
         tuple[Channel, ...],
         Field(

@@ -26,7 +26,7 @@ NAME = "site.yaml"
 class SiteFile:
     """What `site.yaml` says, the document of it (None where there is none to use), and its faults."""
 
-    plan: SitePlan = field(default_factory=SitePlan)
+    plan: SitePlan = field(default_factory=SitePlan.model_construct)
     document: Document | None = None
     faults: tuple[Fault, ...] = ()
 

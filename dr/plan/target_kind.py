@@ -198,7 +198,7 @@ class TargetKind(Declaration):
     def locks(self) -> Immutability:
         """Return what Object Lock is declared. A kind that can lock has the key `immutability`."""
         declared = getattr(self, "immutability", None)
-        return declared if isinstance(declared, Immutability) else Immutability()
+        return declared if isinstance(declared, Immutability) else Immutability.model_construct()
 
     def faults(self, env: Mapping[str, str]) -> Iterator[Found]:
         """Yield what is wrong with it, as far as can be told from this machine: no network is used."""

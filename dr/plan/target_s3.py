@@ -98,7 +98,7 @@ class S3Place(TargetKind):
             description="What Object Lock the bucket is meant to enforce. Default: none is expected.",
             examples=[{"mode": "compliance", "days": 30, "max_lock_days": 90}],
         ),
-    ] = Immutability()
+    ] = Immutability.model_construct()
 
     @field_validator("endpoint")
     @classmethod

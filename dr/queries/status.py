@@ -17,7 +17,6 @@ from dr.queries.replica_schedule import due as replicate_due
 from dr.queries.replica_schedule import in_window
 from dr.queries.schedule import VERBS, expiring_targets, next_due
 from dr.report.board import Row, overdue, row_of
-from dr.run.recovery import under_way
 from dr.session import Session
 
 #: The time over which exposure is told.
@@ -54,6 +53,10 @@ def _beside(session: Session, loaded: Loaded, standing: SystemStatus) -> Iterato
     """Yield what the state directory knows beside the catalog: of keys, and of recoveries that are under way."""
     if standing.consistency_time:
         yield from key_problems(session, loaded)
+    if not (session.state / "recoveries").is_dir():
+        return
+    from dr.run.recovery import under_way
+
     for begun in under_way.amid(session.state, loaded.plan.system):
         yield SystemProblem(
             kind="recovery_under_way",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dr.errors import DEGRADED, OK, DrError, InterruptedRunError, LockedError, UsageError
+from dr.errors import DrError, InterruptedRunError, LockedError, UsageError, code_of
 from dr.evidence.posture import Probe, TargetPosture
 from dr.plan.target import Target
 from dr.run.immutability.posture import look, unseen
@@ -62,7 +62,7 @@ def _check(session: Session, target: Target, *, probing: bool) -> Checked:
         raise
     except DrError as error:
         return Checked(unseen(target.target, error, now=now), error.exit_code, error.hint)
-    return Checked(posture, DEGRADED if posture.outcome == "degraded" else OK)
+    return Checked(posture, code_of(posture.outcome))
 
 
 def _last(session: Session, target: Target) -> Probe | None:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dr.evidence.file_version import Change, Difference, Found, Version
+from dr.evidence.record import Point
 from dr.evidence.seal import encode
 from dr.plan.units import counted, format_bytes
 from dr.report.phrases import writable
@@ -124,3 +125,8 @@ def _modified(entry: Found) -> datetime:
 def _shown(path: bytes) -> str:
     """Return a path that can be printed: bytes that are no text, and control characters, are replaced."""
     return writable(os.fsdecode(path)).replace("\n", "\ufffd")
+
+
+def ends_document(before: Point, after: Point | None) -> dict[str, str | None]:
+    """Between what `dr diff` looked: two points, or one and what lies there now."""
+    return {"from": before.run_id, "to": after.run_id if after else None}

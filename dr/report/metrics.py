@@ -295,3 +295,9 @@ def _restic(known: Measured) -> Iterator[Family]:
         "Complete recovery points of a system on all targets.",
         [(at, sum(place.points for place in state.places.values())) for at, state, _ in last],
     )
+
+
+def metric_document(family: Family) -> dict[str, object]:
+    """One metric of `dr metrics`."""
+    samples = [{"labels": dict(each.labels), "value": each.value} for each in family.samples]
+    return {"name": family.name, "type": family.kind, "help": family.about, "samples": samples}

@@ -55,3 +55,8 @@ def _performance(rows: Sequence[Row]) -> Iterator[str]:
                 yield f"'{row.system}_{name}'={value:.0f}s;;{objective};0"
         yield f"'{row.system}_proof_level'={row.proof_level};;;0;6"
         yield f"'{row.system}_problems'={len(row.problems)};;;0"
+
+
+def document(state: int, text: str) -> dict[str, object]:
+    """The same as a document."""
+    return {"state": state, "line": text}

@@ -175,7 +175,7 @@ def test_the_cache_notices_a_changed_site(tmp_path: Path) -> None:
 
 
 def test_the_effective_plan_tells_where_each_value_comes_from_and_is_a_plan_again(tmp_path: Path) -> None:
-    config = write(tmp_path, DEFAULTS, sis="cadence: {drill: never}\ntitle: '1:30'\n")
+    config = write(tmp_path, DEFAULTS, sis="cadence: {drill: never}\ntitle: '1:30'\nretention: {last: 6}\n")
     loaded = load(config).plans["sis"]
     values = effective(loaded, config)
     origins = {".".join(map(str, each.key)): each.origin for each in values if not each.opens}

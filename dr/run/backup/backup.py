@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from dr.errors import DEGRADED, FAILED, OK, DamageError, DrError, InterruptedRunError
+from dr.errors import FAILED, OK, DamageError, DrError, InterruptedRunError, code_of
 from dr.evidence.change import suspicion
 from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, LateCopy, Outcome, TargetState
@@ -322,4 +322,4 @@ def _exit_code(run: BackupRun, progress: BackupProgress) -> int:
         return codes.pop() if len(codes) == 1 else FAILED
     if run.outcome == "failed" and len(set(progress.codes)) == 1:
         return progress.codes[0]
-    return {"ok": OK, "degraded": DEGRADED}.get(run.outcome, FAILED)
+    return code_of(run.outcome)

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 from dr.errors import RefusedError
-from dr.tools import age
 from dr.tools.secrets import write_private
 
 log = logging.getLogger("dr.escrow")
@@ -24,6 +23,8 @@ def recipient_of(state: Path, *, make: bool = True) -> str | None:
     path = state / "escrow" / "recipient"
     if (named := _line(path)) is not None:
         return None if named == OFF else named
+    from dr.tools import age
+
     secret = identity_here(state)
     if secret is None and not make:
         return None

@@ -1,0 +1,49 @@
+"""What every JSON document has around what its command tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dr.tools.activity import Activity
+
+SCHEMA = 1
+
+
+def said(what: str, where: str, hint: str) -> dict[str, str]:
+    """One of `errors` or `warnings`."""
+    return {"what": what, "where": where, "hint": hint}
+
+
+def whole(
+    command: str, told: Mapping[str, Any], *, warnings: Sequence[Mapping[str, str]], errors: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """The whole document of a command."""
+    return {"schema": SCHEMA, "command": command, "warnings": list(warnings), **told, "errors": list(errors)}
+
+
+def event_document(at: str, name: str, keys: Mapping[str, object]) -> dict[str, object]:
+    """One line of `--events`."""
+    return {"schema": SCHEMA, "at": at, "event": name, **keys}
+
+
+def activity_keys(told: Activity) -> dict[str, object]:
+    """Return the keys of an event; those that say nothing are left out."""
+    amount = told.amount
+    keys: dict[str, object] = {
+        "verb": told.verb,
+        "system": told.system,
+        "run_id": told.run_id,
+        "step": told.step or None,
+        "source": told.source or None,
+        "target": told.target or None,
+        "bytes": amount.bytes,
+        "total_bytes": amount.total_bytes,
+        "files": amount.files,
+        "total_files": amount.total_files,
+        "outcome": told.outcome or None,
+        "exit_code": told.exit_code,
+        "seconds": told.seconds,
+    }
+    return {name: value for name, value in keys.items() if value is not None}
