@@ -66,6 +66,9 @@ class Session:
     healed: list[tuple[str, str]] = field(default_factory=list, repr=False)
     #: Whether nobody sits at the terminal (`dr run`, `dr daemon`): what was seen a few minutes ago still counts then.
     unattended: bool = False
+    #: The worst exit code that the heartbeat was told of each system and verb, and what it may still cost this command.
+    beats: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
+    beat_seconds_left: float = 10.0
     #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
     reading: bool = False
     #: Why the state directory cannot be written, where a command that only reads went on.

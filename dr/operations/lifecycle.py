@@ -19,6 +19,7 @@ from dr.errors import LOCKED, OK, DrError, InterruptedRunError, code_of, every_e
 from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
+from dr.operations import heartbeat
 from dr.operations.heal import heal, with_healed
 from dr.operations.self_backup import save_self
 from dr.operations.tell import tell
@@ -128,6 +129,7 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     heal(session, run.system)
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
     patience = retry.budget_for(run.loaded.plan.objectives.rpo) if verb.name not in _URGENT else retry.BUDGET_SECONDS
+    start = heartbeat.begun(session, run.system, verb.name, run.run_id)
     with activity.run(verb.name, run.system, run.run_id), retry.within(patience):
         record = with_healed(session, _done(run, verb, act), run.system)
         sealed, hint = _keep(run, record), ""
@@ -136,6 +138,10 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     if verb.hint:
         with session.beside(run.system):
             hint = verb.hint(run, record)
+    log = "\n".join(
+        (f"{verb.name} of {run.system}: {record.outcome}", getattr(record, "error", None) or "", *run.problems)
+    )
+    heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
     return _finished(run, verb, record, sealed, hint)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dr.errors import LOCKED, Fault, PlanError
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
+from dr.operations import heartbeat
 from dr.operations.backup import backup_one
 from dr.operations.drill import drill_one
 from dr.operations.expire import EXPIRY, ExpireOptions, ExpireResult, expire_due_of
@@ -88,5 +89,6 @@ def run_due(session: Session) -> DueDone:
     if ordered:
         session.each(ordered, all_of, keep=True)
         save_self(session)
+    heartbeat.looked(session)
     tell(session)
     return done

@@ -22,7 +22,7 @@ from dr.plan import cadence
 from dr.plan.load import Loaded
 from dr.plan.site import Channel
 from dr.plan.window import opens
-from dr.queries.status import BoardRow, board, site_problems, unusable_plans
+from dr.queries.status import HEARTBEAT, BoardRow, board, site_problems, unusable_plans
 from dr.session import Session
 from dr.tools import command
 from dr.tools.lock import hold
@@ -40,7 +40,7 @@ def tell(session: Session) -> None:
         return
     with _harmless(session, "notify"), _alone(session):
         now, seen = session.clock(), _look(session)
-        session.catalog.notices.forget(channel.name for channel in channels)
+        session.catalog.notices.forget([HEARTBEAT, *(channel.name for channel in channels)])
         for channel in channels:
             with _harmless(session, f"notify: {channel.name}"):
                 _tell_one(session, channel, seen, now)

@@ -21,6 +21,8 @@ from dr.session import Session
 
 #: The time over which exposure is told.
 PERIOD = timedelta(days=30)
+#: Under which name the catalog keeps how the heartbeat fares: not one that a channel can have.
+HEARTBEAT = "@heartbeat"
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,21 @@ def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Tar
 
 def site_problems(session: Session) -> Iterator[SystemProblem]:
     """Yield what is wrong with the ways by which this site tells, as the catalog knows it. Their system is ""."""
-    names = {channel.name for channel in session.declarations.site.notify}
-    if not names:
+    site = session.declarations.site
+    names = {channel.name for channel in site.notify}
+    if not names and not site.heartbeat:
         return
     for name, state in sorted(session.catalog.notices.channels().items()):
-        if state.failing and name in names:
+        if state.failing and name == HEARTBEAT and site.heartbeat:
+            yield SystemProblem(
+                kind="heartbeat_failed",
+                system="",
+                severity="degraded",
+                since=state.failing,
+                text=f"the heartbeat is not taken: {state.error}",
+                todo="see the service and `heartbeat` in site.yaml",
+            )
+        elif state.failing and name in names:
             yield SystemProblem(
                 kind="channel_failed",
                 system="",

@@ -29,11 +29,14 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def fetch(url: str, *, seconds: float) -> Answer:
-    """Return the answer to a GET; never raises for what the other side does. No proxy is used."""
-    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+def fetch(url: str, *, seconds: float, body: bytes | None = None, proxies: bool = False) -> Answer:
+    """Return the answer to a GET, or to a POST of a body; never raises for what the other side does.
+
+    No proxy is used, but with `proxies` those that the environment names.
+    """
+    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(None if proxies else {}))
     try:
-        with opener.open(url, timeout=seconds) as response:
+        with opener.open(url, body, timeout=seconds) as response:
             return Answer(response.status, response.read(_BODY).decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:
