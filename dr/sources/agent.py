@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dr.errors import (
     DamageError,
@@ -25,7 +25,6 @@ from dr.evidence import manifest
 from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
-from dr.plan.host import SshHost
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
@@ -39,21 +38,13 @@ from dr.sources.own_errors import own_errors
 from dr.sources.walk import Excluded
 from dr.tools import command
 from dr.tools.agent import PLACE, Agent, Placed
-from dr.tools.host import Host
 from dr.tools.restic import Repository
 
 if TYPE_CHECKING:
-    from dr.tools import ssh  # loads paramiko
+    pass  # loads paramiko
 
 #: What another target may do better; everything else is the source's own fault, or its host's.
 _OF_THE_TARGET = (TargetDownError, RefusedError, LockedError, NoRepositoryError, DamageError)
-
-
-def open_agent(declared: SshHost | None, host: Host, program: str) -> Agent | None:
-    """Return restic on a host whose mode is `agent`; None for any other. Nothing is reached yet."""
-    if declared is None or declared.mode != "agent":
-        return None
-    return Agent(cast("ssh.SshHost", host), program)
 
 
 class AgentFiles(SourceDriver):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dr.plan.host import SshHost, split_address
 from dr.tools.host import Host, ThisHost
 
 if TYPE_CHECKING:
     from dr.tools import ssh
+    from dr.tools.agent import Agent
 
 
 def open_host(declared: SshHost | None) -> Host:
@@ -34,6 +35,15 @@ def open_host(declared: SshHost | None) -> Host:
             at_once=declared.at_once,
         )
     )
+
+
+def open_agent(declared: SshHost | None, host: Host, program: str) -> Agent | None:
+    """Return restic on a host whose mode is `agent`; None for any other. Nothing is reached yet."""
+    if declared is None or declared.mode != "agent":
+        return None
+    from dr.tools.agent import Agent
+
+    return Agent(cast("ssh.SshHost", host), program)
 
 
 @functools.cache

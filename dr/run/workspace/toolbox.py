@@ -19,9 +19,8 @@ from dr.plan.site import Limits
 from dr.plan.target import Target
 from dr.run.workspace.breaker import Breaker
 from dr.run.workspace.key_record import key_hint
-from dr.sources.agent import open_agent
 from dr.sources.driver import SourceDriver
-from dr.sources.hosts import open_host
+from dr.sources.hosts import open_agent, open_host
 from dr.sources.kinds import open_source
 from dr.sources.secret import read_secret
 from dr.targets.driver import TargetDriver
