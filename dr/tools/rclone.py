@@ -71,7 +71,7 @@ class Rclone:
         """The place in words."""
         return f"rclone:{self.remote}"
 
-    def call(self, what: str, doing: str, **asked: Any) -> dict[str, Any]:
+    def call(self, what: str, doing: str, *, tries: int = retry.TRIES, **asked: Any) -> dict[str, Any]:
         """Ask for an operation and return its answer. Raises what its refusal means."""
         body = json.dumps(asked).encode()
 
@@ -85,7 +85,7 @@ class Rclone:
                 return dict(found)
             raise self._meaning(str(found.get("error", f"status {status}")), doing)
 
-        return retry.persist(once, what=self.where)
+        return retry.persist(once, what=self.where, tries=tries)
 
     def blocks(self, name: str, doing: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of an object, or of a part of it. Raises as `call`."""

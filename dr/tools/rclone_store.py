@@ -39,7 +39,9 @@ class RcloneStore:
     def reachable(self) -> None:
         """See `ObjectStore`. A remote that has no such directory yet answers too."""
         with suppress(DamageError):
-            self._call("operations/list", "reaching the target", "_control")
+            self._rclone.call(
+                "operations/list", "reaching the target", tries=1, fs=self._rclone.remote, remote=self._full("_control")
+            )
 
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
@@ -112,8 +114,9 @@ class RcloneStore:
                     copy.write(block)
             if sha256 not in ("", digest.hexdigest()):
                 return False
-            asked = {"srcFs": folder, "srcRemote": file, "dstFs": self._rclone.remote, "dstRemote": self._full(name)}
-            self._rclone.call("operations/copyfile", f"writing {name}", **asked, _config=_AGAIN)
+            asked: dict[str, Any] = {"srcFs": folder, "srcRemote": file, "_config": _AGAIN}
+            asked |= {"dstFs": self._rclone.remote, "dstRemote": self._full(name)}
+            self._rclone.call("operations/copyfile", f"writing {name}", **asked)
         if self.sha256(name)[0] != digest.hexdigest():
             hint = "see the remote; then try again"
             raise TargetDownError(f"{name} is not what was written", self.where, hint=hint, retryable=True)
