@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
-from dr.errors import DEGRADED, FAILED, LOCKED, OK, REFUSED
+from dr.errors import DEGRADED, FAILED, LOCKED, OK, REFUSED, LockedError
 from dr.operations.holds import place_hold
 from dr.operations.run_due import run_due
 from dr.queries.status import board
@@ -229,3 +230,34 @@ def test_without_a_cadence_it_is_left_to_who_types_it(five: Expiring, expire: st
     with closing(story.session) as session:
         assert run_due(session).expirations == []
     assert story.site.dr("expire", "--due", "--json").document["expirations"] == []
+
+
+def test_a_lock_that_turns_stale_meanwhile_is_healed_too(five: Expiring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was killed a moment ago passes for alive until its parent has taken note of it."""
+    story, unlock, asked = five, restic.Repository.unlock, list[bool]()
+    monkeypatch.setattr(restic, "LOCK_WAIT", "1s")
+    leave_lock(story)
+
+    def late(self: restic.Repository) -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            unlock(self)
+
+    monkeypatch.setattr(restic.Repository, "unlock", late)
+    # The lock of a backup lets a forget pass: this one is of who removes something.
+    monkeypatch.setattr(restic.Repository, "forget", _refused_once(restic.Repository.forget))
+    found = story.expired(prune=False)
+    assert expiration(found).outcome == "ok" and len(expiration(found).expired) == 3
+    assert "a stale lock of restic on first removed" in expiration(found).notes[0]
+
+
+def _refused_once(forget: Callable[..., None]) -> Callable[..., None]:
+    refused: list[bool] = []
+
+    def act(self: restic.Repository, ids: list[str]) -> None:
+        if not refused:
+            refused.append(True)
+            raise LockedError("the repository is locked by another program", hint="wait for it to end")
+        forget(self, ids)
+
+    return act

@@ -20,7 +20,7 @@ case "{amid} $*" in
   "forget "*" forget "*) "{restic}" "$@" ;;
   "prune "*" prune"*) "{restic}" "$@" & restic=$!
     until ls "{locks}" | grep -qv tmp; do kill -0 $restic || exit 99; done
-    kill -9 $restic ;;
+    kill -9 $restic; wait $restic ;;
   *) exec "{restic}" "$@" ;;
 esac
 echo $$ > "{halted}.new" && mv "{halted}.new" "{halted}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dr.errors import DrError, every_error
+from dr.errors import DrError, LockedError, every_error
 from dr.run.expiry.rules import Decision
 from dr.run.points.presence import listed
 from dr.run.workspace.toolbox import Place, deleting
@@ -39,6 +39,22 @@ def healed(place: Place) -> list[str]:
     return [f"{what} of restic on {place.name} removed: the process that held it is dead, or it is half an hour old"]
 
 
+def past_stale_locks(place: Place, act: Callable[[], None], notes: list[str]) -> None:
+    """Do something under restic's lock, and remove stale ones first; `notes` gets what was removed.
+
+    A process that was killed a moment ago may still pass for alive: so once more where that changed meanwhile.
+    """
+    notes += healed(place)
+    try:
+        act()
+    except LockedError:
+        late = healed(place)
+        if not late:
+            raise
+        notes += late
+        act()
+
+
 def _locks(place: Place) -> set[str]:
     return {item.name for item in place.store.list("locks/")}
 
@@ -52,10 +68,9 @@ def expire(place: Place, decision: Decision, *, noted: Callable[[], None]) -> Re
     if decision.may:
         try:
             with every_error():
-                found.notes += healed(place)
                 door = deleting(place)
                 noted()
-                door.forget(decision.ids(decision.may))
+                past_stale_locks(place, lambda: door.forget(decision.ids(decision.may)), found.notes)
         except DrError as error:
             found.problem = error
         there = listed(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dr.errors import DrError
-from dr.run.expiry.expire import healed
+from dr.run.expiry.expire import past_stale_locks
 from dr.run.workspace.toolbox import Place, deleting
 
 
@@ -40,9 +40,8 @@ def prune(place: Place, *, max_repack: int | None, notes: list[str]) -> Freed:
     """
     before = size_of(place)
     door = deleting(place)
-    notes += healed(place)
     try:
-        door.prune(max_repack=max_repack)
+        past_stale_locks(place, lambda: door.prune(max_repack=max_repack), notes)
     except DrError as error:
         if max_repack == 0 or not error.what.endswith("the disk is full"):
             raise
