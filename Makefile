@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-services test coverage fast lint format check bench campaign chaos sizes reference man completion lock clean
+.PHONY: help setup demo demo-services test coverage fast lint format check bench year campaign chaos sizes reference man completion lock clean
 PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make coverage`: apart from `make test`, since counting lines
 # costs a third more time.
@@ -67,6 +67,10 @@ check: lint test ## All that CI does
 bench: ## Ratios, ours against the plain tool, measured side by side
 	@scripts/setup --test
 	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; PYTHONPATH=. $(PY) $$bench || exit 1; done
+
+year: ## A simulated year of a thousand systems: seconds a tick, memory, the catalog's size (SYSTEMS=100: of so many)
+	@scripts/setup --test
+	@PYTHONPATH=. $(PY) -m tests.year $(SYSTEMS)
 
 campaign: ## Fifty generated databases, captured, drilled and recovered, and compared by their own dumps
 	@scripts/setup --test

@@ -31,6 +31,7 @@ from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
     from dr.plan.site import Held
+    from dr.plan.unchanged import Unchanged
     from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.store import ObjectStore
@@ -71,6 +72,8 @@ class Session:
     beat_seconds_left: float = 10.0
     #: Whether this command changes nothing: it then works on a state directory that cannot be written, too.
     reading: bool = False
+    #: What a process that stays keeps of the declarations from one look to the next.
+    unchanged: Unchanged | None = field(default=None, repr=False)
     #: Why the state directory cannot be written, where a command that only reads went on.
     unwritable: DrError | None = field(default=None, repr=False)
     _done: set[str] = field(default_factory=set, repr=False)
@@ -80,6 +83,17 @@ class Session:
     @functools.cached_property
     def declarations(self) -> Declarations:
         """All plans and targets, with all their faults."""
+        if self.unchanged is None:
+            return self._declared()
+        from dr.plan.unchanged import stamp_of
+
+        stamp, now = stamp_of(self.config), self.clock()
+        found = self.unchanged.same(stamp, now=now)
+        if found is None:
+            self.unchanged.keep(found := self._declared(), stamp, now=now)
+        return found
+
+    def _declared(self) -> Declarations:
         try:
             if not self._catalog_there():
                 return load(self.config, is_here=is_this_host)
@@ -190,7 +204,7 @@ class Session:
         For what runs unattended: a typo in one plan stops no other system. Raises as `chosen` when none can be used.
         """
         whole = self.declarations
-        good = [name for name in sorted(whole.plans) if not whole.stopping([name])]
+        good = whole.usable
         if not good:
             return self.chosen((), everything=True), ()
         return self.chosen(good), (*whole.of_site, *whole.stopping(()))

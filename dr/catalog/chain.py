@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from sqlite3 import Connection, Row
-from typing import Any
+from sqlite3 import Connection
 
-from dr.catalog import derive
+from dr.catalog import attempts, reading
 from dr.catalog.values import micros
-from dr.evidence.seal import GENESIS, ChainResult, Sealed, fault_of, is_readable, one_chain, verify_chain
+from dr.evidence.canonical import canonical
+from dr.evidence.fact import Fact
+from dr.evidence.seal import GENESIS, ChainResult, Sealed, is_readable, one_chain, verify_chain
 
 
 def head(db: Connection) -> tuple[int, str]:
@@ -19,7 +20,7 @@ def head(db: Connection) -> tuple[int, str]:
 
 def put(db: Connection, record: Sealed) -> None:
     """Put a record in its place; one with the greatest number becomes the head."""
-    body = json.dumps(record.body, ensure_ascii=False, separators=(",", ":"))
+    body = canonical(record.body)  # what was hashed, so that an audit need not parse it
     db.execute(
         "insert into evidence (seq, kind, ref, system, at, prev, digest, body) values (?, ?, ?, ?, ?, ?, ?, ?)",
         (record.seq, record.kind, record.ref, record.system, record.at, record.prev, record.digest, body),
@@ -29,9 +30,8 @@ def put(db: Connection, record: Sealed) -> None:
         _set_meta(db, "head_digest", record.digest)
 
 
-def close_run(db: Connection, record: Sealed) -> None:
-    """Note in the index of runs how the run that a record is of has ended."""
-    fact = record.fact
+def close_run(db: Connection, record: Sealed, fact: Fact) -> None:
+    """Note in the index of runs how the run that a record is of has ended. `fact` is what the record holds."""
     db.execute(
         "insert into runs (run_id, verb, system, scenario, started, finished, outcome, process, plan_digest, seq)"
         " values (?, ?, ?, ?, ?, ?, ?, '', '', ?) on conflict (run_id) do update set"
@@ -47,16 +47,8 @@ def close_run(db: Connection, record: Sealed) -> None:
             record.seq,
         ),
     )
-
-
-def sealed(row: Row) -> Sealed:
-    """Return the record in a row; one whose body is no JSON any more is returned as damaged."""
-    try:
-        body: Any = json.loads(row["body"])
-    except (ValueError, TypeError):
-        body = {"damaged": str(row["body"])}
-    keys = ("seq", "kind", "ref", "system", "at", "prev", "digest")
-    return Sealed(**{key: row[key] for key in keys}, body=body)
+    row = db.execute("select system, verb, scenario from runs where run_id = ?", (record.ref,)).fetchone()
+    attempts.note(db, **row)
 
 
 def adopt(db: Connection, records: Sequence[Sealed]) -> int:
@@ -66,18 +58,19 @@ def adopt(db: Connection, records: Sequence[Sealed]) -> int:
     first and after its last, so that a rebuild in part can be completed. What is not as it was sealed, or of another
     chain, is left out. Numbers that are missing are remembered as gaps, so that `audit` tells a known gap from a new.
     """
+    from dr.catalog import derive
+
     good = [record for record in records if is_readable(record)]
-    rows = db.execute("select seq, prev, digest from evidence").fetchall()
-    links = {int(row["seq"]): (str(row["prev"]), str(row["digest"])) for row in rows}
+    links = reading.links(db)
     new = _fitting(good, links) if links else one_chain(good)
     for record in new:
         put(db, record)
-        close_run(db, record)
+        close_run(db, record, record.fact)
     if new:
         _note_gaps(db, sorted({*links, *(record.seq for record in new)}))
         since = min(record.seq for record in new)
-        for row in db.execute("select * from evidence where seq >= ? order by seq", (since,)).fetchall():
-            if is_readable(record := sealed(row)):
+        for stored in list(reading.every(db, since=since)):
+            if is_readable(record := stored.sealed()):
                 derive.apply(db, record.fact)  # later records have the last word
     return len(new)
 
@@ -102,28 +95,9 @@ def _note_gaps(db: Connection, there: Sequence[int]) -> None:
 
 
 def audit(db: Connection) -> ChainResult:
-    """Read the whole chain in its stored order and name the first record that is not as it was."""
-    records = [sealed(row) for row in db.execute("select * from evidence order by rowid")]
-    last, first = head(db), int(_meta(db, "first", "1"))
+    """Read the whole chain in its stored order, one record at a time; name the first that is not as it was."""
     gaps: list[int] = json.loads(_meta(db, "gaps", "[]"))
-    return _with_gaps(records, gaps, last, first) if gaps else verify_chain(records, head=last, first=first)
-
-
-def _with_gaps(records: list[Sealed], gaps: list[int], head: tuple[int, str], first: int) -> ChainResult:
-    """Audit a chain that was rebuilt with known gaps: each part by itself, and nothing else missing."""
-    expected = [n for n in range(first, head[0] + 1) if n not in set(gaps)]
-    for record, number in zip(records, expected, strict=False):
-        if record.seq != number or (fault := fault_of(record)):
-            problem = fault if record.seq == number else "removed or reordered"
-            return ChainResult(records=len(records), head=head[1], first_bad=(number, problem or ""))
-    before = {record.seq: record for record in records}
-    for record in records:
-        if record.seq - 1 in before and record.prev != before[record.seq - 1].digest:
-            return ChainResult(records=len(records), head=head[1], first_bad=(record.seq, "reordered or replaced"))
-    if len(records) != len(expected) or (records and records[-1].digest != head[1]):
-        bad = (records[-1].seq + 1 if records else first, "removed: the chain does not end as it should")
-        return ChainResult(records=len(records), head=head[1], first_bad=bad)
-    return ChainResult(records=len(records), head=head[1])
+    return verify_chain(reading.every(db), head=head(db), first=int(_meta(db, "first", "1")), gaps=frozenset(gaps))
 
 
 def _meta(db: Connection, key: str, default: str) -> str:

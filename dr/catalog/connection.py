@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from dr.catalog.migrations import STEPS
+from dr.catalog.values import ref_key
 from dr.errors import CatalogError
 from dr.tools import digest
 
@@ -83,6 +84,7 @@ class Connections:
         if mine is None:
             mine = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             mine.row_factory = sqlite3.Row
+            mine.create_function("ref_key", 1, ref_key, deterministic=True)
             mine.execute("pragma journal_mode = wal")
             mine.execute("pragma synchronous = full")
             mine.execute("select count(*) from sqlite_master").fetchone()  # opens the log too

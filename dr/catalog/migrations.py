@@ -96,4 +96,23 @@ STEPS: tuple[str, ...] = (
         name text primary key, failing integer, error text not null, tries integer not null, next_try integer,
         digest integer, report integer) without rowid;
     """,
+    """
+    create table attempts (
+        system text not null, verb text not null, scenario text not null, begun integer not null, settled integer,
+        worked integer, primary key (system, verb, scenario)) without rowid;
+    insert into attempts
+        select system, verb, scenario, max(started), max(case when outcome is not 'aborted' then started end),
+            max(case when outcome in ('ok', 'degraded') then started end)
+        from runs group by system, verb, scenario;
+    """,
+    """
+    create index evidence_kind on evidence (kind, seq);
+    create table chunks (id integer primary key, bodies blob not null);
+    create table folded (
+        seq integer primary key, kind text not null, system text not null, ref_key integer not null,
+        finished integer not null, consistency integer, chunk integer not null, nth integer not null,
+        digest blob not null, prev text);
+    create index folded_of on folded (system, kind, finished);
+    create index folded_ref on folded (ref_key);
+    """,
 )

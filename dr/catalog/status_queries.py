@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Any
 
-from dr.catalog import suspicion
+from dr.catalog import attempts, reading, suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.suspicion import frozen, frozen_since
@@ -30,17 +30,25 @@ _EXPOSURE = """
     select system,
         max((coalesce(next_finished, :now) - consistency) / 1e6) as exposure
     from (select system, consistency, lead(finished) over (partition by system order by consistency) as next_finished
-          from points p where complete = 1 and consistency <= :now and system in (select value from json_each(:systems))
-            and (not exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.missing = 1)
-                or exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0
-                    and c.missing = 0)))
+        from (
+            select system, consistency, finished from points p
+            where complete = 1 and consistency <= :now and system in (select value from json_each(:systems))
+                and (not exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.missing = 1)
+                    or exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0
+                        and c.missing = 0))
+            union all select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+            from json_each(:gone)))
     where coalesce(next_finished, :now) >= :since group by system"""
 _FIRST = """
-    select system, min(finished) as finished from points
-    where complete = 1 and finished <= :now and system in (select value from json_each(:systems)) group by system"""
+    select system, min(finished) as finished from (
+        select system, finished from points where complete = 1 and system in (select value from json_each(:systems))
+        union all select s.value, (select finished from folded where system = s.value and kind = 'backup'
+            and consistency is not null order by finished limit 1) from json_each(:systems) s)
+    where finished <= :now group by system"""
 _TRIED = """
-    select system, min(started) as at from runs where verb = 'backup' and started <= :now
-    and system in (select value from json_each(:systems)) group by system"""
+    select system, at from (select value as system, (
+        select min(started) from runs where system = value and verb = 'backup' and scenario = '' and started <= :now
+        ) as at from json_each(:systems)) where at is not null"""
 _KNOWN = "select system, text from memory where target = :mark and system in (select value from json_each(:systems))"
 _PROOF = """
     select p.system, max(c.proof_level) as level, c.proven_at as at from points p join copies c using (run_id)
@@ -56,21 +64,16 @@ _LOST = """
 _STRANGERS = """
     select system, target, count(distinct run_id) as points from strangers s
     where run_id <> '' and not exists (select 1 from points p where p.run_id = s.run_id)
-        and not exists (select 1 from runs r where r.run_id = s.run_id) group by system, target"""
+        and not exists (select 1 from runs r where r.run_id = s.run_id)
+        and not exists (select 1 from folded f where f.ref_key = ref_key(s.run_id)) group by system, target"""
 _UNLOCKED = """
     select p.system, count(distinct p.run_id) as points from copies c join points p using (run_id)
     where c.complete = 1 and c.damaged = 0 and c.missing = 0 and c.protected_until < :now group by p.system"""
-_ATTEMPTS = """
-    select system, verb, scenario, max(started) as begun,
-        max(case when outcome is not 'aborted' then started end) as settled,
-        max(case when outcome in ('ok', 'degraded') then started end) as worked
-    from runs where started <= :now and system in (select value from json_each(:systems))
-    group by system, verb, scenario"""
 _LAST = """
-    select r.system, r.verb, r.outcome, r.run_id, r.started, r.finished, e.body from runs r
-    join (select system as s, verb as v, max(seq) as q from runs where seq is not null group by system, verb)
-        on r.system = s and r.verb = v and r.seq = q
-    join evidence e on e.seq = r.seq where r.system in (select value from json_each(:systems))"""
+    select s.value as system, v.value as verb, r.outcome, r.run_id, r.started, r.finished, e.body
+    from json_each(:systems) s cross join json_each('["backup", "verify", "drill", "expire", "prune"]') v
+    join evidence e on e.seq = (select max(seq) from evidence where system = s.value and kind = v.value)
+    join runs r on r.run_id = e.ref"""
 _PLACES = """
     select p.system, c.target, sum(c.complete and not c.damaged and not c.missing) as points, sum(c.damaged) as damaged,
         max(case when c.complete and not c.damaged and not c.missing and p.consistency <= :now then p.consistency
@@ -78,13 +81,27 @@ _PLACES = """
         max(case when c.complete and not c.damaged and not c.missing then c.proof_level else 0 end) as level
     from points p join copies c using (run_id) where p.system in (select value from json_each(:systems))
     group by p.system, c.target"""
+_NEWEST_THERE = """
+    (select consistency from points p where system = w.system and complete = {whole} and consistency <= :now
+        and exists (select 1 from copies c where c.run_id = p.run_id and c.target = w.target and c.complete = 1
+            and c.damaged = 0 and c.missing = 0)
+    order by consistency desc limit 1)"""
+_REPLICATED = (
+    "select w.system, w.target, r.replicated, r.replication, r.worked,"  # noqa: S608 - put together of constants
+    f" max(coalesce({_NEWEST_THERE.format(whole=1)}, 0), coalesce({_NEWEST_THERE.format(whole=0)}, 0)) as newest"
+    " from (select json_extract(value, '$[0]') as system, json_extract(value, '$[1]') as target"
+    " from json_each(:wanted)) w left join places r on r.system = w.system and r.target = w.target"
+)
 _SEEN = "select * from places where system in (select value from json_each(:systems))"
 #: The mark in the memory of a system that says when its plan was first seen; no target has such a name.
 _MARK = "/seen"
+#: Of what was folded all went well.
 _COUNTED = """
     select system, verb, outcome, count(*) as number from runs
-    where outcome is not null and system in (select value from json_each(?)) group by system, verb, outcome"""
-_AHEAD = "select distinct system from runs where started > :now"
+    where outcome is not null and system in (select value from json_each(:systems)) group by system, verb, outcome
+    union all select system, kind, 'ok', count(*) from folded
+    where system in (select value from json_each(:systems)) group by system, kind"""
+_AHEAD = "select distinct system from attempts where begun > :now"
 _OPEN = "select system, verb, process from runs where finished is null"
 
 
@@ -124,20 +141,14 @@ def standings(
     }
 
 
-def attempts(connections: Connections, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
-    """Return by (system, verb) when something was attempted; drills once more for each scenario, as `drill:SCENARIO`.
-
-    Runs that bear a later time than `now`, from before the clock was set back, do not count.
-    """
-    with connections.reading() as db:
-        return _attempts(db, {"systems": json.dumps(list(systems)), "now": micros(now)})
-
-
 def run_counts(connections: Connections, systems: Sequence[str]) -> dict[tuple[str, str, str], int]:
     """Return how many finished runs are on record, by system, verb and outcome."""
+    found: dict[tuple[str, str, str], int] = {}
     with connections.reading() as db:
-        rows = db.execute(_COUNTED, (json.dumps(list(systems)),)).fetchall()
-    return {(row["system"], row["verb"], row["outcome"]): int(row["number"]) for row in rows}
+        for row in db.execute(_COUNTED, {"systems": json.dumps(list(systems))}):
+            whole = (row["system"], row["verb"], row["outcome"])
+            found[whole] = found.get(whole, 0) + int(row["number"])
+    return found
 
 
 def notice(connections: Connections, systems: Sequence[str], *, now: datetime) -> None:
@@ -172,22 +183,30 @@ def place_states(db: Connection, systems: Sequence[str], *, now: datetime) -> di
     return found
 
 
-def _attempts(db: Connection, given: Mapping[str, Any]) -> dict[tuple[str, str], Attempts]:
-    found: dict[tuple[str, str], Attempts] = {}
-    for row in db.execute(_ATTEMPTS, given):
-        whole, part = (row["system"], row["verb"]), _attempts_of(row)
-        found[whole] = found[whole].or_later(part) if whole in found else part
-        if row["scenario"]:
-            found[row["system"], f"{row['verb']}:{row['scenario']}"] = part
+def replication_states(
+    db: Connection, places: Mapping[str, Sequence[str]], *, now: datetime
+) -> dict[str, dict[str, PlaceState]]:
+    """Return of the places of systems when they were replicated to and the newest point there: no other figures.
+
+    Found by looking, from the newest point downwards, for the first that is there: asked every minute.
+    """
+    wanted = [(system, target) for system, targets in places.items() for target in targets]
+    found: dict[str, dict[str, PlaceState]] = {system: {} for system in places}
+    for row in db.execute(_REPLICATED, {"wanted": json.dumps(wanted), "now": micros(now)}):
+        newest, replicated, worked = (moment(row[n]) if row[n] else None for n in ("newest", "replicated", "worked"))
+        found[row["system"]][row["target"]] = PlaceState(
+            target=row["target"],
+            replication=row["replication"],
+            newest=newest,
+            replicated=replicated,
+            worked=worked,
+        )
     return found
 
 
-def _attempts_of(row: Any) -> Attempts:
-    return Attempts(**{name: moment(row[name]) if row[name] else None for name in ("begun", "settled", "worked")})
-
-
 def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
-    exposed = {row["system"]: row["exposure"] for row in db.execute(_EXPOSURE, given)}
+    gone = json.dumps(list(reading.exposed(db, json.loads(given["systems"]), since=given["since"])))
+    exposed = {row["system"]: row["exposure"] for row in db.execute(_EXPOSURE, {**given, "gone": gone})}
     for row in db.execute(_NEWEST, given):
         if row["newest"] is None:
             continue
@@ -226,12 +245,11 @@ def _since(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Ga
 
 
 def _runs(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _Gathered]) -> None:
-    for (system, verb), each in _attempts(db, given).items():
+    for (system, verb), each in attempts.read(db, json.loads(given["systems"]), now=given["now"]).items():
         found[system].attempts[verb] = each
     for row in db.execute(_LAST, given):
-        if row["verb"] in ("backup", "verify", "drill", "expire", "prune"):
-            found[row["system"]].values[row["verb"]] = _last(row)
-    for row in db.execute(_AHEAD, given):
+        found[row["system"]].values[row["verb"]] = _last(row)
+    for row in db.execute(_AHEAD, {"now": given["now"]}):
         found[row["system"]].values["ahead"] = True
     for row in db.execute(_OPEN):
         lives = process.alive(row["process"])

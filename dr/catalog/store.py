@@ -5,42 +5,37 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from sqlite3 import Row
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dr.catalog import chain, derive, repositories, strangers, suspicion
-from dr.catalog import pending_deletions as absences
-from dr.catalog.aborted import OpenRun, aborted_fact
+from dr.catalog import attempts, chain, suspicion
 from dr.catalog.connection import Connections, quick_check
-from dr.catalog.holds import held
-from dr.catalog.status_queries import attempts, notice, place_states, run_counts, standings
+from dr.catalog.records import Records
+from dr.catalog.status_queries import notice, place_states, replication_states, run_counts, standings
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
-from dr.evidence.acts import Hold
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
 from dr.evidence.forgetting import Absence
 from dr.evidence.look import Known, Look, Stranger
 from dr.evidence.record import Copy, Drill, Point
-from dr.evidence.seal import ChainResult, Sealed, seal
+from dr.evidence.seal import Sealed, seal
 from dr.evidence.suspicion import frozen, held_against
 from dr.evidence.system_status import Attempts, PlaceState, SystemStatus
 from dr.tools import process
 
 if TYPE_CHECKING:
+    from dr.catalog.aborted import OpenRun
     from dr.catalog.notices import Notices
 
 
-class Catalog:
+class Catalog(Records):
     """The catalog in a state directory. Safe for several threads and processes."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
 
     @classmethod
     def open(cls, state: Path) -> Catalog:
@@ -98,9 +93,12 @@ class Catalog:
                 " values (?, ?, ?, ?, ?, ?, ?)",
                 (run_id, verb, system, scenario, micros(started), process.me(), plan_digest),
             )
+            attempts.note(db, system=system, verb=verb, scenario=scenario)
 
     def open_runs(self, system: str | None = None) -> list[OpenRun]:
         """Return the runs without an end, living or dead."""
+        from dr.catalog.aborted import OpenRun
+
         query = "select * from runs where finished is null and (? is null or system = ?) order by started"
         with self._connections.reading() as db:
             rows = db.execute(query, (system, system)).fetchall()
@@ -119,6 +117,8 @@ class Catalog:
 
     def close_abandoned(self, system: str | None, *, now: datetime) -> list[OpenRun]:
         """Record as `aborted` every run whose process has died; return them."""
+        from dr.catalog.aborted import aborted_fact
+
         dead = [run for run in self.open_runs(system) if not process.alive(run.process)]
         for run in dead:
             self.record(aborted_fact(run, now))
@@ -129,6 +129,8 @@ class Catalog:
 
         But for drills and recoveries: of those it would tell what became of their place, which nobody has looked at.
         """
+        from dr.catalog.aborted import aborted_fact
+
         for run in self.open_runs():
             if run.process == process.me() and not isinstance(fact := aborted_fact(run, now), Drill):
                 self.record(fact)
@@ -138,23 +140,26 @@ class Catalog:
 
         With it goes until when points are `locked`, as was seen when the fact came about.
         """
+        from dr.catalog import derive
+
         with self._connections.writing() as db:
             number, digest = chain.head(db)
             sealed = seal(seq=number + 1, prev=digest, fact=fact)
             chain.put(db, sealed)
-            chain.close_run(db, sealed)
+            chain.close_run(db, sealed, fact)
             derive.apply(db, fact)
             derive.protect(db, sealed.system, locked)
         return sealed
 
     def attempts(self, systems: Sequence[str], *, now: datetime) -> dict[tuple[str, str], Attempts]:
         """Return by (system, verb) when something was last attempted; drills also as `drill:SCENARIO`."""
-        return attempts(self._connections, systems, now=now)
+        with self._connections.reading() as db:
+            return attempts.read(db, systems, now=micros(now))
 
     def newest_start(self) -> datetime | None:
         """Return the latest time that any run bears as its start."""
         with self._connections.reading() as db:
-            (newest,) = db.execute("select max(started) from runs").fetchone()
+            newest = attempts.newest(db)
         return moment(newest) if newest else None
 
     def standings(self, systems: Sequence[str], *, now: datetime, since: datetime) -> dict[str, SystemStatus]:
@@ -173,15 +178,19 @@ class Catalog:
 
     # -- points -------------------------------------------------------------------------------------
 
-    def points(self, systems: Sequence[str] | None = None, *, limit: int = -1) -> list[Point]:
-        """Return recovery points, newest first; of some systems, or of all."""
+    def points(
+        self, systems: Sequence[str] | None = None, *, limit: int = -1, run_ids: Sequence[str] | None = None
+    ) -> list[Point]:
+        """Return recovery points, newest first; of some systems, or of all; of all runs, or of some."""
         chosen = json.dumps(list(systems)) if systems is not None else None
         query = (
-            "select * from points where ? is null or system in (select value from json_each(?))"
+            "select * from points where (? is null or system in (select value from json_each(?)))"
+            " and (? is null or run_id in (select value from json_each(?)))"
             " order by consistency desc, run_id desc limit ?"
         )
+        named = json.dumps(list(run_ids)) if run_ids is not None else None
         with self._connections.reading() as db:
-            rows = db.execute(query, (chosen, chosen, limit)).fetchall()
+            rows = db.execute(query, (chosen, chosen, named, named, limit)).fetchall()
             ids = json.dumps([row["run_id"] for row in rows])
             copies = db.execute(
                 "select * from copies where run_id in (select value from json_each(?))", (ids,)
@@ -212,6 +221,13 @@ class Catalog:
         with self._connections.reading() as db:
             return place_states(db, systems, now=now)
 
+    def replication_states(
+        self, places: Mapping[str, Sequence[str]], *, now: datetime
+    ) -> dict[str, dict[str, PlaceState]]:
+        """Return, of the places of systems, what decides when they are replicated to; see `PlaceState`."""
+        with self._connections.reading() as db:
+            return replication_states(db, places, now=now)
+
     def missing_on(self, system: str, target: str) -> list[Point]:
         """Return the complete points that a target lacks, newest first.
 
@@ -227,115 +243,80 @@ class Catalog:
 
     def protect(self, system: str, locked: Iterable[Locked]) -> None:
         """Note until when a system's points are locked on targets. A record has it noted with itself: see `record`."""
+        from dr.catalog import derive
+
         with self._connections.writing() as db:
             derive.protect(db, system, locked)
 
     def repositories(self, system: str) -> dict[str, Known]:
         """Return by target what is on record of a system's repository there."""
+        from dr.catalog import repositories
+
         with self._connections.reading() as db:
             return repositories.known(db, system)
 
     def installation(self) -> str:
         """Return the id of this installation: all that it stores bears it."""
+        from dr.catalog import strangers
+
         with self._connections.writing() as db:
             return strangers.installation(db)
 
     def take_over(self, made_by: str) -> None:
         """Go on as the installation that made what a rebuild found."""
+        from dr.catalog import strangers
+
         with self._connections.writing() as db:
             strangers.take_over(db, made_by)
 
     def known_runs(self) -> set[str]:
         """Return the ids of all runs on record here."""
+        from dr.catalog import strangers
+
         with self._connections.reading() as db:
             return strangers.known_runs(db)
 
+    def is_known(self, run_id: str) -> bool:
+        """Whether a run is on record here."""
+        from dr.catalog import strangers
+
+        with self._connections.reading() as db:
+            return strangers.is_known(db, run_id)
+
     def strangers(self, system: str, target: str) -> list[Stranger]:
         """Return what was met on a target and belongs to no point on record there."""
+        from dr.catalog import strangers
+
         with self._connections.reading() as db:
             return strangers.read(db, system, target)
 
     def met(self, system: str, target: str, found: Iterable[Stranger]) -> None:
         """Keep what was met on a target and is of no point on record."""
+        from dr.catalog import strangers
+
         with self._connections.writing() as db:
             strangers.keep(db, system, target, found)
 
     def looked(self, system: str, looks: Iterable[Look]) -> None:
         """Note what was seen on targets, before the fact of the run that looked."""
+        from dr.catalog import derive
+
         with self._connections.writing() as db:
             derive.looked(db, system, looks)
 
     def absences(self, system: str, target: str) -> list[Absence]:
         """Return what a replica was seen to hold that its primary no longer had."""
+        from dr.catalog import pending_deletions as absences
+
         with self._connections.reading() as db:
             return absences.read(db, system, target)
 
     def keep_absences(self, system: str, target: str, rows: Iterable[Absence]) -> None:
         """Put these in the place of all that is known of a replica's absences."""
+        from dr.catalog import pending_deletions as absences
+
         with self._connections.writing() as db:
             absences.keep(db, system, target, rows)
-
-    # -- evidence -----------------------------------------------------------------------------------
-
-    def records(self) -> Iterator[Sealed]:
-        """Yield the whole chain in its stored order."""
-        with self._connections.reading() as db:
-            for row in db.execute("select * from evidence order by rowid"):
-                yield chain.sealed(row)
-
-    def facts(
-        self,
-        kinds: Sequence[str],
-        *,
-        systems: Sequence[str] | None = None,
-        since: datetime | None = None,
-        ref: str | None = None,
-    ) -> list[Sealed]:
-        """Return records of some kinds, oldest first; of some systems, since a time, or of one run."""
-        chosen = json.dumps(list(systems)) if systems is not None else None
-        query = (
-            "select * from evidence where kind in (select value from json_each(?))"
-            " and (? is null or system in (select value from json_each(?)))"
-            " and (? is null or at >= ?) and (? is null or ref = ?) order by seq"
-        )
-        after = since.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z") if since else None
-        with self._connections.reading() as db:
-            rows = db.execute(query, (json.dumps(list(kinds)), chosen, chosen, after, after, ref, ref)).fetchall()
-        return [chain.sealed(row) for row in rows]
-
-    def head(self) -> tuple[int, str]:
-        """Return the number and digest of the last record; 0 and zeros when there is none."""
-        with self._connections.reading() as db:
-            return chain.head(db)
-
-    def audit(self) -> ChainResult:
-        """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
-        with self._connections.reading() as db:
-            result, stray = chain.audit(db), derive.first_stray(db)
-        if result.first_bad is None and stray:
-            return ChainResult(records=result.records, head=result.head, first_bad=stray)
-        return result
-
-    def unsent(self, system: str, target: str) -> list[Sealed]:
-        """Return the system's records that a target has not been given yet, oldest first."""
-        query = (
-            "select * from evidence where system = ? and seq >"
-            " coalesce((select seq from sent where system = ? and target = ?), 0) order by seq"
-        )
-        with self._connections.reading() as db:
-            return [chain.sealed(row) for row in db.execute(query, (system, system, target))]
-
-    def mark_sent(self, system: str, target: str, seq: int) -> None:
-        """Note that a target has all records of a system up to one."""
-        with self._connections.writing() as db:
-            db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
-
-    def holds(self, system: str | None = None) -> list[Hold]:
-        """Return the holds on a system, or on any, oldest first; the released and those that ran out too.
-
-        They are read from the chain itself: a row that went missing in an index could not lift a hold.
-        """
-        return held(self.facts(("hold",), systems=None if system is None else [system]))
 
     # -- what helps the next run --------------------------------------------------------------------
 
@@ -386,6 +367,8 @@ class Catalog:
 
         Unless the points are the `whole` of what it holds, what is known beside them stays.
         """
+        from dr.catalog import derive
+
         with self._connections.writing() as db:
             there = json.dumps([point.run_id for point in points])
             db.execute(

@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Iterable
 from sqlite3 import Connection
 
+from dr.catalog import reading
+from dr.catalog.values import ref_key
 from dr.evidence.look import Stranger
 
 _OWN = "installation"
@@ -30,10 +32,20 @@ def take_over(db: Connection, made_by: str) -> None:
     db.execute("insert or replace into meta values (?, ?)", (_OWN, made_by))
 
 
+_IS_KNOWN = """
+    select exists (select 1 from runs where run_id = :id) or exists (select 1 from points where run_id = :id)
+        or exists (select 1 from evidence where ref = :id) or exists (select 1 from folded where ref_key = :key)"""
+
+
+def is_known(db: Connection, run_id: str) -> bool:
+    """Whether a run is on record here."""
+    return bool(db.execute(_IS_KNOWN, {"id": run_id, "key": ref_key(run_id)}).fetchone()[0])
+
+
 def known_runs(db: Connection) -> set[str]:
     """Return the ids of all runs on record here."""
-    rows = db.execute("select run_id from runs union select run_id from points union select ref from evidence")
-    return {str(row[0]) for row in rows}
+    rows = db.execute("select run_id from runs union select run_id from points")
+    return {str(row[0]) for row in rows} | {record.ref for record in reading.every(db)}
 
 
 def read(db: Connection, system: str, target: str) -> list[Stranger]:

@@ -17,6 +17,8 @@ from dr.evidence.suspicion import Mark
 #: The history handed out of a source: the newest captures, and the loudest of the time before.
 NEWEST, LOUDEST, MEMORY = 200, 20, timedelta(days=400)
 
+#: What a change says when nothing happened: that much is not kept of each.
+_PLAIN = encode(Change())
 _ORDINARY = """
     select at, body, exists (select 1 from marks t where t.run_id = c.run_id and t.reason is not null) as trusted
     from changes c where system = :system and source = :source and at <= :now
@@ -33,7 +35,8 @@ def note_run(db: Connection, run: BackupRun) -> None:
     at = micros(run.consistency_time)
     for source in run.sources:
         if change := source.change:
-            body = json.dumps(encode(change), separators=(",", ":"))
+            told = {name: value for name, value in encode(change).items() if value != _PLAIN[name]}
+            body = json.dumps(told, separators=(",", ":"))
             row = (run.run_id, source.source, run.system, at, change.loudness, body)
             db.execute("insert or replace into changes values (?, ?, ?, ?, ?, ?)", row)
     if run.suspect:
@@ -56,6 +59,30 @@ def history(db: Connection, system: str, source: str, *, now: datetime) -> tuple
     given = {"system": system, "source": source, "now": micros(now), "since": micros(now - MEMORY)}
     rows = {row["at"]: row for query in (_NEWEST, _LOUDEST) for row in db.execute(query, given)}
     return tuple(_past(row) for _, row in sorted(rows.items()))
+
+
+#: What is kept of the changes of a source once they are old: more than is ever handed out.
+_THIN_OUT = """
+    delete from changes where system = :system and at < :before
+        and not exists (select 1 from marks m where m.run_id = changes.run_id)
+        and (run_id, source) not in (
+            select run_id, source from (select run_id, source,
+                row_number() over (partition by source order by at desc) as nth from changes where system = :system)
+            where nth <= :newest)
+        and (run_id, source) not in (
+            select run_id, source from (select run_id, source,
+                row_number() over (partition by source order by loud desc) as nth from changes
+                where system = :system and loud > 0 and at > :since) where nth <= :loudest)"""
+
+
+def thin_out(db: Connection, system: str, *, before: int) -> None:
+    """Drop the changes from before a time (microseconds) that no judgement will ask for: neither new nor loud.
+
+    Those of points that are, or were, suspect stay.
+    """
+    since = before - MEMORY // timedelta(microseconds=1)
+    given = {"newest": NEWEST + 50, "loudest": 3 * LOUDEST, "system": system, "before": before, "since": since}
+    db.execute(_THIN_OUT, given)
 
 
 def marks(db: Connection, systems: Sequence[str] | None = None) -> dict[str, list[Mark]]:

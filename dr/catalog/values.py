@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,11 @@ class Locked:
     target: str
     mode: str
     ends: Callable[[frozenset[str]], tuple[datetime, datetime] | None]
+
+
+def ref_key(ref: str) -> int:
+    """Return a number for the id of a run, by which a folded record is found: 63 bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(ref.encode("utf-8", "replace")).digest()[:8], "big") >> 1
 
 
 def micros(at: datetime) -> int:

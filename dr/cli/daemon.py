@@ -15,6 +15,7 @@ import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import OK, DrError, Fault, Problem, every_error
+from dr.plan.unchanged import Unchanged
 from dr.plan.window import HeldBack
 
 log = logging.getLogger("dr.daemon")
@@ -28,7 +29,7 @@ log = logging.getLogger("dr.daemon")
 @click.option("--listen", metavar="ADDRESS:PORT", help="Serve GET /metrics for Prometheus on this loopback address.")
 @pass_context
 def daemon_command(context: Context, every: int, once: bool, listen: str | None) -> None:
-    """Stay, look every minute at what is due, and do it. Plans are read again each time.
+    """Stay, look every minute at what is due, and do it. Plans are read again when a file of theirs was touched.
 
     Ends with 0 when it is told to end; with --once, as `dr run` would.
     """
@@ -84,12 +85,13 @@ def _stay(context: Context, pace: _Pace, *, once: bool) -> None:
 
 @dataclass
 class _Said:
-    """What the last look complained of: what stays wrong is said once, not every minute."""
+    """What the last look read, and complained of: what stays wrong is said once, not every minute."""
 
     faults: set[Fault] = field(default_factory=set)
     problems: set[Problem] = field(default_factory=set)
     held_back: set[HeldBack] = field(default_factory=set)
     error: str = ""
+    unchanged: Unchanged = field(default_factory=Unchanged)
 
 
 def _look(context: Context, said: _Said) -> None:
@@ -102,7 +104,7 @@ def _look(context: Context, said: _Said) -> None:
     log.info("looking at what is due")
     context.errors.clear()
     context.warnings.clear()  # who stays for months keeps none
-    session, before = Session(context.config_dir, context.state_dir), said.error
+    session, before = Session(context.config_dir, context.state_dir, unchanged=said.unchanged), said.error
     said.error = ""
     try:
         with every_error():

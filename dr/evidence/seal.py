@@ -11,13 +11,12 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-import rfc8785
-
+from dr.evidence.canonical import canonical, quoted
 from dr.evidence.fact import KINDS, Fact, RecordKind, identity
 
 GENESIS = "0" * 64
@@ -48,7 +47,11 @@ class Sealed:
 
     def to_json(self) -> bytes:
         """Return it as one canonical JSON document."""
-        return rfc8785.dumps(dataclasses.asdict(self))
+        return canonical(_parts(self)).encode()
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it by itself; None when it is as it was sealed."""
+        return fault_of(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Sealed | None:
@@ -60,6 +63,75 @@ class Sealed:
         texts = (record.kind, record.ref, record.system, record.at, record.prev, record.digest)
         sound = type(record.seq) is int and all(isinstance(text, str) for text in texts)
         return record if sound and isinstance(record.body, dict) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """One record as it is stored: its `text` is that of its body, which nobody needs to parse to see that it is whole.
+
+    The columns are what they were read as: of a catalog that was tampered with they may be anything.
+    """
+
+    seq: int
+    kind: str
+    ref: str
+    system: str
+    at: str
+    prev: str
+    digest: str
+    text: str
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it by itself; None when it is as it was sealed.
+
+        What is stored is what was hashed. Only where it is not is it parsed: an earlier release stored another text of
+        the same values.
+        """
+        try:
+            if _digest_of_text(self) == self.digest:
+                return None
+        except (TypeError, ValueError):
+            pass
+        return fault_of(self.sealed())
+
+    def sealed(self) -> Sealed:
+        """Return it with its body; one whose text is not JSON any more is returned as damaged."""
+        try:
+            body: Any = json.loads(self.text)
+        except (ValueError, TypeError, RecursionError):
+            body = {"damaged": str(self.text)}
+        kind = cast("RecordKind", self.kind)
+        return Sealed(
+            seq=self.seq, kind=kind, ref=self.ref, system=self.system, at=self.at, prev=self.prev, digest=self.digest,
+            body=body,
+        )  # fmt: skip
+
+
+def _digest_of_text(record: Stored) -> str:
+    """Return the digest of a record whose text is canonical: the keys of the whole in their order, around it."""
+    before = f'{{"at":{quoted(record.at)},"body":'
+    after = f',"kind":{quoted(record.kind)},"prev":{quoted(record.prev)},"ref":{quoted(record.ref)}'
+    end = f',"seq":{record.seq:d},"system":{quoted(record.system)}}}'
+    return hashlib.sha256(f"{before}{record.text}{after}{end}".encode()).hexdigest()
+
+
+class Link(Protocol):
+    """A record as a link of the chain."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+
+    @property
+    def prev(self) -> str:
+        """The digest of the one before."""
+
+    @property
+    def digest(self) -> str:
+        """Its own."""
+
+    def fault(self) -> str | None:
+        """Return what is wrong with it by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +152,7 @@ def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
     """Return the sealed record of a fact, number `seq`, after the record whose digest is `prev`."""
     kind, ref, system = identity(fact)
     parts: dict[str, Any] = {
-        "seq": seq, "kind": kind, "ref": ref, "system": system, "at": _text(fact.finished),
+        "seq": seq, "kind": kind, "ref": ref, "system": system, "at": text_of(fact.finished),
         "prev": prev, "body": encode(fact),
     }  # fmt: skip
     return Sealed(**parts, digest=digest_of(parts))
@@ -88,14 +160,18 @@ def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
 
 def digest_of(parts: Mapping[str, Any]) -> str:
     """Return the SHA-256 (hex) over the canonical form of a record without its digest."""
-    return hashlib.sha256(rfc8785.dumps({k: v for k, v in parts.items() if k != "digest"})).hexdigest()
+    return hashlib.sha256(canonical({k: v for k, v in parts.items() if k != "digest"}).encode()).hexdigest()
+
+
+def _parts(record: Sealed) -> dict[str, Any]:
+    return {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
 
 
 def fault_of(record: Sealed) -> str | None:
     """Return what is wrong with a record by itself; None when it is as it was sealed."""
     try:
-        same = digest_of(dataclasses.asdict(record)) == record.digest
-    except (rfc8785.CanonicalizationError, ValueError, TypeError):
+        same = digest_of(_parts(record)) == record.digest
+    except (ValueError, TypeError, RecursionError):
         same = False
     return None if same else "edited: its digest is not that of its contents"
 
@@ -135,15 +211,20 @@ def one_chain(records: Iterable[Sealed]) -> list[Sealed]:
     return [kept[number] for number in sorted(kept)]
 
 
-def verify_chain(records: Iterable[Sealed], *, head: tuple[int, str] | None = None, first: int = 1) -> ChainResult:
+def verify_chain(
+    records: Iterable[Link], *, head: tuple[int, str] | None = None, first: int = 1, gaps: Collection[int] = ()
+) -> ChainResult:
     """Read a chain in its stored order and name the first record edited, removed or reordered.
 
-    `head` is the number and digest that the last record must have; `first` the number of the first.
+    `head` is the number and digest that the last record must have; `first` the number of the first; `gaps` are numbers
+    known to be missing, as after a rebuild in part: what stands around one is not held to be linked. Holds one record
+    at a time.
     """
     count, prev, expected = 0, None, first
     for record in records:
-        problem = _problem(record, expected, prev)
-        if problem:
+        while expected in gaps:
+            prev, expected = None, expected + 1
+        if problem := _problem(record, expected, prev):
             return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
         count, prev, expected = count + 1, record.digest, expected + 1
     if head and head != (expected - 1, prev or GENESIS):
@@ -152,12 +233,12 @@ def verify_chain(records: Iterable[Sealed], *, head: tuple[int, str] | None = No
     return ChainResult(records=count, head=prev or GENESIS)
 
 
-def _problem(record: Sealed, expected: int, prev: str | None) -> tuple[int, str] | None:
+def _problem(record: Link, expected: int, prev: str | None) -> tuple[int, str] | None:
     if record.seq > expected:
         return expected, "removed: its number is missing"
     if record.seq < expected:
         return record.seq, "reordered: it does not stand where its number says"
-    if fault := fault_of(record):
+    if fault := record.fault():
         return record.seq, fault
     if prev is not None and record.prev != prev:
         return record.seq, "reordered or replaced: it does not follow the record before it"
@@ -167,14 +248,15 @@ def _problem(record: Sealed, expected: int, prev: str | None) -> tuple[int, str]
 # -- facts as JSON, and back --------------------------------------------------------------------------
 
 
-def _text(moment: datetime) -> str:
+def text_of(moment: datetime) -> str:
+    """Return a time as evidence holds it: RFC 3339, UTC, to the microsecond."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def encode(value: Any) -> Any:
     """Return a fact, or a part of one, as JSON values: times as RFC 3339 UTC, tuples as lists."""
     if isinstance(value, datetime):
-        return _text(value)
+        return text_of(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):

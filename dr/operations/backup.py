@@ -115,7 +115,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         points=tuple(points),
         spent=frozenset(expired_now(session, toolbox.plan)),
         installation=session.installation,
-        known_runs=frozenset(catalog.known_runs()),
+        is_known=catalog.is_known,
         strangers={place.name: tuple(catalog.strangers(system, place.name)) for place in toolbox.places},
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},

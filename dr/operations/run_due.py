@@ -21,7 +21,7 @@ from dr.operations.tell import tell
 from dr.operations.verify import verify_one
 from dr.plan.load import Loaded
 from dr.queries.replica_schedule import due_replicas
-from dr.queries.schedule import VERBS, Verb, due_now, replicas_due
+from dr.queries.schedule import VERBS, Verb, attempts_of, due_now, replicas_due
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools import command
@@ -60,12 +60,13 @@ def run_due(session: Session) -> DueDone:
         tell(session)  # that nothing runs any more
         raise
     heal(session, far=True)
-    wanted = {verb: due_now(session, items, verb) for verb in VERBS}
+    known = attempts_of(session, items)
+    wanted = {verb: due_now(session, items, verb, known) for verb in VERBS}
     replicated = replicas_due(session, items)
     drilled = {loaded.plan.system: loaded for loaded in wanted["drill"]}
-    known = {loaded.plan.system: loaded for loaded in items}
+    named = {loaded.plan.system: loaded for loaded in items}
     names = (x.plan.system for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated))
-    ordered = [known[name] for name in dict.fromkeys(names)]
+    ordered = [named[name] for name in dict.fromkeys(names)]
     done = DueDone(faults=faults)
 
     def all_of(loaded: Loaded) -> None:
@@ -90,5 +91,12 @@ def run_due(session: Session) -> DueDone:
         session.each(ordered, all_of, keep=True)
         save_self(session)
     heartbeat.looked(session)
+    fold(session)
     tell(session)
     return done
+
+
+def fold(session: Session) -> None:
+    """Let old and ordinary records take less room. It stands beside the work: the next run does what this did not."""
+    with session.beside("the catalog"):
+        session.catalog.fold(now=session.clock())

@@ -44,7 +44,8 @@ def lint_plans(
     `read` reads a plan again, with the defaults of its site.
     """
     env = here.env
-    cycles = _cycles({name: plan for name, (plan, _) in plans.items()})
+    known = {name: plan for name, (plan, _) in plans.items()}
+    cycles = _cycles(known)
     faults = []
     for name, (plan, source) in plans.items():
         found = [
@@ -54,7 +55,7 @@ def lint_plans(
             *_here(plan, env),
         ]
         found += hosts(plan, targets, env)
-        found += _scratch(plan, {other: each for other, (each, _) in plans.items()}, targets)
+        found += _scratch(plan, known, targets)
         if isinstance(source, Path):  # known from before: its advice was given then
             found = [item for item in found if item[3] != "advice"]
         if found:

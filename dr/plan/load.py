@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,10 +68,9 @@ class Declarations:
         """Return the faults that concern some systems and their targets; all, when none is named."""
         if not systems:
             return self.faults
-        wanted = {file for file, name in self.files.items() if name in systems}
-        wanted |= {str(self.plans[name].path) for name in systems if name in self.plans}
+        wanted = {str(self.plans[name].path) for name in systems if name in self.plans}
         used = {target for name in systems if name in self.plans for target in self.plans[name].plan.places}
-        wanted |= {file for file, name in self.files.items() if name in used}
+        wanted |= {file for name in {*systems, *used} for file in self._files_of.get(name, ())}
         wanted |= {fault.file for fault in self.unread} | {self._site}
         found = (f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
         return tuple(f for f in found if not f.systems or not f.systems.isdisjoint(systems))
@@ -83,6 +83,21 @@ class Declarations:
     @property
     def _site(self) -> str:
         return str(self.config / SITE)
+
+    @functools.cached_property
+    def _files_of(self) -> dict[str, list[str]]:
+        """The files that declare a name, of a system or of a target."""
+        found: dict[str, list[str]] = {}
+        for file, name in self.files.items():
+            found.setdefault(name, []).append(file)
+        return found
+
+    @property
+    def usable(self) -> list[str]:
+        """Return the names of the systems that no fault stops."""
+        if not any(fault.severity == "refused" for fault in self.faults):
+            return sorted(self.plans)
+        return [name for name in sorted(self.plans) if not self.stopping([name])]
 
     @property
     def unread(self) -> tuple[Fault, ...]:

@@ -40,7 +40,8 @@ def look_in(folder: Path) -> Folder:
         what = f"the directory cannot be read: {error.strerror or error}"
         return Folder(faults=(Fault(str(folder), 1, 1, what, "see the directory and its rights"),))
     files = tuple(path for path in found if path.suffix in ENDINGS and path.name[0] != ".")
-    others = tuple(path for path in found if path not in files and not _HARMLESS.fullmatch(path.name))
+    read = set(files)
+    others = tuple(path for path in found if path not in read and not _HARMLESS.fullmatch(path.name))
     return Folder(files, others)
 
 

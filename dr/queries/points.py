@@ -26,13 +26,12 @@ def listed(session: Session, items: Sequence[Loaded]) -> list[ListedPoint]:
 def strangers(session: Session, items: Sequence[Loaded]) -> list[MetThere]:
     """Return what another installation stores in the same places, each once: never used unless a person names it."""
     catalog = session.catalog
-    runs = catalog.known_runs()
     found = [
         MetThere(loaded.plan.system, target, each)
         for loaded in items
         for target in loaded.plan.places
         for each in catalog.strangers(loaded.plan.system, target)
-        if each.run_id and each.run_id not in runs
+        if each.run_id and not catalog.is_known(each.run_id)
     ]
     unique = {(each.system, each.target, each.stranger.run_id, each.stranger.installation, each.stranger.machine): each
               for each in reversed(found)}  # fmt: skip

@@ -38,7 +38,7 @@ def in_window(loaded: Loaded, moment: datetime | None) -> datetime | None:
 def due_replicas(session: Session, loaded: Loaded) -> list[str]:
     """Return the replicas of a system that are due now."""
     now, names = session.clock(), loaded.plan.replicas
-    states = session.catalog.place_states([loaded.plan.system], now=now).get(loaded.plan.system, {})
+    states = session.catalog.replication_states({loaded.plan.system: loaded.plan.places}, now=now)[loaded.plan.system]
     moments = {name: _due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names}
     return [name for name, moment in moments.items() if moment and moment <= now]
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
 
+from dr.catalog.report_queries import Tally
+from dr.catalog.store import Catalog
 from dr.errors import UsageError
-from dr.evidence.record import BackupRun, Proof
-from dr.evidence.seal import Sealed, fault_of
+from dr.evidence.record import BackupRun, Point, Proof
+from dr.evidence.seal import Sealed, Stored
 from dr.plan.load import Loaded
 from dr.queries.status import board
 from dr.report.acts import KINDS as ACTS
-from dr.report.figures import Material, Report, build
+from dr.report.figures import LISTED, LISTED_RUNS, Material, Numbers, Report, build
+from dr.report.kept import Ran, exposure_seconds
 from dr.session import Session
+
+T = TypeVar("T")
+#: Acts that come by a cadence, not by a person.
+_BY_ITSELF = ("expire", "prune")
 
 
 def report(
@@ -26,40 +36,134 @@ def report(
     catalog, now = session.catalog, session.clock()
     names = [loaded.plan.system for loaded in items]
     if drill:
-        found = _as_sealed(catalog.facts(("drill", "recovery"), ref=drill))
+        found = [record for record in catalog.facts(("drill", "recovery"), ref=drill) if record.fault() is None]
         if not found:
             raise UsageError(f"there is no drill {drill!r}", "--drill", hint="`dr report --format json` lists them")
         names = [found[0].system]
-    records = _as_sealed(catalog.facts(("drill", "recovery"), systems=names, since=since))
     audit = catalog.audit()
-    rows = [entry.row for entry in board(session, [x for x in items if x.plan.system in names])]
     plans = {loaded.plan.system: loaded.plan for loaded in items if loaded.plan.system in names}
-    backups = [r.fact for r in _as_sealed(catalog.facts(("backup",), systems=names, since=since))]
-    proofs = [r.fact for r in _as_sealed(catalog.facts(("verify",), systems=names, since=since))]
-    acts = [] if drill else _as_sealed(catalog.facts(ACTS, systems=[*names, ""], since=since))
+    asked = _Asked(catalog, names, since, now, whole=audit.first_bad is None)
     return build(
         Material(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
             generated=now,
             since=since,
             plans=plans,
-            records=records,
-            rows=rows,
+            records=asked.records(("drill", "recovery")),
+            rows=[entry.row for entry in board(session, [x for x in items if x.plan.system in names])],
             head=catalog.head(),
             focus=drill,
-            backups=[fact for fact in backups if isinstance(fact, BackupRun)],
-            proofs=[fact for fact in proofs if isinstance(fact, Proof)],
+            backups=asked.newest(BackupRun, "backup"),
+            proofs=asked.newest(Proof, "verify"),
+            faulty=asked.faulty(),
+            ran=asked.ran(),
+            numbers=asked.numbers(),
             audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} was {audit.first_bad[1]}",
-            points={point.run_id: point for point in catalog.points(names)},
+            points=asked.points(),
             versions=session.versions_here,
-            acts=acts,
+            acts=[] if drill else asked.acts(),
         )
     )
 
 
-def _as_sealed(records: Sequence[Sealed]) -> list[Sealed]:
-    """Leave out what is not as it was sealed: a report passes on no figure that somebody may have edited."""
-    return [record for record in records if fault_of(record) is None]
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the record, for some systems and since a time.
+
+    A report passes on no figure that somebody may have edited. Where the whole chain was just read and is as it was
+    sealed, the catalog's own sums hold; where not (`whole`), each record is looked at, and what was altered left out.
+    """
+
+    catalog: Catalog
+    systems: Sequence[str]
+    since: datetime | None
+    now: datetime
+    whole: bool
+
+    def records(self, kinds: Sequence[str], *, also: Sequence[str] = ()) -> Iterator[Sealed]:
+        """Yield the records of some kinds, of the systems, and of what is called `also`."""
+        found = self.catalog.stored(kinds, systems=[*self.systems, *also], since=self.since)
+        return (each.sealed() for each in self._sound(found))
+
+    def _sound(self, found: Iterable[Stored]) -> Iterator[Stored]:
+        return (each for each in found if self.whole or each.fault() is None)
+
+    def acts(self) -> list[Sealed]:
+        """Return the records of acts, oldest first; of what retention did by itself the newest."""
+        rare = self.records([kind for kind in ACTS if kind not in _BY_ITSELF], also=[""])
+        often = self.catalog.newest(_BY_ITSELF, self.systems, since=self.since, number=LISTED_RUNS)
+        return sorted([*rare, *(each.sealed() for each in self._sound(often))], key=lambda record: record.seq)
+
+    def newest(self, kind: type[T], called: str) -> list[T]:
+        """Return the newest facts of a kind, oldest first."""
+        found = self.catalog.newest((called,), self.systems, since=self.since, number=LISTED_RUNS)
+        return self._facts(found, kind)
+
+    def faulty(self) -> list[BackupRun]:
+        """Return the newest backups that were not ok, oldest first."""
+        return self._facts(self.catalog.faulty(self.systems, since=self.since, number=LISTED), BackupRun)
+
+    def _facts(self, found: Iterable[Stored], kind: type[T]) -> list[T]:
+        facts = (each.sealed().fact for each in self._sound(found))
+        return [fact for fact in facts if isinstance(fact, kind)]
+
+    @functools.cached_property
+    def _tallies(self) -> Mapping[str, Tally]:
+        if self.whole:
+            return self.catalog.tallies("backup", self.systems, since=self.since)
+        found: dict[str, Tally] = {}
+        for record in self.records(("backup",)):
+            fact = record.fact
+            found.setdefault(record.system, Tally()).add(fact.outcome, 1, fact.started)
+        return found
+
+    def ran(self) -> dict[str, Ran]:
+        """Return what came of the backups of each system."""
+        usable, hollow = self.catalog.usable_points(self.systems, since=self.since), self._hollow()
+        begin, ran = self.since or datetime.min.replace(tzinfo=UTC), {}
+        for system, spans in self.catalog.spans(self.systems, since=self.since):
+            tally = self._tallies.get(system, Tally())
+            ran[system] = Ran(
+                outcomes=tally.outcomes,
+                points=usable.get(system, 0),
+                exposure_seconds=exposure_seconds(spans, since=begin, now=self.now, tried=tally.tried),
+                hollow=system in hollow,
+            )
+        return ran
+
+    def _hollow(self) -> set[str]:
+        """Return the systems of which all points that can be used hold nothing; looked for where the last does."""
+        last = self._facts(self.catalog.last_that_worked(self.systems), BackupRun)
+        suspected = [run.system for run in last if run.of_nothing]
+        empty = {run.run_id for run in self._facts(self.catalog.stored(("backup",), systems=suspected), BackupRun)
+                 if run.of_nothing} if suspected else set()  # fmt: skip
+        points = self.catalog.points(suspected) if suspected else []
+        return set(suspected) - {point.system for point in points if point.complete and point.run_id not in empty}
+
+    def numbers(self) -> Numbers:
+        """Return how many there are of what is listed in part."""
+        outcomes = [tally.outcomes for tally in self._tallies.values()]
+        proofs, *often = (self._number(kind) for kind in ("verify", *_BY_ITSELF))
+        return Numbers(
+            backups=sum(sum(each.values()) for each in outcomes),
+            proofs=proofs,
+            acts=max(0, sum(often) - LISTED_RUNS),
+            points=sum(self.catalog.usable_points(self.systems, since=None).values()),
+            faulty=sum(number for each in outcomes for name, number in each.items() if name not in ("ok", "skipped")),
+        )
+
+    def _number(self, kind: str) -> int:
+        found = self.catalog.tallies(kind, self.systems, since=self.since)
+        return sum(sum(tally.outcomes.values()) for tally in found.values())
+
+    def points(self) -> dict[str, Point]:
+        """Return the newest points, and those that drills used which are on record still."""
+        used = [str(record.body.get("run_id") or "") for record in self.records(("drill", "recovery"))]
+        found = [
+            *self.catalog.points(self.systems, limit=LISTED_RUNS),
+            *self.catalog.points(run_ids=used[-LISTED_RUNS:]),
+        ]
+        return {point.run_id: point for point in found}
 
 
 def _title(plans: object, names: Sequence[str], drill: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -71,9 +71,14 @@ def _next(loaded: Loaded, verb: Verb, text: str | None, attempts: Attempts, now:
     return due
 
 
-@functools.lru_cache(maxsize=4096)
 def _due(text: str, timezone: str, last: datetime | None, now: datetime) -> datetime:
-    return cadence.parse(text, timezone).due(last, now)
+    """As `Rule.due`, which asks what time it is now only of what was never done, or done in the future."""
+    return now if last is None else _after(text, timezone, min(last, now))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _after(text: str, timezone: str, last: datetime) -> datetime:
+    return cadence.parse(text, timezone).due(last, last)
 
 
 def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) -> tuple[datetime | None, str]:
@@ -94,16 +99,27 @@ def next_drill(loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime) 
     return min(found, key=lambda pair: (pair[0] is None, pair[0] or now))
 
 
-def due_now(session: Session, items: list[Loaded], verb: Verb) -> list[Loaded]:
+Known = Mapping[str, Mapping[str, Attempts]]
+
+
+def attempts_of(session: Session, items: Sequence[Loaded]) -> Known:
+    """Return by system when each verb was last attempted, by now."""
+    known: dict[str, dict[str, Attempts]] = {}
+    names = [loaded.plan.system for loaded in items]
+    for (system, what), each in session.catalog.attempts(names, now=session.clock()).items():
+        known.setdefault(system, {})[what] = each
+    return known
+
+
+def due_now(session: Session, items: list[Loaded], verb: Verb, known: Known | None = None) -> list[Loaded]:
     """Return the systems for which a verb is due and its window is open, the most overdue first.
+
+    `known`: as `attempts_of` returned it.
 
     To be drilled, each comes as its plan were of the one scenario that is most overdue: any other waits for the next
     time, since two drills of a system at once would measure each other.
     """
-    now = session.clock()
-    known: dict[str, dict[str, Attempts]] = {}
-    for (system, what), each in session.catalog.attempts([x.plan.system for x in items], now=now).items():
-        known.setdefault(system, {})[what] = each
+    now, known = session.clock(), attempts_of(session, items) if known is None else known
     if verb in ("expire", "prune"):
         items = [loaded for loaded in items if expiring_targets(loaded.plan, session.declarations.targets)]
     waiting = [_when(loaded, verb, known.get(loaded.plan.system, {}), now) for loaded in items]
@@ -128,7 +144,8 @@ def _when(
 def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
     """Return the systems of which a replica is due and the window is open, the most overdue first."""
     now, some = session.clock(), [loaded for loaded in items if loaded.plan.replicas]
-    states = session.catalog.place_states([loaded.plan.system for loaded in some], now=now) if some else {}
+    places = {loaded.plan.system: loaded.plan.places for loaded in some}
+    states = session.catalog.replication_states(places, now=now) if some else {}
     waiting = [(replicate_due(loaded, states.get(loaded.plan.system, {}), now), loaded) for loaded in some]
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     ordered = [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,24 +12,44 @@ from dr.evidence.seal import Sealed
 from dr.plan.plan import Plan
 from dr.report.acts import Act, acts_of
 from dr.report.board import Row
-from dr.report.kept import Faulty, Kept, Period, ProofView, faulty_runs, kept
+from dr.report.kept import Faulty, Kept, ProofView, Ran, faulty_runs, kept
 from dr.report.phrases import counted, isolated
 from dr.report.protection import GuardRow, guard_rows
 from dr.report.view import DrillView, Tone, view_of
 
 #: How many faulty runs, proofs and acts a report lists; what is left out is counted.
 LISTED = 20
+#: How many runs, proofs and points of each kind the report for machines lists, and drills any report.
+LISTED_RUNS = 1_000
+#: The last drills of so many systems are told in full and drawn, those first that need attention.
+IN_FULL = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """How many there are of what a report lists the newest of; of `acts`, how many are not even looked at."""
+
+    backups: int = 0
+    proofs: int = 0
+    points: int = 0
+    faulty: int = 0
+    acts: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What a report is made of. `records` are the sealed drills, oldest first; `focus` the one told in full."""
+    """What a report is made of.
+
+    `records` are the sealed drills, oldest first, read once; `focus` the one told in full. `backups`, `proofs` and
+    `points` are the newest of those that `numbers` counts, `faulty` the newest that were not ok; `ran` is what came of
+    the backups of each system, summed up.
+    """
 
     title: str
     generated: datetime
     since: datetime | None
     plans: Mapping[str, Plan]
-    records: Sequence[Sealed]
+    records: Iterable[Sealed]
     backups: Sequence[BackupRun]
     proofs: Sequence[Proof]
     rows: Sequence[Row]
@@ -38,6 +59,9 @@ class Material:
     points: Mapping[str, Point] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     acts: Sequence[Sealed] = ()
+    faulty: Sequence[BackupRun] = ()
+    ran: Mapping[str, Ran] = field(default_factory=dict)
+    numbers: Numbers = Numbers()
 
 
 @dataclass(frozen=True)
@@ -77,7 +101,9 @@ class Report:
 
     material: Material
     drills: tuple[DrillView, ...]  # newest first
+    drills_more: int
     focus: tuple[DrillView, ...]  # those told in full: the one asked for, or the newest of each system
+    focus_more: int
     lines: tuple[Line, ...]  # every system, what needs attention first
     trends: tuple[Trend, ...]
     kept: tuple[Kept, ...]
@@ -97,36 +123,70 @@ class Report:
 
 def build(material: Material) -> Report:
     """Make a report of its material."""
-    views = [_view(record, material) for record in material.records]
-    newest_first = tuple(reversed(views))
-    if material.focus:
-        focus = tuple(view for view in newest_first if view.fact.drill_id == material.focus)
-    else:
-        focus = tuple({view.fact.system: view for view in views}.values())
+    drills = _Drills(material.focus)
+    for record in material.records:
+        drills.add(_view(record, material))
+    newest_first = tuple(reversed(drills.newest))
+    focus = drills.asked if material.focus else tuple(drills.last.values())
     lines = _lines(material, focus)
     headline, tone, label = _today(material, *_headline(material, focus, lines))
-    faulty, guarded = faulty_runs(material.backups), guard_rows(material.points.values(), material.generated)
-    period, acts = Period(material.since, material.generated), acts_of(material.acts, material.plans)
+    faulty, guarded = faulty_runs(material.faulty), guard_rows(material.points.values(), material.generated)
+    acts, numbers = acts_of(material.acts, material.plans), material.numbers
+    in_full = _in_full(focus)
     return Report(
         material=material,
         drills=newest_first,
-        focus=focus,
+        drills_more=drills.number - len(newest_first),
+        focus=in_full,
+        focus_more=len(focus) - len(in_full),
         lines=lines,
-        trends=tuple(_trends(views)),
-        kept=tuple(kept(material.plans, material.backups, material.points.values(), period)),
+        trends=tuple(_trends(drills, {view.fact.system for view in in_full})),
+        kept=tuple(kept(material.plans, material.ran)),
         faulty=faulty[:LISTED],
-        faulty_more=max(0, len(faulty) - LISTED),
+        faulty_more=max(0, numbers.faulty - LISTED),
         proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
-        proofs_more=max(0, len(material.proofs) - LISTED),
+        proofs_more=max(0, numbers.proofs - LISTED),
         guards=guarded[:LISTED],
-        guards_more=max(0, len(guarded) - LISTED),
+        guards_more=max(0, numbers.points - LISTED) if guarded else 0,
         acts=acts[:LISTED],
-        acts_more=max(0, len(acts) - LISTED),
+        acts_more=max(0, len(acts) - LISTED) + numbers.acts,
         headline=headline,
         also=_also(material),
         tone=tone,
         label=label,
     )
+
+
+@dataclass
+class _Drills:
+    """What is kept of all drills while they go by: the newest, the last of each system, and its course over time."""
+
+    focus: str | None = None
+    asked: tuple[DrillView, ...] = ()
+    number: int = 0
+    newest: deque[DrillView] = field(default_factory=lambda: deque(maxlen=LISTED_RUNS))
+    last: dict[str, DrillView] = field(default_factory=dict)
+    moments: dict[str, list[Moment]] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def add(self, view: DrillView) -> None:
+        """Take the next one."""
+        system = view.fact.system
+        self.number += 1
+        self.newest.append(view)
+        self.last[system] = view
+        if view.fact.drill_id == self.focus:
+            self.asked = (view,)
+        if not view.fact.real and view.fact.outcome != "aborted":
+            self.moments.setdefault(system, []).append(_moment(view.fact))
+            self.titles[system] = view.title
+
+
+def _in_full(views: Sequence[DrillView]) -> tuple[DrillView, ...]:
+    """Return the drills that are told in full: where there are many systems, those first that need attention."""
+    if len(views) <= IN_FULL:
+        return tuple(views)
+    return tuple(sorted(views, key=lambda view: ("bad", "odd", "good").index(view.tone))[:IN_FULL])
 
 
 def _view(record: Sealed, material: Material) -> DrillView:
@@ -198,13 +258,10 @@ def _also(material: Material) -> str:
     return f"Today {counted(number, 'thing')}{where} {'is' if number == 1 else 'are'} to be fixed: see “Systems today”."
 
 
-def _trends(views: Sequence[DrillView]) -> Iterable[Trend]:
-    grouped: dict[str, list[DrillView]] = {}
-    for view in views:
-        if not view.fact.real and view.fact.outcome != "aborted":
-            grouped.setdefault(view.fact.system, []).append(view)
-    for system, of in sorted(grouped.items()):
-        yield Trend(system, of[-1].title, tuple(_moment(view.fact) for view in of))
+def _trends(drills: _Drills, systems: Collection[str]) -> Iterable[Trend]:
+    for system, moments in sorted(drills.moments.items()):
+        if system in systems:
+            yield Trend(system, drills.titles[system], tuple(moments))
 
 
 def _moment(fact: Drill) -> Moment:

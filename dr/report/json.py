@@ -8,13 +8,18 @@ from dr.evidence.seal import encode
 from dr.report import words
 from dr.report.acts import acts_of
 from dr.report.documents import backup_document, drill_document, proof_document, row_document
-from dr.report.figures import Report
+from dr.report.figures import LISTED_RUNS, Report
 from dr.report.protection import Guard, guards
 
 
 def document(report: Report) -> dict[str, Any]:
-    """Return all that the report tells, nothing shortened; drills are newest first."""
+    """Return all that the report tells; drills are newest first.
+
+    Of backups, proofs, points and drills the newest are listed, up to 1,000 of each; `left_out` counts the others,
+    which `period` sums up.
+    """
     material = report.material
+    listed = list(guards(material.points.values()))[:LISTED_RUNS]
     return {
         "title": material.title,
         "generated": encode(material.generated),
@@ -26,10 +31,17 @@ def document(report: Report) -> dict[str, Any]:
         "period": [encode(kept) for kept in report.kept],
         "backups": [backup_document(run) for run in material.backups],
         "proofs": [proof_document(proof) for proof in material.proofs],
-        "protection": [_guard(guard) for guard in guards(material.points.values())],
+        "protection": [_guard(guard) for guard in listed],
         "acts": [encode(act) for act in acts_of(material.acts, material.plans)],
         "evidence": {"records": material.head[0], "head": material.head[1], "audit": material.audit},
         "versions": dict(material.versions),
+        "left_out": {
+            "drills": report.drills_more,
+            "backups": max(0, material.numbers.backups - len(material.backups)),
+            "proofs": max(0, material.numbers.proofs - len(material.proofs)),
+            "acts": material.numbers.acts,
+            "protection": max(0, material.numbers.points - len(listed)),
+        },
         "limits": list(words.LIMITS),
     }
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Protocol
 
-from dr.evidence.record import BackupRun, Point, Proof
+from dr.evidence.record import BackupRun, Proof
 from dr.plan.plan import Plan
 from dr.report.phrases import counted
 from dr.report.verdict import Verdict, judge
-
-
-@dataclass(frozen=True)
-class Period:
-    """From `since` (None: from the first point on) to `until`."""
-
-    since: datetime | None
-    until: datetime
-
-    @property
-    def begin(self) -> datetime:
-        """The first moment of it."""
-        return self.since or datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +60,24 @@ class ProofView:
         return cls(proof, ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage")
 
 
+class Spanned(Protocol):
+    """A point as far as exposure needs it."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it counts."""
+
+    @property
+    def consistency_time(self) -> datetime:
+        """The state that it brings back."""
+
+    @property
+    def finished(self) -> datetime:
+        """From when on it could have been used."""
+
+
 def exposure_seconds(
-    points: Iterable[Point], *, since: datetime, now: datetime, tried: datetime | None = None
+    points: Iterable[Spanned], *, since: datetime, now: datetime, tried: datetime | None = None
 ) -> float | None:
     """Return the longest way back a loss at any moment of the period would have gone.
 
@@ -81,52 +85,44 @@ def exposure_seconds(
     longest just before the next one is finished, or now. Without a complete point it is the time since a backup was
     first `tried`; None where that is not known.
     """
-    longest: list[float] = []
+    longest: float | None = None
     held: datetime | None = None
     for point in sorted((p for p in points if p.complete and p.finished <= now), key=lambda p: p.finished):
         if held is not None and point.finished >= since:
-            longest.append((point.finished - held).total_seconds())
+            longest = max(longest or 0.0, (point.finished - held).total_seconds())
         held = max(held, point.consistency_time) if held else point.consistency_time
-    if held is not None:
-        longest.append((now - held).total_seconds())
-    elif tried is not None:
-        longest.append((now - tried).total_seconds())
-    return max(longest, default=None)
+    if (last := held or tried) is not None:
+        longest = max(longest or 0.0, (now - last).total_seconds())
+    return longest
 
 
-def kept(
-    plans: Mapping[str, Plan], backups: Iterable[BackupRun], points: Iterable[Point], period: Period
-) -> Iterator[Kept]:
+@dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What came of one system's backups in the period, summed up.
+
+    `outcomes` counts the runs by outcome, `points` the points that can be used today; `hollow`: all of these hold
+    nothing.
+    """
+
+    outcomes: Mapping[str, int]
+    points: int = 0
+    exposure_seconds: float | None = None
+    hollow: bool = False
+
+
+def kept(plans: Mapping[str, Plan], ran: Mapping[str, Ran]) -> Iterator[Kept]:
     """Yield each system that has a plan, or had a backup in the period."""
-    runs: dict[str, Counter[str]] = {}
-    tried: dict[str, datetime] = {}
-    hollow: set[str] = set()
-    for run in backups:
-        tried[run.system] = min(run.started, tried.get(run.system, run.started))
-        runs.setdefault(run.system, Counter())[run.outcome] += 1
-        hollow |= {run.run_id} if run.of_nothing else set()
-    held: dict[str, list[Point]] = {}
-    for point in points:
-        held.setdefault(point.system, []).append(point)
-    for system in dict.fromkeys([*plans, *runs]):
-        exposure = exposure_seconds(held.get(system, []), since=period.begin, now=period.until, tried=tried.get(system))
-        ended = runs.get(system, Counter())
-        found = _kept(system, plans.get(system), ended, held.get(system, []), period, exposure)
-        complete = {point.run_id for point in held.get(system, []) if point.complete}
-        if complete and complete <= hollow and found.verdict.word == "met":
+    for system in dict.fromkeys([*plans, *(name for name, each in ran.items() if each.outcomes)]):
+        summed = ran.get(system, Ran(outcomes={}))
+        found = _kept(system, plans.get(system), summed)
+        if summed.hollow and found.verdict.word == "met":
             found = replace(found, verdict=Verdict("unknown", "its recovery points hold nothing"))
         yield found
 
 
-def _kept(
-    system: str,
-    plan: Plan | None,
-    ended: Counter[str],
-    points: Sequence[Point],
-    period: Period,
-    exposure: float | None,
-) -> Kept:
-    rpo = plan.objectives.rpo if plan else None
+def _kept(system: str, plan: Plan | None, ran: Ran) -> Kept:
+    rpo, ended = plan.objectives.rpo if plan else None, Counter(ran.outcomes)
+    unknown = "no complete recovery point yet" if plan else "it has no plan today"
     return Kept(
         system=system,
         title=plan.title if plan and plan.title else system,
@@ -134,10 +130,10 @@ def _kept(
         ok=ended["ok"],
         degraded=ended["degraded"],
         failed=ended["failed"] + ended["aborted"],
-        points=sum(p.complete and p.finished >= period.begin for p in points),
-        exposure_seconds=exposure,
+        points=ran.points,
+        exposure_seconds=ran.exposure_seconds,
         rpo_seconds=rpo,
-        verdict=judge(exposure, rpo, unknown="no complete recovery point yet" if plan else "it has no plan today"),
+        verdict=judge(ran.exposure_seconds, rpo, unknown=unknown),
     )
 
 

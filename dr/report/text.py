@@ -32,6 +32,9 @@ def _lines(report: Report) -> Iterator[str]:
         yield from (f"- {line.label}: {_plain(line.sentence)}" for line in report.lines)
         yield ""
     yield from _board(report)
+    if report.focus_more:
+        more = counted(report.focus_more, "more system")
+        yield from (f"{more} did no worse: their last drills are in the list of all, and not told in full.", "")
     for view in report.focus:
         yield from _drill(view)
     yield from _history(report)
@@ -134,6 +137,8 @@ def _history(report: Report) -> Iterator[str]:
     if not report.drills:
         return
     yield from ("## All drills and recoveries told of here", "")
+    if report.drills_more:
+        yield from (f"The newest; {count(report.drills_more)} older ones are not listed.", "")
     yield from _table(("When", "System", "Kind", "RTA", "RPA", "Result"), [
         (when(v.fact.started), v.title, "recovery" if v.fact.real else v.fact.scenario,
          duration(v.fact.rta_seconds, "not achieved" if v.fact.outcome == "failed" else "not measured"),

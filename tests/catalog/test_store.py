@@ -389,7 +389,7 @@ def test_a_newer_catalog_is_not_touched(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=480k", "tmpfs", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", place], check=True)
     try:
         with Catalog.open(place) as catalog:
             count = 0

@@ -103,7 +103,7 @@ def test_a_damaged_catalog_is_a_clear_error_and_the_rebuild_is_the_way_back(sis:
         extra.unlink()
     catalog.write_bytes(b"this is not a database" * 1000)
     ran = sis.dr("points", code=1)
-    assert "dr points --rebuild" in ran.err
+    assert "dr points rebuild" in ran.err
     assert len(sis.dr("points", "--rebuild", "--json").document["points"]) == 1
     assert list(sis.root.glob("state/catalog.sqlite.damaged-*")), "moved aside, not deleted"
 

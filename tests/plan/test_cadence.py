@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dr.plan import cadence
@@ -78,3 +79,22 @@ def test_what_is_no_cadence_is_refused_with_the_forms(text: str) -> None:
 def test_what_is_no_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="time zone"):
         cadence.parse("every 4 hours", "America/Gotham")
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(0, 59),
+    st.integers(0, 23),
+    st.sampled_from(["*", "0", "3", "6", "1-5", "0,6", "1,3-4"]),
+    st.sampled_from(["UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"]),
+)
+def test_the_longest_gap_of_a_weekly_rule_is_that_of_walking_its_calendar(
+    minute: int, hour: int, days: str, zone: str
+) -> None:
+    rule = cadence.Calendar(f"{minute} {hour} * * {days}", zone)
+    walked = cadence.Calendar(f"{minute} {hour} */1 * {days}", zone) if days == "*" else None
+    times = rule._after(datetime(2026, 1, 1, tzinfo=UTC))
+    found = [moment for moment in itertools.islice(times, 401) if moment < datetime(2028, 1, 1, tzinfo=UTC)]
+    longest = max((b - a).total_seconds() for a, b in itertools.pairwise(found))
+    assert rule.interval_seconds() == longest
+    assert walked is None or walked.interval_seconds() == longest, "the same rule, written so that it is walked"

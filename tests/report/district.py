@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +34,8 @@ from dr.evidence.system_status import LastDrill, LastRun, SystemStatus
 from dr.plan.plan import Plan
 from dr.report import html, text
 from dr.report.board import Row, row_of
-from dr.report.figures import Material, Report, build
+from dr.report.figures import Material, Numbers, Report, build
+from dr.report.kept import Ran, exposure_seconds
 
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
 VERSIONS = {"dr": "0.1.0", "restic": "0.18.0", "python": "3.11.7"}
@@ -261,7 +263,34 @@ def material(*facts: Drill, plans: Sequence[Plan] | None = None, **more: Any) ->
         "audit": "whole",
         "versions": VERSIONS,
     }
-    return Material(**{**given, **more})
+    return Material(**{**summed_up(**more), **given, **more})
+
+
+def summed_up(
+    backups: Sequence[BackupRun] = (),
+    proofs: Sequence[Proof] = (),
+    points: Mapping[str, Point] | None = None,
+    since: datetime | None = None,
+    **_: Any,
+) -> dict[str, Any]:
+    """What the catalog sums up of the runs that a report is made of."""
+    begin, held = since or datetime.min.replace(tzinfo=UTC), list((points or {}).values())
+    ran = {}
+    for system in dict.fromkeys([run.system for run in backups] + [each.system for each in held]):
+        runs = [run for run in backups if run.system == system]
+        own = [each for each in held if each.system == system and each.complete]
+        empty = {run.run_id for run in runs if run.of_nothing}
+        ran[system] = Ran(
+            outcomes=Counter(run.outcome for run in runs),
+            points=sum(each.finished >= begin for each in own),
+            exposure_seconds=exposure_seconds(
+                own, since=begin, now=NOW, tried=min((run.started for run in runs), default=None)
+            ),
+            hollow=bool(own) and {each.run_id for each in own} <= empty,
+        )
+    bad = [run for run in backups if run.outcome not in ("ok", "skipped")]
+    numbers = Numbers(backups=len(backups), proofs=len(proofs), points=len(held), faulty=len(bad))
+    return {"ran": ran, "faulty": bad, "numbers": numbers}
 
 
 def report(*facts: Drill, **more: Any) -> Report:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 
 from dr.evidence.record import PassedOver
 from dr.report import html, text, words
+from dr.report.figures import IN_FULL, LISTED_RUNS, Numbers
 from dr.report.json import document
 from tests.report.district import (
     HEBREW,
     HOSTILE,
+    NOW,
     REPORTS,
     backup,
     drill,
@@ -101,12 +104,33 @@ def test_json_tells_all_and_shortens_nothing() -> None:
     again = json.loads(json.dumps(made, allow_nan=False))
     assert set(again) == {
         "title", "generated", "since", "headline", "results", "systems", "drills", "period", "backups", "proofs",
-        "protection", "acts", "evidence", "versions", "limits",
+        "protection", "acts", "evidence", "versions", "limits", "left_out",
     }  # fmt: skip
     assert (len(again["drills"]), len(again["backups"]), len(again["proofs"])) == (2, 30, 30)
     assert again["generated"] == "2026-11-24T09:30:00.000000Z" and again["since"] is None
     assert set(again["evidence"]) == {"records", "head", "audit"}
     assert [d["rta_seconds"] for d in again["drills"]] == [858.42, None], "newest first"
+    assert set(again["left_out"].values()) == {0}
+
+
+def test_of_very_many_runs_the_newest_are_listed_and_the_rest_is_counted() -> None:
+    drills = [drill(at=NOW - timedelta(hours=n)) for n in range(LISTED_RUNS + 5, 0, -1)]
+    made = report(
+        *drills, backups=[backup()], proofs=[proof()], numbers=Numbers(backups=7, proofs=9, faulty=23, acts=2)
+    )
+    told = document(made)
+    assert told["left_out"] == {"drills": 5, "backups": 6, "proofs": 8, "acts": 2, "protection": 0}
+    assert len(told["drills"]) == LISTED_RUNS and told["drills"][0]["drill_id"] == drills[-1].drill_id
+    assert "5 older ones are not listed" in text.render(made) and "5 older ones are not listed" in html.render(made)
+
+
+def test_of_very_many_systems_those_that_need_attention_are_told_in_full() -> None:
+    plans = [plan(f"s{number}", f"System {number}") for number in range(IN_FULL + 3)]
+    facts = [failed_drill(each.system) if number > IN_FULL else drill(each.system) for number, each in enumerate(plans)]
+    made = report(*facts, plans=plans)
+    assert (len(made.focus), made.focus_more, len(made.lines), len(made.trends)) == (IN_FULL, 3, IN_FULL + 3, IN_FULL)
+    assert {view.fact.system for view in made.focus} >= {each.system for each in plans[IN_FULL + 1 :]}
+    assert "3 more systems did no worse" in text.render(made) and "3 more systems did no worse" in html.render(made)
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -178,7 +178,7 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
             request.points,
             at=request.clock(),
             useless=request.spent,
-            known=request.known_runs,
+            is_known=request.is_known,
             met=request.strangers.get(place.name, ()),
         )
 

@@ -59,9 +59,9 @@ class BackupRequest:
     missed: Callable[[Sequence[Look]], Mapping[str, tuple[Point, ...]]] = lambda looks: {}
     points: tuple[Point, ...] = ()
     spent: frozenset[str] = frozenset()
-    #: Who stores: the id of this installation, and the runs that it knows of; by target what is not of them.
+    #: Who stores: the id of this installation, and whether it knows of a run; by target what is not of them.
     installation: str = ""
-    known_runs: frozenset[str] = frozenset()
+    is_known: Callable[[str], bool] = lambda run_id: False
     strangers: Mapping[str, tuple[Stranger, ...]] = field(default_factory=dict)
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     #: Target -> the ids of the snapshots that points on record have there.

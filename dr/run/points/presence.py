@@ -7,7 +7,7 @@ well; only what is on record tells them from the one that was meant.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -154,19 +154,20 @@ def look_closely(
     *,
     at: datetime,
     useless: Collection[str] = (),
-    known: Collection[str],
+    is_known: Callable[[str], bool],
     met: Sequence[Stranger],
 ) -> PresenceSeen:
     """Look, and read what no point on record explains: another installation may be at work in the same place.
 
-    `known` are the runs on record here, `met` the snapshots that were read before. Reading takes the passphrase.
+    `is_known` says whether a run is on record here, `met` are the snapshots that were read before. Reading takes the
+    passphrase.
     """
     seen, there = _looked(place, points, at=at, useless=useless)
     ours = {each for _, copy in _copies_on(place.name, points) for each in copy.ids}
     before = [each for each in met if each.snapshot in there]
     unread = there - ours - {each.snapshot for each in before}
     new = [_stranger(each) for each in place.repository.snapshots(()) if each.id in unread] if unread else []
-    strange = tuple(each for each in (*before, *new) if each.run_id and each.run_id not in known)
+    strange = tuple(each for each in (*before, *new) if each.run_id and not is_known(each.run_id))
     runs = tuple(sorted({each.run_id for each in strange}))
     return PresenceSeen(replace(seen, strangers=runs), strange, tuple(new))
 

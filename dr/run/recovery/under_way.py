@@ -65,7 +65,8 @@ def written_down(state: Path, system: str, to: Path, typed: Sequence[str]) -> It
 def amid(state: Path, system: str) -> list[Begun]:
     """Return the recoveries of a system that have a way back to be gone: killed, or at work at this moment."""
     found = []
-    for path in sorted((state / _FOLDER).glob(f"{system}.*")):
+    folder = state / _FOLDER
+    for path in sorted(folder.glob(f"{system}.*")) if folder.is_dir() else ():
         try:
             body = json.loads(path.read_text("utf-8"))
             begun = Begun(Path(body["to"]), str(body["typed"]))

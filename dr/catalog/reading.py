@@ -1,0 +1,136 @@
+"""Reading records: those that lie open in `evidence`, and those that were folded (`dr.catalog.folding`), as one chain.
+
+Whoever reads sees no difference. One record is held at a time, and of what is folded a few chunks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from sqlite3 import Connection, Row
+
+from dr.catalog.values import moment, ref_key
+from dr.evidence.seal import Stored, text_of
+
+#: The kinds of which ordinary records are folded; any other lies open.
+FOLDED_KINDS = frozenset({"backup", "verify", "replicate", "expire", "prune"})
+#: So many chunks are kept unpacked: all that the records of one fold, read in their order, lie in.
+_CHUNKS = 48
+_BEFORE = """coalesce(f.prev, (select lower(hex(digest)) from folded b where b.seq = f.seq - 1),
+    (select digest from evidence b where b.seq = f.seq - 1), '')"""
+_FOLDED = f"select f.*, lower(hex(f.digest)) as told, {_BEFORE} as before from folded f"  # noqa: S608 - constants
+_LINKS = """
+    select seq, prev, digest from evidence
+    union all select f.seq, {before}, lower(hex(f.digest)) from folded f"""
+#: What may be asked for, of those that lie open and of those that were folded.
+_KINDS = "kind in (select value from json_each(:kinds))"
+_SYSTEMS = "system in (select value from json_each(:systems))"
+_AFTER = "seq > :after"
+
+
+def every(db: Connection, *, since: int = 1) -> Iterator[Stored]:
+    """Yield the whole chain in its stored order, from a number on."""
+    return select(db, after=since - 1 if since > 1 else None)
+
+
+def select(
+    db: Connection,
+    kinds: Sequence[str] | None = None,
+    *,
+    systems: Sequence[str] | None = None,
+    since: str | None = None,
+    ref: str | None = None,
+    after: int | None = None,
+) -> Iterator[Stored]:
+    """Yield records, oldest first: of some kinds, of some systems, not older than a time (as sealed), of one run."""
+    given = {
+        "kinds": json.dumps(list(kinds or ())),
+        "systems": json.dumps(list(systems or ())),
+        "after": after,
+        "since": since,
+        "ref": ref,
+        "key": ref_key(ref or ""),
+    }
+    asked = [text for text, value in ((_KINDS, kinds), (_SYSTEMS, systems), (_AFTER, after)) if value is not None]
+    of_open = [*asked, *(["at >= :since"] if since else []), *(["ref = :ref"] if ref else [])]
+    of_folded = [*asked, *(["f.ref_key = :key"] if ref else [])]
+    found: list[Iterator[Stored]] = [map(_open, db.execute(_where("select * from evidence", of_open), given))]
+    if kinds is None or not FOLDED_KINDS.isdisjoint(kinds):
+        rows = db.execute(_where(_FOLDED, of_folded), given)
+        found.append(_stored(row, lines) for row, lines in with_lines(db, rows))
+    merged = heapq.merge(*found, key=attrgetter("seq"))
+    return (each for each in merged if (since is None or each.at >= since) and (ref is None or each.ref == ref))
+
+
+def _where(query: str, conditions: Sequence[str]) -> str:
+    return f"{query}{' where ' if conditions else ''}{' and '.join(conditions)} order by seq"
+
+
+def links(db: Connection) -> dict[int, tuple[str, str]]:
+    """Return by its number the digest of the record before, and its own, of all there are."""
+    rows = db.execute(_LINKS.format(before=_BEFORE))
+    return {int(row["seq"]): (str(row["prev"]), str(row["digest"])) for row in rows}
+
+
+def _open(row: Row) -> Stored:
+    names = ("seq", "kind", "ref", "system", "at", "prev", "digest")
+    return Stored(**{name: row[name] for name in names}, text=row["body"])
+
+
+def with_lines(db: Connection, rows: Iterable[Row]) -> Iterator[tuple[Row, list[str]]]:
+    """Yield rows of folded records, each with what its chunk holds."""
+    kept: dict[int, list[str]] = {}
+    for row in rows:
+        lines = kept.pop(row["chunk"], None) or chunk(db, row["chunk"])
+        kept[row["chunk"]] = lines  # the last one used is the last to go
+        if len(kept) > _CHUNKS:
+            del kept[next(iter(kept))]
+        yield row, lines
+
+
+def _stored(row: Row, lines: Sequence[str]) -> Stored:
+    """Return a folded record; one whose columns are not what they should be comes back as nothing that is whole."""
+    try:
+        ref, _, text = lines[row["nth"]].partition("\t")
+        at = text_of(moment(row["finished"]))
+    except (IndexError, TypeError, OverflowError):
+        ref, text, at = "", "", ""
+    return Stored(
+        seq=row["seq"], kind=row["kind"], ref=ref, system=row["system"], at=at, prev=row["before"], digest=row["told"],
+        text=text,
+    )  # fmt: skip
+
+
+def chunk(db: Connection, number: int) -> list[str]:
+    """Return what was folded into a chunk; nothing when it cannot be read, so that its records are seen as damaged."""
+    row = db.execute("select bodies from chunks where id = ?", (number,)).fetchone()
+    try:
+        return zlib.decompress(row["bodies"]).decode().split("\n") if row else []
+    except (zlib.error, UnicodeDecodeError, TypeError):
+        return []
+
+
+def exposed(db: Connection, systems: Sequence[str], *, since: int) -> Iterator[tuple[str, int, int]]:
+    """Yield (system, consistency, finished) of points that no target holds any more, as far as exposure needs them.
+
+    Of each system those that were finished since a time (microseconds), and the last before.
+    """
+    query = (
+        "select consistency, finished from folded where system = ? and kind = 'backup' and consistency is not null"
+        " and finished >= coalesce((select max(finished) from folded where system = ? and kind = 'backup'"
+        " and consistency is not null and finished < ?), 0)"
+    )
+    for system in systems:
+        yield from ((system, row[0], row[1]) for row in db.execute(query, (system, system, since)))
+
+
+def counted(db: Connection, systems: Iterable[str], kind: str, *, since: int) -> dict[str, int]:
+    """Return by system how many records of a kind, finished since a time (microseconds), were folded: all went well."""
+    query = (
+        "select system, count(*) as number from folded where kind = ? and finished >= ?"
+        " and system in (select value from json_each(?)) group by system"
+    )
+    return {str(row[0]): int(row[1]) for row in db.execute(query, (kind, since, json.dumps(list(systems))))}

@@ -1,0 +1,138 @@
+"""The records of the catalog, to be read: the chain, the facts of some kinds, and what a report sums up of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from dr.catalog import chain, reading
+from dr.catalog.connection import Connections
+from dr.evidence.seal import ChainResult, Sealed, Stored, text_of
+
+if TYPE_CHECKING:
+    from dr.catalog.report_queries import Span, Tally
+    from dr.evidence.acts import Hold
+
+
+class Records:
+    """The part of a catalog that holds the evidence."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def records(self) -> Iterator[Sealed]:
+        """Yield the whole chain in its stored order."""
+        with self._connections.reading() as db:
+            for stored in reading.every(db):
+                yield stored.sealed()
+
+    def facts(
+        self,
+        kinds: Sequence[str],
+        *,
+        systems: Sequence[str] | None = None,
+        since: datetime | None = None,
+        ref: str | None = None,
+    ) -> list[Sealed]:
+        """Return records of some kinds, oldest first; of some systems, since a time, or of one run."""
+        return [stored.sealed() for stored in self.stored(kinds, systems=systems, since=since, ref=ref)]
+
+    def stored(
+        self,
+        kinds: Sequence[str],
+        *,
+        systems: Sequence[str] | None = None,
+        since: datetime | None = None,
+        ref: str | None = None,
+    ) -> Iterator[Stored]:
+        """Yield the same records one by one, as they are stored."""
+        after = text_of(since) if since else None
+        with self._connections.reading() as db:
+            yield from reading.select(db, kinds, systems=systems, since=after, ref=ref)
+
+    def newest(
+        self, kinds: Sequence[str], systems: Sequence[str], *, since: datetime | None, number: int
+    ) -> Iterator[Stored]:
+        """Yield the newest so many records of some kinds, the oldest of them first."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            yield from report_queries.newest(db, kinds, systems, since=since, number=number)
+
+    def faulty(self, systems: Sequence[str], *, since: datetime | None, number: int) -> Iterator[Stored]:
+        """Yield the newest so many backups that were not ok, the oldest of them first."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            yield from report_queries.faulty(db, systems, since=since, number=number)
+
+    def last_that_worked(self, systems: Sequence[str]) -> Iterator[Stored]:
+        """Yield of each system the last backup that worked."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            yield from report_queries.last_that_worked(db, systems)
+
+    def tallies(self, kind: str, systems: Sequence[str], *, since: datetime | None) -> dict[str, Tally]:
+        """Return how the runs of a kind ended, by system; of those that had any."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            return report_queries.tallies(db, kind, systems, since)
+
+    def usable_points(self, systems: Sequence[str], *, since: datetime | None) -> dict[str, int]:
+        """Return how many points that finished since a time can be used today, by system."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            return report_queries.usable(db, systems, since)
+
+    def spans(self, systems: Sequence[str], *, since: datetime | None) -> Iterator[tuple[str, Iterator[Span]]]:
+        """Yield each system with its complete points, as far as exposure since a time depends on them."""
+        from dr.catalog import report_queries
+
+        with self._connections.reading() as db:
+            yield from report_queries.spans(db, systems, since=since)
+
+    def head(self) -> tuple[int, str]:
+        """Return the number and digest of the last record; 0 and zeros when there is none."""
+        with self._connections.reading() as db:
+            return chain.head(db)
+
+    def audit(self) -> ChainResult:
+        """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
+        from dr.catalog import derive, folding
+
+        with self._connections.reading() as db:
+            result = chain.audit(db)
+            stray = None if result.first_bad else folding.first_stray(db) or derive.first_stray(db)
+        return replace(result, first_bad=stray) if stray else result
+
+    def fold(self, *, now: datetime, seconds: float = 2.0) -> int:
+        """Let what is old and ordinary take less room; see `dr.catalog.folding`. Return how many records did."""
+        from dr.catalog import folding
+
+        return folding.fold(self._connections, now=now, seconds=seconds)
+
+    def unsent(self, system: str, target: str) -> list[Sealed]:
+        """Return the system's records that a target has not been given yet, oldest first."""
+        query = "select coalesce((select seq from sent where system = ? and target = ?), 0)"
+        with self._connections.reading() as db:
+            (sent,) = db.execute(query, (system, target)).fetchone()
+            return [stored.sealed() for stored in reading.select(db, systems=[system], after=sent)]
+
+    def mark_sent(self, system: str, target: str, seq: int) -> None:
+        """Note that a target has all records of a system up to one."""
+        with self._connections.writing() as db:
+            db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
+
+    def holds(self, system: str | None = None) -> list[Hold]:
+        """Return the holds on a system, or on any, oldest first; the released and those that ran out too.
+
+        They are read from the chain itself: a row that went missing in an index could not lift a hold.
+        """
+        from dr.catalog.holds import held
+
+        return held(self.facts(("hold",), systems=None if system is None else [system]))
