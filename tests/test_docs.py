@@ -145,13 +145,13 @@ def test_the_exit_codes_in_the_readme_are_the_programs_own() -> None:
 
 def test_what_is_called_stable_is_what_the_program_does() -> None:
     from dr import errors
-    from dr.cli import context
     from dr.evidence import manifest
+    from dr.report import envelope
 
     text = " ".join((ROOT / "docs" / "stability.md").read_text().split())
     codes = re.search(r"\| exit codes \| ((?:\d+, )+\d+ and \d+) ", text)
     assert codes and {int(code) for code in re.findall(r"\d+", codes[1])} == set(errors.WORST_FIRST)
-    assert f"`schema: {context.SCHEMA}`" in text and f'`"schema": {manifest.SCHEMA}` in its first line' in text
+    assert f"`schema: {envelope.SCHEMA}`" in text and f'`"schema": {manifest.SCHEMA}` in its first line' in text
 
 
 def test_without_this_program_plain_restic_brings_the_point_back(site: Site, s3: Any, bucket: str) -> None:
