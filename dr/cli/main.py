@@ -168,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _write_no_more()
         context.complain(f"the result could not be written: {error.strerror}", hint="see where stdout leads")
         code = code or FAILED
+    _forget_interrupt()  # a daemon that was told to end ends well
     sys.exit(code)
 
 

@@ -48,8 +48,8 @@ def _of(loaded: Loaded, request: RecoveryRequest) -> RecoveryRequest:
 
 def _begun(run: Run, request: RecoveryRequest) -> RecoveryRequest:
     """Return what is asked with what is known once it begins: its id, the moment of loss, and what the record says."""
-    session, lacks = run.session, lacks_of(run.session, request.point)
-    return replace(request, drill_id=run.run_id, t_loss=run.started, clock=session.clock, lacks=lacks)
+    lacks = lacks_of(run.session, request.point)
+    return replace(request, drill_id=run.run_id, t_loss=run.started, clock=run.clock, lacks=lacks)
 
 
 def _drilled(run: Run, request: RecoveryRequest) -> Drill:

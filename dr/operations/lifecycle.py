@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from dr.catalog.values import Locked
@@ -55,6 +55,7 @@ class Run:
     exit_code: int | None = None
     #: Whether the record is on every place that was reached; known once it was sent.
     sent: bool = False
+    _began: float = field(default_factory=time.monotonic)
     _kept: list[Callable[[], None]] = field(default_factory=list)
     _sent: list[Callable[[], Iterable[str] | None]] = field(default_factory=list)
 
@@ -62,6 +63,10 @@ class Run:
     def system(self) -> str:
         """The system that the run is of."""
         return self.loaded.plan.system
+
+    def clock(self) -> datetime:
+        """Return the time, as the monotonic clock counts it from the start: a clock that is set does not bend it."""
+        return self.started + timedelta(seconds=time.monotonic() - self._began)
 
     def once_kept(self, step: Callable[[], None]) -> None:
         """Do a step of the catalog's own right after the record is in it. Its failure ends the command."""

@@ -37,6 +37,7 @@ from dr.tools.restic_events import (
     told,
     unneeded_of,
 )
+from dr.tools.restic_room import Room
 from dr.tools.restic_stream import StreamBackup
 from dr.tools.restic_tries import Tries
 
@@ -380,10 +381,11 @@ class Repository:
     def _run(
         self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> tuple[command.Done, Events]:
-        events, lines = Events(), []
+        events, lines, room = Events(), [], Room(self.cache, self.where)
 
         def take(line: str) -> None:
             if line.startswith(STATUS):
+                room.heed(line)
                 told(line)
                 return
             lines.append(line)

@@ -310,5 +310,7 @@ def commands(chance: random.Random, world: World, verbs: list[str]) -> tuple[str
     if verb == "recover":
         replaced = ("--replace", world.live.name) if world.live else ()
         return ("recover", SYSTEM, "--to", str(world.site.root / f"out-{chance.randrange(10**9)}"), *replaced, "--yes")
+    if verb == "expire":
+        return (verb, SYSTEM, "--confirm-many")
     level = ("--level", str(chance.randint(1, 3))) if verb == "verify" else ()
     return (verb, SYSTEM, *level)

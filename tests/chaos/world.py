@@ -24,6 +24,8 @@ SYSTEM = "share"
 _PASSPHRASE = "a passphrase of the tests"
 #: What a command may end with that a person need not look at: done, in part (said why), an objective missed.
 WELL = (0, 3, 4)
+#: So many of the newest complete points retention keeps.
+KEPT = 3
 
 
 def digest_of(root: Path) -> dict[str, str]:
@@ -108,9 +110,10 @@ class World:
         assert audit["outcome"] == "ok", audit
         listed = self.run("points", code=(0,))["points"]
         complete = {point["run_id"]: point for point in listed if point["complete"] and "primary" in point["targets"]}
-        lost = [run_id for run_id in self.points if run_id not in {point["run_id"] for point in listed}]
+        self.points |= {run_id: point["snapshots"] for run_id, point in reversed(complete.items())}
+        kept = list(self.points)[-KEPT:]  # whatever retention takes away, and whenever it is interrupted
+        lost = [run_id for run_id in kept if run_id not in {point["run_id"] for point in listed}]
         assert not lost, f"points that are gone: {lost}"
-        self.points |= {run_id: point["snapshots"] for run_id, point in complete.items()}
         there = self._snapshots()
         for run_id in complete:
             missing = set(complete[run_id]["snapshots"].values()) - there
@@ -188,6 +191,7 @@ def make_world(
         f"system: {SYSTEM}\nobjectives: {{rto: 1h, rpo: 4h}}\n"
         f"sources:\n  docs: {{files: {{paths: [{site.root}/source]}}}}\n{database}"
         f"targets: [primary]\nreplicas: [copy]\nsecrets: {{passphrase: {{file: {secret}}}}}\n"
+        f"retention: {{last: {KEPT}, daily: 0, weekly: 0, monthly: 0, yearly: 0}}\n"
         "drill: {checks: [manifest" + (", {rows: {source: database}}" if live else "") + "]}\n",
     )
     world = World(site, chance, restic, where, env, live=live)

@@ -124,6 +124,13 @@ def _ahead(world: World) -> None:
         later,
         later,
     )
+    world.sql(  # as whoever opens a run notes it
+        "insert or replace into attempts (system, verb, scenario, begun, settled, worked) "
+        "values ('share', 'replicate', '', ?, ?, ?)",
+        later,
+        later,
+        later,
+    )
 
 
 def _back(world: World) -> None:
@@ -242,7 +249,11 @@ BROKEN: dict[str, tuple[Callable[[World], None], Callable[[World], None], str]] 
     ),
     "a clock went back": (
         _in_turn(_ahead, World.look),
-        _in_turn(lambda world: world.sql("delete from runs where run_id = 'x'"), World.look),
+        _in_turn(
+            lambda world: world.sql("delete from runs where run_id = 'x'"),
+            lambda world: world.sql("delete from attempts where verb = 'replicate'"),
+            World.look,
+        ),
         "bear a later time than now",
     ),
     "no backup is made any more": (

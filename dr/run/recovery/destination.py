@@ -26,8 +26,8 @@ from dr.run.recovery.place.tree import walk
 from dr.run.recovery.request import RecoveryRequest
 
 MARKER = ".dr-recovery.json"
-#: What a freshly made filesystem holds.
-_NOTHING = {"lost+found"}
+#: What a freshly made filesystem holds, and what whoever was killed at his first step left there.
+_NOTHING = {"lost+found", f"{MARKER}.new"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,47 @@
+"""A restic that waits for ever on a full disk is ended; one that goes on, or has room, is left alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dr.errors import DrError
+from dr.tools import restic_room
+from dr.tools.restic import Repository
+from tests.faults.test_full_disk import small_disk
+
+STATUS = '{"message_type":"status","seconds_elapsed":%s,"percent_done":0.1,"total_files":7,"files_done":%s}'
+SUMMARY = '{"message_type":"summary","snapshot_id":"a","files_restored":1,"bytes_restored":1}'
+
+
+def repository(tmp_path: Path, script: str) -> Repository:
+    program = tmp_path / "restic"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    cache = tmp_path / "disk" / "cache"
+    return Repository(program=str(program), location="/x", where="x on y", host="x", env={}, cache=cache)
+
+
+WAITING = f"n=0; while :; do n=$((n+1)); printf '{STATUS}\\n' $n 3; sleep 0.05; done"
+GOING_ON = f"for n in 1 2 3 4 5 6; do printf '{STATUS}\\n' $n $n; sleep 0.2; done; echo '{SUMMARY}'"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_who_waits_on_a_full_disk_is_ended_and_who_goes_on_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic_room, "PATIENCE_SECONDS", 0.5)
+    with small_disk(tmp_path / "disk", "512k"):
+        (tmp_path / "disk" / "cache").mkdir()
+        with pytest.raises(DrError, match="the disk of its cache is full"):
+            repository(tmp_path, WAITING).restore("a", tmp_path / "out")
+        assert repository(tmp_path, GOING_ON).restore("a", tmp_path / "out").files == 1
+
+
+def test_who_takes_his_time_where_there_is_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(restic_room, "PATIENCE_SECONDS", 0.0)
+    (tmp_path / "disk" / "cache").mkdir(parents=True)
+    slow = f"for n in 1 2 3; do printf '{STATUS}\\n' $n 3; sleep 0.2; done; echo '{SUMMARY}'"
+    assert repository(tmp_path, slow).restore("a", tmp_path / "out").files == 1
