@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
-    ValidationInfo,
-    create_model,
-    model_serializer,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, model_serializer
 
-from dr.plan.base import Declaration
 from dr.plan.check_kinds import KINDS, CheckBody
+from dr.plan.one_kind import Kinds, OneKind, kind_keys
 
 
-class Check(Declaration):
+class Check(OneKind):
     """One check: give exactly one kind. `- manifest` alone is a manifest check with its defaults."""
 
+    kinds: ClassVar = KINDS
     body: CheckBody
     mandatory_: bool | None = None
 
@@ -34,38 +23,34 @@ class Check(Declaration):
         return cls.model_construct(body=body, mandatory_=None)
 
     @classmethod
-    def declared_fields(cls) -> Mapping[str, FieldInfo]:
-        """Return the keys that people write: one for each kind, and `mandatory`."""
-        return _form().model_fields
+    def made(cls, body: CheckBody, written: Any) -> Check:
+        """See `OneKind`."""
+        return cls.model_construct(body=body, mandatory_=written.mandatory_)
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Check], info: ValidationInfo) -> Check:
-        """Read what people write; faults lie at the keys that they wrote."""
-        if isinstance(value, Check):
-            return value
-        written: Any = _form().model_validate(_spelled_out(value), context=info.context)
-        bodies = [body for kind in KINDS if (body := getattr(written, f"{kind}_")) is not None]
-        if len(bodies) != 1:
-            *others, last = KINDS
-            raise ValueError(f"give exactly one of {', '.join(others)} or {last}")
-        return cls.model_construct(body=bodies[0], mandatory_=written.mandatory_)
+    def spelled_out(cls, value: Any) -> Any:
+        """Return a check that is written short, as `- manifest` or `- manifest:`, in full."""
+        if isinstance(value, str) and value in KINDS and KINDS[value].bare:
+            return {value: {}}
+        if isinstance(value, dict):
+            bare = {key for key, each in value.items() if each is None and key in KINDS and KINDS[key].bare}
+            return {key: {} if key in bare else each for key, each in value.items()}
+        return value
+
+    @classmethod
+    def keys(cls, kinds: Kinds) -> dict[str, Any]:
+        """See `OneKind`."""
+        said = "false: a failure of this check does not fail the drill; may also be written inside the kind."
+        return {
+            **kind_keys(kinds, lambda kind: f"{kind.asserts} Default: none; a check has one kind."),
+            "mandatory_": (bool | None, Field(None, alias="mandatory", description=f"{said} Default: true.")),
+        }
 
     @model_serializer
     def _written(self) -> dict[str, Any]:
         """Return it as people write it."""
         apart = {} if self.mandatory_ is None else {"mandatory": self.mandatory_}
         return {self.kind: self.body, **apart}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe what people write."""
-        return handler.resolve_ref_schema(handler(_form().__pydantic_core_schema__))
-
-    @property
-    def kind(self) -> str:
-        """The name of the kind declared."""
-        return self.body.kind
 
     @property
     def mandatory(self) -> bool:
@@ -76,33 +61,3 @@ class Check(Declaration):
     def source(self) -> str | None:
         """The source it looks at; None when it looks at the whole system."""
         return self.body.about
-
-
-def _spelled_out(value: Any) -> Any:
-    """Return a check that is written short, as `- manifest` or `- manifest:`, in full."""
-    if isinstance(value, str) and value in KINDS and KINDS[value].bare:
-        return {value: {}}
-    if isinstance(value, dict):
-        return {key: {} if each is None and key in KINDS and KINDS[key].bare else each for key, each in value.items()}
-    return value
-
-
-_forms: dict[tuple[type[CheckBody], ...], type[Declaration]] = {}
-
-
-def _form() -> type[Declaration]:
-    """Return the model of a check as people write it, with a key for each kind there is now."""
-    kinds = tuple(KINDS.values())
-    if kinds not in _forms:
-        _forms[kinds] = create_model("Check", __base__=Declaration, __doc__=Check.__doc__, **_keys(kinds))
-    return _forms[kinds]
-
-
-def _keys(kinds: tuple[type[CheckBody], ...]) -> dict[str, Any]:
-    keys: dict[str, Any] = {}
-    for each in kinds:
-        said = f"{each.asserts} Default: none; a check has one kind."
-        keys[f"{each.kind}_"] = (each | None, Field(None, alias=each.kind, description=said, examples=[each.example]))
-    said = "false: a failure of this check does not fail the drill; may also be written inside the kind. Default: true."
-    keys["mandatory_"] = (bool | None, Field(None, alias="mandatory", description=said))
-    return keys

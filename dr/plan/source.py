@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import (
-    Field,
-    GetJsonSchemaHandler,
-    ModelWrapValidatorHandler,
-    ValidationInfo,
-    create_model,
-    model_serializer,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, model_serializer
 
-from dr.plan.base import Declaration
 from dr.plan.host import SshHost
+from dr.plan.one_kind import Kinds, OneKind, kind_keys
 from dr.plan.source_kinds import KINDS, DatabaseSource, SourceBody
 
 
-class Source(Declaration):
+class Source(OneKind):
     """One part of a system's data: give exactly one kind."""
 
+    kinds: ClassVar = KINDS
     body: SourceBody
     host: SshHost | None = None
 
@@ -35,37 +24,30 @@ class Source(Declaration):
         return cls.model_construct(body=body, host=host)
 
     @classmethod
-    def declared_fields(cls) -> Mapping[str, FieldInfo]:
-        """Return the keys that people write: one for each kind, and `host`."""
-        return _form().model_fields
+    def made(cls, body: SourceBody, written: Any) -> Source:
+        """See `OneKind`."""
+        return cls.of(body, written.host)
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _read(cls, value: Any, handler: ModelWrapValidatorHandler[Source], info: ValidationInfo) -> Source:
-        """Read what people write; faults lie at the keys that they wrote."""
-        if isinstance(value, Source):
-            return value
-        written: Any = _form().model_validate(value, context=info.context)
-        bodies = [body for kind in KINDS if (body := getattr(written, f"{kind}_")) is not None]
-        if len(bodies) != 1:
-            *others, last = KINDS
-            raise ValueError(f"give exactly one of {', '.join(others)} or {last}")
-        return cls.of(bodies[0], written.host)
+    def about(cls, kinds: Kinds) -> str:
+        """See `OneKind`."""
+        *others, last = [f"`{each.kind}`" for each in kinds]
+        return f"One part of a system's data: give exactly one of {', '.join(others)} and {last}."
+
+    @classmethod
+    def keys(cls, kinds: Kinds) -> dict[str, Any]:
+        """See `OneKind`."""
+        said = "The host that this source is on. Default: the plan's `host`; without one, the backup host."
+        example = {"ssh": "backup@db.district.example"}
+        return {
+            **kind_keys(kinds, lambda kind: f"{kind.holds} Default: none; a source has one kind."),
+            "host": (SshHost | None, Field(None, description=said, examples=[example])),
+        }
 
     @model_serializer
     def _written(self) -> dict[str, Any]:
         """Return it as people write it."""
         return {self.kind: self.body, **({} if self.host is None else {"host": self.host})}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe what people write."""
-        return handler.resolve_ref_schema(handler(_form().__pydantic_core_schema__))
-
-    @property
-    def kind(self) -> str:
-        """The name of the kind declared."""
-        return self.body.kind
 
     @property
     def database(self) -> DatabaseSource | None:
@@ -76,30 +58,3 @@ class Source(Declaration):
     def newest(self) -> str | None:
         """The query for the newest record, where the kind has one."""
         return getattr(self.body, "newest", None)
-
-
-_forms: dict[tuple[type[SourceBody], ...], type[Declaration]] = {}
-
-
-def _form() -> type[Declaration]:
-    """Return the model of a source as people write it, with a key for each kind there is now."""
-    kinds = tuple(KINDS.values())
-    if kinds not in _forms:
-        _forms[kinds] = create_model("Source", __base__=Declaration, __doc__=_about(kinds), **_keys(kinds))
-    return _forms[kinds]
-
-
-def _about(kinds: tuple[type[SourceBody], ...]) -> str:
-    *others, last = [f"`{each.kind}`" for each in kinds]
-    return f"One part of a system's data: give exactly one of {', '.join(others)} and {last}."
-
-
-def _keys(kinds: tuple[type[SourceBody], ...]) -> dict[str, Any]:
-    keys: dict[str, Any] = {}
-    for each in kinds:
-        said = f"{each.holds} Default: none; a source has one kind."
-        keys[f"{each.kind}_"] = (each | None, Field(None, alias=each.kind, description=said, examples=[each.example]))
-    said = "The host that this source is on. Default: the plan's `host`; without one, the backup host."
-    example = {"ssh": "backup@db.district.example"}
-    keys["host"] = (SshHost | None, Field(None, description=said, examples=[example]))
-    return keys

@@ -17,6 +17,12 @@ from pydantic import Field, model_validator
 from dr.plan.base import ConfigPath, Declaration
 from dr.plan.found import Found
 
+#: Of a kind that is reached by TLS.
+CA_FILE = Field(
+    description="File with the certificates, in PEM, of the authorities to trust instead of the system's. "
+    "Default: those of this system (SSL_CERT_FILE, SSL_CERT_DIR).",
+    examples=["/etc/dr/district-ca.pem"],
+)
 Media = Literal["object-storage", "disk", "tape", "optical", "other"]
 
 

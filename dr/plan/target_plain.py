@@ -15,7 +15,7 @@ from dr.plan.base import ConfigPath, PositiveDuration
 from dr.plan.found import Found, kept_file, no_file, secret_faults
 from dr.plan.host import split_address
 from dr.plan.secret import SecretPlace
-from dr.plan.target_kind import TargetKind
+from dr.plan.target_kind import CA_FILE, TargetKind
 
 
 def _address(text: str) -> str:
@@ -220,14 +220,7 @@ class RestPlace(TargetKind):
             examples=[{"file": "/etc/dr/secrets/rest"}],
         ),
     ] = None
-    ca_file: Annotated[
-        ConfigPath | None,
-        Field(
-            description="File with the certificates, in PEM, of the authorities to trust instead of the system's. "
-            "Default: those of this system (SSL_CERT_FILE, SSL_CERT_DIR).",
-            examples=["/etc/dr/district-ca.pem"],
-        ),
-    ] = None
+    ca_file: Annotated[ConfigPath | None, CA_FILE] = None
 
     @property
     def place(self) -> tuple[str, ...]:

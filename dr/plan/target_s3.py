@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath
 from dr.plan.found import Found, Key, kept_file, no_file
-from dr.plan.target_kind import Credentials, Immutability, TargetKind
+from dr.plan.target_kind import CA_FILE, Credentials, Immutability, TargetKind
 
 #: What may stand for a host: a name, or an address of either kind.
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?")
@@ -67,14 +67,7 @@ class S3Place(TargetKind):
             "(`virtual`). Default: virtual at AWS, path elsewhere."
         ),
     ] = None
-    ca_file: Annotated[
-        ConfigPath | None,
-        Field(
-            description="File with the certificates, in PEM, of the authorities to trust instead of the system's. "
-            "Default: those of this system (SSL_CERT_FILE, SSL_CERT_DIR).",
-            examples=["/etc/dr/district-ca.pem"],
-        ),
-    ] = None
+    ca_file: Annotated[ConfigPath | None, CA_FILE] = None
     credentials: Annotated[
         Credentials | None,
         Field(
