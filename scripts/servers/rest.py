@@ -6,42 +6,23 @@ import base64
 import hashlib
 import secrets
 import shutil
-import socket
-import subprocess
-import time
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from .owned import dying_with_us
-from .ports import own_ports
+from .listening import Listening
 
 _ROOT = Path(__file__).parents[2]
 
 
-class RestServer:
-    """The server; a context that starts and ends it. Its objects are plain files below `files`."""
+class RestServer(Listening):
+    """The server, with options of its own, such as `--append-only`."""
+
+    name = "the rest-server"
 
     def __init__(self, home: Path, *options: str) -> None:
-        self.home, self.files, self._options = home, home / "files", options
+        super().__init__(home)
+        self._options = options
         self.user, self.password = "backup", secrets.token_urlsafe(12)
-        (self.port,) = own_ports(1)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.files.mkdir(mode=0o700, parents=True, exist_ok=True)
-        digest = base64.b64encode(hashlib.sha1(self.password.encode()).digest()).decode()
-        (self.home / "htpasswd").write_text(f"{self.user}:{{SHA}}{digest}\n")
-        (self.home / "password").write_text(f"{self.password}\n")
-        (self.home / "password").chmod(0o600)
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     @property
     def url(self) -> str:
@@ -53,28 +34,18 @@ class RestServer:
         """What a target names to log in."""
         return {"user": self.user, "password": {"file": str(self.home / "password")}}
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
+    def prepare(self) -> None:
+        """See `Listening`: its login, and the file that a target names for it."""
+        digest = base64.b64encode(hashlib.sha1(self.password.encode()).digest()).decode()
+        (self.home / "htpasswd").write_text(f"{self.user}:{{SHA}}{digest}\n")
+        (self.home / "password").write_text(f"{self.password}\n")
+        (self.home / "password").chmod(0o600)
+
+    def command(self) -> tuple[Sequence[str], Mapping[str, str] | None]:
+        """See `Listening`."""
         program = _ROOT / ".tools" / "rest-server" / "rest-server"
         found = str(program) if program.exists() else shutil.which("restic-rest-server") or shutil.which("rest-server")
         if not found:
             raise RuntimeError("there is no rest-server here: scripts/get-rest-server")
-        argv = [found, "--path", self.files, "--listen", f"127.0.0.1:{self.port}"]
-        argv += ["--htpasswd-file", self.home / "htpasswd", *self._options]
-        with (self.home / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*dying_with_us(), *map(str, argv)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10):
-                return
-            time.sleep(0.02)
-        raise RuntimeError(f"the rest-server does not start: {(self.home / 'log').read_text()[-500:]}")
-
-    def kill(self) -> None:
-        """End it, at once. May be called twice."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        argv = [found, "--path", str(self.files), "--listen", f"127.0.0.1:{self.port}"]
+        return [*argv, "--htpasswd-file", str(self.home / "htpasswd"), *self._options], None
