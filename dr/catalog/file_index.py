@@ -79,6 +79,11 @@ class FileIndex:
         rows = self._rows("select seq, source, run_id, at from points order by source, seq")
         return [Indexed(seq, source, run_id, _moment(at)) for seq, source, run_id, at in rows]
 
+    def seq_of(self, source: str, run_id: str) -> int | None:
+        """Return the number of a point of a source; None where it was not taken in."""
+        rows = self._rows("select seq from points where source = ? and run_id = ?", (source, run_id))
+        return next((int(seq) for (seq,) in rows), None)
+
     def last(self, source: str) -> Path | None:
         """Return the manifest that was taken in last of a source: what the next is held against."""
         path = self._last_path(source)

@@ -69,10 +69,9 @@ class Events:
             self._file.close()
 
     def _is_time(self, told: Activity) -> bool:
-        amount, key = told.amount, (told.run_id, told.source, told.target)
+        key = (told.run_id, told.source, told.target)
         now, last = time.monotonic(), self._last.get(key)
-        whole = amount.bytes is not None and amount.bytes == amount.total_bytes
-        if last is not None and now - last < _EVERY and not whole:
+        if last is not None and now - last < _EVERY and not told.amount.is_whole:
             return False
         self._last[key] = now
         return True

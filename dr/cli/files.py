@@ -15,6 +15,7 @@ from dr.errors import FAILED, DrError, UsageError
 if TYPE_CHECKING:
     from dr.evidence.file_version import Difference
     from dr.evidence.record import Point
+    from dr.plan.load import Loaded
     from dr.queries.files import Files
 
 #: So many changes are printed, unless all are asked for; the JSON document has all.
@@ -178,13 +179,17 @@ def _time(text: str) -> datetime:
 
 
 def _files(context: Context, system: str) -> Files:
+    (loaded,) = context.session.chosen([system])
+    return files_of(context, loaded)
+
+
+def files_of(context: Context, loaded: Loaded) -> Files:
     """Return the files of a system's points, and warn of what cannot be told of them."""
     from dr.queries.files import Files
 
     def say(what: str, why: DrError) -> None:
-        context.warn(f"{what}: {why.what}", why.where or system, why.hint)
+        context.warn(f"{what}: {why.what}", why.where or loaded.plan.system, why.hint)
 
-    (loaded,) = context.session.chosen([system])
     return Files(context.session, loaded, say=say)
 
 

@@ -130,8 +130,7 @@ class LiveView:
 
     def _advance(self, told: Activity) -> None:
         row, now, amount = self._rows.get(_key(told)), time.monotonic(), told.amount
-        whole = amount.bytes is not None and amount.bytes == amount.total_bytes
-        if row is None or (now - row.drawn < _EVERY and not whole):
+        if row is None or (now - row.drawn < _EVERY and not amount.is_whole):
             return
         row.drawn = now
         files = "" if amount.files is None else f"{amount.files:,}"

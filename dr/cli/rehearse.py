@@ -14,8 +14,9 @@ import click
 from dr.cli import complete
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
+from dr.cli.files import files_of
 from dr.cli.times import LAST_MOMENT
-from dr.errors import DrError, UsageError
+from dr.errors import UsageError
 from dr.plan.scenario import SCENARIOS
 from dr.plan.units import counted, format_bytes, format_duration
 
@@ -242,12 +243,9 @@ def _selected(context: Context, loaded: Loaded, request: RecoveryRequest) -> lis
             "--path brings back files, and loads no database", "--path",
             hint="leave out --replace, --accept-missing and --dumps, or recover the system without --path",
         )  # fmt: skip
-    from dr.queries.files import Asked, Files
+    from dr.queries.files import Asked
 
-    def say(what: str, why: DrError) -> None:
-        context.warn(f"{what}: {why.what}", why.where or loaded.plan.system, why.hint)
-
-    with Files(context.session, loaded, say=say) as files:
+    with files_of(context, loaded) as files:
         asked = Asked(source=request.source, point=request.point, at=request.at, target=request.target)
         return files.selected(files.point(asked), request.paths, request.source)
 

@@ -100,23 +100,7 @@ def read(path: Path) -> Iterator[Entry]:
 
     Raises `DamageError` when it cannot be understood; one that was cut short or altered raises at its end.
     """
-    try:
-        with path.open("rb") as file:
-            first = file.readline()
-            ends = _header(first).get("ends", False)
-            digest = hashlib.sha256(first)
-            for count, line in enumerate(file):
-                found, _ = _decode(line.decode("ascii"))
-                if isinstance(found, dict):
-                    if found != {"entries": count, "sha256": digest.hexdigest()} or file.read(1):
-                        raise ValueError("it was altered")
-                    return
-                yield _entry(found)
-                digest.update(line)
-            if ends:
-                raise ValueError("it was cut short")
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, error) from error
+    return entries_beside(path, set())
 
 
 class Listed(NamedTuple):

@@ -50,7 +50,8 @@ def _back_up(run: Run) -> BackupRun:
     session, system = run.session, run.system
     toolbox = session.toolbox(run.loaded)
     with session.turn(run.loaded):
-        done = run_backup(toolbox, _request(session, toolbox, run.run_id))
+        request = _request(session, toolbox, run.run_id)
+        done = run_backup(toolbox, request)
     for target, met in done.met.items():
         session.catalog.met(system, target, met)
     run.locked += locked_there(done.kept)
@@ -58,7 +59,7 @@ def _back_up(run: Run) -> BackupRun:
     run.once_sent(lambda: keep_keys(session, toolbox, [x.target for x in done.run.targets if x.snapshots]))
     run.once_sent(lambda: _still_frozen(session, done.run))
     run.once_sent(lambda: attacks(session, run.loaded, _harmed(done)))
-    run.once_sent(lambda: index_files(session, done.run))
+    run.once_sent(lambda: index_files(session, done.run, request.points))
     run.once_sent(toolbox.sweep_work)
     ok = {state.target for state in done.run.targets if state.outcome == "ok"}
     run.reached += [place for place in toolbox.places if place.name in ok]
@@ -66,18 +67,18 @@ def _back_up(run: Run) -> BackupRun:
     return done.run
 
 
-def index_files(session: Session, run: BackupRun) -> None:
+def index_files(session: Session, run: BackupRun, points: Sequence[Point]) -> None:
     """Take the manifests of a run into the index of files, where that has what was before it.
 
-    Else whoever asks for files first brings what is lacking from the targets. Raises `DrError` as the index does.
+    Else whoever asks for files first brings what is lacking from the targets. `points` are those before it, the newest
+    first. Raises `DrError` as the index does.
     """
-    points = [point for point in session.catalog.points([run.system]) if point.run_id != run.run_id]
     with FileIndex(session.state, run.system) as index:
-        known = {(each.source, each.run_id) for each in index.points()}
         for source in [each.source for each in run.sources if each.snapshot_id]:
             listed = reuse_dir(session.state, run.system) / source
             before = next((point.run_id for point in points if source in point.kinds), None)
-            if run.consistency_time and (before is None or (source, before) in known) and _is_of(run, listed):
+            known = before is None or index.seq_of(source, before) is not None
+            if run.consistency_time and known and _is_of(run, listed):
                 index.take_in(source, run.run_id, run.consistency_time, listed)
 
 

@@ -249,17 +249,17 @@ class Files:
                 f"the point {point.run_id} has no source {source!r}", point.system,
                 hint=f"its sources: {', '.join(sorted(point.kinds))}",
             )  # fmt: skip
-        for again in (False, True):
-            for each in self._index.points():
-                if (each.source, each.run_id) == (source, point.run_id):
-                    return each.seq
-            if not again:
-                self.bring_up_to_date()
-        raise DrError(
-            f"the files of the point {point.run_id} ({source}) cannot be listed: its manifest could not be read",
-            point.system,
-            hint="see what is wrong with the targets by `dr doctor`, or name another point",
-        )
+        seq = self._index.seq_of(source, point.run_id)
+        if seq is None:
+            self.bring_up_to_date()
+            seq = self._index.seq_of(source, point.run_id)
+        if seq is None:
+            raise DrError(
+                f"the files of the point {point.run_id} ({source}) cannot be listed: its manifest could not be read",
+                point.system,
+                hint="see what is wrong with the targets by `dr doctor`, or name another point",
+            )
+        return seq
 
     def _has(self, point: Point, asked: Asked) -> bool:
         sources = point.kinds if asked.source is None else {asked.source} & point.kinds.keys()

@@ -28,6 +28,11 @@ class Amount:
     files: int | None = None
     total_files: int | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all bytes are done."""
+        return self.bytes is not None and self.bytes == self.total_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
