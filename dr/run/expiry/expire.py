@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from dr.errors import DrError, LockedError, every_error
 from dr.run.expiry.rules import Decision
 from dr.run.points.presence import listed
+from dr.run.workspace.stale_locks import locks, take_away
 from dr.run.workspace.toolbox import Place, deleting
 
 
@@ -28,11 +29,8 @@ class Removed:
 
 def healed(place: Place) -> list[str]:
     """Remove restic's locks that nobody holds any more; say how many went. A living holder's lock stays."""
-    before = _locks(place)
-    if not before:
-        return []
-    place.repository.unlock()
-    gone = len(before - _locks(place))
+    there = locks(place)
+    gone = take_away(place, there) if there else 0
     if not gone:
         return []
     what = "a stale lock" if gone == 1 else f"{gone} stale locks"
@@ -53,10 +51,6 @@ def past_stale_locks(place: Place, act: Callable[[], None], notes: list[str]) ->
             raise
         notes += late
         act()
-
-
-def _locks(place: Place) -> set[str]:
-    return {item.name for item in place.store.list("locks/")}
 
 
 def expire(place: Place, decision: Decision, *, noted: Callable[[], None]) -> Removed:

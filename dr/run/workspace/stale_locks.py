@@ -24,7 +24,7 @@ def remove_stale(place: Place) -> str:
 
     Raises `DrError` when the target cannot be asked, or does not let them be removed.
     """
-    dead = {name for name in _locks(place) if _is_of_the_dead(place, name)}
+    dead = {name for name in locks(place) if _is_of_the_dead(place, name)}
     return _unlocked(place, dead) if dead else ""
 
 
@@ -34,7 +34,7 @@ def unlock(place: Place) -> str:
     Of a repository that is damaged nothing is said here. Raises as the target and its keys do.
     """
     try:
-        return _unlocked(place, _locks(place))
+        return _unlocked(place, locks(place))
     except (RefusedError, TargetDownError, InterruptedRunError):
         raise
     except DrError:
@@ -42,16 +42,22 @@ def unlock(place: Place) -> str:
 
 
 def _unlocked(place: Place, stale: set[str]) -> str:
-    place.repository.unlock()
-    gone = stale - _locks(place)
+    gone = take_away(place, stale)
     if not gone:
         return ""
-    text = f"{counted(len(gone), 'lock')} of killed restic processes removed from {place.name}"
+    text = f"{counted(gone, 'lock')} of killed restic processes removed from {place.name}"
     log.warning("%s: %s", place.system, text)
     return text
 
 
-def _locks(place: Place) -> set[str]:
+def take_away(place: Place, stale: set[str]) -> int:
+    """Let restic remove the locks that nobody holds any more; return how many of these the target lists no longer."""
+    place.repository.unlock()
+    return len(stale - locks(place))
+
+
+def locks(place: Place) -> set[str]:
+    """Return the ids of the locks that the target lists."""
     return {item.name.rpartition("/")[2] for item in place.store.list("locks/") if not is_unfinished(item.name)}
 
 
