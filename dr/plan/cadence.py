@@ -21,6 +21,8 @@ _UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_8
 _DAYS = {
     name: i for i, name in enumerate(("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"))
 }
+#: Seconds of the longest interval: who backs up less often than every five years made a typing mistake.
+LONGEST = 5 * 366 * 86_400
 _EVERY = re.compile(r"every\s+(?:(\d+)\s+)?(second|minute|hour|day|week)s?", re.IGNORECASE)
 _AT = re.compile(r"every\s+(day|weekday|weekend|[a-z]+day)s?\s+at\s+(\d{1,2}):(\d{2})", re.IGNORECASE)
 #: Once a day, on some days of the week: hour, days.
@@ -114,7 +116,7 @@ def parse(text: str, timezone: str = "UTC") -> Rule:
     words = " ".join(str(text).split())
     if found := _EVERY.fullmatch(words):
         seconds = int(found[1] or 1) * _UNITS[found[2].lower()]
-        if not 0 < seconds <= 5 * 366 * 86_400:
+        if not 0 < seconds <= LONGEST:
             raise ValueError(f"{text!r} is not a cadence: {_FORMS}")
         return Interval(seconds)
     return _calendar(words, timezone)

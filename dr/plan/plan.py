@@ -365,4 +365,5 @@ class Plan(Declaration):
     @property
     def backup_cadence(self) -> str:
         """The declared cadence of backups, or one that keeps the RPO with room for one failure."""
-        return self.cadence.backup or f"every {max(self.objectives.rpo // 3, 60)} seconds"
+        a_third = min(max(self.objectives.rpo // 3, 60), cadence.LONGEST)
+        return self.cadence.backup or f"every {a_third} seconds"

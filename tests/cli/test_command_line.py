@@ -308,3 +308,14 @@ def test_a_run_that_is_stopped_before_its_first_step_is_on_record_as_aborted(
     assert ended.value.code == 130
     with Catalog.open(files_site.root / "state") as catalog:
         assert [record.body["outcome"] for record in catalog.records()] == ["aborted"] and catalog.open_runs() == []
+
+
+def test_objectives_of_a_hundred_years_are_kept_like_any_other(files_site: Site) -> None:
+    plan = files_site.root / "config" / "plans" / "share.yaml"
+    longest = "objectives: {rto: 36599d, rpo: 36600d, mtd: 36600d}"
+    plan.write_text(plan.read_text().replace("objectives: {rto: 1h, rpo: 4h, mtd: 8h}", longest))
+    for typed in ("validate", "run", "status", "drill", "verify", "replicate", "points --calendar", "report"):
+        named = ["share"] if typed in ("drill", "verify", "replicate", "points --calendar") else []
+        ran = files_site.dr(*typed.split(), *named, code=None)
+        assert "a fault in this program" not in ran.err and ran.code in (0, 3), (typed, ran.err)
+    assert files_site.dr("metrics", code=None).out.count("dr_") > 10

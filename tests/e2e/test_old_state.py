@@ -23,7 +23,8 @@ POINTS = ["20261128T120442Z-b9a92d", "20261128T120433Z-21dc3b"]
 
 @pytest.fixture
 def old(site: Site) -> Site:
-    """The system of then, its sources as they are now."""
+    """The system of then, its sources as they are now; its points age for as long as there is this test, so that no
+    objective of it may turn on today's date."""
     shutil.rmtree(site.root / "state")
     subprocess.run(["tar", "-xzf", SAMPLE, "-C", site.root], check=True)
     source = site.root / "source"
@@ -38,7 +39,7 @@ def old(site: Site) -> Site:
 system: sis
 title: Student information
 owner: {{role: Data manager}}
-objectives: {{rto: 1h, rpo: 4h, mtd: 8h}}
+objectives: {{rto: 1h, rpo: 36500d, mtd: 8h}}
 sources:
   files: {{files: {{paths: [{source}/letter.txt]}}}}
   database: {{sqlite: {{path: {source}/sis.db}}}}
