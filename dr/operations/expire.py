@@ -166,7 +166,7 @@ def _on_target(
 def situation(session: Session, loaded: Loaded, place: Place, *, confirmed: bool = False) -> ExpirySituation:
     """Return what is on record and what the target lists. Raises as the target does, or when it is another one."""
     catalog, system, now = session.catalog, loaded.plan.system, session.clock()
-    place.store.reachable()
+    place.reach()
     if require_repository(place) is None:
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
     points, there = catalog.points([system]), listed(place)
@@ -332,7 +332,7 @@ def _expiring(target: str) -> Verb[Expiration]:
 def _pruned(run: Run, toolbox: Toolbox, place: Place) -> Pruning:
     """Free what is not needed, then prove the structure of what is left."""
     began, session, notes = time.monotonic(), run.session, list[str]()
-    place.store.reachable()
+    place.reach()
     if require_repository(place) is None:
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
     stay, until = locked_versions(place, ())

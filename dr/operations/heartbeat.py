@@ -17,7 +17,7 @@ from dr.session import Session
 from dr.sources.secret import read_secret
 
 #: What pings: a real recovery, and what people do by hand, is missed by nobody.
-VERBS = frozenset({"backup", "verify", "drill", "replicate", "expire"})
+VERBS = frozenset({"backup", "verify", "drill", "replicate", "expire", "prune"})
 
 
 def begun(session: Session, system: str, verb: str, run_id: str) -> Thread | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -26,7 +26,7 @@ from dr.operations.tell import tell
 from dr.plan.load import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
-from dr.tools import activity, retry
+from dr.tools import activity, line, retry
 
 R = TypeVar("R", bound=Fact)
 T = TypeVar("T")
@@ -135,7 +135,7 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
     patience = retry.budget_for(run.loaded.plan.objectives.rpo) if verb.name not in _URGENT else retry.BUDGET_SECONDS
     start = heartbeat.begun(session, run.system, verb.name, run.run_id)
-    with activity.run(verb.name, run.system, run.run_id), retry.within(patience):
+    with activity.run(verb.name, run.system, run.run_id), retry.within(patience), _line(run, verb.name):
         record = with_healed(session, _done(run, verb, act), run.system)
         sealed, hint = _keep(run, record), ""
         code, seconds = _code(run, verb, record), time.monotonic() - began
@@ -148,6 +148,12 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     )
     heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
     return _finished(run, verb, record, sealed, hint)
+
+
+def _line(run: Run, verb: str) -> AbstractContextManager[None]:
+    """What is timed has the line for itself."""
+    limits = run.loaded.site.limits
+    return nullcontext() if verb in _URGENT else line.held_to(upload=limits.upload, download=limits.download)
 
 
 def foresee(run: Run, verb: Verb[R], act: Callable[[Run], R]) -> Finished[R]:

@@ -104,7 +104,7 @@ class _Read:
 
 def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
-        place.store.reachable()
+        place.reach()
         place = travel.seen(place, evidence=True) if travel.at else place
         read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
         read.found.append((system, place, points_in(place, system), _identity(place)))

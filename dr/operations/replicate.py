@@ -271,7 +271,7 @@ _STILL = "some points are on no other target that answers"
 
 def _answers(place: Place) -> bool:
     try:
-        place.store.reachable()
+        place.reach()
         require_repository(place)
     except InterruptedRunError:
         raise

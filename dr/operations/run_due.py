@@ -5,6 +5,8 @@ Backups, then replicas, then proofs, then what expires and is pruned, then drill
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
 
 from dr.errors import LOCKED, Fault, PlanError
@@ -25,6 +27,9 @@ from dr.queries.schedule import VERBS, Verb, attempts_of, due_now, replicas_due
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools import command
+
+#: A run that takes long tells what went wrong on the way after so long, and then again.
+EVERY_SECONDS = 900.0
 
 
 @dataclass
@@ -86,7 +91,9 @@ def run_due(session: Session) -> DueDone:
         done.expirations.extend(expire_due_of(session, loaded, ExpireOptions(**due)))
         if loaded.plan.system in drilled and _may_begin(session, loaded, "drill"):
             done.drills.append(drill_one(session, drilled[loaded.plan.system], RecoveryRequest()))
+        between(session)
 
+    between = _Between()
     if ordered:
         session.each(ordered, all_of, keep=True)
         save_self(session)
@@ -94,6 +101,23 @@ def run_due(session: Session) -> DueDone:
     fold(session)
     tell(session)
     return done
+
+
+@dataclass
+class _Between:
+    """Tells on the way too, where a run takes long: the first system's failure does not wait for the last system.
+
+    No more than every `EVERY_SECONDS`, so that what befalls forty systems at once is still one message.
+    """
+
+    _told: float = field(default_factory=time.monotonic)
+    _one: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, session: Session) -> None:
+        with self._one:
+            if time.monotonic() - self._told >= EVERY_SECONDS:
+                tell(session)
+                self._told = time.monotonic()
 
 
 def fold(session: Session) -> None:

@@ -53,16 +53,17 @@ class Limits(Declaration):
     upload: Annotated[
         Rate | None,
         Field(
-            description="Bytes a second that each restic process may send to targets, such as `5MB` or `512KiB`. "
-            "Default: no limit.",
+            description="Bytes a second that each restic process, and beside it all that `dr` copies by itself, may "
+            "send to targets, such as `5MB` or `512KiB`. Default: no limit.",
             examples=["5MB"],
         ),
     ] = None
     download: Annotated[
         Rate | None,
         Field(
-            description="Bytes a second that each restic process may fetch from targets, such as `20MB`. Drills and "
-            "recoveries are not slowed: they are timed. Default: no limit.",
+            description="Bytes a second that each restic process, and beside it all that `dr` proves and copies by "
+            "itself, may fetch from targets, such as `20MB`. Drills and recoveries are not slowed: they are timed. "
+            "Default: no limit.",
             examples=["20MB"],
         ),
     ] = None

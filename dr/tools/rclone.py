@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
-from dr.tools import command, retry
+from dr.tools import command, line, retry
 
 _BLOCK = 1 << 20
 #: How directories of ours are called, before the number of their process.
@@ -100,8 +100,8 @@ class Rclone:
                 raise DamageError(f"{doing}: it is not there", self.where, hint="run `dr verify` to see all")
             if response.status not in (200, 206, 416):
                 raise self._meaning(response.read(300).decode("utf-8", "replace").strip(), doing)
-            while response.status != 416 and (block := response.read(_BLOCK)):
-                yield block
+            if response.status != 416:
+                yield from line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
             done = response.isclosed()
         except (OSError, http.client.HTTPException) as error:
             raise self._broke(error, doing) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError, TargetDownError
-from dr.tools import retry
+from dr.tools import line, retry
 from dr.tools.rclone import Rclone
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -114,6 +114,7 @@ class RcloneStore:
                     copy.write(block)
             if sha256 not in ("", digest.hexdigest()):
                 return False
+            line.sending(Path(folder, file).stat().st_size)
             asked: dict[str, Any] = {"srcFs": folder, "srcRemote": file, "_config": _AGAIN}
             asked |= {"dstFs": self._rclone.remote, "dstRemote": self._full(name)}
             self._rclone.call("operations/copyfile", f"writing {name}", **asked)

@@ -17,7 +17,7 @@ from typing import IO
 from urllib.parse import quote, urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
-from dr.tools import retry
+from dr.tools import line, retry
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time
 
@@ -122,8 +122,7 @@ class RestService:
             if response.status == 416:  # nothing is that far in it
                 return
             self._judge(response.status, doing)
-            while block := response.read(_BLOCK):
-                yield block
+            yield from line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
 
     # -- mechanism ----------------------------------------------------------------------------------
 

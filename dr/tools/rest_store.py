@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dr.errors import DamageError, DrError, RefusedError
+from dr.tools import line
 from dr.tools.rest import RestService
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -191,6 +192,7 @@ class RestStore:
         """Send an object. Where another is under that name, it is removed first: a server overwrites none."""
         self._make(self._split(name)[0])
         path, doing = self._path(name), f"writing {name}"
+        line.sending(size)
         try:
             self.service.ask("POST", path, doing, body=copy, size=size)
         except RefusedError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, TargetDownError
-from dr.tools import s3_tries
+from dr.tools import line, s3_tries
 from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
@@ -139,7 +139,7 @@ class S3Store:
         with self._errors(f"reading {name}"):
             body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
             with body:
-                yield from body.iter_chunks(_BLOCK)
+                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
 
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """See `ObjectStore`."""
@@ -147,7 +147,7 @@ class S3Store:
             key, span = self._prefix + name, f"bytes={start}-{end - 1}"
             body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]
             with body:
-                yield from body.iter_chunks(_BLOCK)
+                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore`."""
@@ -200,7 +200,7 @@ class S3Store:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             body = answer["Body"]
             with body:
-                for block in body.iter_chunks(_BLOCK):
+                for block in line.fetched(body.iter_chunks(line.piece(_BLOCK))):
                     digest.update(block)
                     size += len(block)
         return digest.hexdigest(), size, bears_lock(answer)
@@ -255,6 +255,7 @@ class S3Store:
                 return False
             size = copy.tell()
             copy.seek(0)
+            line.sending(size)
             with self._errors(f"writing {name}"):
                 if size > _ONE_COPY:
                     self._client.upload_fileobj(copy, self._bucket, self._prefix + name)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.tools import line
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store, bears_lock, content_md5, http_time
 from dr.tools.secrets import S3Keys
@@ -160,7 +161,7 @@ class S3Versions(S3Store):
             key = self._prefix + name
             body = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id, **part)["Body"]  # type: ignore[arg-type]
             with body:
-                yield from body.iter_chunks(_BLOCK)
+                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
 
     def sha256_of(self, version: Version) -> str:
         """Return the SHA-256 (hex) of a version's bytes; nothing when it is gone meanwhile."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
-from dr.tools import retry
+from dr.tools import line, retry
 from dr.tools.sftp import Sftp, Status
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -162,11 +162,11 @@ class SftpStore:
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """See `ObjectStore`."""
         with self._session_for(f"reading {name}") as files, files.open(self._path_of(name)) as file:
-            yield from file.part(start, end)
+            yield from line.fetched(file.part(start, end))
 
     def _content(self, files: Sftp, name: str) -> Iterator[bytes]:
         with files.open(self._path_of(name)) as file:
-            yield from file.blocks(file.status().size)
+            yield from line.fetched(file.blocks(file.status().size))
 
     # -- changing -----------------------------------------------------------------------------------
 
@@ -187,6 +187,7 @@ class SftpStore:
         def hashed() -> Iterator[bytes]:
             for block in blocks:
                 digest.update(block)
+                line.sending(len(block))
                 yield block
 
         self._make(files, folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dr.operations import run_due
 from dr.operations.tell import tell
 from dr.session import Session
 from tests.conftest import Ran, Site, plan_text
@@ -418,6 +419,27 @@ def test_one_cause_for_many_systems_is_one_message(site: Site, sink: SmtpSink) -
         site.plan(name, plan_text(name, f"docs: {{files: {{paths: [{site.root}/config]}}}}", targets="[disk]"))
     site.dr("backup", "--all", code=1)
     assert [mail["Subject"] for mail in sink.mails] == ["[dr] 4 problems: a, b, c and 1 more"]
+
+
+def test_what_fails_first_is_told_before_a_long_run_ends(
+    site: Site, sink: SmtpSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_site(site, f"limits: {{systems: 1}}\nnotify:\n{channel(sink)}")
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    told = site.root / "told"
+    until = f"[sh, -c, 'until [ -e {told} ]; do sleep 0.1; done']"
+    wait = f"hooks: {{capture: {{before: {{run: {until}, timeout: 60s}}}}}}\n"
+    site.plan("a", plan_text("a", f"docs: {{files: {{paths: [{site.root}/gone]}}}}", targets="[disk]"))
+    site.plan("b", plan_text("b", f"docs: {{files: {{paths: [{site.root}/config]}}}}", targets="[disk]", more=wait))
+    sink.taken = told.touch
+    for name, value in site.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(run_due, "EVERY_SECONDS", 0.0)
+    session = Session(site.root / "config", site.root / "state")
+    done = run_due.run_due(session)
+    session.close()
+    assert {run.record.system: run.record.outcome for run in done.backups} == {"a": "failed", "b": "ok"}
+    assert str(sink.mails[0]["Subject"]).endswith("problems: a")
 
 
 def test_a_removed_plan_is_not_told_as_well_again(files_site: Site, sink: SmtpSink) -> None:

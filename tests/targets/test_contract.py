@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dr.run.replication.copy_repository import copy_repository
 from dr.run.verification.object_hashes import damage_in, hash_all, listed
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.kinds import driver_of
+from dr.tools import line
 from dr.tools.disk import DiskStore
 from dr.tools.restic import Repository
 from dr.tools.store import ObjectStore
@@ -101,6 +103,22 @@ def test_what_is_put_is_there(store: ObjectStore) -> None:
     assert store.get("z") == b"again" and len(list(store.list())) == 2
     assert store.child("x").get("y") == data
     assert store.where and store.preflight().in_words()
+
+
+def test_what_moves_by_a_line_keeps_to_its_rates(place: Place, tmp_path: Path) -> None:
+    data = some_bytes(100_000)
+    digest, near = hashlib.sha256(data).hexdigest(), DiskStore(tmp_path / "near")
+    name, there = f"data/{digest[:2]}/{digest}", place.driver().open().store.child("sis")
+    there.reachable()
+    near.put(name, data)
+    acts = (lambda: there.take(name, near, sha256=digest), lambda: there.sha256(name) == (digest, len(data)))
+    took = []
+    with line.held_to(upload=400_000, download=400_000):
+        for act in acts:
+            began = time.monotonic()
+            assert act()
+            took.append(time.monotonic() - began)
+    assert all(seconds > 0.2 for seconds in took) or not place.target().reached_from_elsewhere
 
 
 def test_what_is_not_there_is_said(store: ObjectStore) -> None:
