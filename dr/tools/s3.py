@@ -375,7 +375,10 @@ class S3Store:
 @functools.lru_cache(maxsize=64)
 def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -> S3Client:
     import boto3
+    import botocore.session
     from botocore.config import Config
+
+    from dr.tools.s3_listing import Parsers
 
     config = Config(
         connect_timeout=5,
@@ -390,7 +393,10 @@ def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    core = botocore.session.get_session()
+    core.register_component("response_parser_factory", Parsers())
     session = boto3.session.Session(
+        botocore_session=core,
         aws_access_key_id=keys.access_key_id,
         aws_secret_access_key=keys.secret_access_key,
         aws_session_token=keys.session_token or None,
