@@ -156,8 +156,8 @@ class Repository:
     def backup_stream(self, filename: str, *, tags: Mapping[str, str], work: Path) -> StreamBackup:
         """Begin a snapshot of bytes that the caller writes; see `StreamBackup`."""
         name = ("--stdin-filename", filename, "--stdin-from-command")
-        argv = self.argv("backup", *self.tags_of(tags), *name)
-        return StreamBackup(argv, env=self.environment(), where=self.where, work=work)
+        argv, room = self.argv("backup", *self.tags_of(tags), *name), Room(self.cache, self.location, self.where)
+        return StreamBackup(argv, env=self.environment(), where=self.where, work=work, room=room)
 
     def copy_from(self, other: Repository, snapshot_ids: Sequence[str]) -> None:
         """Copy snapshots from another repository, keeping time, host and tags; what is there stays.
@@ -381,7 +381,7 @@ class Repository:
     def _run(
         self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> tuple[command.Done, Events]:
-        events, lines, room = Events(), [], Room(self.cache, self.where)
+        events, lines, room = Events(), [], Room(self.cache, self.location, self.where)
 
         def take(line: str) -> None:
             if line.startswith(STATUS):

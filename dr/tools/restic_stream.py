@@ -13,6 +13,7 @@ from typing import NoReturn
 from dr.errors import DrError
 from dr.tools import command
 from dr.tools.restic_events import Events, Stored, failure, stored_of
+from dr.tools.restic_room import Room, Standstill
 from dr.tools.restic_tries import Tries
 
 #: Ends with success only when the marker file says that the source succeeded: else no snapshot.
@@ -28,7 +29,7 @@ class StreamBackup:
     line up to the command that it is to read.
     """
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], where: str, work: Path) -> None:
+    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], where: str, work: Path, room: Room) -> None:
         self._where = where
         token = secrets.token_hex(6)
         self._pipe, self._okay = work / f"pipe-{token}", work / f"okay-{token}"
@@ -40,7 +41,8 @@ class StreamBackup:
         except BaseException:
             self._close()
             raise
-        self._met = False
+        self._met, self._steps = False, 0
+        self._still = Standstill(room, lambda: str(self._steps), self._running.kill)
 
     def write(self, data: bytes) -> None:
         """Hand over bytes; raises what ails restic when it has ended early."""
@@ -49,6 +51,7 @@ class StreamBackup:
         try:
             while view:
                 view = view[os.write(fd, view) :]
+                self._steps += 1
         except BrokenPipeError:
             self._give_up()
 
@@ -65,7 +68,7 @@ class StreamBackup:
         events.feed_all(done.stderr)
         self._tidy()
         if done.code != 0 or "snapshot_id" not in events.summary:
-            raise failure(done.code or 1, events, where=self._where, doing="the backup")
+            raise self._still.error or failure(done.code or 1, events, where=self._where, doing="the backup")
         return stored_of(events)
 
     def abort(self) -> None:
@@ -105,7 +108,7 @@ class StreamBackup:
             done = running.finish()
         events.feed_all(done.stderr)
         self._tidy()
-        raise failure(done.code or 1, events, where=self._where, doing="the backup")
+        raise self._still.error or failure(done.code or 1, events, where=self._where, doing="the backup")
 
     def _close(self) -> None:
         if self._fd is not None:
@@ -113,6 +116,7 @@ class StreamBackup:
             self._fd = None
 
     def _tidy(self) -> None:
+        self._still.stop()
         self._pipe.unlink(missing_ok=True)
         self._okay.unlink(missing_ok=True)
 

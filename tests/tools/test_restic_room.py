@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,16 @@ def test_who_waits_on_a_full_disk_is_ended_and_who_goes_on_is_not(
         with pytest.raises(DrError, match="the disk of its cache is full"):
             repository(tmp_path, WAITING).restore("a", tmp_path / "out")
         assert repository(tmp_path, GOING_ON).restore("a", tmp_path / "out").files == 1
+        elsewhere = repository(tmp_path, WAITING)
+        elsewhere = replace(elsewhere, cache=tmp_path, location=str(tmp_path / "disk"))
+        with pytest.raises(DrError, match="the disk of the target is full"):
+            elsewhere.restore("a", tmp_path / "out")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "disk"))
+        with pytest.raises(DrError, match="the disk of its temporary files is full"):
+            replace(elsewhere, location="/x").restore("a", tmp_path / "out")
+        stream = repository(tmp_path, "exec sleep 1000").backup_stream("dump", tags={}, work=tmp_path)
+        with pytest.raises(DrError, match="the disk of its cache is full"):
+            stream.write(b"a row")
 
 
 def test_who_takes_his_time_where_there_is_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
