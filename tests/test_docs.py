@@ -92,7 +92,8 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
             line = line.replace(word, real.format(root=site.root))
         arguments = shlex.split(line)[1:]
         if arguments[0] == "recover":
-            arguments += ["--yes"] if "--to" in arguments else ["sis", "--to", str(site.root / str(number)), "--yes"]
+            placed = {"--to", "--in-place"} & {*arguments}
+            arguments += ["--yes"] if placed else ["sis", "--to", str(site.root / str(number)), "--yes"]
         if arguments in (["backup"], ["verify"], ["replicate"], ["expire"]):
             arguments += ["--all"]
         if arguments in (["drill"], ["repair"]):

@@ -106,10 +106,14 @@ class FileIndex:
     def below(self, seq: int, source: str, folder: bytes) -> Iterator[Found]:
         """Yield what lay in a folder and below it, in one point, by path."""
         start = folder.rstrip(b"/") + b"/"
+        there = (
+            "s.first <= ? and (s.last is null or s.last >= ?) order by f.path, n.base"  # each by the indexes: no sort
+        )
+        if folder != start:
+            yield from self._found(f"f.source = ? and f.path = ? and {there}", (source, folder, seq, seq))
         yield from self._found(
-            "f.source = ? and (f.path = ? or (f.path >= ? and f.path < ?)) and s.first <= ? "
-            "and (s.last is null or s.last >= ?) order by f.path, n.base",
-            (source, folder, start, start[:-1] + b"0", seq, seq),
+            f"f.source = ? and f.path >= ? and f.path < ? and {there}",
+            (source, start, start[:-1] + b"0", seq, seq),
         )
 
     def top_folders(self, seq: int, source: str) -> list[bytes]:
@@ -152,10 +156,9 @@ class FileIndex:
     def names_like(self, text: str, most: int) -> list[str]:
         """Return up to `most` different last parts of names, those that hold any part of a text first."""
         rows = self._rows(
-            "select distinct cast(base as text) from names order by cast(base as text) not like ? limit ?",
-            (f"%{text[:4]}%", most),
+            "select distinct base from names order by cast(base as text) not like ? limit ?", (f"%{text[:4]}%", most)
         )
-        return [str(name) for (name,) in rows]
+        return [os.fsdecode(name) for (name,) in rows]
 
     # -- taking in -----------------------------------------------------------------------------------
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,13 @@ from dr.cli import complete
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.files import files_of
+from dr.cli.in_place import ask_in_place
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.scenario import SCENARIOS
 from dr.plan.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from dr.evidence.file_version import Found
     from dr.evidence.record import Drill
     from dr.operations.lifecycle import Finished
     from dr.plan.load import Loaded
@@ -110,7 +109,6 @@ def say_drills(context: Context, results: list[Finished[Drill]]) -> None:
 
 def _say_drill(context: Context, result: Finished[Drill]) -> None:
     from dr.report import words
-    from dr.report.verdict import rpo_verdict, rto_verdict
 
     fact = result.record
     what = "recovery" if fact.real else f"drill ({fact.scenario})"
@@ -138,17 +136,11 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
         context.say(
             f"  check      {about}{need}: {check.outcome}; expected {check.expected}; observed {check.observed}"
         )
-    rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
-    rta = "nothing was recovered" if fact.of_nothing else rta
-    rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
-    if fact.outcome == "aborted":
-        rta = rpa = "it was interrupted"
-    wanted = fact.objectives
-    context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
-    context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
+    (_say_selected if fact.selected else _say_objectives)(context, fact)
     if fact.because:
         context.say(f"  because    {fact.because}")
-    context.say(f"  sandbox    {fact.sandbox}")
+    if not fact.selected:
+        context.say(f"  sandbox    {fact.sandbox}")
     if fact.isolated is not None:
         context.say(f"  isolated   {words.isolated(fact)}")
     context.say(f"  evidence   {result.digest}")
@@ -173,9 +165,33 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
             )
 
 
+def _say_objectives(context: Context, fact: Drill) -> None:
+    from dr.report.verdict import rpo_verdict, rto_verdict
+
+    rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
+    rta = "nothing was recovered" if fact.of_nothing else rta
+    rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
+    if fact.outcome == "aborted":
+        rta = rpa = "it was interrupted"
+    wanted = fact.objectives
+    context.say(f"  RTO        {rto_verdict(fact).word}: {rta}; objective {format_duration(wanted.rto_seconds)}")
+    context.say(f"  RPO        {rpo_verdict(fact).word}: {rpa}; objective {format_duration(wanted.rpo_seconds)}")
+
+
+def _say_selected(context: Context, fact: Drill) -> None:
+    """Tell of files that a person named: the system's objectives are not judged by them."""
+    for event in fact.events:
+        if " in its place: " in event.what:
+            context.say(f"  in place   {event.what.replace(' in its place: ', ': ', 1)}")
+    if fact.rta_seconds is not None:
+        context.say(f"  took       {format_duration(fact.rta_seconds)}")
+    if fact.rpa_seconds is not None:
+        context.say(f"  as of      {format_duration(fact.rpa_seconds)} before it was asked for")
+
+
 @click.command("recover")
 @click.argument("system", shell_complete=complete.systems)
-@click.option("--to", "to", required=True, type=click.Path(path_type=Path), help="The directory to recover into.")
+@click.option("--to", "to", type=click.Path(path_type=Path), help="The directory to recover into.")
 @click.option("--at", type=LAST_MOMENT, help="Use the newest point not after this time.")
 @click.option("--point", metavar="RUN_ID", help="Recover this point: of one that is not whole, what is there.")
 @click.option("--target", metavar="TARGET", shell_complete=complete.targets, help="Recover from this target.")
@@ -193,12 +209,17 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
     help="Bring back this file or folder only: absolute, or relative to what the plan declares; `*`, `**`; again.",
 )
 @click.option("--source", metavar="SOURCE", help="With --path: of this source only.")
+@click.option(
+    "--in-place",
+    is_flag=True,
+    help="With --path: put the files back where they were; what they overwrite is kept beside.",
+)
 @click.option("--because", default="", metavar="TEXT", help="Why, and for whom; kept as evidence.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--force", is_flag=True, help="Recover into a directory that holds other data.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 @pass_context
-def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_run: bool, **asked: Any) -> None:
+def recover_command(context: Context, /, system: str, to: Path | None, yes: bool, dry_run: bool, **asked: Any) -> None:
     """Recover a system for real: files into a directory, databases into their server, beside the live ones.
 
     With --path only the files named, each proven by the hash taken at capture; the system itself is left as it is.
@@ -209,50 +230,96 @@ def recover_command(context: Context, /, system: str, to: Path, yes: bool, dry_r
     _known_target(asked["target"], [loaded])
     _known_point(context, [loaded], asked["point"], asked["at"])
     from dr.operations.drill import recover
-    from dr.queries.recovery_plan import intent
     from dr.run.recovery.request import RecoveryRequest
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
-    request = RecoveryRequest(to=to.expanduser().absolute(), replaced=replaced, accepted=accepted, **asked)
-    selected = _selected(context, loaded, request)
-    if dry_run or not yes:
-        foreseen = intent(context.session, loaded, request)
-        if selected:
-            size = sum(entry.size for entry in selected if entry.kind == "file")
-            foreseen = replace(foreseen, bytes=size, sources=tuple(sorted({entry.source for entry in selected})))
-        told = _in_words(foreseen, selected=selected)
-        if dry_run:
-            steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
-            context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
-            clean = foreseen.last_unsuspected_point
-            context.put(suspect=foreseen.suspect, last_unsuspected_point=clean)
-            context.say(told)
+    to = to.expanduser().absolute() if to else None
+    request = RecoveryRequest(to=to, replaced=replaced, accepted=accepted, **asked)
+    _fits_together(request)
+    if request.in_place:
+        agreed = ask_in_place(context, loaded, request, yes=yes, dry_run=dry_run)
+        if agreed is None:
             return
-        _confirm(told)
-    say_drills(context, [recover(context.session, loaded, request)])
+        request = agreed
+    elif not _agreed(context, loaded, request, _selected(context, loaded, request), yes=yes, dry_run=dry_run):
+        return
+    done = recover(context.session, loaded, request)
+    say_drills(context, [done])
+    if request.to and done.record.selected and done.record.outcome in ("ok", "degraded"):
+        for source in done.record.sources:
+            context.say(f"  lies in    {request.to / source}, each file by its whole path")
 
 
-def _selected(context: Context, loaded: Loaded, request: RecoveryRequest) -> list[Found]:
-    """Return the files that are named; refuses, before anything is touched, what goes with none of them."""
-    if not request.paths:
-        if request.source:
-            raise UsageError("--source goes with --path", "--source", hint="name the files with --path")
-        return []
-    if request.replaced or request.accepted or request.as_files:
+def _agreed(
+    context: Context, loaded: Loaded, request: RecoveryRequest, selected: Selected | None, *, yes: bool, dry_run: bool
+) -> bool:
+    """Show what would be done, and ask; False when only that was wanted."""
+    from dr.queries.recovery_plan import intent
+
+    if yes and not dry_run:
+        return True
+    foreseen = intent(context.session, loaded, request)
+    if selected:
+        foreseen = replace(foreseen, bytes=selected.bytes, sources=tuple(sorted(selected.sources)))
+    told = foreseen_in_words(foreseen, selected=selected.count if selected else 0)
+    if dry_run:
+        steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
+        context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
+        context.put(suspect=foreseen.suspect, last_unsuspected_point=foreseen.last_unsuspected_point)
+        context.say(told)
+        return False
+    _confirm(told)
+    return True
+
+
+def _fits_together(request: RecoveryRequest) -> None:
+    """Refuse, before anything is touched, options that do not go together."""
+    if not request.in_place and request.to is None:
+        hint = "name a directory; or, for files named with --path, say --in-place to put them back where they were"
+        raise UsageError("say where to recover to", "--to", hint=hint)
+    if request.in_place and (request.to or request.force):
+        raise UsageError(
+            "--in-place puts files back where they were: it goes with no other place", "--in-place",
+            hint="leave out --to and --force, or leave out --in-place",
+        )  # fmt: skip
+    if not request.paths and (request.source or request.in_place):
+        option = "--in-place" if request.in_place else "--source"
+        raise UsageError(f"{option} goes with --path", option, hint="name the files with --path")
+    if request.paths and (request.replaced or request.accepted or request.as_files):
         raise UsageError(
             "--path brings back files, and loads no database", "--path",
             hint="leave out --replace, --accept-missing and --dumps, or recover the system without --path",
         )  # fmt: skip
+
+
+@dataclass
+class Selected:
+    """How many files and folders were named, the bytes of the files, and the sources they are of."""
+
+    count: int = 0
+    bytes: int = 0
+    sources: set[str] = field(default_factory=set)
+
+
+def _selected(context: Context, loaded: Loaded, request: RecoveryRequest) -> Selected | None:
+    """Count the files that are named; refuses, before anything is touched, what goes with none of them."""
+    if not request.paths:
+        return None
     from dr.queries.files import Asked
 
+    told = Selected()
     with files_of(context, loaded) as files:
         asked = Asked(source=request.source, point=request.point, at=request.at, target=request.target)
-        return files.selected(files.point(asked), request.paths, request.source)
+        for entry in files.selected(files.point(asked), request.paths, request.source):
+            told.count += 1
+            told.bytes += entry.size if entry.kind == "file" else 0
+            told.sources.add(entry.source)
+    return told
 
 
-def _in_words(foreseen: RecoveryPlan, *, selected: Sequence[Found] = ()) -> str:
+def foreseen_in_words(foreseen: RecoveryPlan, *, selected: int = 0) -> str:
     """Return what a recovery would do. How long the system takes says nothing of a few files of it."""
-    estimated = f"{len(selected):,} files and folders" if selected else _estimated(foreseen)
+    estimated = f"{selected:,} files and folders" if selected else _estimated(foreseen)
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"

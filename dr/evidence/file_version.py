@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -53,3 +54,26 @@ class Difference:
     bytes_after: int | None = None
     moved_from: bytes | None = None
     folder: bool = False
+
+
+@dataclass
+class InPlace:
+    """What putting entries back where they were would do: how many, their bytes, and names, by what lies there now.
+
+    `blocked` names what is in the way, and why: then nothing is put back. `owners` is how many belong to somebody else
+    than who asks, who is not root.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    absent: list[Found] = field(default_factory=list)
+    overwritten: list[Found] = field(default_factory=list)
+    rights: list[Found] = field(default_factory=list)
+    blocked: list[tuple[Found, str]] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+    owners: int = 0
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether all that was named is there as it was."""
+        return not self.counts.keys() - {"same"}

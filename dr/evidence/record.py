@@ -357,6 +357,7 @@ class Drill:
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     because: str = ""  # why a person asked for it
     selected: bool = False  # a recovery of the files that a person named, and of nothing else
+    in_place: bool = False  # those files went back where they were
 
     @property
     def of_nothing(self) -> bool:

@@ -107,6 +107,7 @@ def _verb(request: RecoveryRequest) -> Verb[Drill]:
             plan_digest=run.loaded.digest,
             because=request.because,
             selected=bool(request.paths),
+            in_place=request.in_place,
         )
 
     def hint(run: Run, fact: Drill) -> str:

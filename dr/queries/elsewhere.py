@@ -76,12 +76,10 @@ def ways_on(session: Session, loaded: Loaded, request: RecoveryRequest, fact: Dr
     """Return what to type when a recovery failed: the way back before an attack, or what else there is."""
     if (hint := back_before_attack(session, loaded, request)) or not request.real:
         return hint
-    if request.at is not None:
+    if request.at is not None or request.to is None:
         return ""
     forced = request.target is not None or request.point is not None
-    return (
-        _what_else(session, loaded, fact, to=request.into) if forced else _what_is_left(loaded, fact, to=request.into)
-    )
+    return _what_else(session, loaded, fact, to=request.to) if forced else _what_is_left(loaded, fact, to=request.to)
 
 
 def back_before_attack(session: Session, loaded: Loaded, request: RecoveryRequest) -> str:

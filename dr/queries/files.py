@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from dr.evidence.file_version import Change, Difference, Found, Version
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Point
 from dr.plan.load import Loaded
+from dr.report.phrases import writable
 from dr.run.recovery.checks.pattern import bases_of
-from dr.run.recovery.selected import pattern_of
+from dr.run.recovery.selected import outermost, pattern_of, tops_of
 from dr.session import Session
 
 #: Of so many indexed points one may be gone before the versions that only those had are thrown away.
@@ -109,21 +110,34 @@ class Files:
             raise self._nothing(point, path, names)
         return found
 
-    def selected(self, point: Point, paths: Sequence[str], source: str | None = None) -> list[Found]:
-        """Return the entries of a point that a recovery of these paths would bring back.
+    def selected(self, point: Point, paths: Sequence[str], source: str | None = None) -> Generator[Found, None, None]:
+        """Yield the entries of a point that a recovery of these paths would bring back; each once.
 
-        Raises `DrError`, with the nearest names, for the first path at which the point holds nothing.
+        Only the folders are read that the paths begin with. Raises `DrError`, with the nearest names, in the end where
+        the point holds nothing at one of them.
         """
-        found: dict[tuple[str, bytes], Found] = {}
+        lacking = dict.fromkeys(paths)
         names = [source] if source else sorted(point.kinds)
-        entries = [each for name in names for each in self._index.everything(self._seq(point, name), name)]
-        for path in paths:
-            patterns = {name: pattern_of(self._bases(name), [path]) for name in names}
-            there = [each for each in entries if patterns[each.source].fullmatch(each.path.lstrip(b"/"))]
-            if not there:
-                raise self._nothing(point, path, names)
-            found |= {(each.source, each.path): each for each in there}
-        return list(found.values())
+        for name in names:
+            seq, bases = self._seq(point, name), self._bases(name)
+            whole, one_by_one = pattern_of(bases, paths), {path: pattern_of(bases, [path]) for path in paths}
+            for top in outermost(top for path in paths for top in tops_of(bases, path)):
+                for entry in self._at_and_below(seq, name, top):
+                    bare = entry.path.lstrip(b"/")
+                    if whole.fullmatch(bare):
+                        for path in [path for path in lacking if one_by_one[path].fullmatch(bare)]:
+                            del lacking[path]
+                        yield entry
+        for path in lacking:
+            raise self._nothing(point, path, names)
+
+    def _at_and_below(self, seq: int, source: str, top: bytes) -> Iterator[Found]:
+        """Yield the entry of a path, and all below it."""
+        entry = self._index.at_path(seq, source, top)
+        if entry is not None:
+            yield entry
+        if entry is None or entry.kind == "dir":
+            yield from self._index.below(seq, source, top)
 
     def versions(
         self, pattern: str, *, any_case: bool = False, since: datetime | None = None, source: str | None = None
@@ -194,7 +208,8 @@ class Files:
     def nearest(self, text: str) -> list[str]:
         """Return names that are like a text, the likest first."""
         wanted = text.rstrip("/").rpartition("/")[2].strip("*?")
-        return difflib.get_close_matches(wanted, self._index.names_like(wanted, 20_000), n=3, cutoff=0.5)
+        near = difflib.get_close_matches(wanted, self._index.names_like(wanted, 20_000), n=3, cutoff=0.5)
+        return [writable(name) for name in near]
 
     # -- the index ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
-from dr.evidence.file_version import Change, Difference, Found, Version
+from dr.evidence.file_version import Change, Difference, Found, InPlace, Version
 from dr.evidence.record import Point
 from dr.evidence.seal import encode
 from dr.plan.units import counted, format_bytes
@@ -24,7 +24,7 @@ def entry_document(entry: Found) -> dict[str, Any]:
     known = entry.mtime_ns != 0 or entry.mode != 0
     return {
         "source": entry.source,
-        "path": _shown(entry.path),
+        "path": shown(entry.path),
         "kind": entry.kind,
         "bytes": entry.size if entry.kind == "file" else None,
         "modified": encode(_modified(entry)) if known else None,
@@ -32,7 +32,7 @@ def entry_document(entry: Found) -> dict[str, Any]:
         "owner": f"{entry.uid}:{entry.gid}" if known else None,
         "acl": entry.attributes is not None,
         "sha256": entry.sha256,
-        "link_target": None if entry.link is None else _shown(entry.link),
+        "link_target": None if entry.link is None else shown(entry.link),
     }
 
 
@@ -55,7 +55,7 @@ def version_document(version: Version) -> dict[str, Any]:
     entry = version.entry
     return {
         "source": entry.source,
-        "path": _shown(entry.path),
+        "path": shown(entry.path),
         "kind": entry.kind,
         "sha256": entry.sha256,
         "bytes": entry.size if entry.kind == "file" else None,
@@ -84,19 +84,19 @@ def difference_document(each: Difference) -> dict[str, Any]:
     """One change of `dr diff`."""
     return {
         "source": each.source,
-        "path": _shown(each.path),
+        "path": shown(each.path),
         "change": each.change,
         "bytes_before": each.bytes_before,
         "bytes_after": each.bytes_after,
-        "moved_from": None if each.moved_from is None else _shown(each.moved_from),
+        "moved_from": None if each.moved_from is None else shown(each.moved_from),
     }
 
 
 def difference_line(each: Difference) -> str:
     """One line of `dr diff`: a sign, the size, the path."""
     size = each.bytes_after if each.bytes_after is not None else each.bytes_before
-    name = _shown(each.path) + ("/" if each.folder else "")
-    moved = f" (was {_shown(each.moved_from)})" if each.moved_from is not None else ""
+    name = shown(each.path) + ("/" if each.folder else "")
+    moved = f" (was {shown(each.moved_from)})" if each.moved_from is not None else ""
     told = "-" if each.folder else format_bytes(size or 0)
     return f"{_SIGNS[each.change]} {told:>9}  {name}{moved}"
 
@@ -105,7 +105,7 @@ def summary_of(changes: Sequence[Difference]) -> list[dict[str, Any]]:
     """Return how many changes of each kind there are in each folder, the folder with the most of them first."""
     folders: dict[str, Counter[Change]] = {}
     for each in changes:
-        folders.setdefault(str(PurePosixPath(_shown(each.path)).parent), Counter())[each.change] += 1
+        folders.setdefault(str(PurePosixPath(shown(each.path)).parent), Counter())[each.change] += 1
     ordered = sorted(folders.items(), key=lambda item: (-item[1].total(), item[0]))
     return [{"folder": folder, **{name: counts[name] for name in _SIGNS}} for folder, counts in ordered]
 
@@ -122,7 +122,7 @@ def _modified(entry: Found) -> datetime:
     return datetime.fromtimestamp(entry.mtime_ns // 1_000_000_000, UTC)
 
 
-def _shown(path: bytes) -> str:
+def shown(path: bytes) -> str:
     """Return a path that can be printed: bytes that are no text, and control characters, are replaced."""
     return writable(os.fsdecode(path)).replace("\n", "\ufffd")
 
@@ -130,3 +130,19 @@ def _shown(path: bytes) -> str:
 def ends_document(before: Point, after: Point | None) -> dict[str, str | None]:
     """Between what `dr diff` looked: two points, or one and what lies there now."""
     return {"from": before.run_id, "to": after.run_id if after else None}
+
+
+def in_place_document(told: InPlace) -> dict[str, Any]:
+    """What putting files back in place would do: names by what lies there now, and how many are the same."""
+    return {
+        "overwritten": [_named(each) for each in told.overwritten],
+        "absent": [_named(each) for each in told.absent],
+        "rights": [_named(each) for each in told.rights],
+        "blocked": [{**_named(each), "reason": why} for each, why in told.blocked],
+        "same": told.counts["same"],
+        "bytes": told.bytes,
+    }
+
+
+def _named(entry: Found) -> dict[str, Any]:
+    return {"source": entry.source, "path": shown(entry.path)}

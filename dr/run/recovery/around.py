@@ -9,6 +9,7 @@ from dr.plan.hook import Hook
 from dr.run.recovery import lacking
 from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.sandbox import Disposition
+from dr.run.recovery.put_back import put_back
 from dr.run.recovery.result import achieved
 from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
@@ -36,7 +37,10 @@ def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
 def put_into_place(recovery: Recovery) -> None:
     """Put what passed into its real place, or rehearse that, and run the plan's last hook."""
     passed = achieved(recovery)
-    if recovery.request.paths:
+    if recovery.request.in_place:
+        if passed:
+            put_back(recovery)
+    elif recovery.request.paths:
         recovery.names += [(name, "brought back", path) for name, path in _brought(recovery)] if passed else []
     elif recovery.request.real and passed:
         for name, instance in recovery.instances.items():

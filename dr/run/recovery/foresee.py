@@ -27,6 +27,8 @@ from dr.sources.driver import RestoredSource
 class RecoveryPlan:
     """What a recovery would do: for `--dry-run`. `notes` says what the reader should know before.
 
+    `to` is None where files go back where they were.
+
     `estimate_seconds` is how long it took in drills, and from how many `drills` that is known.
     """
 
@@ -34,7 +36,7 @@ class RecoveryPlan:
     run_id: str
     consistency_time: datetime
     target: str
-    to: Path
+    to: Path | None
     sources: tuple[str, ...]
     bytes: int | None
     available_bytes: int
@@ -67,12 +69,12 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReq
         run_id=point.run_id,
         consistency_time=point.consistency_time,
         target=copy.target,
-        to=request.into,
+        to=request.to,
         sources=tuple(sorted(copy.snapshots)),
         bytes=point.bytes,
-        available_bytes=available(request.into) + written(request.into),
+        available_bytes=available(request.to) + written(request.to) if request.to else available(toolbox.state),
         proof_level=copy.proof_level,
-        resumes=read_marker(request.into) is not None,
+        resumes=request.to is not None and read_marker(request.to) is not None,
         steps=_steps(toolbox, request, prospect),
         notes=tuple(notes),
         suspect=point.suspect,
@@ -116,6 +118,12 @@ def _now(
 
 def _steps(toolbox: Toolbox, request: RecoveryRequest, prospect: Sequence[RestoredSource]) -> tuple[str, ...]:
     """Return what will be done, in order, in words."""
+    if request.in_place:
+        return (
+            f"restore {', '.join(request.paths)} into a sandbox, and compare each file with the manifest",
+            "put each back where it was, whole and in one step; what it overwrites stays beside, as NAME.before-ID",
+            "compare each again, where it lies",
+        )
     if request.paths:
         return (
             f"restore {', '.join(request.paths)} into {request.into}, each file below the name of its source",

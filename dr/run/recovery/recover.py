@@ -18,11 +18,12 @@ from dr.run.recovery.destination import Destination, Marker, read_marker, refuse
 from dr.run.recovery.engine import carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import MANIFESTS
-from dr.run.recovery.place.sandbox import sweep
+from dr.run.recovery.place.sandbox import Sandbox, sweep
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
 from dr.sources.driver import RestoredSource, RestoreSlot
+from dr.tools.lock import hold
 
 
 def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
@@ -31,6 +32,8 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequ
     Raises `UsageError` with nothing touched when `to` is unfit, `LockedError` when another recovery is at
     work there; `refuse_live` is the caller's to ask first. Everything else that goes wrong is in the fact.
     """
+    if request.in_place:
+        return _put_back(toolbox, points, request)
     begun, again = read_marker(request.into), request.typed(toolbox.plan.system)
     request = replace(resumed(request), again=again, token=begun.drill_id if begun else request.drill_id)
     if request.at:
@@ -44,6 +47,15 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequ
             return carry_out(toolbox, suitable(points, request), request, destination)
 
 
+def _put_back(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
+    """Recover files by way of a sandbox, and put them back where they were; one recovery of a system at a time."""
+    if request.at:
+        request = replace(request, travel=Travel(request.at, toolbox.state, request.clock))
+    system = toolbox.plan.system
+    with hold(toolbox.state / "locks" / f"{system}.in-place.lock", what=f"files of {system} are being put back"):
+        return carry_out(toolbox, suitable(points, request), request, Sandbox(toolbox.state, request.drill_id))
+
+
 def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSource]:
     """Raise `UsageError` when the directory is unfit, a live database in the way, or its server out of reach.
 
@@ -51,6 +63,8 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
 
     Return what the restore will make of the plan's sources.
     """
+    if request.in_place:
+        return []
     refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
     if request.paths:
         return []
@@ -79,13 +93,15 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
 
 def resumed(request: RecoveryRequest) -> RecoveryRequest:
     """Return the request with the time that the recovery begun there travelled to, unless another is named."""
+    if request.in_place:
+        return request
     marker = read_marker(request.into)
     return replace(request, at=marker.moment) if marker and request.at is None else request
 
 
 def suitable(points: Sequence[Point], request: RecoveryRequest) -> Sequence[Point]:
     """Return the points to choose from: all, or the one whose recovery was begun here."""
-    marker = read_marker(request.into)
+    marker = None if request.in_place else read_marker(request.into)
     if request.point:
         return _only(points, request, marker)
     if marker is None:

@@ -17,14 +17,16 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class RecoveryRequest:
-    """One drill, or one recovery: that has a directory `to` recover into. What is left out is left to the plan.
+    """One drill, or one recovery: that has a directory `to` recover into, or is `in_place`.
 
+    What is left out is left to the plan.
     A person may name: the `scenario` (of a drill; "" is the plan's); `at`, which only picks the point: the newest of
     that time or before; the `point` to use by its run id, whole or not; and the `target` to restore from. Of a drill:
     to `keep` the sandbox; the `kit` and files with `shares` that it begins with; the `scratch` target that is attacked.
     Of a recovery: to write over what is in `to` (`force`); the live databases that may be `replaced`; the objects,
     DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`); to bring only the files
-    at `paths`, patterns among them, of one `source` or of any; and to say why (`because`).
+    at `paths`, patterns among them, of one `source` or of any, into `to` or where they were (`in_place`), from the
+    point that was `agreed` to; and to say why (`because`).
 
     Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
     the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
@@ -48,6 +50,8 @@ class RecoveryRequest:
     as_files: bool = False
     paths: tuple[str, ...] = ()
     source: str | None = None
+    in_place: bool = False
+    agreed: str = ""
     because: str = ""
 
     drill_id: str = ""
@@ -64,13 +68,13 @@ class RecoveryRequest:
     @property
     def real(self) -> bool:
         """Whether it is a recovery, and no drill."""
-        return self.to is not None
+        return self.to is not None or self.in_place
 
     @property
     def into(self) -> Path:
-        """The directory of a recovery; a drill has none, and is not to be asked for it."""
+        """The directory of a recovery; what has none is not to be asked for it."""
         if self.to is None:
-            raise ValueError("a drill recovers into a sandbox")
+            raise ValueError("a drill recovers into a sandbox, and files go back where they were")
         return self.to
 
     @property
@@ -91,4 +95,5 @@ class RecoveryRequest:
         named += [word for path in self.paths for word in ("--path", path)]
         named += ["--source", self.source] if self.source else []
         named += [word for name in sorted(self.accepted) for word in ("--accept-missing", name)]
-        return ("dr", "recover", system, "--to", str(self.to), *named, *(["--dumps"] if self.as_files else []))
+        where = ("--in-place",) if self.in_place else ("--to", str(self.to))
+        return ("dr", "recover", system, *where, *named, *(["--dumps"] if self.as_files else []))

@@ -26,14 +26,18 @@ from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
+from dr.run.recovery.place.live import LivePlace
 from dr.run.recovery.place.restore_host import LAID
 from dr.run.recovery.provision import of_each
 from dr.run.recovery.selected import include_of, pattern_of
 from dr.run.recovery.state import Recovery
 from dr.sources import database_inventory as facts
+from dr.sources.attributes import COVERED
 from dr.sources.driver import MANIFEST, RestoredSource
 
 log = logging.getLogger("dr.recover")
+#: So many files are asked of restic by name.
+_FEW = 200
 #: What stands beside a stream for us alone.
 _OURS = frozenset({MANIFEST, LAID, facts.FILENAME})
 
@@ -158,7 +162,8 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
                 left.unlink() if left.is_file() else left.rmdir()
         return None
     land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
-    restored = _settle(recovery, name, complaints=land.lay(repository, snapshot, room, sample.include))
+    complaints = land.lay(repository, snapshot, room, sample.include) if sample.include else ()
+    restored = _settle(recovery, name, complaints=complaints)
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
@@ -201,13 +206,41 @@ class _Sample:
 
 
 def _named(recovery: Recovery, name: str, listed: Path) -> _Sample | None:
-    """Return what a person named of this source; None where it holds nothing of that."""
+    """Return what a person named of this source; None where it holds nothing of that.
+
+    Of files that go back where they were, those that are the same there are not brought, unless there are many others.
+    """
     declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
     bases, paths = bases_of(declared), recovery.request.paths
     only = pattern_of(bases, paths)
-    found = list(chosen(listed, only))
-    alone = {entry.path.lstrip(b"/") for entry in found if entry.kind == "file"}
-    return _Sample(only, include_of(bases, paths, alone=alone), len(found)) if found else None
+    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
+    for entry in chosen(listed, only):
+        count += 1
+        if entry.kind == "file" and (bare := entry.path.lstrip(b"/")) in own:
+            alone.add(bare)
+    if not count:
+        return None
+    if recovery.request.in_place and (few := _few_others(bases, listed, only)) is not None:
+        forms = [re.escape(path.lstrip(b"/")) for path in few]
+        return _Sample(
+            re.compile(b"|".join(forms) or b"(?!)", re.DOTALL), [literal(os.fsdecode(path)) for path in few], count
+        )
+    return _Sample(only, include_of(bases, paths, alone=alone), count)
+
+
+def _few_others(bases: Sequence[str], listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
+    """Return the files that are not the same where they were; None where there are many, or folders among them."""
+    few: list[bytes] = []
+    with LivePlace(bases, attributes=bool(manifest.header(listed).get(COVERED))) as place:
+        for entry in chosen(listed, only):
+            if entry.state == "unreadable" or entry.kind == "other":
+                continue
+            if place.judge(entry).standing == "same":
+                continue
+            few.append(entry.path)
+            if len(few) > _FEW or entry.kind == "dir":
+                return None
+    return few
 
 
 def _sample(recovery: Recovery, name: str, listed: Path) -> _Sample:

@@ -122,6 +122,7 @@ def make_fact(recovery: Recovery, fate: Disposition) -> Drill:
         looks=tuple(recovery.looks),
         because=request.because,
         selected=bool(request.paths),
+        in_place=request.in_place,
     )
 
 

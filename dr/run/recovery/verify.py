@@ -33,7 +33,12 @@ def start(recovery: Recovery) -> None:
 
 
 def _weigh(recovery: Recovery) -> None:
-    """Say which sources came back and hold nothing: they prove no recovery. What does not start is a failure anyway."""
+    """Say which sources came back and hold nothing: they prove no recovery. What does not start is a failure anyway.
+
+    Of files that a person named nothing is said: an empty one may be just what was asked for.
+    """
+    if recovery.request.paths:
+        return
     for name, item in recovery.restored.items():
         if why := of_restored(item, recovery.site.land):
             recovery.hollow[name] = why

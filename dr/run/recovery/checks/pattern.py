@@ -88,7 +88,7 @@ def _token(token: bytes) -> bytes:
     if token.startswith(b"*"):
         return b"[^/]*"
     if token == b"?":
-        return b"[^/]"
+        return rb"(?:[\xc2-\xf4][\x80-\xbf]{1,3}|[^/])"  # one character of UTF-8, or a byte that is none
     if token.startswith(b"[") and len(token) > 2:
         negated = token[1:2] in (b"!", b"^")
         members = token[2 if negated else 1 : -1].replace(b"\\", b"\\\\").replace(b"[", b"\\[")

@@ -30,6 +30,8 @@ log = logging.getLogger("dr.sandbox")
 KEPT = ".kept"
 #: In a sandbox, the clean room of a drill that has a state, with sandboxes, of its own.
 ROOM = "room"
+#: In a sandbox, where a file is made that goes back to its live place.
+HALF = ".half"
 Disposition = Literal["destroyed", "kept", "left behind", "not used"]
 
 
@@ -131,6 +133,7 @@ def clear(root: Path) -> None:
     What it has on another host goes first: the record of that is here.
     """
     FarPlaces(root).clear()
+    _clear_half(root)
     places = ServerDirs(root / RECORD).places()
     if count := vacate(root, places):
         log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
@@ -138,6 +141,19 @@ def clear(root: Path) -> None:
         sweep(root / ROOM / "opened" / "state")
     for place in (*places, root):
         destroy(place)
+
+
+def note_half(root: Path, *paths: bytes) -> None:
+    """Write down where files are being made outside the sandbox, which go away with it should we be killed."""
+    (root / HALF).write_bytes(b"\0".join(paths))
+
+
+def _clear_half(root: Path) -> None:
+    """Remove files that were half made outside: only such as bear our name, whatever the note says."""
+    for path in (root / HALF).read_bytes().split(b"\0") if (root / HALF).is_file() else ():
+        if path.endswith((b".new", b".old")) and os.fsencode(root.name) in os.path.basename(path):
+            with suppress(OSError):  # of a folder that is gone
+                os.unlink(path)
 
 
 def destroy(path: Path) -> None:
