@@ -177,6 +177,27 @@ class NewBeginning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mounting:
+    """A person had recovery points of a target shown as folders: from `started` on, all that is in them could be read.
+
+    `points` is their number, `oldest` and `newest` the runs that made them; `by` the user name of who asked for it. It
+    is put on record as it begins, whatever ends it.
+    """
+
+    run_id: str
+    system: str
+    target: str
+    started: datetime
+    finished: datetime
+    points: int
+    oldest: str
+    newest: str
+    because: str = ""
+    by: str = ""
+    outcome: Outcome = "ok"
+
+
+@dataclass(frozen=True, kw_only=True)
 class KitRepository:
     """Whether a kit opened one repository, and by which key: "escrow", or the repository's own "passphrase"."""
 

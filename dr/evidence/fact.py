@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from dr.evidence.acts import Expiration, HoldEvent, KeyEvent, KitAct, NewBeginning, Pruning, Repair, Rewind, Trust
+from dr.evidence.acts import (
+    Expiration,
+    HoldEvent,
+    KeyEvent,
+    KitAct,
+    Mounting,
+    NewBeginning,
+    Pruning,
+    Repair,
+    Rewind,
+    Trust,
+)
 from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
 
 RecordKind = Literal[
@@ -23,13 +34,14 @@ RecordKind = Literal[
     "beginning",
     "expire",
     "prune",
+    "mount",
 ]
-_Act = KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair | NewBeginning | Expiration | Pruning
+_Act = KeyEvent | HoldEvent | Rewind | Trust | KitAct | Repair | NewBeginning | Expiration | Pruning | Mounting
 Fact = BackupRun | Replication | Proof | Drill | Rebuild | _Act
 KINDS: dict[str, type[Any]] = {
     "backup": BackupRun, "replicate": Replication, "verify": Proof, "drill": Drill, "recovery": Drill,
     "rebuild": Rebuild, "keys": KeyEvent, "hold": HoldEvent, "rewind": Rewind, "trust": Trust, "kit": KitAct,
-    "repair": Repair, "beginning": NewBeginning, "expire": Expiration, "prune": Pruning,
+    "repair": Repair, "beginning": NewBeginning, "expire": Expiration, "prune": Pruning, "mount": Mounting,
 }  # fmt: skip
 _KIND_OF = {each: cast("RecordKind", kind) for kind, each in KINDS.items() if kind != "recovery"}
 

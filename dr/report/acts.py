@@ -12,6 +12,7 @@ from dr.evidence.acts import (
     KeyChange,
     KeyEvent,
     KitAct,
+    Mounting,
     NewBeginning,
     Pruning,
     Repair,
@@ -26,7 +27,7 @@ from dr.plan.units import format_bytes
 from dr.report.phrases import counted, day, when
 
 #: The kinds of record that are acts.
-KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild", "beginning", "expire", "prune")
+KINDS = ("keys", "kit", "hold", "trust", "rewind", "repair", "rebuild", "beginning", "expire", "prune", "mount")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +109,10 @@ def _in_words(fact: Fact) -> _Said:
         case NewBeginning():
             given_up = f"{counted(len(fact.points), 'recovery point')} given up on {fact.target}"
             return _Said(f"{given_up}, where {fact.found} was found", fact.because, fact.by)
+        case Mounting():
+            which = fact.newest if fact.points == 1 else f"{fact.oldest} to {fact.newest}"
+            shown = f"{counted(fact.points, 'recovery point')} on {fact.target} mounted, to be read: {which}"
+            return _Said(shown, fact.because, fact.by)
         case Rewind():
             return _rewind(fact)
         case Repair():

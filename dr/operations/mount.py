@@ -1,0 +1,147 @@
+"""`dr mount SYSTEM DIR`: recovery points as folders to look into and copy from. Put on record as it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dr.errors import DrError, UsageError
+from dr.evidence.acts import Mounting
+from dr.evidence.point_there import PointThere
+from dr.operations.lifecycle import put_on_record
+from dr.operations.self_backup import save_self
+from dr.operations.trust import who
+from dr.plan.load import Loaded
+from dr.queries.elsewhere import require_point
+from dr.run.points.choose import none_usable
+from dr.run.points.there import HeldThere, points_there
+from dr.run.recovery.checks.pattern import bases_of
+from dr.run.recovery.point_folders import claimed, fill, refuse_unfit
+from dr.run.workspace.toolbox import Place, Toolbox
+from dr.session import Session, new_id
+from dr.tools.fuse import require_fuse
+from dr.tools.restic_mount import Serving, mounted
+
+#: What is told while it is done: what, and why.
+Say = Callable[[str, DrError], None]
+
+
+@dataclass(frozen=True)
+class MountRequest:
+    """What a person asks for: the directory, one point or all, one target or the first that answers, and why."""
+
+    at: Path
+    point: str | None = None
+    target: str | None = None
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """What stands in the directory, until `serving` ends."""
+
+    system: str
+    target: str
+    at: Path
+    points: tuple[PointThere, ...]
+    serving: Serving
+
+
+@contextmanager
+def mount(session: Session, loaded: Loaded, request: MountRequest, *, say: Say) -> Iterator[Mounted]:
+    """Have recovery points shown in a directory; in the end it is as it was before.
+
+    `say` hears of targets that could not be used, and of points that are not shown. Raises `UsageError` for a directory
+    that is not fit, `MachineError` where this machine cannot mount, and as the targets do; nothing is mounted then.
+    """
+    require_point(session, [loaded], request.point)
+    _refuse_captured(session, request.at)
+    refuse_unfit(request.at)
+    require_fuse()
+    with claimed(request.at) as repository:
+        place, held = _first_with_points(session, loaded, request, say)
+        tags = (f"dr-system={place.system}", "dr-part=data", *([f"dr-run={request.point}"] if request.point else []))
+        with mounted(place.repository, repository, tags=tags) as serving:
+            _record(session, loaded, request, place, held)
+            fill(repository.parent, held.points)
+            yield Mounted(place.system, place.name, repository.parent, held.points, serving)
+
+
+def _refuse_captured(session: Session, at: Path) -> None:
+    """Refuse a directory in what a plan backs up: the next backup would walk through all points."""
+    at = at.resolve()
+    for loaded in session.declarations.plans.values():
+        plan = loaded.plan
+        for name, source in plan.sources.items():
+            if source.kind != "files" or plan.host_of(name) is not None:
+                continue
+            if any(at.is_relative_to(Path(base).resolve()) for base in bases_of(source)):
+                raise UsageError(
+                    f"the directory lies in what {plan.system} backs up ({name}), which would store the points again",
+                    str(at),
+                    hint="name a directory elsewhere, such as one below /mnt",
+                )
+
+
+def _first_with_points(session: Session, loaded: Loaded, request: MountRequest, say: Say) -> tuple[Place, HeldThere]:
+    """Return the target to read from, and what it holds: the one that was named, else the first that has any point."""
+    toolbox, on_record = session.toolbox(loaded), session.points(loaded)
+    errors: dict[str, DrError] = {}
+    for place in _asked(toolbox, request.target):
+        try:
+            held = points_there(place, on_record, named=request.point)
+        except DrError as error:
+            if request.target:
+                raise
+            errors[place.name] = error
+            say(f"{place.name} is passed over", error)
+            continue
+        _tell(loaded.plan.system, place, held, say)
+        if held.points:
+            return place, held
+    if len(errors) == 1 and len(toolbox.everywhere) == 1:
+        raise next(iter(errors.values()))
+    if errors or request.point:
+        raise DrError(
+            "no target that answers holds " + (f"the point {request.point}" if request.point else "a recovery point"),
+            loaded.plan.system,
+            "; ".join(f"{name}: {error.what}" for name, error in errors.items()),
+            hint="see what is wrong with the targets by `dr doctor`, or name another point",
+        )
+    raise none_usable(on_record, session.clock(), request.target)
+
+
+def _asked(toolbox: Toolbox, target: str | None) -> tuple[Place, ...]:
+    return toolbox.everywhere if target is None else (toolbox.place(target),)
+
+
+def _tell(system: str, place: Place, held: HeldThere, say: Say) -> None:
+    if held.lost:
+        hint = f"see with `dr verify {system}` what is lost there, or mount another target with --target"
+        lost = DrError("the target does not list them, although it should", place.repository.where, hint=hint)
+        say(f"left out: {', '.join(held.lost[:3])}{' and others' if len(held.lost) > 3 else ''}", lost)
+    if held.unknown:
+        hint = f"`dr points rebuild {system}` takes them in, or name one with --point"
+        strange = DrError("they are not on record here", place.repository.where, hint=hint)
+        say(f"left out: {held.unknown} recovery points", strange)
+
+
+def _record(session: Session, loaded: Loaded, request: MountRequest, place: Place, held: HeldThere) -> None:
+    """Put on record that they can be read from now on, before anybody is told where."""
+    now = session.clock()
+    fact = Mounting(
+        run_id=new_id("mount-", now),
+        system=place.system,
+        target=place.name,
+        started=now,
+        finished=now,
+        points=len(held.points),
+        oldest=held.points[-1].run_id,
+        newest=held.points[0].run_id,
+        because=request.because.strip(),
+        by=who(),
+    )
+    put_on_record(session, fact, lambda: (place,))
+    save_self(session)
