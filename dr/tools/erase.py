@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dr.errors import DamageError, RefusedError
-from dr.tools.s3 import CONNECTIONS, S3Store
+from dr.tools.s3 import S3Store
+from dr.tools.s3_client import CONNECTIONS
 from dr.tools.s3_versions import Protection, S3Versions
 from dr.tools.secrets import shred
 from dr.tools.store import ObjectStore

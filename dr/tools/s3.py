@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, TargetDownError
-from dr.tools import line, s3_tries
-from dr.tools.network import Way, authorities, knock, proxy_for, why_untrusted
-from dr.tools.retry import BUDGET_SECONDS, TRIES
+from dr.tools import line
+from dr.tools.network import Way, knock, proxy_for, why_untrusted
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
+from dr.tools.s3_client import client
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Access, ObjectStore, Posture, Stored
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CopySourceTypeDef
 
+    from dr.tools.s3_quick import Quick
+
 _BLOCK = 1 << 20
 _NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "NotImplemented"}
 #: Bytes that one request may copy or write; more goes in parts.
 _ONE_COPY = 5 << 30
 #: Bytes of one object that are held in memory on their way; a larger one waits in a file. Packs have some 17 MB.
 _IN_MEMORY = 24 << 20
-#: Threads that may use one client at once.
-CONNECTIONS = 32
 
 
 class S3Store:
@@ -128,11 +128,19 @@ class S3Store:
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
+        if self._quick and self._quick.usable and (found := self._quick.sha256(self._prefix + name)):
+            return found
         digest, size = hashlib.sha256(), 0
         for block in self.blocks(name):
             digest.update(block)
             size += len(block)
         return digest.hexdigest(), size
+
+    @property
+    def _quick(self) -> Quick | None:
+        from dr.tools.s3_quick import quick
+
+        return quick(self._endpoint, self._bucket, self._keys, region=self._region, way=self._way)
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """See `ObjectStore`."""
@@ -305,9 +313,7 @@ class S3Store:
     def _client(self) -> S3Client:
         if "client" not in self._shared:
             proxy = proxy_for(self._url, os.environ)
-            self._shared["client"] = _client(
-                self._endpoint, self._keys, region=self._region, way=self._way, proxy=proxy
-            )
+            self._shared["client"] = client(self._endpoint, self._keys, region=self._region, way=self._way, proxy=proxy)
         return self._shared["client"]
 
     def _versioning(self) -> bool | None:
@@ -370,42 +376,6 @@ class S3Store:
             raise DrError(
                 f"{doing} failed", self.where, type(error).__name__, hint="check the target's endpoint and region"
             ) from None
-
-
-@functools.lru_cache(maxsize=64)
-def _client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) -> S3Client:
-    import boto3
-    import botocore.session
-    from botocore.config import Config
-
-    from dr.tools.s3_listing import Parsers
-
-    config = Config(
-        connect_timeout=5,
-        read_timeout=BUDGET_SECONDS / TRIES,
-        retries={"mode": "standard", "total_max_attempts": 1},  # the tries are ours
-        max_pool_connections=CONNECTIONS,
-        proxies={"http": proxy, "https": proxy} if proxy else {},
-        s3={
-            "addressing_style": way.addressing or ("auto" if "amazonaws.com" in endpoint else "path"),
-            "payload_signing_enabled": False,  # each body is written with a checksum in a signed header
-        },
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    core = botocore.session.get_session()
-    core.register_component("response_parser_factory", Parsers())
-    session = boto3.session.Session(
-        botocore_session=core,
-        aws_access_key_id=keys.access_key_id,
-        aws_secret_access_key=keys.secret_access_key,
-        aws_session_token=keys.session_token or None,
-        region_name=region,
-    )
-    verify = authorities(way.ca_file) if endpoint.startswith("https:") else None
-    client: S3Client = session.client("s3", endpoint_url=endpoint, config=config, verify=verify)
-    s3_tries.attend(client)
-    return client
 
 
 def bears_lock(head: Mapping[str, Any]) -> bool:
