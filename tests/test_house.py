@@ -27,8 +27,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 OWNERS = {
     "subprocess": ("dr/tools/command.py",),
     "tenacity": ("dr/tools/retry.py",),
-    "boto3": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_tries.py", "dr/tools/s3_versions.py"),
-    "botocore": ("dr/tools/s3.py", "dr/tools/s3_bucket.py", "dr/tools/s3_tries.py", "dr/tools/s3_versions.py"),
+    "boto3": tuple(f"dr/tools/s3{part}.py" for part in ("", "_bucket", "_client", "_tries", "_versions")),
+    "botocore": tuple(
+        f"dr/tools/s3{part}.py" for part in ("", "_bucket", "_client", "_listing", "_tries", "_versions")
+    ),
+    "obstore": ("dr/tools/s3_quick.py",),
     "paramiko": tuple(f"dr/tools/ssh{part}.py" for part in ("", "_keys", "_line", "_process", "_wire")),
     "yaml": ("dr/plan/document.py",),
     "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py"),
@@ -56,10 +59,11 @@ STORES = {
 }
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
 #: Modules that are themselves loaded only where their library is needed.
-LATE = {"dr/cli/live.py": {"rich"}}
+LATE = {"dr/cli/live.py": {"rich"}, "dr/tools/s3_listing.py": {"botocore"}}
 HEAVY = {
     "boto3",
     "botocore",
+    "obstore",
     "jinja2",
     "rich",
     "tenacity",

@@ -31,7 +31,7 @@ from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic_program import find_restic
 
-GOAL = 0.5
+GOAL = 1.0
 REPETITIONS = 5
 
 

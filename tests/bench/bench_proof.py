@@ -45,7 +45,7 @@ def main() -> None:
             ours=lambda: dr(home, "verify", "files", "--level", "2"),
             plain=lambda: restic(home, place, "check", "--read-data", env=plain),
         )
-        say("keyless proof / restic check --read-data, 1 GB over S3", found["keyless"], found["plain"], "0.2")
+        say("keyless proof / restic check --read-data, 1 GB over S3", found["keyless"], found["plain"], "0.48")
         say("dr verify --level 2 / restic check --read-data, 1 GB over S3", found["ours"], found["plain"], "none")
 
 

@@ -81,9 +81,14 @@ def measure(home: Path, one: S3Server, two: S3Server, title: str) -> None:
         rclone(home, {"ONE": one, "TWO": two}, "check", "--download", "ONE:first/files", to)
 
     found = interleaved(REPETITIONS, ours=ours, restic=by_restic, rclone=by_rclone, proven=by_rclone_proven)
-    say(f"dr replicate / restic copy, {title}", found["ours"], found["restic"], "0.25")
-    say(f"dr replicate / rclone sync, {title}", found["ours"], found["rclone"], "0.8")
-    say(f"dr replicate / rclone sync and check --download, {title}", found["ours"], found["proven"], "none")
+    say(f"dr replicate / restic copy, {title}", found["ours"], found["restic"], "0.36; between two services 0.50")
+    say(f"dr replicate / rclone sync, {title}", found["ours"], found["rclone"], "none: it proves nothing")
+    say(
+        f"dr replicate / rclone sync and check --download, {title}",
+        found["ours"],
+        found["proven"],
+        "1.25; between two services 1.1",
+    )
 
 
 def run(home: Path, one: S3Server, two: S3Server) -> None:
