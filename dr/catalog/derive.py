@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlite3 import Connection, Row
 
 from dr.catalog import pending_deletions as absences
-from dr.catalog import suspicion
+from dr.catalog import stored_objects, suspicion
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
@@ -85,6 +85,7 @@ def forget_copies(db: Connection, system: str, target: str, points: Sequence[str
     else:
         _drop_copies(db, target, points)
     db.execute("delete from memory where target = ? and system = ?", (target, system))
+    stored_objects.drop(db, system, target)
     absences.keep(db, system, target, ())
     db.execute("delete from sent where target = ? and system = ?", (target, system))
 
@@ -223,7 +224,8 @@ def _json(values: Mapping[str, str]) -> str:
 def _proof(db: Connection, proof: Proof) -> None:
     """A proof holds for the points it names; damage turns off the proof of exactly those that need it.
 
-    What retention took away is there no more.
+    What retention took away is there no more. Less than was proven before, such as the structure after a prune or a
+    part of the bytes, does not make that any newer.
     """
     at = micros(proof.finished)
     if proof.target:
@@ -236,10 +238,12 @@ def _proof(db: Connection, proof: Proof) -> None:
     looked(db, proof.system, proof.looks)
     if proof.level_reached:
         db.execute(
-            "update copies set proof_level = max(case when damaged then 0 else proof_level end, ?), proven_at = ?,"
-            " damaged = case when ? >= 2 then 0 else damaged end, doubtful = case when ? >= 2 then 0 else doubtful end"
-            " where target = ? and run_id in (select value from json_each(?))",
-            (proof.level_reached, at, *[proof.level_reached] * 2, proof.target, json.dumps(list(proof.points))),
+            "update copies set proof_level = max(case when damaged then 0 else proof_level end, :level),"
+            " proven_at = case when :level >= 2 or damaged or proof_level <= :level then :at else proven_at end,"
+            " damaged = case when :level >= 2 then 0 else damaged end,"
+            " doubtful = case when :level >= 2 then 0 else doubtful end"
+            " where target = :target and run_id in (select value from json_each(:points))",
+            {"level": proof.level_reached, "at": at, "target": proof.target, "points": json.dumps(list(proof.points))},
         )
     _damage(db, proof.target, proof.damaged_points, doubtful=proof.doubtful_points)
     _drop_copies(db, proof.target, proof.expired)

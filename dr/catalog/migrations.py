@@ -115,4 +115,26 @@ STEPS: tuple[str, ...] = (
     create index folded_of on folded (system, kind, finished);
     create index folded_ref on folded (ref_key);
     """,
+    """
+    create table stored_objects (
+        system text not null, target text not null, name text not null, size integer, modified integer,
+        version text not null, since integer not null, read integer, decrypted integer, indexed integer,
+        primary key (system, target, name)) without rowid;
+    insert into stored_objects (system, target, name, size, version, since)
+        select m.system, m.target, j.key, j.value, '', 0
+        from memory m, json_each(case when json_valid(m.text) then m.text else '{}' end, '$.objects') j
+        where typeof(j.value) = 'integer';
+    insert into stored_objects (system, target, name, version, since, indexed)
+        select m.system, m.target, 'data/' || substr(j.key, 1, 2) || '/' || j.key, '', 0, j.value
+        from memory m, json_each(case when json_valid(m.text) then m.text else '{}' end, '$.packs') j
+        where typeof(j.value) = 'integer'
+        on conflict (system, target, name) do update set indexed = excluded.indexed;
+    insert into stored_objects (system, target, name, version, since, indexed)
+        select m.system, m.target, 'index/' || j.value, '', 0, 1
+        from memory m, json_each(case when json_valid(m.text) then m.text else '{}' end, '$.indexes') j
+        where typeof(j.value) = 'text'
+        on conflict (system, target, name) do update set indexed = 1;
+    update memory set text = coalesce(json_extract(text, '$.config_hash'), '')
+        where json_valid(text) and json_type(text, '$.objects') = 'object';
+    """,
 )

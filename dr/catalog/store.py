@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from dr.tools import process
 if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
     from dr.catalog.notices import Notices
+    from dr.evidence.stored_object import StoredObject
 
 
 class Catalog(Records):
@@ -330,6 +331,29 @@ class Catalog(Records):
         """Keep what the next run wants to know of a repository."""
         with self._connections.writing() as db:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
+
+    def stored_objects(self, system: str, target: str) -> dict[str, StoredObject]:
+        """Return what proofs last saw of a repository, by object."""
+        from dr.catalog import stored_objects
+
+        with self._connections.reading() as db:
+            return stored_objects.read(db, system, target)
+
+    def keep_stored_objects(
+        self, system: str, target: str, before: Mapping[str, StoredObject], after: Mapping[str, StoredObject]
+    ) -> int:
+        """Write what changed of that since it was read; return how many rows that were."""
+        from dr.catalog import stored_objects
+
+        with self._connections.writing() as db:
+            return stored_objects.write(db, system, target, before, after)
+
+    def forget_stored_objects(self, system: str, target: str, names: Collection[str]) -> None:
+        """Drop objects that are taken away on record: they are not missing."""
+        from dr.catalog import stored_objects
+
+        with self._connections.writing() as db:
+            stored_objects.drop(db, system, target, names)
 
     def notice(self, systems: Sequence[str], *, now: datetime) -> None:
         """Note since when the plans of systems are known; see `dr.catalog.status_queries.notice`."""

@@ -115,14 +115,23 @@ _TARGET_HINT = "fix the target; the next run copies there what is missing"
     show_default=True,
     help="1 structure, 2 stored bytes, 3 a decrypted sample.",
 )
+@click.option(
+    "--whole", is_flag=True, help="Read everything now, and decrypt it at level 3, whatever the plan's `proof` says."
+)
 @pass_context
-def verify_command(context: Context, systems: tuple[str, ...], everything: bool, due: bool, level: int) -> None:
-    """Prove what is stored: structure, every stored byte, and a decrypted sample that rotates."""
+def verify_command(
+    context: Context, systems: tuple[str, ...], everything: bool, due: bool, level: int, whole: bool
+) -> None:
+    """Prove what is stored: structure, every stored byte, and a decrypted sample that rotates.
+
+    Everything is listed each time. What is new or changed is read, then what was not read for longest, as much as
+    `proof` in the plan says; a small repository is read whole.
+    """
     context.put(proofs=[])
     items = chosen(context, systems, everything=everything, due="verify" if due else None)
     from dr.operations.verify import verify_all
 
-    say_proofs(context, verify_all(context.session, items, level=level))
+    say_proofs(context, verify_all(context.session, items, level=level, whole=whole))
 
 
 def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
+from dr.evidence.coverage import Coverage
 from dr.evidence.forgetting import Forgetting
 from dr.evidence.look import Look
 from dr.evidence.posture import LockState, TargetPosture
@@ -192,6 +193,7 @@ class Proof:
     object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
     looks: tuple[Look, ...] = ()  # one, unless the target could not be listed
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
+    coverage: Coverage | None = None  # what was read when, where stored bytes were looked at
 
     @property
     def lost(self) -> tuple[str, ...]:

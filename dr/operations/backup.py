@@ -13,6 +13,7 @@ from dr.evidence import manifest
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
+from dr.operations.proof_memory import memory_of
 from dr.operations.rotate_keys import keep_keys
 from dr.plan.load import Loaded
 from dr.plan.plan import Plan
@@ -23,7 +24,6 @@ from dr.run.backup.backup import BackupDone, run_backup
 from dr.run.backup.baseline import recorded
 from dr.run.backup.capture import BackupRequest
 from dr.run.immutability.extend_locks import LockExtension
-from dr.run.verification.verify import VerifyMemory
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
@@ -121,7 +121,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),
-        proven=lambda target: VerifyMemory.from_json(catalog.memory(system, target)).needed,
+        proven=lambda target: memory_of(catalog, system, target).needed,
     )
 
 

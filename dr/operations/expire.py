@@ -38,7 +38,7 @@ from dr.run.expiry.prune import prune, size_of
 from dr.run.expiry.rules import PROVEN, Decision, ExpirySituation, bound, decide
 from dr.run.points.presence import listed, require_repository
 from dr.run.replication.retention.forget import locked_versions, wrong_clock
-from dr.run.verification.verify import VerifyMemory
+from dr.run.verification.rotation import ReadingRule
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command, process
@@ -201,11 +201,16 @@ def _clock(session: Session, place: Place, now: datetime) -> str | None:
 
 
 def _proven_lately(session: Session, loaded: Loaded, target: str, now: datetime) -> bool:
-    """Whether every stored byte of a target was verified within the time that the plan bears."""
+    """Whether every stored byte of a target was verified within the time that the plan bears.
+
+    What was proven by reading in turn counts while what waits longest was read within the plan's bound, as it is now.
+    """
     since = now - timedelta(seconds=bound(loaded.plan))
     facts = (x.fact for x in session.catalog.facts(("verify",), systems=[loaded.plan.system], since=since))
     proofs = [x for x in facts if isinstance(x, Proof) and x.target == target and x.finished <= now]
-    return any(x.outcome == "ok" and x.level_reached >= PROVEN for x in proofs)
+    within = loaded.plan.proof.whole_within
+    whole = [x for x in proofs if x.outcome == "ok" and x.level_reached >= PROVEN]
+    return any(x.coverage is None or x.coverage.holds(now, within=max(within, bound(loaded.plan))) for x in whole)
 
 
 def last_expiration(session: Session, system: str, target: str) -> Expiration | None:
@@ -275,9 +280,8 @@ def _begin(run: Run, toolbox: Toolbox, place: Place, found: Decision) -> Expirat
 def _note(session: Session, place: Place, found: Decision) -> None:
     begun = {**found.here.begun, **found.may}
     session.catalog.remember(place.system, place.name + _BEGUN, json.dumps(begun))
-    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
     going = {f"snapshots/{each}" for each in found.ids(found.may)}
-    session.catalog.remember(place.system, place.name, memory.without(going).to_json())
+    session.catalog.forget_stored_objects(place.system, place.name, going)
 
 
 def _settled(session: Session, place: Place, removed: Removed) -> None:
@@ -339,7 +343,7 @@ def _pruned(run: Run, toolbox: Toolbox, place: Place) -> Pruning:
     done = prune(place, max_repack=run.loaded.plan.keeps.max_repack, notes=notes)
     run.reached.append(place)
     less = max(0, done.before.bytes - done.after.bytes)
-    proof = prove(session, run.loaded, toolbox, place, level=_LEVEL)
+    proof = prove(session, run.loaded, toolbox, place, level=_LEVEL, rule=ReadingRule.of(run.loaded.plan))
     run.problems += (*notes, *proof.problems)
     told = proof.record
     sound = told.outcome == "ok"

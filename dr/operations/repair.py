@@ -9,6 +9,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence.acts import Repair
 from dr.evidence.record import Outcome, Point, Proof
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
+from dr.operations.proof_memory import memory_of
 from dr.operations.rebuild import adopted
 from dr.operations.self_backup import save_self
 from dr.operations.verify import prove, waits
@@ -17,7 +18,9 @@ from dr.plan.units import counted
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
 from dr.run.repair.repair import Mended, repair, repair_snapshots, require_what_it_was
-from dr.run.verification.verify import VerifyMemory, verify
+from dr.run.verification.memory import VerifyMemory
+from dr.run.verification.rotation import ReadingRule
+from dr.run.verification.verify import verify
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
@@ -109,7 +112,7 @@ def _mend(
         )
         if path := write_names(session.state, run.run_id, mended.names):
             mended.done.append(f"these files are listed in {path}")
-    after = prove(session, run.loaded, toolbox, place, level=_LEVEL)
+    after = prove(session, run.loaded, toolbox, place, level=_LEVEL, rule=ReadingRule.of(run.loaded.plan).whole())
     run.problems += after.problems
     proof = after.record
     outcome: Outcome = "ok" if proof.outcome == "ok" and not mended.left else "degraded"
@@ -123,11 +126,11 @@ def _mend(
 
 def _look(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> tuple[Proof, VerifyMemory]:
     """Look at every object, as a proof does that is not recorded: that which follows counts."""
-    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
+    memory = memory_of(session.catalog, place.system, place.name)
     memory = memory.without_keys(removed_keys(session, place.system))
     proof, _ = verify(
         toolbox, place, level=2, points=session.catalog.points([place.system]), previous=memory, clock=session.clock,
-        run_id=run_id, spent=expired_now(session, loaded.plan),
+        run_id=run_id, spent=expired_now(session, loaded.plan), rule=ReadingRule.of(loaded.plan).whole(),
     )  # fmt: skip
     return proof, memory
 

@@ -24,7 +24,6 @@ from dr.run.replication.retention.forget import (
     wrong_clock,
 )
 from dr.run.replication.retention.pending_deletion import looked
-from dr.run.verification.verify import VerifyMemory
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command, process
@@ -200,8 +199,7 @@ def _taken_away(work: _RetentionWork, intent: ForgetIntent, absences: Sequence[A
                      if c.target == name)]  # fmt: skip
     last = max((end for end in ends if end and end > now), default=None)
     work.found = replace(work.found, versions_stay=stay, destroyable_from=last if stay else None)
-    memory = VerifyMemory.from_json(catalog.memory(system, name))
-    catalog.remember(system, name, memory.without(intent.names).to_json())
+    catalog.forget_stored_objects(system, name, intent.names)
     work.begun = [_begun(each, intent) for each in absences]
     _note(work, work.begun)
     try:

@@ -19,6 +19,7 @@ from dr.operations.lifecycle import (
     run_of,
     unless_locked,
 )
+from dr.operations.proof_memory import memory_of
 from dr.operations.replica_retention import forget
 from dr.plan.load import Loaded
 from dr.queries.attack_history import attacks
@@ -31,7 +32,7 @@ from dr.run.immutability.extend_locks import LockExtension
 from dr.run.keys.escrow import hand_on_sealed
 from dr.run.points.presence import require_repository
 from dr.run.replication.replicate import ReplicateRequest, replicate, with_lock
-from dr.run.verification.verify import VerifyMemory
+from dr.run.verification.memory import VerifyMemory
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.targets.kinds import driver_of
@@ -120,8 +121,9 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
     )
     done = replicate(toolbox, place, request)
     if done.index and done.index != request.known:
-        learned = VerifyMemory(packs=done.index.packs, indexes=done.index.indexes)
-        session.catalog.remember(system, primary.name + _INDEX, learned.to_json())
+        before = session.catalog.stored_objects(system, primary.name + _INDEX)
+        learned = VerifyMemory.of_index(done.index).objects
+        session.catalog.keep_stored_objects(system, primary.name + _INDEX, before, learned)
     done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)
@@ -148,8 +150,8 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
 
 def _known_index(session: Session, system: str, primary: str) -> Index:
     """Return what is known of the primary's index: by the last proof, or the last replication, whichever knows more."""
-    texts = [session.catalog.memory(system, name) for name in (primary, primary + _INDEX)]
-    return max((VerifyMemory.from_json(text).index for text in texts), key=lambda index: len(index.indexes))
+    known = [memory_of(session.catalog, system, name).index for name in (primary, primary + _INDEX)]
+    return max(known, key=lambda index: len(index.indexes))
 
 
 def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]:

@@ -5,36 +5,44 @@ from __future__ import annotations
 from dr.errors import LOCKED, OK, CatalogError, DrError, InterruptedRunError, every_error
 from dr.evidence.record import Outcome, Proof
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of
+from dr.operations.proof_memory import memory_of, remember
 from dr.plan.load import Loaded
 from dr.queries.attack_history import attacks
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
-from dr.run.verification.verify import VerifyMemory, is_unfilled, verify
+from dr.run.verification.rotation import ReadingRule
+from dr.run.verification.verify import is_unfilled, verify
 from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
 
 
-def verify_all(session: Session, items: list[Loaded], *, level: int) -> list[Finished[Proof]]:
-    """Verify systems side by side, and each on all its targets, one after the other."""
-    found = across(session, items, lambda loaded: verify_one(session, loaded, level=level))
+def verify_all(session: Session, items: list[Loaded], *, level: int, whole: bool = False) -> list[Finished[Proof]]:
+    """Verify systems side by side, and each on all its targets, one after the other.
+
+    `whole`: everything is read, and at level 3 decrypted, whatever the plans say of one run.
+    """
+    found = across(session, items, lambda loaded: verify_one(session, loaded, level=level, whole=whole))
     return [result for results in found for result in results]
 
 
-def verify_one(session: Session, loaded: Loaded, *, level: int) -> list[Finished[Proof]]:
+def verify_one(session: Session, loaded: Loaded, *, level: int, whole: bool = False) -> list[Finished[Proof]]:
     """Verify one system. A target that cannot be reached is a failed proof, not a gap; a disk that is away, or a
     replica that nothing was brought to yet, is neither.
 
     Only the catalog's own failure and an interruption are raised. While another run holds the system nothing is
     recorded: that run is on record.
     """
-    system, results = loaded.plan.system, list[Finished[Proof]]()
+    system, results, rule = loaded.plan.system, list[Finished[Proof]](), ReadingRule.of(loaded.plan)
+    rule = rule.whole(decrypt_all=True) if whole else rule
     try:
         with every_error(), session.locked(system):
             toolbox = session.toolbox(loaded)
             for place in (each for each in toolbox.everywhere if not is_detached(each)):
                 unfilled = place in toolbox.replicas and waits(session, place)
-                one = _passed_over if unfilled else prove
-                results.append(one(session, loaded, toolbox, place, level=level))
+                if unfilled:
+                    results.append(_passed_over(session, loaded, place, level=level))
+                else:
+                    results.append(prove(session, loaded, toolbox, place, level=level, rule=rule))
             session.send_evidence([toolbox.place(x.record.target) for x in results if x.record.error is None], system)
             return results
     except (InterruptedRunError, CatalogError):
@@ -60,7 +68,7 @@ def _untried(session: Session, loaded: Loaded, target: str, error: DrError, *, l
 
 def waits(session: Session, place: Place) -> bool:
     """Whether a repository was only declared yet. One that cannot be asked does not wait: its proof says why."""
-    memory = VerifyMemory.from_json(session.catalog.memory(place.system, place.name))
+    memory = memory_of(session.catalog, place.system, place.name)
     try:
         return is_unfilled(place, session.catalog.points([place.system]), memory)
     except InterruptedRunError:
@@ -69,7 +77,7 @@ def waits(session: Session, place: Place) -> bool:
         return False
 
 
-def _passed_over(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> Finished[Proof]:
+def _passed_over(session: Session, loaded: Loaded, place: Place, *, level: int) -> Finished[Proof]:
     """Prove nothing of a replica that waits for its first objects: no failure, and not on record as a proof either.
 
     That it stays empty is told by the board: a replication is overdue, and the copies are too few.
@@ -79,15 +87,17 @@ def _passed_over(session: Session, loaded: Loaded, toolbox: Toolbox, place: Plac
     return not_begun(run_of(session, loaded, verb), verb, error, code=OK)
 
 
-def prove(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int) -> Finished[Proof]:
+def prove(
+    session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, *, level: int, rule: ReadingRule
+) -> Finished[Proof]:
     """Prove one repository, on record. The caller holds the system, and sends the evidence."""
     verb = _verb(place.name, level)
-    return carry_out(run_of(session, loaded, verb), verb, lambda run: _proven(run, toolbox, place, level))
+    return carry_out(run_of(session, loaded, verb), verb, lambda run: _proven(run, toolbox, place, level, rule))
 
 
-def _proven(run: Run, toolbox: Toolbox, place: Place, level: int) -> Proof:
+def _proven(run: Run, toolbox: Toolbox, place: Place, level: int, rule: ReadingRule) -> Proof:
     session, system = run.session, run.system
-    known = VerifyMemory.from_json(session.catalog.memory(system, place.name))
+    known = memory_of(session.catalog, system, place.name)
     place.reach()
     proof, memory = verify(
         toolbox,
@@ -98,8 +108,9 @@ def _proven(run: Run, toolbox: Toolbox, place: Place, level: int) -> Proof:
         clock=session.clock,
         run_id=run.run_id,
         spent=expired_now(session, run.loaded.plan),
+        rule=rule,
     )
-    run.once_kept(lambda: session.catalog.remember(system, place.name, memory.to_json()))
+    run.once_kept(lambda: remember(session.catalog, system, place.name, before=known, after=memory))
     if any(item.problem != "unreferenced" for item in proof.damage):
         run.once_sent(lambda: attacks(session, run.loaded, [place.name]))
     return proof

@@ -12,6 +12,7 @@ from dr.plan.check import Check
 from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
 from dr.plan.host import SshHost
+from dr.plan.proof import ProofReading
 from dr.plan.retention import Retention
 from dr.plan.scenario import WHOLE, ScenarioName
 from dr.plan.secret import SecretPlace
@@ -321,6 +322,14 @@ class Plan(Declaration):
             examples=[{"last": 6, "daily": 14, "weekly": 8, "monthly": 12, "yearly": 1}],
         ),
     ] = None
+    proof: Annotated[
+        ProofReading,
+        Field(
+            description="How much of what is stored one verification reads, and within how long all of it is read. "
+            "Default: the default of each key.",
+            examples=[{"whole_within": "30d", "budget": "50GiB", "minutes": 60}],
+        ),
+    ] = ProofReading.model_construct()
     drill: Annotated[
         Drill,
         Field(
@@ -367,3 +376,9 @@ class Plan(Declaration):
         """The declared cadence of backups, or one that keeps the RPO with room for one failure."""
         a_third = min(max(self.objectives.rpo // 3, 60), cadence.LONGEST)
         return self.cadence.backup or f"every {a_third} seconds"
+
+    @property
+    def verify_seconds(self) -> float | None:
+        """The longest time between two verifications by the plan's cadence, in seconds; None where it names none."""
+        text = self.cadence.verify
+        return None if text in (None, "never") else cadence.parse(str(text), self.cadence.timezone).interval_seconds()

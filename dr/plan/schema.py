@@ -14,7 +14,7 @@ from dr.plan.check_kinds import KINDS
 from dr.plan.kit import KitPlan
 from dr.plan.plan import Plan
 from dr.plan.site import SitePlan
-from dr.plan.units import spell_duration
+from dr.plan.units import spell_bytes, spell_duration
 
 _DECLARED: dict[str, Callable[[], type[Declaration]]] = {
     "plan": lambda: Plan,
@@ -32,8 +32,8 @@ _SIZE = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?|)[bB]?(/s)?\s*$"},
     ]
 }
-_SIZES = {"upload", "download", "memory", "max_repack"}
-_DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after"}
+_SIZES = {"upload", "download", "memory", "max_repack", "budget"}
+_DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after", "whole_within"}
 _ARGUMENTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
 
@@ -58,7 +58,7 @@ def schema(kind: str) -> dict[str, Any]:
             if name in _DURATIONS:
                 definition["properties"][name] = _written(described, _DURATION, spell_duration)
             elif name in _SIZES:
-                definition["properties"][name] = _written(described, _SIZE, str)
+                definition["properties"][name] = _written(described, _SIZE, spell_bytes)
             elif name == "sample":
                 definition["properties"][name] = _written(described, _SHARE, lambda share: f"{share:.0%}")
     for name, short in _short().items():

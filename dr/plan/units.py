@@ -88,6 +88,12 @@ def parse_bytes(value: object) -> int:
     return int(float(found[1]) * _SIZES[found[2].lower()])
 
 
+def spell_bytes(count: int) -> str:
+    """Return a number of bytes as a plan has it: in the largest binary unit that it is a whole number of, "50GiB"."""
+    power = next((n for n in (4, 3, 2, 1) if count and count % 1024**n == 0), 0)
+    return f"{count // 1024**power}{('', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
 def counted(number: int, noun: str) -> str:
     """Return "1 file", "2 files"."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -48,8 +48,8 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     """One proof of `dr verify`."""
     return picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
-        "seconds", "share", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired", "notes",
-        "healed", "error",
+        "seconds", "share", "coverage", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired",
+        "notes", "healed", "error",
     )  # fmt: skip
 
 

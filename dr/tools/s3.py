@@ -124,7 +124,8 @@ class S3Store:
             )
             for page in pages:
                 for item in page.get("Contents", ()):
-                    yield Stored(item["Key"][len(self._prefix) :], item["Size"], item["LastModified"])
+                    name, version = item["Key"][len(self._prefix) :], item.get("ETag", "").strip('"')
+                    yield Stored(name, item["Size"], item["LastModified"], version)
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""

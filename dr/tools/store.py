@@ -14,11 +14,15 @@ Access = Literal["open", "closed", "unknown"]
 
 @dataclass(frozen=True)
 class Stored:
-    """One object: its name below the store's root, its size in bytes, and when it was written."""
+    """One object: its name below the store's root, its size in bytes, and when it was written.
+
+    `version`: what the place calls these bytes (an ETag); "" where it tells none with its listing.
+    """
 
     name: str
     size: int
     modified: datetime
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from dr.evidence.record import Copy, Damage, Point
 from dr.plan.units import counted
 from dr.run.backup.capture import BackupRequest
 from dr.run.verification import object_hashes as inventory
+from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.object_hashes import Inventory
-from dr.run.verification.verify import VerifyMemory, verify
+from dr.run.verification.verify import verify
 from dr.run.workspace.toolbox import Place, Toolbox
 
 #: What is written once and never again. That snapshots are gone is seen by who looks for points.

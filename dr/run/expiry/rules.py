@@ -12,7 +12,6 @@ from datetime import datetime
 
 from dr.evidence.acts import Expiration, Hold
 from dr.evidence.record import Copy, Outcome, Point
-from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.plan.retention import RULES
 from dr.plan.units import counted, format_duration
@@ -32,9 +31,10 @@ class ExpirySituation:
 
     `points` are all on record, `listed` the ids of the snapshots there, `strangers` those of them on no record.
     `frozen`: why no point may expire now; `clock`: how the clock is wrong; None when nothing is known against it.
-    `proof`: the outcome of the target's last verification; `proven_lately`: every byte there was verified within
-    `bound`. `last`: the last expiration there that worked; `begun`: points, with the rule, whose removal was begun by a
-    run that was cut off. `confirmed`: a person said that many may go at once.
+    `proof`: the outcome of the target's last verification; `proven_lately`: one within `bound` showed every byte there
+    to be whole, and none was read longer ago than the plan's `whole_within`. `last`: the last expiration there that
+    worked; `begun`: points, with the rule, whose removal was begun by a run that was cut off. `confirmed`: a person
+    said that many may go at once.
     """
 
     plan: Plan
@@ -187,10 +187,8 @@ def _unproven(here: ExpirySituation, there: Sequence[Point]) -> Iterator[str]:
 
 def bound(plan: Plan) -> float:
     """Return how old a proof may be while points expire, in seconds: twice the plan's time between verifications."""
-    text = plan.cadence.verify
-    if text is None or text == "never":
-        return UNPLANNED
-    return PROOFS * cadence.parse(text, plan.cadence.timezone).interval_seconds()
+    between = plan.verify_seconds
+    return UNPLANNED if between is None else PROOFS * between
 
 
 def _many(here: ExpirySituation, there: Sequence[Point], going: Collection[str]) -> str | None:

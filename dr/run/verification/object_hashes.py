@@ -6,7 +6,7 @@ Only `config` has no name to hold against; its hash is remembered instead. `lock
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -21,18 +21,27 @@ PARTS = ("data/", "index/", "keys/", "snapshots/")
 
 @dataclass
 class Inventory:
-    """What is stored: name to size, and to the hash of the bytes where it was taken; `left` was never written whole."""
+    """What is stored, by name: sizes, when written (seconds since 1970) and versions, as listed.
+
+    `left` was never written whole. Of what was read there are the hashes of the bytes, and their number (`lengths`).
+    """
 
     left: tuple[str, ...] = ()
     sizes: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
     locks: tuple[Stored, ...] = ()
     modified: dict[str, float] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)  # of those that the place tells a version of
 
     @property
     def bytes(self) -> int:
-        """All that was hashed."""
-        return sum(self.sizes[name] for name in self.hashes)
+        """All that was read."""
+        return sum(self.lengths.values())
+
+    def as_listed(self, name: str) -> tuple[int, int, str]:
+        """Return the size, the time (microseconds since 1970) and the version of an object, as the place listed it."""
+        return self.sizes[name], round(self.modified[name] * 1e6), self.versions.get(name, "")
 
 
 def listed(store: ObjectStore) -> Inventory:
@@ -47,19 +56,42 @@ def listed(store: ObjectStore) -> Inventory:
                 left.append(item.name)
             else:
                 found.sizes[item.name] = item.size
+                if item.version:
+                    found.versions[item.name] = item.version
     found.locks, found.left = tuple(locks), tuple(left)
     return found
 
 
-def hash_all(store: ObjectStore, found: Inventory) -> None:
-    """Hash every object, many at a time. One that is gone meanwhile is left without a hash."""
-    total, done, count = sum(found.sizes.values()), 0, 0
+def hash_all(
+    store: ObjectStore,
+    found: Inventory,
+    names: Collection[str] | None = None,
+    *,
+    go_on: Callable[[], bool] = lambda: True,
+) -> set[str]:
+    """Hash some objects in their order, or all, many at a time; begin with no other once `go_on` says so.
+
+    Return the names of those that went away meanwhile: they are left without a hash.
+    """
+    wanted = found.sizes.keys() if names is None else names
+    total, done, count, gone = sum(found.sizes[name] for name in wanted), 0, 0, set()
     with ThreadPoolExecutor(THREADS) as pool:
-        for name, digest, size in _in_flight(pool, store, list(found.sizes)):
+        for name, digest, size in _in_flight(pool, store, _while(go_on, wanted)):
             done, count = done + size, count + 1
-            activity.progress(done, total, files=count, total_files=len(found.sizes))
+            activity.progress(done, total, files=count, total_files=len(wanted))
             if digest:
-                found.hashes[name], found.sizes[name] = digest, size
+                found.hashes[name], found.lengths[name] = digest, size
+            else:
+                gone.add(name)
+    return gone
+
+
+def _while(go_on: Callable[[], bool], names: Iterable[str]) -> Iterator[str]:
+    """Yield the first name in any case."""
+    for number, name in enumerate(names):
+        if number and not go_on():
+            return
+        yield name
 
 
 def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str]) -> Iterator[tuple[str, str, int]]:
@@ -82,19 +114,29 @@ def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str
     yield from (future.result() for future in waiting)
 
 
-def damage_in(found: Inventory, *, before: Mapping[str, int], config_hash: str) -> list[Damage]:
-    """Return what is missing, truncated or corrupt, held against names and against what was there before."""
+def damage_in(
+    found: Inventory, *, before: Mapping[str, int], config_hash: str, gone: Iterable[str] = ()
+) -> list[Damage]:
+    """Return what is missing, truncated or corrupt, held against names and against what was there before.
+
+    `gone` was listed, and was not there when it was to be read.
+    """
     damage = [Damage(object=name, problem="missing") for name in before if name not in found.sizes]
-    damage += [Damage(object=name, problem="missing") for name in found.sizes if name not in found.hashes]
+    damage += [Damage(object=name, problem="missing") for name in gone]
     for name, digest in found.hashes.items():
-        expected = config_hash if name == "config" else name.rpartition("/")[2]
-        if not expected or digest == expected:
+        if is_sound(name, digest, config_hash=config_hash):
             continue
-        short = (name in before and found.sizes[name] < before[name]) or found.sizes[name] == 0
+        length = found.lengths[name]
+        short = (name in before and length < before[name]) or length == 0
         damage.append(Damage(object=name, problem="truncated" if short else "corrupt"))
     if "config" not in found.sizes and "config" not in before:
         damage.append(Damage(object="config", problem="missing"))
     return sorted(damage, key=lambda item: item.object)
+
+
+def is_sound(name: str, digest: str, *, config_hash: str) -> bool:
+    """Whether bytes of that SHA-256 (hex) are what a name promises; `config` is held against what it was before."""
+    return digest == (config_hash or digest if name == "config" else name.rpartition("/")[2])
 
 
 def keys_gone(found: Inventory, before: Iterable[str]) -> list[str]:

@@ -178,6 +178,8 @@ def _read_since(proofs: Sequence[Proof], since: datetime) -> str | None:
     read: dict[int, set[int]] = {}
     for proof in proofs:
         if proof.started > since and proof.outcome == "ok" and proof.level_reached >= 3 and proof.share:
+            if proof.coverage and proof.coverage.oldest_decrypted and proof.coverage.oldest_decrypted > since:
+                return None
             number, _, of = proof.share.partition("/")
             read.setdefault(int(of), set()).add(int(number))
     if any(len(numbers) == of for of, numbers in read.items()):

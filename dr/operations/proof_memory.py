@@ -1,0 +1,18 @@
+"""What one proof leaves for the next: read from the catalog, and written there where it changed."""
+
+from __future__ import annotations
+
+from dr.catalog.store import Catalog
+from dr.run.verification.memory import VerifyMemory
+
+
+def memory_of(catalog: Catalog, system: str, target: str) -> VerifyMemory:
+    """Return what is known of a repository."""
+    return VerifyMemory(catalog.stored_objects(system, target), catalog.memory(system, target) or "")
+
+
+def remember(catalog: Catalog, system: str, target: str, *, before: VerifyMemory, after: VerifyMemory) -> None:
+    """Keep what is known after a run that began with what was known `before`."""
+    catalog.keep_stored_objects(system, target, before.objects, after.objects)
+    if after.config_hash != before.config_hash:
+        catalog.remember(system, target, after.config_hash)

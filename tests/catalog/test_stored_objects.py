@@ -1,0 +1,67 @@
+"""What proofs saw at targets: kept in rows, written only where they changed, taken over from what was kept before."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from dr.catalog.migrations import STEPS
+from dr.catalog.store import Catalog
+from dr.evidence.stored_object import StoredObject
+from dr.operations.proof_memory import memory_of, remember
+from dr.run.verification.memory import VerifyMemory
+from dr.tools.restic_events import Index
+
+PACK, INDEX = "ab" * 32, "cd" * 32
+#: The step by which a memory became rows.
+ROWS = next(number for number, step in enumerate(STEPS, 1) if "create table stored_objects" in step)
+
+
+def _kept_before(where: Path, texts: dict[str, str]) -> Catalog:
+    """A catalog of before there were rows, with these texts kept of `sis`, by target."""
+    where.mkdir()
+    with sqlite3.connect(where / "catalog.sqlite") as old:
+        for statement in ";".join(STEPS[: ROWS - 1]).split(";"):
+            old.execute(statement)
+        old.execute(f"pragma user_version = {ROWS - 1}")
+        old.executemany("insert into memory values ('sis', ?, ?)", texts.items())
+    old.close()
+    return Catalog.open(where)
+
+
+def test_what_was_kept_as_one_text_is_taken_over_and_counts_as_never_read(tmp_path: Path) -> None:
+    objects = {"config": 155, f"data/ab/{PACK}": 900, f"index/{INDEX}": 80, "data/ee/" + "ee" * 32: 7}
+    text = {"objects": objects, "config_hash": "c0ffee", "share": 4, "packs": {PACK: 850}, "indexes": [INDEX]}
+    learned = {"objects": {}, "config_hash": "", "share": 0, "packs": {PACK: 850}, "indexes": [INDEX]}
+    kept = {
+        "disk": json.dumps(text), "disk/index": json.dumps(learned), "/seen": "1764331200000000",
+        "disk/expire": json.dumps({"20261124T010000Z-aaaaaa": "daily"}), "odd": "no JSON {",
+        "edited": json.dumps({"objects": {"config": "many"}, "packs": [3], "indexes": {"a": 1}}),
+    }  # fmt: skip
+    with _kept_before(tmp_path / "old", kept) as catalog:
+        memory = memory_of(catalog, "sis", "disk")
+        assert {name: item.size for name, item in memory.objects.items()} == objects
+        assert {item.read for item in memory.objects.values()} == {None}, "nobody noted how it was listed then"
+        assert (memory.config_hash, memory.index) == ("c0ffee", Index({PACK: 850}, (INDEX,)))
+        assert memory.needed == {name: size for name, size in objects.items() if "ee/" not in name}
+        assert memory_of(catalog, "sis", "disk/index").index == memory.index
+        assert all(item.read is item.size is None for item in memory_of(catalog, "sis", "edited").objects.values())
+        for name in ("/seen", "disk/expire", "odd"):
+            assert catalog.memory("sis", name) == kept[name] and not catalog.stored_objects("sis", name)
+
+
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
+    before = VerifyMemory({f"data/{n:02x}/{n:064x}": StoredObject(n, n, since=1, read=5) for n in range(200)}, "c0ffee")
+    with Catalog.open(tmp_path) as catalog:
+        remember(catalog, "sis", "disk", before=VerifyMemory(), after=before)
+        assert memory_of(catalog, "sis", "disk") == before
+        assert memory_of(catalog, "sis", "vault") == VerifyMemory()
+        gone, again, *_ = before.objects
+        after = dict(before.objects) | {again: before.objects[again]._replace(read=9), "config": StoredObject(3)}
+        del after[gone]
+        assert catalog.keep_stored_objects("sis", "disk", before.objects, after) == 3
+        assert catalog.keep_stored_objects("sis", "disk", after, after) == 0
+        assert catalog.stored_objects("sis", "disk") == after
+        catalog.forget_stored_objects("sis", "disk", {again, "never there"})
+        assert catalog.stored_objects("sis", "disk").keys() == after.keys() - {again}
