@@ -235,6 +235,19 @@ def _proof(db: Connection, proof: Proof) -> None:
             " where system = ? and target = ?",
             (at, proof.outcome, proof.object_lock, proof.object_lock, proof.system, proof.target),
         )
+        if seen := proof.coverage:
+            db.execute(
+                "update places set oldest_read = ?, whole_within = ?, unread_objects = ?, stored_bytes = ?"
+                " where system = ? and target = ?",
+                (
+                    micros(seen.oldest_read) if seen.oldest_read else None,
+                    seen.whole_within_seconds,
+                    seen.unread_objects,
+                    seen.bytes,
+                    proof.system,
+                    proof.target,
+                ),
+            )
     looked(db, proof.system, proof.looks)
     if proof.level_reached:
         db.execute(

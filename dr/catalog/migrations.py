@@ -137,4 +137,10 @@ STEPS: tuple[str, ...] = (
     update memory set text = coalesce(json_extract(text, '$.config_hash'), '')
         where json_valid(text) and json_type(text, '$.objects') = 'object';
     """,
+    """
+    alter table places add column oldest_read integer;
+    alter table places add column whole_within integer;
+    alter table places add column unread_objects integer;
+    alter table places add column stored_bytes integer;
+    """,
 )

@@ -93,6 +93,7 @@ _REPLICATED = (
     " from json_each(:wanted)) w left join places r on r.system = w.system and r.target = w.target"
 )
 _SEEN = "select * from places where system in (select value from json_each(:systems))"
+_TIMES = ("seen", "replicated", "worked", "proven", "oldest_read")
 #: The mark in the memory of a system that says when its plan was first seen; no target has such a name.
 _MARK = "/seen"
 #: Of what was folded all went well.
@@ -174,8 +175,10 @@ def place_states(db: Connection, systems: Sequence[str], *, now: datetime) -> di
             "points": row["points"], "damaged": row["damaged"], "newest": newest, "proof_level": row["level"]
         }  # fmt: skip
     for row in db.execute(_SEEN, given):
-        times = {name: moment(row[name]) if row[name] else None for name in ("seen", "replicated", "worked", "proven")}
+        times = {name: moment(row[name]) if row[name] else None for name in _TIMES}
         said = {name: row[name] for name in ("replication", "problem", "proof", "object_lock")}
+        said |= {name: row[name] for name in ("unread_objects", "stored_bytes")}
+        said["whole_within_seconds"] = row["whole_within"]
         values[row["system"], row["target"]] |= {**times, **said}
     found: dict[str, dict[str, PlaceState]] = {}
     for (system, target), known in values.items():

@@ -62,6 +62,7 @@ def validate_command(context: Context, systems: tuple[str, ...], show: str | Non
         if name not in declarations.plans and not declarations.about([name]):
             raise UsageError(f"there is no plan for the system {name!r}", hint="see `dr validate` without a name")
     faults = (*declarations.about(systems), *(() if systems else _kit_faults(context.config_dir)))
+    faults += _of_sizes(context, [each for name, each in declarations.plans.items() if not systems or name in systems])
     for fault in faults:
         context.fault(fault)
     bad = [fault for fault in faults if fault.fails]
@@ -80,6 +81,15 @@ def validate_command(context: Context, systems: tuple[str, ...], show: str | Non
         f"{counted(len(declarations.plans), 'plan')}, {counted(len(declarations.targets), 'target')}: "
         f"{counted(len(bad), 'fault')}, {counted(advice, 'warning')}"
     )
+
+
+def _of_sizes(context: Context, items: list[Loaded]) -> tuple[Fault, ...]:
+    """Return what is wrong with plans by what is on record of their targets; a record that cannot be read is said."""
+    from dr.queries.proof_budget import unreachable
+
+    with context.session.beside("dr validate"):
+        return tuple(unreachable(context.session, items))
+    return ()
 
 
 def _show(context: Context, loaded: Loaded) -> None:

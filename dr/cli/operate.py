@@ -148,7 +148,7 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
         context.say(
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
             f"of {proof.level_asked}, {proof.objects} objects, {format_bytes(proof.bytes)} "
-            f"in {format_duration(proof.seconds)}"
+            f"in {format_duration(proof.seconds)}{_covered(proof)}"
         )
         for damage in proof.damage:
             (context.warn if damage.problem == "unreferenced" else context.complain)(
@@ -164,6 +164,16 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
         for problem in result.problems:
             context.warn(problem, proof.system)
         context.ended(result.exit_code)
+
+
+def _covered(proof: Proof) -> str:
+    """Say what a proof rests on, where that is more than what this run read."""
+    from dr.report.coverage import said
+
+    seen = proof.coverage
+    if seen is None or seen.read_objects == seen.objects:
+        return ""
+    return f"; of {seen.objects} objects, {format_bytes(seen.bytes)}: {said(seen)}"
 
 
 def _damage_hint(proof: Proof) -> str:

@@ -67,7 +67,9 @@ class PlaceState:
     `newest` is the consistency time of the newest whole, undamaged point there, `points` their number, `damaged` that
     of the damaged. `seen`: when the place last worked; `replicated`, `worked`: start of the last replication there,
     and of the last that worked; `problem`: why the last was not ok; `proof`: the outcome of the last verification
-    there; `object_lock`: as last seen.
+    there; `object_lock`: as last seen. `oldest_read`: all stored there was read since then, as the last run knew that
+    looked at the bytes; None while some never was; `whole_within_seconds`: the bound on it then; `unread_objects`,
+    `stored_bytes`: what was never read, and all that was there. None where no run told.
     """
 
     target: str
@@ -83,6 +85,10 @@ class PlaceState:
     proven: datetime | None = None
     proof: Outcome | None = None
     object_lock: str = ""
+    oldest_read: datetime | None = None
+    whole_within_seconds: int | None = None
+    unread_objects: int | None = None
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True)

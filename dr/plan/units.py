@@ -75,6 +75,7 @@ def parse_percent(value: object) -> float:
 
 
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_UNITS = ((4, "T"), (3, "G"), (2, "M"), (1, "K"))
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?(?:/s)?\s*", re.IGNORECASE)
 
 
@@ -89,9 +90,10 @@ def parse_bytes(value: object) -> int:
 
 
 def spell_bytes(count: int) -> str:
-    """Return a number of bytes as a plan has it: in the largest binary unit that it is a whole number of, "50GiB"."""
-    power = next((n for n in (4, 3, 2, 1) if count and count % 1024**n == 0), 0)
-    return f"{count // 1024**power}{('', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+    """Return a number of bytes as a plan has it: in the largest unit that it is a whole number of, "50GiB", "500KB"."""
+    units = ((f"{unit}{end}", (1024 if end == "iB" else 1000) ** n) for n, unit in _UNITS for end in ("iB", "B"))
+    unit, size = next(((unit, size) for unit, size in units if count and count % size == 0), ("", 1))
+    return f"{count // size}{unit}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.plan.units import format_duration
 from dr.report.copies import Copies, PlaceRow, count_copies, growing, place_rows
+from dr.report.coverage import unread_too_long
 from dr.report.problems import problems_of
 from dr.report.verdict import Verdict, judge
 
@@ -82,6 +83,7 @@ def row_of(
         problems=(
             *problems_of(plan, standing, rpo=rpo, rto=rto, undrilled=undrilled and undrilled[1], overdue=overdue or {}),
             *growing(plan, standing, targets or {}),
+            *unread_too_long(plan, standing, now),
         ),
         retention_frozen=standing.retention_frozen,
         copies=count_copies(places, standing) if targets else None,

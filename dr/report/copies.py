@@ -16,6 +16,7 @@ from dr.evidence.system_status import PlaceState, SystemStatus
 from dr.plan.plan import Plan
 from dr.plan.retention import RULES
 from dr.plan.target import Target
+from dr.report.coverage import in_words
 from dr.report.phrases import counted
 from dr.tools.network import is_this_host
 
@@ -26,7 +27,10 @@ _PRODUCTION = "disk"
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceRow:
-    """One place of a system's copies. `newest`: as of when its newest whole point is; `seen`: when it last worked."""
+    """One place of a system's copies. `newest`: as of when its newest whole point is; `seen`: when it last worked.
+
+    `oldest_read`, `whole_within_seconds`, `unread_objects`: as `PlaceState`.
+    """
 
     target: str
     replica: bool
@@ -42,6 +46,16 @@ class PlaceRow:
     proof_level: int
     seen: datetime | None
     object_lock: str
+    oldest_read: datetime | None = None
+    whole_within_seconds: int | None = None
+    unread_objects: int | None = None
+
+    @property
+    def coverage(self) -> str:
+        """What was read there and when, in words; "" where no run told."""
+        if self.whole_within_seconds is None:
+            return ""
+        return in_words(self.oldest_read, self.whole_within_seconds, unread=self.unread_objects or 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +107,9 @@ def _place(target: Target, state: PlaceState, *, replica: bool) -> PlaceRow:
         proof_level=state.proof_level,
         seen=state.seen,
         object_lock=state.object_lock,
+        oldest_read=state.oldest_read,
+        whole_within_seconds=state.whole_within_seconds,
+        unread_objects=state.unread_objects,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from dr.evidence.record import BackupRun, Proof
 from dr.plan.plan import Plan
+from dr.report.coverage import said as in_words
 from dr.report.phrases import counted
 from dr.report.verdict import Verdict, judge
 
@@ -57,7 +58,8 @@ class ProofView:
             doubtful = len(proof.doubtful_points)
             note = f", {doubtful} of them for damage to the index alone: their data is all there" if doubtful else ""
             said.append(f"{points} cannot be used{note}")
-        return cls(proof, ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage")
+        found_so = ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage"
+        return cls(proof, f"{found_so}; {in_words(proof.coverage)}" if proof.coverage else found_so)
 
 
 class Spanned(Protocol):

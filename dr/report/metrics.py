@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal
 
 from dr.evidence.problem import SEVERITIES
-from dr.evidence.system_status import LastRun, SystemStatus
+from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
 from dr.report.board import Row
 
 #: What `GET /metrics` and a textfile are.
@@ -243,6 +243,30 @@ def _targets(known: Measured) -> Iterator[Family]:
         "dr_target_verified_ok",
         "1 when that was ok, 0 when it was not.",
         [(at, place.proof == "ok") for at, place in places if place.proof],
+    )
+    yield from _read(places)
+
+
+def _read(places: Sequence[tuple[dict[str, str], PlaceState]]) -> Iterator[Family]:
+    yield _gauge(
+        "dr_target_oldest_read_timestamp_seconds",
+        "When the stored object was read that was not read for longest; absent while one never was.",
+        [(at, place.oldest_read) for at, place in places],
+    )
+    yield _gauge(
+        "dr_target_whole_within_seconds",
+        "Within how long all that is stored there is to be read.",
+        [(at, place.whole_within_seconds) for at, place in places],
+    )
+    yield _gauge(
+        "dr_target_unread_objects",
+        "Stored objects that are new or changed, and were not read yet.",
+        [(at, place.unread_objects) for at, place in places],
+    )
+    yield _gauge(
+        "dr_target_stored_bytes",
+        "Bytes of the repository there, as it was last listed for a proof.",
+        [(at, place.stored_bytes) for at, place in places],
     )
 
 

@@ -39,6 +39,8 @@ def status_lines(row: Row, holds: tuple[Hold, ...], *, asked: bool) -> Iterator[
             seen = f"{place.seen:%Y-%m-%d %H:%M}Z" if place.seen else "never"
             newest = f"{place.newest:%Y-%m-%d %H:%M}Z" if place.newest else "none"
             yield f"the disk {place.target} was last there: {seen}; its newest point: {newest}"
+        if place.coverage and (asked or place.unread_objects):
+            yield f"what {place.target} holds: {place.coverage}"
     if asked and row.copies and not row.copies.met:
         yield f"{RULE} is not met. Missing: {'; '.join(row.copies.missing)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -129,7 +130,32 @@ def test_what_was_not_read_within_the_bound_is_not_called_proven(turns: Turns, t
     assert (done["outcome"], done["level_reached"], done["share"]) == ("ok", 3, "1/1")
     assert done["coverage"]["read_objects"] == done["coverage"]["objects"] == done["objects"]
     assert done["coverage"]["whole_within_seconds"] == 4 * 86_400 and done["coverage"]["oldest_read"]
-    assert not turns.site.dr("verify", "share", "--level", "1", "--json").document["proofs"][0]["coverage"]
+    site = turns.site
+    assert not site.dr("verify", "share", "--level", "1", "--json").document["proofs"][0]["coverage"]
+    told = f"read within 4 d, oldest {done['coverage']['oldest_read'][:10]}"
+    assert f"what place holds: {told}" in site.dr("status", "share", code=None).out
+    (place,) = site.dr("status", "--json", code=None).document["systems"][0]["places"]
+    assert (place["oldest_read"], place["unread_objects"]) == (done["coverage"]["oldest_read"], 0)
+    assert told in site.dr("report", "--format", "md").out
+    stored = f'dr_target_stored_bytes{{system="share",target="place"}} {float(done["coverage"]["bytes"])}'
+    assert stored in site.dr("metrics").out
+
+
+def test_a_budget_that_can_never_do_is_a_fault_once_sizes_are_known(turns: Turns, tmp_path: Path) -> None:
+    place, site = Place("local", {"path": str(tmp_path / "d")}, elsewhere={}, gone={}, files=tmp_path / "d"), turns.site
+    turns.declare(place, "proof: {whole_within: 4d, budget: 60KB}\n")
+    site.dr("validate")
+    for _ in range(3):
+        turns.backup()
+    turns.proof()
+    said = site.dr("validate", code=2).err
+    assert "the verifications read at most 60KB each, 4 within 4 d: level 2 is never reached there" in said
+    assert "share.yaml:" in said
+    budget, within = re.search(r"budget: \w+", said), re.search(r"whole_within: \w+", said)
+    assert budget and within
+    for enough in (f"whole_within: 4d, {budget[0]}", f"{within[0]}, budget: 60KB"):
+        turns.declare(place, f"proof: {{{enough}}}\n")
+        site.dr("validate")
 
 
 def test_a_memory_that_was_lost_or_edited_proves_nothing(turns: Turns, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.plan.units import format_bytes, format_duration, parse_duration, parse_percent
+from dr.plan.units import format_bytes, format_duration, parse_bytes, parse_duration, parse_percent, spell_bytes
 
 
 @given(st.integers(0, 10**9))
@@ -54,3 +54,8 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 def test_sizes_in_words() -> None:
     assert [format_bytes(n) for n in (0, 999, 1200, 250e6, 3.21e12)] == ["0 B", "999 B", "1.2 kB", "250 MB", "3.2 TB"]
+
+
+@pytest.mark.parametrize("text", ["50GiB", "500KB", "20GB", "1TiB", "3MB", "1500KiB", "0", "7", "60KB"])
+def test_a_size_is_spelt_as_it_is_written(text: str) -> None:
+    assert spell_bytes(parse_bytes(text)) == text

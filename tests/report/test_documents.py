@@ -33,7 +33,7 @@ def test_a_proof_has_its_keys_and_its_damage() -> None:
     made = plain(proof_document(damaged_proof()))
     contract = keys("system target level_reached outcome objects bytes seconds damage error")
     assert set(made) == contract | keys(
-        "run_id level_asked share points lost damaged_points doubtful_points expired notes healed"
+        "run_id level_asked share coverage points lost damaged_points doubtful_points expired notes healed"
     )
     assert made["damage"][0] == {"object": "data/3f/3f9a", "problem": "corrupt"}  # type: ignore[index]
 

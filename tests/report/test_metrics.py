@@ -23,7 +23,16 @@ ROOT = Path(__file__).parents[2]
 BACKUP = LastRun(outcome="failed", started=ago(hours=1), ref="b", seconds=61.5, files=7, bytes=900, bytes_added=30)
 PLACES = {
     "offsite": PlaceState(
-        target="offsite", points=3, newest=ago(hours=2), proof_level=3, proven=ago(hours=1), proof="ok"
+        target="offsite",
+        points=3,
+        newest=ago(hours=2),
+        proof_level=3,
+        proven=ago(hours=1),
+        proof="ok",
+        oldest_read=ago(days=9),
+        whole_within_seconds=30 * 86_400,
+        unread_objects=0,
+        stored_bytes=5_000,
     )
 }
 
