@@ -64,9 +64,9 @@ format: ## Mend what can be mended by itself
 
 check: lint test ## All that CI does
 
-bench: ## Ratios, ours against the plain tool, measured side by side
+bench: ## Ratios, ours against the plain tool, measured side by side (T=proof: only tests/bench/bench_proof.py)
 	@scripts/setup --test
-	@for bench in tests/bench/bench_*.py; do echo "== $$bench"; PYTHONPATH=. $(PY) $$bench || exit 1; done
+	@for bench in tests/bench/bench_$(or $(T),*).py; do echo "== $$bench"; PYTHONPATH=. $(PY) $$bench || exit 1; done
 
 year: ## A simulated year of a thousand systems: seconds a tick, memory, the catalog's size (SYSTEMS=100: of so many)
 	@scripts/setup --test

@@ -351,9 +351,18 @@ def test_heavy_libraries_are_imported_only_where_used() -> None:
 
 def test_what_a_backup_of_this_host_loads_is_light() -> None:
     """The modules of paramiko's home load it at their top; nothing may load them but a plan with another host."""
-    code = "import sys, dr.operations.run_due, dr.cli.main; print(sorted({'paramiko', 'boto3'} & set(sys.modules)))"
+    code = "import sys, dr.operations.due_work, dr.cli.main; print(sorted({'paramiko', 'boto3'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_look_that_finds_nothing_due_loads_no_verb() -> None:
+    code = "import sys, dr.operations.run_due, dr.cli.operate; print(*sorted(name for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    verbs = {f"dr.operations.{verb}" for verb in ("backup", "verify", "replicate", "expire", "drill", "due_work")}
+    assert "dr.operations.run_due" in loaded and not verbs & loaded
+    assert sum(name.startswith("dr.") for name in loaded) <= 150, "292 once"
 
 
 def test_a_heavy_library_at_the_top_of_a_module_is_found(house: Path) -> None:

@@ -13,8 +13,8 @@ from dr.plan.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from dr.evidence.record import BackupRun, Proof
+    from dr.operations.due_done import DueDone
     from dr.operations.lifecycle import Finished
-    from dr.operations.run_due import DueDone
     from dr.plan.load import Loaded
 
 
@@ -199,18 +199,19 @@ def run_command(context: Context) -> None:
     done = run_due(context.session)
     say_all(context, done)
     context.tell_held_back()
-    did = (done.backups, done.replications, done.proofs, done.expirations, done.drills, context.session.held_back)
-    if not any(did):
+    if not done.any and not context.session.held_back:
         context.say("nothing is due")
 
 
 def say_all(context: Context, done: DueDone) -> None:
     """Tell of all that one run did."""
+    context.left_out(done.faults)
+    if not done.any:
+        return
     from dr.cli.expire import say_expirations
     from dr.cli.rehearse import say_drills
     from dr.cli.replicate import say_replications
 
-    context.left_out(done.faults)
     say_backups(context, done.backups)
     say_replications(context, done.replications)
     say_proofs(context, done.proofs)

@@ -33,14 +33,17 @@ def start(home: Path) -> None:
         make_plan(home, system, f"{{files: {{paths: [{home}/sources/{system}]}}}}")
     dr(home, "backup", "--all")
     program = borgmatic(home)
+    dr(home, "run")  # from then on nothing is due
     found = interleaved(
         11,
         help=lambda: dr(home, "--help"),
         status=lambda: dr(home, "status"),
+        idle=lambda: dr(home, "run"),
         theirs=lambda: subprocess.run([program, "--version"], check=True, stdout=subprocess.DEVNULL),
     )
     say("dr --help / borgmatic --version", found["help"], found["theirs"], "0.2")
-    say("dr status / borgmatic --version", found["status"], found["theirs"], "0.6")
+    say("dr status / borgmatic --version", found["status"], found["theirs"], "0.35")
+    say("dr run, nothing due / borgmatic --version", found["idle"], found["theirs"], "0.3")
 
 
 def many(home: Path) -> None:

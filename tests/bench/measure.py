@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +18,20 @@ from pathlib import Path
 from dr.tools.restic_program import find_restic
 
 Env = Mapping[str, str]
+
+
+@atexit.register
+def _on_what() -> None:
+    """Say at the end of each bench what decides its figures: the processor, and the memory of the largest program."""
+    flags = Path("/proc/cpuinfo").read_text("utf-8").split()
+    sha = "with" if "sha_ni" in flags or "sha2" in flags else "without"
+    own, others = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"on {os.cpu_count()} processors {sha} SHA instructions; peak memory {own:.0f} MB here, {others:.0f} MB in the "
+        f"largest program; {spent.ru_utime + spent.ru_stime:.0f} CPU s in all programs",
+        flush=True,
+    )
 
 
 def interleaved(repetitions: int, **acts: Callable[[], object]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from dr.evidence.change import Change
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, CheckResult, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
-from dr.operations import run_due
+from dr.operations import due_work, run_due
 from dr.operations.lifecycle import Finished
 from dr.plan.load import Declarations, Loaded
 from dr.plan.unchanged import Stamp, Unchanged
@@ -229,11 +229,12 @@ def _made_up(simulation: Simulation) -> Iterator[None]:
     names["expire_due_of"] = lambda *_: []  # what goes by retention is told by the proofs
     if not simulation.folding:
         names["fold"] = lambda session: None
-    before = {name: getattr(run_due, name) for name in names}
+    owner = {name: run_due if name == "fold" else due_work for name in names}
+    before = {name: getattr(owner[name], name) for name in names}
     try:
         for name, act in names.items():
-            setattr(run_due, name, act)
+            setattr(owner[name], name, act)
         yield
     finally:
         for name, act in before.items():
-            setattr(run_due, name, act)
+            setattr(owner[name], name, act)
