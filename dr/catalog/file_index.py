@@ -119,8 +119,9 @@ class FileIndex:
     def top_folders(self, seq: int, source: str) -> list[bytes]:
         """Return the folders that hold entries in a point and are none of its entries themselves."""
         rows = self._rows(
-            "select distinct f.path from folders f join names n on n.folder = f.id join spans s on s.name = n.id "
-            "where f.source = ? and s.first <= ? and (s.last is null or s.last >= ?) order by f.path",
+            "select f.path from folders f where f.source = ? and exists (select 1 from names n join spans s "
+            "on s.name = n.id where n.folder = f.id and s.first <= ? and (s.last is null or s.last >= ?)) "
+            "order by f.path",
             (source, seq, seq),
         )
         return [path for (path,) in rows if self.at_path(seq, source, path) is None]

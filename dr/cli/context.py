@@ -7,8 +7,9 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from dr.cli.log_format import Format, Level
     from dr.plan.window import HeldBack
     from dr.session import Session
+
+#: So many rows are printed at once.
+_BATCH = 1_000
 
 
 @dataclass
@@ -181,11 +185,31 @@ class Context:
         if sys.stdout.isatty():
             _rich_table(rows, title)
             return
-        heads = list(rows[0])
-        widths = [max(len(head), *(len(row[head]) for row in rows)) for head in heads]
-        click.echo("  ".join(h.upper().ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
-        for row in rows:
-            click.echo("  ".join(row[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip())
+        _aligned(rows, _widths(rows))
+
+    def stream_rows(self, rows: Iterator[Mapping[str, str]]) -> None:
+        """Print rows of which there may be a million: few as ever, more in batches as they come, aligned as they go."""
+        first = list(islice(rows, _BATCH))
+        if len(first) < _BATCH or self.as_json or self.quiet:
+            self.plain_rows(first)
+            return
+        widths = _aligned(first, _widths(first))
+        while batch := list(islice(rows, _BATCH)):
+            widths = [max(pair) for pair in zip(widths, _widths(batch), strict=True)]
+            _aligned(batch, widths, head=False)
+
+
+def _widths(rows: Sequence[Mapping[str, str]]) -> list[int]:
+    return [max(len(head), *(len(row[head]) for row in rows)) for head in rows[0]]
+
+
+def _aligned(rows: Sequence[Mapping[str, str]], widths: list[int], *, head: bool = True) -> list[int]:
+    """Print rows in columns of these widths, which are returned."""
+    lines = [[name.upper() for name in rows[0]]] if head else []
+    lines += [list(row.values()) for row in rows]
+    told = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    click.echo("\n".join(line.rstrip() for line in told))
+    return widths
 
 
 def way_on(outcome: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,9 +54,13 @@ def ls_command(context: Context, /, system: str, path: str | None, **asked: Any)
         question = Asked(**asked)
         point = files.point(question)
         entries = files.listed(point, path, question.source)
-    context.put(point=point.run_id, entries=[entry_document(entry) for entry in entries])
-    context.say(_of(point))
-    context.plain_rows([entry_row(entry) for entry in entries])
+        first = next(entries, None)
+        context.say(_of(point))
+        found = chain([first], entries) if first else iter(())
+        if context.as_json:
+            context.put(point=point.run_id, entries=[entry_document(entry) for entry in found])
+        else:
+            context.stream_rows(entry_row(entry) for entry in found)
 
 
 @click.command("find")
@@ -191,6 +196,15 @@ def files_of(context: Context, loaded: Loaded) -> Files:
         context.warn(f"{what}: {why.what}", why.where or loaded.plan.system, why.hint)
 
     return Files(context.session, loaded, say=say)
+
+
+def warn_of_holds(context: Context, loaded: Loaded) -> None:
+    """Say that what is brought back is of a system under a hold: it may be evidence."""
+    system, now = loaded.plan.system, context.session.clock()
+    for hold in context.session.catalog.holds(system):
+        if hold.holds(now):
+            what = f"it is under the hold {hold.hold_id}: what is brought back may be evidence"
+            context.warn(what, system, "say why with --because; see the holds with `dr hold list`")
 
 
 def _of(point: Point) -> str:

@@ -13,7 +13,7 @@ import click
 from dr.cli import complete
 from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
-from dr.cli.files import files_of
+from dr.cli.files import files_of, warn_of_holds
 from dr.cli.in_place import ask_in_place
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
@@ -236,13 +236,18 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     to = to.expanduser().absolute() if to else None
     request = RecoveryRequest(to=to, replaced=replaced, accepted=accepted, **asked)
     _fits_together(request)
+    if request.paths:
+        warn_of_holds(context, loaded)
     if request.in_place:
         agreed = ask_in_place(context, loaded, request, yes=yes, dry_run=dry_run)
         if agreed is None:
             return
         request = agreed
-    elif not _agreed(context, loaded, request, _selected(context, loaded, request), yes=yes, dry_run=dry_run):
-        return
+    else:
+        selected = _selected(context, loaded, request)
+        if not _agreed(context, loaded, request, selected, yes=yes, dry_run=dry_run):
+            return
+        request = replace(request, size=selected.bytes if selected else None)
     done = recover(context.session, loaded, request)
     say_drills(context, [done])
     if request.to and done.record.selected and done.record.outcome in ("ok", "degraded"):
@@ -309,8 +314,12 @@ def _selected(context: Context, loaded: Loaded, request: RecoveryRequest) -> Sel
 
     told = Selected()
     with files_of(context, loaded) as files:
-        asked = Asked(source=request.source, point=request.point, at=request.at, target=request.target)
-        for entry in files.selected(files.point(asked), request.paths, request.source):
+        if request.at and not files.by_time():
+            return None  # nothing is on record: the view of the target's past has what there was
+        point = files.point(Asked(source=request.source, point=request.point, at=request.at, target=request.target))
+        if not files.lists(point, request.source):
+            return None
+        for entry in files.selected(point, request.paths, request.source):
             told.count += 1
             told.bytes += entry.size if entry.kind == "file" else 0
             told.sources.add(entry.source)

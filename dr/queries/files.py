@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from dr.catalog.file_index import FileIndex, Indexed
@@ -46,8 +47,10 @@ class Files:
 
     def __init__(self, session: Session, loaded: Loaded, *, say: Callable[[str, DrError], None]) -> None:
         self._session, self._loaded, self._say = session, loaded, say
-        points = (point for point in session.points(loaded) if any(_readable(point, source) for source in point.kinds))
+        found = session.points(loaded)
+        points = (point for point in found if any(_readable(point, source) for source in point.kinds))
         self._points = {point.run_id: point for point in points}
+        self._destroyed = any(copy.destroyed for point in found for copy in point.copies)
 
     def __enter__(self) -> Files:
         """Open the index."""
@@ -63,6 +66,12 @@ class Files:
 
     def point(self, asked: Asked) -> Point:
         """Return the point that is meant. Raises `DrError` where there is none."""
+        if self._destroyed and not self._points:
+            raise DrError(
+                "no file of it can be listed or brought back: its keys were destroyed",
+                self._loaded.plan.system,
+                hint=f"see when, and by whom, with `dr keys {self._loaded.plan.system}`",
+            )
         if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
             raise UsageError(
                 f"no recovery point has a source {asked.source!r}", self._loaded.plan.system,
@@ -87,6 +96,21 @@ class Files:
             )
         return max(points, key=lambda point: point.consistency_time)
 
+    def lists(self, point: Point, source: str | None = None) -> bool:
+        """Whether the files of a point can be told: of those of an attacked target, say, only a view of its past can.
+
+        Why they cannot is told.
+        """
+        try:
+            for name in [source] if source else point.kinds:
+                self._seq(point, name)
+        except UsageError:
+            raise
+        except DrError as error:
+            self._say("what the paths hold is not known before the recovery", error)
+            return False
+        return True
+
     def by_time(self) -> list[Point]:
         """Return all points, the oldest first."""
         return sorted(self._points.values(), key=lambda point: point.consistency_time)
@@ -95,20 +119,22 @@ class Files:
         """Whether there is a point of this run."""
         return run_id in self._points
 
-    def listed(self, point: Point, path: str | None, source: str | None = None) -> list[Found]:
-        """Return what lay at a path in a point: the entries of a folder, or one entry. Without a path, the roots.
+    def listed(self, point: Point, path: str | None, source: str | None = None) -> Iterator[Found]:
+        """Yield what lay at a path in a point: the entries of a folder, or one entry. Without a path, the roots.
 
         A path is absolute, or relative to what the plan declares. Raises `DrError`, with the nearest names, where
         nothing lay there.
         """
-        found: list[Found] = []
-        names = [source] if source else sorted(point.kinds)
+        there, names = path is None, [source] if source else sorted(point.kinds)
         for name in names:
             seq = self._seq(point, name)
-            found += self._roots(seq, name) if path is None else self._at(seq, name, path)
-        if not found and path is not None:
-            raise self._nothing(point, path, names)
-        return found
+            if path is None:
+                yield from self._roots(seq, name)
+            elif (entries := self._at(seq, name, path)) is not None:
+                there = True
+                yield from entries
+        if not there:
+            raise self._nothing(point, path or "", names)
 
     def selected(self, point: Point, paths: Sequence[str], source: str | None = None) -> Generator[Found, None, None]:
         """Yield the entries of a point that a recovery of these paths would bring back; each once.
@@ -289,18 +315,21 @@ class Files:
             return list(self._index.entries(seq, source, entries[0].path)) or entries
         return entries
 
-    def _at(self, seq: int, source: str, path: str) -> list[Found]:
+    def _at(self, seq: int, source: str, path: str) -> Iterator[Found] | None:
+        """Return what is in the folder of that path, or the one entry; None where the source holds nothing there."""
         wanted = path.encode("utf-8", "surrogateescape").rstrip(b"/") or b"/"
-        roots = [b""] if wanted.startswith(b"/") else self._starts(source)
-        for root in roots:
+        for root in [b""] if wanted.startswith(b"/") else self._starts(source):
             at = wanted if wanted.startswith(b"/") else root.rstrip(b"/") + b"/" + wanted
             entry = self._index.at_path(seq, source, at)
             if entry is not None and entry.kind != "dir":
-                return [entry]
-            found = list(self._index.entries(seq, source, at))
-            if found or entry is not None:
-                return found
-        return []
+                return iter([entry])
+            entries = self._index.entries(seq, source, at)
+            first = next(entries, None)
+            if first is not None:
+                return chain([first], entries)
+            if entry is not None:
+                return iter(())
+        return None
 
     def _starts(self, source: str) -> list[bytes]:
         """Return what a relative path starts from: the declared paths of files, else the top."""

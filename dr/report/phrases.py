@@ -46,6 +46,8 @@ def percent(share: float) -> str:
 
 def writable(text: str) -> str:
     """Return text that every file can hold: lone surrogates and control characters are replaced."""
+    if text.isprintable():
+        return text
     kept = "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
     return kept.encode("utf-8", "replace").decode("utf-8")
 

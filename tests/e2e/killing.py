@@ -27,7 +27,7 @@ class _Os:
 
         def step(*arguments: Any, **named: Any) -> Any:
             if os.environ.get("KILL_AT") == str(next(_steps)):
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.Signals[f"SIG{os.environ.get('KILL_WITH', 'KILL')}"])
             if name == "rename" and "ANOTHER_DISK" in os.environ and "src_dir_fd" not in named:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
             if name == "link" and "NO_LINKS" in os.environ:

@@ -141,6 +141,51 @@ def test_what_does_not_go_together_is_one_sentence(share: Site) -> None:
     assert "the source docs lies on backup@files.district.example" in ran.err and "with --to" in ran.err
 
 
+def test_while_a_backup_runs_files_come_back_and_the_backup_ends_well(share: Site) -> None:
+    letter, fifo = share.root / "source" / LETTER, share.root / "fifo"
+    os.mkfifo(fifo)
+    docs = f"docs: {{files: {{paths: [{share.root}/source]}}}}"
+    share.plan("share", plan_text("share", docs, f"dump: {{command: {{run: [cat, {fifo}], filename: dump.sql}}}}"))
+    with share.start("backup", "share") as backup:
+        with fifo.open("w") as rows:  # opens once the backup reads it
+            letter.write_text("of today\n")
+            share.dr(*_asked(LETTER))
+            share.dr("recover", "share", "--path", LETTER, "--to", str(share.root / "to"), "--yes")
+            rows.write("rows\n")
+        assert backup.wait() in (0, 3), backup.communicate()
+    assert letter.read_text() == "of the point\n"
+    assert [path.read_text() for path in (share.root / "to").rglob("letter*") if path.is_file()] == ["of the point\n"]
+
+
+def test_names_that_are_no_text_go_back_and_a_hold_is_told(share: Site) -> None:
+    source = os.fsencode(share.root / "source")
+    name = source + b"/caf\xe9 \n.txt"
+    with open(name, "wb") as file:
+        file.write(b"of the point")
+    share.dr("backup", "share")
+    with open(name, "wb") as file:
+        file.write(b"of today")
+    share.dr("hold", "place", "share", "--reason", "a request for records")
+    ran = share.dr(*_asked("caf? *.txt"))
+    assert "it is under the hold" in ran.err and "a request for records" not in ran.err
+    with open(name, "rb") as file:
+        assert file.read() == b"of the point"
+    assert len([each for each in os.listdir(source) if each.startswith(b"caf\xe9")]) == 2
+
+
+def test_stopped_by_a_person_what_is_there_is_whole_and_the_record_says_so(share: Site) -> None:
+    letter = share.root / "source" / LETTER
+    letter.write_text("of today\n")
+    stopped = replace(share, also=("tests.e2e.killing",))
+    records = share.dr("audit", "--json").document["records"]
+    assert "stopped on request" in stopped.dr(*_asked("deep"), code=130, KILL_AT="1", KILL_WITH="INT").err
+    assert letter.read_text() in ("of today\n", "of the point\n") and not _left(share)
+    share.dr(*_asked("deep"))
+    assert letter.read_text() == "of the point\n"
+    assert share.dr("audit", "--json").document["records"] == records + 2, "one that was aborted, one that was not"
+    assert not any((share.root / "state" / "sandboxes").glob("recovery-*"))
+
+
 @pytest.mark.parametrize("how", [{}, {"ANOTHER_DISK": "yes", "NO_LINKS": "yes"}])
 def test_killed_at_any_step_there_is_the_old_file_or_the_new_one_and_the_next_run_ends_it(
     share: Site, how: dict[str, str]

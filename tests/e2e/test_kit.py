@@ -146,6 +146,11 @@ def test_on_an_empty_machine_the_kit_and_two_shares_bring_the_newest_back(
     (drill,) = elsewhere(district, *places, "recover", "share", "--to", str(back), "--yes", "--json").document["drills"]
     assert drill["outcome"] == "ok" and drill["checks_verdict"] == "passed"
     assert [path.read_text() for path in back.rglob("letter.txt")] == ["the second, after the kit was made\n"]
+    shutil.rmtree(district.root / "disk" / "share" / "data")  # one copy is lost, too, before one file is asked for
+    assert "letter.txt" in elsewhere(district, *places, "find", "share", "lett*").out
+    one = district.root / "one"
+    elsewhere(district, *places, "recover", "share", "--path", "letter.txt", "--yes", "--to", str(one))
+    assert [path.read_text() for path in one.rglob("letter.txt")] == ["the second, after the kit was made\n"]
     assert elsewhere(district, *places, "audit", "--json").document["outcome"] == "ok"
 
 

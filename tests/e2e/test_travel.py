@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -35,7 +36,15 @@ def test_the_whole_story_everything_destroyed_and_the_catalog_lost(attacked: Att
     typed = ["recover", "share", "--target", "offsite", "--to", str(tmp_path / "no"), "--yes"]
     failed = site.dr(*typed, code=1)
     assert "go back to before that with `dr recover share --target offsite --at" in failed.err
+    one_file = ["recover", "share", "--path", "3.bin", "--at", before, "--yes"]
+    wanted = (attacked.source / "3.bin").read_bytes()
+    (attacked.source / "3.bin").write_bytes(b"encrypted")
+    site.dr(*one_file, "--in-place")
+    assert (attacked.source / "3.bin").read_bytes() == wanted, "by the index, and from the view of the past"
     attacked.lose_the_catalog()
+    shutil.rmtree(site.root / "state" / "index")
+    site.dr(*one_file, "--to", str(tmp_path / "file"))
+    assert [path.read_bytes() for path in (tmp_path / "file").rglob("*.bin")] == [wanted], "and without both"
     there = attacked.versions()
     told = site.dr("target", "history", "offsite", "--json", code=3).document["histories"][0]
     assert told["attacked"] and told["before"] >= before[:19]

@@ -26,7 +26,7 @@ class RecoveryRequest:
     Of a recovery: to write over what is in `to` (`force`); the live databases that may be `replaced`; the objects,
     DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`); to bring only the files
     at `paths`, patterns among them, of one `source` or of any, into `to` or where they were (`in_place`), from the
-    point that was `agreed` to; and to say why (`because`).
+    point that was `agreed` to, of `size` bytes where that is known; and to say why (`because`).
 
     Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
     the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
@@ -52,6 +52,7 @@ class RecoveryRequest:
     source: str | None = None
     in_place: bool = False
     agreed: str = ""
+    size: int | None = None
     because: str = ""
 
     drill_id: str = ""

@@ -147,7 +147,14 @@ def _pour(recovery: Recovery, name: str, instance: RestoredSource) -> Restored:
 def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
     land, repository, room = recovery.site.land, recovery.chosen.place.repository, recovery.instances[name].room
     snapshot, listed = recovery.chosen.copy.snapshots[name], recovery.apart(name) / MANIFEST
-    if not listed.is_file():
+    at_once = recovery.request.to is not None and recovery.request.size is not None
+    complaints: tuple[str, ...] = ()
+    if at_once:  # one restic for the manifest and the files: who waits for one file is in a hurry
+        land.require_space(room.root, recovery.request.size or 0)
+        manifests = [] if listed.is_file() else [f"/{MANIFEST}"]
+        complaints = land.lay(repository, snapshot, room, [*manifests, *_include_any(recovery, name)])
+        listed = room.root / MANIFEST if manifests else listed
+    elif not listed.is_file():
         listed = land.manifest(repository, snapshot, room)
     if not listed.is_file():
         raise DamageError(
@@ -157,13 +164,16 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
         )
     sample = _named(recovery, name, listed) if recovery.request.paths else _sample(recovery, name, listed)
     if sample is None:
-        for left in (listed, room.root):  # nothing of it was asked for
+        for left in (listed, _named_of(recovery, name), room.root):  # nothing of it was asked for
             with suppress(OSError):
                 left.unlink() if left.is_file() else left.rmdir()
         return None
-    land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
-    complaints = land.lay(repository, snapshot, room, sample.include) if sample.include else ()
+    if not at_once:
+        land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
+        complaints = land.lay(repository, snapshot, room, sample.include) if sample.include else ()
     restored = _settle(recovery, name, complaints=complaints)
+    if recovery.request.paths and not recovery.request.in_place:  # there the folders above count, too
+        restored = replace(restored, manifest=_named_of(recovery, name))
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
@@ -213,11 +223,7 @@ def _named(recovery: Recovery, name: str, listed: Path) -> _Sample | None:
     declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
     bases, paths = bases_of(declared), recovery.request.paths
     only = pattern_of(bases, paths)
-    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
-    for entry in chosen(listed, only):
-        count += 1
-        if entry.kind == "file" and (bare := entry.path.lstrip(b"/")) in own:
-            alone.add(bare)
+    count, alone = _write_named(bases, listed, only, _named_of(recovery, name))
     if not count:
         return None
     if recovery.request.in_place and (few := _few_others(bases, listed, only)) is not None:
@@ -226,6 +232,38 @@ def _named(recovery: Recovery, name: str, listed: Path) -> _Sample | None:
             re.compile(b"|".join(forms) or b"(?!)", re.DOTALL), [literal(os.fsdecode(path)) for path in few], count
         )
     return _Sample(only, include_of(bases, paths, alone=alone), count)
+
+
+def _named_of(recovery: Recovery, name: str) -> Path:
+    """Return where the part of a manifest lies that a person named: who works with that need not read the whole."""
+    return recovery.apart(name) / f"{MANIFEST}.named"
+
+
+def _write_named(bases: Sequence[str], listed: Path, only: re.Pattern[bytes], to: Path) -> tuple[int, set[bytes]]:
+    """Write the part of a manifest that was named, having read it whole.
+
+    Return how many entries that are, and which declared paths are files by themselves.
+    """
+    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
+
+    def counted() -> Iterator[Entry]:
+        nonlocal count
+        for entry in chosen(listed, only):
+            count += 1
+            if entry.kind == "file" and (bare := entry.path.lstrip(b"/")) in own:
+                alone.add(bare)
+            yield entry
+
+    manifest.write(to, manifest.header(listed), counted())
+    return count, alone
+
+
+def _include_any(recovery: Recovery, name: str) -> list[str]:
+    """Return restic's patterns for what a person named, whether the declared paths are folders or files."""
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
+    bases, paths = bases_of(declared), recovery.request.paths
+    own = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
+    return list(dict.fromkeys(include_of(bases, paths, alone=set()) + include_of(bases, paths, alone=own)))
 
 
 def _few_others(bases: Sequence[str], listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:

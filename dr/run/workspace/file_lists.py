@@ -15,7 +15,7 @@ def write_names(state: Path, run_id: str, names: Sequence[tuple[str, str, bytes]
     if not names:
         return None
     path = state / "details" / f"{run_id}.txt"
-    lines = [f"{source}\t{problem}\t".encode() + name for source, problem, name in names]
+    lines = [os.fsencode(f"{source}\t{problem}\t") + name for source, problem, name in names]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(b"\n".join(line.replace(b"\n", b"\\n") for line in lines) + b"\n")
