@@ -15,10 +15,10 @@ from pathlib import Path
 from dr.catalog.file_index import FileIndex, Indexed
 from dr.errors import DrError, UsageError
 from dr.evidence import manifest
-from dr.evidence.file_version import Change, Difference, Found, Version
-from dr.evidence.manifest import Entry
+from dr.evidence.file_version import Difference, Found, Version
 from dr.evidence.record import Point
 from dr.plan.load import Loaded
+from dr.queries.file_changes import compared, content_of, found_of, same, within
 from dr.report.phrases import writable
 from dr.run.recovery.checks.pattern import bases_of
 from dr.run.recovery.selected import outermost, pattern_of, tops_of
@@ -178,9 +178,9 @@ class Files:
         glob = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"
         found: dict[tuple[str, bytes, object], list[tuple[Found, list[Indexed]]]] = {}
         for entry in self._index.matching(glob, whole=whole, any_case=any_case):
-            within = [each for each in known.get(entry.source, ()) if _within(entry, each.seq)]
-            if within and source in (None, entry.source):
-                found.setdefault((entry.source, entry.path, _content(entry)), []).append((entry, within))
+            held = [each for each in known.get(entry.source, ()) if within(entry, each.seq)]
+            if held and source in (None, entry.source):
+                found.setdefault((entry.source, entry.path, content_of(entry)), []).append((entry, held))
         versions = [_version(spans) for spans in found.values()]
         kept = [version for version in versions if since is None or version.last_seen >= since]
         return sorted(kept, key=lambda each: (each.last_seen, each.first_seen, each.entry.path), reverse=True)
@@ -226,10 +226,10 @@ class Files:
             live = {entry.path: entry for entry in manifest.read(captured.cwd / captured.manifest_name)}
         for was in self._index.everything(seq, source):
             now = live.pop(was.path, None)
-            if now is None or not _same(was, now):
+            if now is None or not same(was, now):
                 yield replace(was, last=seq)
-                yield from [_found(source, seq + 1, now)] if now else ()
-        yield from (_found(source, seq + 1, entry) for entry in live.values())
+                yield from [found_of(source, seq + 1, now)] if now else ()
+        yield from (found_of(source, seq + 1, entry) for entry in live.values())
 
     def nearest(self, text: str) -> list[str]:
         """Return names that are like a text, the likest first."""
@@ -344,66 +344,6 @@ class Files:
         return DrError(
             f"the point {point.run_id} holds nothing at {path!r} in {', '.join(sources)}", point.system, hint=hint
         )
-
-
-def compared(source: str, entries: Iterator[Found], *, before: int) -> list[Difference]:
-    """Return the differences that versions in only one of two points make; `before` is the number of the older."""
-    gone: dict[bytes, Found] = {}
-    come: dict[bytes, Found] = {}
-    for entry in entries:
-        (gone if _within(entry, before) else come)[entry.path] = entry
-    for path in [path for path, entry in come.items() if path in gone and _alike(gone[path], entry)]:
-        del gone[path], come[path]
-    was = {entry.sha256: path for path, entry in gone.items() if entry.sha256 and entry.size and path not in come}
-    found: list[Difference] = []
-    moved: set[bytes] = set()
-    for path, entry in come.items():
-        old = gone.get(path)
-        origin = was.get(entry.sha256) if entry.sha256 and old is None else None
-        if old is not None:
-            change: Change = "metadata" if _content(old) == _content(entry) else "modified"
-            found.append(Difference(source, path, change, old.size, entry.size, folder=entry.kind == "dir"))
-        elif origin is not None and origin not in moved:
-            moved.add(origin)
-            found.append(Difference(source, path, "moved", entry.size, entry.size, moved_from=origin))
-        else:
-            found.append(Difference(source, path, "added", None, entry.size, folder=entry.kind == "dir"))
-    removed = (entry for path, entry in gone.items() if path not in come and path not in moved)
-    found += [
-        Difference(source, entry.path, "removed", entry.size, None, folder=entry.kind == "dir") for entry in removed
-    ]
-    return sorted(found, key=lambda each: each.path)
-
-
-def _alike(old: Found, new: Found) -> bool:
-    """Whether nothing is to be told: it came back as it was; or of a folder, in which something changed, the time."""
-    time = new.mtime_ns if old.kind == new.kind == "dir" else old.mtime_ns
-    return replace(old, first=new.first, last=new.last, mtime_ns=time) == new
-
-
-def _found(source: str, seq: int, entry: Entry) -> Found:
-    """Return an entry of a manifest as one that is there from a point on."""
-    return Found(
-        source, entry.path, seq, None, entry.kind, entry.size, entry.sha256, entry.mode, entry.uid, entry.gid,
-        entry.mtime_ns, entry.link_target, entry.state, entry.attributes,
-    )  # fmt: skip
-
-
-def _same(was: Found, now: Entry) -> bool:
-    return replace(was, first=0, last=None) == _found(was.source, 0, now)
-
-
-def _content(entry: Found) -> tuple[object, ...]:
-    """Return what makes a version: the kind, and the hash; where nothing was hashed, what can be known of it."""
-    if entry.kind == "dir":
-        return ("dir",)
-    if entry.sha256 is None:
-        return entry.kind, entry.size, entry.link, entry.mtime_ns if entry.kind == "file" else 0
-    return entry.kind, entry.sha256
-
-
-def _within(entry: Found, seq: int) -> bool:
-    return entry.first <= seq and (entry.last is None or entry.last >= seq)
 
 
 def _version(spans: Sequence[tuple[Found, Sequence[Indexed]]]) -> Version:

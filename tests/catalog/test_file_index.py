@@ -15,7 +15,7 @@ from dr.errors import CatalogError, DamageError
 from dr.evidence import manifest
 from dr.evidence.file_version import Found
 from dr.evidence.manifest import Entry
-from dr.queries.files import compared
+from dr.queries.file_changes import compared
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [b"/srv/a", b"/srv/b", b"/srv/deep/a", b"/srv/deep/\xff\xfe", b"/srv/with space", b"/other"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dr.catalog.file_index import FileIndex
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
 from tests.conftest import Site
 
 
@@ -128,6 +132,29 @@ def test_names_that_are_no_text_and_names_with_newlines_are_listed(files_site: S
     assert sorted(listed) == ["caf?.txt", "deep", "letter.txt", "tab\there", "two\ufffdlines"]
     (match,) = files_site.dr("find", "share", "caf*", "--json").document["matches"]
     assert match["bytes"] == 1
+
+
+def test_a_folder_of_many_entries_is_listed_as_they_come_and_an_empty_one_is_none(files_site: Site) -> None:
+    (files_site.root / "source" / "empty").mkdir()
+    files_site.dr("backup", "share")
+    ran = files_site.dr("ls", "share", "empty")
+    assert ran.out.count("\n") == 1 and ran.out.startswith("point ")
+    assert files_site.dr("ls", "share", "empty", "--json").document["entries"] == []
+    top, listed = os.fsencode(files_site.root / "source"), files_site.root / "listed"
+    (run_id,) = _points(files_site)
+    with FileIndex(files_site.root / "state", "share") as index:
+        index.forget_source("docs")
+        names = (
+            Entry(top + b"/%05d" % number, "file", number, "ab" * 32, 0o100644, mtime_ns=1) for number in range(2_500)
+        )
+        manifest.write(listed, {"source": "docs"}, names)
+        index.take_in("docs", run_id, datetime.now(UTC), listed)
+    lines = files_site.dr("ls", "share", str(files_site.root / "source")).out.splitlines()
+    assert lines[1].startswith("MODE") and len(lines) == 2_502
+    assert [line.rpartition("/")[2] for line in lines[2:]] == [f"{number:05d}" for number in range(2_500)]
+    assert len(files_site.dr("ls", "share", "--json").document["entries"]) == 2_500
+    told = files_site.dr("recover", "share", "--path", "01234", "--to", str(files_site.root / "to"), "--dry-run").out
+    assert "1 files and folders" in told and "1.2 kB" in told
 
 
 @pytest.mark.parametrize(
