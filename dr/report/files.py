@@ -21,7 +21,7 @@ _SIGNS: dict[Change, str] = {"added": "+", "removed": "-", "modified": "M", "met
 
 def entry_document(entry: Found) -> dict[str, Any]:
     """One entry of `dr ls`. `modified`, `mode` and `owner` are null where nobody can know them, as of a dump."""
-    known = entry.mtime_ns != 0 or entry.mode != 0
+    known = _known(entry)
     return {
         "source": entry.source,
         "path": shown(entry.path),
@@ -38,15 +38,15 @@ def entry_document(entry: Found) -> dict[str, Any]:
 
 def entry_row(entry: Found) -> dict[str, str]:
     """One row of `dr ls`."""
-    told = entry_document(entry)
-    name = told["path"] + ("/" if entry.kind == "dir" else "")
+    known = _known(entry)
+    name = shown(entry.path) + ("/" if entry.kind == "dir" else "")
     return {
-        "mode": (stat.filemode(entry.mode) if entry.mode else "-") + ("+" if told["acl"] else ""),
-        "owner": told["owner"] or "-",
+        "mode": (stat.filemode(entry.mode) if entry.mode else "-") + ("" if entry.attributes is None else "+"),
+        "owner": f"{entry.uid}:{entry.gid}" if known else "-",
         "size": format_bytes(entry.size) if entry.kind == "file" else "-",
-        "modified": f"{_modified(entry):%Y-%m-%d %H:%M:%S}Z" if told["modified"] else "-",
+        "modified": f"{_modified(entry):%Y-%m-%d %H:%M:%S}Z" if known else "-",
         "sha256": (entry.sha256 or "-")[:12],
-        "path": name + (f" -> {told['link_target']}" if told["link_target"] is not None else ""),
+        "path": name if entry.link is None else f"{name} -> {shown(entry.link)}",
     }
 
 
@@ -116,6 +116,11 @@ def summary_line(changes: Sequence[Difference]) -> str:
     words: dict[Change, str] = {"metadata": "with other owner, mode, times or ACL alone"}
     told = [f"{counts[name]:,} {words.get(name, name)}" for name in _SIGNS if counts[name]]
     return f"{counted(len(changes), 'change')}: {', '.join(told)}" if told else "nothing changed"
+
+
+def _known(entry: Found) -> bool:
+    """Whether anybody can know its owner, mode and time: of a dump nobody can."""
+    return entry.mtime_ns != 0 or entry.mode != 0
 
 
 def _modified(entry: Found) -> datetime:
