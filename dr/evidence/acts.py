@@ -32,6 +32,7 @@ class Rewind:
     hidden: int = 0
     verified: int = 0
     failed: tuple[str, ...] = ()  # names, the first thousand
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     error: str | None = None
     error_hint: str = ""  # what to do about it
     plan_digest: str = ""
@@ -60,6 +61,7 @@ class Repair:
     proof: str = ""
     points: tuple[str, ...] = ()
     shortened: int = 0
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     error: str | None = None
     error_hint: str = ""
     plan_digest: str = ""
@@ -278,6 +280,7 @@ class Expiration:
     stored_bytes: int | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     error: str | None = None
     error_hint: str = ""  # what to do about it
     plan_digest: str = ""
@@ -308,6 +311,7 @@ class Pruning:
     proof: str = ""
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     error: str | None = None
     error_hint: str = ""
     plan_digest: str = ""

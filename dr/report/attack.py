@@ -34,7 +34,7 @@ def rewind_document(fact: Rewind, failed: Mapping[str, Sequence[str]]) -> dict[s
     """One rewind; `failed` names, by object, what stood in the way."""
     return {
         **picked(fact, "run_id", "system", "target", "outcome", "objects", "intact", "uncovered", "copied", "hidden",
-                 "verified"),
+                 "verified", "healed"),
         "at": encode(fact.moment),
         "failed": [{"object": name, "problem": why} for name, (why,) in failed.items()],
         "error": fact.error,

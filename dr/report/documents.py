@@ -84,6 +84,7 @@ def expiration_document(
         "pruned": bool(pruning and pruning.outcome == "ok"),
         "seconds": round(sum(part.seconds for part in parts), 3),
         "notes": [note for part in parts for note in part.notes],
+        "healed": [each for part in parts for each in part.healed],
         "error": "; ".join(errors) or None,
     }
     whole |= {"would_expire": list(would)} if would is not None else {}
@@ -97,7 +98,7 @@ def repair_document(fact: Repair) -> dict[str, Any]:
     """One repair of `dr repair`."""
     return picked(
         fact, "run_id", "system", "target", "outcome", "problem", "done", "left", "level_reached", "points",
-        "shortened", "error",
+        "shortened", "healed", "error",
     )  # fmt: skip
 
 

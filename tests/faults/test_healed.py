@@ -74,6 +74,20 @@ def test_a_killed_backup_is_put_right_by_the_next_and_said_once(slow: Site) -> N
     assert again.document["runs"][0]["healed"] == [] and again.err == ""
 
 
+@pytest.mark.parametrize(("verb", "key"), [("repair", "repairs"), ("expire", "expirations")])
+def test_whichever_verb_puts_it_right_has_it_on_record(files_site: Site, verb: str, key: str) -> None:
+    site, source = files_site, f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    site.plan("share", plan_text("share", source, more="retention: {last: 2}\n"))
+    site.dr("backup", "share")
+    half = site.root / "half"
+    half.mkdir()
+    (site.root / "state" / "escrow").mkdir(exist_ok=True)
+    (site.root / "state" / "escrow" / "unfinished").write_text(f"{half}\n")
+    ran = [site.dr(verb, "share", "--json", code=None) for _ in range(2)]
+    told = [each.document[key][0]["healed"] for each in ran]
+    assert told == [["a recovery kit that was half written is removed"], []] and not half.exists()
+
+
 def test_locks_of_who_is_at_work_stay(slow: Site) -> None:
     """The control: nobody's lock is taken away who lives."""
     running = slow.start("backup", "share")
