@@ -20,6 +20,7 @@ DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: What the reader fills in.
 FILLED = {
     "SYSTEM": "sis",
+    "DATABASE.TABLE": "sis.students",
     "/srv/recovered": "{root}/recovered",
     "2026-11-24T06:00:00Z": "2099-01-01T00:00:00Z",
     "NAME": "disk",
@@ -92,7 +93,7 @@ def test_every_command_shown_in_the_docs_runs(site: Site, s3: Any, bucket: str) 
             line = line.replace(word, real.format(root=site.root))
         arguments = shlex.split(line)[1:]
         if arguments[0] == "recover":
-            placed = {"--to", "--in-place"} & {*arguments}
+            placed = {"--to", "--in-place", "--beside"} & {*arguments}
             arguments += ["--yes"] if placed else ["sis", "--to", str(site.root / str(number)), "--yes"]
         if arguments in (["backup"], ["verify"], ["replicate"], ["expire"]):
             arguments += ["--all"]

@@ -15,6 +15,7 @@ from dr.cli.choose import chosen, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.files import files_of, warn_of_holds
 from dr.cli.in_place import ask_in_place
+from dr.cli.tables import lines_of, refuse_mixed, table_options, tables_in_words
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
 from dr.plan.scenario import SCENARIOS
@@ -179,7 +180,9 @@ def _say_objectives(context: Context, fact: Drill) -> None:
 
 
 def _say_selected(context: Context, fact: Drill) -> None:
-    """Tell of files that a person named: the system's objectives are not judged by them."""
+    """Tell of files and tables that a person named: the system's objectives are not judged by them."""
+    for line in lines_of(fact):
+        context.say(line)
     for event in fact.events:
         if " in its place: " in event.what:
             context.say(f"  in place   {event.what.replace(' in its place: ', ': ', 1)}")
@@ -208,7 +211,8 @@ def _say_selected(context: Context, fact: Drill) -> None:
     metavar="PATH",
     help="Bring back this file or folder only: absolute, or relative to what the plan declares; `*`, `**`; again.",
 )
-@click.option("--source", metavar="SOURCE", help="With --path: of this source only.")
+@table_options
+@click.option("--source", metavar="SOURCE", help="With --path or --table: of this source only.")
 @click.option(
     "--in-place",
     is_flag=True,
@@ -222,7 +226,8 @@ def _say_selected(context: Context, fact: Drill) -> None:
 def recover_command(context: Context, /, system: str, to: Path | None, yes: bool, dry_run: bool, **asked: Any) -> None:
     """Recover a system for real: files into a directory, databases into their server, beside the live ones.
 
-    With --path only the files named, each proven by the hash taken at capture; the system itself is left as it is.
+    With --path only the files named, each proven by the hash taken at capture; with --table only the tables named,
+    their rows counted in what was restored and in what was written. The system itself is left as it is then.
     May be run again after an interruption: it goes on.
     """
     context.put(drills=[])
@@ -235,6 +240,7 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
     to = to.expanduser().absolute() if to else None
     request = RecoveryRequest(to=to, replaced=replaced, accepted=accepted, **asked)
+    refuse_mixed(request)
     _fits_together(request)
     if request.paths:
         warn_of_holds(context, loaded)
@@ -250,7 +256,7 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
         request = replace(request, size=selected.bytes if selected else None)
     done = recover(context.session, loaded, request)
     say_drills(context, [done])
-    if request.to and done.record.selected and done.record.outcome in ("ok", "degraded"):
+    if request.to and request.paths and done.record.outcome in ("ok", "degraded"):
         for source in done.record.sources:
             context.say(f"  lies in    {request.to / source}, each file by its whole path")
 
@@ -267,6 +273,8 @@ def _agreed(
     if selected:
         foreseen = replace(foreseen, bytes=selected.bytes, sources=tuple(sorted(selected.sources)))
     told = foreseen_in_words(foreseen, selected=selected.count if selected else 0)
+    if request.tables:
+        told = tables_in_words(foreseen, request)
     if dry_run:
         steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
         context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
@@ -279,17 +287,22 @@ def _agreed(
 
 def _fits_together(request: RecoveryRequest) -> None:
     """Refuse, before anything is touched, options that do not go together."""
-    if not request.in_place and request.to is None:
-        hint = "name a directory; or, for files named with --path, say --in-place to put them back where they were"
+    if not request.in_place and not request.beside and request.to is None:
+        hint = (
+            "name a directory; or, for files named with --path, say --in-place to put them back where they were;"
+            " or, for a table, --beside NAME"
+        )
         raise UsageError("say where to recover to", "--to", hint=hint)
     if request.in_place and (request.to or request.force):
         raise UsageError(
             "--in-place puts files back where they were: it goes with no other place", "--in-place",
             hint="leave out --to and --force, or leave out --in-place",
         )  # fmt: skip
-    if not request.paths and (request.source or request.in_place):
-        option = "--in-place" if request.in_place else "--source"
-        raise UsageError(f"{option} goes with --path", option, hint="name the files with --path")
+    if not request.paths and request.in_place:
+        raise UsageError("--in-place goes with --path", "--in-place", hint="name the files with --path")
+    if not request.selected and request.source:
+        hint = "name the files with --path, or a table with --table"
+        raise UsageError("--source goes with --path or --table", "--source", hint=hint)
     if request.paths and (request.replaced or request.accepted or request.as_files):
         raise UsageError(
             "--path brings back files, and loads no database", "--path",

@@ -16,6 +16,7 @@ from dr.evidence.coverage import Coverage
 from dr.evidence.forgetting import Forgetting
 from dr.evidence.look import Look
 from dr.evidence.posture import LockState, TargetPosture
+from dr.evidence.table_back import TableBack
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]
@@ -358,8 +359,9 @@ class Drill:
     looks: tuple[Look, ...] = ()  # points that were to be used, and that a target did not list
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     because: str = ""  # why a person asked for it
-    selected: bool = False  # a recovery of the files that a person named, and of nothing else
+    selected: bool = False  # a recovery of the files or tables that a person named, and of nothing else
     in_place: bool = False  # those files went back where they were
+    tables: tuple[TableBack, ...] = ()  # those tables
 
     @property
     def of_nothing(self) -> bool:

@@ -106,7 +106,7 @@ def _verb(request: RecoveryRequest) -> Verb[Drill]:
             error_code=error.exit_code,
             plan_digest=run.loaded.digest,
             because=request.because,
-            selected=bool(request.paths),
+            selected=request.selected,
             in_place=request.in_place,
         )
 

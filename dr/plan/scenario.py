@@ -37,6 +37,8 @@ class Scenario:
 WHOLE = "system-loss"
 #: The loss that a recovery of single files has.
 FILES = "file-loss"
+#: The loss that a recovery of single tables has: no drill assumes it.
+TABLES = "table-loss"
 #: Every scenario, by its name in plans, on the command line and in the evidence.
 SCENARIOS: dict[str, Scenario] = {
     each.name: each

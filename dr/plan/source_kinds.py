@@ -51,6 +51,8 @@ class SourceBody(Declaration):
     answers_queries: ClassVar[bool] = False
     #: A drill restores it into a server of its own, which knows the rows and objects of its databases.
     own_server: ClassVar[bool] = False
+    #: Single tables of it can be brought back, as files or beside the live ones: `dr recover --table`.
+    holds_tables: ClassVar[bool] = False
     #: `mode: sftp` can bring it from another host.
     by_sftp: ClassVar[bool] = False
     #: What captures it, and what does so on another host where that is more.
@@ -136,6 +138,7 @@ class SqliteSource(SourceBody):
     holds = "One SQLite database."
     example: ClassVar[Mapping[str, Any]] = {"path": "/srv/sis/sis.db"}
     answers_queries = True
+    holds_tables = True
     remote_programs = (("sqlite3",),)
 
     path: Annotated[
@@ -209,6 +212,7 @@ class DatabaseSource(SourceBody):
     """Databases of one server: exactly one of `database`, `databases` and `all`."""
 
     answers_queries = True
+    holds_tables = True
     own_server = True
 
     database: Annotated[

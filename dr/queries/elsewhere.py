@@ -74,7 +74,7 @@ def _of(capture: SourceCapture) -> Iterator[str]:
 
 def ways_on(session: Session, loaded: Loaded, request: RecoveryRequest, fact: Drill) -> str:
     """Return what to type when a recovery failed: the way back before an attack, or what else there is."""
-    if (hint := back_before_attack(session, loaded, request)) or not request.real:
+    if (hint := back_before_attack(session, loaded, request)) or not request.real or request.tables:
         return hint
     if request.at is not None or request.to is None:
         return ""

@@ -124,7 +124,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
             for c in drill.checks
         ],
         **picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
-        **picked(drill, "isolated", "isolated_reason", "because", "selected", "in_place"),
+        **picked(drill, "isolated", "isolated_reason", "because", "selected", "in_place", "tables"),
         **picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed"),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "events": [

@@ -35,6 +35,7 @@ from dr.sources.holdings import holdings
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
+from dr.sources.tables import Beside
 from dr.sources.walk import Excluded
 from dr.tools import command
 from dr.tools.agent import PLACE, Agent, Placed
@@ -243,6 +244,10 @@ class Piped(SourceDriver):
     def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
         return self._inner.restored(room)
+
+    def beside(self) -> Beside:
+        """See `SourceDriver`."""
+        return self._inner.beside()
 
     @property
     def host(self) -> str:

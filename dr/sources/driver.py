@@ -19,6 +19,7 @@ from dr.evidence.record import Omission
 from dr.plan.zone import known_zone
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.tables import Beside, Table, Tables
 from dr.tools.host import Host, ThisHost
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Stored
@@ -199,7 +200,8 @@ class RestoreSlot:
     the sandbox: for services and their sockets. `host` is where `root` and annexes lie; `apart` is always here.
     `real` says that the real place is meant, not a sandbox;
     then `replace` names the live databases that may be replaced, and `accepted` the objects, as DATABASE.OBJECT, that
-    may be missing from what is restored. `token` is the id of the drill or recovery.
+    may be missing from what is restored. `token` is the id of the drill or recovery. `only` names the databases that
+    are needed, where that is known: others of the same stream are read and not loaded.
     """
 
     root: Path
@@ -209,6 +211,7 @@ class RestoreSlot:
     real: bool = False
     replace: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
     host: Host = field(default_factory=ThisHost)
 
 
@@ -293,6 +296,14 @@ class RestoredSource:
         """Return the environment by which programs reach the restored service; empty where there is none."""
         return {}
 
+    def foreseen_tables(self) -> list[Table] | None:
+        """Return the tables that were recorded at capture, before anything is loaded; None where nobody did."""
+        return None
+
+    def tables(self) -> Tables:
+        """Return what reads single tables of what was restored; of kinds that hold tables. Between start and close."""
+        raise SourceError(f"a {self.kind} source holds no tables", self.name, hint="name a database source")
+
     def accept(self) -> None:
         """Put what was restored into its real place, now that it passed. Raises `DrError`; the old stays then."""
 
@@ -328,6 +339,10 @@ class SourceDriver(ABC):
     def restored(self, room: RestoreSlot) -> RestoredSource:
         """Return what a restore makes of this source in a room. Nothing is touched yet."""
         return RestoredSource(self.name, self.kind, room)
+
+    def beside(self) -> Beside:
+        """Return what loads a table beside the live one; of kinds that hold tables. Nothing is touched yet."""
+        raise SourceError(f"a {self.kind} source holds no tables", self.name, hint="name a database source")
 
 
 def has_no_zone(value: object) -> bool:

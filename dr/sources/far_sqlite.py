@@ -9,6 +9,7 @@ from dr.errors import SourceError
 from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.own_errors import own_errors
+from dr.sources.tables import Tables
 from dr.tools.command import ProgramMissingError
 
 _KIND = "sqlite"
@@ -40,6 +41,20 @@ class FarDatabase(RestoredSource):
         """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
+
+    def tables(self) -> Tables:
+        """See `RestoredSource`: a copy of the file is read here, as what it takes is no program of that host's."""
+        from dr.sources.sqlite_tables import SqliteTables
+
+        copy = self.room.apart / self._file.name
+        with own_errors(self.name), self.room.host.start(["cat", "--", str(self._file)]) as process:
+            with copy.open("wb") as file:
+                while block := process.read():
+                    file.write(block)
+            done = process.finish()
+        if done.code != 0:
+            raise SourceError("the restored database cannot be read", self.name, done.last_words, hint="try again")
+        return SqliteTables(self.name, copy, self.room.apart)
 
     def _ask(self, query: str, *, doing: str) -> object:
         """Return the first value of the first row; None when there is none."""

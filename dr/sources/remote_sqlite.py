@@ -8,6 +8,7 @@ from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.output import output_of
 from dr.sources.sqlite import restored_database
+from dr.sources.tables import Beside
 from dr.tools.host import Host
 
 #: The copy is made whole first, beside nothing of value, and goes away however the program ends.
@@ -45,3 +46,9 @@ class RemoteSqlite(SourceDriver):
     def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
         return restored_database(self.name, self._filename, self._declared, room)
+
+    def beside(self) -> Beside:
+        """See `SourceDriver`."""
+        from dr.sources.sqlite_tables import SqliteBeside
+
+        return SqliteBeside(self.name, self._declared.path, self._host)

@@ -18,8 +18,10 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source_kinds import SqliteSource
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot, SourceDriver, Tree
+from dr.sources.tables import Beside, Tables
 from dr.tools import command
 from dr.tools.digest import sha256_file
+from dr.tools.host import ThisHost
 
 _PAGES = 2_000  # a step: short enough to let writers in between
 _SMALL = 64 << 20  # bytes copied in a moment: writers are kept waiting for that long
@@ -72,6 +74,12 @@ class Sqlite(SourceDriver):
     def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`."""
         return restored_database(self.name, self._path.name, self._declared, room)
+
+    def beside(self) -> Beside:
+        """See `SourceDriver`."""
+        from dr.sources.sqlite_tables import SqliteBeside
+
+        return SqliteBeside(self.name, self._declared.path, ThisHost())
 
     def _copy(self, copy: Path) -> None:
         real = self._path.resolve()
@@ -137,6 +145,12 @@ class _Restored(RestoredSource):
         """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
+
+    def tables(self) -> Tables:
+        """See `RestoredSource`."""
+        from dr.sources.sqlite_tables import SqliteTables
+
+        return SqliteTables(self.name, self._file, self.room.apart)
 
 
 def _whole(name: str, path: Path, problem: str, *, hint: str) -> None:

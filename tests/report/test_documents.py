@@ -46,7 +46,7 @@ def test_a_drill_has_its_keys() -> None:
         evidence_digest error""")
     assert set(made) == contract | keys(
         "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
-        "because selected in_place "
+        "because selected in_place tables "
         "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events healed"
     )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]

@@ -26,6 +26,7 @@ from dr.plan.source_kinds import KINDS, SourceBody
 from dr.queries.doctor.prerequisites import of_plan
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream, Tree
 from dr.sources.kinds import DRIVERS, open_source
+from dr.sources.tables import Beside
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.run.conftest import District
@@ -197,6 +198,21 @@ def test_a_kind_that_answers_queries_does_so_restored_and_no_other_does(
     with pytest.raises(SourceError, match="answers no queries") as refused:
         opened(kind, case.declared).restored(slot(tmp_path)).probe("select 1")
     assert refused.value.hint
+
+
+def test_a_kind_that_holds_tables_gives_them_and_no_other_does(
+    world: World, kind: type[SourceBody], tmp_path: Path
+) -> None:
+    driver = opened(kind, world.cases[kind.kind].declared)
+    restored = driver.restored(slot(tmp_path))
+    if kind.holds_tables:
+        assert isinstance(driver.beside(), Beside), "nothing is touched yet"
+        assert restored.foreseen_tables() is None, "nothing is known of what was not laid down"
+        return
+    for asked in (driver.beside, restored.tables):
+        with pytest.raises(SourceError, match="holds no tables") as refused:
+            asked()
+        assert refused.value.hint
 
 
 def test_what_is_not_there_makes_no_capture_that_looks_whole(

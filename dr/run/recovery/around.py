@@ -21,7 +21,7 @@ from dr.tools.host import ThisHost
 
 def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
     """Run one of the plan's hooks; a `before` that fails stops the restore, what fails later is said."""
-    if declared is None or recovery.request.paths or any(run.moment == moment for run in recovery.hooks):
+    if declared is None or recovery.request.selected or any(run.moment == moment for run in recovery.hooks):
         return  # it was run for the copy that is passed over; for some files the system goes on
     toolbox, journal = recovery.toolbox, recovery.journal
     run = run_hook(ThisHost(), declared, moment, env={"DR_SYSTEM": toolbox.plan.system}, cwd=str(toolbox.plan_dir))
@@ -37,6 +37,8 @@ def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
 def put_into_place(recovery: Recovery) -> None:
     """Put what passed into its real place, or rehearse that, and run the plan's last hook."""
     passed = achieved(recovery)
+    if recovery.request.tables:
+        return
     if recovery.request.in_place:
         if passed:
             put_back(recovery)

@@ -22,6 +22,7 @@ from dr.run.recovery.route import choose_step, is_of_copy, pass_over, route_of
 from dr.run.recovery.salvage import tell_lacks
 from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.state import Recovery, begin
+from dr.run.recovery.tables import bring_tables
 from dr.run.recovery.verify import start, verify
 from dr.run.workspace.toolbox import Toolbox
 from dr.tools import command
@@ -95,6 +96,8 @@ def _stages(recovery: Recovery, points: Sequence[Point]) -> None:
             )
         with phase("start"):
             start(recovery)
+            if recovery.request.tables:
+                bring_tables(recovery)
         with phase("verify"):
             verify(recovery)
     recovery.ended = True

@@ -74,7 +74,7 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReq
         bytes=point.bytes,
         available_bytes=available(request.to) + written(request.to) if request.to else available(toolbox.state),
         proof_level=copy.proof_level,
-        resumes=request.to is not None and read_marker(request.to) is not None,
+        resumes=request.to is not None and not request.tables and read_marker(request.to) is not None,
         steps=_steps(toolbox, request, prospect),
         notes=tuple(notes),
         suspect=point.suspect,
@@ -124,6 +124,8 @@ def _steps(toolbox: Toolbox, request: RecoveryRequest, prospect: Sequence[Restor
             "put each back where it was, whole and in one step; what it overwrites stays beside, as NAME.before-ID",
             "compare each again, where it lies",
         )
+    if request.tables:
+        return _table_steps(request)
     if request.paths:
         return (
             f"restore {', '.join(request.paths)} into {request.into}, each file below the name of its source",
@@ -141,3 +143,11 @@ def _steps(toolbox: Toolbox, request: RecoveryRequest, prospect: Sequence[Restor
         steps.append(f"when all mandatory checks passed: give the restored databases their names{named}")
     steps += [f"run the hook after restore: {' '.join(hooks.after.run)}"] if hooks.after else []
     return tuple(steps)
+
+
+def _table_steps(request: RecoveryRequest) -> tuple[str, ...]:
+    names, some = ", ".join(request.tables), "the chosen rows of " if request.where else ""
+    last = f"write {some}{names} as SQL and CSV into {request.to}"
+    if request.beside:
+        last = f"load {some}{names} beside the live table, as {request.beside}; the live table is not touched"
+    return ("restore what holds the tables into a sandbox", last, "count the rows there, and in what was written")

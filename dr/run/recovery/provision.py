@@ -16,6 +16,7 @@ from dr.plan.check_kinds import Turn
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.isolate import isolate
 from dr.run.recovery.state import Recovery
+from dr.run.recovery.tables import choose
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
 from dr.tools import activity
 
@@ -28,18 +29,22 @@ def provision(recovery: Recovery) -> None:
     """Make the place for the copy in hand, and make ready what will take the data."""
     request, site, step, journal = recovery.request, recovery.site, recovery.chosen, recovery.journal
     recovery.lost = {}
-    recovery.root = site.prepare(step.point, 0 if request.partial else step.point.bytes or 0)
-    if not request.real and recovery.isolation is None and _runs_programs(recovery):
+    recovery.root = site.prepare(step.point, 0 if request.partial or request.tables else step.point.bytes or 0)
+    if request.in_sandbox and recovery.isolation is None and _runs_programs(recovery):
         recovery.isolation = isolate(site.land, recovery.root, reach=recovery.toolbox.plan.drill.reach)
     recovery.step = replace(step, place=recovery.cache.seen(step.place))
+    recovery.wanted = None
     _make_rooms(recovery)
+    if request.tables:
+        choose(recovery)
+        recovery.instances = {name: _instance(recovery, name) for name in recovery.sources}
     for name, instance in recovery.instances.items():
         if (captured := instance.captured()) and captured.server:
             journal.note(f"{name} was captured from {captured.server}")
     for instance in recovery.instances.values():  # here, not in a pool: a server ends with the thread that began it
         instance.provision()
     there = "" if site.land.host.here else f" on {site.land.host.name}"
-    journal.note("the place of recovery is ready" if request.real else f"sandbox made{there}", timed=True)
+    journal.note(f"sandbox made{there}" if request.in_sandbox else "the place of recovery is ready", timed=True)
     if recovery.isolation:
         journal.note(recovery.isolation.in_words)
 
@@ -112,7 +117,8 @@ def _instance(recovery: Recovery, name: str) -> RestoredSource:
         apart=recovery.apart(name),
         annex=site.annex,
         token=request.token or request.drill_id,
-        real=request.real,
+        real=not request.in_sandbox,
+        only=(recovery.wanted or {}).get(name, frozenset()),
         replace=request.replaced,
         accepted=request.accepted,
         host=recovery.isolation.host if recovery.isolation else site.land.host,

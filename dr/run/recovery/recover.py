@@ -19,6 +19,7 @@ from dr.run.recovery.engine import carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import MANIFESTS
 from dr.run.recovery.place.sandbox import Sandbox, sweep
+from dr.run.recovery.recover_tables import refuse_no_tables, run_tables
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
@@ -34,6 +35,8 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequ
     """
     if request.in_place:
         return _put_back(toolbox, points, request)
+    if request.tables:
+        return run_tables(toolbox, suitable(points, request), request)
     begun, again = read_marker(request.into), request.typed(toolbox.plan.system)
     request = replace(resumed(request), again=again, token=begun.drill_id if begun else request.drill_id)
     if request.at:
@@ -65,6 +68,9 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
     """
     if request.in_place:
         return []
+    if request.tables:
+        refuse_no_tables(toolbox, request)
+        return []
     refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
     if request.paths:
         return []
@@ -93,7 +99,7 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
 
 def resumed(request: RecoveryRequest) -> RecoveryRequest:
     """Return the request with the time that the recovery begun there travelled to, unless another is named."""
-    if request.in_place:
+    if request.in_place or request.tables:
         return request
     marker = read_marker(request.into)
     return replace(request, at=marker.moment) if marker and request.at is None else request
@@ -101,7 +107,7 @@ def resumed(request: RecoveryRequest) -> RecoveryRequest:
 
 def suitable(points: Sequence[Point], request: RecoveryRequest) -> Sequence[Point]:
     """Return the points to choose from: all, or the one whose recovery was begun here."""
-    marker = None if request.in_place else read_marker(request.into)
+    marker = None if request.in_place or request.tables else read_marker(request.into)
     if request.point:
         return _only(points, request, marker)
     if marker is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dr.plan.scenario import FILES, SCENARIOS, WHOLE
+from dr.plan.scenario import FILES, SCENARIOS, TABLES, WHOLE
 from dr.run.timetravel.point_in_time import Travel
 
 
@@ -26,7 +26,9 @@ class RecoveryRequest:
     Of a recovery: to write over what is in `to` (`force`); the live databases that may be `replaced`; the objects,
     DATABASE.OBJECT, that may be missing (`accepted`); to leave dumps as files (`as_files`); to bring only the files
     at `paths`, patterns among them, of one `source` or of any, into `to` or where they were (`in_place`), from the
-    point that was `agreed` to, of `size` bytes where that is known; and to say why (`because`).
+    point that was `agreed` to, of `size` bytes where that is known; or only the `tables`, of those rows for which a
+    condition holds (`where`), as files in `to` or loaded beside the live one under a new name (`beside`); and to say
+    why (`because`).
 
     Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
     the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
@@ -53,6 +55,9 @@ class RecoveryRequest:
     in_place: bool = False
     agreed: str = ""
     size: int | None = None
+    tables: tuple[str, ...] = ()
+    where: str = field(default="", repr=False)
+    beside: str = ""
     because: str = ""
 
     drill_id: str = ""
@@ -69,7 +74,17 @@ class RecoveryRequest:
     @property
     def real(self) -> bool:
         """Whether it is a recovery, and no drill."""
-        return self.to is not None or self.in_place
+        return self.to is not None or self.in_place or bool(self.tables)
+
+    @property
+    def in_sandbox(self) -> bool:
+        """Whether the point is restored into a sandbox as in a drill: servers of its own, and no live one."""
+        return not self.real or bool(self.tables)
+
+    @property
+    def selected(self) -> bool:
+        """Whether a person named what is to come back, and the system itself is left as it is."""
+        return bool(self.paths or self.tables)
 
     @property
     def into(self) -> Path:
@@ -81,7 +96,7 @@ class RecoveryRequest:
     @property
     def assumes(self) -> str:
         """The scenario's name in the evidence; that of a recovery is the loss of the whole system."""
-        return self.scenario or (FILES if self.paths else WHOLE)
+        return self.scenario or (TABLES if self.tables else FILES if self.paths else WHOLE)
 
     @property
     def partial(self) -> bool:

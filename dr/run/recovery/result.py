@@ -46,7 +46,8 @@ def proof_level(recovery: Recovery) -> int:
     known = recovery.copy.proof_level if recovery.copy else 0
     if recovery.lacks:
         return known
-    if recovery.request.partial or not achieved(recovery) or set(recovery.restored) <= set(recovery.hollow):
+    part = recovery.request.partial or recovery.request.tables
+    if part or not achieved(recovery) or set(recovery.restored) <= set(recovery.hollow):
         return min(known, SAMPLE_PROOF)
     equal = {check.source for check in recovery.checks if check.check == "manifest" and check.outcome == "ok"}
     if not all(name in equal and recovery.asked.get(name) == 1 for name in recovery.restored):
@@ -121,8 +122,9 @@ def make_fact(recovery: Recovery, fate: Disposition) -> Drill:
         last_unsuspected_point=recovery.unsuspected.run_id if recovery.unsuspected else None,
         looks=tuple(recovery.looks),
         because=request.because,
-        selected=bool(request.paths),
+        selected=request.selected,
         in_place=request.in_place,
+        tables=tuple(recovery.tables),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from dr.errors import FAILED, DrError
 from dr.evidence.look import Look
 from dr.evidence.record import CheckResult, Copy, HookRun, PassedOver, Point
+from dr.evidence.table_back import TableBack
 from dr.run.points.choose import LostError, RecoveryStep
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.fresh_cache import FreshCache
@@ -44,6 +45,8 @@ class Recovery:
     instances: dict[str, RestoredSource] = field(default_factory=dict)
     restored: dict[str, Restored] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
+    wanted: dict[str, frozenset[str]] | None = None  # of which sources, and databases in them, tables are asked for
+    tables: list[TableBack] = field(default_factory=list)
     spoilt: DrError | None = None  # why the copy in hand is not whole
     passed_over: list[PassedOver] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)  # points that a target did not list
@@ -92,11 +95,18 @@ class Recovery:
     def sources(self) -> list[str]:
         """The sources that the copy holds and a person did not leave out, but for those that cannot be brought."""
         held = self.chosen.copy.snapshots.keys() - self.lost.keys()
+        if self.request.tables:
+            held = {name for name in held if self.as_declared(name) and self.holds_tables(name)}
+            held = held if self.wanted is None else held & self.wanted.keys()
         return sorted(held & {self.request.source} if self.request.source else held)
 
     def apart(self, source: str) -> Path:
         """Return where a source's manifest, and what else stands beside its data, is laid; always on this host."""
         return self.site.land.aside(self.root) / source
+
+    def holds_tables(self, source: str) -> bool:
+        """Whether single tables can be brought back of a source of the plan."""
+        return self.toolbox.plan.sources[source].body.holds_tables
 
     def as_declared(self, source: str) -> bool:
         """Whether the plan still has this source, and of the same kind."""

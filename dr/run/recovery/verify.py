@@ -26,6 +26,8 @@ def start(recovery: Recovery) -> None:
             raise
         except DrError as error:
             recovery.error = recovery.error or f"{name} does not start: {error}"
+    if recovery.request.tables:
+        return  # what else of the databases did not come back is of no use here
     lacking.tell(recovery)
     if not recovery.error:
         recovery.journal.note("restored data opened", timed=True)
@@ -47,14 +49,15 @@ def _weigh(recovery: Recovery) -> None:
 
 def verify(recovery: Recovery) -> None:
     """Make the checks; what was salvaged is not failed for what is known to lack."""
-    _find_newest(recovery)
+    if not recovery.request.tables:
+        _find_newest(recovery)
     request, restored = recovery.request, recovery.restored
     context = CheckContext(
         root=recovery.root, land=recovery.site.land, plan_dir=recovery.toolbox.plan_dir, seed=request.drill_id,
         now=recovery.journal.now, sources=restored, partial=request.partial, newest=recovery.newest,
         names=recovery.names, programs=recovery.isolation.works if recovery.isolation else None,
     )  # fmt: skip
-    declared = () if request.paths else recovery.toolbox.plan.drill.checks  # they are of the system, not of some files
+    declared = () if request.selected else recovery.toolbox.plan.drill.checks  # of the system, not of a part
     checks = checks_of(declared, restored, real=request.real, partial=request.partial)
     recovery.asked = shares_asked(checks, restored)
     for check in in_order(checks):

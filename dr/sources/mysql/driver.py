@@ -18,6 +18,7 @@ from dr.sources.mysql.programs import suited
 from dr.sources.mysql.scratch import Scratch
 from dr.sources.mysql.session import Session
 from dr.sources.own_errors import own_errors
+from dr.sources.tables import Beside
 from dr.tools.host import Host
 
 if TYPE_CHECKING:
@@ -63,3 +64,9 @@ class Mysql(SourceDriver):
         if room.real:
             return Live(self.name, self._declared, self._host, room)
         return Scratch(self.name, self._declared, self._host, room)
+
+    def beside(self) -> Beside:
+        """See `SourceDriver`."""
+        from dr.sources.mysql.beside import MysqlBeside
+
+        return MysqlBeside(self.name, self._declared, self._host)

@@ -20,6 +20,8 @@ from dr.sources.mysql.inventory import NAMES_CASE, Inventory, settings_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.spelling import SPELLING
 from dr.sources.mysql.swap import Change
+from dr.sources.mysql.table_names import foreseen
+from dr.sources.tables import Table, Tables
 from dr.sources.unseen import ACCOUNTS
 
 _LONGEST_NAME = 64
@@ -62,6 +64,9 @@ class Restored(RestoredSource):
         databases = captured.databases if captured else ()
         meanwhile = {name: self.beside(name) for name in databases}
         for part in pour.parts(filename, chunks, databases, self.name):
+            if not self._is_wanted(part.database):
+                deque(part.content, maxlen=0)
+                continue
             place = self.beside(part.database)
             if part.database not in self.actual:
                 self._begin(session, part.database)
@@ -133,7 +138,7 @@ class Restored(RestoredSource):
             self.refusals.append(Refused(name=name, kind=kind, lacked=True))
         with pour.reading(self.server) as session:
             wanted = captured.databases if captured else self._declared.named
-            absent = sorted({*wanted} - {*self.actual})
+            absent = sorted({*filter(self._is_wanted, wanted)} - {*self.actual})
             missing = [f"database {name}" for name in absent] + self.lacking
             missing += _missing(session, captured.needs) if captured else []
         if missing:
@@ -150,6 +155,19 @@ class Restored(RestoredSource):
         """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
+
+    def foreseen_tables(self) -> list[Table] | None:
+        """See `RestoredSource`."""
+        return foreseen(captured) if (captured := self.captured()) else None
+
+    def tables(self) -> Tables:
+        """See `RestoredSource`."""
+        from dr.sources.mysql.tables import MysqlTables
+
+        return MysqlTables(self.server, self.actual, self.captured())
+
+    def _is_wanted(self, database: str) -> bool:
+        return not self.room.only or database in self.room.only
 
     def facts(self) -> DatabaseInventory | None:
         """See `RestoredSource`: by the names in the plan, and with an answer to each question captured."""

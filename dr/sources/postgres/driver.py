@@ -15,6 +15,7 @@ from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.live import LiveServer
 from dr.sources.postgres.restored import KIND
 from dr.sources.postgres.scratch import ScratchServer
+from dr.sources.tables import Beside
 from dr.tools.host import Host
 
 if TYPE_CHECKING:
@@ -65,3 +66,9 @@ class Postgres(SourceDriver):
         if room.real:
             return LiveServer(self.name, self._declared, room, host=self._host)
         return ScratchServer(self.name, self._declared, room)
+
+    def beside(self) -> Beside:
+        """See `SourceDriver`."""
+        from dr.sources.postgres.beside import PostgresBeside
+
+        return PostgresBeside(self.name, self._declared, self._host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,9 @@ from dr.sources.postgres.capture import GLOBALS
 from dr.sources.postgres.connection import Server, Session
 from dr.sources.postgres.load_dump import pour_dump, raise_refused
 from dr.sources.postgres.names import dumps_in
+from dr.sources.postgres.table_names import foreseen
 from dr.sources.postgres.toc import Refusal
+from dr.sources.tables import Table, Tables
 from dr.sources.unseen import PASSWORDS
 
 KIND = "postgres"
@@ -77,12 +80,16 @@ class Restored(RestoredSource):
         self._make_roles()
         self.lacks = making.missing(self.captured(), making.offered(self.server, self.place))
         for database, blocks in dumps_in(filename, chunks):
-            self._pour_one(self._captured_name(database), blocks)
+            name = self._captured_name(database)
+            if self._is_wanted(name):
+                self._pour_one(name, blocks)
+            else:
+                deque(blocks, maxlen=0)
 
     def start(self) -> None:
         """See `RestoredSource`: every captured database answers on a new connection, and nothing was refused."""
         captured = self.captured()
-        for database in captured.databases if captured else self.databases:
+        for database in filter(self._is_wanted, captured.databases if captured else self.databases):
             if database not in self.databases:
                 raise SourceError(f"the database {database} is not in the point", self.name, hint="use another point")
             self.server.value(self.physical(database), "select 1")
@@ -107,6 +114,17 @@ class Restored(RestoredSource):
         captured, first = self.captured(), self.databases[0] if self.databases else ""
         zone = captured.zones.get(first, "") if captured else ""
         return self.read_newest(self.probe(self._declared.newest), self._declared.newest_timezone, zone)
+
+    def foreseen_tables(self) -> list[Table] | None:
+        """See `RestoredSource`."""
+        return foreseen(captured) if (captured := self.captured()) else None
+
+    def tables(self) -> Tables:
+        """See `RestoredSource`."""
+        from dr.sources.postgres.tables import PostgresTables
+
+        captured, there = self.captured(), {each: self.physical(each) for each in self.databases}
+        return PostgresTables(self.server, place=self.place, databases=there, rows=captured.rows if captured else {})
 
     def facts(self) -> DatabaseInventory | None:
         """See `RestoredSource`: the same questions as at capture, to the databases as they are now."""
@@ -176,6 +194,9 @@ class Restored(RestoredSource):
         if said := self.server.complaints(self.place, roles.making(script, there=there)):
             self.refusals.append(Refused(name="accounts", kind="statements of", cause="; ".join(said)))
         self.compare_roles(script)
+
+    def _is_wanted(self, database: str) -> bool:
+        return not self.room.only or database in self.room.only
 
     def _captured_name(self, database: str) -> str:
         """Return the database's name; for a single dump the facts have it in full."""
