@@ -5,6 +5,7 @@ changed from one point to another. Answered from the index of files, which is br
 from __future__ import annotations
 
 import difflib
+import shlex
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -339,8 +340,11 @@ class Files:
         return bases_of(self._loaded.plan.sources.get(source))
 
     def _nothing(self, point: Point, path: str, sources: Sequence[str]) -> DrError:
-        near = self.nearest(path)
+        near, last = self.nearest(path), path.rstrip("/").rpartition("/")[2]
         hint = f"names like it: {', '.join(near)}" if near else f"see what is there with `dr ls {point.system}`"
+        if last in near:
+            typed = shlex.join(["dr", "find", point.system, last])
+            hint = f"there is a {last!r} elsewhere: see its whole path with `{typed}`"
         return DrError(
             f"the point {point.run_id} holds nothing at {path!r} in {', '.join(sources)}", point.system, hint=hint
         )

@@ -82,6 +82,10 @@ def test_folders_and_patterns_bring_back_what_they_match_of_each_source(term: Si
     one = term.root / "one"
     term.dr("recover", "share", "--to", str(one), "--path", "letter.txt", "--source", "other", "--yes")
     assert os.listdir(one) == ["other"]
+    for number, all_of_it in enumerate(("/", ".")):
+        everything = term.root / f"everything-{number}"
+        term.dr("recover", "share", "--to", str(everything), "--path", all_of_it, "--source", "docs", "--yes")
+        assert _back(term, everything).is_file() and len(os.listdir(_back(term, everything, "deep"))) == 6
     whole = term.root / "whole"
     term.dr("recover", "share", "--to", str(whole), "--path", f"{term.root}/source/**/file-[12].bin", "--yes")
     assert sorted(os.listdir(_back(term, whole, "deep"))) == ["file-1.bin", "file-2.bin"]
@@ -118,6 +122,7 @@ def test_a_lost_primary_and_a_spoilt_copy_are_passed_over(term: Site) -> None:
     ("typed", "code", "said"),
     [
         (["--path", "deep/lettre to parents.txt"], 1, "names like it: letter to parents.txt"),
+        (["--path", "letter to parents.txt"], 1, "elsewhere: see its whole path with `dr find share 'letter to"),
         (["--path", LETTER, "--replace", "x"], 2, "loads no database"),
         (["--source", "docs"], 2, "--source goes with --path"),
         (["--path", LETTER, "--source", "x"], 2, "no recovery point has a source 'x'"),
@@ -152,3 +157,14 @@ def test_links_and_special_rights_of_a_point_stay_within_the_directory(files_sit
     link = _back(files_site, to, "out")
     assert link.is_symlink() and os.readlink(link) == "/etc", "as a link, followed by nobody"
     assert {path.name for path in to.rglob("*") if path.is_symlink() or path.is_file()} == {"out", "tool"}
+
+
+def test_a_link_that_lies_in_the_directory_leads_nothing_out_of_it(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    to, outside = files_site.root / "back", files_site.root / "outside"
+    outside.mkdir()
+    _back(files_site, to, "deep").parent.mkdir(parents=True)
+    _back(files_site, to, "deep").symlink_to(outside)
+    for asked in (["--path", "deep"], ["--path", "deep/file-1.bin"], []):
+        ran = files_site.dr("recover", "share", "--to", str(to), *asked, "--force", "--yes", code=1)
+        assert "is a link there, and is not followed" in ran.err and not os.listdir(outside), asked

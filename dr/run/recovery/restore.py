@@ -86,6 +86,11 @@ def _bring_all_of(recovery: Recovery, name: str) -> Restored:
     if instance.takes_stream:
         return _pour(recovery, name, instance)
     repository, snapshot = recovery.chosen.place.repository, recovery.chosen.copy.snapshots[name]
+    if recovery.request.real and recovery.request.force:
+        listed = recovery.apart(name) / MANIFEST
+        listed = listed if listed.is_file() else recovery.site.land.manifest(repository, snapshot, instance.room)
+        if listed.is_file():
+            _refuse_links(recovery, name, listed, None)
     complaints = recovery.site.land.lay(repository, snapshot, instance.room)
     restored = _settle(recovery, name, complaints=complaints)
     if recovery.request.as_files and _is_stream(recovery, name):
@@ -147,7 +152,7 @@ def _pour(recovery: Recovery, name: str, instance: RestoredSource) -> Restored:
 def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
     land, repository, room = recovery.site.land, recovery.chosen.place.repository, recovery.instances[name].room
     snapshot, listed = recovery.chosen.copy.snapshots[name], recovery.apart(name) / MANIFEST
-    at_once = recovery.request.to is not None and recovery.request.size is not None
+    at_once = recovery.request.to is not None and recovery.request.size is not None and not recovery.request.force
     complaints: tuple[str, ...] = ()
     if at_once:  # one restic for the manifest and the files: who waits for one file is in a hurry
         land.require_space(room.root, recovery.request.size or 0)
@@ -169,12 +174,32 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
                 left.unlink() if left.is_file() else left.rmdir()
         return None
     if not at_once:
+        _refuse_links(recovery, name, listed, sample.only)
         land.require_space(room.root, sum(entry.size for entry in chosen(listed, sample.only)))
         complaints = land.lay(repository, snapshot, room, sample.include) if sample.include else ()
     restored = _settle(recovery, name, complaints=complaints)
     if recovery.request.paths and not recovery.request.in_place:  # there the folders above count, too
         restored = replace(restored, manifest=_named_of(recovery, name))
     return replace(restored, only=sample.only, listed=sample.listed)
+
+
+def _refuse_links(recovery: Recovery, name: str, listed: Path, only: re.Pattern[bytes] | None) -> None:
+    """Raise `DrError` where a folder that is written over is a link there: restic would follow it out of the place."""
+    if not (recovery.request.real and recovery.request.force):
+        return  # the place was new or empty
+    top, seen = os.fsencode(recovery.root / name), {b"", b"/"}
+    for entry in chosen(listed, only):
+        folder = entry.path if entry.kind == "dir" else os.path.dirname(entry.path)
+        while folder not in seen:
+            seen.add(folder)
+            if os.path.islink(top + folder):
+                recovery.names.append((name, "a link, and was a folder", folder))
+                raise DrError(
+                    "a folder that would be written over is a link there, and is not followed",
+                    str(recovery.root / name),
+                    hint="recover into a new or empty directory",
+                )
+            folder = os.path.dirname(folder)
 
 
 def _settle(recovery: Recovery, name: str, *, complaints: tuple[str, ...]) -> Restored:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from dr.run.recovery.checks.pattern import below, for_restic
+from dr.run.recovery.checks.pattern import below, for_restic, literal
 
 
 def pattern_of(bases: Iterable[str], paths: Sequence[str]) -> re.Pattern[bytes]:
@@ -15,14 +15,37 @@ def pattern_of(bases: Iterable[str], paths: Sequence[str]) -> re.Pattern[bytes]:
     Each is absolute, or relative to any of `bases`, and may have `*`, `?`, `[abc]` and `**`.
     """
     places = list(bases)
-    forms = [b"(?:%s)(?:/.*)?" % below(places, path).pattern for path in paths]
+    forms = [b".*" if _is_root(path) else b"(?:%s)(?:/.*)?" % _form(places, path) for path in paths]
     return re.compile(b"|".join(forms) or b"(?!)", re.DOTALL)
 
 
 def include_of(bases: Iterable[str], paths: Sequence[str], *, alone: set[bytes]) -> list[str]:
     """Return restic's patterns for the same; what they include may be more, never less."""
-    places = list(bases)
-    return [form for path in paths for form in for_restic(places, path, alone=alone)]
+    places, forms = list(bases), list[str]()
+    for path in paths:
+        if _is_root(path):
+            forms.append("/*")
+        elif _is_top(path):
+            forms += [literal(os.path.normpath(base)) if base.strip("/") else "/*" for base in places]
+        else:
+            forms += for_restic(places, path, alone=alone)
+    return forms
+
+
+def _is_root(path: str) -> bool:
+    """Whether all of a source is meant."""
+    return path.startswith("/") and not path.strip("/")
+
+
+def _is_top(path: str) -> bool:
+    """Whether what the plan declares is meant, as one thing: `.`."""
+    return path in (".", "./")
+
+
+def _form(bases: Sequence[str], path: str) -> bytes:
+    if _is_top(path):
+        return b"|".join(re.escape(os.fsencode(os.path.normpath(base)).strip(b"/")) or b".*" for base in bases)
+    return below(bases, path).pattern
 
 
 def tops_of(bases: Iterable[str], path: str) -> Iterator[bytes]:
