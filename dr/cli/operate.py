@@ -173,7 +173,7 @@ def _covered(proof: Proof) -> str:
     seen = proof.coverage
     if seen is None or seen.read_objects == seen.objects:
         return ""
-    return f"; of {seen.objects} objects, {format_bytes(seen.bytes)}: {said(seen)}"
+    return f"; of {seen.objects} objects, {format_bytes(seen.bytes)}" + (f": {said(seen)}" if said(seen) else "")
 
 
 def _damage_hint(proof: Proof) -> str:

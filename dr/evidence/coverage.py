@@ -11,9 +11,9 @@ class Coverage:
     """What was there, and what of it was read when.
 
     `objects` and `bytes` are all that the target listed (but locks), `read_objects` and `read_bytes` what this run
-    read. `oldest_read`: every object there was read since then, and found whole; None while one never was.
-    `unread_objects` of `unread_bytes` never were: they are new, or changed. `oldest_decrypted`: as `oldest_read`, of
-    what restic decrypted of each pack.
+    read. `oldest_read`: every object there was read since then, and found whole; None while one was not.
+    `unread_objects` of `unread_bytes` are still to be read: they are new, or changed. `oldest_decrypted`: as
+    `oldest_read`, of what restic decrypted of each pack.
     """
 
     objects: int

@@ -109,6 +109,7 @@ def _proven(run: Run, toolbox: Toolbox, place: Place, level: int, rule: ReadingR
         run_id=run.run_id,
         spent=expired_now(session, run.loaded.plan),
         rule=rule,
+        keep=lambda read: remember(session.catalog, system, place.name, before=known, after=read),
     )
     run.once_kept(lambda: remember(session.catalog, system, place.name, before=known, after=memory))
     if any(item.problem != "unreferenced" for item in proof.damage):

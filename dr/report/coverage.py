@@ -19,11 +19,13 @@ def said(coverage: Coverage) -> str:
 
 
 def in_words(oldest: datetime | None, within: float, *, unread: int) -> str:
-    """Say within how long all was read (seconds), and when what waits longest was; or how much is still to be read."""
+    """Say within how long all was read (seconds), and when what waits longest was; or how much is still to be read.
+
+    Nothing is said of what is damaged, and of that alone.
+    """
     bound = format_duration(within)
     if oldest is None:
-        objects = counted(unread, "object")
-        return f"to be read within {bound}, {objects} not read yet" if unread else f"to be read within {bound}"
+        return f"{counted(unread, 'object')} still to be read within {bound}" if unread else ""
     return f"read within {bound}, oldest {when(oldest)}"
 
 

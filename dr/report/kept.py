@@ -59,7 +59,8 @@ class ProofView:
             note = f", {doubtful} of them for damage to the index alone: their data is all there" if doubtful else ""
             said.append(f"{points} cannot be used{note}")
         found_so = ", ".join(said) or proof.error or "; ".join(proof.notes) or "no damage"
-        return cls(proof, f"{found_so}; {in_words(proof.coverage)}" if proof.coverage else found_so)
+        covered = in_words(proof.coverage) if proof.coverage else ""
+        return cls(proof, "; ".join(filter(None, (found_so, covered))))
 
 
 class Spanned(Protocol):

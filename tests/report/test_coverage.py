@@ -25,8 +25,8 @@ def coverage(**more: Any) -> Coverage:
 
 def test_it_says_within_how_long_all_was_read_or_what_is_left() -> None:
     assert said(coverage()) == "read within 30 d, oldest 2026-11-02 09:30:00 UTC"
-    assert said(coverage(oldest_read=None, unread_objects=60)) == "to be read within 30 d, 60 objects not read yet"
-    assert said(coverage(oldest_read=None)) == "to be read within 30 d"
+    assert said(coverage(oldest_read=None, unread_objects=60)) == "60 objects still to be read within 30 d"
+    assert said(coverage(oldest_read=None)) == "", "what is damaged is told as damage"
     proof = Proof(
         run_id="v", system="sis", target="vault", started=NOW, finished=NOW, outcome="ok", level_asked=3,
         level_reached=3, coverage=coverage(),

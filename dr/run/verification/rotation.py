@@ -7,7 +7,7 @@ was when it was read, nor what bears a time that is still to come: somebody edit
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -116,13 +116,17 @@ def _in_turn(there: Inventory, known: Mapping[str, StoredObject], rule: ReadingR
         left -= there.sizes[name]
 
 
-def coverage_of(there: Inventory, known: Mapping[str, StoredObject], rule: ReadingRule, now: int) -> Coverage:
-    """Return what the memory shows after a run that ends `now` (microseconds since 1970)."""
-    times, unread = list[int](), list[str]()
+def coverage_of(
+    there: Inventory, known: Mapping[str, StoredObject], rule: ReadingRule, now: int, *, bad: Collection[str] = ()
+) -> Coverage:
+    """Return what the memory shows after a run that ends `now` (microseconds since 1970) and found some to be `bad`."""
+    times, unread, harmed = list[int](), list[str](), False
     for name in there.sizes:
         item = known.get(name, _UNSEEN)
         if item.read is not None and is_read(there, name, item, now):
             times.append(item.read)
+        elif name in bad:
+            harmed = True
         else:
             unread.append(name)
     return Coverage(
@@ -130,7 +134,7 @@ def coverage_of(there: Inventory, known: Mapping[str, StoredObject], rule: Readi
         bytes=sum(there.sizes.values()),
         read_objects=len(there.hashes),
         read_bytes=there.bytes,
-        oldest_read=moment(min(times)) if times and not unread else None,
+        oldest_read=moment(min(times)) if times and not (unread or harmed) else None,
         whole_within_seconds=rule.whole_within,
         unread_objects=len(unread),
         unread_bytes=sum(there.sizes[name] for name in unread),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from dr.errors import DrError
 from dr.evidence.record import Damage
 from dr.evidence.stored_object import StoredObject, micros
 from dr.plan.units import counted, format_bytes, format_duration
@@ -34,11 +35,20 @@ def prove_bytes(
     *,
     rule: ReadingRule,
     clock: Callable[[], datetime],
+    keep: Callable[[VerifyMemory], None],
 ) -> VerifyMemory:
-    """Read what is this run's part, judge what is listed and what was read, and return what is known now."""
+    """Read what is this run's part, judge what is listed and what was read, and return what is known now.
+
+    What was read when a run ends before its time, `keep` is given: the next one goes on from there.
+    """
     began = micros(clock())
-    with activity.step("read stored bytes"):
-        gone = read_part(place.store, stored, previous, rule, now=began)
+    try:
+        with activity.step("read stored bytes"):
+            gone = read_part(place.store, stored, previous, rule, now=began)
+    except DrError:
+        if stored.hashes and not found.exchanged:
+            keep(_read_so_far(stored, previous, began))
+        raise
     found.objects, found.bytes = len(stored.hashes), stored.bytes
     needed = _unpruned(place, found, stored, checked, previous)
     expected = needed | {pack_name(pack): size for pack, size in _expected(checked).items()}
@@ -55,7 +65,7 @@ def prove_bytes(
     if found.exchanged:
         return previous
     memory = remembered(stored, previous, needed, bad=names, now=began)
-    found.coverage = coverage_of(stored, memory.objects, rule, micros(clock()))
+    found.coverage = coverage_of(stored, memory.objects, rule, micros(clock()), bad=names)
     if not sound:
         return memory
     memory = replace(memory, config_hash=previous.config_hash or stored.hashes.get("config", ""))
@@ -64,6 +74,11 @@ def prove_bytes(
     else:
         _tell_what_waits(place, found)
     return replace(memory, objects=with_index(memory.objects, index))
+
+
+def _read_so_far(stored: Inventory, previous: VerifyMemory, now: int) -> VerifyMemory:
+    bad = {item.object for item in inventory.damage_in(stored, before={}, config_hash=previous.config_hash)}
+    return remembered(stored, previous, previous.needed, bad=bad, now=now)
 
 
 def read_part(

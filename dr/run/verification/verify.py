@@ -40,10 +40,12 @@ def verify(
     spent: Collection[str] = (),
     found_before: Sequence[Damage] = (),
     rule: ReadingRule = ReadingRule(),  # noqa: B008 - it is frozen
+    keep: Callable[[VerifyMemory], None] = lambda memory: None,
 ) -> tuple[Proof, VerifyMemory]:
     """Prove a repository up to a level; damage is a result. Raises when the target cannot be used at all.
 
     `found_before` is damage that the caller saw; `rule` says how much is read: all, unless it is given.
+    `keep` is given what was read by a run that ends before its time.
 
     `spent` are the points that retention has no use for: that all snapshots of one of them are gone is no damage.
     That those of any other whole point are not listed is, whatever was proven before.
@@ -63,7 +65,7 @@ def verify(
         checked = None if keyless else _structure(place, found, gone)
         found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
         if level >= 2:
-            memory = prove_bytes(place, found, stored, checked, previous, rule=rule, clock=clock)
+            memory = prove_bytes(place, found, stored, checked, previous, rule=rule, clock=clock, keep=keep)
         found.apart = _told_apart(toolbox, place, found, checked)
         if level >= 3 and found.level == 2:  # what nothing names harms nothing
             memory = decrypt_share(place, found, memory, stored, rule=rule, clock=clock)
