@@ -259,6 +259,8 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     if request.to and request.paths and done.record.outcome in ("ok", "degraded"):
         for source in done.record.sources:
             context.say(f"  lies in    {request.to / source}, each file by its whole path")
+    for table in done.record.tables if request.to else ():
+        context.say(f"  lies in    {request.to}: {table.table}.sql and .csv")
 
 
 def _agreed(

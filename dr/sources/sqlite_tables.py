@@ -6,10 +6,10 @@ seen to have no foreign keys any more.
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from dr.sources.own_errors import own_errors
 from dr.sources.sqlite_definitions import index_called, quoted, without_keys
 from dr.sources.tables import Beside, Script, Table, Tables, of_condition, quoted_csv
 from dr.tools import command
+from dr.tools.command import Done
 from dr.tools.host import Host
 
 _BUSY_SECONDS = 60.0
@@ -174,7 +175,7 @@ class SqliteBeside(Beside):
         judged = f"select case when count(*) <> {rows} then abs(-9223372036854775808) end from {quoted(name)};\n"  # noqa: S608
         begin, end = b"pragma foreign_keys = off;\nbegin immediate;\n", judged.encode("utf-8", "surrogateescape")
         with own_errors(self._name), self._host.start(argv, timeout=_LOAD_SECONDS, feed=True) as process:
-            for chunk in chain([begin], script, [end, b"commit;\n"]):
+            for chunk in itertools.chain([begin], script, [end, b"commit;\n"]):
                 try:
                     process.write(chunk)
                 except OSError:
@@ -185,7 +186,7 @@ class SqliteBeside(Beside):
             done = process.finish()
         if done.code != 0:
             raise SourceError(
-                "the table could not be loaded; nothing was changed", self._name, done.last_words,
+                "the table could not be loaded; nothing was changed", self._name, _words_of(done),
                 hint=f"see the database and sqlite3 on {self._host.name}",
             )  # fmt: skip
 
@@ -200,10 +201,16 @@ class SqliteBeside(Beside):
             )
         if done.code != 0:
             raise SourceError(
-                "the live database cannot be asked", self._name, done.last_words,
+                "the live database cannot be asked", self._name, _words_of(done),
                 hint=f"see the database and sqlite3 on {self._host.name}",
             )  # fmt: skip
         return int(done.stdout or b"0")
+
+
+def _words_of(done: Done) -> str:
+    """Return what the sqlite3 program says is wrong: it points at the place in the statement on lines of their own."""
+    lines = done.stderr.decode("utf-8", "replace").splitlines()
+    return next((line.strip()[:300] for line in lines if "error" in line.lower()), done.last_words)
 
 
 # -- definitions -------------------------------------------------------------------------------------
@@ -277,15 +284,27 @@ def _literal(value: object) -> str:
     if isinstance(value, float):
         return {"inf": "9e999", "-inf": "-9e999"}.get(repr(value), repr(value))
     if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
+        return _text_literal(value)
     assert isinstance(value, bytes)  # noqa: S101 - what is left of SQLite's five kinds of values
     if not isinstance(value, _Text):
         return f"x'{value.hex()}'"
     try:
-        text = value.decode("utf-8")
+        return _text_literal(value.decode("utf-8"))
     except UnicodeDecodeError:
-        text = "\0"
-    return f"cast(x'{value.hex()}' as text)" if "\0" in text else _literal(text)
+        return f"cast(x'{value.hex()}' as text)"
+
+
+def _text_literal(text: str) -> str:
+    """Return a text as SQL. What no statement may hold, or the sqlite3 program drops on its way, stands for itself."""
+    marks = {}
+    for letter, code in (("\0", 0), ("\r", 13)):
+        if letter in text:
+            mark = next(mark for n in itertools.count() if (mark := f"\\{code}{n or ''};") not in text)
+            text, marks[mark] = text.replace(letter, mark), code
+    made = "'" + text.replace("'", "''") + "'"
+    for mark, code in marks.items():
+        made = f"replace({made}, '{mark}', char({code}))"
+    return made
 
 
 def _field(value: object) -> bytes:

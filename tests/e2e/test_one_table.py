@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
 import re
@@ -12,6 +13,7 @@ import stat
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,17 +21,20 @@ from typing import Any
 
 import pytest
 
-from dr.errors import SourceError
-from dr.plan.source_kinds import MysqlSource
+from dr.errors import SourceError, UsageError
+from dr.plan.source_kinds import MysqlSource, SqliteSource
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.tables import bring
 from dr.run.recovery.timeline import Timeline
+from dr.sources.driver import RestoreSlot
+from dr.sources.far_sqlite import FarDatabase
 from dr.sources.mysql.beside import MysqlBeside
 from dr.sources.mysql.connection import Server as MysqlServer
 from dr.sources.mysql.tables import MysqlTables
 from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.tables import PostgresTables
 from dr.sources.sqlite_definitions import without_keys
+from dr.sources.sqlite_tables import SqliteBeside
 from dr.sources.tables import Script, Table, Tables, records_in, with_crlf
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
@@ -87,6 +92,7 @@ create index students_name on students (name);
 create trigger told after insert on students begin select 1; end;
 create view pupils as select * from students;
 """
+COLUMNS = "id, name, note, class, raw, real"
 ROWS: list[tuple[Any, ...]] = [
     (1, 'Anna "quoted", x\'', None, 1, b"\x00\x01", 0.1),
     (2, "line\nend;\r\n", "", None, b"", 1e100),
@@ -178,7 +184,7 @@ def test_what_is_there_is_written_over_only_when_that_is_said(sis: Site) -> None
     asked = ("sis", "--table", "classes", "--to", str(to))
     assert f"{mine}: this is there already" in _recover(sis, *asked, code=2).err
     assert (_names(to), mine.read_text()) == (["other", "sis.classes.csv"], "of somebody's own\n")
-    _recover(sis, *asked, "--force")
+    assert f"lies in    {to}: sis.classes.sql and .csv" in _recover(sis, *asked, "--force").out
     assert _names(to) == ["other", "sis.classes.csv", "sis.classes.sql"] and _rows(mine) == [{"id": "1", "name": "a"}]
 
 
@@ -221,6 +227,37 @@ def test_what_cannot_be_is_said_in_one_sentence(sis: Site) -> None:
         assert said in _recover(sis, "sis", *typed, "--to", str(to), code=code).err
         assert not to.exists() or _names(to) == []
     assert _live(sis, "select id from students order by id") == [(1,), (2,), (5,)]
+
+
+class Elsewhere(ThisHost):
+    """This machine, used as another one is: by its programs alone."""
+
+    name, here = "elsewhere", False
+
+
+def test_a_file_on_another_host_is_read_from_a_copy_and_loaded_by_its_own_program(tmp_path: Path) -> None:
+    room = RestoreSlot(
+        root=tmp_path, apart=tmp_path / "apart", annex=lambda kind: tmp_path, token="t", host=Elsewhere()
+    )
+    room.apart.mkdir()
+    with closing(sqlite3.connect(tmp_path / "sis.db")) as database:
+        database.executescript(SQLITE)
+        database.executemany(f"insert into students ({COLUMNS}) values (?, ?, ?, ?, ?, ?)", ROWS)
+        database.commit()
+    tables = FarDatabase("data", "sis.db", SqliteSource(path=str(tmp_path / "sis.db")), room).tables()
+    table = next(each for each in tables.listed() if each.is_called("sis.students"))
+    live = SqliteBeside("data", str(tmp_path / "sis.db"), Elsewhere())
+    live.refuse(table, "before")
+    with pytest.raises(UsageError, match="already"):
+        live.refuse(table, "Classes")
+    with pytest.raises(SourceError, match="nothing was changed"):
+        live.load(table, "before", tables.sql(table, called="before").chunks, 4)
+    with pytest.raises(SourceError, match="nothing was changed") as refused:
+        live.load(table, "classes", tables.sql(table, called="classes").chunks, 3)
+    assert "already exists" in refused.value.cause
+    assert live.load(table, "before", tables.sql(table, called="before").chunks, 3) == 3
+    with closing(sqlite3.connect(tmp_path / "sis.db")) as database:
+        assert database.execute(f"select {COLUMNS} from before order by id").fetchall() == ROWS
 
 
 def test_a_system_without_tables_is_told_so_before_anything_is_done(sis: Site) -> None:
@@ -303,6 +340,21 @@ def test_files_that_are_not_what_was_read_get_no_name(
     bring(recovery, "data", tables, Table(names=("a", "b"), at_capture=at_capture))
     assert _names(tmp_path / "back") == (["a.b.csv", "a.b.sql"] if written else [])
     assert [check.mandatory for check in recovery.checks if check.outcome == "failed"] == failed
+    digests = [(each.sql_sha256, each.csv_sha256) for each in recovery.tables]
+    files = [
+        hashlib.sha256((tmp_path / "back" / f"a.b.{end}").read_bytes()).hexdigest() for end in ("sql", "csv") if written
+    ]
+    assert digests == ([tuple(files)] if written else []), "what is told of is what is there"
+
+
+def test_a_table_that_may_lack_rows_is_left_where_nobody_counted_it_before(tmp_path: Path) -> None:
+    request = RecoveryRequest(to=tmp_path / "back", tables=("a.b",))
+    for at_capture, where, brought in ((None, "", False), (2, "a > 1", False), (2, "", True)):
+        recovery: Any = SimpleNamespace(
+            request=replace(request, where=where), checks=[], tables=[], journal=Timeline(lambda: datetime.now(UTC))
+        )
+        table = Table(names=("a", "b"), at_capture=at_capture)
+        assert bring(recovery, "data", Toy(), table, doubted=True) == brought == bool(recovery.tables)
 
 
 # -- PostgreSQL ----------------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ def bring_tables(recovery: Recovery) -> None:
     for source, tables in choice.found.items():
         _refuse(recovery, source, tables)
     as_captured = [
-        bring(recovery, source, opened[source], table) for source, tables in choice.found.items() for table in tables
+        bring(recovery, source, opened[source], table, doubted=bool(trouble))
+        for source, tables in choice.found.items()
+        for table in tables
     ]
     if trouble and all(as_captured):
         recovery.journal.note(f"not all of its database came back: {trouble}", outcome="degraded")
@@ -86,10 +88,16 @@ def _refuse(recovery: Recovery, source: str, tables: Sequence[Table]) -> None:
             refuse_existing(request.to, table.name)
 
 
-def bring(recovery: Recovery, source: str, tables: Tables, table: Table) -> bool:
-    """Bring one table back; return whether it was seen to be as it was at capture."""
-    request, all_rows = recovery.request, tables.count(table)
-    wanted = table.at_capture
+def bring(recovery: Recovery, source: str, tables: Tables, table: Table, *, doubted: bool = False) -> bool:
+    """Bring one table back; return whether it was seen to be as it was at capture.
+
+    `doubted`: something of its database did not come back. Then a table is left that cannot be held against what was
+    counted at capture, and so is a condition, which may ask for what is missing.
+    """
+    request, wanted = recovery.request, table.at_capture
+    if doubted and (wanted is None or request.where):
+        return False
+    all_rows = tables.count(table)
     if wanted is not None:
         _judge(
             recovery, source, wanted == all_rows, f"{counted(wanted, 'row')} of {table.name}, as at capture",
@@ -104,7 +112,7 @@ def bring(recovery: Recovery, source: str, tables: Tables, table: Table) -> bool
             source=source, table=table.name, rows=rows, rows_at_capture=wanted, filtered=bool(request.where),
             beside=request.beside,
         ))  # fmt: skip
-    recovery.tables.append(back)
+    recovery.tables += [back] if back else []
     return wanted is not None
 
 
@@ -120,9 +128,9 @@ def _load_beside(recovery: Recovery, tables: Tables, table: Table, back: TableBa
     return kept
 
 
-def _write(recovery: Recovery, tables: Tables, table: Table, back: TableBack) -> TableBack:
-    """Write both files, look at each again, and give them their names when all is well."""
-    request, to = recovery.request, recovery.request.to
+def _write(recovery: Recovery, tables: Tables, table: Table, back: TableBack) -> TableBack | None:
+    """Write both files, look at each again, and give them their names when all is well; None when it is not."""
+    request, to, before = recovery.request, recovery.request.to, len(recovery.checks)
     assert to is not None  # noqa: S101 - refused by the command line
     with ExitStack() as stack:
         prepare(to)
@@ -135,11 +143,14 @@ def _write(recovery: Recovery, tables: Tables, table: Table, back: TableBack) ->
         held = records_in(_hashed(csv.read(), csv_digest))
         _judge(recovery, back.source, held == back.rows, f"{counted(back.rows, 'row')} in the CSV of {table.name}",
                f"{held:,} read in it")  # fmt: skip
-        _judge_sql(recovery, back, lambda: tables.loads(table, _hashed(sql.read(), sql_digest)))
-        if all(check.outcome == "ok" or not check.mandatory for check in recovery.checks):
-            for file in (sql, csv):
-                file.publish(over=request.force)
-            recovery.journal.note(f"{table.name}: {counted(back.rows, 'row')} written as SQL and CSV", timed=True)
+        _judge_sql(recovery, back, lambda: tables.loads(table, sql.read()))
+        if any(check.outcome == "failed" and check.mandatory for check in recovery.checks[before:]):
+            return None
+        for _ in _hashed(sql.read(), sql_digest):  # all of it, also where a server refused a part
+            pass
+        for file in (sql, csv):
+            file.publish(over=request.force)
+        recovery.journal.note(f"{table.name}: {counted(back.rows, 'row')} written as SQL and CSV", timed=True)
     return replace(back, sql_sha256=sql_digest.hexdigest(), csv_sha256=csv_digest.hexdigest())
 
 
