@@ -147,7 +147,7 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
             continue
         context.say(
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
-            f"of {proof.level_asked}, {proof.objects} objects, {format_bytes(proof.bytes)} "
+            f"of {proof.level_asked}, {counted(proof.objects, 'object')}, {format_bytes(proof.bytes)} "
             f"in {format_duration(proof.seconds)}{_covered(proof)}"
         )
         for damage in proof.damage:
@@ -173,7 +173,9 @@ def _covered(proof: Proof) -> str:
     seen = proof.coverage
     if seen is None or seen.read_objects == seen.objects:
         return ""
-    return f"; of {seen.objects} objects, {format_bytes(seen.bytes)}" + (f": {said(seen)}" if said(seen) else "")
+    return f"; of {counted(seen.objects, 'object')}, {format_bytes(seen.bytes)}" + (
+        f": {said(seen)}" if said(seen) else ""
+    )
 
 
 def _damage_hint(proof: Proof) -> str:

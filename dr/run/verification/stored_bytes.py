@@ -139,7 +139,7 @@ def _tell_what_waits(place: Place, found: Findings) -> None:
     assert seen is not None  # noqa: S101 - it was just put there
     within = format_duration(seen.whole_within_seconds)
     if seen.unread_objects:
-        what = f"{counted(seen.unread_objects, 'object')} ({format_bytes(seen.unread_bytes)}) are still to be read"
+        what = f"{counted(seen.unread_objects, 'object')} ({format_bytes(seen.unread_bytes)}) still to be read"
     else:
         what = f"some objects were read longer than {within} ago, the oldest on {seen.oldest_read:%Y-%m-%d}"
     found.behind = True
