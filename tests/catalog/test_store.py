@@ -486,3 +486,12 @@ def test_the_board_is_shown_although_the_last_record_cannot_be_read(tmp_path: Pa
         with Catalog.open(tmp_path) as catalog:
             backup = catalog.standings(["sis"], now=NOON + timedelta(hours=1), since=NOON)["sis"].backup
         assert backup is not None and backup.outcome == "ok" and "dr audit" in str(backup.error)
+
+
+def test_a_lesser_proof_makes_a_greater_one_no_newer(catalog: Catalog) -> None:
+    catalog.record(run("a"))
+    for hours, level, expected in ((1, 3, 1), (2, 1, 1), (3, 2, 3), (4, 3, 4), (5, 1, 4)):
+        at = NOON + timedelta(hours=hours)
+        catalog.record(dataclasses.replace(proof(level=level, points=("a",)), started=at, finished=at))
+        (copy,) = catalog.points()[0].copies
+        assert (copy.proof_level, copy.proven_at) == (3, NOON + timedelta(hours=expected))

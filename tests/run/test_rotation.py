@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from dr.evidence.coverage import Coverage
+from dr.evidence.record import Proof
 from dr.evidence.stored_object import StoredObject, micros, moment
+from dr.run.replication.retention.forget import _read_since
 from dr.run.verification.memory import VerifyMemory, with_index
 from dr.run.verification.object_hashes import Inventory, hash_all, listed
 from dr.run.verification.rotation import ReadingRule, coverage_of, next_share, oldest_decrypted, share_of, to_read
@@ -253,3 +255,17 @@ def test_what_is_read_first_is_what_changed_then_what_was_never_read() -> None:
     rule = ReadingRule(whole_within=30 * DAY, budget=80, interval=DAY)
     chosen = to_read(there, read, rule, micros(moment(0) + timedelta(days=1)))
     assert chosen == [at(20), at(21), at(22), "snapshots/ff", at(25), at(0), at(1)]
+
+
+@pytest.mark.parametrize(("days", "left"), [(1, None), (-1, "1 of 10 shares were decrypted"), (None, "1 of 10 shares")])
+def test_a_replica_counts_as_decrypted_when_every_pack_there_was(days: int | None, left: str | None) -> None:
+    seen = Coverage(
+        objects=9, bytes=9, read_objects=1, read_bytes=1, oldest_read=NOON, whole_within_seconds=9,
+        oldest_decrypted=NOON + timedelta(days=days) if days else None,
+    )  # fmt: skip
+    proof = Proof(
+        run_id="v", system="sis", target="vault", started=NOON + timedelta(days=2), finished=NOON + timedelta(days=2),
+        outcome="ok", level_asked=3, level_reached=3, share="3/10", coverage=seen,
+    )  # fmt: skip
+    found = _read_since([proof], NOON)
+    assert found is None if left is None else (found or "").startswith(left)
