@@ -42,6 +42,7 @@ OWNERS = {
     "reportlab": ("dr/report/pdf.py",),
     "smtplib": ("dr/notify/mail.py",),
     "apprise": ("dr/notify/url.py",),
+    "textual": ("dr/cli/browser/",),
     "prometheus_client": ("dr/report/metrics.py",),
 }
 #: Kinds of target, and the stores that their drivers open.
@@ -59,7 +60,11 @@ STORES = {
 }
 #: Slow to import: inside the function that uses them, so that `dr --help` stays quick.
 #: Modules that are themselves loaded only where their library is needed.
-LATE = {"dr/cli/live.py": {"rich"}, "dr/tools/s3_listing.py": {"botocore"}}
+LATE = {
+    "dr/cli/live.py": {"rich"},
+    "dr/tools/s3_listing.py": {"botocore"},
+    **{f"dr/cli/browser/{name}.py": {"rich", "textual"} for name in ("app", "dialogs", "tree")},
+}
 HEAVY = {
     "boto3",
     "botocore",
@@ -71,6 +76,7 @@ HEAVY = {
     "reportlab",
     "shamir_mnemonic",
     "prometheus_client",
+    "textual",
 }
 
 #: Errors that need no hint, each with its reason.

@@ -89,11 +89,21 @@ class FileIndex:
         path = self._last_path(source)
         return path if path.is_file() else None
 
-    def entries(self, seq: int, source: str, folder: bytes) -> Iterator[Found]:
-        """Yield what lay directly in a folder, in one point, by name."""
+    def entries(
+        self, seq: int, source: str, folder: bytes, *, after: bytes | None = None, most: int = -1
+    ) -> Iterator[Found]:
+        """Yield what lay directly in a folder, in one point, by name: at most so many behind a name, or all."""
         yield from self._found(
-            "f.source = ? and f.path = ? and s.first <= ? and (s.last is null or s.last >= ?) order by n.base",
-            (source, folder, seq, seq),
+            "f.source = ? and f.path = ? and (? is null or n.base > ?) and s.first <= ? "
+            "and (s.last is null or s.last >= ?) order by n.base limit ?",
+            (source, folder, after, after, seq, seq, most),
+        )
+
+    def history(self, source: str, path: bytes) -> Iterator[Found]:
+        """Yield every version of one name, the newest first."""
+        folder, base = os.path.split(path)
+        yield from self._found(
+            "f.source = ? and f.path = ? and n.base = ? order by s.first desc", (source, folder, base)
         )
 
     def everything(self, seq: int, source: str) -> Iterator[Found]:

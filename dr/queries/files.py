@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
+from typing import Self
 
 from dr.catalog.file_index import FileIndex, Indexed
 from dr.errors import DrError, UsageError
@@ -53,7 +54,7 @@ class Files:
         self._points = {point.run_id: point for point in points}
         self._destroyed = any(copy.destroyed for point in found for copy in point.copies)
 
-    def __enter__(self) -> Files:
+    def __enter__(self) -> Self:
         """Open the index."""
         self._index = FileIndex(self._session.state, self._loaded.plan.system)
         self._index.__enter__()
@@ -174,17 +175,21 @@ class Files:
         A pattern without `/` is held against the last part of a name, another against the whole path.
         """
         self.bring_up_to_date()
-        known = self._known()
         whole = "/" in pattern
         glob = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"
+        versions = self._versions_of(self._index.matching(glob, whole=whole, any_case=any_case), source)
+        return [version for version in versions if since is None or version.last_seen >= since]
+
+    def _versions_of(self, entries: Iterator[Found], source: str | None = None) -> list[Version]:
+        """Return what entries of any names make: each content of a name once, the newest first."""
+        known = self._known()
         found: dict[tuple[str, bytes, object], list[tuple[Found, list[Indexed]]]] = {}
-        for entry in self._index.matching(glob, whole=whole, any_case=any_case):
+        for entry in entries:
             held = [each for each in known.get(entry.source, ()) if within(entry, each.seq)]
             if held and source in (None, entry.source):
                 found.setdefault((entry.source, entry.path, content_of(entry)), []).append((entry, held))
         versions = [_version(spans) for spans in found.values()]
-        kept = [version for version in versions if since is None or version.last_seen >= since]
-        return sorted(kept, key=lambda each: (each.last_seen, each.first_seen, each.entry.path), reverse=True)
+        return sorted(versions, key=lambda each: (each.last_seen, each.first_seen, each.entry.path), reverse=True)
 
     def differences(self, one: Point, two: Point, source: str | None = None) -> list[Difference]:
         """Return what changed from one point to a later one, by path."""
