@@ -21,6 +21,7 @@ from dr.errors import CatalogError
 from dr.evidence import manifest
 from dr.evidence.file_version import Found
 from dr.evidence.manifest import Entry
+from dr.evidence.manifest_changes import pairs
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 1
@@ -179,19 +180,19 @@ class FileIndex:
         Points of a source are taken in by time, oldest first. Raises `DamageError` when the manifest is damaged;
         nothing of it is kept then.
         """
-        before = self.last(source)
-        known = manifest.line_keys(before) if before else set[int]()
+        if not manifest.is_whole(listed):
+            raise manifest.damaged(listed, ValueError("it was altered or cut short"))
+        before, gone = self.last(source), list[bytes]()
         with self._writing() as connection:
             seq = self._next(connection, source, run_id, at)
             names = _Names(connection, source)
-            fresh = manifest.entries_beside(listed, known)
+            fresh = _fresh(before, listed, gone)
             rows = ((names.of(entry.path), seq, *_values(entry)) for entry in fresh)
             made = connection.executemany(
                 f"insert or replace into spans (name, first, {_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
                 rows,
             ).rowcount
-            if known and before:  # what was not met again
-                self._close(connection, source, seq, manifest.entries_of(before, known))
+            self._close(connection, source, seq, map(manifest.entry_of, gone))
         self._remember(source, listed)
         return made
 
@@ -323,6 +324,20 @@ class FileIndex:
 
             shutil.copyfile(listed, beside)
         beside.replace(to)
+
+
+def _fresh(before: Path | None, listed: Path, gone: list[bytes]) -> Iterator[Entry]:
+    """Yield the entries of a manifest that the one before it does not have; add the lines that only that has to `gone`.
+
+    Raises `DamageError` when one cannot be understood.
+    """
+    try:
+        for was, now in pairs(before, listed):
+            if was != now:
+                gone += [was] if was else []
+                yield from [manifest.entry_of(now)] if now else ()
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise manifest.damaged(listed, error) from error
 
 
 class _Names:

@@ -2,6 +2,9 @@
 
 A file of JSON lines: a header, one array an entry, and an end that counts and hashes all before it, so
 that a manifest cut short or altered is never taken for a whole one. Names that are no UTF-8 survive.
+
+The lines of a tree's entries are in the byte order of their text, which its header says (`SORTED`): so two manifests
+are compared, and parts put together (`dr.evidence.manifest_parts`), line by line, whatever their size.
 """
 
 from __future__ import annotations
@@ -9,8 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from json.encoder import encode_basestring_ascii as _quoted
@@ -22,7 +24,10 @@ from dr.errors import DamageError
 SCHEMA = 1
 Kind = Literal["file", "dir", "link", "other"]
 State = Literal["ok", "changed", "unreadable"]
+#: What a header says of a manifest whose lines are in order.
+SORTED = "sorted"
 _BATCH = 1000
+_TAIL = 4096  # bytes in which the last line is
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -53,18 +58,80 @@ class Entry(NamedTuple):
 
 def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all."""
+    write_lines(path, header, map(line_of, entries))
+
+
+def write_sorted(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Write a manifest with its entries in the order of their lines, which its header says."""
+    write_lines(path, {**header, SORTED: True}, sorted(map(line_of, entries)))
+
+
+def write_lines(path: Path, header: Mapping[str, Any], lines: Iterable[bytes]) -> None:
+    """Write a manifest of lines that are made, whole or not at all."""
     beside = path.with_name(f".{path.name}.new")
     first = json.dumps({"schema": SCHEMA, **header, "ends": True}).encode() + b"\n"
-    digest, count, rest = hashlib.sha256(first), 0, iter(entries)
+    digest, count, rest = hashlib.sha256(first), 0, iter(lines)
     with beside.open("wb") as file:
         file.write(first)
-        while batch := [_line(entry) for entry in islice(rest, _BATCH)]:
-            block = "".join(batch).encode("ascii")
+        while batch := list(islice(rest, _BATCH)):
+            block = b"".join(batch)
             digest.update(block)
             file.write(block)
             count += len(batch)
-        file.write(json.dumps({"entries": count, "sha256": digest.hexdigest()}).encode() + b"\n")
+        file.write(end_of(count, digest.hexdigest()))
     beside.replace(path)
+
+
+def end_of(entries: int, sha256: str) -> bytes:
+    """Return the last line of a manifest: how many entries it has, and the digest of all before this line."""
+    return json.dumps({"entries": entries, "sha256": sha256}).encode() + b"\n"
+
+
+def ends(path: Path) -> tuple[bytes, bytes]:
+    """Return the first and the last line of a manifest. Raises `DamageError` where it has no such."""
+    first, last = _outer(path)
+    if not last.startswith(b"{"):
+        raise damaged(path, ValueError("it was cut short"))
+    return first, last
+
+
+def _outer(path: Path) -> tuple[bytes, bytes]:
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            _header(first)
+            file.seek(max(len(first), file.seek(0, os.SEEK_END) - _TAIL))
+            return first, b"".join(file.read().splitlines(keepends=True)[-1:])
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a manifest's entries as they are. Raises `DamageError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            _header(file.readline())
+            for line in file:
+                if line.startswith(b"{"):
+                    return
+                yield line
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
+def is_sorted(path: Path) -> bool:
+    """Whether a manifest says that its lines are in order. Raises `DamageError` when the file is no manifest."""
+    return header(path).get(SORTED) is True
+
+
+def key_of(line: bytes) -> bytes:
+    """Return what orders a line, and names its path: no two paths of a manifest have the same.
+
+    No path holds a quote, a comma and a quote: its quotes are escaped. A line of the path alone (`["/path"]`) is one
+    of what went away.
+    """
+    end = line.find(b'", "')
+    return line[: end + 1] if end >= 0 else line[:-2]
 
 
 def write_stream(
@@ -86,7 +153,7 @@ def header(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             return _header(file.readline())
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def is_stream(path: Path) -> bool:
@@ -100,125 +167,37 @@ def read(path: Path) -> Iterator[Entry]:
 
     Raises `DamageError` when it cannot be understood; one that was cut short or altered raises at its end.
     """
-    return entries_beside(path, set())
-
-
-class Listed(NamedTuple):
-    """A file as two manifests are compared by it."""
-
-    path: bytes
-    size: int
-    sha256: str | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The files that two manifests do not have in common, by path and content, and how many they do."""
-
-    gone: tuple[Listed, ...]
-    come: tuple[Listed, ...]
-    same: int
-
-
-def difference(old: Path, new: Path) -> Difference:
-    """Compare the files of two manifests, decoding only the lines that differ: a million alike take two seconds.
-
-    A file of other owner, mode or times alone is the same. Raises `DamageError` when one cannot be understood; that
-    they are whole is not seen to again.
-    """
-    try:
-        known = {hash(line) for line in _file_lines(old)}
-        fresh, same = set(), 0
-        for line in _file_lines(new):
-            if (key := hash(line)) in known:
-                known.discard(key)
-                same += 1
-            else:
-                fresh.add(key)
-        gone = {file.path: file for file in _decoded(old, known)}
-        come = []
-        for file in _decoded(new, fresh):
-            before = gone.get(file.path)
-            if before and before.sha256 == file.sha256:
-                del gone[file.path]
-                same += 1
-            else:
-                come.append(file)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(old, error) from error
-    return Difference(tuple(gone.values()), tuple(come), same)
-
-
-def _decoded(path: Path, keys: set[int]) -> Iterator[Listed]:
-    """Yield the files whose lines have these hashes."""
-    for line in _file_lines(path) if keys else ():
-        if hash(line) in keys:
-            entry = _entry(_decode(line.decode("ascii"))[0])
-            yield Listed(entry.path, entry.size, entry.sha256)
-
-
-def line_keys(path: Path) -> set[int]:
-    """Return a key for each entry of a manifest: this process knows a line by it again. Raises `DamageError`."""
-    last = b""
-    try:
-        with path.open("rb") as file:
-            _header(file.readline())
-            keys = {hash(last := line) for line in file}
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, error) from error
-    if last.startswith(b"{"):  # the end, which is no entry
-        keys.discard(hash(last))
-    return keys
-
-
-def entries_beside(path: Path, known: set[int]) -> Iterator[Entry]:
-    """Yield the entries of a manifest whose lines are not known by their keys, and forget the keys of those that are.
-
-    What is left in `known` was met in no line. Raises `DamageError` as `read` does, at the end where it was altered.
-    """
     try:
         with path.open("rb") as file:
             first = file.readline()
-            ends = _header(first).get("ends", False)
+            ended = _header(first).get("ends", False)
             digest = hashlib.sha256(first)
             for count, line in enumerate(file):
-                key = hash(line)
-                if key in known:
-                    known.discard(key)
-                elif line[:1] == b"{":
+                if line[:1] == b"{":
                     if json.loads(line) != {"entries": count, "sha256": digest.hexdigest()} or file.read(1):
                         raise ValueError("it was altered")
                     return
-                else:
-                    yield _entry(_decode(line.decode("ascii"))[0])
+                yield entry_of(line)
                 digest.update(line)
-            if ends:
+            if ended:
                 raise ValueError("it was cut short")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
-def entries_of(path: Path, keys: Collection[int]) -> Iterator[Entry]:
-    """Yield the entries of a manifest whose lines have these keys. Raises `DamageError` when one cannot be read."""
+def is_whole(path: Path) -> bool:
+    """Whether a manifest is as it was written, by its own digest; no entry is decoded. Those of 0.1 had none."""
     try:
-        with path.open("rb") as file:
-            _header(file.readline())
-            for line in file:
-                if hash(line) in keys and line[:1] != b"{":
-                    yield _entry(_decode(line.decode("ascii"))[0])
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged(path, error) from error
-
-
-#: No path holds this: its quotes would be escaped.
-_A_FILE = b'", "file", '
-
-
-def _file_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a manifest's files."""
-    with path.open("rb") as file:
-        _header(file.readline())
-        yield from (line for line in file if _A_FILE in line)
+        first, last = _outer(path)
+        digest, count = hashlib.sha256(first), 0
+        for line in lines(path):
+            digest.update(line)
+            count += 1
+    except DamageError:
+        return False
+    if json.loads(first).get("ends", False) is not True and not last.startswith(b"{"):
+        return True
+    return last == end_of(count, digest.hexdigest())
 
 
 def _header(line: bytes) -> dict[str, Any]:
@@ -228,25 +207,35 @@ def _header(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _damaged(path: Path, error: Exception) -> DamageError:
+def damaged(path: Path, error: Exception) -> DamageError:
+    """Return what is raised of a manifest that cannot be understood."""
+    if path.is_dir():  # whose parts do not make a whole
+        error = ValueError("it has parts that are missing or altered")
     own = type(error) is ValueError and str(error).startswith("it ")
     reason = str(error) if own else (error.strerror or "") if isinstance(error, OSError) else ""
     return DamageError("the manifest cannot be read", path.name, reason, hint="use another point or target")
 
 
-def _text(name: bytes) -> str:
+def spelt(name: bytes) -> str:
+    """Return a path as its line has it: the order of these texts is that of the lines."""
     return _quoted(name.decode("utf-8", "surrogateescape"))
 
 
-def _line(entry: Entry) -> str:
+def line_of(entry: Entry) -> bytes:
+    """Return the line of an entry."""
     path, kind, size, sha256, mode, uid, gid, mtime, ctime, inode, device, target, state, attributes = entry
     digest = "null" if sha256 is None else f'"{sha256}"'
-    link = "null" if target is None else _text(target)
+    link = "null" if target is None else spelt(target)
     more = "" if attributes is None else f", {_quoted(attributes)}"
     return (
-        f'[{_text(path)}, "{kind}", {size}, {digest}, {mode}, {uid}, {gid},'
+        f'[{spelt(path)}, "{kind}", {size}, {digest}, {mode}, {uid}, {gid},'
         f' {mtime}, {ctime}, {inode}, {device}, {link}, "{state}"{more}]\n'
-    )
+    ).encode("ascii")
+
+
+def entry_of(line: bytes) -> Entry:
+    """Return the entry of a line. Raises `ValueError` and the like where it has none."""
+    return _entry(_decode(line.decode("ascii"))[0])
 
 
 def _entry(values: list[Any]) -> Entry:

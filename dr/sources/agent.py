@@ -23,18 +23,20 @@ from dr.errors import (
 )
 from dr.evidence import manifest
 from dr.evidence.attributes import digest_of
-from dr.evidence.manifest import Entry
+from dr.evidence.manifest import Entry, spelt
 from dr.evidence.record import Omission
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, RestoredSource, RestoreSlot, Sent, SourceDriver
-from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, last_known, look, settle, specials
+from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, look, specials
 from dr.sources.foreseen import foreseen_there
-from dr.sources.holdings import holdings
+from dr.sources.holdings import count, holdings
+from dr.sources.last_hashes import LastHashes
 from dr.sources.listing import Listing, hash_files, list_trees
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
+from dr.sources.settle import settle
 from dr.sources.tables import Beside
 from dr.sources.walk import Excluded
 from dr.tools import command
@@ -66,11 +68,10 @@ class AgentFiles(SourceDriver):
             there, missing = self._look(trees, first)
             if trees.mounted.waiting:  # listing them may have mounted something
                 trees = replace(trees, mounted=self._mounted())
-            known = last_known(reuse)
-            marked = attributes_there(self._agent.host, list(first.found))
+            last, marked = LastHashes(reuse), attributes_there(self._agent.host, list(first.found))
             entries = [
-                entry_of(path, status, known, read_link=first.links.get, attributes=_digests(marked))
-                for path, status in first.found.items()
+                entry_of(path, first.found[path], last, read_link=first.links.get, attributes=_digests(marked))
+                for path in sorted(first.found, key=spelt)
             ]
             todo = [entry.path for entry in entries if entry.kind == "file" and entry.sha256 is None]
             at_once = min(placed.cores, self._agent.host.login.at_once)
@@ -157,16 +158,14 @@ class _SentTrees(AgentCapture):
             after = trees.list()
         entries, vanished = _judged(self._entries, after)
         held = holdings(
-            self._entries, trees.tops, trees.mounted,
+            lambda places: count(self._entries, places), trees.tops, trees.mounted,
             reuse=self._reuse, left_out=self._elsewhere, excluded=trees.excluded,
         )  # fmt: skip
         header = {**self._header, **held.header}
-        manifest.write(self._path, header, entries)
+        manifest.write_sorted(self._path, header, entries)
         kept = [Kept(stored.files, stored.dirs, lambda: repository.nodes(stored.snapshot_id))]
         with blame(name):
-            settled = settle(
-                self._path, header, entries, vanished=vanished, lstat=after.lstat, kept=kept, tops=trees.tops
-            )
+            settled = settle(self._path, vanished=vanished, lstat=after.lstat, kept=kept, tops=trees.tops)
         left_out = mounts.left_out(self._elsewhere)
         told = bool(self._header[COVERED])
         unseen = () if told else attributes.unseen(self._reuse, "are stored and not compared", self.host)

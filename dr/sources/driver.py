@@ -6,15 +6,18 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dr.errors import SourceError
+from dr.errors import DamageError, SourceError
+from dr.evidence.manifest_parts import assemble
 from dr.evidence.record import Omission
 from dr.plan.zone import known_zone
 from dr.sources import database_inventory as facts
@@ -60,15 +63,15 @@ def upward(path: bytes) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class Kept:
-    """What one snapshot holds: files and directories as restic counted them, and its nodes when they are asked for.
+    """What one snapshot holds of a source: files and directories as restic counted them, and its nodes when asked for.
 
-    None where they cannot be listed. `beside` files of it are ours.
+    None where they cannot be listed. `beside`: among the nodes is our manifest, which is not counted.
     """
 
     files: int
     dirs: int
     nodes: Callable[[], Iterable[Mapping[str, Any]] | None] = field(repr=False)
-    beside: int = 0
+    beside: bool = False
 
 
 def _as_it_was(kept: Sequence[Kept]) -> Settled:
@@ -253,12 +256,22 @@ class RestoredSource:
         raise NotImplementedError
 
     def settle(self) -> Path | None:
-        """Put in order what restic laid down: the manifest goes aside; its new path is returned."""
-        listed = self.room.root / MANIFEST
-        if not listed.is_file():
+        """Put in order what restic laid down: the manifest goes aside; its new path is returned.
+
+        Parts that make no whole stay a folder: whoever reads that as a manifest is refused.
+        """
+        listed, aside = self.room.root / MANIFEST, self.room.apart / f"{MANIFEST}.laid"
+        if not listed.exists():
             return None
         self.room.apart.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return listed.replace(self.room.apart / f"{MANIFEST}.laid")  # one amended later may lie there already
+        if aside.is_dir():  # one of an interrupted call
+            shutil.rmtree(aside)
+        aside.unlink(missing_ok=True)
+        shutil.move(listed, aside)  # beside one that was amended later
+        if aside.is_dir():
+            with suppress(DamageError):
+                assemble(aside)
+        return aside
 
     def start(self) -> None:
         """Make what was restored answer; `SourceError` when it does not."""

@@ -6,31 +6,29 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from dr.errors import DamageError, SourceError
+from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
 from dr.plan.source_kinds import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
-from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown
-from dr.sources.holdings import holdings
-from dr.sources.stored import Reconciled, counts_agree, reconcile
-from dr.sources.walk import Excluded, excluder, literally, walk
+from dr.sources.driver import MANIFEST, SourceDriver, Tree, shown
+from dr.sources.holdings import Counting, holdings, places_of
+from dr.sources.last_hashes import LastHashes
+from dr.sources.settle import differs, settle
+from dr.sources.walk import Excluded, Found, excluder, literally, walk
 from dr.tools import command
 from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
 
-#: A file touched so shortly before its hash was taken may have changed within one tick of its clock.
-_RACY_NS = 2_000_000_000
-_Stamp = tuple[int, int, int, int, int]  # size, mtime, ctime, inode, device: while equal, so is the content
-_Known = Mapping[bytes, tuple[_Stamp, str, str | None]]  # stamp, hash, and the digest of its attributes
-#: Not in a manifest of an older release.
-_UNREAD = "?"
+#: So many entries are hashed at a time, or so many bytes.
+_BATCH = (256, 32 << 20)
+_BODY = ".listed"
 
 
 class Files(SourceDriver):
@@ -59,26 +57,31 @@ class Files(SourceDriver):
             unreadable=unreadable.add,
             elsewhere=elsewhere.add,
         )
-        known = last_known(reuse)
-        listed = [_entry(path, status, known) for path, status in found]
-        entries, vanished = _hashed(listed, unreadable)
-        unreadable |= {entry.path for entry in entries if entry.state == "unreadable"}
+        last, counting = LastHashes(reuse), Counting(places_of(there, mounted, reuse))
+        listed = counting.passing(_entries(found, last, unreadable))
+        tally, body = _Tally(frozenset(map(os.fsencode, there))), work / _BODY
+        with body.open("wb") as file:
+            file.writelines(map(manifest.line_of, tally.passing(_hashed(listed))))
+        unreadable |= tally.unreadable
         if mounted.waiting:  # walking them may have mounted something
             mounted = mounts.here(mounted.tops)
         elsewhere -= {mount.point for mount in mounted.pseudo}
-        held = holdings(listed, there, mounted, reuse=reuse, left_out=elsewhere, excluded=excluded)
+        held = holdings(
+            lambda places: counting.of(places, lambda: _read(body)), there, mounted,
+            reuse=reuse, left_out=elsewhere, excluded=excluded,
+        )  # fmt: skip
         header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), COVERED: True, **held.header}
-        manifest.write(work / MANIFEST, header, entries)
-        declared = {entry.path: entry.mode for entry in entries if entry.kind == "other"}
-        odd = specials((path, declared.get(os.fsencode(path), 0)) for path in there)
+        with body.open("rb") as file:
+            manifest.write_lines(work / MANIFEST, {**header, manifest.SORTED: True}, file)
+        body.unlink()
+        odd = specials((path, tally.odd.get(os.fsencode(path), 0)) for path in there)
         told = (*mounts.left_out(elsewhere), *mounts.not_mounted(mounted.waiting, excluded), *odd, *held.gone)
-        sizes = [entry.size for entry in entries if entry.kind == "file" and entry.state != "unreadable"]
         return Tree(
             paths=tuple(there),
             cwd=work,
             started=started,
-            files=len(sizes),
-            bytes=sum(sizes),
+            files=tally.files,
+            bytes=tally.size,
             excludes=excludes,
             one_filesystem=self._declared.one_filesystem,
             unreadable=tuple(os.fsdecode(path) for path in sorted(unreadable)),
@@ -88,7 +91,7 @@ class Files(SourceDriver):
             notes=held.notes,
             reader=_whoami(),
             settler=lambda kept: settle(
-                work / MANIFEST, header, entries, vanished=vanished, attributes=digest_here, kept=kept, tops=there
+                work / MANIFEST, vanished=tally.vanished, attributes=digest_here, kept=kept, tops=there
             ),
         )
 
@@ -220,27 +223,31 @@ def _clean(path: str) -> str:
     return os.path.normpath(path).replace("//", "/")
 
 
-def _entry(path: bytes, status: os.stat_result, known: _Known) -> Entry:
-    return entry_of(path, status, known, read_link=_read_link, attributes=digest_here)
+def _entries(found: Iterable[Found], last: LastHashes, unreadable: Collection[bytes]) -> Iterator[Entry]:
+    """Yield what is there, with the hashes that are known; what cannot be listed is `unreadable` before it comes."""
+    for path, status in found:
+        entry = entry_of(path, status, last, read_link=_read_link, attributes=digest_here)
+        yield entry._replace(state="unreadable") if path in unreadable else entry
 
 
 def entry_of(
     path: bytes,
     status: os.stat_result,
-    known: _Known,
+    last: LastHashes,
     *,
     read_link: Callable[[bytes], bytes | None],
     attributes: Callable[[bytes], str | None],
 ) -> Entry:
-    """Return what is at `path`, with its hash when that is known already."""
+    """Return what is at `path`, with its hash when that is known already. Each path comes after the one before."""
     kind: Kind = "other"
     size, digest, target = 0, None, None
-    marked: str | None = _UNREAD
+    before = None
     if stat.S_ISREG(status.st_mode):
         kind, size = "file", status.st_size
-        before = known.get(path)
-        if before and before[0] == (size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev):
-            digest, marked = before[1:]
+        before = last.of(path)
+        if before and not _untouched(before, status):
+            before = None
+        digest = before.sha256 if before else None
     elif stat.S_ISDIR(status.st_mode):
         kind = "dir"
     elif stat.S_ISLNK(status.st_mode):
@@ -248,8 +255,14 @@ def entry_of(
     return Entry(
         path, kind, size, digest, status.st_mode,
         status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, target,
-        attributes=attributes(path) if marked == _UNREAD else marked,
+        attributes=before.attributes if before and last.covered else attributes(path),
     )  # fmt: skip
+
+
+def _untouched(before: Entry, now: os.stat_result) -> bool:
+    """Whether a file has the content, and the attributes, that were captured: while these are equal it has."""
+    stamp = (before.size, before.mtime_ns, before.ctime_ns, before.inode, before.device)
+    return stamp == (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, now.st_dev)
 
 
 def _read_link(path: bytes) -> bytes | None:
@@ -259,37 +272,62 @@ def _read_link(path: bytes) -> bytes | None:
         return None
 
 
-def last_known(reuse: Path | None) -> _Known:
-    """Return the hashes of the last manifest that still count; none when it cannot be read."""
-    if reuse is None:
-        return {}
-    try:
-        header = manifest.header(reuse)
-        started, covered = datetime.fromisoformat(header["started"]), bool(header.get(COVERED))
-        settled = int(started.timestamp() * 1e9) - _RACY_NS
-        return {
-            e.path: (
-                (e.size, e.mtime_ns, e.ctime_ns, e.inode, e.device),
-                e.sha256,
-                e.attributes if covered else _UNREAD,
-            )
-            for e in manifest.read(reuse)
-            if e.sha256 and e.state == "ok" and max(e.mtime_ns, e.ctime_ns) < settled
-        }
-    except (DamageError, KeyError, TypeError, ValueError):
-        return {}  # costs a full read, nothing else
+@dataclass
+class _Tally:
+    """What is counted of the entries of one capture: `odd` are those of the declared paths `tops` that are no trees."""
+
+    tops: frozenset[bytes]
+    files: int = 0
+    size: int = 0
+    vanished: int = 0
+    unreadable: set[bytes] = field(default_factory=set)
+    odd: dict[bytes, int] = field(default_factory=dict)
+
+    def passing(self, entries: Iterable[Entry | None]) -> Iterator[Entry]:
+        """Let what is there pass; what vanished is None."""
+        for entry in entries:
+            if entry is None:
+                self.vanished += 1
+                continue
+            if entry.state == "unreadable":
+                self.unreadable.add(entry.path)
+            elif entry.kind == "file":
+                self.files += 1
+                self.size += entry.size
+            elif entry.kind == "other" and entry.path in self.tops:
+                self.odd[entry.path] = entry.mode
+            yield entry
 
 
-def _hashed(entries: list[Entry], unlisted: set[bytes]) -> tuple[list[Entry], int]:
-    """Hash the files whose hash is not known; return what is there, and how many files vanished."""
-    todo = [i for i, entry in enumerate(entries) if entry.kind == "file" and entry.sha256 is None]
-    result: list[Entry | None] = list(entries)
-    for i, hashed in zip(todo, in_threads(_hash, [entries[i] for i in todo]), strict=True):
-        result[i] = hashed
-    kept = [entry for entry in result if entry is not None]
-    if unlisted:
-        kept = [entry._replace(state="unreadable") if entry.path in unlisted else entry for entry in kept]
-    return kept, len(entries) - len(kept)
+def _read(body: Path) -> Iterator[Entry]:
+    with body.open("rb") as file:
+        yield from map(manifest.entry_of, file)
+
+
+def _hashed(entries: Iterable[Entry]) -> Iterator[Entry | None]:
+    """Hash the files whose hash is not known, a few batches ahead; yield all, and None for a file that vanished."""
+    for batch in in_threads(_hash_each, _batches(entries), worth=lambda batch: any(map(_is_unknown, batch))):
+        yield from batch
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Yield entries in batches that take a while to read, and not too long."""
+    batch, size = list[Entry](), 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size if entry.sha256 is None else 0
+        if len(batch) >= _BATCH[0] or size >= _BATCH[1]:
+            yield batch
+            batch, size = [], 0
+    yield batch
+
+
+def _hash_each(batch: list[Entry]) -> list[Entry | None]:
+    return [_hash(entry) if _is_unknown(entry) else entry for entry in batch]
+
+
+def _is_unknown(entry: Entry) -> bool:
+    return entry.kind == "file" and entry.sha256 is None
 
 
 def _hash(entry: Entry) -> Entry | None:
@@ -314,86 +352,6 @@ def _hash(entry: Entry) -> Entry | None:
         return entry._replace(state="unreadable")
     finally:
         os.close(descriptor)
-    if size != entry.size or _differs(entry, after):
+    if size != entry.size or differs(entry, after):
         return entry._replace(size=size, sha256=digest, state="changed")
     return entry._replace(sha256=digest)
-
-
-def _differs(entry: Entry, now: os.stat_result) -> bool:
-    """Whether what is there now is another thing, or has other content, owner or mode."""
-    if entry.mode != now.st_mode or entry.uid != now.st_uid or entry.gid != now.st_gid:
-        return True
-    if entry.kind == "dir":  # its times follow what comes and goes in it
-        return False
-    if entry.inode != now.st_ino:
-        return True
-    if entry.kind == "other":
-        return False
-    size = now.st_size if entry.kind == "file" else entry.size
-    return (entry.size, entry.mtime_ns, entry.ctime_ns) != (size, now.st_mtime_ns, now.st_ctime_ns)
-
-
-def _marked_anew(entry: Entry, now: os.stat_result, attributes: Callable[[bytes], str | None] | None) -> bool:
-    """Whether a directory has other attributes: its times alone do not tell."""
-    if attributes is None or entry.kind != "dir" or entry.ctime_ns == now.st_ctime_ns:
-        return False
-    return attributes(entry.path) != entry.attributes
-
-
-def settle(
-    path: Path,
-    header: Mapping[str, Any],
-    entries: list[Entry],
-    *,
-    vanished: int = 0,
-    lstat: Callable[[bytes], os.stat_result] = os.lstat,
-    attributes: Callable[[bytes], str | None] | None = None,
-    kept: Sequence[Kept] = (),
-    tops: Sequence[str] = (),
-) -> Settled:
-    """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
-
-    restic may have stored them as they were, as they are, or not at all: no one content can be claimed. Where
-    something came or went, or restic counted otherwise than we, the snapshots `kept` of the paths `tops` are listed.
-    `vanished` files were gone before they could be hashed. Raises what listing a snapshot raises.
-    """
-    fresh: dict[int, Entry] = {}
-    gone, stirred = 0, vanished > 0
-    for i, entry in enumerate(entries):
-        if entry.state != "ok":
-            continue
-        try:
-            now = lstat(entry.path)
-            stirred = stirred or (entry.kind == "dir" and entry.ctime_ns != now.st_ctime_ns)
-            if not _differs(entry, now) and not _marked_anew(entry, now, attributes):
-                continue
-        except (FileNotFoundError, NotADirectoryError):
-            gone += 1
-        except OSError:
-            pass  # out of reach now: nothing can be claimed either
-        fresh[i] = entry._replace(state="changed")
-    after = [fresh.get(i, entry) for i, entry in enumerate(entries)] if fresh else entries
-    if kept and (stirred or gone or not counts_agree(after, tops, kept)):
-        found = reconcile(after, tops, kept, lstat=lstat, held=header.get("held", {}))
-    else:
-        found = Reconciled(after)
-    return settled(path, header, entries, found, vanished=vanished + gone)
-
-
-def settled(
-    path: Path, header: Mapping[str, Any], before: list[Entry], found: Reconciled, *, vanished: int = 0
-) -> Settled:
-    """Write the manifest again where the entries are not those from `before`; return how the tree stood."""
-    after = found.entries
-    amended = after is not before and after != before
-    if amended:
-        manifest.write(path, header, after)
-    listed = after[: len(after) - found.came]
-    return Settled(
-        tuple(e.path for e in listed if e.state == "changed"),
-        vanished + found.gone,
-        amended=amended,
-        appeared=found.came,
-        unstored=found.unstored,
-        omissions=found.omissions,
-    )

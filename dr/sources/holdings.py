@@ -7,8 +7,7 @@ look at the whole.
 from __future__ import annotations
 
 import os
-import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ class Holdings:
 
 
 def holdings(
-    entries: Sequence[Entry],
+    counted: Callable[[Sequence[bytes]], Held],
     tops: Iterable[str],
     mounted: Mounted,
     *,
@@ -47,38 +46,70 @@ def holdings(
     left_out: Iterable[bytes] = (),
     excluded: Excluded,
 ) -> Holdings:
-    """Count what the declared paths `tops` and the mounts below them hold, beside the last manifest's counts."""
+    """Return what the declared paths `tops` and the mounts below them hold, beside the last manifest's counts.
+
+    `counted` gives the files and bytes at and below each of some paths.
+    """
     before = _header(reuse)
     away = frozenset(left_out)
     mounts = {mount.point for mount in mounted.data if mount.point not in away}
     known = {os.fsencode(path) for path in _texts(before.get("mounts"))}
     places = [os.fsencode(top) for top in tops]
     former = [p for p in sorted(known - mounts - away) if not excluded(p) and _below_one(p, places)]
-    held = count(entries, [*places, *sorted(mounts), *former])
+    held = counted([*places, *sorted(mounts), *former])
     pseudo = [os.fsdecode(mount.point) for mount in mounted.pseudo]
     noted = {"held": held, "mounts": sorted(map(os.fsdecode, mounts)), "not_data": pseudo}
-    counted = _before(before, reuse, [*places, *sorted(mounts), *former])
-    gone = (*_emptied(counted, held), *_unmounted(counted, held, former))
+    earlier = _before(before, reuse, [*places, *sorted(mounts), *former])
+    gone = (*_emptied(earlier, held), *_unmounted(earlier, held, former))
     fresh = [m for m in mounted.pseudo if os.fsdecode(m.point) not in _texts(before.get("not_data"))]
     note = not_data(fresh)
     return Holdings({key: value for key, value in noted.items() if value}, gone, (note,) if note else ())
 
 
-def count(entries: Iterable[Entry], places: Sequence[bytes]) -> Held:
-    """Return the files and bytes at and below each of some paths."""
-    held = {place: [0, 0] for place in places}
-    holders: dict[bytes, list[list[int]]] = {}
-    for entry in entries:
-        if entry.kind != "file":
-            continue
-        folder = posixpath.dirname(entry.path)
-        if (counters := holders.get(folder)) is None:
-            counters = holders[folder] = [held[outer] for outer in upward(folder) if outer in held]
-        own = held.get(entry.path)
-        for counter in (*counters, own) if own else counters:
+def places_of(tops: Iterable[str], mounted: Mounted, reuse: Path | None) -> list[bytes]:
+    """Return all that `holdings` may ask of, as far as it is known before the walk."""
+    before = map(os.fsencode, _texts(_header(reuse).get("mounts")))
+    return list(dict.fromkeys([*map(os.fsencode, tops), *(mount.point for mount in mounted.data), *before]))
+
+
+class Counting:
+    """Counts files and bytes at and below each of some places while entries pass."""
+
+    def __init__(self, places: Iterable[bytes]) -> None:
+        self._held = {place: [0, 0] for place in places}
+        self._folder: bytes | None = None
+        self._above: list[list[int]] = []
+
+    def passing(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Let entries pass. Those of one folder are best together."""
+        for entry in entries:
+            if entry.kind == "file":
+                self._add(entry)
+            yield entry
+
+    def _add(self, entry: Entry) -> None:
+        folder = entry.path.rpartition(b"/")[0] or b"/"
+        if folder != self._folder:
+            self._folder = folder
+            self._above = [self._held[outer] for outer in upward(folder) if outer in self._held]
+        own = self._held.get(entry.path)
+        for counter in (*self._above, own) if own else self._above:
             counter[0] += 1
             counter[1] += entry.size
-    return {os.fsdecode(path): counter for path, counter in held.items()}
+
+    def of(self, places: Sequence[bytes], again: Callable[[], Iterable[Entry]]) -> Held:
+        """Return what some places hold; `again` gives the entries where one was not known before they passed."""
+        if any(place not in self._held for place in places):
+            return count(again(), places)
+        return {os.fsdecode(place): self._held[place] for place in places}
+
+
+def count(entries: Iterable[Entry], places: Sequence[bytes]) -> Held:
+    """Return the files and bytes at and below each of some paths."""
+    counting = Counting(places)
+    for _ in counting.passing(entries):
+        pass
+    return counting.of(places, lambda: ())
 
 
 def _below_one(path: bytes, places: Iterable[bytes]) -> bool:

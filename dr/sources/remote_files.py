@@ -28,11 +28,12 @@ from dr.evidence.record import Omission
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown
-from dr.sources.files import excluder_of, settled, specials
+from dr.sources.files import excluder_of, specials
 from dr.sources.foreseen import foreseen_there
-from dr.sources.holdings import holdings
+from dr.sources.holdings import count, holdings
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
+from dr.sources.settle import settled
 from dr.sources.stored import Reconciled, counts_agree, reconcile
 from dr.sources.walk import Excluded
 from dr.tools import command
@@ -98,12 +99,12 @@ class RemoteFiles(SourceDriver):
             lost = trip.mark(found, marked or {})
             entries = [_entry(os.fsencode(top), item, copied) for item in found]
             held = holdings(
-                listed, [os.fsdecode(path) for path, _ in tops], mounted,
+                lambda places: count(listed, places), [os.fsdecode(path) for path, _ in tops], mounted,
                 reuse=reuse, left_out=elsewhere, excluded=excluded,
             )  # fmt: skip
             header = {**manifest.header_of(source=self.name, kind=self.kind, started=started), **held.header}
             header |= {attributes.COVERED: marked is not None}
-            manifest.write(top / MANIFEST, header, entries)
+            manifest.write_sorted(top / MANIFEST, header, entries)
         unseen = () if marked is not None else attributes.unseen(reuse, "are not captured", self._host.name)
         odd = specials((os.fsdecode(path), status.mode) for path, status in tops)
         told = (

@@ -11,7 +11,7 @@ import posixpath
 import re
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ _KINDS: Mapping[str, Kind] = {"file": "file", "dir": "dir", "symlink": "link"}
 #: What Go writes for a byte that is no UTF-8, one for each; surrogates stand for them here.
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 _REPLACED = "\ufffd"
+_OURS = f"/{MANIFEST}"
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,36 @@ class _Differences:
     more: dict[str, Entry] = field(default_factory=dict)
 
 
-def counts_agree(entries: Sequence[Entry], tops: Iterable[str], kept: Iterable[Kept]) -> bool:
+class Counts:
+    """Counts files and directories as restic does, while the entries of some declared paths pass."""
+
+    def __init__(self, tops: Iterable[str]) -> None:
+        #: What lies above them is a directory of the snapshot, and mostly none of the entries.
+        self._above = {os.fsencode(above) for top in tops for above in _above(top)}
+        self._files = self._dirs = 0
+
+    def passing(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Let entries pass."""
+        for entry in entries:
+            if entry.kind == "dir":
+                self._above.discard(entry.path)
+            if entry.state != "unreadable" and entry.path != b"/":
+                self._files += entry.kind == "file"
+                self._dirs += entry.kind == "dir"
+            yield entry
+
+    def agree(self, kept: Iterable[Kept]) -> bool:
+        """Whether restic counted as many as passed, in every snapshot."""
+        dirs = self._dirs + len(self._above)
+        return all((one.files, one.dirs) == (self._files, dirs) for one in kept)
+
+
+def counts_agree(entries: Iterable[Entry], tops: Iterable[str], kept: Iterable[Kept]) -> bool:
     """Whether restic counted as many files and directories as are listed, in every snapshot."""
-    kinds = Counter(entry.kind for entry in entries if entry.state != "unreadable" and entry.path != b"/")
-    dirs = kinds["dir"] + len({above for top in tops for above in _above(top)} - _folders(entries))
-    return all((one.files - one.beside, one.dirs) == (kinds["file"], dirs) for one in kept)
-
-
-def _folders(entries: Iterable[Entry]) -> set[str]:
-    return {os.fsdecode(entry.path) for entry in entries if entry.kind == "dir"}
+    counts = Counts(tops)
+    for _ in counts.passing(entries):
+        pass
+    return counts.agree(kept)
 
 
 def _above(top: str) -> Iterable[str]:
@@ -133,8 +155,9 @@ def _differences(entries: Sequence[Entry], tops: Sequence[str], kept: Sequence[K
 
 def _of_the_source(one: Kept, nodes: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     """Leave out the manifest, which lies in the root of a snapshot: below the path `/` as well."""
-    ours = f"/{MANIFEST}" if one.beside else None
-    return (node for node in nodes if node["path"] != ours)
+    if not one.beside:
+        return nodes
+    return (node for node in nodes if node["path"] != _OURS and not node["path"].startswith(f"{_OURS}/"))
 
 
 def _lacking(

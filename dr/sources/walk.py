@@ -6,12 +6,16 @@ The manifest must list exactly what restic stores; a test holds the two side by 
 from __future__ import annotations
 
 import functools
+import heapq
 import os
 import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+
+from dr.evidence.manifest import spelt
 
 Found = tuple[bytes, os.stat_result]
 Excluded = Callable[[bytes], bool]
@@ -156,26 +160,19 @@ def walk(
     unreadable: Callable[[bytes], None],
     elsewhere: Callable[[bytes], None] = _nobody,
 ) -> Iterator[Found]:
-    """Yield every path at and below the roots once, with its `lstat`, parents first; links are not followed.
+    """Yield every path at and below the roots once, with its `lstat`, in the order of a manifest's lines.
 
-    What cannot be looked at is handed to `unreadable`, a directory that cannot be listed after it was
-    yielded; what vanished is left out. With `one_filesystem`, where another file system begins is handed to
-    `elsewhere`: directories are yielded too, empty.
+    Parents come first; links are not followed. What cannot be looked at is handed to `unreadable`, a directory that
+    cannot be listed just before it is yielded; what vanished is left out. With `one_filesystem`, where another file
+    system begins is handed to `elsewhere`: directories are yielded too, empty.
     """
-    roots = list(dict.fromkeys(roots))
     told = _Told(unreadable, elsewhere)
-    seen: set[bytes] | None = set() if _overlap(roots) else None
-    for root in roots:
-        for path, status in _from(root, excluded, one_filesystem, told):
-            if seen is not None:
-                if path in seen:
-                    continue
-                seen.add(path)
-            yield path, status
-
-
-def _overlap(roots: Sequence[bytes]) -> bool:
-    return any(a != b and b.startswith(a.rstrip(b"/") + b"/") for a in roots for b in roots)
+    each = [_from(root, excluded, one_filesystem, told) for root in dict.fromkeys(roots)]
+    before = None
+    for found in heapq.merge(*each, key=lambda found: spelt(found[0])) if len(each) > 1 else each[0] if each else ():
+        if found[0] != before:  # what lies below two of them
+            yield found
+        before = found[0]
 
 
 def _from(root: bytes, excluded: Excluded, one_filesystem: bool, told: _Told) -> Iterator[Found]:
@@ -185,42 +182,74 @@ def _from(root: bytes, excluded: Excluded, one_filesystem: bool, told: _Told) ->
         return
     if excluded(root):
         return
+    if not stat.S_ISDIR(status.st_mode):
+        yield root, status
+        return
+    entries = _entries(root, told.unreadable)
     yield root, status
-    if stat.S_ISDIR(status.st_mode):
-        device = status.st_dev if one_filesystem else None
-        yield from _below(root, excluded, device, told)
+    yield from _below(entries, excluded, status.st_dev if one_filesystem else None, told)
 
 
-def _below(top: bytes, excluded: Excluded, device: int | None, told: _Told) -> Iterator[Found]:
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        for entry in _entries(folder, told.unreadable):
-            path = entry.path
-            if excluded(path):
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                told.unreadable(path)
-                continue
-            elsewhere = device is not None and status.st_dev != device
-            if elsewhere:
-                told.elsewhere(path)
-            if stat.S_ISDIR(status.st_mode):
-                yield path, status
-                if not elsewhere:
-                    waiting.append(path)
-            elif not elsewhere:  # a file may be a mount too
-                yield path, status
+def _below(entries: list[os.DirEntry[bytes]], excluded: Excluded, device: int | None, told: _Told) -> Iterator[Found]:
+    """Yield what a folder holds, and all below. What is done is dropped: a folder may hold a million."""
+    stack, listed = [_steps(entries)], dict[bytes, list[os.DirEntry[bytes]]]()
+    entries.clear()
+    while stack:
+        if not stack[-1]:
+            stack.pop()
+            continue
+        _, into, entry = stack[-1].pop()
+        path = entry.path
+        if into:
+            if path in listed:
+                stack.append(_steps(listed.pop(path)))
+            continue
+        if excluded(path):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            told.unreadable(path)
+            continue
+        elsewhere = device is not None and status.st_dev != device
+        if elsewhere:
+            told.elsewhere(path)
+        if stat.S_ISDIR(status.st_mode):
+            if not elsewhere:
+                listed[path] = _entries(path, told.unreadable)
+            yield path, status
+        elif not elsewhere:  # a file may be a mount too
+            yield path, status
+
+
+def _steps(entries: Iterable[os.DirEntry[bytes]]) -> list[tuple[str, bool, os.DirEntry[bytes]]]:
+    """Return what is to be done for a folder, the last first: tell of each entry, and go into each directory.
+
+    The line of a directory ends where those of what is below go on with a slash: `a.txt` comes between `a` and `a/b`.
+    """
+    steps = []
+    for entry in entries:
+        name = spelt(entry.name)
+        steps.append((name, False, entry))
+        if _is_folder(entry):
+            steps.append((f"{name[:-1]}/", True, entry))
+    steps.sort(key=itemgetter(0), reverse=True)
+    return steps
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _entries(folder: bytes, unreadable: Callable[[bytes], None]) -> list[os.DirEntry[bytes]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return list(entries)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 _BLOCK = 1 << 20
-_BATCH = 256
+_AHEAD = 4  # items for each thread
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 THREADS = os.cpu_count() or 1
 A = TypeVar("A")
@@ -88,13 +90,21 @@ def sha256_open(descriptor: int) -> tuple[str, int]:
     return digest.hexdigest(), total
 
 
-def in_threads(act: Callable[[A], B], items: Sequence[A], *, threads: int = THREADS) -> Iterator[B]:
-    """Yield `act(item)` in order, worked on in batches by several threads."""
-    if len(items) <= 8 or threads == 1:
-        yield from map(act, items)
-        return
-    size = max(1, min(_BATCH, len(items) // (threads * 4)))
-    batches = [items[i : i + size] for i in range(0, len(items), size)]
-    with ThreadPoolExecutor(threads) as pool:
-        for results in pool.map(lambda batch: [act(item) for item in batch], batches):
-            yield from results
+def in_threads(
+    act: Callable[[A], B], items: Iterable[A], *, threads: int = THREADS, worth: Callable[[A], bool] = lambda item: True
+) -> Iterator[B]:
+    """Yield `act(item)` in order, worked on by several threads, a few items ahead of what is taken.
+
+    An item that is not `worth` a thread waits for its turn, and is done in this one.
+    """
+    waiting = deque[Callable[[], B]]()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(act, item).result if worth(item) else partial(act, item))
+            if len(waiting) > _AHEAD * threads:
+                yield waiting.popleft()()
+        while waiting:
+            yield waiting.popleft()()
+    finally:
+        pool.shutdown(cancel_futures=True)

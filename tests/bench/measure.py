@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import random
 import resource
@@ -12,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dr.tools.restic_program import find_restic
 
@@ -82,6 +84,49 @@ def dr(home: Path, *arguments: str, code: int = 0) -> str:
     if done.returncode != code:
         raise SystemExit(f"dr {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
+
+
+class Used(NamedTuple):
+    """What a program used: processor seconds with those it ran, and by itself, the MB it held at most; bytes added."""
+
+    seconds: float
+    own: float
+    peak: int
+    added: int = 0
+
+
+def dr_used(home: Path, *arguments: str) -> Used:
+    """Run the program as typed; return what it used."""
+    argv = [sys.executable, "-m", "dr", "--config", str(home / "config"), "--state", str(home / "state"), *arguments]
+    return _used(argv, environment(home), home)[0]
+
+
+def restic_used(home: Path, *arguments: str, cwd: Path | None = None) -> Used:
+    """Run plain restic on a repository of its own; return what it used, and what a backup added."""
+    env = environment(home) | {"RESTIC_REPOSITORY": str(home / "plain"), "RESTIC_PASSWORD": "plain"}
+    env |= {"RESTIC_CACHE_DIR": str(home / "cache-plain")}
+    used, out = _used([env["DR_RESTIC"], "--json", *arguments], env, cwd or home)
+    last = json.loads(out.splitlines()[-1])
+    return used._replace(added=last.get("data_added_packed", 0))
+
+
+def _used(argv: list[str], env: Env, cwd: Path) -> tuple[Used, str]:
+    own, peak = 0.0, 0
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen(argv, env=env, cwd=cwd, stdout=out, stderr=subprocess.STDOUT)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            with suppress(OSError, IndexError, ValueError):
+                stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+                own = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max(peak, int(status.partition("VmHWM:")[2].split()[0]) // 1024)
+            time.sleep(0.02)
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        out.seek(0)
+        said = out.read()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(argv)} ended with {process.returncode}: {said}")
+    return Used(ended[2].ru_utime + ended[2].ru_stime, own, peak), said
 
 
 def restic(home: Path, repository: str, *arguments: str, env: Env | None = None, cache: str = "plain") -> None:

@@ -11,6 +11,7 @@ import pytest
 from dr.errors import DrError, RefusedError, SourceError, TargetDownError
 from dr.plan.target import Target
 from dr.run.backup.agent_capture import store_away
+from dr.run.backup.stored_manifest import StoredManifest
 from dr.run.workspace.toolbox import Place
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.tools.disk import DiskStore
@@ -60,12 +61,16 @@ def work(tmp_path: Path) -> Path:
     return tmp_path / "work" / "docs"
 
 
+def parts_of(work: Path) -> StoredManifest:
+    return StoredManifest("docs", reuse=work.parent / "reuse", work=work)
+
+
 def parts(place: Place) -> dict[str, str]:
     return {snapshot.tags["part"]: snapshot.id for snapshot in place.repository.snapshots()}
 
 
 def test_it_reaches_every_target_with_its_manifest(places: dict[str, Place], work: Path) -> None:
-    landed = store_away(Sender(work), places, TAGS, work=work)
+    landed = store_away(Sender(work), places, TAGS, work=work, parts=parts_of(work))
     assert landed.giver == "one" and not landed.lost
     for name, place in places.items():
         assert parts(place) == {"data": landed.snapshots[name], "manifest": landed.manifests[name]}
@@ -76,7 +81,7 @@ def test_it_reaches_every_target_with_its_manifest(places: dict[str, Place], wor
 def test_the_manifest_says_whether_all_of_it_was_read(
     places: dict[str, Place], work: Path, unreadable: tuple[str, ...], whole: str
 ) -> None:
-    store_away(Sender(work, unreadable=unreadable), {"one": places["one"]}, TAGS, work=work)
+    store_away(Sender(work, unreadable=unreadable), {"one": places["one"]}, TAGS, work=work, parts=parts_of(work))
     (tags,) = [s.tags for s in places["one"].repository.snapshots() if s.tags["part"] == "manifest"]
     assert (tags["whole"], tags["form"]) == (whole, "agent")
 
@@ -85,7 +90,7 @@ def test_a_target_that_the_host_does_not_reach_gets_a_copy_from_one_that_it_does
     places: dict[str, Place], work: Path
 ) -> None:
     trouble = {"one": TargetDownError("it does not answer that host", "one", hint="see")}
-    landed = store_away(Sender(work, trouble=trouble), places, TAGS, work=work)
+    landed = store_away(Sender(work, trouble=trouble), places, TAGS, work=work, parts=parts_of(work))
     assert landed.giver == "two" and set(landed.snapshots) == {"disk", "one", "two"} and not landed.lost
 
 
@@ -93,10 +98,10 @@ def test_a_host_that_reaches_no_target_has_not_captured_it(places: dict[str, Pla
     down = TargetDownError("it does not answer that host", "one", hint="see", retryable=True)
     trouble = {"one": down, "two": RefusedError("no", "two", hint="see")}
     with pytest.raises(SourceError, match="root@far reaches no target: it does not answer") as caught:
-        store_away(Sender(work, trouble=trouble), places, TAGS, work=work)
+        store_away(Sender(work, trouble=trouble), places, TAGS, work=work, parts=parts_of(work))
     assert caught.value.retryable
     with pytest.raises(SourceError, match="no target is ready that root@far can reach") as caught:
-        store_away(Sender(work), {"disk": places["disk"]}, TAGS, work=work)
+        store_away(Sender(work), {"disk": places["disk"]}, TAGS, work=work, parts=parts_of(work))
     assert "mode: stream" in caught.value.hint
     assert all(parts(place) == {} for place in places.values())
 
@@ -104,7 +109,7 @@ def test_a_host_that_reaches_no_target_has_not_captured_it(places: dict[str, Pla
 def test_a_source_that_fails_is_not_tried_on_another_target(places: dict[str, Place], work: Path) -> None:
     trouble = {"one": SourceError("the command failed", "docs", hint="see")}
     with pytest.raises(SourceError, match="the command failed"):
-        store_away(Sender(work, trouble=trouble), places, TAGS, work=work)
+        store_away(Sender(work, trouble=trouble), places, TAGS, work=work, parts=parts_of(work))
     assert all(parts(place) == {} for place in places.values())
 
 
@@ -115,12 +120,12 @@ def test_without_its_manifest_it_is_on_no_target(places: dict[str, Place], work:
             (tmp_path / "one" / "config").unlink()
             return sent
 
-    landed = store_away(Breaking(work), places, TAGS, work=work)
+    landed = store_away(Breaking(work), places, TAGS, work=work, parts=parts_of(work))
     assert landed.snapshots == {} and set(landed.lost) == {"one"}
     assert parts(places["two"]) == parts(places["disk"]) == {}
 
 
 def test_a_target_that_cannot_take_the_copy_is_lost_alone(places: dict[str, Place], work: Path, tmp_path: Path) -> None:
     (tmp_path / "two" / "config").unlink()
-    landed = store_away(Sender(work), places, TAGS, work=work)
+    landed = store_away(Sender(work), places, TAGS, work=work, parts=parts_of(work))
     assert set(landed.snapshots) == {"disk", "one"} and set(landed.lost) == {"two"}

@@ -224,7 +224,7 @@ def test_a_manifest_does_not_grow_where_nothing_has_any_and_old_ones_are_read(pl
 
 
 def test_what_is_known_of_an_unchanged_file_is_not_read_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dr.sources.files._RACY_NS", -60_000_000_000)  # these files were made a moment ago
+    monkeypatch.setattr("dr.sources.last_hashes._RACY_NS", -60_000_000_000)  # these files were made a moment ago
     top = place / "share"
     top.mkdir()
     for name in ("one", "two"):

@@ -14,7 +14,9 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source_kinds import FilesSource
 from dr.sources.driver import RestoreSlot, Tree
-from dr.sources.files import Files, _entry, _hash, _hashed, settle
+from dr.sources.files import Files, _entries, _hash, _hashed, _Tally
+from dr.sources.last_hashes import LastHashes
+from dr.sources.settle import settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
 from tests.sources.nobody import as_nobody
@@ -270,14 +272,15 @@ def test_a_file_swapped_for_another_thing_while_it_is_captured_is_changed(tmp_pa
 def test_files_that_vanish_before_they_are_read_are_counted(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
-    entries = []
     for name in ("a", "b", "c"):
         (tree / name).write_text(name)
-        entries.append(_entry(os.fsencode(tree / name), (tree / name).lstat(), {}))
+    found = [(os.fsencode(tree / name), (tree / name).lstat()) for name in ("a", "b", "c")]
     (tree / "b").unlink()
-    kept, vanished = _hashed(entries, set())
-    assert ([os.path.basename(e.path) for e in kept], vanished) == ([b"a", b"c"], 1)
-    settled = settle(tmp_path / "m", {}, kept, vanished=vanished)
+    tally = _Tally(frozenset())
+    kept = list(tally.passing(_hashed(_entries(found, LastHashes(None), set()))))
+    assert ([os.path.basename(e.path) for e in kept], tally.vanished, tally.files) == ([b"a", b"c"], 1, 2)
+    manifest.write_sorted(tmp_path / "m", {}, kept)
+    settled = settle(tmp_path / "m", vanished=tally.vanished)
     assert settled.vanished == 1 and not settled.amended
 
 

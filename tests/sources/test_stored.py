@@ -124,7 +124,7 @@ class Stage:
         assert isinstance(tree, Tree)
         raced = replace(self.repository, program=str(self.race.program))
         stored = raced.backup_tree((*tree.paths, MANIFEST), cwd=tree.cwd, tags=TAGS)
-        nodes = Kept(stored.files, stored.dirs, lambda: self.repository.nodes(stored.snapshot_id), beside=1)
+        nodes = Kept(stored.files - 1, stored.dirs, lambda: self.repository.nodes(stored.snapshot_id), beside=True)
         return self._held(tree.settle([nodes]), tree.cwd / MANIFEST, stored.snapshot_id, tops)
 
     def _held(self, settled: Settled, listed: Path, snapshot: str, tops: tuple[Path, ...]) -> Held:
@@ -210,7 +210,7 @@ def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came() -> None:
         {"path": "/etc", "type": "dir"},
         {"path": "/etc/hosts", "type": "file", "size": 5},
     ]
-    kept = Kept(2, 1, lambda: nodes, beside=1)
+    kept = Kept(1, 1, lambda: nodes, beside=True)
     assert counts_agree(entries, ["/"], [kept])
     found = reconcile(entries, ["/"], [kept], lstat=os.lstat, held={"/": [1, 5]})
     assert (found.entries, found.came, found.gone, found.omissions) == (entries, 0, 0, ())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dr.evidence.manifest import spelt
 from dr.sources.walk import excluder, walk
 
 Lister = Callable[..., "set[bytes] | None"]
@@ -134,6 +135,16 @@ def test_paths_that_lie_in_one_another_are_listed_once(tree: Path, restic_lists:
     mine = we_list(roots)
     assert len(mine) == len(set(mine))
     assert set(mine) == restic_lists(roots)
+
+
+def test_paths_come_in_the_order_of_a_manifests_lines(tree: Path, tmp_path: Path) -> None:
+    for name in (b"a", b"a.b", b"a-", b"a\xff", b'a"', b"a\\", b"a!"):
+        os.makedirs(os.fsencode(tmp_path) + b"/" + name + b"/" + name)
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b".txt")).touch()
+    for roots in ([tree], [tmp_path], [tmp_path / "a.b", tree, tmp_path / "a", tmp_path / "a-", tmp_path / "a" / "a"]):
+        mine = we_list(roots)
+        assert mine == sorted(set(mine), key=spelt) and len(mine) > 4
+        assert [path for path in mine if os.path.dirname(path) in mine[mine.index(path) :]] == [], "parents come first"
 
 
 def test_one_filesystem_ends_where_another_begins(restic_lists: Lister) -> None:

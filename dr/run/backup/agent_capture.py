@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, SourceError
 from dr.run.backup.catch_up import copy_snapshots
+from dr.run.backup.stored_manifest import StoredManifest
 from dr.run.workspace.toolbox import Place
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.tools import command
@@ -27,7 +28,9 @@ class Landed:
     lost: dict[str, DrError] = field(default_factory=dict)
 
 
-def store_away(away: AgentCapture, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path) -> Landed:
+def store_away(
+    away: AgentCapture, ready: Mapping[str, Place], tags: Mapping[str, str], *, work: Path, parts: StoredManifest
+) -> Landed:
     """Let the host store it on the first target that it reaches, its manifest beside it; then copy both.
 
     Raises `SourceError` when the host could not capture it, or reaches no target.
@@ -37,9 +40,10 @@ def store_away(away: AgentCapture, ready: Mapping[str, Place], tags: Mapping[str
     partial = any(omission.partial for omission in (*sent.omissions, *sent.settled.omissions))
     whole = "no" if partial or sent.unreadable or sent.missing or sent.settled.unstored else "yes"
     try:
-        listed = giver.repository.backup_tree(
-            (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}
-        ).snapshot_id
+        with parts.laid(work / MANIFEST):
+            listed = giver.repository.backup_tree(
+                (MANIFEST, *away.sidecars), cwd=work, tags={**tags, "part": "manifest", "whole": whole}
+            ).snapshot_id
     except DrError as error:
         _note(landed, giver.name, error)
         return landed

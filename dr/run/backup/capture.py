@@ -25,6 +25,7 @@ from dr.run.backup.agent_capture import store_away
 from dr.run.backup.baseline import baseline, keep, keep_baseline, rows_kept
 from dr.run.backup.change import Watch
 from dr.run.backup.fanout import hold_size, pour
+from dr.run.backup.stored_manifest import Beside, StoredManifest, keep_parts
 from dr.run.backup.unread import omission_of
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.machine import machine_name
@@ -143,11 +144,12 @@ def _capture(
     reuse = _reusable(request, doors.name)
     captured = doors.capture(work, reuse)
     watch = Watch(doors.name, baseline(request.reuse, doors.name), request.run_id, progress.strange)
+    parts = StoredManifest(doors.name, reuse=request.reuse, work=work)
     if isinstance(captured, Stream):
         return _store_stream(captured, doors, progress, {**tags, "form": "stream"}, work=work, watch=watch)
     if isinstance(captured, AgentCapture):
-        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, watch=watch)
-    fact = _store_tree(captured, doors, progress, tags, watch=watch)
+        return _store_away(captured, doors, progress, {**tags, "form": "agent"}, work=work, parts=parts, watch=watch)
+    fact = _store_tree(captured, doors, progress, tags, parts=parts, watch=watch)
     if captured.cwd != work:
         (captured.cwd / captured.manifest_name).replace(work / MANIFEST)
     return fact
@@ -167,6 +169,7 @@ def _remember(request: BackupRequest, progress: BackupProgress, work: Path, fact
     if fact.outcome in ("ok", "degraded") and name not in progress.emptied and made.is_file():
         request.reuse.mkdir(parents=True, exist_ok=True)
         keep_baseline(request.reuse, name)
+        keep_parts(name, reuse=request.reuse, work=work)
         keep(made, request.reuse / name)
         if (counted := work / facts.FILENAME).is_file():
             keep(counted, rows_kept(request.reuse / name))
@@ -191,23 +194,28 @@ def _take_differences(progress: BackupProgress, source: str, settled: Settled) -
 
 
 def _store_tree(
-    tree: Tree, doors: SourceDriver, progress: BackupProgress, tags: Mapping[str, str], *, watch: Watch
+    tree: Tree,
+    doors: SourceDriver,
+    progress: BackupProgress,
+    tags: Mapping[str, str],
+    *,
+    parts: StoredManifest,
+    watch: Watch,
 ) -> SourceCapture:
-    beside = str((tree.cwd / tree.manifest_name).stat().st_size)
-
-    def store(place: Place) -> Stored:
+    def store(place: Place, beside: Beside) -> Stored:
         # restic finds the parent by host and paths, hence a scratch directory of constant name.
         with activity.step("store", target=place.name):
             return place.repository.backup_tree(
                 (*tree.paths, tree.manifest_name),
                 cwd=tree.cwd,
-                tags={**tags, "part": "data", "beside": beside},
+                tags={**tags, "part": "data", "beside": str(beside.bytes)},
                 excludes=tree.excludes,
                 one_filesystem=tree.one_filesystem,
             )
 
-    stored = _gather(progress, everywhere(progress.ready, store), doors.name)
-    settled = tree.settle(_kept(progress, stored))
+    with parts.laid(tree.cwd / tree.manifest_name) as beside:
+        stored = _gather(progress, everywhere(progress.ready, lambda place: store(place, beside)), doors.name)
+    settled = tree.settle(_kept(progress, stored, beside))
     unreadable = _unreadable(tree, stored)
     settled = settled.without(unreadable)
     omissions = _omitted(tree, unreadable, settled)
@@ -215,14 +223,15 @@ def _store_tree(
     _take_differences(progress, doors.name, settled)
     whole = not any(omission.partial for omission in omissions)
     if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
-        _amend(tree, progress, stored, tags=tags, whole=whole)
+        with parts.laid(tree.cwd / tree.manifest_name):
+            _amend(tree, progress, stored, tags=tags, whole=whole)
     fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
     fact = _as_found(fact, settled, unreadable=len(unreadable), omissions=omissions)
     fact = _weighed(fact, emptiness.of_tree(tree), told=tree.emptied or bool(settled.omissions))
     return replace(fact, change=watch.tree(tree, stored))
 
 
-def _kept(progress: BackupProgress, stored: Mapping[str, Stored]) -> list[Kept]:
+def _kept(progress: BackupProgress, stored: Mapping[str, Stored], beside: Beside) -> list[Kept]:
     """Return what the snapshots hold, beside our manifest. A target that cannot list its own is used no more."""
 
     def of(name: str, result: Stored) -> Kept:
@@ -233,7 +242,7 @@ def _kept(progress: BackupProgress, stored: Mapping[str, Stored]) -> list[Kept]:
                 progress.lose(name, error)
                 return None
 
-        return Kept(result.files, result.dirs, nodes, beside=1)
+        return Kept(result.files - beside.files, result.dirs - beside.dirs, nodes, beside=True)
 
     return [of(name, result) for name, result in stored.items()]
 
@@ -343,9 +352,10 @@ def _store_away(
     tags: Mapping[str, str],
     *,
     work: Path,
+    parts: StoredManifest,
     watch: Watch,
 ) -> SourceCapture:
-    landed = store_away(away, progress.ready, tags, work=work)
+    landed = store_away(away, progress.ready, tags, work=work, parts=parts)
     sent = landed.sent
     for name, error in landed.lost.items():
         progress.lose(name, error)

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError
-from dr.evidence import manifest
 from dr.evidence.change import Change
 from dr.evidence.content import HEAD, extension, is_type, look, threatens
 from dr.evidence.hollow import LARGEST
-from dr.evidence.manifest import Listed
+from dr.evidence.manifest_changes import Listed, difference
 from dr.run.backup.baseline import rows_kept
 from dr.run.backup.sampled_blocks import Blocks
 from dr.sources import database_inventory as facts
@@ -185,7 +184,7 @@ class Found:
     @classmethod
     def between(cls, old: Path, new: Path) -> Found:
         """Compare. Raises `DamageError` when a manifest cannot be understood."""
-        raw = manifest.difference(old, new)
+        raw = difference(old, new)
         gone = {file.path: file for file in raw.gone}
         come = {file.path: file for file in raw.come}
         both = gone.keys() & come.keys()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError
+from dr.evidence.manifest_parts import take
 from dr.evidence.record import Copy, Point
 from dr.run.points.choose import ready
 from dr.run.workspace.toolbox import Place, Toolbox
@@ -35,8 +36,8 @@ class Manifests:
             try:
                 self._require(place)
                 snapshot = copy.manifests.get(source, copy.snapshots[source])
-                with to.open("wb") as file, place.repository.reading(snapshot, f"/{MANIFEST}") as chunks:
-                    file.writelines(chunks)
+                with place.repository.reading(snapshot, f"/{MANIFEST}") as chunks:
+                    take(chunks, to)
             except InterruptedRunError:
                 raise
             except DrError as error:

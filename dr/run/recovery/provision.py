@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.evidence.manifest_parts import assemble
 from dr.plan.check_kinds import Turn
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.isolate import isolate
@@ -100,6 +101,7 @@ def _make_room(recovery: Recovery, name: str) -> None:
     if snapshot is None:
         return
     done = step.place.repository.restore(snapshot, apart, overwrite="always")
+    assemble(apart / MANIFEST)
     if not (apart / MANIFEST).is_file():
         raise DamageError(
             "the manifest of the point could not be restored",

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence import manifest
+from dr.evidence.manifest_parts import take
 from dr.evidence.record import Damage, Point
 from dr.plan.units import counted
 from dr.run.points.discover import points_in
@@ -244,7 +245,8 @@ def _shorter(place: Place, listed: str, snapshot: str) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(prefix="dr-manifest-") as folder:
         path = Path(folder) / MANIFEST
         try:
-            path.write_bytes(place.repository.dump(listed, f"/{MANIFEST}"))
+            with place.repository.reading(listed, f"/{MANIFEST}") as chunks:
+                take(chunks, path)
             entries = [entry for entry in manifest.read(path) if entry.kind == "file" and entry.state == "ok"]
         except (DamageError, DrError):
             yield b"(the manifest itself is lost: nobody can say which)"

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from dr.errors import DrError
+from dr.evidence.manifest_parts import assemble, take
 from dr.run.recovery.place import space
 from dr.run.recovery.place.programs import ProgramRunner, WorksHere, WorksThere
 from dr.run.recovery.place.tree import RestoredTree, TreeHere, TreeThere
@@ -31,7 +32,7 @@ _COMPLAINTS = 1_000  # of tar's, so many are kept
 _KINDS = ("--acls", "--xattrs")
 _UNKNOWN = re.compile(rb"(unrecognized|unknown|invalid|illegal) option", re.IGNORECASE)
 #: Takes the manifest that came with a tree away again; says whether it did.
-_TAKE_AWAY = 'if [ -f "$1" ]; then rm -f -- "$1" && echo yes; fi;'
+_TAKE_AWAY = 'if [ -e "$1" ]; then rm -rf -- "$1" && echo yes; fi;'
 
 
 class RestoreHost(Protocol):
@@ -114,6 +115,7 @@ class LocalHost:
     def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
         """See `RestoreHost`."""
         repository.restore(snapshot, room.root, include=[f"/{MANIFEST}"])
+        assemble(room.root / MANIFEST)
         return room.root / MANIFEST
 
     def settle(self, instance: RestoredSource) -> Path | None:
@@ -166,8 +168,8 @@ class RemoteHost:
     def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
         """See `RestoreHost`: from the repository, whatever that host has of it."""
         listed = room.apart / LAID
-        with listed.open("wb") as file, repository.reading(snapshot, f"/{MANIFEST}") as chunks:
-            file.writelines(chunks)
+        with repository.reading(snapshot, f"/{MANIFEST}") as chunks:
+            take(chunks, listed)
         return listed
 
     def settle(self, instance: RestoredSource) -> Path | None:

@@ -1,0 +1,132 @@
+"""Looking again once restic has ended: the manifest says what may have changed meanwhile, and what the snapshots hold.
+
+The manifest is read beside, entry by entry. Only where something came or went, or restic counted otherwise than we,
+the snapshots themselves are listed, and held against all of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
+from dr.sources.driver import Kept, Settled
+from dr.sources.stored import Counts, Reconciled, reconcile
+
+Attributes = Callable[[bytes], str | None]
+Lstat = Callable[[bytes], os.stat_result]
+
+
+def settle(
+    path: Path,
+    *,
+    vanished: int = 0,
+    lstat: Lstat = os.lstat,
+    attributes: Attributes | None = None,
+    kept: Sequence[Kept] = (),
+    tops: Sequence[str] = (),
+) -> Settled:
+    """Look again at every entry after restic has ended; the manifest says which differ, rewritten if need be.
+
+    restic may have stored them as they were, as they are, or not at all: no one content can be claimed. Where
+    something came or went, or restic counted otherwise than we, the snapshots `kept` of the paths `tops` are listed.
+    `vanished` files were gone before they could be hashed. Raises what listing a snapshot raises.
+    """
+    seen, counts = _Again(lstat, attributes, stirred=vanished > 0), Counts(tops)
+    for entry in counts.passing(_read(path)):
+        seen.look(entry)
+    header = _header(path)
+    if kept and (seen.stirred or seen.gone or not counts.agree(kept)):
+        entries = list(seen.marked(path))
+        found = reconcile(entries, tops, kept, lstat=lstat, held=header.get("held", {}))
+        before = entries if not seen.fresh else []
+        return settled(path, header, before, found, vanished=vanished + seen.gone)
+    if seen.fresh:
+        manifest.write_lines(path, header, map(manifest.line_of, seen.marked(path)))
+    return Settled(tuple(seen.changed), vanished + seen.gone, amended=bool(seen.fresh))
+
+
+@dataclass
+class _Again:
+    """What a second look shows. `fresh` are not as they were, `changed` those and what had changed before."""
+
+    lstat: Lstat
+    attributes: Attributes | None
+    stirred: bool
+    gone: int = 0
+    fresh: set[bytes] = field(default_factory=set)
+    changed: list[bytes] = field(default_factory=list)
+
+    def look(self, entry: Entry) -> None:
+        """Look at one entry as it is now."""
+        if entry.state == "ok":
+            if self._is_same(entry):
+                return
+            self.fresh.add(entry.path)
+        elif entry.state != "changed":
+            return
+        self.changed.append(entry.path)
+
+    def _is_same(self, entry: Entry) -> bool:
+        try:
+            now = self.lstat(entry.path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.gone += 1
+            return False
+        except OSError:
+            return False  # out of reach now: nothing can be claimed either
+        if entry.kind == "dir" and entry.ctime_ns != now.st_ctime_ns:
+            self.stirred = True
+            if self.attributes is not None and self.attributes(entry.path) != entry.attributes:
+                return False  # its times alone do not tell
+        return not differs(entry, now)
+
+    def marked(self, path: Path) -> Iterator[Entry]:
+        """Yield the entries with what was seen."""
+        for entry in _read(path):
+            yield entry._replace(state="changed") if entry.path in self.fresh else entry
+
+
+def differs(entry: Entry, now: os.stat_result) -> bool:
+    """Whether what is there now is another thing, or has other content, owner or mode."""
+    if entry.mode != now.st_mode or entry.uid != now.st_uid or entry.gid != now.st_gid:
+        return True
+    if entry.kind == "dir":  # its times follow what comes and goes in it
+        return False
+    if entry.inode != now.st_ino:
+        return True
+    if entry.kind == "other":
+        return False
+    size = now.st_size if entry.kind == "file" else entry.size
+    return (entry.size, entry.mtime_ns, entry.ctime_ns) != (size, now.st_mtime_ns, now.st_ctime_ns)
+
+
+def settled(
+    path: Path, header: Mapping[str, Any], before: list[Entry], found: Reconciled, *, vanished: int = 0
+) -> Settled:
+    """Write the manifest again where the entries are not those from `before`; return how the tree stood."""
+    after = found.entries
+    amended = after is not before and after != before
+    if amended:
+        manifest.write_sorted(path, header, after)
+    listed = after[: len(after) - found.came]
+    return Settled(
+        tuple(e.path for e in listed if e.state == "changed"),
+        vanished + found.gone,
+        amended=amended,
+        appeared=found.came,
+        unstored=found.unstored,
+        omissions=found.omissions,
+    )
+
+
+def _read(path: Path) -> Iterator[Entry]:
+    return map(manifest.entry_of, manifest.lines(path))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    return {key: value for key, value in manifest.header(path).items() if key not in ("schema", "ends")}
