@@ -95,7 +95,10 @@ def _while(go_on: Callable[[], bool], names: Iterable[str]) -> Iterator[str]:
 
 
 def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str]) -> Iterator[tuple[str, str, int]]:
-    """Keep a bounded number of reads going, so that a million objects make no million futures."""
+    """Keep a bounded number of reads going, so that a million objects make no million futures.
+
+    What was read is yielded before an error is raised.
+    """
 
     @activity.carried
     def there(name: str) -> tuple[str, str, int]:
@@ -110,8 +113,13 @@ def _in_flight(pool: ThreadPoolExecutor, store: ObjectStore, names: Iterable[str
         waiting.add(pool.submit(there, name))
         if len(waiting) >= THREADS * 4:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    yield from (future.result() for future in waiting)
+            yield from _results(done)
+    yield from _results(waiting)
+
+
+def _results(reads: Iterable[Future[tuple[str, str, int]]]) -> Iterator[tuple[str, str, int]]:
+    for read in sorted(reads, key=lambda read: read.exception() is not None):
+        yield read.result()
 
 
 def damage_in(
