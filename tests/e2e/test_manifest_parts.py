@@ -124,3 +124,13 @@ def test_a_new_machine_and_a_target_that_comes_later_have_manifests_of_their_own
     fourth = backup(share)
     assert drill(share, fourth["run_id"], "--target", "late")["outcome"] == "ok"
     assert sorted(path.name for path in stored(share, "late", fourth).iterdir()) == ["base", "delta-1", "head"]
+
+
+def test_one_file_comes_back_into_a_directory_and_in_place(share: Site) -> None:
+    wanted = name(share, 7)
+    wanted.write_text("of today")
+    asked = ("recover", "share", "--path", wanted.name, "--yes")
+    share.dr(*asked, "--to", str(share.root / "to"))
+    assert [path.read_text() for path in (share.root / "to").rglob("*") if path.is_file()] == ["file 7"]
+    share.dr(*asked, "--in-place")
+    assert wanted.read_text() == "file 7"

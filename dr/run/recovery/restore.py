@@ -22,6 +22,7 @@ from pathlib import Path
 from dr.errors import DamageError, DrError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.evidence.manifest_parts import assemble
 from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
@@ -158,7 +159,9 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
         land.require_space(room.root, recovery.request.size or 0)
         manifests = [] if listed.is_file() else [f"/{MANIFEST}"]
         complaints = land.lay(repository, snapshot, room, [*manifests, *_include_any(recovery, name)])
-        listed = room.root / MANIFEST if manifests else listed
+        if manifests:
+            listed = room.root / MANIFEST
+            assemble(listed)
     elif not listed.is_file():
         listed = land.manifest(repository, snapshot, room)
     if not listed.is_file():
