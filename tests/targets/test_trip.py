@@ -10,6 +10,7 @@ import yaml
 from scripts.servers.sshd import Sshd, make_key
 from tests.conftest import Site, plan_text
 from tests.targets.places import every_kind, make
+from tests.waiting import soon
 
 
 @pytest.mark.slow
@@ -53,6 +54,40 @@ def test_a_kind_is_used_in_a_plan_from_first_to_last(
     assert mended["outcome"] == "ok" and mended["level_reached"] >= 2
     told = site.dr("target", "check", "place", "--json", code=None).document["targets"][0]
     assert told["findings"] and told["outcome"] in ("ok", "degraded")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", every_kind("s3", "local", "cupboard"))  # a process of its own knows no toy
+def test_old_points_go_from_every_kind_also_after_a_kill(
+    key: str, kinds_site: Site, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    site, place = kinds_site, make(key, request, tmp_path)
+    site.env |= place.env
+    site.target("place", place.text("place"))
+    source = f"docs: {{files: {{paths: [{site.root}/source]}}}}"
+    keep = "retention: {last: 1, daily: 0, weekly: 0, monthly: 0, yearly: 0}\n"
+    waits = f"[sh, -c, 'touch {site.root}/begun; exec sleep 1000']"
+    site.plan("share", plan_text("share", source, targets="[place]", more=keep))
+    site.dr("backup", "share")
+    site.plan(
+        "share", plan_text("share", source, targets="[place]", more=keep + f"hooks: {{capture: {{before: {waits}}}}}\n")
+    )
+    running = site.start("backup", "share")
+    assert soon(lambda: (site.root / "begun").exists())
+    running.kill()
+    running.communicate()
+    (site.root / "source" / "0.txt").write_text("another\n")
+    site.plan("share", plan_text("share", source, targets="[place]", more=keep))
+    site.dr("backup", "share")
+    assert site.dr("verify", "share", "--json").document["proofs"][0]["level_reached"] == 3
+    first, newest = sorted(point["run_id"] for point in site.dr("points", "--json").document["points"])
+    (done,) = site.dr("expire", "share", "--confirm-many", "--json").document["expirations"]
+    assert [point["run_id"] for point in done["expired"]] == [first] and done["pruned"] and done["outcome"] == "ok"
+    drill = site.dr("drill", "share", "--json").document["drills"][0]
+    assert (drill["run_id"], drill["checks_verdict"]) == (newest, "passed")
+    (site.root / "state" / "catalog.sqlite").unlink()
+    site.dr("points", "rebuild")
+    assert [point["run_id"] for point in site.dr("points", "--json").document["points"]] == [newest]
 
 
 def test_a_kind_that_is_not_known_is_an_unknown_key(site: Site) -> None:
