@@ -27,7 +27,7 @@ EMPTY_BEFORE = {
     ".PP": (".SH", ".SS", ".TP", ".PP", ".br"),
 }
 #: Variables that are set for the programs that are started, or are no setting of this one.
-OF_OTHERS = re.compile(r"PATH|HOME|PYTHONPATH|PG[A-Z]+|RESTIC_[A-Z_]+")
+OF_OTHERS = re.compile(r"PATH|HOME|TERM|PYTHONPATH|PG[A-Z]+|RESTIC_[A-Z_]+")
 
 
 @pytest.fixture(scope="module")
