@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
 import io
@@ -11,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -262,11 +264,12 @@ def _listen(context: Context, arguments: list[str]) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         from dr.tools import command
 
-        first = not command.stopping()
-        running = command.interrupt_all()
-        if not first:
+        if not hasattr(command, "raise_if_stopping"):  # the signal fell into this module's import: nothing runs yet
+            raise KeyboardInterrupt
+        stopped = command.interrupt_all()
+        if not stopped.first:
             _end_soon()
-        if not running or not first:
+        if not stopped.children or not stopped.first:
             raise KeyboardInterrupt
         if os.isatty(2):
             os.write(2, b"\ndr: stopping what runs; press Ctrl-C again to stop at once\n")
@@ -298,14 +301,13 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 def _end_soon() -> None:
     """End at once where the second stop is not heard within a moment: threads that wait for a network hear none."""
-    timer = threading.Timer(_PATIENCE_SECONDS, _end)
-    timer.daemon = True
-    timer.start()
+    _thread.start_new_thread(_end, (_PATIENCE_SECONDS,))  # a Thread takes a lock when it starts: see `_listen`
 
 
-def _end() -> None:
+def _end(after: float) -> None:
     from dr.tools import command
 
+    time.sleep(after)
     command.kill_all()
     shown = b"\x1b[?25h" if os.isatty(2) else b""  # the live view hides the cursor
     os.write(2, shown + b"dr: stopped at once. Start the command again: it first puts right what is left\n")

@@ -7,8 +7,10 @@ whole; it is told to stop when this process dies, however it dies (`setpriv --pd
 
 from __future__ import annotations
 
+import _thread
 import fcntl
 import functools
+import itertools
 import os
 import pwd
 import shutil
@@ -21,7 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from dr.errors import DrError, InterruptedRunError
 
@@ -32,7 +34,6 @@ _PIPE = 1 << 20  # bytes that may wait between two programs
 _UNLESS_ORPHAN = 'test "$PPID" = "$0" || exit 1; exec "$@"'
 _live: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
-_stopping = threading.Event()
 
 
 @dataclass
@@ -63,16 +64,58 @@ class Done:
         return "".join(c if c.isprintable() else "?" for c in text)[:300]
 
 
-def interrupt_all() -> int:
-    """Ask every running child to stop (SIGINT) and refuse to start more; return how many there were.
+class _Stop:
+    """Whether the program was asked to stop, as a signal handler can say it.
 
-    Safe in a signal handler.
+    A handler runs inside whatever the main thread is doing, and the next signal's inside it: a lock that one of them
+    holds is never released. So nothing is locked here, and who waits is woken by a thread of its own.
     """
-    _stopping.set()
+
+    def __init__(self) -> None:
+        self._times = itertools.count()
+        self._asked = False
+        self._woken = threading.Event()
+
+    def ask(self) -> bool:
+        """Ask; return whether that was for the first time."""
+        first = next(self._times) == 0
+        self._asked = True
+        with suppress(RuntimeError):  # no thread is to be had, or the program ends: then waits last their time
+            _thread.start_new_thread(self._wake, ())
+        return first
+
+    def _wake(self) -> None:
+        if self._asked:
+            self._woken.set()
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        return self._asked or self._woken.wait(seconds)
+
+    def withdraw(self) -> None:
+        self._times, self._asked = itertools.count(), False
+        self._woken.clear()
+
+
+_stop = _Stop()
+
+
+class Stopped(NamedTuple):
+    """What a request to stop met: whether it was the first, and how many children ran."""
+
+    first: bool
+    children: int
+
+
+def interrupt_all() -> Stopped:
+    """Ask every running child to stop (SIGINT) and refuse to start more. Safe in a signal handler."""
+    first = _stop.ask()
     children = list(_live)
     for child in children:
         _signal(child, signal.SIGINT)
-    return len(children)
+    return Stopped(first, len(children))
 
 
 def kill_all() -> None:
@@ -83,22 +126,22 @@ def kill_all() -> None:
 
 def stopping() -> bool:
     """Whether the program was asked to stop."""
-    return _stopping.is_set()
+    return bool(_stop)
 
 
 def wait_for_stop(seconds: float) -> bool:
     """Sleep up to `seconds`; return at once, and True, when the program was asked to stop."""
-    return _stopping.wait(seconds)
+    return _stop.wait(seconds)
 
 
 def resume() -> None:
     """Allow new children again: after a clean stop, in a process that lives on."""
-    _stopping.clear()
+    _stop.withdraw()
 
 
 def raise_if_stopping() -> None:
     """Raise `InterruptedRunError` when the program was asked to stop: called between steps."""
-    if _stopping.is_set():
+    if _stop:
         raise InterruptedRunError("stopped on request", hint="start the command again to finish the work")
 
 
@@ -168,7 +211,7 @@ def _start(
     _widen(child.stdout)
     with _guard:
         _live.add(child)
-    if _stopping.is_set() and not regardless:
+    if _stop and not regardless:
         _signal(child, signal.SIGINT)
     return child
 

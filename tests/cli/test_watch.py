@@ -192,11 +192,14 @@ main.main(["backup"])
 def test_a_second_stop_ends_at_once_what_does_not_hear_the_first() -> None:
     env = {"PYTHONPATH": str(Path(dr.__file__).parents[1])}
     argv = [sys.executable, "-c", DEAF]
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    running = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
         assert running.stdout is not None
         assert running.stdout.readline() == "at work\n"
         running.send_signal(signal.SIGINT)
         running.send_signal(signal.SIGTERM)
         _, err = running.communicate(timeout=LIMIT)
+    finally:
+        running.kill()
     assert running.returncode == 130
     assert "dr: stopped at once. Start the command again: it first puts right what is left\n" in err

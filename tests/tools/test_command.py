@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.waiting import soon
+from tests.waiting import LIMIT, soon
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -31,3 +31,33 @@ def test_a_program_whose_parent_died_before_it_could_be_tied_to_it_never_runs(tm
     parent.wait()
     time.sleep(1.0)
     assert (tmp_path / "ran").exists() is not killed
+
+
+FLOODED = """
+import os, signal, subprocess, sys
+from dr.tools import command
+met = []
+def stop(number, frame):
+    met.append(command.interrupt_all())
+signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGTERM, stop)
+flood = (
+    f"import os\\nfor _ in range(300_000):\\n os.kill({os.getpid()}, 2)\\n os.kill({os.getpid()}, 15)"
+)
+flooding = subprocess.Popen([sys.executable, "-c", flood])
+while flooding.poll() is None:
+    command.wait_for_stop(0.001)
+    command.resume()
+assert len(met) > 100, len(met)
+met.clear()
+command.resume()
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+print([stopped.first for stopped in met], command.wait_for_stop(600))
+"""
+
+
+def test_stops_that_fall_into_one_another_neither_stand_still_nor_get_lost() -> None:
+    argv = [sys.executable, "-c", FLOODED]
+    done = subprocess.run(argv, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == "[True, False] True\n", done.stderr
