@@ -74,3 +74,14 @@ def _refuse_taken(context: Context) -> None:
                 option,
                 hint=f"write the value of {option} before the system, or leave {option} out",
             )
+
+
+def require_target(loaded: Loaded, target: str | None, *, primaries: bool = False) -> None:
+    """Raise `UsageError` when a target is named that the plan does not: its replicas count, unless `primaries`."""
+    known = loaded.plan.targets if primaries else loaded.plan.places
+    if target and target not in known:
+        raise UsageError(
+            f"the plan of {loaded.plan.system} has no target {target!r}",
+            "--target",
+            hint=f"its targets are {', '.join(known)}",
+        )

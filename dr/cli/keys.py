@@ -9,29 +9,19 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.cli import complete
-from dr.cli.choose import chosen
+from dr.cli.choose import chosen, require_target
 from dr.cli.context import Context, pass_context, way_on
 from dr.errors import DEGRADED, INVALID, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from dr.evidence.acts import KeyEvent
     from dr.operations.lifecycle import Finished
-    from dr.plan.load import Loaded
     from dr.run.keys.destruction import Verdict
 
 
 @click.group("keys")
 def keys_command() -> None:
     """Say who can open the repositories; rotate passphrases and escrow keys; destroy keys for good."""
-
-
-def _known_target(loaded: Loaded, target: str | None) -> None:
-    if target and target not in loaded.plan.targets:
-        raise UsageError(
-            f"the plan of {loaded.plan.system} has no target {target!r}",
-            "--target",
-            hint=f"its targets are {', '.join(loaded.plan.targets)}",
-        )
 
 
 @keys_command.command("list")
@@ -78,7 +68,7 @@ def rotate_command(
 
     context.put(changes=[])
     loaded = chosen(context, (system,), everything=False)[0]
-    _known_target(loaded, target)
+    require_target(loaded, target, primaries=True)
     declared = loaded.plan.secrets.passphrase
     if new_passphrase_file and (declared is None or escrow):
         raise UsageError(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.cli import complete
+from dr.cli.choose import require_target
 from dr.cli.context import Context, pass_context
-from dr.errors import UsageError
 
 if TYPE_CHECKING:
     from dr.errors import DrError
-    from dr.plan.load import Loaded
 
 
 @click.command("mount")
@@ -38,7 +37,7 @@ def mount_command(
     from dr.report.mount import mounted_document, mounted_lines
 
     (loaded,) = context.session.chosen([system])
-    _require_target(loaded, target)
+    require_target(loaded, target)
 
     def say(what: str, why: DrError) -> None:
         reason = f"{why.what} ({why.cause})" if why.cause else why.what
@@ -53,12 +52,3 @@ def mount_command(
         context.say("Press Ctrl-C to unmount.")
         shown.serving.until_stopped()
     context.say("unmounted")
-
-
-def _require_target(loaded: Loaded, target: str | None) -> None:
-    if target and target not in loaded.plan.places:
-        raise UsageError(
-            f"the plan of {loaded.plan.system} has no target {target!r}",
-            "--target",
-            hint=f"its targets are {', '.join(loaded.plan.places)}",
-        )

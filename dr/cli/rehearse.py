@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dr.cli import complete
-from dr.cli.choose import chosen, systems_and_all
+from dr.cli.choose import chosen, require_target, systems_and_all
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.files import files_of, warn_of_holds
 from dr.cli.in_place import ask_in_place
@@ -67,7 +67,8 @@ def drill_command(
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
     context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
-    _known_target(target, items)
+    for loaded in items:
+        require_target(loaded, target)
     _known_point(context, items, point, at)
     from dr.operations.drill import drill
     from dr.queries.elsewhere import require_time
@@ -78,16 +79,6 @@ def drill_command(
         scenario=scenario or "", at=at, point=point, target=target, keep=keep, kit=kit, shares=shares, scratch=scratch
     )
     say_drills(context, drill(context.session, items, request))
-
-
-def _known_target(target: str | None, items: list[Loaded]) -> None:
-    for loaded in items:
-        if target and target not in loaded.plan.places:
-            raise UsageError(
-                f"the plan of {loaded.plan.system} has no target {target!r}",
-                "--target",
-                hint=f"its targets are {', '.join(loaded.plan.places)}",
-            )
 
 
 def _known_point(context: Context, items: list[Loaded], point: str | None, at: datetime | None) -> None:
@@ -232,7 +223,7 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     """
     context.put(drills=[])
     loaded = chosen(context, (system,), everything=False)[0]
-    _known_target(asked["target"], [loaded])
+    require_target(loaded, asked["target"])
     _known_point(context, [loaded], asked["point"], asked["at"])
     from dr.operations.drill import recover
     from dr.run.recovery.request import RecoveryRequest

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.cli import complete
-from dr.cli.choose import chosen
+from dr.cli.choose import chosen, require_target
 from dr.cli.context import Context, pass_context, way_on
-from dr.errors import UsageError
 
 if TYPE_CHECKING:
     from dr.evidence.acts import Repair
@@ -32,9 +31,7 @@ def repair_command(context: Context, system: str, target: str | None, points: tu
     """
     context.put(repairs=[])
     loaded = chosen(context, (system,), everything=False)[0]
-    if target and target not in loaded.plan.places:
-        hint = f"its targets are {', '.join(loaded.plan.places)}"
-        raise UsageError(f"the plan of {system} has no target {target!r}", "--target", hint=hint)
+    require_target(loaded, target)
     from dr.operations.repair import repair_system
     from dr.report.documents import repair_document
 

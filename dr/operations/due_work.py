@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,29 +23,29 @@ from dr.tools import command
 
 @dataclass(frozen=True)
 class Work:
-    """What is wanted of which systems, by the verb; what was done goes into `done`."""
+    """What is wanted, by verb and system; what was done goes into `done`."""
 
     session: Session
-    wanted: Mapping[Verb, Collection[Loaded]]
+    wanted: Mapping[Verb, Mapping[str, Loaded]]
     done: DueDone
 
     def of(self, loaded: Loaded) -> None:
         """Do one system's verbs. While another run is at work on it there is nothing to prove or to drill yet."""
-        session, wanted, done = self.session, self.wanted, self.done
-        if loaded in wanted["backup"] and not command.stopping():
+        session, wanted, done, system = self.session, self.wanted, self.done, loaded.plan.system
+        if system in wanted["backup"] and not command.stopping():
             made = backup_one(session, loaded)
             done.backups.append(made)
             if made.exit_code == LOCKED:
                 return
         self._replicate(loaded)
-        if loaded in wanted["verify"] and self._may_begin(loaded, "verify"):
+        if system in wanted["verify"] and self._may_begin(loaded, "verify"):
             proofs = verify_one(session, loaded, level=3)
             done.proofs.extend(proofs)
             if any(result.exit_code == LOCKED for result in proofs):
                 return
-        due = {verb: loaded in wanted[verb] and self._may_begin(loaded, verb) for verb in EXPIRY}
+        due = {verb: system in wanted[verb] and self._may_begin(loaded, verb) for verb in EXPIRY}
         done.expirations.extend(expire_due_of(session, loaded, ExpireOptions(**due)))
-        drilled = next((each for each in wanted["drill"] if each.plan.system == loaded.plan.system), None)
+        drilled = wanted["drill"].get(system)
         if drilled and self._may_begin(loaded, "drill"):
             done.drills.append(drill_one(session, drilled, RecoveryRequest()))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dr.errors import PlanError
@@ -34,10 +34,10 @@ def run_due(session: Session) -> DueDone:
         raise
     heal(session, far=True)
     known = attempts_of(session, items)
-    wanted = {verb: due_now(session, items, verb, known) for verb in VERBS}
+    wanted = {verb: _by_system(due_now(session, items, verb, known)) for verb in VERBS}
     replicated = replicas_due(session, items)
-    named = {loaded.plan.system: loaded for loaded in items}
-    names = (x.plan.system for x in (*(y for verb in VERBS for y in wanted[verb]), *replicated))
+    named = _by_system(items)
+    names = (*(name for verb in VERBS for name in wanted[verb]), *_by_system(replicated))
     ordered = [named[name] for name in dict.fromkeys(names)]
     done = DueDone(faults=faults)
     if ordered:
@@ -48,8 +48,12 @@ def run_due(session: Session) -> DueDone:
     return done
 
 
+def _by_system(items: Iterable[Loaded]) -> dict[str, Loaded]:
+    return {loaded.plan.system: loaded for loaded in items}
+
+
 def _work(
-    session: Session, ordered: Sequence[Loaded], wanted: Mapping[Verb, Collection[Loaded]], done: DueDone
+    session: Session, ordered: Sequence[Loaded], wanted: Mapping[Verb, Mapping[str, Loaded]], done: DueDone
 ) -> None:
     from dr.operations.due_work import Work
     from dr.operations.self_backup import save_self

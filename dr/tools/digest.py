@@ -51,6 +51,15 @@ def _is_locked(identity: tuple[int, int]) -> bool:
     return False
 
 
+def sha256_of(blocks: Iterable[bytes]) -> tuple[str, int]:
+    """Return the SHA-256 (hex) and the number of bytes that come block by block."""
+    digest, size = hashlib.sha256(), 0
+    for block in blocks:
+        digest.update(block)
+        size += len(block)
+    return digest.hexdigest(), size
+
+
 def open_file(path: Path | bytes | str) -> int:
     """Open a file for reading: never through a link, never waiting on a FIFO, its access time left alone.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from dr.errors import DamageError, TargetDownError
 from dr.tools import line, retry
+from dr.tools.digest import sha256_of
 from dr.tools.rclone import Rclone
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -85,14 +86,7 @@ class RcloneStore:
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
 
-        def read() -> tuple[str, int]:
-            digest, size = hashlib.sha256(), 0
-            for block in self.blocks(name):
-                digest.update(block)
-                size += len(block)
-            return digest.hexdigest(), size
-
-        return retry.persist(read, what=self.where)
+        return retry.persist(lambda: sha256_of(self.blocks(name)), what=self.where)
 
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`."""

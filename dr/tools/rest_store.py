@@ -20,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from dr.errors import DamageError, DrError, RefusedError
 from dr.tools import line
+from dr.tools.digest import sha256_of
 from dr.tools.rest import RestService
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -154,11 +155,7 @@ class RestStore:
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
-        digest, size = hashlib.sha256(), 0
-        for block in self.blocks(name):
-            digest.update(block)
-            size += len(block)
-        return digest.hexdigest(), size
+        return sha256_of(self.blocks(name))
 
     # -- changing -----------------------------------------------------------------------------------
 

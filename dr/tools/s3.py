@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, TargetDownError
 from dr.tools import line
+from dr.tools.digest import sha256_of
 from dr.tools.network import Way, knock, proxy_for, why_untrusted
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
 from dr.tools.s3_client import client
@@ -129,13 +130,10 @@ class S3Store:
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
-        if self._quick and self._quick.usable and (found := self._quick.sha256(self._prefix + name)):
+        quick = self._quick
+        if quick and quick.usable and (found := quick.sha256(self._prefix + name)):
             return found
-        digest, size = hashlib.sha256(), 0
-        for block in self.blocks(name):
-            digest.update(block)
-            size += len(block)
-        return digest.hexdigest(), size
+        return sha256_of(self.blocks(name))
 
     @property
     def _quick(self) -> Quick | None:
@@ -204,15 +202,12 @@ class S3Store:
 
     def _examined(self, name: str) -> tuple[str, int, bool]:
         """Return the SHA-256 (hex) and size of an object, and whether it bears a lock or a legal hold."""
-        digest, size = hashlib.sha256(), 0
         with self._errors(f"reading {name}"):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             body = answer["Body"]
             with body:
-                for block in line.fetched(body.iter_chunks(line.piece(_BLOCK))):
-                    digest.update(block)
-                    size += len(block)
-        return digest.hexdigest(), size, bears_lock(answer)
+                digest, size = sha256_of(line.fetched(body.iter_chunks(line.piece(_BLOCK))))
+        return digest, size, bears_lock(answer)
 
     def _prove(self, name: str, sha256: str) -> None:
         if self.sha256(name)[0] != sha256:

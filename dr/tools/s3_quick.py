@@ -8,7 +8,6 @@ alone, and a service that refuses it is left alone by it for a while.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import time
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from dr.tools import line
+from dr.tools.digest import sha256_of
 from dr.tools.network import Way, authorities, proxy_for
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
@@ -47,18 +47,14 @@ class Quick:
         """Return the SHA-256 (hex) and size of an object's bytes, streamed; None where boto3 is to be asked."""
         from obstore.exceptions import BaseError
 
-        digest, size = hashlib.sha256(), 0
         try:
             blocks = cast("Iterable[bytes]", self._store.get(key).stream(line.piece(_BLOCK)))
-            for block in line.fetched(blocks):
-                digest.update(block)
-                size += len(block)
+            return sha256_of(line.fetched(blocks))
         except FileNotFoundError:
             return None
         except (BaseError, OSError, ValueError):
             self._not_before = time.monotonic() + _LEFT_ALONE
             return None
-        return digest.hexdigest(), size
 
 
 @functools.lru_cache(maxsize=64)

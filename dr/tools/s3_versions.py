@@ -6,7 +6,6 @@ is no lock is taken for none: who may not ask, and a service that fails, get an 
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools import line
+from dr.tools.digest import sha256_of
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store, bears_lock, content_md5, http_time
 from dr.tools.secrets import S3Keys
@@ -165,13 +165,10 @@ class S3Versions(S3Store):
 
     def sha256_of(self, version: Version) -> str:
         """Return the SHA-256 (hex) of a version's bytes; nothing when it is gone meanwhile."""
-        digest = hashlib.sha256()
         try:
-            for block in self.read(version):
-                digest.update(block)
+            return sha256_of(self.read(version))[0]
         except DamageError:
             return ""
-        return digest.hexdigest()
 
     def delete_version(self, name: str, version_id: str, *, bypass: bool = False) -> None:
         """Delete a version, or a marker, for good; with `bypass` against a governance lock. May be called twice.

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.tools import line, retry
+from dr.tools.digest import sha256_of
 from dr.tools.sftp import Sftp, Status
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -145,14 +146,7 @@ class SftpStore:
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
 
-        def read(files: Sftp) -> tuple[str, int]:
-            digest, size = hashlib.sha256(), 0
-            for block in self._content(files, name):
-                digest.update(block)
-                size += len(block)
-            return digest.hexdigest(), size
-
-        return self._do(f"reading {name}", read)
+        return self._do(f"reading {name}", lambda files: sha256_of(self._content(files, name)))
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """See `ObjectStore`."""
