@@ -11,9 +11,11 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
+
+from dr.late_dataclass import dataclass
 
 log = logging.getLogger("dr")
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +23,7 @@ from dr.catalog.connection import copy_of
 from dr.catalog.store import Catalog
 from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan.load import Declarations, Loaded, load
 from dr.plan.window import HeldBack, opens
 from dr.tools import command

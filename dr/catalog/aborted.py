@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 from dr.evidence.acts import Expiration, Pruning, Repair, Rewind
 from dr.evidence.fact import KINDS, Fact
 from dr.evidence.record import Drill, ObjectivesThen, Proof, Replication
+from dr.late_dataclass import dataclass
 from dr.plan.scenario import WHOLE
 
 INTERRUPTED = "the run was interrupted: its process ended without finishing"

@@ -15,7 +15,6 @@ import json
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 from typing import Any
@@ -26,6 +25,7 @@ from dr.catalog.reading import FOLDED_KINDS, with_lines
 from dr.catalog.values import micros, moment, ref_key
 from dr.evidence.canonical import canonical
 from dr.evidence.seal import Stored, text_of
+from dr.late_dataclass import dataclass
 
 #: How old a record lies open at least. Longer than the time over which the board tells exposure.
 AGE = timedelta(days=35)

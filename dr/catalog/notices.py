@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Row
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.notice import Notice
 from dr.evidence.seal import encode
+from dr.late_dataclass import dataclass
 
 State = Literal["wrong", "told", "well"]
 

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from operator import itemgetter
 from sqlite3 import Connection
@@ -14,6 +14,7 @@ from sqlite3 import Connection
 from dr.catalog import reading
 from dr.catalog.values import micros, moment
 from dr.evidence.seal import Stored, text_of
+from dr.late_dataclass import dataclass
 
 _RUNS = """
     select e.system, r.outcome, count(*) as number, min(r.started) as tried

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from sqlite3 import Connection
 from typing import Any
@@ -15,6 +15,7 @@ from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.suspicion import frozen, frozen_since
 from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
+from dr.late_dataclass import dataclass
 from dr.plan.scenario import is_partial
 from dr.plan.units import counted
 from dr.tools import process

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from dr.late_dataclass import dataclass
 
 #: How the catalog keeps a number of bytes that nobody knows.
 UNKNOWN = -1

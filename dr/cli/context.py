@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
+from dr.late_dataclass import dataclass
 from dr.report.envelope import said, whole
 
 if TYPE_CHECKING:

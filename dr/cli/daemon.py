@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import OK, DrError, Fault, Problem, every_error
+from dr.late_dataclass import dataclass
 from dr.plan.unchanged import Unchanged
 from dr.plan.window import HeldBack
 

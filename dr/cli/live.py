@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +17,7 @@ from rich.table import Column
 from rich.text import Text
 
 from dr.cli.events import in_words
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_bytes, format_duration
 from dr.tools.activity import Activity
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from dr.cli.in_place import ask_in_place
 from dr.cli.tables import lines_of, refuse_mixed, table_options, tables_in_words
 from dr.cli.times import LAST_MOMENT
 from dr.errors import UsageError
+from dr.late_dataclass import dataclass
 from dr.plan.scenario import SCENARIOS
 from dr.plan.units import counted, format_bytes, format_duration
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
 from dr.evidence.record import Outcome
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

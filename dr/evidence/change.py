@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 from typing import Any
+
+from dr.late_dataclass import dataclass
 
 #: History before counts are judged: so many captures, over so long a time.
 LEAST_RUNS, LEAST_TIME = 8, timedelta(days=6)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
+
+from dr.late_dataclass import dataclass
 
 Change = Literal["added", "removed", "modified", "metadata", "moved"]
 

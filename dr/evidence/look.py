@@ -6,8 +6,9 @@ what he saw, and what was not seen counts for nothing until it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

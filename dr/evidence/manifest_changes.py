@@ -6,12 +6,12 @@ Where both are in order that takes no memory. Those of earlier releases are not:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from dr.evidence import manifest
 from dr.evidence.manifest import key_of
+from dr.late_dataclass import dataclass
 
 #: No path holds this: its quotes would be escaped.
 _A_FILE = b'", "file", '

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from dr.evidence.problem import ProblemKind, ProblemSeverity, SystemProblem
+from dr.late_dataclass import dataclass
 
 NoticeKind = Literal["backup", "proof", "drill", "objective", "posture", "suspect", "silence"]
 NoticeSeverity = Literal["critical", "warning"]

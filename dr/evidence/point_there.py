@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 
 Condition = Literal["", "incomplete", "damaged", "suspect"]
 

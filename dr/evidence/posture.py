@@ -5,9 +5,11 @@ Times are aware UTC datetimes. "Locked" is never said without a mode and a date.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
+
+from dr.late_dataclass import dataclass
 
 Severity = Literal["high", "medium", "low", "ok"]
 #: Worst first.

@@ -7,9 +7,10 @@ A problem is the same one as long as its kind, its system and its subject are th
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from dr.late_dataclass import dataclass
 
 #: `failed`: it does not work. `missed`: an objective is. `degraded`: it works in part. `warning`: to be looked at.
 ProblemSeverity = Literal["failed", "missed", "degraded", "warning"]

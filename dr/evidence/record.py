@@ -6,7 +6,7 @@ computed from facts (`dr.report.verdict`), never stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
@@ -17,6 +17,7 @@ from dr.evidence.forgetting import Forgetting
 from dr.evidence.look import Look
 from dr.evidence.posture import LockState, TargetPosture
 from dr.evidence.table_back import TableBack
+from dr.late_dataclass import dataclass
 
 Outcome = Literal["ok", "degraded", "failed", "skipped", "aborted"]
 Problem = Literal["corrupt", "missing", "truncated", "unreferenced"]

@@ -7,8 +7,9 @@ them that it holds what it should (`Trust`). Earlier points that were suspect st
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from dr.evidence.record import Outcome
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

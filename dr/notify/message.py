@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dr.evidence.notice import Notice
 from dr.evidence.seal import encode
+from dr.late_dataclass import dataclass
 
 _MOST = 3  # systems that a subject names
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dr.errors import DEGRADED, OK
+from dr.late_dataclass import dataclass
 from dr.plan.target import Target
 from dr.plan.target_kind import Credentials
 from dr.session import Session

@@ -6,13 +6,13 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import FAILED, OK, DrError, UsageError, every_error, worst
 from dr.evidence.acts import Hold, KeyChange, KeyEvent
 from dr.evidence.record import Outcome
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import Finished, Run, carry_out, run_of
 from dr.operations.rotate_keys import changing, guarded, key_verb, of_run
 from dr.plan.load import Loaded

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from dr.errors import Fault
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
+from dr.late_dataclass import dataclass
 
 if TYPE_CHECKING:
     from dr.operations.expire import ExpireResult

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from dr.errors import LOCKED
+from dr.late_dataclass import dataclass
 from dr.operations.backup import backup_one
 from dr.operations.drill import drill_one
 from dr.operations.due_done import DueDone

@@ -10,13 +10,14 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from dr.errors import LOCKED, DrError, InterruptedRunError, LockedError, every_error
 from dr.evidence.acts import Expiration, ExpiredPoint, Pruning
 from dr.evidence.record import Outcome, Point, Proof
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import (
     Finished,
     Run,

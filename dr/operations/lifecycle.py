@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -19,6 +19,7 @@ from dr.errors import LOCKED, OK, DrError, InterruptedRunError, code_of, every_e
 from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.operations import heartbeat
 from dr.operations.heal import heal, with_healed
 from dr.operations.self_backup import save_self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ import dr
 from dr.errors import DrError, InterruptedRunError, RefusedError, UsageError, code_of
 from dr.evidence.acts import KitAct
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.rotate_keys import rotate_keys
 from dr.operations.self_backup import make_copy, save_everywhere

@@ -9,10 +9,10 @@ What was made before snapshots bore an id is this installation's.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from dr.evidence.look import Stranger
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.session import Session
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import DrError, UsageError
 from dr.evidence.acts import Mounting
 from dr.evidence.point_there import PointThere
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
 from dr.operations.trust import who

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, UsageError, code_of, every_error
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.plan.load import Loaded
 from dr.run.keys import escrow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from dr.catalog.values import AdoptedPoint
@@ -12,6 +12,7 @@ from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.makers import makers_of
 from dr.plan.load import Loaded

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from dr.errors import DEGRADED, INTERRUPTED, DrError, InterruptedRunError, LockedError
 from dr.evidence.forgetting import Absence, Forgetting
 from dr.evidence.record import Point, Proof
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.run.replication.replicate import Replicated
 from dr.run.replication.retention.decide import Situation, judge

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import DrError, UsageError, every_error
 from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
+from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, outcome_of, run_of
 from dr.plan.load import Loaded
 from dr.queries.attack_history import named

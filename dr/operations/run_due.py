@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import PlanError
+from dr.late_dataclass import dataclass
 from dr.operations import heartbeat
 from dr.operations.due_done import DueDone
 from dr.operations.heal import heal

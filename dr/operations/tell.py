@@ -9,13 +9,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dr.catalog.notices import ChannelState
 from dr.errors import OK, DrError, InterruptedRunError, LockedError, Problem, every_error
 from dr.evidence.notice import Notice, notices_of
 from dr.evidence.problem import SystemProblem
+from dr.late_dataclass import dataclass
 from dr.notify.deliver import deliver
 from dr.notify.message import Message, compose
 from dr.plan import cadence

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dr.errors import Fault
+from dr.late_dataclass import dataclass
 
 _LARGEST = 1 << 20
 _NODES = 20_000

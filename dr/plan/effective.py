@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dr.late_dataclass import dataclass
 from dr.plan.document import Document, Key, dump, read
 from dr.plan.load import Loaded
 from dr.plan.schema import schema

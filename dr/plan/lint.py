@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import Fault, Severity
+from dr.late_dataclass import dataclass
 from dr.plan import cadence
 from dr.plan.document import Document, read
 from dr.plan.found import Found, Key, secret_faults, unreadable

@@ -7,13 +7,14 @@ import functools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dr.errors import Fault, PlanError, UsageError
+from dr.late_dataclass import dataclass
 from dr.plan import lint
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan

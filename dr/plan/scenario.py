@@ -6,12 +6,13 @@ docs/extending.md walks through one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

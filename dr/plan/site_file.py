@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from dr.errors import Fault, Severity
+from dr.late_dataclass import dataclass
 from dr.plan.document import Document, Key, read
 from dr.plan.site import SitePlan
 from dr.plan.words import MISSING, faults_of, key_of

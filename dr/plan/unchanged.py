@@ -7,11 +7,12 @@ the world beside the files, such as a secret that cannot be read, is looked at a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dr.late_dataclass import dataclass
 from dr.plan.unread import FOLDERS
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dr.errors import Fault
+from dr.late_dataclass import dataclass
 
 ENDINGS = (".yaml", ".yml")
 #: What there is one of, beside the folders.

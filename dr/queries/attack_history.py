@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dr.errors import DrError, InterruptedRunError, UsageError, every_error
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.run.timetravel.attack_history import History, ObjectChange, read_history
 from dr.run.timetravel.point_in_time import versions_of

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from dr.evidence.acts import Hold
 from dr.evidence.record import Point
 from dr.evidence.seal import encode
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.run.expiry.calendar import Day, calendar
 from dr.session import Session

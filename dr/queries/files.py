@@ -8,7 +8,7 @@ import difflib
 import shlex
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence import manifest
 from dr.evidence.file_version import Difference, Found, Version
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.queries.file_changes import compared, content_of, found_of, same, within
 from dr.report.phrases import writable

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.run.keys.escrow import MARK
 from dr.run.points.presence import refuse_exchanged

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from dr.catalog.store import Catalog
 from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Point, Proof
 from dr.evidence.seal import Sealed, Stored
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.queries.status import board
 from dr.report.acts import KINDS as ACTS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from dr.errors import DrError, InterruptedRunError
+from dr.late_dataclass import dataclass
 from dr.run.kit.contents import Material
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session

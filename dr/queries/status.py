@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dr.errors import Fault
 from dr.evidence.acts import Hold
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
+from dr.late_dataclass import dataclass
 from dr.plan.load import Declarations, Loaded
 from dr.plan.target import Target
 from dr.queries.key_posture import key_problems

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.errors import DrError, InterruptedRunError, LockedError, UsageError, code_of
 from dr.evidence.posture import Probe, TargetPosture
+from dr.late_dataclass import dataclass
 from dr.plan.target import Target
 from dr.run.immutability.posture import look, unseen
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe

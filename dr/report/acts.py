@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.evidence.acts import (
@@ -22,6 +21,7 @@ from dr.evidence.acts import (
 from dr.evidence.fact import Fact
 from dr.evidence.record import Outcome, Rebuild
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.plan.units import format_bytes
 from dr.report.phrases import counted, day, when

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
+from dr.late_dataclass import dataclass
 from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.plan.target import Target

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_duration
 from dr.report.figures import Trend
 from dr.report.phrases import counted, day

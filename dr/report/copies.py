@@ -8,11 +8,11 @@ bucket was seen to enforce it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import PlaceState, SystemStatus
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.plan.retention import RULES
 from dr.plan.target import Target

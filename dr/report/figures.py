@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.report.acts import Act, acts_of
 from dr.report.board import Row

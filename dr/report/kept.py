@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from dr.evidence.record import BackupRun, Proof
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.report.coverage import said as in_words
 from dr.report.phrases import counted

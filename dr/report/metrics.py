@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
 from dr.evidence.problem import SEVERITIES
 from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
+from dr.late_dataclass import dataclass
 from dr.report.board import Row
 
 #: What `GET /metrics` and a textfile are.

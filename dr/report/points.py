@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from dr.evidence.look import Stranger
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_bytes
 from dr.report.documents import point_document
 from dr.report.protection import guard_of

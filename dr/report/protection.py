@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from dr.evidence.posture import TargetPosture
 from dr.evidence.record import Copy, Point
+from dr.late_dataclass import dataclass
 from dr.report.phrases import counted, day
 
 

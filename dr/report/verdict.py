@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK
 from dr.evidence.record import Drill
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_duration
 
 Word = Literal["met", "missed", "unknown"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from dr.evidence.record import Copy, Drill, Point
 from dr.evidence.seal import Sealed
+from dr.late_dataclass import dataclass
 from dr.plan.check_kinds import proves_service
 from dr.plan.plan import Plan
 from dr.plan.scenario import is_partial

@@ -6,7 +6,7 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from dr.evidence import manifest
 from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry, spelt
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there

@@ -10,7 +10,7 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from dr.errors import DamageError, SourceError
 from dr.evidence.manifest_parts import assemble
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.plan.zone import known_zone
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.driver import shown, upward
 from dr.sources.mounts import Mounted, not_data
 from dr.sources.walk import Excluded

@@ -7,10 +7,10 @@ through one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dr.late_dataclass import dataclass
 from dr.plan.source import Source
 from dr.plan.source_kinds import CommandSource, FilesSource, MysqlSource, PostgresSource, SourceBody, SqliteSource
 from dr.sources.driver import SourceDriver

@@ -12,9 +12,10 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.sources.walk import Excluded, literally
 from dr.tools.command import Done
 from dr.tools.host import Host

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.driver import shown, upward
 from dr.sources.walk import Excluded, literally
 

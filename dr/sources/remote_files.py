@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, State
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.driver import MANIFEST, Kept, Settled, SourceDriver, Tree, shown

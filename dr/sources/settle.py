@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.late_dataclass import dataclass
 from dr.sources.driver import Kept, Settled
 from dr.sources.stored import Counts, Reconciled, reconcile
 

@@ -12,11 +12,12 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.driver import MANIFEST, Kept, shown
 from dr.sources.holdings import count
 

@@ -10,9 +10,10 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import DrError, SourceError, UsageError
+from dr.late_dataclass import dataclass
 
 #: So many tables are named where the one asked for is not there.
 _NAMED = 10

@@ -12,10 +12,10 @@ import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 
 from dr.evidence.manifest import spelt
+from dr.late_dataclass import dataclass
 
 Found = tuple[bytes, os.stat_result]
 Excluded = Callable[[bytes], bool]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
+from dr.late_dataclass import dataclass
 from dr.plan.target import Target
 from dr.plan.target_kind import Credentials, TargetKind
 from dr.targets.making import BucketPlan

@@ -11,8 +11,10 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, ParamSpec, TypeVar
+
+from dr.late_dataclass import dataclass
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,13 +13,14 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DrError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools import activity
 from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.digest import sha256_file

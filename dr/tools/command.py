@@ -20,12 +20,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 from dr.errors import DrError, InterruptedRunError
+from dr.late_dataclass import dataclass
 
 _KEPT = 1 << 20  # bytes of stderr remembered
 _GRACE_SECONDS = 20.0  # for a program that was asked to stop, before it is killed

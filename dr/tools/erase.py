@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from dr.errors import DamageError, RefusedError
+from dr.late_dataclass import dataclass
 from dr.tools.s3 import S3Store
 from dr.tools.s3_client import CONNECTIONS
 from dr.tools.s3_versions import Protection, S3Versions

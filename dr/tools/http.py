@@ -7,8 +7,10 @@ import socket
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from http.client import HTTPException
+
+from dr.late_dataclass import dataclass
 
 _BODY = 1 << 20  # bytes of an answer that are read
 

@@ -11,8 +11,9 @@ import contextvars
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from dr.late_dataclass import dataclass
 from dr.tools import command
 
 #: A pause is taken in pieces, so that a Ctrl-C is heard; seconds.

@@ -16,12 +16,12 @@ import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from dr.errors import DrError, RefusedError
+from dr.late_dataclass import dataclass
 
 #: Where systems keep the authorities they believe, as Go looks for them: the first file there is, and all directories.
 _BUNDLES = (

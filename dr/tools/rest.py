@@ -10,13 +10,13 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote, urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools import line, retry
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time

@@ -15,10 +15,10 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dr.errors import DamageError, DrError, RefusedError
+from dr.late_dataclass import dataclass
 from dr.tools import line
 from dr.tools.digest import sha256_of
 from dr.tools.rest import RestService

@@ -14,11 +14,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from dr.errors import DamageError, DrError, LockedError, NoRepositoryError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools import activity, command, retry
 from dr.tools.restic_copy import refuse_two_ways, trust_of_both
 from dr.tools.restic_events import (

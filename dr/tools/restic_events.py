@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +21,7 @@ from dr.errors import (
     RefusedError,
     TargetDownError,
 )
+from dr.late_dataclass import dataclass
 from dr.tools import activity, command, restic_tries
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.tools import command, retry
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Events, failure

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from dr.late_dataclass import dataclass
 from dr.tools import command
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Events, failure

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 
+from dr.late_dataclass import dataclass
 from dr.tools.retry import Patience
 
 log = logging.getLogger("dr.retry")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools.s3_tries import is_passing
 
 #: Code -> what to do about keys that were refused.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from dr.late_dataclass import dataclass
 from dr.tools.s3_versions import S3Versions
 from dr.tools.store import Access
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools import line
 from dr.tools.digest import sha256_of
 from dr.tools.network import Way

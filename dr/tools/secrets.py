@@ -7,10 +7,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dr.errors import DrError, RefusedError
+from dr.late_dataclass import dataclass
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.tools import command
 
 _INIT, _VERSION, _OPEN, _CLOSE, _READ, _WRITE, _LSTAT, _FSTAT, _SETSTAT = 1, 2, 3, 4, 5, 6, 7, 8, 9

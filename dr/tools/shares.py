@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import RefusedError, UsageError
+from dr.late_dataclass import dataclass
 
 MOST = 16  # SLIP-39 knows no more
 _PREFIX = "AGE-SECRET-KEY-"

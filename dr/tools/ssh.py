@@ -14,13 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import paramiko
 
 from dr.errors import DrError, RefusedError
+from dr.late_dataclass import dataclass
 from dr.tools import command
 from dr.tools.command import Done
 from dr.tools.sftp import Sftp

@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from dr.errors import RefusedError
+from dr.late_dataclass import dataclass
 
 #: What a host may sign with, by the type of its key in `known_hosts`.
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}

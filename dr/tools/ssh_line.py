@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from paramiko import Channel, SSHException
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.tools import command
 
 #: How often a waiting call looks whether it should go on waiting.

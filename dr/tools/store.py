@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
+
+from dr.late_dataclass import dataclass
 
 _UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-(?:tmp|restic-temp)-\w+")
 Access = Literal["open", "closed", "unknown"]

@@ -14,11 +14,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from dr.errors import DamageError, DrError
+from dr.late_dataclass import dataclass
 from dr.tools.store import ObjectStore, Posture, Stored, Version
 
 #: Services tell when a version was written to the second.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.late_dataclass import dataclass
 from dr.run.backup.catch_up import copy_snapshots
 from dr.run.backup.stored_manifest import StoredManifest
 from dr.run.workspace.toolbox import Place

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dr.errors import FAILED, OK, DamageError, DrError, InterruptedRunError, cod
 from dr.evidence.change import suspicion
 from dr.evidence.look import Stranger
 from dr.evidence.record import BackupRun, LateCopy, Outcome, TargetState
+from dr.late_dataclass import dataclass
 from dr.plan.hook import Hook
 from dr.run.backup import stock
 from dr.run.backup.capture import BackupProgress, BackupRequest, capture_one, skipped

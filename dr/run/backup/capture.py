@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from dr.evidence import manifest
 from dr.evidence.change import Past
 from dr.evidence.look import Look, Stranger
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
+from dr.late_dataclass import dataclass
 from dr.run.backup import emptiness
 from dr.run.backup.agent_capture import store_away
 from dr.run.backup.baseline import baseline, keep, keep_baseline, rows_kept

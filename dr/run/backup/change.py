@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dr.evidence.change import Change
 from dr.evidence.content import HEAD, extension, is_type, look, threatens
 from dr.evidence.hollow import LARGEST
 from dr.evidence.manifest_changes import Listed, difference
+from dr.late_dataclass import dataclass
 from dr.run.backup.baseline import rows_kept
 from dr.run.backup.sampled_blocks import Blocks
 from dr.sources import database_inventory as facts

@@ -14,11 +14,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import DamageError
 from dr.evidence.record import Copy, Damage, Point
+from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.backup.capture import BackupRequest
 from dr.run.verification import object_hashes as inventory

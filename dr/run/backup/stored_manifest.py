@@ -11,12 +11,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.manifest_parts import BASE, changes, delta, make_a_whole, read_head, write_head
+from dr.late_dataclass import dataclass
 
 #: A manifest of so many bytes is stored as one file: to a repository it is one block anyway.
 LEAST = 256 << 10

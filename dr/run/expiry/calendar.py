@@ -6,11 +6,11 @@ Nothing is foreseen of failed backups, suspect points and holds that end: `rules
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan import cadence
 from dr.plan.plan import Plan
 from dr.run.points.retention import rules_of

@@ -7,9 +7,10 @@ next run finds by the same look what went, and puts it on record.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import DrError, LockedError, every_error
+from dr.late_dataclass import dataclass
 from dr.run.expiry.rules import Decision
 from dr.run.points.presence import listed
 from dr.run.workspace.stale_locks import locks, take_away

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.run.expiry.expire import past_stale_locks
 from dr.run.workspace.toolbox import Place, deleting
 

@@ -7,11 +7,12 @@ stays all the same while anything is odd: then points are all that is left to lo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from dr.evidence.acts import Expiration, Hold
 from dr.evidence.record import Copy, Outcome, Point
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.plan.retention import RULES
 from dr.plan.units import counted, format_duration

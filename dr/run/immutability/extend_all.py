@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import DrError
 from dr.evidence.posture import LockState
 from dr.evidence.record import BackupRun
+from dr.late_dataclass import dataclass
 from dr.run.immutability.extend_locks import LockExtension, extend_locks
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.toolbox import Place, Toolbox

@@ -20,12 +20,13 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
+from dr.late_dataclass import dataclass
 from dr.plan.target_kind import Immutability
 from dr.plan.units import format_duration
 from dr.run.immutability.lock_state import LockMemory, ObjectLockState

@@ -9,12 +9,13 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.tools.store import Version
 
 

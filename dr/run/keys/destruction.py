@@ -12,13 +12,13 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.acts import Hold, KeyChange
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.run.keys.escrow import escrow_store, sealed_path
 from dr.run.keys.key_versions import last_of

@@ -14,11 +14,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
 from dr.errors import DamageError, DrError, InterruptedRunError, LockedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.run.workspace.toolbox import Place

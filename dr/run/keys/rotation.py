@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, UsageError
+from dr.late_dataclass import dataclass
 from dr.run.keys.replica_keys import hand_on, take_back
 from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.run.workspace.toolbox import Place

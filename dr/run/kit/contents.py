@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dr
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
 from dr.plan.target import Target
 from dr.run.keys import host_keys

@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, UsageError
+from dr.late_dataclass import dataclass
 from dr.run.keys import host_keys
 from dr.tools import age, shares
 from dr.tools.secrets import write_private

@@ -18,11 +18,12 @@ import json
 import re
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
 from dr.errors import DamageError, DrError, RefusedError
+from dr.late_dataclass import dataclass
 from dr.tools import age
 from dr.tools.store import ObjectStore
 

@@ -8,11 +8,12 @@ never replaced by another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from dr.errors import FAILED, REFUSED, DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
+from dr.late_dataclass import dataclass
 from dr.run.points.presence import listed, require_repository
 from dr.run.workspace.toolbox import Place, Toolbox
 

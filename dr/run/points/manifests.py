@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError
 from dr.evidence.manifest_parts import take
 from dr.evidence.record import Copy, Point
+from dr.late_dataclass import dataclass
 from dr.run.points.choose import ready
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.sources.driver import MANIFEST

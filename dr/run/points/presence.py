@@ -8,12 +8,13 @@ well; only what is on record tells them from the one that was meant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, NoRepositoryError, RefusedError
 from dr.evidence.look import NOTHING, Known, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
+from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_events import Snapshot

@@ -7,10 +7,10 @@ snapshot either.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from dr.evidence.point_there import Condition, PointThere
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.run.points.choose import ready
 from dr.run.points.discover import points_in
 from dr.run.workspace.toolbox import Place

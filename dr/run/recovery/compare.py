@@ -14,11 +14,12 @@ import stat
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.late_dataclass import dataclass
 from dr.run.recovery.place.tree import RestoredTree, TreeHere
 from dr.sources.attributes import COVERED
 from dr.tools import command

@@ -12,12 +12,13 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DrError, LockedError, UsageError
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.sandbox import Disposition, claim, destroy
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DrError
 from dr.evidence.record import Copy, Point
+from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.points.choose import LostError, Say, condition, find_usable, last_unsuspected, suspect_in_words
 from dr.run.recovery.checks.manifest import compares

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dr.late_dataclass import dataclass
 from dr.plan.scenario import FILES, SCENARIOS, TABLES, WHOLE
 from dr.run.timetravel.point_in_time import Travel
 

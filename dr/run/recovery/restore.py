@@ -16,13 +16,14 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DamageError, DrError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.manifest_parts import assemble
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import Poured, Restored
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, InterruptedRunError, NoRepositoryError, RefusedError, TargetDownError
 from dr.evidence.record import Copy, PassedOver, Point
+from dr.late_dataclass import dataclass
 from dr.run.points.choose import (
     RecoveryStep,
     Say,

@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from dr.errors import DamageError, DrError, RefusedError, UsageError
 from dr.evidence.record import Drill, Event, Outcome, Point
+from dr.late_dataclass import dataclass
 from dr.plan.target import Target
 from dr.plan.units import format_bytes
 from dr.run.points.choose import find_usable, in_words

@@ -6,7 +6,7 @@ Each stage is given this, and leaves in it what the next one needs; `dr.run.reco
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dr.errors import FAILED, DrError
 from dr.evidence.look import Look
 from dr.evidence.record import CheckResult, Copy, HookRun, PassedOver, Point
 from dr.evidence.table_back import TableBack
+from dr.late_dataclass import dataclass
 from dr.run.points.choose import LostError, RecoveryStep
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.fresh_cache import FreshCache

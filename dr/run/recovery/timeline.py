@@ -10,11 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from dr.evidence.record import Event, Outcome
+from dr.late_dataclass import dataclass
 from dr.tools import activity, command
 
 log = logging.getLogger("dr.drill")

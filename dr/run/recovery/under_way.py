@@ -12,10 +12,10 @@ import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import UsageError
+from dr.late_dataclass import dataclass
 
 log = logging.getLogger("dr.recover")
 _FOLDER = "recoveries"

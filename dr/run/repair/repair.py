@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, T
 from dr.evidence import manifest
 from dr.evidence.manifest_parts import take
 from dr.evidence.record import Damage, Point
+from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.points.discover import points_in
 from dr.run.points.presence import ExchangedError, refuse_exchanged

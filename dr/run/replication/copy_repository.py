@@ -12,10 +12,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
+from dr.late_dataclass import dataclass
 from dr.tools import activity, command
 from dr.tools.store import ObjectStore, is_unfinished
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DamageError, DrError, InterruptedRunError
 from dr.evidence.look import Known, Look
 from dr.evidence.record import Outcome, Point, Replication
+from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.immutability.extend_all import said_of
 from dr.run.immutability.extend_locks import LockExtension

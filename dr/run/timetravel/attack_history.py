@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
+from dr.late_dataclass import dataclass
 from dr.tools.store import Version
 from dr.tools.view import GRAIN, by_name
 

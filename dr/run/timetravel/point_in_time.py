@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
+from dr.late_dataclass import dataclass
 from dr.run.points.choose import candidates, in_words
 from dr.run.points.discover import points_in
 from dr.run.workspace.serve_view import seen_through

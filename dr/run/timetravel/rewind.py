@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from dr.errors import DamageError, DrError, RefusedError
+from dr.late_dataclass import dataclass
 from dr.tools import command
 from dr.tools.s3_versions import S3Versions
 from dr.tools.store import Version

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.evidence.coverage import Coverage
 from dr.evidence.look import Look
 from dr.evidence.record import Damage, Point
+from dr.late_dataclass import dataclass
 from dr.run.workspace.toolbox import Place
 
 

@@ -6,10 +6,11 @@ A help, never a witness: what is not in it is read again, and what it says is he
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from dr.evidence.stored_object import StoredObject
+from dr.late_dataclass import dataclass
 from dr.tools.restic_events import Index
 
 

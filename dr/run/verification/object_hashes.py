@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import DamageError
 from dr.evidence.record import Damage
+from dr.late_dataclass import dataclass
 from dr.tools import activity, command
 from dr.tools.store import ObjectStore, Stored, is_unfinished
 

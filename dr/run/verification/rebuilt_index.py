@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DrError
+from dr.late_dataclass import dataclass
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place
 from dr.tools.overlay import OverlayStore

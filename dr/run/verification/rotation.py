@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from dr.evidence.coverage import Coverage
 from dr.evidence.stored_object import StoredObject, moment
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.run.verification.object_hashes import Inventory
 

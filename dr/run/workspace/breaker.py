@@ -11,11 +11,12 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dr.errors import TargetDownError
+from dr.late_dataclass import dataclass
 
 #: So many seconds a note counts where nobody sits at the terminal, and never longer than a quarter of the RPO.
 OPEN_SECONDS = 300.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from dr.late_dataclass import dataclass
 from dr.tools.secrets import write_private
 
 

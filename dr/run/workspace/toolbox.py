@@ -8,11 +8,12 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.look import NOTHING, Known
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.plan.secret import why_unreadable
 from dr.plan.site import Limits

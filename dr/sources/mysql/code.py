@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.driver import Refused
 from dr.sources.mysql.connection import PASSING, Server, complaint, quoted
 from dr.sources.mysql.inventory import account_of

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import REFUSED, RefusedError, SourceError
+from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import MysqlSource
 from dr.sources.secret import read_secret
 from dr.tools.host import Host

@@ -6,9 +6,9 @@ A fixed number of queries, however many tables there are; only rows are counted 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.database_inventory import digest_of, key_of
 from dr.sources.mysql.connection import SYSTEM, quoted, text_of
 from dr.sources.mysql.session import Row, Session

@@ -7,11 +7,11 @@ belongs to an account that does not exist is captured as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.mysql import accounts
 from dr.sources.mysql.connection import quoted, text_of
 from dr.sources.mysql.inventory import definers_of

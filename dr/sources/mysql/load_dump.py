@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources import several
 from dr.sources.mysql.connection import Server, complaint, quoted
 from dr.sources.mysql.inventory import first_value

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.mysql.accounts import matches, pattern_of
 from dr.sources.mysql.connection import quoted
 from dr.sources.mysql.inventory import account_of, server_of

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dr.errors import DrError, SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.mysql import accounts, code, undo
 from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.code import Code, Fault, Piece, Sorting

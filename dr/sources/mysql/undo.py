@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.driver import WAY_BACK
 from dr.sources.mysql import code
 from dr.sources.mysql.code import Code, Piece

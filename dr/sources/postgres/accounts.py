@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from dr.late_dataclass import dataclass
 from dr.sources.postgres import roles
 from dr.sources.postgres.connection import identifier
 

@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources import several

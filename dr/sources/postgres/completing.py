@@ -10,8 +10,9 @@ in full: what calls a function that does not spell them is tried again with the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from dr.late_dataclass import dataclass
 from dr.sources.postgres.connection import Server, identifier
 from dr.sources.postgres.toc import Refusal
 

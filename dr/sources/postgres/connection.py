@@ -13,12 +13,12 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.plan.on_disk import why_no_file
 from dr.plan.secret import SecretPlace
 from dr.plan.source_kinds import PostgresSource

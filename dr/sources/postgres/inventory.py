@@ -7,10 +7,11 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.database_inventory import DatabaseInventory, digest_of, key_of
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Server, Session, literal

@@ -12,11 +12,12 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dr.errors import SourceError
+from dr.late_dataclass import dataclass
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import queries, toc
 from dr.sources.postgres.completing import Check, rehearsal, set_aside

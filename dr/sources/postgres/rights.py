@@ -10,11 +10,11 @@ is left out on purpose and named, with the statement that lets it be read; the r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dr.errors import SourceError
 from dr.evidence.record import Omission
+from dr.late_dataclass import dataclass
 from dr.sources.postgres import queries
 from dr.sources.postgres.connection import Server, Session, identifier, literal
 from dr.sources.unseen import unseen

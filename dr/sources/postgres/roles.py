@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+
+from dr.late_dataclass import dataclass
 
 #: What a statement is made of: texts, quoted names, comments, the end, anything else.
 _PIECE = re.compile(

@@ -11,10 +11,11 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from dr.late_dataclass import dataclass
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import table_queries as queries
 from dr.sources.postgres.connection import Server, identifier, literal

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+from dr.late_dataclass import dataclass
 
 #: The kinds of entries that have other kinds' words in theirs come first.
 _KINDS = (

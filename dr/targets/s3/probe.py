@@ -14,11 +14,11 @@ up: at most two for each period of its lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Probe, Severity
+from dr.late_dataclass import dataclass
 from dr.plan.target_s3 import S3Place
 from dr.targets.s3.bucket import open_bucket
 from dr.tools.s3_bucket import S3Bucket

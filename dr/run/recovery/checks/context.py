@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 
 from dr.evidence.record import Outcome
+from dr.late_dataclass import dataclass
 from dr.plan.source import Source
 from dr.run.recovery.place.programs import ProgramRunner
 from dr.run.recovery.place.restore_host import HERE, RestoreHost

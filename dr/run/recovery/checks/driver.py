@@ -6,10 +6,10 @@ Each kind has one file here, and its keys in `dr.plan.check_kinds`. docs/extendi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Generic, TypeVar
 
+from dr.late_dataclass import dataclass
 from dr.plan.check_kinds import CheckBody
 from dr.run.recovery.checks.context import CheckContext, CheckOutcome
 

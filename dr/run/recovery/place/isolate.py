@@ -8,9 +8,9 @@ network (`dr.tools.isolation`). Where the host does not let that be, the drill g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from dr.late_dataclass import dataclass
 from dr.run.recovery.place.programs import ProgramRunner, WorksHere, WorksThere
 from dr.run.recovery.place.restore_host import RestoreHost
 from dr.tools.host import Host

@@ -10,11 +10,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dr.evidence.manifest import Entry
+from dr.late_dataclass import dataclass
 from dr.run.recovery.place.restore_host import LocalHost
 from dr.run.recovery.place.tree import RestoredTree, TreeHere
 from dr.sources.attributes import digest_here

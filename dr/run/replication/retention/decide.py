@@ -7,12 +7,13 @@ plan keeps: that is no retention, and then nothing goes, not even what could. Pu
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from dr.evidence.acts import Hold
 from dr.evidence.forgetting import Absence, Waiting
 from dr.evidence.record import Point
+from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.run.points.retention import expired
 from dr.run.replication.retention.pending_deletion import due, ripe

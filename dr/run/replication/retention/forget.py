@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import DamageError, DrError, RefusedError
 from dr.evidence.forgetting import Absence
 from dr.evidence.record import Proof
+from dr.late_dataclass import dataclass
 from dr.plan.units import format_duration
 from dr.run.immutability.extend_locks import SKEW_SECONDS, WALK_SECONDS
 from dr.run.replication.retention.decide import Chosen, Judgement, Situation, choose, obstacles

@@ -1,0 +1,81 @@
+"""Dataclasses that are made when the first of their kind is needed.
+
+`dataclasses.dataclass` writes five to nine methods of each class as text and has Python compile them: half a
+millisecond a class. A command loads hundreds of these classes and makes values of a few. So here the decorator leaves
+a class as it stands; its first value, or whoever asks for its fields, also by way of a class that inherits, has it
+made. From then on it has what `dataclasses` gives it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass as dataclass
+else:
+
+    def dataclass(cls=None, /, **options):
+        """Decorate as `dataclasses.dataclass` does, with its options; but for `slots`, which needs another class."""
+        return _late(cls, options) if cls is not None else lambda cls: _late(cls, options)
+
+
+#: Classes are made by one thread at a time; another that needs one waits.
+_one = threading.RLock()
+#: What a twin does not take over.
+_OWN = ("__dict__", "__weakref__", "__init__", "__dataclass_fields__")
+
+
+class _Fields:
+    """In the place of a class's fields: who asks for them has the class made."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        self.make()
+        return owner.__dataclass_fields__  # type: ignore[attr-defined]
+
+
+def _late(cls: type, options: dict[str, Any]) -> type:
+    def begin(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        make()
+        cls.__init__(self, *args, **kwargs)  # type: ignore[misc]
+
+    def make() -> None:
+        with _one:
+            if vars(cls).get("__init__") is begin:
+                _make(cls, options)
+
+    cls.__init__ = begin  # type: ignore[misc]
+    cls.__dataclass_fields__ = _Fields(make)  # type: ignore[attr-defined]
+    return cls
+
+
+def _make(cls: type, options: dict[str, Any]) -> None:
+    """Make a class: its twin is decorated, and lends it what it got, `__init__` last.
+
+    So no thread meets a class that is half made, and what interrupts it leaves a class that can still be made: an
+    interrupted run goes on record.
+    """
+    twin: Any = type(cls)(cls.__name__, cls.__bases__, {k: v for k, v in vars(cls).items() if k not in _OWN})
+    before = dict(vars(twin))
+    dataclasses.dataclass(twin, **options)
+    made = {name: value for name, value in vars(twin).items() if before.get(name) is not value}
+    if options.get("frozen"):  # its own speak of the twin
+        made |= {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}
+    init = made.pop("__init__")
+    for name, value in made.items():
+        setattr(cls, name, value)
+    for name in before.keys() & vars(cls).keys() - vars(twin).keys():
+        delattr(cls, name)  # what stood there for a default that is made anew for each value
+    cls.__init__ = init  # type: ignore[misc]
+
+
+def _refuse_to_set(self: object, name: str, value: object) -> NoReturn:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_to_delete(self: object, name: str) -> NoReturn:
+    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
