@@ -59,7 +59,8 @@ def _make(cls: type, options: dict[str, Any]) -> None:
     So no thread meets a class that is half made, and what interrupts it leaves a class that can still be made: an
     interrupted run goes on record.
     """
-    twin: Any = type(cls)(cls.__name__, cls.__bases__, {k: v for k, v in vars(cls).items() if k not in _OWN})
+    own = {name: value for name, value in vars(cls).items() if name not in _OWN}
+    twin: Any = type(cls)(cls.__name__, cls.__bases__, own | {"__qualname__": cls.__qualname__})
     before = dict(vars(twin))
     dataclasses.dataclass(twin, **options)
     made = {name: value for name, value in vars(twin).items() if before.get(name) is not value}

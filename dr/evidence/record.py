@@ -1,7 +1,6 @@
 """Facts: what a run, a proof or a drill did, as frozen values that know nothing of how they were made.
 
-Times are aware UTC datetimes, durations are seconds, sizes are bytes. Verdicts are not here: they are
-computed from facts (`dr.report.verdict`), never stored.
+Times are aware UTC datetimes, durations seconds, sizes bytes. Verdicts are computed (`dr.report.verdict`), not kept.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from dr.late_dataclass import dataclass
-from dr.plan.zone import checked_zone
 
 _UNITS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _DAYS = {
@@ -140,3 +139,22 @@ def _cron(words: str) -> str:
     if day is None:
         raise ValueError(f"{words!r} is not a cadence: {_FORMS}")
     return f"{int(found[3])} {int(found[2])} * * {day}"
+
+
+# -- time zones ----------------------------------------------------------------------------------------
+
+
+def known_zone(name: str) -> bool:
+    """Whether a name is one of the time zone database."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
+
+
+def checked_zone(name: str) -> str:
+    """Return the name. Raises `ValueError` in plain words when it is not known."""
+    if not known_zone(name):
+        raise ValueError(f"{name!r} is not a time zone: write one like America/New_York or UTC")
+    return name

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
+from dr.plan.cadence import known_zone
 from dr.plan.secret import SecretPlace
 from dr.plan.units import parse_bytes
 from dr.plan.window import parse_window
-from dr.plan.zone import known_zone
 
 Held = Literal["backup", "verify", "drill", "replicate", "expire", "prune"]
 #: What can change, and be told of; and the words that stand for several.

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath, Declaration, Duration, PositiveDuration
+from dr.plan.cadence import checked_zone
 from dr.plan.lint_commands import hides_failure
 from dr.plan.secret import SecretPlace
-from dr.plan.zone import checked_zone
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
 TimeZone = Annotated[str, AfterValidator(checked_zone)]

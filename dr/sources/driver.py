@@ -20,7 +20,7 @@ from dr.errors import DamageError, SourceError
 from dr.evidence.manifest_parts import assemble
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
-from dr.plan.zone import known_zone
+from dr.plan.cadence import known_zone
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.tables import Beside, Table, Tables
