@@ -4,8 +4,8 @@ PY := .venv/bin/python
 # Branch coverage of the whole suite under this fails `make coverage`: apart from `make test`, since counting lines
 # costs a third more time.
 COVERAGE := 90
-# The oldest restic that is supported runs everything, mostly as tests/quick_restic.py makes it; the newest runs the
-# tests where restic matters, as it is.
+# The oldest restic that is supported runs everything, the newest what turns on restic: mostly as tests/quick_restic.py
+# makes them, and as they are where a test is about restic itself (--plain-restic: everywhere).
 OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
 WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
 	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
@@ -39,7 +39,7 @@ else
 	@newest=$$(ls -d .tools/restic-*/restic | sort -V | tail -n 1); \
 	case $$newest in .tools/restic-0.18.0/*) echo "no newer restic in .tools: scripts/get-restic --newest" >&2; exit 1;; esac; \
 	echo "again with $$newest, where restic matters"; \
-	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) --plain-restic $(WHERE_RESTIC_MATTERS)
+	DR_RESTIC=$(CURDIR)/$$newest $(PYTEST) $(WHERE_RESTIC_MATTERS)
 endif
 
 coverage: ## The tests once, and which lines and branches they pass through

@@ -25,6 +25,7 @@ from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
 from tests.forked import Forker
+from tests.in_memory import folder_in_memory
 from tests.quick_restic import make_quick
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our option."""
     parser.addoption("--plain-restic", action="store_true", help="restic as it is, with keys that take a second each")
     parser.addoption("--fast", action="store_true", help="only what starts no server and takes no time")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests write into memory, unless a place was named: here, or by the run whose worker this is."""
+    if config.option.basetemp or not (folder := folder_in_memory()):
+        return
+    config.option.basetemp = str(folder)
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -77,9 +77,9 @@ SUMMARIES = {
 #: Commands that work for a while: someone may watch them.
 WORKING = {"backup", "verify", "replicate", "repair", "run", "daemon", "drill", "recover", "keys", "target", "expire"}
 log = logging.getLogger("dr")
-#: Set by a shell that asks how to complete what is typed.
 #: How long a second stop may take.
 _PATIENCE_SECONDS = 2.0
+#: Set by a shell that asks how to complete what is typed.
 _COMPLETION = "_DR_COMPLETE"
 #: How the parser ends a sentence with another.
 _NEAR = re.compile(r"\. Did you mean (.*)\?$")

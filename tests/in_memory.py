@@ -1,0 +1,43 @@
+"""Where tests write: in memory, where there is room for it.
+
+restic, SQLite and `dr` wait for the disk after each file that must last, and a suite makes many thousands of them.
+Nothing here needs to last, so a disk in memory does. Where there is none, or too little memory, pytest's own place
+on the disk serves as well; `--basetemp` names another.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+_SHARED = Path("/dev/shm")
+_MARK = "pytest-mem-"  # no name that a test excludes
+#: Bytes that must be free of the disk and of the memory: three times what the suite was seen to hold at once.
+NEEDED = 8 << 30
+
+
+def folder_in_memory(shared: Path = _SHARED, needed: int = NEEDED) -> Path | None:
+    """Return a folder for this run, removing those of runs that were killed; None where there is no room."""
+    try:
+        status = os.statvfs(shared)
+    except OSError:
+        return None
+    free = min(status.f_bavail * status.f_frsize, _available())
+    if free < needed or status.f_flag & os.ST_NOEXEC or not os.access(shared, os.W_OK):
+        return None
+    for left in shared.glob(f"{_MARK}*"):
+        if not Path("/proc", left.name.removeprefix(_MARK)).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return shared / f"{_MARK}{os.getpid()}"
+
+
+def _available() -> int:
+    """Return the bytes of memory that programs may still take (`MemAvailable` of proc(5))."""
+    with suppress(OSError, ValueError), Path("/proc/meminfo").open() as lines:
+        for line in lines:
+            name, _, rest = line.partition(":")
+            if name == "MemAvailable":
+                return int(rest.split()[0]) << 10
+    return 0
