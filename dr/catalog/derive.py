@@ -15,7 +15,7 @@ from dr.catalog import stored_objects, suspicion
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
-from dr.evidence.look import Look
+from dr.evidence.look import LeftBehind, Look
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 
@@ -24,6 +24,7 @@ def apply(db: Connection, fact: Fact) -> None:
     if isinstance(fact, BackupRun):
         _backup(db, fact)
         _late(db, fact)
+        _left(db, fact.system, fact.left_behind)
         suspicion.note_run(db, fact)
     elif isinstance(fact, Replication):
         _replication(db, fact)
@@ -38,6 +39,7 @@ def apply(db: Connection, fact: Fact) -> None:
     elif isinstance(fact, NewBeginning):
         _begun(db, fact)
     elif isinstance(fact, Expiration):
+        _left(db, fact.system, fact.left_behind)
         _drop_copies(db, fact.target, [point.run_id for point in fact.expired])
 
 
@@ -143,6 +145,37 @@ def _late(db: Connection, run: BackupRun | Replication) -> None:
                  seen=run.finished)  # fmt: skip
 
 
+def _left(db: Connection, system: str, left: Iterable[LeftBehind]) -> None:
+    """What runs left behind is there: as a point that is not whole, or beside what is known of the same run."""
+    for each in left:
+        db.execute(
+            "insert or ignore into points values"
+            " (:run, :system, :at, :finished, coalesce((select outcome from runs where run_id = :run), 'aborted'), 0,"
+            " :bytes, :kinds)",
+            {
+                "run": each.run_id,
+                "system": system,
+                "at": micros(each.consistency_time),
+                "finished": micros(each.finished),
+                "bytes": UNKNOWN if each.bytes is None else each.bytes,
+                "kinds": json.dumps(each.kinds),
+            },
+        )
+        known = "select * from copies where run_id = ? and target = ?"
+        if db.execute(known, (each.run_id, each.target)).fetchone() is None:
+            put_copy(db, each.run_id, each.target, complete=False, snapshots=each.snapshots, manifests=each.manifests,
+                     seen=each.finished)  # fmt: skip
+        _add_more(db, db.execute(known, (each.run_id, each.target)).fetchone(), each.ids)
+
+
+def _add_more(db: Connection, copy: Row, ids: Iterable[str]) -> None:
+    more = {*json.loads(copy["more"]), *ids} - _ids(copy)
+    db.execute(
+        "update copies set more = ? where run_id = ? and target = ?",
+        (json.dumps(sorted(more)), copy["run_id"], copy["target"]),
+    )
+
+
 def put_copy(
     db: Connection,
     run_id: str,
@@ -197,8 +230,7 @@ def _replication(db: Connection, run: Replication) -> None:
         (run.target, run.system, there),
     )
     rows = db.execute(
-        "select run_id, complete, snapshots, manifests from copies where target = ?"
-        " and run_id in (select value from json_each(?))",
+        "select * from copies where target = ? and run_id in (select value from json_each(?))",
         (run.source, there),
     ).fetchall()
     for row in rows:
@@ -206,6 +238,9 @@ def _replication(db: Connection, run: Replication) -> None:
         complete = bool(row["complete"])
         put_copy(db, row["run_id"], run.target, complete=complete, snapshots=snapshots, manifests=manifests,
                  seen=run.finished)  # fmt: skip
+        db.execute(
+            "update copies set more = ? where run_id = ? and target = ?", (row["more"], row["run_id"], run.target)
+        )
 
 
 def _place(db: Connection, system: str, target: str, *, seen: datetime | None) -> None:
@@ -336,7 +371,7 @@ def protect(db: Connection, system: str, locked: Iterable[Locked]) -> None:
 
 
 def _ids(row: Row) -> frozenset[str]:
-    """Return the ids of all snapshots of a copy."""
+    """Return the ids of the snapshots that a copy is made of."""
     return frozenset([*json.loads(row["snapshots"]).values(), *json.loads(row["manifests"]).values()])
 
 

@@ -143,4 +143,7 @@ STEPS: tuple[str, ...] = (
     alter table places add column unread_objects integer;
     alter table places add column stored_bytes integer;
     """,
+    """
+    alter table copies add column more text not null default '[]';
+    """,
 )

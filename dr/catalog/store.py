@@ -433,4 +433,5 @@ def _copy(row: Row) -> Copy:
         lock_mode=row["lock_mode"],
         protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
         locked_until=moment(row["locked_until"]) if row["locked_until"] else None,
+        more=tuple(json.loads(row["more"])),
     )

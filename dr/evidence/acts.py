@@ -6,6 +6,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from dr.evidence.look import LeftBehind
 from dr.evidence.record import Outcome
 from dr.late_dataclass import dataclass
 
@@ -279,6 +280,7 @@ class Expiration:
     destroyable_from: datetime | None = None
     confirmed: bool = False
     stored_bytes: int | None = None
+    left_behind: tuple[LeftBehind, ...] = ()  # what earlier runs stored there, and no record named until now
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right

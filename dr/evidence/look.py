@@ -1,11 +1,12 @@
 """A look at a target: what of the points on record its own listing shows, and which repository is there.
 
 The record says what was stored; only the target says what is there. So whoever lists a target's snapshots writes down
-what he saw, and what was not seen counts for nothing until it is.
+what he saw, and what was not seen counts for nothing until it is. What lay there of no record is put on record then.
 """
 
 from __future__ import annotations
 
+from dataclasses import field
 from datetime import datetime
 
 from dr.late_dataclass import dataclass
@@ -50,6 +51,40 @@ class Stranger:
     run_id: str = ""
     installation: str = ""
     machine: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LateCopy:
+    """An earlier point that reached a target late, by copying, with the snapshots that it has there, by source."""
+
+    run_id: str
+    target: str
+    snapshots: dict[str, str]
+    manifests: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftBehind:
+    """What one run left behind on one target, found later: from then on it is on record, as a point that is not whole.
+
+    `snapshots` maps source to data snapshot, `manifests` source to a manifest stored apart from it, `more` are further
+    ones of the same run. `bytes` are those of the data snapshots; None where restic did not count them.
+    """
+
+    run_id: str
+    target: str
+    consistency_time: datetime
+    finished: datetime
+    snapshots: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, str] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)  # source -> kind
+    bytes: int | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all of them."""
+        return (*self.snapshots.values(), *self.manifests.values(), *self.more)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dr.errors import FAILED
 from dr.evidence.change import Change
 from dr.evidence.coverage import Coverage
 from dr.evidence.forgetting import Forgetting
-from dr.evidence.look import Look
+from dr.evidence.look import LateCopy, LeftBehind, Look
 from dr.evidence.posture import LockState, TargetPosture
 from dr.evidence.table_back import TableBack
 from dr.late_dataclass import dataclass
@@ -107,16 +107,6 @@ class TargetState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LateCopy:
-    """An earlier point that reached a target late, by copying, with the snapshots that it has there, by source."""
-
-    run_id: str
-    target: str
-    snapshots: dict[str, str]
-    manifests: dict[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
 class BackupRun:
     """One backup run: one attempt at one recovery point.
 
@@ -145,6 +135,7 @@ class BackupRun:
     versions: dict[str, str] = field(default_factory=dict)
     suspect: str | None = None
     looks: tuple[Look, ...] = ()  # what the listing of each target showed of earlier points
+    left_behind: tuple[LeftBehind, ...] = ()  # what earlier runs stored there, and no record named until now
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
 
     @property
@@ -401,11 +392,17 @@ class Copy:
     lock_mode: str = ""  # of the locks on it, when they were last looked at
     protected_until: datetime | None = None  # when the first lock on what it needs runs out
     locked_until: datetime | None = None  # when the last one does
+    more: tuple[str, ...] = ()  # further snapshots that its run left behind there: of no use, and they go with it
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The ids of all its snapshots."""
+        """The ids of the snapshots that it is made of."""
         return (*self.snapshots.values(), *self.manifests.values())
+
+    @property
+    def every_id(self) -> tuple[str, ...]:
+        """The ids of all snapshots of its run there, whether or not it needs them."""
+        return tuple(dict.fromkeys((*self.ids, *self.more)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from dr.evidence import manifest
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Copy, Outcome, Point
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
+from dr.operations.makers import own_runs
 from dr.operations.proof_memory import memory_of
 from dr.operations.rotate_keys import keep_keys
 from dr.plan.load import Loaded
@@ -115,9 +116,7 @@ def _request(session: Session, toolbox: Toolbox, run_id: str) -> BackupRequest:
         missed=missed,
         points=tuple(points),
         spent=frozenset(expired_now(session, toolbox.plan)),
-        installation=session.installation,
-        is_known=catalog.is_known,
-        strangers={place.name: tuple(catalog.strangers(system, place.name)) for place in toolbox.places},
+        own_runs=own_runs(session, system, [place.name for place in toolbox.places]),
         history=catalog.change_history(system, list(toolbox.plan.sources), now=session.clock()),
         held={place.name: ids_on(points, place.name) for place in toolbox.places},
         dropped_keys=frozenset(removed_keys(session, system)),

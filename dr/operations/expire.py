@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from dr.errors import LOCKED, DrError, InterruptedRunError, LockedError, every_error
 from dr.evidence.acts import Expiration, ExpiredPoint, Pruning
-from dr.evidence.record import Outcome, Point, Proof
+from dr.evidence.record import Outcome, Point
 from dr.late_dataclass import dataclass
+from dr.operations.expiry_situation import BEGUN, situation
 from dr.operations.lifecycle import (
     Finished,
     Run,
@@ -36,16 +37,15 @@ from dr.plan.units import counted
 from dr.queries.schedule import due_now, expiring_targets
 from dr.run.expiry.expire import Removed, expire
 from dr.run.expiry.prune import prune, size_of
-from dr.run.expiry.rules import PROVEN, Decision, ExpirySituation, bound, decide
-from dr.run.points.presence import listed, require_repository
-from dr.run.replication.retention.forget import locked_versions, wrong_clock
+from dr.run.expiry.rules import Decision, decide
+from dr.run.points.left_behind import in_words as left_in_words
+from dr.run.points.presence import require_repository
+from dr.run.replication.retention.forget import locked_versions
 from dr.run.verification.rotation import ReadingRule
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command, process
 
-#: Behind the name of a target: where the catalog keeps which points a run has begun to remove.
-_BEGUN = "/expire"
 #: The two verbs, in the order in which they are done.
 EXPIRY: tuple[Literal["expire", "prune"], ...] = ("expire", "prune")
 #: What is asked of a repository after a prune.
@@ -164,63 +164,6 @@ def _on_target(
 # -- expiring ------------------------------------------------------------------------------------------
 
 
-def situation(session: Session, loaded: Loaded, place: Place, *, confirmed: bool = False) -> ExpirySituation:
-    """Return what is on record and what the target lists. Raises as the target does, or when it is another one."""
-    catalog, system, now = session.catalog, loaded.plan.system, session.clock()
-    place.reach()
-    if require_repository(place) is None:
-        raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
-    points, there = catalog.points([system]), listed(place)
-    known = {each for point in points for copy in point.copies if copy.target == place.name for each in copy.ids}
-    state = catalog.place_states([system], now=now).get(system, {}).get(place.name)
-    return ExpirySituation(
-        plan=loaded.plan,
-        target=place.name,
-        points=points,
-        listed=there,
-        now=now,
-        holds=catalog.holds(system),
-        frozen=catalog.retention_frozen(system),
-        clock=_clock(session, place, now),
-        proof=state.proof if state else None,
-        proven_lately=_proven_lately(session, loaded, place.name, now),
-        last=last_expiration(session, system, place.name),
-        begun=json.loads(catalog.memory(system, place.name + _BEGUN) or "{}"),
-        strangers=len(there - known),
-        confirmed=confirmed,
-    )
-
-
-def _clock(session: Session, place: Place, now: datetime) -> str | None:
-    """Return why this machine's clock is not believed; None when nothing speaks against it."""
-    if off := wrong_clock([place], now):
-        return f"{off}: nothing expires until they agree"
-    newest = session.catalog.newest_start()
-    if newest and newest > now:
-        return f"a run on record began at {newest:%Y-%m-%d %H:%M}Z, which is still to come: set this machine's clock"
-    return None
-
-
-def _proven_lately(session: Session, loaded: Loaded, target: str, now: datetime) -> bool:
-    """Whether every stored byte of a target was verified within the time that the plan bears.
-
-    What was proven by reading in turn counts while what waits longest was read within the plan's bound, as it is now.
-    """
-    since = now - timedelta(seconds=bound(loaded.plan))
-    facts = (x.fact for x in session.catalog.facts(("verify",), systems=[loaded.plan.system], since=since))
-    proofs = [x for x in facts if isinstance(x, Proof) and x.target == target and x.finished <= now]
-    within = loaded.plan.proof.whole_within
-    whole = [x for x in proofs if x.outcome == "ok" and x.level_reached >= PROVEN]
-    return any(x.coverage is None or x.coverage.holds(now, within=max(within, bound(loaded.plan))) for x in whole)
-
-
-def last_expiration(session: Session, system: str, target: str) -> Expiration | None:
-    """Return the last expiration of a target that worked."""
-    records = session.catalog.facts(("expire",), systems=[system])
-    facts = (record.fact for record in reversed(records))
-    return next((x for x in facts if isinstance(x, Expiration) and x.target == target and x.outcome == "ok"), None)
-
-
 def _expired(run: Run, toolbox: Toolbox, place: Place, options: ExpireOptions, held: list[Decision]) -> Expiration:
     began, session = time.monotonic(), run.session
     here = situation(session, run.loaded, place, confirmed=options.confirmed)
@@ -230,6 +173,8 @@ def _expired(run: Run, toolbox: Toolbox, place: Place, options: ExpireOptions, h
     if found.going and not found.blocked and not place.target.expires:
         found.blocked.append(_needs_keys(place))
     run.reached.append(place)
+    if here.left:
+        run.problems.append(left_in_words(here.left, place.name, ahead=options.dry_run))
     if found.blocked or options.dry_run:
         fact = replace(fact, outcome="degraded" if found.blocked else "ok", blocked=tuple(found.blocked))
         removed = Removed(points={} if options.dry_run else dict(found.gone))
@@ -272,6 +217,8 @@ def _begin(run: Run, toolbox: Toolbox, place: Place, found: Decision) -> Expirat
         retention=rules,
         confirmed=found.here.confirmed,
         stored_bytes=size_of(place).bytes,
+        left_behind=found.here.left,
+        healed=(left_in_words(found.here.left, place.name),) if found.here.left else (),
         notes=notes if found.here.strangers else (),
         plan_digest=run.loaded.digest,
         versions=dict(toolbox.versions),
@@ -280,16 +227,16 @@ def _begin(run: Run, toolbox: Toolbox, place: Place, found: Decision) -> Expirat
 
 def _note(session: Session, place: Place, found: Decision) -> None:
     begun = {**found.here.begun, **found.may}
-    session.catalog.remember(place.system, place.name + _BEGUN, json.dumps(begun))
+    session.catalog.remember(place.system, place.name + BEGUN, json.dumps(begun))
     going = {f"snapshots/{each}" for each in found.ids(found.may)}
     session.catalog.forget_stored_objects(place.system, place.name, going)
 
 
 def _settled(session: Session, place: Place, removed: Removed) -> None:
     """What is on record now needs no note any more."""
-    begun = json.loads(session.catalog.memory(place.system, place.name + _BEGUN) or "{}")
+    begun = json.loads(session.catalog.memory(place.system, place.name + BEGUN) or "{}")
     left = {run_id: rule for run_id, rule in begun.items() if run_id not in removed.points}
-    session.catalog.remember(place.system, place.name + _BEGUN, json.dumps(left))
+    session.catalog.remember(place.system, place.name + BEGUN, json.dumps(left))
 
 
 def _ended(run: Run, fact: Expiration, found: Decision, removed: Removed) -> Expiration:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dr.evidence.look import Stranger
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
+from dr.run.points.left_behind import OwnRuns
 from dr.session import Session
 
 
@@ -66,3 +67,15 @@ def makers_of(
             session.take_over(newest.maker)
     own = frozenset({session.installation, *taken})
     return Makers(own, known, () if taken else beside)
+
+
+def own_runs(session: Session, system: str, targets: Iterable[str]) -> OwnRuns:
+    """Return who stores in a system's repositories as far as it is known here, for the holder of the system's lock."""
+    catalog = session.catalog
+    at_work = {run.run_id for run in catalog.open_runs(system)}
+    return OwnRuns(
+        installation=session.installation,
+        is_known=catalog.is_known,
+        is_over=lambda run_id: run_id not in at_work and catalog.is_known(run_id),
+        met={target: tuple(catalog.strangers(system, target)) for target in targets},
+    )

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import LOCKED, OK, DrError, InterruptedRunError, UsageError, every_error
-from dr.evidence.record import LateCopy, Outcome, Point, Proof, Replication
+from dr.evidence.look import LateCopy
+from dr.evidence.record import Outcome, Point, Proof, Replication
 from dr.operations.backup import ids_on, locked_there, missed_by
 from dr.operations.lifecycle import (
     Finished,

@@ -14,7 +14,8 @@ import pytest
 from dr.catalog import chain, derive
 from dr.catalog.store import Catalog
 from dr.catalog.values import Locked
-from dr.evidence.record import BackupRun, LateCopy, Replication
+from dr.evidence.look import LateCopy
+from dr.evidence.record import BackupRun, Replication
 from tests.catalog.test_store import NOON, run
 
 ENDS = (NOON + timedelta(days=10), NOON + timedelta(days=20))

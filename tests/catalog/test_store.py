@@ -23,8 +23,8 @@ from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint, Locked
 from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
-from dr.evidence.look import Look
-from dr.evidence.record import BackupRun, Drill, LateCopy, ObjectivesThen, Proof, SourceCapture, TargetState
+from dr.evidence.look import LateCopy, Look
+from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.operations.rebuild import adopted
 from dr.plan.units import format_bytes
 from dr.run.points.discover import points_from

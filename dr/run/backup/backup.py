@@ -17,8 +17,8 @@ from pathlib import Path
 
 from dr.errors import FAILED, OK, DamageError, DrError, InterruptedRunError, code_of
 from dr.evidence.change import suspicion
-from dr.evidence.look import Stranger
-from dr.evidence.record import BackupRun, LateCopy, Outcome, TargetState
+from dr.evidence.look import LateCopy, Stranger
+from dr.evidence.record import BackupRun, Outcome, TargetState
 from dr.late_dataclass import dataclass
 from dr.plan.hook import Hook
 from dr.run.backup import stock
@@ -27,6 +27,7 @@ from dr.run.backup.catch_up import catch_up
 from dr.run.backup.unread import NOT_STORED, PROBLEM
 from dr.run.immutability.extend_all import Needed, keep_all_locked, with_locks
 from dr.run.immutability.extend_locks import LockExtension
+from dr.run.points.left_behind import in_words as left_in_words
 from dr.run.points.presence import (
     PresenceSeen,
     found_in_words,
@@ -179,8 +180,7 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
             request.points,
             at=request.clock(),
             useless=request.spent,
-            is_known=request.is_known,
-            met=request.strangers.get(place.name, ()),
+            own_runs=request.own_runs,
         )
 
     places = {place.name: place for place in toolbox.places}
@@ -193,6 +193,10 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
         progress.made |= {name} if made else set()
         progress.looks.append(seen.look)
         progress.met[name] = seen.new
+        if seen.left:
+            progress.left += seen.left
+            progress.healed.append(left_in_words(seen.left, name))
+            log.warning("%s: %s", toolbox.plan.system, progress.healed[-1])
         if made and places[name].known.begun:
             progress.renewed.append(name)
             progress.notes.append(f"the repository on {name} was begun again")
@@ -274,6 +278,7 @@ def _fact(
         versions=dict(toolbox.versions),
         suspect=progress.suspect,
         looks=tuple(progress.looks),
+        left_behind=tuple(progress.left),
         healed=tuple(progress.healed),
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 from dr.errors import DrError, SourceError
 from dr.evidence import manifest
 from dr.evidence.change import Past
-from dr.evidence.look import Look, Stranger
+from dr.evidence.look import LeftBehind, Look, Stranger
 from dr.evidence.record import HookRun, Omission, Point, SourceCapture, worst_outcome
 from dr.late_dataclass import dataclass
 from dr.run.backup import emptiness
@@ -28,8 +28,8 @@ from dr.run.backup.change import Watch
 from dr.run.backup.fanout import hold_size, pour
 from dr.run.backup.stored_manifest import Beside, StoredManifest, keep_parts
 from dr.run.backup.unread import omission_of
+from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.each_target import everywhere
-from dr.run.workspace.machine import machine_name
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.sources import database_inventory as facts
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, Sent, Settled, SourceDriver, Stream, Tree
@@ -61,10 +61,8 @@ class BackupRequest:
     missed: Callable[[Sequence[Look]], Mapping[str, tuple[Point, ...]]] = lambda looks: {}
     points: tuple[Point, ...] = ()
     spent: frozenset[str] = frozenset()
-    #: Who stores: the id of this installation, and whether it knows of a run; by target what is not of them.
-    installation: str = ""
-    is_known: Callable[[str], bool] = lambda run_id: False
-    strangers: Mapping[str, tuple[Stranger, ...]] = field(default_factory=dict)
+    #: Who stores in these places, as far as it is known here.
+    own_runs: OwnRuns = field(default_factory=OwnRuns)
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
     #: Target -> the ids of the snapshots that points on record have there.
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -84,6 +82,7 @@ class BackupProgress:
     renewed: list[str] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     met: dict[str, tuple[Stranger, ...]] = field(default_factory=dict)  # by target, what nobody had read before
+    left: list[LeftBehind] = field(default_factory=list)
     captures: list[SourceCapture] = field(default_factory=list)
     snapshots: dict[str, dict[str, str]] = field(default_factory=dict)
     manifests: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -118,7 +117,7 @@ def capture_one(
         "kind": doors.kind,
         "sources": str(len(toolbox.plan.sources)),
         "consistency": when.strftime("%Y%m%dT%H%M%S.%fZ"),
-        **({"installation": request.installation, "on": machine_name()} if request.installation else {}),
+        **request.own_runs.marks,
     }
     what = f"{toolbox.plan.system}: source {name}"
 

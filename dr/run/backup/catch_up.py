@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError
-from dr.evidence.record import Copy, LateCopy, Point
+from dr.evidence.look import LateCopy
+from dr.evidence.record import Copy, Point
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.restic import Repository
 

@@ -72,7 +72,7 @@ def expire(place: Place, decision: Decision, *, noted: Callable[[], None]) -> Re
         found.left = sorted({*decision.ids(decision.may)} & there)
         went = [run_id for run_id in decision.may if not {*decision.ids([run_id])} & there]
         found.points |= {run_id: decision.may[run_id] for run_id in went}
-    found.snapshots = sorted(each for copy in decision.copies(found.points) for each in copy.ids)
+    found.snapshots = sorted(each for copy in decision.copies(found.points) for each in copy.every_id)
     if found.left and found.problem is None:
         found.problem = DrError(
             f"restic ended well, but {place.name} still lists {len(found.left)} of the snapshots that it was to remove",

@@ -11,6 +11,7 @@ from dataclasses import field, replace
 from datetime import datetime
 
 from dr.evidence.acts import Expiration, Hold
+from dr.evidence.look import LeftBehind
 from dr.evidence.record import Copy, Outcome, Point
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
@@ -31,6 +32,7 @@ class ExpirySituation:
     """What is on record of a system, and what one of its targets lists.
 
     `points` are all on record, `listed` the ids of the snapshots there, `strangers` those of them on no record.
+    `left`: what runs of ours left behind there, among the `points`, and on no record until now.
     `frozen`: why no point may expire now; `clock`: how the clock is wrong; None when nothing is known against it.
     `proof`: the outcome of the target's last verification; `proven_lately`: one within `bound` showed every byte there
     to be whole, and none was read longer ago than the plan's `whole_within`. `last`: the last expiration there that
@@ -50,6 +52,7 @@ class ExpirySituation:
     proven_lately: bool = False
     last: Expiration | None = None
     begun: Mapping[str, str] = field(default_factory=dict)
+    left: tuple[LeftBehind, ...] = ()
     strangers: int = 0
     confirmed: bool = False
 
@@ -80,7 +83,7 @@ class Decision:
     def ids(self, run_ids: Collection[str]) -> list[str]:
         """Return the ids of the snapshots of some points that the target lists."""
         copies = self.copies(run_ids)
-        return sorted({each for copy in copies for each in copy.ids} & set(self.here.listed))
+        return sorted({each for copy in copies for each in copy.every_id} & set(self.here.listed))
 
 
 def decide(here: ExpirySituation) -> Decision:
@@ -118,7 +121,7 @@ def _there(here: ExpirySituation, point: Point) -> Point | None:
 
 
 def _all_gone(here: ExpirySituation, point: Point) -> bool:
-    return set(here.copy_of(point).ids).isdisjoint(here.listed)
+    return set(here.copy_of(point).every_id).isdisjoint(here.listed)
 
 
 def _newest(points: Sequence[Point]) -> datetime | None:

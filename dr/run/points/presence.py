@@ -7,15 +7,16 @@ well; only what is on record tells them from the one that was meant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import DamageError, DrError, NoRepositoryError, RefusedError
-from dr.evidence.look import NOTHING, Known, Look, Stranger
+from dr.evidence.look import NOTHING, Known, LeftBehind, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
+from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_events import Snapshot
 from dr.tools.store import is_unfinished
@@ -137,11 +138,15 @@ def _copies_on(target: str, points: Iterable[Point]) -> Iterable[tuple[Point, Co
 
 @dataclass(frozen=True)
 class PresenceSeen:
-    """A look, and what was met that is of no run on record; `new` is what nobody had read before."""
+    """A look, and what was met that is of no run on record; `new` is what nobody had read before.
+
+    `left`: what runs of ours left behind there.
+    """
 
     look: Look
     met: tuple[Stranger, ...] = ()
     new: tuple[Stranger, ...] = ()
+    left: tuple[LeftBehind, ...] = ()
 
 
 def look_at(place: Place, points: Sequence[Point], *, at: datetime, useless: Collection[str] = ()) -> Look:
@@ -155,22 +160,23 @@ def look_closely(
     *,
     at: datetime,
     useless: Collection[str] = (),
-    is_known: Callable[[str], bool],
-    met: Sequence[Stranger],
+    own_runs: OwnRuns,
 ) -> PresenceSeen:
-    """Look, and read what no point on record explains: another installation may be at work in the same place.
+    """Look, and read what no point on record explains: what a run of ours left behind, or what others store there.
 
-    `is_known` says whether a run is on record here, `met` are the snapshots that were read before. Reading takes the
-    passphrase.
+    What others stored is read once. Reading takes the passphrase.
     """
     seen, there = _looked(place, points, at=at, useless=useless)
-    ours = {each for _, copy in _copies_on(place.name, points) for each in copy.ids}
-    before = [each for each in met if each.snapshot in there]
+    ours = {each for _, copy in _copies_on(place.name, points) for each in copy.every_id}
+    before = [each for each in own_runs.met.get(place.name, ()) if each.snapshot in there]
     unread = there - ours - {each.snapshot for each in before}
-    new = [_stranger(each) for each in place.repository.snapshots(()) if each.id in unread] if unread else []
-    strange = tuple(each for each in (*before, *new) if each.run_id and not is_known(each.run_id))
+    again = any(own_runs.may_be_ours(each) for each in before)
+    read = place.repository.snapshots(()) if unread or again else []
+    new = [_stranger(each) for each in read if each.id in unread]
+    strange = tuple(each for each in (*before, *new) if each.run_id and not own_runs.is_known(each.run_id))
     runs = tuple(sorted({each.run_id for each in strange}))
-    return PresenceSeen(replace(seen, strangers=runs), strange, tuple(new))
+    left = own_runs.left_behind(read, points, system=place.system, target=place.name)
+    return PresenceSeen(replace(seen, strangers=runs), strange, tuple(new), left)
 
 
 def _stranger(snapshot: Snapshot) -> Stranger:

@@ -46,7 +46,7 @@ class Situation:
     def snapshots_of(self, point: Point) -> set[str]:
         """Return the names of a point's snapshots that are at the replica, by either of its two copies on record."""
         copies = [copy for copy in point.copies if copy.target in (self.primary, self.replica)]
-        ids = {each for copy in copies for each in copy.ids}
+        ids = {each for copy in copies for each in copy.every_id}
         return {name for each in ids if (name := f"snapshots/{each}") in self.there}
 
 
