@@ -29,7 +29,7 @@ OWNERS = {
     "tenacity": ("dr/tools/retry.py",),
     "boto3": tuple(f"dr/tools/s3{part}.py" for part in ("", "_bucket", "_client", "_tries", "_versions")),
     "botocore": tuple(
-        f"dr/tools/s3{part}.py" for part in ("", "_bucket", "_client", "_listing", "_tries", "_versions")
+        f"dr/tools/s3{part}.py" for part in ("", "_bucket", "_client", "_listing", "_posture", "_tries", "_versions")
     ),
     "obstore": ("dr/tools/s3_quick.py",),
     "paramiko": tuple(f"dr/tools/ssh{part}.py" for part in ("", "_keys", "_line", "_process", "_wire")),

@@ -117,6 +117,7 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
         clock=session.clock,
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
+        proven=memory_of(session.catalog, system, primary.name).proven,
         known=_known_index(session, system, primary.name),
         spent=expired_now(session, loaded.plan),
     )

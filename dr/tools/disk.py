@@ -132,7 +132,7 @@ class DiskStore:
         """See `ObjectStore`. Whole or not at all."""
         self._write(name, iter((data,)), sha256=None)
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """See `ObjectStore`."""
         return self._write(name, source.blocks(name), sha256=sha256)
 

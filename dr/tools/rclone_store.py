@@ -92,7 +92,7 @@ class RcloneStore:
         """See `ObjectStore`."""
         self._write(name, (data,), sha256="")
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """See `ObjectStore`. rclone compares size and checksum, as far as the remote tells one; what came is read back.
 
         Whole or not at all: where a remote can be left with part of a file, rclone writes beside and renames.

@@ -168,7 +168,7 @@ class RestStore:
             copy.write(data)
             self._post(name, copy, len(data), hashlib.sha256(data).hexdigest())
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """See `ObjectStore`. The server checks again that what reaches it is what its name says."""
         digest, size = hashlib.sha256(), 0
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:

@@ -20,8 +20,9 @@ from dr.tools.digest import sha256_of
 from dr.tools.network import Way, knock, proxy_for, why_untrusted
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
 from dr.tools.s3_client import client
+from dr.tools.s3_posture import object_lock, public_access, versioning
 from dr.tools.secrets import S3Keys
-from dr.tools.store import Access, ObjectStore, Posture, Stored
+from dr.tools.store import ObjectStore, Posture, Stored
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _NO_LOCKS = {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "NotImplemented"}
+#: What a service says that was to copy one version, and found another.
+_CHANGED = {"PreconditionFailed", "412"}
 #: Bytes that one request may copy or write; more goes in parts.
 _ONE_COPY = 5 << 30
 #: Bytes of one object that are held in memory on their way; a larger one waits in a file. Packs have some 17 MB.
@@ -115,7 +118,8 @@ class S3Store:
             headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
             clock = http_time(headers.get("date"))
             self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
-        return Posture(self._versioning(), self._object_lock(), self._public_access(), clock)
+        client, bucket = self._client, self._bucket
+        return Posture(versioning(client, bucket), object_lock(client, bucket), public_access(client, bucket), clock)
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`."""
@@ -170,13 +174,15 @@ class S3Store:
                 Bucket=self._bucket, Key=self._prefix + name, Body=data, ContentMD5=content_md5(data)
             )
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """See `ObjectStore`. On one service the service copies, and what it made is read back.
 
         Services carry over to the copy what belongs to the old object alone (SeaweedFS does): its checksums, so that
         those prove nothing, and its lock and legal hold, which nobody ordered here. So what may be locked is written.
         """
         if isinstance(source, S3Store) and self._shares_service(source) and source.lockless:
+            if version and self._taken_unread(name, source, sha256=sha256, version=version):
+                return True
             found, size, locked = source._examined(name)
             if found != sha256:
                 return False
@@ -184,6 +190,22 @@ class S3Store:
                 self._prove(name, sha256)
                 return True
         return self._written(name, source.blocks(name), sha256=sha256)
+
+    def _taken_unread(self, name: str, source: S3Store, *, sha256: str, version: str) -> bool:
+        """Let the service copy what it still lists as it was; what it made is read, which proves both ends.
+
+        Where that is not what the name says, it is taken away again: only reading both ends tells which is at fault.
+        """
+        with self._errors(f"looking at {name}"):
+            head = source._client.head_object(Bucket=source._bucket, Key=source._prefix + name)
+        if bears_lock(head) or head["ETag"].strip('"') != version:
+            return False
+        if not self._copied_there(name, source, size=head["ContentLength"], version=version):
+            return False
+        if self.sha256(name)[0] == sha256:
+            return True
+        self.remove(name)
+        return False
 
     @functools.cached_property
     def lockless(self) -> bool:
@@ -210,7 +232,9 @@ class S3Store:
         return digest, size, bears_lock(answer)
 
     def _prove(self, name: str, sha256: str) -> None:
+        """Read what the service made. What is not as it was copied is taken away: it has the name of something else."""
         if self.sha256(name)[0] != sha256:
+            self.remove(name)
             raise DamageError(
                 f"the service's copy of {name} is not what was copied", self.where, hint="see the service"
             )
@@ -224,23 +248,29 @@ class S3Store:
     def _shares_service(self, source: S3Store) -> bool:
         return source._endpoint == self._endpoint and source.where not in self._strangers
 
-    def _copied_there(self, name: str, source: S3Store, *, size: int) -> bool:
-        """Let the service copy, a large one in parts; False when these keys may not read the source."""
+    def _copied_there(self, name: str, source: S3Store, *, size: int, version: str = "") -> bool:
+        """Let the service copy, a large one in parts; False when these keys may not read the source.
+
+        With `version` (an ETag) only while the source is that one: else False too.
+        """
         from botocore.exceptions import ClientError
 
         bucket, key = self._bucket, self._prefix + name
         origin: CopySourceTypeDef = {"Bucket": source._bucket, "Key": source._prefix + name}
+        same: dict[str, Any] = {"CopySourceIfMatch": f'"{version}"'} if version else {}
         with self._errors(f"copying {name}"):
             try:
                 if size > _ONE_COPY:
-                    self._client.copy(origin, bucket, key)
+                    self._client.copy(origin, bucket, key, ExtraArgs=same)
                 else:
-                    self._client.copy_object(CopySource=origin, Bucket=bucket, Key=key)
+                    self._client.copy_object(CopySource=origin, Bucket=bucket, Key=key, **same)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in REFUSED | {"NotImplemented"}:
+                code = error.response.get("Error", {}).get("Code")
+                if code in REFUSED | {"NotImplemented"}:
                     self._strangers.add(source.where)
-                    return False
-                raise
+                elif not version or code not in _CHANGED:
+                    raise
+                return False
         return True
 
     def _written(self, name: str, blocks: Iterable[bytes], *, sha256: str = "") -> bool:
@@ -311,41 +341,6 @@ class S3Store:
             proxy = proxy_for(self._url, os.environ)
             self._shared["client"] = client(self._endpoint, self._keys, region=self._region, way=self._way, proxy=proxy)
         return self._shared["client"]
-
-    def _versioning(self) -> bool | None:
-        answer = self._ask("get_bucket_versioning")
-        return None if answer is None else answer.get("Status") == "Enabled"
-
-    def _object_lock(self) -> str | None:
-        answer = self._ask("get_object_lock_configuration")
-        found = (answer or {}).get("ObjectLockConfiguration", {})
-        if found.get("ObjectLockEnabled") != "Enabled":
-            return None
-        rule = found.get("Rule", {}).get("DefaultRetention", {})
-        if not rule:
-            return "on, without a default"
-        period = f"{rule['Days']} days" if "Days" in rule else f"{rule.get('Years', '?')} years"
-        return f"{str(rule.get('Mode', '')).lower()} {period}"
-
-    def _public_access(self) -> Access:
-        acl = self._ask("get_bucket_acl")
-        grants = (acl or {}).get("Grants", ())
-        if any("AllUsers" in grant.get("Grantee", {}).get("URI", "") for grant in grants):
-            return "open"
-        status = self._ask("get_bucket_policy_status")
-        if status is not None and status.get("PolicyStatus", {}).get("IsPublic"):
-            return "open"
-        return "closed" if acl is not None else "unknown"
-
-    def _ask(self, question: str) -> dict[str, Any] | None:
-        """Return the service's answer; None when it has no such thing or may not say."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            answer: dict[str, Any] = getattr(self._client, question)(Bucket=self._bucket)
-        except (ClientError, BotoCoreError):
-            return None
-        return answer
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:

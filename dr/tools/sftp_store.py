@@ -168,7 +168,7 @@ class SftpStore:
         """See `ObjectStore`."""
         self._do(f"writing {name}", lambda files: self._write(files, name, (data,), sha256=""))
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """See `ObjectStore`."""
         return self._do(f"writing {name}", lambda files: self._write(files, name, source.blocks(name), sha256=sha256))
 

@@ -85,11 +85,13 @@ class ObjectStore(Protocol):
     def put(self, name: str, data: bytes) -> None:
         """Write an object: whole or not at all."""
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """Copy an object from another store, streamed, or by the service itself where both are on one.
 
         Only bytes whose SHA-256 (hex) is as given come to stand under the name: False when the source's are not,
-        with nothing written. Whole or not at all, also when this process is killed.
+        with nothing left there. Whole or not at all, also when this process is killed. `version` is what the source
+        listed (`Stored.version`) when its bytes were last read and had that hash: while it is the same, a service that
+        copies by itself need not be asked for them first.
         """
 
     def remove(self, name: str) -> None:

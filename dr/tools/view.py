@@ -211,7 +211,7 @@ class ViewStore:
         """Refuse: the past is not written to."""
         raise DrError(f"{name} cannot be written ({len(data)} bytes)", self.where, hint=_ELSEWHERE)
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         """Refuse: the past is not written to."""
         raise DrError(f"{name} cannot be written ({sha256[:12]} of {source.where})", self.where, hint=_ELSEWHERE)
 

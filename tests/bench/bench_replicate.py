@@ -1,7 +1,8 @@
 """`dr replicate` against `restic copy` and `rclone sync`: on one service (it copies itself), and between two.
 
-Whole commands, from nothing at the destination each time. `dr replicate` hashes every object on its way, and what
-the service copied once more where it came to lie; `rclone sync` compares sizes and times, and what lies there is
+Whole commands, from nothing at the destination each time, of a repository that `dr verify` has proven, as `dr run`
+does before it replicates. `dr replicate` hashes every object: on its way, or, where the service copies it, where it came
+to lie; `rclone sync` compares sizes and times, and what lies there is
 known to be the same only after `rclone check --download`, which is the last comparison.
 Run: `python tests/bench/bench_replicate.py`.
 """
@@ -26,6 +27,16 @@ def target(home: Path, name: str, server: S3Server, bucket: str) -> None:
     (home / "config" / "targets").mkdir(parents=True, exist_ok=True)
     where = f"endpoint: '{server.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
     (home / "config" / "targets" / f"{name}.yaml").write_text(f"target: {name}\ns3: {{{where}}}\n")
+
+
+def plan(home: Path, replica: str) -> None:
+    """Write the plan, with a replica."""
+    path = home / "config" / "plans" / "files.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"system: files\nobjectives: {{rto: 2h, rpo: 4h}}\ntargets: [first]\nreplicas: [{replica}]\n"
+        f"sources: {{data: {{files: {{paths: [{home}/source]}}}}}}\ndrill: {{checks: [{{manifest: {{}}}}]}}\n"
+    )
 
 
 def rclone(home: Path, remotes: dict[str, S3Server], *arguments: str) -> None:
@@ -65,7 +76,10 @@ def measure(home: Path, one: S3Server, two: S3Server, title: str) -> None:
         restic(home, f"s3:{two.endpoint}/{bucket}/files", "init", "--copy-chunker-params", env=both)
 
     def ours() -> None:
-        target(home, "second", two, waiting["ours"].pop())
+        bucket = waiting["ours"].pop()
+        replica = f"replica-{bucket}-{'one' if one is two else 'two'}"  # never seen: it may be empty
+        target(home, replica, two, bucket)
+        plan(home, replica)
         dr(home, "replicate", "files")
 
     def by_restic() -> None:
@@ -96,14 +110,11 @@ def run(home: Path, one: S3Server, two: S3Server) -> None:
     one.client().create_bucket(Bucket="first")
     one.client().create_bucket(Bucket="unused")
     target(home, "first", one, "first")
-    target(home, "second", one, "unused")
-    (home / "config" / "plans").mkdir()
-    (home / "config" / "plans" / "files.yaml").write_text(
-        "system: files\nobjectives: {rto: 2h, rpo: 4h}\ntargets: [first]\nreplicas: [second]\n"
-        f"sources: {{data: {{files: {{paths: [{home}/source]}}}}}}\ndrill: {{checks: [{{manifest: {{}}}}]}}\n"
-    )
+    target(home, "unused", one, "unused")
+    plan(home, "unused")
     make_files(home / "source", [4_000_000] * 60 + [500_000] * 60)
     dr(home, "backup", "files")
+    dr(home, "verify", "files")
     measure(home, one, one, "270 MB on one service")
     measure(home, one, two, "270 MB between two services")
 

@@ -46,10 +46,10 @@ class Recorded(DiskStore):
         self.written: list[str] = []
         self._guard = threading.Lock()
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         with self._guard:
             self.written.append(name.partition("/")[0])
-        return super().take(name, source, sha256=sha256)
+        return super().take(name, source, sha256=sha256, version=version)
 
     def put(self, name: str, data: bytes) -> None:
         self.written.append(name)

@@ -101,7 +101,7 @@ class Shelf:
         beside.write_bytes(data)
         beside.replace(path)
 
-    def take(self, name: str, source: ObjectStore, *, sha256: str) -> bool:
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
         data = source.get(name)
         if hashlib.sha256(data).hexdigest() != sha256:
             return False

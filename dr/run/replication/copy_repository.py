@@ -10,9 +10,10 @@ copied; else all is listed again. `locks/` stay where they are. Nothing is ever 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import field
+from types import MappingProxyType
 from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
@@ -75,13 +76,15 @@ def copy_repository(
     *,
     insight: Insight | None = None,
     again: Collection[str] = (),
+    proven: Mapping[str, str] = MappingProxyType({}),
     done: Copied | None = None,
     threads: int = THREADS,
 ) -> Copied:
     """Copy what is missing at `to`, by name and size, and return what was done. May be called again after any death.
 
     A corrupt object is named and never written; the snapshots that need it are held back, all new ones when there is
-    no `insight`. `again` names objects that are damaged at `to` and are written anew. `done` is filled on the way, for
+    no `insight`. `again` names objects that are damaged at `to` and are written again, `proven` the versions (an ETag
+    each, by name) in which the source's objects were last read and found whole. `done` is filled on the way, for
     the caller to see what was done before an error. Raises `DrError` when either end cannot be used, when another
     repository is at `to`, or when the source never stood still; what is there by then is valid.
     """
@@ -90,7 +93,7 @@ def copy_repository(
     try:
         for done.passes in range(1, PASSES + 1):
             try:
-                _Pass(source, to, done, insight=insight, again=again, threads=threads).run()
+                _Pass(source, to, done, insight=insight, again=again, proven=proven, threads=threads).run()
             except _VanishedError:
                 continue
             return done
@@ -120,9 +123,10 @@ class _Pass:
         *,
         insight: Insight | None,
         again: Collection[str],
+        proven: Mapping[str, str],
         threads: int,
     ) -> None:
-        self._source, self._to, self._done = source, to, done
+        self._source, self._to, self._done, self._proven = source, to, done, proven
         self._insight, self._again, self._threads = insight, frozenset(again), threads
         self._there: dict[str, int] = {}
         self._wanted = (0, 0)  # bytes and objects that are to be copied
@@ -190,7 +194,7 @@ class _Pass:
     def _one(self, name: str) -> tuple[str, bool]:
         command.raise_if_stopping()
         try:
-            return name, self._to.take(name, self._source, sha256=_id(name))
+            return name, self._to.take(name, self._source, sha256=_id(name), version=self._proven.get(name, ""))
         except DamageError:
             if self._source.exists(name):
                 raise

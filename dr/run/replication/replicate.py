@@ -6,8 +6,8 @@ Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.rep
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DamageError, DrError, InterruptedRunError
@@ -31,14 +31,16 @@ log = logging.getLogger("dr.heal")
 class ReplicateRequest:
     """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
 
-    `again` names objects found damaged at the replica; `known` is what was read of the primary's index before; `spent`
-    are the points that the plan's retention has no use for.
+    `again` names objects found damaged at the replica; `proven` are the versions (an ETag each, by name) in which the
+    primary's objects were last found whole; `known` is what was read of its index before; `spent` are the points that
+    the plan's retention has no use for.
     """
 
     run_id: str
     clock: Callable[[], datetime]
     points: Callable[[], Sequence[Point]]
     again: Collection[str] = ()
+    proven: Mapping[str, str] = field(default_factory=dict)
     known: Index | None = None
     spent: Collection[str] = ()
 
@@ -90,7 +92,9 @@ def replicate(toolbox: Toolbox, to: Place, request: ReplicateRequest) -> Replica
         _require_config(source, known)
         looks.append(look_at(source, before, at=request.clock(), useless=request.spent))
         with activity.step("copy objects", target=to.name):
-            copy_repository(source.store, to.store, insight=insight, again=request.again, done=done)
+            copy_repository(
+                source.store, to.store, insight=insight, again=request.again, proven=request.proven, done=done
+            )
         if _lacks_key(source, to, done):
             done.keyless, done.lacking = True, set(done.snapshots)
         else:

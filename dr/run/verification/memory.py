@@ -42,6 +42,11 @@ class VerifyMemory:
             if item.size is not None and (item.indexed is not None or not name.startswith("data/"))
         }
 
+    @property
+    def proven(self) -> dict[str, str]:
+        """The version (an ETag) in which each object was last read and was what its name says, where one is told."""
+        return {name: item.version for name, item in self.objects.items() if item.version and item.read is not None}
+
     def without_keys(self, removed: Collection[str]) -> Self:
         """Return it without the keys that are on record as removed: they are not missing."""
         return self.without({f"keys/{key}" for key in removed})
