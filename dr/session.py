@@ -33,6 +33,7 @@ from dr.tools.network import is_this_host
 if TYPE_CHECKING:
     from dr.plan.site import Held
     from dr.plan.unchanged import Unchanged
+    from dr.run.recovery.place.side_by_side import SideBySide
     from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.store import ObjectStore
@@ -80,6 +81,7 @@ class Session:
     _done: set[str] = field(default_factory=set, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _turns: dict[str, threading.Semaphore] = field(default_factory=dict, repr=False)
+    _restores: SideBySide | None = field(default=None, repr=False)
 
     @functools.cached_property
     def declarations(self) -> Declarations:
@@ -294,13 +296,23 @@ class Session:
                 stack.callback(free.release)
             yield
 
+    @contextmanager
+    def restoring(self, loaded: Loaded) -> Iterator[None]:
+        """Hold the room that a drill needs, once there is enough beside the others of this command."""
+        from dr.run.recovery.place.side_by_side import SideBySide, claim_of
+
+        with self._guard:
+            self._restores = self._restores or SideBySide.of(loaded.site.limits)
+        with self._restores.held(claim_of(loaded, self.catalog.last_that_worked([loaded.plan.system]), self.state)):
+            yield
+
     def each(
         self, items: Sequence[Loaded], act: Callable[[Loaded], T], *, keep: bool = False, jobs: int = 0
     ) -> list[T]:
         """Do one thing for several systems side by side, at most `jobs` (the site's, the session's) at once; in order.
 
-        The first interruption ends the rest. An error of `act` is a problem of that system, and the others' results
-        are returned; it is raised where nothing else came of it all, unless the caller has results to `keep`.
+        The first interruption ends the rest. An error of `act` is a problem of that system, and the others' results are
+        returned; it is raised where nothing else came of it all, unless the caller has results to `keep`.
         """
         if len(items) <= 1 or jobs == 1:
             found = [self._tried(item, act) for item in items]

@@ -276,7 +276,7 @@ def _last(row: Any) -> LastRun:
         return LastRun(**common)
     return LastDrill(
         **common,
-        partial=is_partial(str(body.get("scenario"))),
+        partial=is_partial(str(body.get("scenario"))) or bool(body.get("sampled")),
         rta_seconds=body.get("rta_seconds"),
         rpa_seconds=body.get("rpa_seconds"),
         rto_target_seconds=body.get("objectives", {}).get("rto_seconds"),

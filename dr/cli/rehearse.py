@@ -114,6 +114,8 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
     if fact.run_id:
         files = counted(fact.files, "file")
         context.say(f"  point      {fact.run_id} from {fact.target}, {files}, {format_bytes(fact.bytes)}")
+    if fact.sampled:
+        context.say(f"  sampled    {fact.sampled.in_words(format_bytes)}")
     for each in fact.passed_over:
         context.say(f"  passed     {each.run_id} on {each.target}: {each.reason}")
     for lack in fact.lacks:
@@ -159,9 +161,11 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
 
 
 def _say_objectives(context: Context, fact: Drill) -> None:
-    from dr.report.verdict import rpo_verdict, rto_verdict
+    from dr.report.verdict import rpo_verdict, rto_estimate, rto_verdict
 
     rta = "not achieved" if fact.rta_seconds is None else f"back in {format_duration(fact.rta_seconds)}"
+    if (estimate := rto_estimate(fact)) is not None:
+        rta = f"the sample was {rta}; ESTIMATE for the whole {format_duration(estimate)}"
     rta = "nothing was recovered" if fact.of_nothing else rta
     rpa = "not measured" if fact.rpa_seconds is None else f"data lost {format_duration(fact.rpa_seconds)}"
     if fact.outcome == "aborted":

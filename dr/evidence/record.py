@@ -11,7 +11,7 @@ from typing import Literal
 
 from dr.errors import FAILED
 from dr.evidence.change import Change
-from dr.evidence.coverage import Coverage
+from dr.evidence.coverage import Coverage, Sampled
 from dr.evidence.forgetting import Forgetting
 from dr.evidence.look import LateCopy, LeftBehind, Look
 from dr.evidence.posture import LockState, TargetPosture
@@ -297,10 +297,10 @@ class CleanRoom:
 class Drill:
     """One drill, or one real recovery (`real`).
 
-    `phases` has the seconds of declare, provision, restore, start, verify; a phase never reached is
-    absent. `rta_seconds` = last mandatory check passed - t_loss; None when a mandatory check failed.
-    `rpa_seconds` = t_loss - consistency time of the point used; `data_rpa_seconds` = t_loss - newest
-    record found. `sandbox` is "destroyed", "kept", "left behind" or, for a recovery, "not used".
+    `phases` has the seconds of declare, provision, restore, start, verify; a phase never reached is absent.
+    `rta_seconds` = last mandatory check passed - t_loss; None when a mandatory check failed. `rpa_seconds` = t_loss -
+    consistency time of the point used; `data_rpa_seconds` = t_loss - newest record found. `sandbox` is "destroyed",
+    "kept", "left behind" or, for a recovery, "not used".
     """
 
     drill_id: str
@@ -353,6 +353,7 @@ class Drill:
     selected: bool = False  # a recovery of the files or tables that a person named, and of nothing else
     in_place: bool = False  # those files went back where they were
     tables: tuple[TableBack, ...] = ()  # those tables
+    sampled: Sampled | None = None  # what was restored, where the plan lets a drill restore only so much
 
     @property
     def of_nothing(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Literal
 
@@ -21,6 +22,9 @@ from dr.run.recovery.recover import refuse_live, run_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 
+#: Among so many of the last drills is the last of a sample that was done.
+_RECENT, _DONE = 50, ("ok", "degraded")
+
 
 def drill(session: Session, items: list[Loaded], request: RecoveryRequest) -> list[Finished[Drill]]:
     """Drill systems side by side. A drill that could not run is recorded as failed, not left out.
@@ -30,15 +34,16 @@ def drill(session: Session, items: list[Loaded], request: RecoveryRequest) -> li
     for loaded in items:
         refuse_unfit(session, loaded, _of(loaded, request))
     heal(session, far=True)
-    return across(session, items, lambda loaded: drill_one(session, loaded, request))
+    return across(session, items, lambda loaded: drill_one(session, loaded, request, alone=len(items) == 1))
 
 
-def drill_one(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finished[Drill]:
-    """Drill one system."""
+def drill_one(session: Session, loaded: Loaded, request: RecoveryRequest, *, alone: bool = False) -> Finished[Drill]:
+    """Drill one system; unless it is `alone`, once there is room for it beside the others of this command."""
     request = _of(loaded, request)
     verb = _verb(request)
-    run = run_of(session, loaded, verb)
-    return carry_out(run, verb, lambda run: _drilled(run, _begun(run, request)), scenario=request.assumes)
+    with nullcontext() if alone else session.restoring(loaded):
+        run = run_of(session, loaded, verb)
+        return carry_out(run, verb, lambda run: _drilled(run, _begun(run, request)), scenario=request.assumes)
 
 
 def _of(loaded: Loaded, request: RecoveryRequest) -> RecoveryRequest:
@@ -49,7 +54,19 @@ def _of(loaded: Loaded, request: RecoveryRequest) -> RecoveryRequest:
 def _begun(run: Run, request: RecoveryRequest) -> RecoveryRequest:
     """Return what is asked with what is known once it begins: its id, the moment of loss, and what the record says."""
     lacks = lacks_of(run.session, request.point)
-    return replace(request, drill_id=run.run_id, t_loss=run.started, clock=run.clock, lacks=lacks)
+    return replace(
+        request, drill_id=run.run_id, t_loss=run.started, clock=run.clock, lacks=lacks, sample_from=_turn_of(run)
+    )
+
+
+def _turn_of(run: Run) -> int:
+    """Return where the last drill of a sample ended: there the next one goes on."""
+    if run.loaded.plan.drill.sample is None:
+        return 0
+    known = run.session.catalog.newest(("drill",), [run.system], since=None, number=_RECENT)
+    facts = [sealed.fact for sealed in (stored.sealed() for stored in known)]
+    ends = [fact.sampled.end for fact in facts if isinstance(fact, Drill) and fact.sampled and fact.outcome in _DONE]
+    return int(ends[-1], 16) if ends else 0
 
 
 def _drilled(run: Run, request: RecoveryRequest) -> Drill:

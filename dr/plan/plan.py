@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from dr.plan import cadence
-from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
+from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration, Size
 from dr.plan.check import Check
 from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
@@ -180,6 +180,26 @@ class Drill(Declaration):
             description="Another host to restore to, where scratch servers and checks run too. Default: the backup "
             "host.",
             examples=[{"ssh": "drill@spare.district.example"}],
+        ),
+    ] = None
+    sample: Annotated[
+        Size | None,
+        Field(
+            gt=0,
+            description="How many bytes of a larger system a drill restores: the newest files of each source, then "
+            "others in turn, so that over the drills each file comes once; a database whole or not at all. Such a "
+            "drill proves no recovery of the whole, and its RTO is not judged. Default: all is restored.",
+            examples=["50GiB"],
+        ),
+    ] = None
+    sandbox: Annotated[
+        ConfigPath | None,
+        Field(
+            description="Directory, on the host that drills restore to, below which they put what they restore; each "
+            "removes its own again. It must be there. Scratch servers lie there too, where its path has at most 40 "
+            "characters and every account may enter it. Default: the state directory, and for servers TMPDIR or "
+            "/var/tmp; on another host those two for both.",
+            examples=["/srv/drills"],
         ),
     ] = None
     reach: Annotated[

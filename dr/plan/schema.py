@@ -12,7 +12,7 @@ from dr.plan import target
 from dr.plan.base import Declaration
 from dr.plan.check_kinds import KINDS
 from dr.plan.kit import KitPlan
-from dr.plan.plan import Plan
+from dr.plan.plan import Drill, Plan
 from dr.plan.site import SitePlan
 from dr.plan.units import spell_bytes, spell_duration
 
@@ -32,7 +32,7 @@ _SIZE = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?|)[bB]?(/s)?\s*$"},
     ]
 }
-_SIZES = {"upload", "download", "memory", "max_repack", "budget"}
+_SIZES = {"upload", "download", "memory", "restore_memory", "max_repack", "budget"}
 _DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after", "whole_within"}
 _ARGUMENTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
@@ -57,7 +57,7 @@ def schema(kind: str) -> dict[str, Any]:
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:
                 definition["properties"][name] = _written(described, _DURATION, spell_duration)
-            elif name in _SIZES:
+            elif name in _SIZES or (name == "sample" and definition.get("title") == Drill.__name__):
                 definition["properties"][name] = _written(described, _SIZE, spell_bytes)
             elif name == "sample":
                 definition["properties"][name] = _written(described, _SHARE, lambda share: f"{share:.0%}")

@@ -67,6 +67,24 @@ class Limits(Declaration):
             examples=["20MB"],
         ),
     ] = None
+    restores: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            strict=True,
+            description="Drills of one command that restore at once. One that does not fit beside the others on the "
+            "disk, or into memory, waits for them anyway. Default: as many as `systems`.",
+            examples=[2],
+        ),
+    ] = None
+    restore_memory: Annotated[
+        Rate | None,
+        Field(
+            description="Memory for all drills of one command that restore at once: 512 MiB for restic in each, or "
+            "twice `memory`, and 1 GiB for each scratch server. Default: what is available when the first begins.",
+            examples=["8GiB"],
+        ),
+    ] = None
     memory: Annotated[
         Rate | None,
         Field(

@@ -33,5 +33,7 @@ def intent(session: Session, loaded: Loaded, request: RecoveryRequest) -> Recove
         raise
     records = session.catalog.facts(("drill", "recovery"), systems=[loaded.plan.system])
     known = [record.fact for record in records if isinstance(record.fact, Drill)]
-    taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == WHOLE][-_RECENT:]
+    taken = [fact.rta_seconds for fact in known if fact.rta_seconds and fact.scenario == WHOLE and not fact.sampled][
+        -_RECENT:
+    ]
     return replace(would, estimate_seconds=median(taken) if taken else None, drills=len(taken))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication, wors
 from dr.evidence.seal import ChainResult, Sealed, encode
 from dr.report.board import Row
 from dr.report.phrases import writable
-from dr.report.verdict import checks_verdict, rpo_verdict, rto_verdict
+from dr.report.verdict import checks_verdict, rpo_verdict, rto_estimate, rto_verdict
 
 
 def picked(fact: object, *keys: str) -> dict[str, Any]:
@@ -126,6 +127,8 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         **picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         **picked(drill, "isolated", "isolated_reason", "because", "selected", "in_place", "tables"),
         **picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed"),
+        "sampled": {**asdict(drill.sampled), "turn": round(drill.sampled.turn, 6)} if drill.sampled else None,
+        "rto_estimate_seconds": rto_estimate(drill),
         "posture": posture_document(drill.posture) if drill.posture else None,
         "events": [
             {"at": encode(e.at), "text": e.what, "seconds": e.seconds, "outcome": e.outcome} for e in drill.events

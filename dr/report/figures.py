@@ -266,5 +266,5 @@ def _trends(drills: _Drills, systems: Collection[str]) -> Iterable[Trend]:
 
 
 def _moment(fact: Drill) -> Moment:
-    rta = None if fact.outcome == "failed" else fact.rta_seconds
+    rta = None if fact.outcome == "failed" or fact.sampled else fact.rta_seconds
     return Moment(fact.started, rta, fact.rpa_seconds, fact.objectives.rto_seconds, fact.objectives.rpo_seconds)

@@ -8,7 +8,7 @@ from typing import Literal
 from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK
 from dr.evidence.record import Drill
 from dr.late_dataclass import dataclass
-from dr.plan.units import format_duration
+from dr.plan.units import format_bytes, format_duration
 
 Word = Literal["met", "missed", "unknown"]
 
@@ -75,7 +75,33 @@ def _time_verdict(drill: Drill, limit: int) -> Verdict:
         return Verdict("unknown", _INTERRUPTED)
     if drill.of_nothing:
         return Verdict("unknown", _OF_NOTHING)
-    return judge(drill.rta_seconds, limit, unknown="no mandatory check was made, so it was not measured")
+    found = judge(drill.rta_seconds, limit, unknown="no mandatory check was made, so it was not measured")
+    return _of_sample(drill, found)
+
+
+def _of_sample(drill: Drill, found: Verdict) -> Verdict:
+    """Return what a time that was measured on a sample shows of the whole: that it is too long, or nothing."""
+    sampled = drill.sampled
+    if sampled is None or drill.rta_seconds is None:
+        return found
+    on = f"a sample, {format_bytes(sampled.bytes)} of {format_bytes(sampled.of_bytes)}"
+    if found.word == "missed":
+        return Verdict("missed", f"{found.reason}, although it was measured on {on}")
+    estimate = rto_estimate(drill)
+    told = "" if estimate is None else f"; ESTIMATE for the whole: {format_duration(estimate)}"
+    return Verdict("unknown", f"{format_duration(drill.rta_seconds)} was measured on {on}{told}")
+
+
+def rto_estimate(drill: Drill) -> float | None:
+    """Return the seconds that a recovery of the whole may take, by a drill of a sample; None of any other drill.
+
+    What moves bytes, the phases restore and verify, is taken to grow with the bytes. An ESTIMATE, never judged.
+    """
+    sampled = drill.sampled
+    if sampled is None or drill.rta_seconds is None or not sampled.bytes:
+        return None
+    moved = sum(drill.phases.get(phase, 0.0) for phase in ("restore", "verify"))
+    return round(drill.rta_seconds + moved * (sampled.of_bytes / sampled.bytes - 1), 3)
 
 
 def rpo_verdict(drill: Drill) -> Verdict:

@@ -10,7 +10,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.check_kinds import proves_service
 from dr.plan.plan import Plan
 from dr.plan.scenario import is_partial
-from dr.plan.units import format_duration
+from dr.plan.units import format_bytes, format_duration
 from dr.report.phrases import counted, duration, isolated, percent
 from dr.report.protection import posture_in_words
 from dr.report.verdict import Verdict, mtd_verdict, rpo_verdict, rto_verdict
@@ -166,11 +166,14 @@ def _scope(fact: Drill, plan: Plan | None, point: Point | None) -> Scope:
     planned = {*(point.kinds if point else ()), *(plan.sources if plan and not point else ())}
     left_out = tuple(sorted(planned - set(fact.sources)))
     share = fact.bytes / fact.protected_bytes if fact.protected_bytes else None
-    sampled = is_partial(fact.scenario)
+    sampled = is_partial(fact.scenario) or fact.sampled is not None
     if not fact.sources:
         return Scope((), left_out, share, whole=False, text="Nothing was restored.")
     said = [f"{len(fact.sources)} of {counted(len(fact.sources) + len(left_out), 'source')} restored"]
-    said += ["a sample of the files only"] if sampled else []
+    if fact.sampled:
+        said.append(f"sampled: {fact.sampled.in_words(format_bytes)}")
+    elif sampled:
+        said.append("a sample of the files only")
     if fact.sample <= 0:
         said.append("the content of no file compared with the capture")
     elif fact.sample < 1:

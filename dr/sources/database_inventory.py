@@ -26,7 +26,8 @@ class DatabaseInventory:
     `needs`: what the server must have before, such as "extension postgis" or "role teacher". `answers`: by
     `key_of(database, query)`, what a plan's query gave (as text; None for no value). `lacking`: what the source itself
     lacked or had broken, in words: no restore is held to it. `spelling`: in which way definitions were told apart.
-    `zones`: of a database, the time zone in which it takes times that have none.
+    `zones`: of a database, the time zone in which it takes times that have none. `sizes`: the bytes that a database and
+    its indexes took on the disk of its server: a restored one may well take less, and so no restore is held to them.
     """
 
     server: str = ""
@@ -38,6 +39,7 @@ class DatabaseInventory:
     lacking: tuple[str, ...] = ()
     spelling: int = 0
     zones: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 def key_of(database: str | None, query: str) -> str:

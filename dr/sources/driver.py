@@ -252,6 +252,10 @@ class RestoredSource:
     def provision(self) -> None:
         """Make ready what takes the data: a scratch server, a new database. Called by the thread that stays."""
 
+    def data_place(self) -> tuple[Host, Path] | None:
+        """Return where a server that runs already keeps its data; None where it has none, or does not say."""
+        return None
+
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
         """Take the stored stream. Raises `DrError` when it is not taken whole."""
         raise NotImplementedError

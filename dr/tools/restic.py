@@ -205,11 +205,11 @@ class Repository:
     # -- reading ------------------------------------------------------------------------------------
 
     def restore(
-        self, snapshot_id: str, to: Path, *, include: Sequence[str] = (), overwrite: str = "if-changed"
+        self, snapshot_id: str, to: Path, *, include: Sequence[str] | Path = (), overwrite: str = "if-changed"
     ) -> Restored:
-        """Write a snapshot below `to`. Damaged items are in the result's `errors`; the rest is written."""
+        """Write a snapshot, or what patterns (or a file's lines) `include`, below `to`; damage is in `errors`."""
         argv = ["restore", snapshot_id, "--no-lock", "--target", str(to), "--overwrite", overwrite]
-        argv += [f"--include={pattern}" for pattern in include]
+        argv += [f"--include-file={include}"] if isinstance(include, Path) else [f"--include={one}" for one in include]
         done, events = self._run(*argv)
         summary = events.summary
         if done.code not in (0, 1) or (done.code and not summary):

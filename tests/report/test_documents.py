@@ -47,7 +47,8 @@ def test_a_drill_has_its_keys() -> None:
     assert set(made) == contract | keys(
         "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
         "because selected in_place tables "
-        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events healed"
+        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events healed "
+        "sampled rto_estimate_seconds"
     )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]
     first = drill().events[0]

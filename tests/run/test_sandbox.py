@@ -15,7 +15,8 @@ import pytest
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.run.recovery.place.sandbox import Sandbox, destroy, require_space, sweep
+from dr.run.recovery.place.sandbox import Sandbox, destroy, sweep
+from dr.run.recovery.place.space import require_space
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 POINT = Point(run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={"uploads": "files"})

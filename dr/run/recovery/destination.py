@@ -120,6 +120,11 @@ class Destination:
             ) from error
         return self._root.resolve()
 
+    @property
+    def servers(self) -> Path:
+        """See `RestoreSite`."""
+        return ServerDirs(self._root / MANIFESTS / RECORD).home
+
     def annex(self, kind: str) -> Path:
         """See `Site`."""
         return ServerDirs(self._root / MANIFESTS / RECORD).make(kind)

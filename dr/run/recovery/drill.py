@@ -40,14 +40,21 @@ def run_drill(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
 
 def rehearse(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
     """Recover in a sandbox what is asked for, with nothing more assumed, and return the fact."""
+    if not (request.real or request.partial):
+        request = replace(request, sample=toolbox.plan.drill.sample)
     return carry_out(toolbox, points, request, _site_of(toolbox, request))
 
 
 def _site_of(toolbox: Toolbox, request: RecoveryRequest) -> RestoreSite:
-    """Return where the drill is held: here, or on the host that the plan names for it."""
-    declared = toolbox.plan.drill.host
+    """Return where the drill is held: here, or on the host that the plan names for it.
+
+    What is needed for real does not wait for a disk that the drills have.
+    """
+    declared, elsewhere = toolbox.plan.drill.host, toolbox.plan.drill.sandbox
+    if request.real and declared is None and elsewhere and not elsewhere.is_dir():
+        elsewhere = None
     if declared is None:
-        return Sandbox(toolbox.state, request.drill_id, keep=request.keep)
+        return Sandbox(toolbox.state, request.drill_id, keep=request.keep, elsewhere=elsewhere)
     from dr.run.recovery.place.remote_sandbox import FarSandbox
 
-    return FarSandbox(toolbox.state, request.drill_id, declared, keep=request.keep)
+    return FarSandbox(toolbox.state, request.drill_id, declared, keep=request.keep, elsewhere=elsewhere)

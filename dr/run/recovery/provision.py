@@ -2,20 +2,27 @@
 
 Each source has a room of its own, `ROOT/SOURCE`, and a directory apart from it for its manifest and recorded facts.
 May be called again over what an interrupted call left, and again for another copy.
+
+Before anything is brought, what it takes on which disk is held against the room there. Files take what was captured of
+them. Databases take what their server wrote at the source, as it was recorded at capture, and their dump once more
+while they are loaded, for the server's log and what it sorts: an ESTIMATE. What nobody recorded is twice its dump.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from dr.errors import DamageError, DrError, InterruptedRunError
+from dr.evidence import manifest
 from dr.evidence.manifest_parts import assemble
 from dr.plan.check_kinds import Turn
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.isolate import isolate
+from dr.run.recovery.place.space import LARGER, Disk, Need, disk_on, require_all
 from dr.run.recovery.state import Recovery
 from dr.run.recovery.tables import choose
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
@@ -23,14 +30,19 @@ from dr.tools import activity
 
 #: Two restic processes at once keep a network busy without tripling the memory they need.
 _AT_ONCE = 2
+#: A database of which only the dump is known takes so many times its bytes: rows have heads there, and indexes.
+_OF_A_DUMP = 2
+#: What a scratch server takes that holds nothing yet, in bytes: its own tables, and the first files of its log.
+_OF_A_SERVER = 200_000_000
+_OF_RECOVERY = "free some space there, or recover to a place on a larger disk"
 T = TypeVar("T")
 
 
 def provision(recovery: Recovery) -> None:
     """Make the place for the copy in hand, and make ready what will take the data."""
     request, site, step, journal = recovery.request, recovery.site, recovery.chosen, recovery.journal
-    recovery.lost = {}
-    recovery.root = site.prepare(step.point, 0 if request.partial or request.tables else step.point.bytes or 0)
+    recovery.lost, recovery.sampled, recovery.trees_sampled = {}, None, {}
+    recovery.root = site.prepare(step.point, known_size(recovery))
     if request.in_sandbox and recovery.isolation is None and _runs_programs(recovery):
         recovery.isolation = isolate(site.land, recovery.root, reach=recovery.toolbox.plan.drill.reach)
     recovery.step = replace(step, place=recovery.cache.seen(step.place))
@@ -39,6 +51,12 @@ def provision(recovery: Recovery) -> None:
     if request.tables:
         choose(recovery)
         recovery.instances = {name: _instance(recovery, name) for name in recovery.sources}
+    if request.sample:
+        from dr.run.recovery.sampling import choose_sample
+
+        choose_sample(recovery, stream_size=stream_size, loaded_size=loaded_size)
+    if recovery.sampled is None:
+        require_room(recovery)
     for name, instance in recovery.instances.items():
         if (captured := instance.captured()) and captured.server:
             journal.note(f"{name} was captured from {captured.server}")
@@ -130,3 +148,71 @@ def _instance(recovery: Recovery, name: str) -> RestoredSource:
         if not request.paths and not (instance.takes_stream and (request.as_files or request.partial)):
             return instance
     return RestoredSource(name, recovery.chosen.point.kinds.get(name, "files"), room)
+
+
+# -- room --------------------------------------------------------------------------------------------
+
+
+def known_size(recovery: Recovery) -> int:
+    """Return the bytes that the point takes at its place; 0 where that shows only once its manifests are there."""
+    request, point = recovery.request, recovery.chosen.point
+    if request.partial or request.sample or request.tables:
+        return 0
+    loaded = not request.as_files and any(map(in_own_server, point.kinds.values()))
+    return 0 if loaded else point.bytes or 0
+
+
+def require_room(recovery: Recovery) -> None:
+    """Raise `DrError` unless what is to be restored fits, on each disk all of it together; nothing is brought yet."""
+    if recovery.request.partial:
+        return  # asked once it is known which files they are
+    require_all(_needs(recovery), hint=LARGER if recovery.request.in_sandbox else _OF_RECOVERY)
+
+
+def _needs(recovery: Recovery) -> Iterator[Need]:
+    dumps = {name: size for name in recovery.instances if (size := stream_size(recovery, name)) is not None}
+    poured = {name for name, instance in recovery.instances.items() if instance.takes_stream}
+    if not recovery.request.tables:
+        files = (recovery.chosen.point.bytes or 0) - sum(dumps.get(name, 0) for name in poured)
+        files -= _written_before(recovery.root) if recovery.request.real else 0
+        yield Need(disk=recovery.site.land.disk(recovery.root), what="of files", bytes=max(0, files))
+    for name in sorted(poured):
+        if disk := _disk_of(recovery, recovery.instances[name]):
+            what = f"for the databases of {name}, and while they are loaded"
+            yield Need(disk=disk, what=what, bytes=loaded_size(recovery, name, dumps.get(name, 0)), estimated=True)
+        else:
+            recovery.journal.note(f"how much room the server of {name} has cannot be seen from here")
+
+
+def _written_before(root: Path) -> int:
+    from dr.run.recovery.destination import written
+
+    return written(root)
+
+
+def stream_size(recovery: Recovery, name: str) -> int | None:
+    """Return the bytes of a source that was captured as one stream; None for any other."""
+    listed = recovery.apart(name) / MANIFEST
+    if not (listed.is_file() and manifest.is_stream(listed)):
+        return None
+    entry = next(manifest.read(listed), None)
+    return entry.size if entry else None
+
+
+def loaded_size(recovery: Recovery, name: str, dump: int) -> int:
+    """Return the bytes that a source's databases take in a server while they are loaded. An estimate."""
+    instance = recovery.instances[name]
+    captured, only = instance.captured(), instance.room.only
+    sizes = captured.sizes if captured else {}
+    own = 0 if instance.room.real else _OF_A_SERVER
+    if only:
+        return own + sum(sizes.get(database, 0) for database in only)  # of its dump only a part is loaded
+    return own + dump + (sum(sizes.values()) if sizes else _OF_A_DUMP * dump)
+
+
+def _disk_of(recovery: Recovery, instance: RestoredSource) -> Disk | None:
+    """Return the disk that a source's server writes to; None where that cannot be seen."""
+    if recovery.request.in_sandbox:
+        return recovery.site.land.disk(recovery.site.servers)
+    place = instance.data_place()
+    return disk_on(place[0], Path(place[1])) if place else None

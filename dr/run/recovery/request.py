@@ -35,7 +35,8 @@ class RecoveryRequest:
     the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
     scenario: `travel`, by which targets are seen as they were; when the loss was `noticed`, from which the RTA counts
     then; what is `assumed` lost, in words; or by the recovery: `again`, the command that asks for it once more, and
-    `token`, the id of the recovery that began it.
+    `token`, the id of the recovery that began it. Of a plan whose drills restore a `sample`: so many bytes at most, and
+    `sample_from`, the place on the circle of `dr.evidence.coverage` where the last drill ended.
     """
 
     scenario: str = ""
@@ -71,6 +72,8 @@ class RecoveryRequest:
     assumed: str = ""
     again: tuple[str, ...] = ()
     token: str = ""
+    sample: int | None = None
+    sample_from: int = 0
 
     @property
     def real(self) -> bool:

@@ -10,36 +10,29 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import random
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from dr.errors import DamageError, DrError
 from dr.evidence import manifest
-from dr.evidence.manifest import Entry
 from dr.evidence.manifest_parts import assemble
-from dr.late_dataclass import dataclass
 from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import Poured, Restored
-from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
-from dr.run.recovery.place.live import LivePlace
 from dr.run.recovery.place.restore_host import LAID
 from dr.run.recovery.provision import of_each
-from dr.run.recovery.selected import include_of, pattern_of
 from dr.run.recovery.state import Recovery
 from dr.sources import database_inventory as facts
-from dr.sources.attributes import COVERED
 from dr.sources.driver import MANIFEST, RestoredSource
 
 log = logging.getLogger("dr.recover")
-#: So many files are asked of restic by name.
-_FEW = 200
+#: What a part of a manifest has of that part.
+_ALL = re.compile(b".*", re.DOTALL)
 #: What stands beside a stream for us alone.
 _OURS = frozenset({MANIFEST, LAID, facts.FILENAME})
 
@@ -87,6 +80,8 @@ def _bring_all_of(recovery: Recovery, name: str) -> Restored:
     instance = recovery.instances[name]
     if instance.takes_stream:
         return _pour(recovery, name, instance)
+    if name in recovery.trees_sampled:
+        return _bring_chosen_of(recovery, name, recovery.trees_sampled[name])
     repository, snapshot = recovery.chosen.place.repository, recovery.chosen.copy.snapshots[name]
     if recovery.request.real and recovery.request.force:
         listed = recovery.apart(name) / MANIFEST
@@ -98,6 +93,14 @@ def _bring_all_of(recovery: Recovery, name: str) -> Restored:
     if recovery.request.as_files and _is_stream(recovery, name):
         return replace(restored, beside=_lay_beside(recovery, name))
     return restored
+
+
+def _bring_chosen_of(recovery: Recovery, name: str, listed: int) -> Restored:
+    """Restore what was chosen of a tree; what it is held against is that part of the manifest."""
+    repository, snapshot = recovery.chosen.place.repository, recovery.chosen.copy.snapshots[name]
+    complaints = recovery.site.land.lay(repository, snapshot, recovery.instances[name].room, recovery.names_of(name))
+    restored = _settle(recovery, name, complaints=complaints)
+    return replace(restored, manifest=recovery.part_of(name), only=_ALL, listed=listed)
 
 
 def _lay_beside(recovery: Recovery, name: str) -> frozenset[str]:
@@ -152,6 +155,8 @@ def _pour(recovery: Recovery, name: str, instance: RestoredSource) -> Restored:
 
 
 def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
+    from dr.run.recovery.part import include_any, named, named_of, picked_by_checks
+
     land, repository, room = recovery.site.land, recovery.chosen.place.repository, recovery.instances[name].room
     snapshot, listed = recovery.chosen.copy.snapshots[name], recovery.apart(name) / MANIFEST
     at_once = recovery.request.to is not None and recovery.request.size is not None and not recovery.request.force
@@ -159,7 +164,7 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
     if at_once:  # one restic for the manifest and the files: who waits for one file is in a hurry
         land.require_space(room.root, recovery.request.size or 0)
         manifests = [] if listed.is_file() else [f"/{MANIFEST}"]
-        complaints = land.lay(repository, snapshot, room, [*manifests, *_include_any(recovery, name)])
+        complaints = land.lay(repository, snapshot, room, [*manifests, *include_any(recovery, name)])
         if manifests:
             listed = room.root / MANIFEST
             assemble(listed)
@@ -171,9 +176,9 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
             name,
             hint="recover or drill the whole system, or use another target or point",
         )
-    sample = _named(recovery, name, listed) if recovery.request.paths else _sample(recovery, name, listed)
+    sample = named(recovery, name, listed) if recovery.request.paths else picked_by_checks(recovery, name, listed)
     if sample is None:
-        for left in (listed, _named_of(recovery, name), room.root):  # nothing of it was asked for
+        for left in (listed, named_of(recovery, name), room.root):  # nothing of it was asked for
             with suppress(OSError):
                 left.unlink() if left.is_file() else left.rmdir()
         return None
@@ -183,7 +188,7 @@ def _bring_sample_of(recovery: Recovery, name: str) -> Restored | None:
         complaints = land.lay(repository, snapshot, room, sample.include) if sample.include else ()
     restored = _settle(recovery, name, complaints=complaints)
     if recovery.request.paths and not recovery.request.in_place:  # there the folders above count, too
-        restored = replace(restored, manifest=_named_of(recovery, name))
+        restored = replace(restored, manifest=named_of(recovery, name))
     return replace(restored, only=sample.only, listed=sample.listed)
 
 
@@ -230,110 +235,3 @@ def _settle(recovery: Recovery, name: str, *, complaints: tuple[str, ...]) -> Re
 def _content(found: os.stat_result) -> int:
     """The bytes of a file; links and the like have none."""
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
-
-
-# -- samples -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """Which paths of a source to restore: for us, and for restic. `listed` is how many files there are."""
-
-    only: re.Pattern[bytes]
-    include: list[str]
-    listed: int
-
-
-def _named(recovery: Recovery, name: str, listed: Path) -> _Sample | None:
-    """Return what a person named of this source; None where it holds nothing of that.
-
-    Of files that go back where they were, those that are the same there are not brought, unless there are many others.
-    """
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases, paths = bases_of(declared), recovery.request.paths
-    only = pattern_of(bases, paths)
-    count, alone = _write_named(bases, listed, only, _named_of(recovery, name))
-    if not count:
-        return None
-    if recovery.request.in_place and (few := _few_others(bases, listed, only)) is not None:
-        forms = [re.escape(path.lstrip(b"/")) for path in few]
-        return _Sample(
-            re.compile(b"|".join(forms) or b"(?!)", re.DOTALL), [literal(os.fsdecode(path)) for path in few], count
-        )
-    return _Sample(only, include_of(bases, paths, alone=alone), count)
-
-
-def _named_of(recovery: Recovery, name: str) -> Path:
-    """Return where the part of a manifest lies that a person named: who works with that need not read the whole."""
-    return recovery.apart(name) / f"{MANIFEST}.named"
-
-
-def _write_named(bases: Sequence[str], listed: Path, only: re.Pattern[bytes], to: Path) -> tuple[int, set[bytes]]:
-    """Write the part of a manifest that was named, having read it whole.
-
-    Return how many entries that are, and which declared paths are files by themselves.
-    """
-    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
-
-    def counted() -> Iterator[Entry]:
-        nonlocal count
-        for entry in chosen(listed, only):
-            count += 1
-            if entry.kind == "file" and (bare := entry.path.lstrip(b"/")) in own:
-                alone.add(bare)
-            yield entry
-
-    manifest.write(to, manifest.header(listed), counted())
-    return count, alone
-
-
-def _include_any(recovery: Recovery, name: str) -> list[str]:
-    """Return restic's patterns for what a person named, whether the declared paths are folders or files."""
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases, paths = bases_of(declared), recovery.request.paths
-    own = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
-    return list(dict.fromkeys(include_of(bases, paths, alone=set()) + include_of(bases, paths, alone=own)))
-
-
-def _few_others(bases: Sequence[str], listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
-    """Return the files that are not the same where they were; None where there are many, or folders among them."""
-    few: list[bytes] = []
-    with LivePlace(bases, attributes=bool(manifest.header(listed).get(COVERED))) as place:
-        for entry in chosen(listed, only):
-            if entry.state == "unreadable" or entry.kind == "other":
-                continue
-            if place.judge(entry).standing == "same":
-                continue
-            few.append(entry.path)
-            if len(few) > _FEW or entry.kind == "dir":
-                return None
-    return few
-
-
-def _sample(recovery: Recovery, name: str, listed: Path) -> _Sample:
-    """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases = bases_of(declared)
-    checks = [check.body for check in recovery.toolbox.plan.drill.checks if check.source == name]
-    named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
-    only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)
-    there = [entry for entry in chosen(listed, None) if entry.kind != "dir"]
-    files = [entry for entry in there if entry.kind == "file"]
-    paths = {entry.path.lstrip(b"/") for entry in files}
-    include = [form for each in named for form in for_restic(bases, each, alone=paths)]
-    if not any(only.fullmatch(path) for path in paths):
-        path = _picked(files, f"{recovery.request.drill_id}/{name}")
-        only, include = re.compile(re.escape(path), re.DOTALL), [literal(os.fsdecode(b"/" + path))]
-    return _Sample(only, include, len(there))
-
-
-def _picked(files: Sequence[Entry], seed: str) -> bytes:
-    """Pick one file; the same seed picks the same file. Files with content come first."""
-    whole = [entry for entry in files if entry.state == "ok"]
-    pool = [entry for entry in whole if entry.size] or whole
-    if not pool:
-        raise DrError(
-            "the point holds no file to restore from this source",
-            hint="drill the whole system: --scenario system-loss",
-        )
-    return random.Random(seed).choice(pool).path.lstrip(b"/")  # noqa: S311 - picks, hides nothing

@@ -46,7 +46,7 @@ def proof_level(recovery: Recovery) -> int:
     known = recovery.copy.proof_level if recovery.copy else 0
     if recovery.lacks:
         return known
-    part = recovery.request.partial or recovery.request.tables
+    part = recovery.of_samples or recovery.request.tables
     if part or not achieved(recovery) or set(recovery.restored) <= set(recovery.hollow):
         return min(known, SAMPLE_PROOF)
     equal = {check.source for check in recovery.checks if check.check == "manifest" and check.outcome == "ok"}
@@ -60,7 +60,7 @@ def share_compared(recovery: Recovery) -> float:
     compared = {c.source for c in recovery.checks if c.check == "manifest" and c.outcome != "skipped"}
     items = recovery.restored.items()
     hashed = sum(item.files * recovery.asked.get(name, 0) for name, item in items if name in compared)
-    total = sum(item.listed for _, item in items)
+    total = recovery.sampled.of_files if recovery.sampled else sum(item.listed for _, item in items)
     return round(hashed / total, 6) if total else float(bool(compared))
 
 
@@ -125,6 +125,7 @@ def make_fact(recovery: Recovery, fate: Disposition) -> Drill:
         selected=request.selected,
         in_place=request.in_place,
         tables=tuple(recovery.tables),
+        sampled=recovery.sampled,
     )
 
 

@@ -25,6 +25,10 @@ class RestoreSite(Protocol):
     def prepare(self, point: Point, size: int) -> Path:
         """Make the place for `size` bytes and return it; `DrError` when that cannot be."""
 
+    @property
+    def servers(self) -> Path:
+        """Where `annex` makes directories, on the host of the `land`."""
+
     def annex(self, kind: str) -> Path:
         """Make a directory with a short path that goes away with the place: see `dr.run.recovery.place.server_dirs`."""
 

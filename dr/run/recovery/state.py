@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dr.errors import FAILED, DrError
+from dr.evidence.coverage import Sampled
 from dr.evidence.look import Look
 from dr.evidence.record import CheckResult, Copy, HookRun, PassedOver, Point
 from dr.evidence.table_back import TableBack
@@ -23,7 +24,7 @@ from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.timeline import Timeline
 from dr.run.workspace.toolbox import Toolbox
-from dr.sources.driver import RestoredSource
+from dr.sources.driver import MANIFEST, RestoredSource
 
 
 @dataclass(kw_only=True)
@@ -48,6 +49,8 @@ class Recovery:
     lost: dict[str, DrError] = field(default_factory=dict)
     wanted: dict[str, frozenset[str]] | None = None  # of which sources, and databases in them, tables are asked for
     tables: list[TableBack] = field(default_factory=list)
+    sampled: Sampled | None = None  # what was chosen, where a sample is restored
+    trees_sampled: dict[str, int] = field(default_factory=dict)  # sources with a part chosen, and their files
     spoilt: DrError | None = None  # why the copy in hand is not whole
     passed_over: list[PassedOver] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)  # points that a target did not list
@@ -96,14 +99,28 @@ class Recovery:
     def sources(self) -> list[str]:
         """The sources that the copy holds and a person did not leave out, but for those that cannot be brought."""
         held = self.chosen.copy.snapshots.keys() - self.lost.keys()
+        held -= set(self.sampled.left_out) if self.sampled else set()
         if self.request.tables:
             held = {name for name in held if self.as_declared(name) and self.holds_tables(name)}
             held = held if self.wanted is None else held & self.wanted.keys()
         return sorted(held & {self.request.source} if self.request.source else held)
 
+    @property
+    def of_samples(self) -> bool:
+        """Whether not all is restored that the sources hold: nothing of this holds for the whole."""
+        return self.request.partial or self.sampled is not None
+
     def apart(self, source: str) -> Path:
         """Return where a source's manifest, and what else stands beside its data, is laid; always on this host."""
         return self.site.land.aside(self.root) / source
+
+    def part_of(self, source: str) -> Path:
+        """Return where that part of a tree's manifest lies which was chosen for a sample."""
+        return self.apart(source) / f"{MANIFEST}.chosen"
+
+    def names_of(self, source: str) -> Path:
+        """Return where restic's names for that part lie."""
+        return self.apart(source) / f"{MANIFEST}.names"
 
     def holds_tables(self, source: str) -> bool:
         """Whether single tables can be brought back of a source of the plan."""

@@ -54,11 +54,12 @@ def verify(recovery: Recovery) -> None:
     request, restored = recovery.request, recovery.restored
     context = CheckContext(
         root=recovery.root, land=recovery.site.land, plan_dir=recovery.toolbox.plan_dir, seed=request.drill_id,
-        now=recovery.journal.now, sources=restored, partial=request.partial, newest=recovery.newest,
+        now=recovery.journal.now, sources=restored, partial=recovery.of_samples, newest=recovery.newest,
         names=recovery.names, programs=recovery.isolation.works if recovery.isolation else None,
+        sampled=recovery.sampled is not None,
     )  # fmt: skip
     declared = () if request.selected else recovery.toolbox.plan.drill.checks  # of the system, not of a part
-    checks = checks_of(declared, restored, real=request.real, partial=request.partial)
+    checks = checks_of(declared, restored, real=request.real, partial=recovery.of_samples)
     recovery.asked = shares_asked(checks, restored)
     for check in in_order(checks):
         results = list(run_check(context, check))

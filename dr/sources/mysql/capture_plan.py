@@ -82,13 +82,15 @@ class Subject:
             answers=answers,
             lacking=self._lacking,
             spelling=SPELLING,
+            sizes=self._inventory.sizes(),
         )
 
     def unsure(self) -> DatabaseInventory:
         """Return what needs no second look."""
         return DatabaseInventory(
-            server=self._inventory.server, databases=self.databases, needs=self._needs, lacking=self._lacking
-        )
+            server=self._inventory.server, databases=self.databases, needs=self._needs, lacking=self._lacking,
+            sizes=self._inventory.sizes(),
+        )  # fmt: skip
 
     @property
     def _lacking(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from dr.errors import SourceError, UsageError
@@ -15,7 +16,7 @@ from dr.sources.driver import RestoreSlot
 from dr.sources.mysql import accounts, undo
 from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.connection import Server, reach, text_of
-from dr.sources.mysql.inventory import account_of, databases_of
+from dr.sources.mysql.inventory import account_of, databases_of, first_value
 from dr.sources.mysql.programs import suited
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
@@ -78,6 +79,15 @@ class Live(Restored):
             )  # fmt: skip
         self._kept.unlink()
         self.remarks.append("an earlier attempt was interrupted while it replaced databases: they were put back first")
+
+    def data_place(self) -> tuple[Host, Path] | None:
+        """See `RestoredSource`: asked of a server that is reached by its socket, and so is on that host."""
+        if self._declared.host not in (None, "localhost"):
+            return None
+        with suppress(SourceError), self._session() as session:
+            place = first_value(session.rows("SELECT @@datadir"))
+            return (self._host, Path(place)) if place else None
+        return None
 
     @property
     def _kept(self) -> Path:

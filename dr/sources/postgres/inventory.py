@@ -61,6 +61,7 @@ class Inventory:
     needs: list[str] = field(default_factory=list)
     answers: dict[str, str | None] = field(default_factory=dict)
     zone: str = ""
+    size: int = 0
 
 
 def take(session: Session, database: str, sight: Sight = WHOLE, *, spelling: int = SPELLING) -> Inventory:
@@ -77,6 +78,7 @@ def take(session: Session, database: str, sight: Sight = WHOLE, *, spelling: int
         if name not in out and not (below and name.startswith(below))
     }
     found.zone = session.rows(queries.ZONE)[0]
+    found.size = int(session.rows(queries.SIZE)[0])
     found.needs = sorted(set(session.rows(queries.NEEDS)))
     found.rows = {f"{database}.{name}": int(count) for name, count in _counted(session, sight)}
     return found
@@ -137,6 +139,7 @@ def facts_of(
         answers={key: value for each in found for key, value in each.answers.items()},
         spelling=spelling,
         zones={each.database: each.zone for each in found},
+        sizes={each.database: each.size for each in found},
     )
 
 

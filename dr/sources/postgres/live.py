@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -75,6 +76,15 @@ class LiveServer(Restored):
             why = self.server.complaints(self.place, script)
             what = f"could not be dropped ({why[0]})" if why else "was dropped"
             log.warning("%s: %s, left of an interrupted recovery, %s", self.name, beside, what)
+
+    def data_place(self) -> tuple[Host, Path] | None:
+        """See `RestoredSource`: asked of a server that is reached by its socket, and so is on that host."""
+        login = self.server.login
+        if login.service or not (login.host or "/").startswith("/"):
+            return None
+        with suppress(SourceError):  # not everybody may ask
+            return self.server.host, Path(str(self.server.value(self.place, "show data_directory")))
+        return None
 
     def physical(self, database: str) -> str:
         """See `Restored`: a name of its own until it is accepted."""

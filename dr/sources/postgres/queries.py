@@ -26,6 +26,9 @@ VERSION = "select to_json(split_part(current_setting('server_version'), ' ', 1))
 #: The time zone that a session has before it sets its own.
 ZONE = "select to_json(reset_val) from pg_settings where name = 'TimeZone'"
 
+#: The bytes that the database takes, its indexes too.
+SIZE = "select to_json(pg_database_size(current_database()))"
+
 #: Databases that can be connected to, and what each must be made with again.
 DATABASES = """
 select jsonb_build_array(d.datname, jsonb_build_object(

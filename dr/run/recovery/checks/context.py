@@ -53,7 +53,8 @@ class CheckContext:
     """Where checks run: the restored sources below `root` on the `land`, and what is known about them.
 
     `programs` is where the plan's own programs run, absent: where the land has them. `partial` says that only samples
-    were restored. `names` gathers (source, problem, path).
+    were restored, `sampled` that they were chosen by size and not by the plan's checks. `names` gathers (source,
+    problem, path).
     """
 
     root: Path
@@ -64,6 +65,7 @@ class CheckContext:
     land: RestoreHost = HERE
     programs: ProgramRunner | None = None
     partial: bool = False
+    sampled: bool = False
     newest: Mapping[str, datetime] = field(default_factory=dict)
     names: list[tuple[str, str, bytes]] = field(default_factory=list)
 

@@ -7,7 +7,6 @@ first; while that host is out of reach, both stay.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dr.plan.host import SshHost
 from dr.run.recovery.place.remote_dirs import FarPlaces
 from dr.run.recovery.place.restore_host import RemoteHost
 from dr.run.recovery.place.sandbox import Disposition, Sandbox
-from dr.run.recovery.place.space import require
+from dr.run.recovery.place.space import LARGER, free_of, require
 from dr.run.workspace.machine import in_words
 from dr.sources.hosts import open_host
 from dr.tools.host import script
@@ -25,24 +24,28 @@ from dr.tools.host import script
 _LOOK_SECONDS = 60.0
 #: A place for us (its path is short: sockets lie below it), who we are, room there, and the class of the machine.
 _LOOK = """
-h=; for d in "$TMPDIR" /var/tmp /tmp; do
+[ -n "$1" ] || set -- "$TMPDIR" /var/tmp /tmp; h=; for d in "$@"; do
 case "$d" in /*) if [ "${#d}" -le 40 ] && [ -d "$d" ] && [ -w "$d" ]; then h=$d; break; fi;; esac; done;
-[ -n "$h" ] || { echo "no directory for temporary files lets us write" >&2; exit 1; };
+[ -n "$h" ] || { echo "no directory for it lets us write" >&2; exit 1; };
 echo "home $h"; echo "user $(id -u)"; echo "space $(df -Pk "$h" | tail -n 1)";
 echo "cores $(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc)";
 echo "memory $(sed -n "s/^MemTotal: *\\([0-9]*\\) kB/\\1/p" /proc/meminfo 2>/dev/null)";
 echo "system $(sed -n "s/^PRETTY_NAME=//p" /etc/os-release 2>/dev/null || uname -s)";
 echo "kind $(uname -m)";
 """
-_SPACE = re.compile(r"\s\d+\s+\d+\s+(-?\d+)\s+\d+%")
 
 
 class FarSandbox:
-    """One drill's sandbox on another host. `prepare` makes it; `finish` must follow, and may be called twice."""
+    """One drill's sandbox on another host, below `elsewhere` there where that is named.
 
-    def __init__(self, state: Path, drill_id: str, declared: SshHost, *, keep: bool = False) -> None:
+    `prepare` makes it; `finish` must follow, and may be called twice.
+    """
+
+    def __init__(
+        self, state: Path, drill_id: str, declared: SshHost, *, keep: bool = False, elsewhere: Path | None = None
+    ) -> None:
         self._local = Sandbox(state, drill_id, keep=keep)
-        self._declared = declared
+        self._declared, self._elsewhere = declared, str(elsewhere or "")
         self._places = FarPlaces(self._local.root)
         self._home, self._root = "", Path()
         # Nothing is known of it before it is reached.
@@ -61,22 +64,28 @@ class FarSandbox:
         if self._home:
             return self._root  # it was emptied for another copy
         host = open_host(self._declared)
-        done = host.run(script(_LOOK), env={"LC_ALL": "C"}, timeout=_LOOK_SECONDS)
+        done = host.run(script(_LOOK, self._elsewhere), env={"LC_ALL": "C"}, timeout=_LOOK_SECONDS)
         if done.code != 0:
+            named = f"make {self._elsewhere} there, a path of at most 40 characters that this account may write to"
             raise DrError(
-                f"{host.name} cannot take the drill", cause=done.last_words,
-                hint="free some space there, or name a place in its TMPDIR",
+                f"{host.name} cannot take the drill", self._elsewhere, done.last_words,
+                hint=named if self._elsewhere else "free some space there, or name a place in its TMPDIR",
             )  # fmt: skip
         seen = dict(line.partition(" ")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines())
         self._home = seen["home"]
-        free = _free(seen["space"])
-        require(size, free=free, where=f"{self._home} on {host.name}")
+        free = free_of(seen["space"]) or 0
+        require(size, free=free, where=f"{self._home} on {host.name}", hint=LARGER)
         self._places.begin(self._declared)
         self._root = self._places.make(self._home, "drill")
         self.land = RemoteHost(
             host, machine=_machine(seen), owners=seen["user"] == "0", free=free, kept=kept, root=self._root
         )
         return self._root
+
+    @property
+    def servers(self) -> Path:
+        """See `RestoreSite`."""
+        return Path(self._home)
 
     def annex(self, kind: str) -> Path:
         """Make a directory beside the sandbox there that goes away with it."""
@@ -93,12 +102,6 @@ class FarSandbox:
     def finish(self, *, achieved: bool = True) -> Disposition:
         """Destroy the sandbox, there and here, or keep both when asked to, and say which."""
         return self._local.finish(achieved=achieved)
-
-
-def _free(line: str) -> int:
-    """Return the bytes that `df -Pk` says are available; names of devices and places may hold anything."""
-    found = _SPACE.search(line)
-    return max(0, int(found[1])) * 1024 if found else 0
 
 
 def _machine(seen: Mapping[str, str]) -> str:

@@ -17,6 +17,7 @@ from dr.errors import DrError
 from dr.evidence.manifest_parts import assemble, take
 from dr.run.recovery.place import space
 from dr.run.recovery.place.programs import ProgramRunner, WorksHere, WorksThere
+from dr.run.recovery.place.space import Disk
 from dr.run.recovery.place.tree import RestoredTree, TreeHere, TreeThere
 from dr.run.workspace.machine import describe_machine
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
@@ -63,10 +64,16 @@ class RestoreHost(Protocol):
     def require_space(self, place: Path, size: int) -> None:
         """Raise `DrError` unless `size` bytes fit at `place`."""
 
+    def disk(self, place: Path) -> Disk:
+        """Return the disk of a place."""
+
     def lay(
-        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] | Path = ()
     ) -> tuple[str, ...]:
-        """Lay a snapshot down in a room, or what restic's patterns `include`; return what could not be laid whole."""
+        """Lay a snapshot down in a room, or what restic's patterns `include`, which may be the lines of a file.
+
+        Return what could not be laid whole.
+        """
 
     def manifest(self, repository: Repository, snapshot: str, room: RestoreSlot) -> Path:
         """Bring a tree's manifest alone, before anything else, and return where it is; it may not be there."""
@@ -106,8 +113,12 @@ class LocalHost:
         """See `RestoreHost`."""
         space.require_space(place, size)
 
+    def disk(self, place: Path) -> Disk:
+        """See `RestoreHost`."""
+        return space.disk_of(place)
+
     def lay(
-        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] | Path = ()
     ) -> tuple[str, ...]:
         """See `RestoreHost`. Damage stops nothing."""
         return repository.restore(snapshot, room.root, include=include, overwrite="always").errors
@@ -153,8 +164,12 @@ class RemoteHost:
         """See `RestoreHost`."""
         space.require(size, free=self._free, where=f"{place} on {self.host.name}")
 
+    def disk(self, place: Path) -> Disk:
+        """See `RestoreHost`. All of a drill lies on one."""
+        return Disk(self.host.name, f"{place} on {self.host.name}", self._free)
+
     def lay(
-        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] = ()
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] | Path = ()
     ) -> tuple[str, ...]:
         """See `RestoreHost`."""
         if include:
@@ -182,7 +197,7 @@ class RemoteHost:
         return TreeThere(self.host, root, aside=self._kept)
 
     def _lay_some(
-        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str]
+        self, repository: Repository, snapshot: str, room: RestoreSlot, include: Sequence[str] | Path
     ) -> tuple[str, ...]:
         """Lay some files down: restic picks them here, and they go on from here."""
         with TemporaryDirectory(dir=self._kept, prefix=".some-") as folder:

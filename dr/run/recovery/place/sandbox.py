@@ -23,7 +23,7 @@ from dr.evidence.record import Point
 from dr.run.recovery.place.remote_dirs import FarPlaces
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
-from dr.run.recovery.place.space import require_space
+from dr.run.recovery.place.space import LARGER, available, require
 
 log = logging.getLogger("dr.sandbox")
 
@@ -36,15 +36,33 @@ Disposition = Literal["destroyed", "kept", "left behind", "not used"]
 
 
 class Sandbox:
-    """One drill's sandbox. `prepare` makes it; `finish` must follow, and may be called twice."""
+    """One drill's sandbox. `prepare` makes it; `finish` must follow, and may be called twice.
 
-    def __init__(self, state: Path, drill_id: str, *, keep: bool = False) -> None:
+    With `elsewhere`, a directory that is there, the data lies in one of its own below that, noted in the sandbox.
+    """
+
+    def __init__(self, state: Path, drill_id: str, *, keep: bool = False, elsewhere: Path | None = None) -> None:
         self.root = state / "sandboxes" / drill_id
-        self.where = str(self.root)
         self.land: RestoreHost = HERE
+        self._elsewhere = elsewhere
+        self._data = self.root
         self._keep = keep
         self._owner: int | None = None
         self._fate: Disposition = "not used"
+
+    @property
+    def where(self) -> str:
+        """Where the data is, in words."""
+        return str(self.root) if self._data == self.root else f"{self._data}, noted in {self.root}"
+
+    @property
+    def servers(self) -> Path:
+        """See `RestoreSite`."""
+        return self._dirs.home
+
+    @property
+    def _dirs(self) -> ServerDirs:
+        return ServerDirs(self.root / RECORD, self._elsewhere)
 
     def prepare(self, point: Point, size: int) -> Path:
         """Make the sandbox for `size` bytes and return it; `DrError` when they do not fit."""
@@ -52,9 +70,14 @@ class Sandbox:
 
     def make(self, size: int) -> Path:
         """Make the sandbox, whatever is to be in it."""
-        require_space(self.root.parent, size)
+        if self._elsewhere and not self._elsewhere.is_dir():
+            raise DrError(
+                "the directory for sandboxes is not there", str(self._elsewhere),
+                hint="mount its disk, make it, or correct `drill: {sandbox: …}` in the plan",
+            )  # fmt: skip
+        require(size, free=available(self._top), where=str(self._top), hint=LARGER)
         if self._owner is not None:
-            return self.root  # it was emptied for another copy
+            return self._data  # it was emptied for another copy
         try:
             with _alone(self.root.parent):
                 self.root.mkdir(mode=0o700)
@@ -66,16 +89,22 @@ class Sandbox:
                 error.strerror or "",
                 hint="see the rights and the free space of the state directory",
             ) from error
-        return self.root
+        if self._elsewhere:
+            self._data = self._dirs.make("sandbox", at=self._elsewhere)
+        return self._data
+
+    @property
+    def _top(self) -> Path:
+        return self._elsewhere or self.root.parent
 
     def annex(self, kind: str) -> Path:
         """Make a directory beside the sandbox that goes away with it: see `dr.run.recovery.place.server_dirs`."""
-        return ServerDirs(self.root / RECORD).make(kind)
+        return self._dirs.make(kind)
 
     def empty(self, names: Sequence[str], *, same: bool) -> bool:
         """See `Site`."""
         for name in (*names, MANIFESTS):
-            destroy(self.root / name)
+            destroy(self._data / name)
         return True
 
     def finish(self, *, achieved: bool = True) -> Disposition:

@@ -19,14 +19,19 @@ _LONGEST = 40  # bytes of the place's own path: leaves room for a socket's name
 
 
 class ServerDirs:
-    """The annexes of one sandbox or recovery, written down in the file `record`."""
+    """The annexes of one sandbox or recovery, written down in the file `record`; below `home`, where that suits."""
 
-    def __init__(self, record: Path) -> None:
+    def __init__(self, record: Path, home: Path | None = None) -> None:
         self._record = record
+        #: Where they are made.
+        self.home = home_for(home)
 
-    def make(self, kind: str) -> Path:
-        """Return a new directory, open to its owner alone. Raises `DrError` when it cannot be made."""
-        path = _home() / f"dr-{kind[:8]}-{secrets.token_hex(4)}"
+    def make(self, kind: str, *, at: Path | None = None) -> Path:
+        """Return a new directory, open to its owner alone, `at` some place or at home.
+
+        Raises `DrError` when it cannot be made.
+        """
+        path = (at or self.home) / f"dr-{kind[:8]}-{secrets.token_hex(4)}"
         try:
             with self._record.open("a", encoding="utf-8") as file:
                 file.write(f"{path}\n")
@@ -51,7 +56,20 @@ class ServerDirs:
         return [path for path in map(Path, lines) if path.is_absolute() and path.name.startswith("dr-")]
 
 
-def _home() -> Path:
+def home_for(named: Path | None) -> Path:
+    """Return where directories for servers are made: where it was named, if that suits."""
+    return named if named and _suits(named) else _usual_home()
+
+
+def _suits(home: Path) -> bool:
+    """Whether servers can lie there: sockets have room for their names, and other users are let in on the way."""
+    resolved = home.resolve()
+    if len(os.fsencode(resolved)) > _LONGEST or not os.access(resolved, os.W_OK):
+        return False
+    return os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in (resolved, *resolved.parents))
+
+
+def _usual_home() -> Path:
     """Return a place on a disk where any user may be let in; `TMPDIR` when its path is short enough."""
     named = os.environ.get("TMPDIR", "")
     if named and len(os.fsencode(named)) <= _LONGEST and Path(named).is_dir():

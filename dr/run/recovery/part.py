@@ -1,0 +1,131 @@
+"""Which part of a source is restored: the files that a person named, or those that show a drill of lost files.
+
+The second are what the plan's file checks name; when that is nothing, one file picked by the drill's id.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dr.errors import DrError
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry
+from dr.late_dataclass import dataclass
+from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
+from dr.run.recovery.compare import chosen
+from dr.run.recovery.place.live import LivePlace
+from dr.run.recovery.selected import include_of, pattern_of
+from dr.run.recovery.state import Recovery
+from dr.sources.attributes import COVERED
+from dr.sources.driver import MANIFEST
+
+#: So many files are asked of restic by name.
+_FEW = 200
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which paths of a source to restore: for us, and for restic. `listed` is how many files there are."""
+
+    only: re.Pattern[bytes]
+    include: list[str]
+    listed: int
+
+
+def named(recovery: Recovery, name: str, listed: Path) -> Part | None:
+    """Return what a person named of this source; None where it holds nothing of that.
+
+    Of files that go back where they were, those that are the same there are not brought, unless there are many others.
+    """
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
+    bases, paths = bases_of(declared), recovery.request.paths
+    only = pattern_of(bases, paths)
+    count, alone = _write_named(bases, listed, only, named_of(recovery, name))
+    if not count:
+        return None
+    if recovery.request.in_place and (few := _few_others(bases, listed, only)) is not None:
+        forms = [re.escape(path.lstrip(b"/")) for path in few]
+        return Part(
+            re.compile(b"|".join(forms) or b"(?!)", re.DOTALL), [literal(os.fsdecode(path)) for path in few], count
+        )
+    return Part(only, include_of(bases, paths, alone=alone), count)
+
+
+def named_of(recovery: Recovery, name: str) -> Path:
+    """Return where the part of a manifest lies that a person named: who works with that need not read the whole."""
+    return recovery.apart(name) / f"{MANIFEST}.named"
+
+
+def _write_named(bases: Sequence[str], listed: Path, only: re.Pattern[bytes], to: Path) -> tuple[int, set[bytes]]:
+    """Write the part of a manifest that was named, having read it whole.
+
+    Return how many entries that are, and which declared paths are files by themselves.
+    """
+    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
+
+    def counted() -> Iterator[Entry]:
+        nonlocal count
+        for entry in chosen(listed, only):
+            count += 1
+            if entry.kind == "file" and (bare := entry.path.lstrip(b"/")) in own:
+                alone.add(bare)
+            yield entry
+
+    manifest.write(to, manifest.header(listed), counted())
+    return count, alone
+
+
+def include_any(recovery: Recovery, name: str) -> list[str]:
+    """Return restic's patterns for what a person named, whether the declared paths are folders or files."""
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
+    bases, paths = bases_of(declared), recovery.request.paths
+    own = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
+    return list(dict.fromkeys(include_of(bases, paths, alone=set()) + include_of(bases, paths, alone=own)))
+
+
+def _few_others(bases: Sequence[str], listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
+    """Return the files that are not the same where they were; None where there are many, or folders among them."""
+    few: list[bytes] = []
+    with LivePlace(bases, attributes=bool(manifest.header(listed).get(COVERED))) as place:
+        for entry in chosen(listed, only):
+            if entry.state == "unreadable" or entry.kind == "other":
+                continue
+            if place.judge(entry).standing == "same":
+                continue
+            few.append(entry.path)
+            if len(few) > _FEW or entry.kind == "dir":
+                return None
+    return few
+
+
+def picked_by_checks(recovery: Recovery, name: str, listed: Path) -> Part:
+    """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
+    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
+    bases = bases_of(declared)
+    checks = [check.body for check in recovery.toolbox.plan.drill.checks if check.source == name]
+    named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
+    only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)
+    there = [entry for entry in chosen(listed, None) if entry.kind != "dir"]
+    files = [entry for entry in there if entry.kind == "file"]
+    paths = {entry.path.lstrip(b"/") for entry in files}
+    include = [form for each in named for form in for_restic(bases, each, alone=paths)]
+    if not any(only.fullmatch(path) for path in paths):
+        path = _picked(files, f"{recovery.request.drill_id}/{name}")
+        only, include = re.compile(re.escape(path), re.DOTALL), [literal(os.fsdecode(b"/" + path))]
+    return Part(only, include, len(there))
+
+
+def _picked(files: Sequence[Entry], seed: str) -> bytes:
+    """Pick one file; the same seed picks the same file. Files with content come first."""
+    whole = [entry for entry in files if entry.state == "ok"]
+    pool = [entry for entry in whole if entry.size] or whole
+    if not pool:
+        raise DrError(
+            "the point holds no file to restore from this source",
+            hint="drill the whole system: --scenario system-loss",
+        )
+    return random.Random(seed).choice(pool).path.lstrip(b"/")  # noqa: S311 - picks, hides nothing
