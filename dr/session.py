@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from dr.run.recovery.place.side_by_side import SideBySide
     from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
+    from dr.tools.meter import Meter
     from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
+_OTHER_OWNER = "run as its owner, or correct its owner; or name another with --state"
 
 
 def utc_now() -> datetime:
@@ -78,6 +80,8 @@ class Session:
     unchanged: Unchanged | None = field(default=None, repr=False)
     #: Why the state directory cannot be written, where a command that only reads went on.
     unwritable: DrError | None = field(default=None, repr=False)
+    #: What passes to and from each target for each system, since it was last put on record.
+    meters: dict[tuple[str, str], Meter] = field(default_factory=dict, repr=False)
     _done: set[str] = field(default_factory=set, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _turns: dict[str, threading.Semaphore] = field(default_factory=dict, repr=False)
@@ -231,6 +235,7 @@ class Session:
             installation=self.installation if self._catalog_there() else "",
             limits=loaded.site.limits,
             breaker=functools.partial(self._breaker, loaded.plan.objectives.rpo),
+            meters=self.meters,
         )
 
     def _breaker(self, rpo: float, target: str) -> Breaker:
@@ -419,10 +424,8 @@ def _mending(number: int | None) -> str:
     """Return what to do about a directory that cannot be made, by the number of the error."""
     causes = {
         errno.EROFS: "mount it for writing",
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some space",
-        errno.EACCES: "run as its owner",
-        errno.EPERM: "run as its owner",
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "run as its owner"),
         errno.EEXIST: "a file of that name is in its place: move it away",
         errno.ENOTDIR: "a file is in the place of a directory above it: move it away",
     }
@@ -444,7 +447,5 @@ def make_state(state: Path) -> None:
             "the state directory cannot be written",
             str(state),
             "its file system is read-only" if fixed else "its rights forbid it",
-            hint="mount it for writing"
-            if fixed
-            else "run as its owner, or correct its owner; or name another with --state",
+            hint="mount it for writing" if fixed else _OTHER_OWNER,
         )

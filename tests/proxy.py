@@ -7,6 +7,7 @@ import http.client
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -78,10 +79,21 @@ class Proxy:
             to.shutdown(socket.SHUT_WR)
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer, as a service saw them; sizes are those of the bodies, in bytes."""
+
+    asked: str
+    agent: str
+    status: int
+    sent: int
+    received: int
+
+
 class Busy:
     """A service's front that is too busy for its first `refusals` requests, and passes on the others.
 
-    `asked` has the method and the path of each request, `refusals` how many are still to be refused, `headers` what
+    `asked` has the method and the path of each request, `seen` what came of it, `refusals` how many are still to be refused, `headers` what
     a refusal says beside its status.
     """
 
@@ -89,6 +101,7 @@ class Busy:
         self.endpoint, self.port, self.status, self.code = endpoint, port, status, code
         self.refusals, self.headers = 0, dict[str, str]()
         self.asked: list[str] = []
+        self.seen: list[Exchange] = []
         self._guard = threading.Lock()
 
     def refuses(self, asked: str) -> bool:
@@ -108,6 +121,7 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self._sent = len(body)
             if front.refuses(f"{self.command} {self.path}"):
                 self._tell(
                     front.status,
@@ -124,6 +138,8 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
         do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that the library wants
 
         def _tell(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            asked, agent = f"{self.command} {self.path}", self.headers.get("User-Agent", "")
+            front.seen.append(Exchange(asked, agent, status, self._sent, len(body)))
             self.send_response_only(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 if name.lower() != "transfer-encoding":

@@ -58,7 +58,7 @@ def adopt(db: Connection, records: Sequence[Sealed]) -> int:
     first and after its last, so that a rebuild in part can be completed. What is not as it was sealed, or of another
     chain, is left out. Numbers that are missing are remembered as gaps, so that `audit` tells a known gap from a new.
     """
-    from dr.catalog import derive
+    from dr.catalog import derive, traffic
 
     good = [record for record in records if is_readable(record)]
     links = reading.links(db)
@@ -66,6 +66,7 @@ def adopt(db: Connection, records: Sequence[Sealed]) -> int:
     for record in new:
         put(db, record)
         close_run(db, record, record.fact)
+        traffic.add_fact(db, record.fact)
     if new:
         _note_gaps(db, sorted({*links, *(record.seq for record in new)}))
         since = min(record.seq for record in new)

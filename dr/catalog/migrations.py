@@ -146,4 +146,11 @@ STEPS: tuple[str, ...] = (
     """
     alter table copies add column more text not null default '[]';
     """,
+    """
+    create table traffic (
+        system text not null, target text not null, month text not null, begun integer not null, seen integer not null,
+        runs integer not null, writes integer not null, lists integer not null, reads integer not null,
+        deletes integer not null, sent integer not null, received integer not null, restic_sent integer not null,
+        primary key (system, target, month)) without rowid;
+    """,
 )

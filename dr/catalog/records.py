@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,8 +12,13 @@ from dr.catalog.connection import Connections
 from dr.evidence.seal import ChainResult, Sealed, Stored, text_of
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from dr.catalog.report_queries import Span, Tally
     from dr.evidence.acts import Hold
+    from dr.evidence.fact import Fact
+    from dr.evidence.monthly_traffic import MonthlyTraffic
+    from dr.evidence.posture import Traffic
 
 
 class Records:
@@ -127,6 +132,28 @@ class Records:
         """Note that a target has all records of a system up to one."""
         with self._connections.writing() as db:
             db.execute("insert or replace into sent values (?, ?, ?)", (system, target, seq))
+
+    @staticmethod
+    def _count(db: Connection, fact: Fact) -> None:
+        """Count what a new record says that its run moved."""
+        if getattr(fact, "traffic", ()):
+            from dr.catalog import traffic
+
+            traffic.add_fact(db, fact)
+
+    def moved(self, system: str, moved: Iterable[Traffic], *, at: datetime) -> None:
+        """Count what was moved to and from targets after the record of a run was sealed."""
+        from dr.catalog import traffic
+
+        with self._connections.writing() as db:
+            traffic.add(db, system, moved, at=at, runs=0)
+
+    def traffic(self, systems: Sequence[str]) -> list[MonthlyTraffic]:
+        """Return what was moved to and from each target, by month, the oldest first."""
+        from dr.catalog import traffic
+
+        with self._connections.reading() as db:
+            return traffic.months(db, systems)
 
     def holds(self, system: str | None = None) -> list[Hold]:
         """Return the holds on a system, or on any, oldest first; the released and those that ran out too.

@@ -149,6 +149,7 @@ class Catalog(Records):
             chain.put(db, sealed)
             chain.close_run(db, sealed, fact)
             derive.apply(db, fact)
+            self._count(db, fact)
             derive.protect(db, sealed.system, locked)
         return sealed
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from dr.evidence.look import LeftBehind
+from dr.evidence.posture import Traffic
 from dr.evidence.record import Outcome
 from dr.late_dataclass import dataclass
 
@@ -39,6 +40,7 @@ class Rewind:
     error_hint: str = ""  # what to do about it
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class Repair:
     error_hint: str = ""
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +107,7 @@ class KeyEvent:
     error: str | None = None
     error_hint: str = ""  # what to do about it
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +292,7 @@ class Expiration:
     error_hint: str = ""  # what to do about it
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -319,3 +324,4 @@ class Pruning:
     error_hint: str = ""
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records

@@ -1,4 +1,4 @@
-"""Facts about a target: how it is kept, what its keys could destroy, and until when its objects are locked.
+"""Facts about a target: how it is kept, what its keys could destroy, what is locked until when, what was moved there.
 
 Times are aware UTC datetimes. "Locked" is never said without a mode and a date.
 """
@@ -94,3 +94,39 @@ class LockState:
     notes: tuple[str, ...] = field(default_factory=tuple)
     error: str | None = None
     error_hint: str = ""  # what to do about it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requests:
+    """Requests by class, as price lists have them."""
+
+    write: int = 0
+    list: int = 0
+    read: int = 0
+    delete: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """An amount of money."""
+
+    amount: float
+    currency: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What passed between this program and a target in one run, until its record was sealed.
+
+    `requests`, `sent_bytes` and `received_bytes` were counted where they passed: bodies of requests and answers,
+    without headers. `requests` is None where another program makes them. What restic moves by itself is not among them:
+    `restic_sent_bytes` is what it reports to have stored in a backup; what it asked for and read nobody counts. `price`
+    is that of what was counted, before a free allowance; None where no prices are declared.
+    """
+
+    target: str
+    requests: Requests | None = None
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    restic_sent_bytes: int | None = None
+    price: Price | None = None

@@ -14,7 +14,7 @@ from dr.evidence.change import Change
 from dr.evidence.coverage import Coverage, Sampled
 from dr.evidence.forgetting import Forgetting
 from dr.evidence.look import LateCopy, LeftBehind, Look
-from dr.evidence.posture import LockState, TargetPosture
+from dr.evidence.posture import LockState, TargetPosture, Traffic
 from dr.evidence.table_back import TableBack
 from dr.late_dataclass import dataclass
 
@@ -47,9 +47,8 @@ class Omission:
 
     `what` is one sentence for an administrator, `hint` the statement or the act that mends it, `names` the objects
     concerned (of a database, or declared paths; the names of single files are no evidence, see
-    `dr.run.workspace.file_lists`).
-    `partial`: data that the plan asks for is not in the point, which is then incomplete. Otherwise the point is
-    complete, and its run degraded: the source itself is so, and a recovery can give no more than it had.
+    `dr.run.workspace.file_lists`). `partial`: data that the plan asks for is not in the point, so incomplete.
+    Otherwise the point is complete, and its run degraded: a recovery can give no more than the source itself had.
     """
 
     what: str
@@ -92,10 +91,7 @@ class SourceCapture:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetState:
-    """What one run left on one target.
-
-    `snapshots` maps source to data snapshot, `manifests` source to a manifest stored apart from it.
-    """
+    """What one run left on one target; by source the data snapshot, and a manifest that is stored apart from it."""
 
     target: str
     outcome: Outcome
@@ -137,6 +133,7 @@ class BackupRun:
     looks: tuple[Look, ...] = ()  # what the listing of each target showed of earlier points
     left_behind: tuple[LeftBehind, ...] = ()  # what earlier runs stored there, and no record named until now
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
     @property
     def of_nothing(self) -> bool:
@@ -186,6 +183,7 @@ class Proof:
     looks: tuple[Look, ...] = ()  # one, unless the target could not be listed
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     coverage: Coverage | None = None  # what was read when, where stored bytes were looked at
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -233,6 +231,7 @@ class Replication:
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,6 +353,7 @@ class Drill:
     in_place: bool = False  # those files went back where they were
     tables: tuple[TableBack, ...] = ()  # those tables
     sampled: Sampled | None = None  # what was restored, where the plan lets a drill restore only so much
+    traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
     @property
     def of_nothing(self) -> bool:

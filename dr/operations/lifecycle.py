@@ -138,17 +138,33 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     start = heartbeat.begun(session, run.system, verb.name, run.run_id)
     with activity.run(verb.name, run.system, run.run_id), retry.within(patience), _line(run, verb.name):
         record = with_healed(session, _done(run, verb, act), run.system)
+        if session.meters:
+            record = _with_traffic(session, record, run.system)
         sealed, hint = _keep(run, record), ""
         code, seconds = _code(run, verb, record), time.monotonic() - began
         activity.ended(record.outcome, exit_code=code, seconds=round(seconds, 3))
     if verb.hint:
         with session.beside(run.system):
             hint = verb.hint(run, record)
+    _count_late(session, run.system)
     log = "\n".join(
         (f"{verb.name} of {run.system}: {record.outcome}", getattr(record, "error", None) or "", *run.problems)
     )
     heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
     return _finished(run, verb, record, sealed, hint)
+
+
+def _with_traffic(session: Session, record: R, system: str) -> R:
+    from dr.operations.traffic import with_traffic
+
+    return with_traffic(session, record, system)
+
+
+def _count_late(session: Session, system: str) -> None:
+    if session.meters:
+        from dr.operations.traffic import count_late
+
+        count_late(session, system)
 
 
 def _line(run: Run, verb: str) -> AbstractContextManager[None]:
@@ -236,6 +252,8 @@ def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]
     found = session.each(items, act)
     save_self(session)
     tell(session)
+    for item in items:
+        _count_late(session, item.plan.system)
     return found
 
 

@@ -32,7 +32,9 @@ _SIZE = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]i?|)[bB]?(/s)?\s*$"},
     ]
 }
-_SIZES = {"upload", "download", "memory", "restore_memory", "max_repack", "budget"}
+_SIZES = {"upload", "download", "memory", "restore_memory", "max_repack", "budget", "capacity", "free_egress"}
+#: Keys that are a size elsewhere, and money in a target.
+_MONEY = {"budget"}
 _DURATIONS = {"rto", "rpo", "mtd", "timeout", "connect_timeout", "keepalive", "within", "forget_after", "whole_within"}
 _ARGUMENTS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
@@ -51,13 +53,14 @@ LENT = "Lent"
 def schema(kind: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a plan, a target, `kit.yaml` or `site.yaml`, as people write them."""
     found = _DECLARED[kind]().model_json_schema(by_alias=True, schema_generator=_AsDeclared)
+    sizes = _SIZES - _MONEY if kind == "target" else _SIZES
     if kind == "target":
         found["properties"] = _kinds_first(found["properties"])
     for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:
                 definition["properties"][name] = _written(described, _DURATION, spell_duration)
-            elif name in _SIZES or (name == "sample" and definition.get("title") == Drill.__name__):
+            elif name in sizes or (name == "sample" and definition.get("title") == Drill.__name__):
                 definition["properties"][name] = _written(described, _SIZE, spell_bytes)
             elif name == "sample":
                 definition["properties"][name] = _written(described, _SHARE, lambda share: f"{share:.0%}")

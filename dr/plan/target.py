@@ -1,14 +1,14 @@
-"""A target: an offsite place that holds repositories, one for each system."""
+"""A target: an offsite place that holds repositories, one for each system, and what its provider charges for it."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, model_validator
 
-from dr.plan.base import Declaration, Name, PositiveDuration
+from dr.plan.base import Declaration, Name, PositiveDuration, Size
 from dr.plan.target_kind import Immutability, Media, TargetKind
 from dr.plan.target_plain import LocalPlace, RclonePlace, RestPlace, SftpPlace
 from dr.plan.target_s3 import S3Place
@@ -19,6 +19,90 @@ IsHere = Callable[[str], bool]
 KINDS: dict[str, type[TargetKind]] = {
     kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace, RclonePlace)
 }
+
+#: Days of a month, on average: prices of storage are by the month.
+MONTH_DAYS = 365.25 / 12
+_UNITS = {"GB": 10**9, "GiB": 2**30}
+Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RequestPrices(Declaration):
+    """What a thousand requests cost, by class."""
+
+    write: Annotated[Money, Field(description="A thousand requests that write: PUT, COPY, POST.", examples=[0.005])] = (
+        0.0
+    )
+    list: Annotated[Money, Field(description="A thousand requests that list.", examples=[0.005])] = 0
+    read: Annotated[Money, Field(description="A thousand requests that read: GET, HEAD.", examples=[0.0004])] = 0
+    delete: Annotated[
+        Money, Field(description="A thousand requests that delete; most services ask nothing.", examples=[0])
+    ] = 0
+
+
+class Prices(Declaration):
+    """The prices of a target's provider, as its price list has them, without taxes."""
+
+    currency: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Z]{3}$", description="The currency of all amounts, by its three letters.", examples=["USD"]
+        ),
+    ]
+    unit: Annotated[
+        Literal["GB", "GiB"],
+        Field(
+            description="What the provider calls a gigabyte: `GB` is 1,000,000,000 bytes, `GiB` is 1,073,741,824 (AWS "
+            "bills by it)."
+        ),
+    ] = "GB"
+    storage: Annotated[Money, Field(description="One gigabyte stored for a month.", examples=[0.023])] = 0
+    requests: Annotated[
+        RequestPrices,
+        Field(
+            description="A thousand requests, by class. Default: requests cost nothing.",
+            examples=[{"write": 0.005, "list": 0.005, "read": 0.0004}],
+        ),
+    ] = RequestPrices.model_construct()
+    egress: Annotated[Money, Field(description="One gigabyte read from the target.", examples=[0.09])] = 0
+    free_egress: Annotated[
+        Size,
+        Field(description="So much may be read in a month without a charge. Default: nothing.", examples=["100GB"]),
+    ] = 0
+    free_egress_times_stored: Annotated[
+        Money,
+        Field(
+            description="So many times what is stored may be read in a month without a charge, beside `free_egress`.",
+            examples=[3],
+        ),
+    ] = 0
+    minimum_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            strict=True,
+            description="What is removed earlier is charged as if it had been stored for so many days.",
+            examples=[90],
+        ),
+    ] = 0
+
+    @property
+    def unit_bytes(self) -> int:
+        """Return the bytes of what the provider calls a gigabyte."""
+        return _UNITS[self.unit]
+
+    def of_requests(self, *, write: float, list: float, read: float, delete: float) -> float:
+        """Return the price of so many requests."""
+        each = self.requests
+        return (write * each.write + list * each.list + read * each.read + delete * each.delete) / 1000
+
+    def of_egress(self, received: float, *, stored: float = 0.0, free: bool = False) -> float:
+        """Return the price of so many bytes read: of all of them, or of a month's beyond what is `free`."""
+        allowed = self.free_egress + self.free_egress_times_stored * stored if free else 0.0
+        return max(0.0, received - allowed) / self.unit_bytes * self.egress
+
+    def of_storage(self, stored: float) -> float:
+        """Return the price of so many bytes stored for a month."""
+        return stored / self.unit_bytes * self.storage
 
 
 class Target(Declaration):
@@ -72,6 +156,30 @@ class Target(Declaration):
         ),
     ] = None
 
+    prices: Annotated[
+        Prices | None,
+        Field(
+            description="What the provider charges, for the cost in records, reports and `dr forecast` (docs/cost.md). "
+            "Default: no cost is shown.",
+            examples=[{"currency": "USD", "storage": 0.023, "egress": 0.09}],
+        ),
+    ] = None
+    capacity: Annotated[
+        Annotated[Size, Field(gt=0)] | None,
+        Field(
+            description="How much the target holds: `dr forecast` tells when it will be full. Default: no bound.",
+            examples=["5TB"],
+        ),
+    ] = None
+    budget: Annotated[
+        Annotated[Money, Field(gt=0)] | None,
+        Field(
+            description="What the target may cost in a month, in the currency of `prices`: `dr forecast` tells when "
+            "that will be reached. Default: no bound.",
+            examples=[120],
+        ),
+    ] = None
+
     @model_validator(mode="wrap")
     @classmethod
     def _of_all_kinds(cls, data: Any, handler: ModelWrapValidatorHandler[Target], info: ValidationInfo) -> Target:
@@ -83,6 +191,8 @@ class Target(Declaration):
             raise ValueError(f"give exactly one of {_either()}")
         if self.offline and not self.declared.may_be_detached:
             raise ValueError("only a local target can be offline: a disk that is taken away")
+        if self.budget is not None and self.prices is None:
+            raise ValueError("budget needs prices: without them no cost is known")
         return self
 
     @property

@@ -172,6 +172,8 @@ class TargetKind(Declaration):
     is_reached_from_elsewhere: ClassVar[bool] = True
     #: Whether such a place can keep what is overwritten and deleted, and give it back.
     may_keep_versions: ClassVar[bool] = False
+    #: What can be counted of what passes to and from it: requests and bytes, bytes alone, or nothing of either.
+    counts: ClassVar[Literal["requests", "bytes", "nothing"]] = "nothing"
     #: The key that holds its address.
     address_key: ClassVar[str] = ""
 

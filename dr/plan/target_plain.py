@@ -115,6 +115,7 @@ class SftpPlace(TargetKind):
     about: ClassVar = "A directory of another host, over SSH."
     example: ClassVar = {"ssh": "backup@vault.district.example", "path": "/srv/dr"}
     medium: ClassVar = "disk"
+    counts: ClassVar = "bytes"
     is_reached_from_elsewhere: ClassVar = False  # by its key file, which is on this host alone
     address_key: ClassVar = "ssh"
 
@@ -194,6 +195,7 @@ class RestPlace(TargetKind):
         "password": {"file": "/etc/dr/secrets/rest"},
     }
     medium: ClassVar = "disk"
+    counts: ClassVar = "requests"
     address_key: ClassVar = "url"
 
     url: Annotated[
@@ -252,6 +254,7 @@ class RclonePlace(TargetKind):
     about: ClassVar = "Any remote of rclone."
     example: ClassVar = {"remote": "vault:district/dr", "config": "/etc/dr/rclone.conf"}
     medium: ClassVar = "other"
+    counts: ClassVar = "bytes"
     is_offsite: ClassVar = False  # nobody here knows where a remote is
     is_reached_from_elsewhere: ClassVar = False  # by its configuration, which is on this host alone
     address_key: ClassVar = "remote"

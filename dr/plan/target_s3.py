@@ -30,6 +30,7 @@ class S3Place(TargetKind):
     example: ClassVar = {"endpoint": "https://s3.us-east-1.amazonaws.com", "bucket": "district-vault", "prefix": "dr"}
     medium: ClassVar = "object-storage"
     may_keep_versions: ClassVar = True
+    counts: ClassVar = "requests"
     address_key: ClassVar = "endpoint"
 
     endpoint: Annotated[

@@ -39,7 +39,7 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
         **whole,
         "sources": sources,
         "targets": targets,
-        **picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "healed", "error"),
+        **picked(run, "suspect", "caught_up", "hooks", "locks", "notes", "healed", "traffic", "error"),
         "lost": {look.target: list(look.lost) for look in run.looks if look.lost},
         "harmed": {look.target: list(look.harmed) for look in run.looks if look.harmed},
     }
@@ -50,7 +50,7 @@ def proof_document(proof: Proof) -> dict[str, Any]:
     return picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
         "seconds", "share", "coverage", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired",
-        "notes", "healed", "error",
+        "notes", "healed", "traffic", "error",
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def replication_document(run: Replication) -> dict[str, Any]:
     return picked(
         run, "run_id", "system", "source", "target", "by", "outcome", "started", "finished", "objects", "bytes",
         "objects_copied", "bytes_copied", "skipped", "seconds", "corrupt", "missing", "held", "points", "locks",
-        "forgetting", "notes", "healed", "error",
+        "forgetting", "notes", "healed", "traffic", "error",
     ) | {"lost": [run_id for look in run.looks for run_id in look.lost]}  # fmt: skip
 
 
@@ -86,6 +86,7 @@ def expiration_document(
         "seconds": round(sum(part.seconds for part in parts), 3),
         "notes": [note for part in parts for note in part.notes],
         "healed": [each for part in parts for each in part.healed],
+        "traffic": [encode(each) for part in parts for each in part.traffic],
         "error": "; ".join(errors) or None,
     }
     whole |= {"would_expire": list(would)} if would is not None else {}
@@ -99,7 +100,7 @@ def repair_document(fact: Repair) -> dict[str, Any]:
     """One repair of `dr repair`."""
     return picked(
         fact, "run_id", "system", "target", "outcome", "problem", "done", "left", "level_reached", "points",
-        "shortened", "healed", "error",
+        "shortened", "healed", "traffic", "error",
     )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def drill_document(drill: Drill, *, evidence_digest: str) -> dict[str, Any]:
         ],
         **picked(drill, "files", "bytes", "protected_bytes", "sample", "sandbox", "hooks", "clean_room"),
         **picked(drill, "isolated", "isolated_reason", "because", "selected", "in_place", "tables"),
-        **picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed"),
+        **picked(drill, "suspect", "last_unsuspected_point", "hollow", "passed_over", "lacks", "healed", "traffic"),
         "sampled": {**asdict(drill.sampled), "turn": round(drill.sampled.turn, 6)} if drill.sampled else None,
         "rto_estimate_seconds": rto_estimate(drill),
         "posture": posture_document(drill.posture) if drill.posture else None,

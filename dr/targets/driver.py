@@ -19,6 +19,7 @@ from dr.tools.erase import Eraser, StoreEraser
 from dr.tools.store import ObjectStore
 
 if TYPE_CHECKING:
+    from dr.tools.meter import Meter
     from dr.tools.s3_bucket import S3Bucket
     from dr.tools.s3_versions import S3Versions
 
@@ -55,6 +56,8 @@ class TargetDriver(ABC):
     declares: ClassVar[type[TargetKind]]
     #: Whether there is something to try with the credentials that back up: see `probe`.
     can_probe: ClassVar[bool] = False
+    #: What counts what passes to and from the stores that it opens; None for nobody.
+    meter: Meter | None = None
 
     def __init__(self, target: Target, state: Path | None = None) -> None:
         self.target, self.name, self._state = target, target.target, state

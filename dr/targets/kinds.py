@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.plan import target as declared
 from dr.plan.target import Target
 from dr.targets.driver import TargetDriver
+
+if TYPE_CHECKING:
+    from dr.tools.meter import Meter
 
 
 def _s3() -> type[TargetDriver]:
@@ -49,9 +53,14 @@ _DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {
 }
 
 
-def driver_of(target: Target, state: Path | None = None) -> TargetDriver:
-    """Return the driver of a target. With `state`, what a recovery kit left there comes before what it names."""
-    return _DRIVERS[target.kind]()(target, state)
+def driver_of(target: Target, state: Path | None = None, *, meter: Meter | None = None) -> TargetDriver:
+    """Return the driver of a target. With `state`, what a recovery kit left there comes before what it names.
+
+    What passes to and from the target is counted by `meter`.
+    """
+    made = _DRIVERS[target.kind]()(target, state)
+    made.meter = meter
+    return made
 
 
 def register(driver: type[TargetDriver]) -> None:

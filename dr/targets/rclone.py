@@ -34,7 +34,8 @@ class RcloneDriver(TargetDriver):
     def open(self, *, seen: bool = False) -> Opened:
         """See `TargetDriver`."""
         remote, config = self._declared.remote, self._config
-        return Opened(store=RcloneStore(Rclone(remote, config)), location=f"rclone:{remote}", env=settings(config))
+        store = RcloneStore(Rclone(remote, config, self.meter))
+        return Opened(store=store, location=f"rclone:{remote}", env=settings(config))
 
     def look(self, now: datetime, below: str) -> Iterator[Finding]:
         """See `TargetDriver`."""

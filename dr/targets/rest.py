@@ -36,7 +36,7 @@ class RestDriver(TargetDriver):
     def open(self, *, seen: bool = False) -> Opened:
         """See `TargetDriver`."""
         declared, password, ca_file = self._declared, self._password(), self._ca_file
-        service = RestService(declared.url, user=declared.user, password=password, ca_file=ca_file)
+        service = RestService(declared.url, user=declared.user, password=password, ca_file=ca_file, meter=self.meter)
         env = {
             "RESTIC_REST_USERNAME": declared.user,
             "RESTIC_REST_PASSWORD": password,

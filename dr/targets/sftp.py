@@ -50,7 +50,7 @@ class SftpDriver(TargetDriver):
         """See `TargetDriver`."""
         user, host, port = split_address(self._declared.ssh)
         name = f"{user or ''}{'@' if user else ''}{host}" + (f":{port}" if port != 22 else "")
-        store = SftpStore(SftpSession(self._host), name, self._declared.path)
+        store = SftpStore(SftpSession(self._host, self.meter), name, self._declared.path)
         env = {"SSH_AUTH_SOCK": agent} if not self._key and (agent := os.environ.get("SSH_AUTH_SOCK")) else {}
         options = self._options(str(self._key) if self._key else "", str(self._known_hosts))
         return Opened(store=store, location=self._location, env=env, options=options)

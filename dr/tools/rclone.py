@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools import command, line, retry
+from dr.tools.meter import Meter
 
 _BLOCK = 1 << 20
 #: How directories of ours are called, before the number of their process.
@@ -59,8 +60,9 @@ class _Connection(http.client.HTTPConnection):
 class Rclone:
     """One remote, as `NAME:PATH` of a configuration file. Safe for several threads."""
 
-    def __init__(self, remote: str, config: Path) -> None:
+    def __init__(self, remote: str, config: Path, meter: Meter | None = None) -> None:
         self.remote, self._config = remote, config
+        self.meter = meter or Meter()  # bytes alone: the requests are rclone's
         self._lock, self._mine = threading.Lock(), threading.local()
         self._home: tempfile.TemporaryDirectory[str] | None = None
         self._running: threading.Thread | None = None
@@ -101,7 +103,8 @@ class Rclone:
             if response.status not in (200, 206, 416):
                 raise self._meaning(response.read(300).decode("utf-8", "replace").strip(), doing)
             if response.status != 416:
-                yield from line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
+                blocks = line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
+                yield from self.meter.taking(blocks)
             done = response.isclosed()
         except (OSError, http.client.HTTPException) as error:
             raise self._broke(error, doing) from error

@@ -108,10 +108,12 @@ class RcloneStore:
                     copy.write(block)
             if sha256 not in ("", digest.hexdigest()):
                 return False
-            line.sending(Path(folder, file).stat().st_size)
+            size = Path(folder, file).stat().st_size
+            line.sending(size)
             asked: dict[str, Any] = {"srcFs": folder, "srcRemote": file, "_config": _AGAIN}
             asked |= {"dstFs": self._rclone.remote, "dstRemote": self._full(name)}
             self._rclone.call("operations/copyfile", f"writing {name}", **asked)
+            self._rclone.meter.passed(sent=size)
         if self.sha256(name)[0] != digest.hexdigest():
             hint = "see the remote; then try again"
             raise TargetDownError(f"{name} is not what was written", self.where, hint=hint, retryable=True)

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
 from dr.tools import line, retry
+from dr.tools.meter import Meter, RequestClass
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time
 
@@ -39,7 +40,16 @@ class Answer:
 class RestService:
     """A server, and a path on it below which repositories are. Safe for several threads, each with a connection."""
 
-    def __init__(self, url: str, *, user: str = "", password: str = "", ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        user: str = "",
+        password: str = "",
+        ca_file: Path | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        self._meter = meter or Meter()
         self.url, self._ca_file = url.rstrip("/"), ca_file
         self._parts = urlsplit(self.url)
         pair = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
@@ -62,7 +72,7 @@ class RestService:
 
     def is_open(self) -> bool:
         """Whether the server answers who names no login."""
-        bare = RestService(self.url, ca_file=self._ca_file)
+        bare = RestService(self.url, ca_file=self._ca_file, meter=self._meter)
         try:
             bare.ask("HEAD", "_control/config", "asking without a login", missing=True)
         except RefusedError:
@@ -106,7 +116,11 @@ class RestService:
             if body is not None and not isinstance(body, bytes):
                 body.seek(0)
             with self._asked(method, path, doing, body=body, headers=told) as response:
-                answer = Answer(response.status, response.read(), int(response.headers.get("Content-Length") or 0))
+                content = response.read()
+                answer = Answer(response.status, content, int(response.headers.get("Content-Length") or 0))
+            if answer.status < 300:
+                sent = len(body) if isinstance(body, bytes) else size or 0
+                self._meter.passed(sent=sent, received=len(content))
             if not (missing and answer.status == 404):
                 self._judge(answer.status, doing)
             return answer
@@ -122,7 +136,8 @@ class RestService:
             if response.status == 416:  # nothing is that far in it
                 return
             self._judge(response.status, doing)
-            yield from line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
+            blocks = line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
+            yield from self._meter.taking(blocks)
 
     # -- mechanism ----------------------------------------------------------------------------------
 
@@ -139,6 +154,7 @@ class RestService:
         try:
             connection.request(method, target, body=body, headers={**self._auth, **headers})
             response = connection.getresponse()
+            self._meter.request(_class_of(method, whole))
             self.clock = http_time(response.headers.get("Date")) or self.clock
             yield response
             done = response.isclosed() or not response.read(1)
@@ -202,3 +218,10 @@ class RestService:
             hint="check the network, the url and the server",
             retryable=True,
         )
+
+
+def _class_of(method: str, path: str) -> RequestClass:
+    """Return the class of a request, as price lists have it: what ends with a slash is a listing."""
+    if method in ("GET", "HEAD"):
+        return "list" if path.endswith("/") else "read"
+    return "delete" if method == "DELETE" else "write"

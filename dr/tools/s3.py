@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from dr.errors import DamageError, DrError, TargetDownError
-from dr.tools import line
+from dr.tools import line, s3_meter
 from dr.tools.digest import sha256_of
+from dr.tools.meter import Meter
 from dr.tools.network import Way, knock, proxy_for, why_untrusted
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
 from dr.tools.s3_client import client
@@ -25,8 +26,9 @@ from dr.tools.secrets import S3Keys
 from dr.tools.store import ObjectStore, Posture, Stored
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3.client import S3Client
-    from mypy_boto3_s3.type_defs import CopySourceTypeDef
+    from mypy_boto3_s3.type_defs import CopySourceTypeDef, ListObjectsV2OutputTypeDef
 
     from dr.tools.s3_quick import Quick
 
@@ -52,7 +54,9 @@ class S3Store:
         region: str = "us-east-1",
         keys: S3Keys,
         way: Way = Way(),  # noqa: B008 - it is frozen
+        meter: Meter | None = None,
     ) -> None:
+        self._meter = meter or Meter()
         self._endpoint, self._bucket, self._region, self._keys, self._way = endpoint, bucket, region, keys, way
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self.seen = False  # whether the record says that the bucket was there: else it cannot be gone
@@ -74,6 +78,7 @@ class S3Store:
             region=store._region,
             keys=store._keys,
             way=store._way,
+            meter=store._meter,
         )
         made._shared, made.seen = store._shared, store.seen
         return made
@@ -124,18 +129,28 @@ class S3Store:
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`."""
         with self._errors("listing objects"):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
-            )
-            for page in pages:
+            for page in self._pages(self._prefix + prefix):
                 for item in page.get("Contents", ()):
                     name, version = item["Key"][len(self._prefix) :], item.get("ETag", "").strip('"')
                     yield Stored(name, item["Size"], item["LastModified"], version)
 
+    def _pages(self, prefix: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        """Yield the pages of a listing. Not by boto3's paginator: others may ask between two pages, and be counted."""
+        start: dict[str, str] = {}
+        while True:
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **start)  # type: ignore[arg-type]
+            yield page
+            token = page.get("NextContinuationToken", "")
+            if not page.get("IsTruncated"):
+                return
+            if not token or token == start.get("ContinuationToken"):
+                raise TargetDownError("the service's list of objects breaks off", self.where, hint="see the service")
+            start = {"ContinuationToken": token}
+
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
         quick = self._quick
-        if quick and quick.usable and (found := quick.sha256(self._prefix + name)):
+        if quick and quick.usable and (found := quick.sha256(self._prefix + name, self._meter)):
             return found
         return sha256_of(self.blocks(name))
 
@@ -150,7 +165,7 @@ class S3Store:
         with self._errors(f"reading {name}"):
             body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
             with body:
-                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
+                yield from self._metered(body)
 
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """See `ObjectStore`."""
@@ -158,14 +173,17 @@ class S3Store:
             key, span = self._prefix + name, f"bytes={start}-{end - 1}"
             body = self._client.get_object(Bucket=self._bucket, Key=key, Range=span)["Body"]
             with body:
-                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
+                yield from self._metered(body)
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore`."""
         with self._errors(f"reading {name}"):
             body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"]
             with body:
-                return bytes(body.read())
+                return b"".join(self._metered(body))
+
+    def _metered(self, body: StreamingBody, most: int = _BLOCK) -> Iterator[bytes]:
+        return self._meter.taking(line.fetched(body.iter_chunks(line.piece(most))))
 
     def put(self, name: str, data: bytes) -> None:
         """See `ObjectStore`."""
@@ -228,7 +246,7 @@ class S3Store:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name)
             body = answer["Body"]
             with body:
-                digest, size = sha256_of(line.fetched(body.iter_chunks(line.piece(_BLOCK))))
+                digest, size = sha256_of(self._metered(body))
         return digest, size, bears_lock(answer)
 
     def _prove(self, name: str, sha256: str) -> None:
@@ -261,7 +279,8 @@ class S3Store:
         with self._errors(f"copying {name}"):
             try:
                 if size > _ONE_COPY:
-                    self._client.copy(origin, bucket, key, ExtraArgs=same)
+                    with s3_meter.in_parts(bucket, key, self._meter):
+                        self._client.copy(origin, bucket, key, ExtraArgs=same)
                 else:
                     self._client.copy_object(CopySource=origin, Bucket=bucket, Key=key, **same)
             except ClientError as error:
@@ -292,7 +311,8 @@ class S3Store:
             line.sending(size)
             with self._errors(f"writing {name}"):
                 if size > _ONE_COPY:
-                    self._client.upload_fileobj(copy, self._bucket, self._prefix + name)
+                    with s3_meter.in_parts(self._bucket, self._prefix + name, self._meter):
+                        self._client.upload_fileobj(copy, self._bucket, self._prefix + name)
                 else:
                     self._client.put_object(
                         Bucket=self._bucket,
@@ -337,6 +357,8 @@ class S3Store:
 
     @property
     def _client(self) -> S3Client:
+        """The service's client, for the one request that this thread makes next: it is counted for this store."""
+        s3_meter.asks(self._meter)
         if "client" not in self._shared:
             proxy = proxy_for(self._url, os.environ)
             self._shared["client"] = client(self._endpoint, self._keys, region=self._region, way=self._way, proxy=proxy)

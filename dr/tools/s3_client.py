@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from dr.tools import s3_tries
+from dr.tools import s3_meter, s3_tries
 from dr.tools.network import Way, authorities
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
@@ -51,4 +51,5 @@ def client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) ->
     verify = authorities(way.ca_file) if endpoint.startswith("https:") else None
     made: S3Client = session.client("s3", endpoint_url=endpoint, config=config, verify=verify)
     s3_tries.attend(made)
+    s3_meter.attend(made)
     return made

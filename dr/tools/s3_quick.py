@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from dr.tools import line
 from dr.tools.digest import sha256_of
+from dr.tools.meter import Meter
 from dr.tools.network import Way, authorities, proxy_for
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
@@ -43,14 +44,20 @@ class Quick:
         """Whether to ask."""
         return time.monotonic() >= self._not_before
 
-    def sha256(self, key: str) -> tuple[str, int] | None:
-        """Return the SHA-256 (hex) and size of an object's bytes, streamed; None where boto3 is to be asked."""
+    def sha256(self, key: str, meter: Meter) -> tuple[str, int] | None:
+        """Return the SHA-256 (hex) and size of an object's bytes, streamed; None where boto3 is to be asked.
+
+        A request that nobody answered is not counted.
+        """
         from obstore.exceptions import BaseError
 
         try:
-            blocks = cast("Iterable[bytes]", self._store.get(key).stream(line.piece(_BLOCK)))
-            return sha256_of(line.fetched(blocks))
+            answer = self._store.get(key)
+            meter.request("read")
+            blocks = cast("Iterable[bytes]", answer.stream(line.piece(_BLOCK)))
+            return sha256_of(meter.taking(line.fetched(blocks)))
         except FileNotFoundError:
+            meter.request("read")
             return None
         except (BaseError, OSError, ValueError):
             self._not_before = time.monotonic() + _LEFT_ALONE

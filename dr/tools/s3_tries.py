@@ -93,6 +93,13 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
+def reached_nobody(caught: Exception | None) -> bool:
+    """Whether a request ended so that no connection was made: nothing went out then."""
+    from botocore.exceptions import ConnectionError as NoConnection
+
+    return isinstance(caught, NoConnection)
+
+
 def _reason(response: tuple[Any, Mapping[str, Any]] | None, caught: Exception | None) -> str:
     """Return why another try may help; nothing where it cannot."""
     from botocore.exceptions import ConnectionError as NoConnection

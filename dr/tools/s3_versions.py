@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
-from dr.tools import line
 from dr.tools.digest import sha256_of
+from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store, bears_lock, content_md5, http_time
 from dr.tools.secrets import S3Keys
@@ -73,8 +73,11 @@ class S3Versions(S3Store):
         region: str = "us-east-1",
         keys: S3Keys,
         way: Way = Way(),  # noqa: B008 - it is frozen
+        meter: Meter | None = None,
     ) -> None:
-        super().__init__(endpoint=endpoint, bucket=bucket, prefix=prefix, region=region, keys=keys, way=way)
+        super().__init__(
+            endpoint=endpoint, bucket=bucket, prefix=prefix, region=region, keys=keys, way=way, meter=meter
+        )
         self._guard, self._calls = threading.Lock(), 0
 
     @property
@@ -161,7 +164,7 @@ class S3Versions(S3Store):
             key = self._prefix + name
             body = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id, **part)["Body"]  # type: ignore[arg-type]
             with body:
-                yield from line.fetched(body.iter_chunks(line.piece(_BLOCK)))
+                yield from self._metered(body, _BLOCK)
 
     def sha256_of(self, version: Version) -> str:
         """Return the SHA-256 (hex) of a version's bytes; nothing when it is gone meanwhile."""

@@ -18,6 +18,7 @@ from typing import Protocol, TypeVar
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.tools import line, retry
 from dr.tools.digest import sha256_of
+from dr.tools.meter import Meter
 from dr.tools.sftp import Sftp, Status
 from dr.tools.store import ObjectStore, Posture, Stored
 
@@ -40,8 +41,9 @@ class FileHost(Protocol):
 class SftpSession:
     """One session, shared by all stores of a target and their threads; a new one when it broke."""
 
-    def __init__(self, host: Callable[[], FileHost]) -> None:
+    def __init__(self, host: Callable[[], FileHost], meter: Meter | None = None) -> None:
         self._host, self._lock = host, threading.Lock()
+        self.meter = meter or Meter()  # bytes alone: nobody counts or charges SFTP's requests
         self._open: Sftp | None = None
         self._until = ExitStack()
 
@@ -156,11 +158,11 @@ class SftpStore:
     def part(self, name: str, start: int, end: int) -> Iterator[bytes]:
         """See `ObjectStore`."""
         with self._session_for(f"reading {name}") as files, files.open(self._path_of(name)) as file:
-            yield from line.fetched(file.part(start, end))
+            yield from self._session.meter.taking(line.fetched(file.part(start, end)))
 
     def _content(self, files: Sftp, name: str) -> Iterator[bytes]:
         with files.open(self._path_of(name)) as file:
-            yield from line.fetched(file.blocks(file.status().size))
+            yield from self._session.meter.taking(line.fetched(file.blocks(file.status().size)))
 
     # -- changing -----------------------------------------------------------------------------------
 
@@ -182,6 +184,7 @@ class SftpStore:
             for block in blocks:
                 digest.update(block)
                 line.sending(len(block))
+                self._session.meter.passed(sent=len(block))
                 yield block
 
         self._make(files, folder)

@@ -21,7 +21,7 @@ def plain(document: dict[str, object]) -> dict[str, object]:
 def test_a_backup_has_its_keys() -> None:
     made = plain(backup_document(backup()))
     contract = keys("run_id system outcome started finished consistency_time sources targets error")
-    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes healed lost harmed")
+    assert set(made) == contract | keys("complete suspect caught_up hooks locks notes healed traffic lost harmed")
     contract = keys("source kind outcome snapshot_id files bytes bytes_added error")
     assert set(made["sources"][0]) == contract | keys(
         "changed vanished appeared unreadable unstored seconds omissions hollow change"
@@ -33,7 +33,7 @@ def test_a_proof_has_its_keys_and_its_damage() -> None:
     made = plain(proof_document(damaged_proof()))
     contract = keys("system target level_reached outcome objects bytes seconds damage error")
     assert set(made) == contract | keys(
-        "run_id level_asked share coverage points lost damaged_points doubtful_points expired notes healed"
+        "run_id level_asked share coverage points lost damaged_points doubtful_points expired notes healed traffic"
     )
     assert made["damage"][0] == {"object": "data/3f/3f9a", "problem": "corrupt"}  # type: ignore[index]
 
@@ -47,7 +47,7 @@ def test_a_drill_has_its_keys() -> None:
     assert set(made) == contract | keys(
         "real t_loss started finished consistency_time protected_bytes sample hooks suspect last_unsuspected_point "
         "because selected in_place tables "
-        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events healed "
+        "seen_at clean_room posture hollow passed_over lacks isolated isolated_reason events healed traffic "
         "sampled rto_estimate_seconds"
     )
     assert set(made["phases"]) == keys("declare provision restore start verify")  # type: ignore[call-overload]

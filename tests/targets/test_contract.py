@@ -22,6 +22,7 @@ from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.kinds import driver_of
 from dr.tools import line
 from dr.tools.disk import DiskStore
+from dr.tools.meter import Meter
 from dr.tools.restic import Repository
 from dr.tools.store import ObjectStore
 from tests.targets.places import Place, some_bytes
@@ -287,3 +288,16 @@ def test_the_probe_finds_what_the_credentials_could_destroy_and_leaves_no_more_t
         assert tried["delete"] == "allowed"
         assert tried["overwrite"] == ("refused" if place.key == "rest" else "allowed"), "names are hashes there"
     assert all(item.name == "canary" for item in root.child("_probe").list())
+
+
+def test_it_counts_what_passes_or_says_that_it_does_not(place: Place) -> None:
+    meter, data = Meter(), some_bytes(10_000)
+    store, name = driver_of(place.target(), meter=meter).open().store.child("sis"), hashlib.sha256(data).hexdigest()
+    store.reachable()
+    meter.take()
+    store.put(f"data/{name[:2]}/{name}", data)
+    put = meter.take()
+    assert store.get(f"data/{name[:2]}/{name}") == data
+    got, counts = meter.take(), place.target().declared.counts
+    assert (put.sent, got.received) == ((0, 0) if counts == "nothing" else (len(data), len(data)))
+    assert bool(got.read) == bool(put.write) == (counts == "requests")

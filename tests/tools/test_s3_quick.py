@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DamageError, RefusedError
+from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store
 from dr.tools.s3_quick import quick
@@ -82,7 +83,7 @@ def test_it_believes_whom_the_system_believes_and_leaves_an_own_authority_to_bot
         monkeypatch.setenv("SSL_CERT_FILE", str(Authority(other).file))
         quick.cache_clear()
         stranger = store(s3, bucket, endpoint)
-        assert stranger._quick and stranger._quick.sha256("sis/letter") is None, "it trusts nobody else"
+        assert stranger._quick and stranger._quick.sha256("sis/letter", Meter()) is None, "it trusts nobody else"
 
 
 def test_a_proxy_that_our_rules_do_not_take_is_not_taken(

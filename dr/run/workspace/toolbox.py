@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.look import NOTHING, Known
@@ -32,6 +33,9 @@ from dr.tools.restic import Repository, Throttle
 from dr.tools.secrets import generated_passphrase
 from dr.tools.store import ObjectStore
 
+if TYPE_CHECKING:
+    from dr.tools.meter import Meter
+
 
 @dataclass(frozen=True)
 class Place:
@@ -48,6 +52,7 @@ class Place:
     root: ObjectStore | None = None
     known: Known = NOTHING  # what is on record of its repository
     breaker: Breaker | None = None
+    meter: Meter | None = None  # of all that passes to and from it
 
     def reach(self) -> None:
         """Raise unless the target answers and lets us in; at once where it was just seen down by another system."""
@@ -74,7 +79,7 @@ class Place:
     @functools.cached_property
     def driver(self) -> TargetDriver:
         """The driver of the target's kind."""
-        return driver_of(self.target)
+        return driver_of(self.target, meter=self.meter)
 
     def object_lock(self) -> str:
         """Return the lock that the bucket says it enforces, "off" for none; nothing where none is declared."""
@@ -177,17 +182,27 @@ def open_toolbox(
     installation: str = "",
     limits: Limits | None = None,
     breaker: Callable[[str], Breaker] | None = None,
+    meters: dict[tuple[str, str], Meter] | None = None,
 ) -> Toolbox:
     """Make the tools of a plan. Raises `RefusedError` when a named secret cannot be read.
 
     `known` is by target what is on record of the system's repository there, `installation` the id of this one;
-    `breaker` gives that of a target.
+    `breaker` gives that of a target; `meters`, by system and target, count what passes there, and are made when absent.
     """
     first, record = plan.targets[0], known or {}
 
     def opened(name: str, key_of: str = "") -> Place:
         known = record.get(name, NOTHING)
-        place = open_place(plan, targets[name], state=state, restic=restic, key_of=key_of, known=known, limits=limits)
+        place = open_place(
+            plan,
+            targets[name],
+            state=state,
+            restic=restic,
+            key_of=key_of,
+            known=known,
+            limits=limits,
+            meter=_meter(meters, plan.system, targets[name]),
+        )
         return replace(place, breaker=breaker(name) if breaker else None)
 
     places = tuple(opened(name) for name in plan.targets)
@@ -204,6 +219,14 @@ def open_toolbox(
     )
 
 
+def _meter(meters: dict[tuple[str, str], Meter] | None, system: str, target: Target) -> Meter | None:
+    if meters is None or target.declared.counts == "nothing":
+        return None
+    from dr.tools.meter import Meter
+
+    return meters.setdefault((system, target.target), Meter())
+
+
 def open_place(
     plan: Plan,
     target: Target,
@@ -213,11 +236,12 @@ def open_place(
     key_of: str = "",
     known: Known = NOTHING,
     limits: Limits | None = None,
+    meter: Meter | None = None,
 ) -> Place:
     """Make the tools of one plan on one target, opened with the passphrase of the target `key_of` (its own)."""
     opens = key_of or target.target
     secret_env = _passphrase(plan, opens, state) | key_hint(state, plan.system, opens)
-    opened = driver_of(target, state).open(seen=known.held)
+    opened = driver_of(target, state, meter=meter).open(seen=known.held)
     repository = Repository(
         program=restic,
         location=f"{opened.location}/{plan.system}",
@@ -230,7 +254,7 @@ def open_place(
     )
     root = opened.store
     evidence = root.child(f"_evidence/{plan.system}")
-    return Place(target.target, target, repository, root.child(plan.system), evidence, root, known)
+    return Place(target.target, target, repository, root.child(plan.system), evidence, root, known, meter=meter)
 
 
 def carried_passphrase(state: Path, system: str, target: str) -> Path:

@@ -9,31 +9,41 @@ from dr.plan.target_kind import Credentials
 from dr.plan.target_s3 import S3Place
 from dr.sources.secret import variable
 from dr.targets.carried import carried_authorities
+from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.secrets import S3Keys, read_aws_file
 
 
-def open_bucket(place: S3Place, credentials: Credentials | None = None) -> S3Bucket:
+def open_bucket(place: S3Place, credentials: Credentials | None = None, *, meter: Meter | None = None) -> S3Bucket:
     """Return the bucket at the target's prefix, with other keys than the target's when they are named.
 
     Raises `RefusedError` when the keys are not there.
     """
     keys = read_keys(credentials or place.credentials)
-    return S3Bucket.of(open_store(place, keys))
+    return S3Bucket.of(open_store(place, keys, meter=meter))
 
 
-def open_locks(place: S3Place) -> S3Bucket:
+def open_locks(place: S3Place, *, meter: Meter | None = None) -> S3Bucket:
     """Return the bucket with the keys that may lengthen locks: those declared for it, else the target's."""
-    return open_bucket(place, place.immutability.credentials)
+    return open_bucket(place, place.immutability.credentials, meter=meter)
 
 
-def open_store(place: S3Place, keys: S3Keys, *, seen: bool = False) -> S3Store:
-    """Return a bucket as the target says that it is reached; `seen` by the record. Nothing is asked yet."""
+def open_store(place: S3Place, keys: S3Keys, *, seen: bool = False, meter: Meter | None = None) -> S3Store:
+    """Return a bucket as the target says that it is reached; `seen` by the record. Nothing is asked yet.
+
+    What passes is counted by `meter`.
+    """
     way = Way(place.addressing, place.ca_file)
     store = S3Store(
-        endpoint=place.endpoint, bucket=place.bucket, prefix=place.prefix, region=place.region, keys=keys, way=way
+        endpoint=place.endpoint,
+        bucket=place.bucket,
+        prefix=place.prefix,
+        region=place.region,
+        keys=keys,
+        way=way,
+        meter=meter,
     )
     store.seen = seen
     return store

@@ -49,7 +49,7 @@ class S3Driver(TargetDriver):
         if self._state:
             place, carried = carried_place(self._state, self.name, place), carried_keys(self._state, self.name)
         keys = read_aws_file(carried, "default") if carried and carried.is_file() else read_keys(place.credentials)
-        store = open_store(place, keys, seen=seen)
+        store = open_store(place, keys, seen=seen, meter=self.meter)
         env, options = restic_env(place, keys), restic_options(place)
         return Opened(store=store, location=restic_location(place), env=env, options=options)
 
@@ -62,7 +62,7 @@ class S3Driver(TargetDriver):
                 hint="name them in the target's file under `delete_credentials`, other ones than the backup keys",
             )
         opened, keys = self.open(), read_keys(place.delete_credentials)
-        return replace(opened, store=open_store(place, keys), env=restic_env(place, keys))
+        return replace(opened, store=open_store(place, keys, meter=self.meter), env=restic_env(place, keys))
 
     def look(self, now: datetime, below: str) -> Iterator[Finding]:
         """See `TargetDriver`."""
@@ -101,7 +101,7 @@ class S3Driver(TargetDriver):
 
     def locks(self) -> S3Bucket | None:
         """See `TargetDriver`."""
-        return open_locks(self._declared)
+        return open_locks(self._declared, meter=self.meter)
 
     def object_lock(self, store: ObjectStore) -> str:
         """See `TargetDriver`. Keys that back up often may not ask: then those for locks do."""
@@ -109,7 +109,7 @@ class S3Driver(TargetDriver):
         try:
             said = store.preflight().object_lock
             if said is None and place.immutability.credentials:
-                said = open_store(place, read_keys(place.immutability.credentials)).preflight().object_lock
+                said = open_locks(place, meter=self.meter).preflight().object_lock
         except DrError:
             return ""
         return said or "off"

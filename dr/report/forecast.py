@@ -1,0 +1,229 @@
+"""What a target is going to hold and to cost: from what was observed and counted, labelled ESTIMATE. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import field
+from datetime import datetime, timedelta
+
+from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.late_dataclass import dataclass
+from dr.plan.target import MONTH_DAYS, Prices, Target
+from dr.report.growth import FEWEST, SHORTEST, Growth, Observation, growth, sound
+from dr.report.phrases import counted
+
+#: Traffic is told by the month once so much of it was counted; by what was counted in so long.
+_COUNTED, _RECENT = timedelta(days=7), timedelta(days=92)
+#: What lies further ahead is not told: no slope holds for so long.
+FURTHEST_MONTHS = 240.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What is on record of one system on one target.
+
+    `seen` are the sizes that its listings showed, in the order in which they were recorded; `freed` what prunes took
+    away; `traffic` what was moved, by month.
+    """
+
+    system: str
+    seen: Sequence[Observation] = ()
+    freed: Sequence[Observation] = ()
+    traffic: Sequence[MonthlyTraffic] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """What is moved in a month: of this program's own requests by class, and bytes. Requests None: not counted."""
+
+    write: float | None
+    list: float | None
+    read: float | None
+    delete: float | None
+    sent_bytes: float
+    received_bytes: float
+    restic_sent_bytes: float
+    since: datetime
+
+    @property
+    def requests(self) -> float | None:
+        """All requests."""
+        each = (self.write, self.list, self.read, self.delete)
+        return sum(x for x in each if x is not None) if any(x is not None for x in each) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a target costs in a month: now, and in twelve months.
+
+    `early_removal` is the most that may be charged beside it for what prunes remove before the minimum of days.
+    """
+
+    currency: str
+    storage: float
+    requests: float
+    egress: float
+    in_12_months: float | None
+    early_removal: float | None = None
+
+    @property
+    def now(self) -> float:
+        """All of it, in a month as it is now."""
+        return self.storage + self.requests + self.egress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """In how many months a declared bound is reached; 0 where it is already. None: not at this growth, or not within
+    twenty years. `soonest` and `latest` by the range of the growth.
+    """  # fmt: skip
+
+    bound: float
+    months: float | None
+    soonest: float | None
+    latest: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """One target. `stored_bytes` were observed, the oldest of its listings at `stored_at`; all else is an ESTIMATE."""
+
+    target: str
+    systems: tuple[str, ...]
+    stored_bytes: int | None
+    stored_at: datetime | None
+    growth: Growth | None = None
+    rates: Rates | None = None
+    cost: Cost | None = None
+    capacity: Reached | None = None
+    budget: Reached | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def reached_within(self, months: float) -> list[str]:
+        """Return which declared bounds are reached within so many months."""
+        bounds = {"capacity": self.capacity, "budget": self.budget}
+        return [name for name, x in bounds.items() if x and x.months is not None and x.months <= months]
+
+
+def forecast(target: Target, histories: Sequence[History], *, now: datetime, others: Iterable[str] = ()) -> Forecast:
+    """Return what is to be expected of a target; of `others` that are there too nothing was asked."""
+    seen = {each.system: sound(each.seen, now) for each in histories}
+    last = [each[-1] for each in seen.values() if each]
+    stored = sum(each.bytes for each in last) if last else None
+    notes = [f"{name} was not listed there yet: run `dr verify {name}`" for name, each in seen.items() if not each]
+    found = {name: growth(each) for name, each in seen.items() if each}
+    grows = _sum([each for each in found.values() if each])
+    notes += [_too_little(name, seen[name]) for name, each in found.items() if each is None]
+    rates = _rates(target, [row for each in histories for row in each.traffic], now)
+    freed = [each for history in histories for each in history.freed if now - _RECENT <= each.at <= now]
+    cost = _cost(target.prices, stored, grows, rates, _per_month(freed, now)) if target.prices else None
+    apart = sorted(others)
+    if apart and (target.capacity or target.budget):
+        notes.append(f"its capacity and budget are for all that is there: {', '.join(apart)} too")
+    bounded = not apart and stored is not None
+    return Forecast(
+        target=target.target,
+        systems=tuple(seen),
+        stored_bytes=stored,
+        stored_at=min((each.at for each in last), default=None),
+        growth=grows,
+        rates=rates,
+        cost=cost,
+        capacity=_reached(target.capacity, stored or 0, 1.0, grows) if target.capacity and bounded else None,
+        budget=_reached(target.budget, cost.now, _of_a_byte(target.prices), grows)
+        if target.budget and target.prices and cost and bounded
+        else None,
+        notes=(*notes, *_limits(target, rates)),
+    )
+
+
+def _too_little(system: str, seen: Sequence[Observation]) -> str:
+    days = (seen[-1].at - seen[0].at).days
+    listed = f"{counted(len(seen), 'listing')} over {counted(days, 'day')}"
+    return f"too little history of {system} for its growth: {listed}, of at least {FEWEST} over {SHORTEST.days} days"
+
+
+def _sum(found: Sequence[Growth]) -> Growth | None:
+    if not found:
+        return None
+    return Growth(
+        bytes_per_month=sum(each.bytes_per_month for each in found),
+        low=sum(each.low for each in found),
+        high=sum(each.high for each in found),
+        observations=sum(each.observations for each in found),
+        since=min(each.since for each in found),
+    )
+
+
+def _rates(target: Target, traffic: Iterable[MonthlyTraffic], now: datetime) -> Rates | None:
+    """Return what was moved in the last months, by the month; None where too little was counted, or nothing can be."""
+    first = now - _RECENT
+    recent = [row for row in traffic if row.month >= f"{first:%Y-%m}" and row.begun <= now]
+    since = min((row.begun for row in recent), default=now)
+    if target.declared.counts == "nothing" or now - since < _COUNTED:
+        return None
+    share = MONTH_DAYS * 86_400 / (now - since).total_seconds()
+    asked = target.declared.counts == "requests"
+    requests = {
+        name: sum(getattr(row.requests, name) for row in recent) * share if asked else None
+        for name in ("write", "list", "read", "delete")
+    }
+    return Rates(
+        **requests,
+        sent_bytes=sum(row.sent_bytes for row in recent) * share,
+        received_bytes=sum(row.received_bytes for row in recent) * share,
+        restic_sent_bytes=sum(row.restic_sent_bytes for row in recent) * share,
+        since=since,
+    )
+
+
+def _per_month(freed: Sequence[Observation], now: datetime) -> float:
+    """Return the bytes that prunes removed in a month, by those of the last months."""
+    return sum(each.bytes for each in freed) * MONTH_DAYS / _RECENT.days if freed else 0.0
+
+
+def _cost(prices: Prices, stored: int | None, grows: Growth | None, rates: Rates | None, freed: float) -> Cost | None:
+    if stored is None:
+        return None
+    asked = {name: getattr(rates, name, None) or 0.0 for name in ("write", "list", "read", "delete")}
+    requests, received = prices.of_requests(**asked), rates.received_bytes if rates else 0.0
+    then = max(0.0, stored + 12 * grows.bytes_per_month) if grows else None
+    later = prices.of_egress(received, stored=then or 0.0, free=True)
+    early = prices.of_storage(freed) * prices.minimum_days / MONTH_DAYS
+    return Cost(
+        currency=prices.currency,
+        storage=prices.of_storage(stored),
+        requests=requests,
+        egress=prices.of_egress(received, stored=stored, free=True),
+        in_12_months=None if then is None else prices.of_storage(then) + requests + later,
+        early_removal=early or None,
+    )
+
+
+def _of_a_byte(prices: Prices | None) -> float:
+    return prices.of_storage(1) if prices else 0.0
+
+
+def _reached(bound: float, now: float, per_byte: float, grows: Growth | None) -> Reached:
+    """Return when a bound is reached by what is there `now`, which a byte more makes so much more."""
+    if now >= bound:
+        return Reached(bound=bound, months=0.0, soonest=0.0, latest=0.0)
+
+    def until(rate: float) -> float | None:
+        months = (bound - now) / (rate * per_byte) if rate * per_byte > 0 else FURTHEST_MONTHS
+        return months if months < FURTHEST_MONTHS else None
+
+    if grows is None:
+        return Reached(bound=bound, months=None, soonest=None, latest=None)
+    return Reached(bound=bound, months=until(grows.bytes_per_month), soonest=until(grows.high), latest=until(grows.low))
+
+
+def _limits(target: Target, rates: Rates | None) -> Iterable[str]:
+    """Yield what the figures do not hold."""
+    if target.locks.mode != "none":
+        yield "versions below the newest, which the bucket keeps and the provider charges, are not in what is stored"
+    if target.declared.counts == "nothing":
+        return
+    if rates is None:
+        yield f"too little was counted for traffic by the month: at least {_COUNTED.days} days of it"
+    yield "what restic asks for and reads is not seen by dr, and no figure includes it"
