@@ -443,9 +443,6 @@ def make_state(state: Path) -> None:
         ) from error
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):  # asked of what is there already: nothing was made then
         fixed = os.statvfs(state).f_flag & os.ST_RDONLY
-        raise DrError(
-            "the state directory cannot be written",
-            str(state),
-            "its file system is read-only" if fixed else "its rights forbid it",
-            hint="mount it for writing" if fixed else _OTHER_OWNER,
-        )
+        why = "its file system is read-only" if fixed else "its rights forbid it"
+        hint = "mount it for writing" if fixed else _OTHER_OWNER
+        raise DrError("the state directory cannot be written", str(state), why, hint=hint)
