@@ -45,6 +45,9 @@ def crontab_command(context: Context) -> None:
 #: clock and the kernel are not among it. Where a plan needs more, `systemctl edit` takes a line back.
 _HARDENED = """\
 UMask=0077
+RuntimeDirectory=dr
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
 NoNewPrivileges=true
 ProtectSystem=full
 PrivateTmp=true
@@ -114,13 +117,16 @@ WantedBy=multi-user.target
 _FAILED = """\
 [Unit]
 Description=Disaster recovery: what %i came to
+After=network-online.target
 
 [Service]
 Type=oneshot
-# Put your own command here by `systemctl edit dr-failed@.service`; the channels of site.yaml are told by dr itself.
-ExecStart=/usr/bin/logger --priority daemon.crit --tag dr "%i failed: see `journalctl -u %i` and `dr status`"
-DynamicUser=true
-"""
+# A line in the journal, then the channels of site.yaml: once, and not what the unit told them itself. Put your own
+# command here by `systemctl edit dr-failed@.service`.
+ExecStart=-/usr/bin/logger --priority daemon.crit --tag dr "%i failed: see `journalctl -u %i` and `dr status`"
+ExecStart={start} --quiet notify failed %i
+TimeoutStartSec=300
+{credentials}{hardened}"""
 
 
 def _unit_word(word: str) -> str:

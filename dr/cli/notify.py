@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from dr.cli.context import Context, pass_context
@@ -60,3 +62,15 @@ def list_command(context: Context) -> None:
         context.say(f"{each.channel}: {waits}: {each.notice.sentence}")
     if not told:
         context.say("nothing is open")
+
+
+@notify_command.command("failed")
+@click.argument("unit")
+@pass_context
+def failed_command(context: Context, unit: str) -> None:
+    """Tell the channels that a systemd unit failed, unless it told them itself. For `OnFailure=`: see `dr systemd`."""
+    from dr.operations.failed_units import note_failed
+
+    befell = note_failed(context.session, unit, os.environ)
+    context.put(unit=unit, befell=befell)
+    context.say(f"{unit}: {befell or 'what it found was told by itself'}")

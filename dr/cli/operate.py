@@ -196,9 +196,11 @@ def _damage_hint(proof: Proof) -> str:
 @pass_context
 def run_command(context: Context) -> None:
     """Do all that is due, once: backups, replicas, proofs, retention and drills, the most overdue first."""
+    from dr.operations.failed_units import telling_itself
     from dr.operations.run_due import run_due
 
-    done = run_due(context.session)
+    with telling_itself(context.session):
+        done = run_due(context.session)
     say_all(context, done)
     context.tell_held_back()
     if not done.any and not context.session.held_back:

@@ -32,6 +32,7 @@ _KINDS: Mapping[ProblemKind, NoticeKind] = {
     "expiry_overdue": "silence",
     "prune_overdue": "silence",
     "plan_unusable": "silence",
+    "unit_failed": "silence",
     "channel_failed": "silence",
     "heartbeat_failed": "silence",
 }

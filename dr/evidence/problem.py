@@ -48,6 +48,7 @@ ProblemKind = Literal[
     "recovery_under_way",  # the directory of a recovery that has a way back to go
     "plan_unusable",  # nothing runs for its system
     "channel_failed",  # a channel by which notices are sent
+    "unit_failed",  # a unit of systemd that was killed, or ended before it could tell anybody
     "heartbeat_failed",  # the service that is to miss this host
 ]
 

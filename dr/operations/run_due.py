@@ -19,6 +19,7 @@ from dr.operations.heal import heal
 from dr.operations.tell import tell
 from dr.plan.load import Loaded
 from dr.queries.schedule import VERBS, Verb, attempts_of, due_now, replicas_due
+from dr.queries.status import failed_units
 from dr.session import Session
 
 #: A run that takes long tells what went wrong on the way after so long, and then again.
@@ -31,6 +32,7 @@ def run_due(session: Session) -> DueDone:
     try:
         items, faults = session.usable()
     except PlanError:
+        _units_run_again(session)
         tell(session)  # that nothing runs any more
         raise
     heal(session, far=True)
@@ -45,8 +47,18 @@ def run_due(session: Session) -> DueDone:
         _work(session, ordered, wanted, done)
     heartbeat.looked(session)
     fold(session)
+    _units_run_again(session)
     tell(session)
     return done
+
+
+def _units_run_again(session: Session) -> None:
+    """Note that a run came to its end again, where a unit of systemd had failed before it could."""
+    if failed_units(session.state):
+        from dr.operations.failed_units import units_run_again
+
+        with session.beside("units"):
+            units_run_again(session)
 
 
 def _by_system(items: Iterable[Loaded]) -> dict[str, Loaded]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from dr.errors import Fault
 from dr.evidence.acts import Hold
@@ -89,6 +93,7 @@ def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Tar
 
 def site_problems(session: Session) -> Iterator[SystemProblem]:
     """Yield what is wrong with the ways by which this site tells, as the catalog knows it. Their system is ""."""
+    yield from unit_problems(failed_units(session.state))
     site = session.declarations.site
     names = {channel.name for channel in site.notify}
     if not names and not site.heartbeat:
@@ -113,6 +118,39 @@ def site_problems(session: Session) -> Iterator[SystemProblem]:
                 text=f"the channel {name} takes no notices: {state.error}",
                 todo=f"run `dr notify test {name}`",
             )
+
+
+#: Where it is kept which units of systemd failed by themselves: a file of the state directory, so that it can be told
+#: while the catalog cannot be written.
+FAILED_UNITS = "failed-units.json"
+
+
+def unit_places(state: Path) -> list[Path]:
+    """Where it is kept: in the state directory; while that takes nothing, where systemd gives the unit room."""
+    return [state, *(Path(each) for each in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if each)]
+
+
+def failed_units(state: Path) -> dict[str, dict[str, str]]:
+    """Return the units that failed by themselves, each with `since`, `why`, and whether that was told `directly`."""
+    found: dict[str, dict[str, str]] = {}
+    for place in unit_places(state):
+        with suppress(OSError, ValueError, TypeError):
+            found |= json.loads((place / FAILED_UNITS).read_text("utf-8"))
+    return found
+
+
+def unit_problems(units: Mapping[str, Mapping[str, str]]) -> Iterator[SystemProblem]:
+    """Yield what befell units of systemd."""
+    for unit, entry in sorted(units.items()):
+        yield SystemProblem(
+            kind="unit_failed",
+            system="",
+            severity="failed",
+            subject=unit,
+            since=datetime.fromisoformat(entry["since"]),
+            text=f"the unit {unit} {entry['why']}: what was due may not be done",
+            todo=f"see `journalctl -u {unit}`, then run `dr run`",
+        )
 
 
 def unusable_plans(whole: Declarations) -> Iterator[SystemProblem]:

@@ -82,18 +82,21 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
         assert shlex.split(start.removeprefix("ExecStart="))[-1] == verb
         assert "OnFailure=dr-failed@%n.service" in unit, "who watches units hears of it"
         assert "SuccessExitStatus" not in unit, "nor is a missed objective hidden"
+    started = [line for line in units["dr-failed@.service"].splitlines() if line.startswith("ExecStart=")]
+    assert started[0].startswith("ExecStart=-/"), "a journal that takes no line keeps nobody from being told"
+    assert shlex.split(started[1])[-4:] == ["--quiet", "notify", "failed", "%i"]
     shown = daily.dr("systemd").out
     assert all(text in shown and f"# /etc/systemd/system/{name}" in shown for name, text in units.items())
     if shutil.which("systemd-analyze"):
         for name, text in units.items():
-            start = next((line for line in text.splitlines() if line.startswith("ExecStart=")), "ExecStart=")
-            (tmp_path / name).write_text(text.replace(start, "ExecStart=/bin/true"))
+            (tmp_path / name).write_text(re.sub(r"(?m)^ExecStart=.*", "ExecStart=/bin/true", text))
         argv = [
             "systemd-analyze",
             "verify",
             "--man=no",
-            *(str(tmp_path / name) for name in ("dr.timer", "dr-daemon.service")),
+            *(str(tmp_path / name) for name in ("dr.timer", "dr-daemon.service", "dr-failed@dr.service.service")),
         ]
+        shutil.copy(tmp_path / "dr-failed@.service", tmp_path / "dr-failed@dr.service.service")
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith("dr")], (
             done.stderr
@@ -101,7 +104,7 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
-@pytest.mark.parametrize("name", ["dr.service", "dr-daemon.service"])
+@pytest.mark.parametrize("name", ["dr.service", "dr-daemon.service", "dr-failed@.service"])
 def test_the_services_may_do_little_more_than_they_must(daily: Site, tmp_path: Path, name: str) -> None:
     units = daily.dr("systemd", "--json").document["units"]
 

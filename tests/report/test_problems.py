@@ -73,6 +73,7 @@ ONE_OF_EACH: list[tuple[Callable[[], Row], tuple[str, str, str, Any]]] = [
 #: Those that the state directory knows of, not the catalog; they are made where that is read.
 ELSEWHERE = {
     "escrow_key_missing", "old_keys", "foreign_keys", "recovery_under_way", "plan_unusable", "channel_failed",
+    "unit_failed",
 }  # fmt: skip
 #: Not on the board: whoever watches from outside notices that no sign of life comes.
 UNSHOWN = {"heartbeat_failed"}
