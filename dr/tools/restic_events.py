@@ -118,14 +118,16 @@ class Events:
     fatal: str = ""
     #: Operations that failed and did not work since: the last cause of each.
     failing: dict[str, str] = field(default_factory=dict)
+    _rclone: str = ""
 
     def feed(self, line: str) -> None:
         """Take one line of stdout or stderr."""
         event = _json(line)
         kind = event.get("message_type") if event is not None else None
         if event is None or kind is None:
+            self._rclone = restic_tries.said_by_rclone(line) or self._rclone
             if found := restic_tries.try_of(line):
-                self.failing[found.doing] = found.why
+                self.failing[found.doing] = restic_tries.cause_of(found, self._rclone)
             elif worked := restic_tries.worked(line):
                 self.failing.pop(worked, None)
             if line.strip():
@@ -216,7 +218,8 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
             hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets",
         )
     if events.failing and (code in (INTERRUPTED, -2, -9) or _CANCELLED in heard):  # its tries were ended by us
-        why = " ".join(list(events.failing.values())[-1].split())[:300]
+        causes = list(events.failing.values())  # what failed first was given up, unless another cannot change at all
+        why = " ".join(next(filter(restic_tries.is_permanent, causes), causes[0]).split())[:300]
         given_up = _by_words(why, where=where, doing=doing, cause=why)
         given_up.retryable = False  # the budget is spent, or no other try can help
         return given_up

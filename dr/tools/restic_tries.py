@@ -23,7 +23,12 @@ _SPAN = re.compile(r"([0-9.]+)(h|ms|m|s|µs|us|ns)")
 #: A service whose certificate is not trusted, or that speaks another language.
 CERTIFICATE = re.compile(r"x509:|failed to verify certificate|HTTP response to HTTPS client", re.IGNORECASE)
 READ_ONLY = re.compile(r"read-only file system", re.IGNORECASE)
-SPACE = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
+#: A full disk, in the words of a system, of a service (HTTP 507), and of those that sell room.
+SPACE = re.compile(
+    r"no space left on device|remaining disk space|disk quota exceeded|insufficient storage|storagequotaexceeded|"
+    r"quota exceeded",
+    re.IGNORECASE,
+)
 REFUSED = re.compile(
     r"access ?denied|invalidaccesskeyid|signaturedoesnotmatch|access key id you provided|forbidden|"
     r"request signature we calculated|permission denied \(publickey",
@@ -31,6 +36,10 @@ REFUSED = re.compile(
 )
 GONE = re.compile(r"nosuchbucket|specified bucket does not exist|bucket .* does not exist", re.IGNORECASE)
 _PERMANENT = (CERTIFICATE, READ_ONLY, SPACE, REFUSED, GONE)
+
+
+#: What rclone says of its own: restic passes that on, and itself hears no more than "500 Internal Server Error".
+_RCLONE = re.compile(r"^rclone: (?:\S+ \S+ )?ERROR\s*: (?:(?:data|index|keys|locks|snapshots|config)\S*: )?(.*)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,22 @@ def try_of(line: str) -> Try | None:
     return Try(found[1], wait, found[3].strip())
 
 
+def said_by_rclone(line: str) -> str:
+    """Return what went wrong by rclone's own words; nothing when a line says something else."""
+    found = _RCLONE.search(_PAINT.sub("", line))
+    return found[1].strip() if found else ""
+
+
+def cause_of(found: Try, rclone: str) -> str:
+    """Return why it is tried again, with what rclone said of it before."""
+    return f"{found.why}: {rclone}" if rclone else found.why
+
+
+def is_permanent(cause: str) -> bool:
+    """Whether no other try can change it."""
+    return any(words.search(cause) for words in _PERMANENT)
+
+
 def worked(line: str) -> str:
     """Return which operation worked in the end, by what a line says; nothing when it says something else."""
     found = _WORKED.search(_PAINT.sub("", line))
@@ -61,15 +86,17 @@ class Tries:
     """Hears one restic process: call it with each line of its standard error; True when it is to be ended."""
 
     def __init__(self, where: str) -> None:
-        self._where, self._patience = where, Patience()
+        self._where, self._patience, self._rclone = where, Patience(), ""
 
     def __call__(self, line: str) -> bool:
         """Whether to end it now. Every try is said."""
         if done := worked(line):
             self._patience.worked(done)
+        self._rclone = said_by_rclone(line) or self._rclone
         if (found := try_of(line)) is None:
             return False
-        if any(words.search(found.why) for words in _PERMANENT) or self._patience.is_spent(found.doing, found.wait):
+        why = cause_of(found, self._rclone)
+        if is_permanent(why) or self._patience.is_spent(found.doing, found.wait):
             return True
-        log.warning("%s: %s: %s; trying again in %.0f s", self._where, found.doing, found.why, found.wait)
+        log.warning("%s: %s: %s; trying again in %.0f s", self._where, found.doing, why, found.wait)
         return False

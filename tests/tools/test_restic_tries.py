@@ -119,3 +119,20 @@ def test_a_certificate_that_restic_alone_refuses_is_named(
         with pytest.raises(TargetDownError, match="certificate is not trusted") as caught:
             far.snapshots()
     assert "x509" in caught.value.cause and "ca_file" in caught.value.hint
+
+
+def test_what_rclone_says_is_the_cause_where_restic_hears_no_more_than_500(caplog: pytest.LogCaptureFixture) -> None:
+    """As rclone 1.75 and restic 0.18.0 say it."""
+    again = "Save(<data/7d4db5c8b6>) returned error, retrying after 1.46s: unexpected HTTP response (500): 500 Internal"
+    name = f"data/7d/{'7d' * 32}"
+    full = f"rclone: 2026/11/28 22:37:59 ERROR : {name}: Post request put error: write {name}: no space left on device"
+    odd = f"rclone: 2026/11/28 22:37:59 ERROR : {name}: Post request put error: Method Not Allowed"
+    lock = "Remove(<lock/4d7d535c6a>) returned error, retrying after 1.33s: client.Do: Delete: unexpected EOF"
+    for said, ends in ((full, True), (odd, False)):
+        tries, events = Tries("share on far"), Events()
+        assert not tries(said) and tries(again) is ends
+        for line in (said, again, lock):
+            events.feed(line)
+        error = error_for(130, events, where="share on far", doing="the backup")
+        assert ("the disk is full" in error.what) is ends and "Post request put error" in error.cause, error
+    assert "Method Not Allowed; trying again in 1 s" in caplog.text and "ERROR" not in caplog.text
