@@ -86,8 +86,14 @@ class KillScratch(Interruption):
 
     def strike(self, world: World, process: int) -> bool:
         """Do it, where there is one."""
-        servers = [child for child in _below(process) if b"postgres\0-D" in _line_of(child)]
+        servers = [child for child in _below(process) if _is_server(_line_of(child))]
         return sum(_signal(server, signal.SIGKILL) for server in servers) > 0
+
+
+def _is_server(line: bytes) -> bool:
+    """Whether a command line is of a database server, and not of what makes its data directory."""
+    program = line.partition(b"\0")[0].rpartition(b"/")[2]
+    return b"postgres\0-D" in line or (program in (b"mariadbd", b"mysqld") and b"--bootstrap" not in line)
 
 
 #: What starts servers again: a server ends with the thread that started it.

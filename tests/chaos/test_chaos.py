@@ -13,12 +13,13 @@ import random
 import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from dr.cli.main import COMMANDS
+from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.s3 import S3Server
 from tests.chaos.interruptions import (
@@ -41,7 +42,7 @@ from tests.chaos.interruptions import (
 from tests.chaos.wire import Wire
 from tests.chaos.world import SYSTEM, WELL, Live, World, digest_of, make_world
 from tests.conftest import Site
-from tests.databases import postgres_database
+from tests.databases import mysql_database, postgres_database
 
 #: So many interruptions befall one district, one after the other: what one leaves behind meets the next.
 CHAIN = 10
@@ -99,23 +100,37 @@ def _in_a_bucket(
     return world, [*_everywhere(chance), KillService(s3), Cut(wire), Blink(wire), Blink(wire), Slow(wire)]
 
 
+@contextmanager
+def _live(request: pytest.FixtureRequest, chain: int) -> Iterator[Live | None]:
+    """Every third chain has a live database, which drills and recoveries bring up: PostgreSQL and MariaDB in turn."""
+    if chain % 3 != 2:
+        yield None
+    elif chain % 6 == 2:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        with postgres_database(postgres, name="chaos") as name:
+            yield Live(postgres, name)
+    else:
+        mariadb: MariadbServer = request.getfixturevalue("mariadb")
+        with mysql_database(mariadb, name="chaos") as name:
+            yield Live(mariadb, name)
+
+
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("chain", CHAINS)
 def test_whatever_interrupts_it_the_next_run_puts_it_right(
     room: Site,
     s3: S3Server,
-    postgres: PostgresServer,
+    request: pytest.FixtureRequest,
     quick_restic: str,
     chain: int,
     record_property: Callable[[str, object], None],
 ) -> None:
     chance = random.Random(chain)
-    with Wire(s3.port) as wire, postgres_database(postgres, name="chaos") as name:
+    with Wire(s3.port) as wire, _live(request, chain) as live:
         if chain % 3 == 0:
             world, kinds = _in_a_bucket(room, chance, quick_restic, s3, wire)
         else:
-            live = Live(postgres, name) if chain % 3 == 2 else None
             world, kinds = _on_disk(room, chance, quick_restic, live)
         expected: dict[str, int] = {}
         for number in range(CHAIN):

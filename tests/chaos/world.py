@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site
 from tests.databases import source_of
@@ -38,7 +39,7 @@ def digest_of(root: Path) -> dict[str, str]:
 class Live:
     """A live database whose content is known by its version."""
 
-    server: PostgresServer
+    server: PostgresServer | MariadbServer
     name: str
     versions: dict[int, str] = field(default_factory=dict)
     #: What it may hold now: one version, or while a replacement was interrupted that before and that after.
@@ -46,16 +47,23 @@ class Live:
 
     def change(self, number: int) -> None:
         """Make the next version."""
-        self.server.psql(
-            f"create table if not exists rows (n int, t text); insert into rows select {number}, md5(x::text) "
-            f"from generate_series(1, 300) x; delete from rows where n < {number - 2};",
-            self.name,
-        )
+        made = "create table if not exists entries (n int, t text);"
+        less = f"delete from entries where n < {number - 2};"
+        if isinstance(self.server, PostgresServer):
+            some = f"select {number}, md5(x::text) from generate_series(1, 300) x"
+            self.server.psql(f"{made} insert into entries {some}; {less}", self.name)
+        else:
+            some = f"select {number}, md5(seq) from seq_1_to_300"
+            self.server.sql(f"{made} start transaction; insert into entries {some}; {less} commit;", self.name)
         self.versions[number], self.now = self.content(), {number}
 
     def content(self) -> str:
         """Return a digest of all that is in it."""
-        return self.server.psql("select md5(string_agg(n || t, ',' order by n, t)) from rows", self.name)
+        if isinstance(self.server, PostgresServer):
+            return self.server.psql("select md5(string_agg(n || t, ',' order by n, t)) from entries", self.name)
+        whole = "set group_concat_max_len = 1000000;"
+        [[found]] = self.server.sql(f"{whole} select md5(group_concat(n, t order by n, t)) from entries", self.name)
+        return found
 
     def hold(self) -> None:
         """See that it is whole, and one of those that it may be. Raises `AssertionError`."""
