@@ -73,4 +73,6 @@ def failed_command(context: Context, unit: str) -> None:
 
     befell = note_failed(context.session, unit, os.environ)
     context.put(unit=unit, befell=befell)
-    context.say(f"{unit}: {befell or 'what it found was told by itself'}")
+    context.say(f"{unit}: {befell or 'it told what it found itself'}")
+    if not context.session.declarations.site.notify:
+        context.say("no channel is declared below `notify` in site.yaml: the board alone shows it")
