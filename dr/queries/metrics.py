@@ -27,6 +27,8 @@ def measured(session: Session, *, restic_names: bool = False) -> list[Family]:
         due={entry.row.system: entry.next_due for entry in entries},
         holds=Counter(hold.system for hold in holds),
         runs=session.catalog.run_counts(names),
+        traffic=session.catalog.traffic(names),
+        targets={name: session.declarations.targets[name] for item in items for name in item.plan.places},
     )
     return families(known, restic_names=restic_names)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dr.catalog.report_queries import Tally
 from dr.catalog.store import Catalog
@@ -14,9 +14,12 @@ from dr.evidence.record import BackupRun, Point, Proof
 from dr.evidence.seal import Sealed, Stored
 from dr.late_dataclass import dataclass
 from dr.plan.load import Loaded
+from dr.queries.forecast import KINDS as SIZES
+from dr.queries.forecast import of_records
 from dr.queries.status import board
 from dr.report.acts import KINDS as ACTS
 from dr.report.figures import LISTED, LISTED_RUNS, Material, Numbers, Report, build
+from dr.report.growth import HISTORY
 from dr.report.kept import Ran, exposure_seconds
 from dr.session import Session
 
@@ -62,8 +65,17 @@ def report(
             points=asked.points(),
             versions=session.versions_here,
             acts=[] if drill else asked.acts(),
+            **({} if drill else _costs(session, items, asked)),
         )
     )
+
+
+def _costs(session: Session, items: Sequence[Loaded], asked: _Asked) -> dict[str, Any]:
+    """Return what is known of the targets' sizes and traffic. The sums of traffic hold while the whole chain does."""
+    traffic = session.catalog.traffic(asked.systems) if asked.whole else []
+    here = [item for item in items if item.plan.system in asked.systems]
+    found = of_records(session, here, asked.sizes(), traffic)
+    return {"forecasts": found, "traffic": traffic, "targets": session.declarations.targets}
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,10 @@ class _Asked:
 
     def _sound(self, found: Iterable[Stored]) -> Iterator[Stored]:
         return (each for each in found if self.whole or each.fault() is None)
+
+    def sizes(self) -> Iterator[Stored]:
+        """Yield what tells how large repositories were, however long the report's time is."""
+        return self._sound(self.catalog.stored(SIZES, systems=self.systems, since=self.now - HISTORY))
 
     def acts(self) -> list[Sealed]:
         """Return the records of acts, oldest first; of what retention did by itself the newest."""

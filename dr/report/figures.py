@@ -7,12 +7,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 
+from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
+from dr.plan.target import Target
 from dr.report.acts import Act, acts_of
 from dr.report.board import Row
+from dr.report.cost import CostRow, cost_rows
+from dr.report.forecast import Forecast
 from dr.report.kept import Faulty, Kept, ProofView, Ran, faulty_runs, kept
 from dr.report.phrases import counted, isolated
 from dr.report.protection import GuardRow, guard_rows
@@ -63,6 +67,9 @@ class Material:
     faulty: Sequence[BackupRun] = ()
     ran: Mapping[str, Ran] = field(default_factory=dict)
     numbers: Numbers = Numbers()
+    forecasts: Sequence[Forecast] = ()
+    traffic: Sequence[MonthlyTraffic] = ()
+    targets: Mapping[str, Target] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ class Report:
     faulty_more: int
     proofs: tuple[ProofView, ...]  # newest first
     proofs_more: int
+    costs: tuple[CostRow, ...]  # each target of which something is known
     guards: tuple[GuardRow, ...]  # until when points are protected, newest first; none where no lock was ever known
     guards_more: int
     acts: tuple[Act, ...]  # newest first
@@ -147,6 +155,7 @@ def build(material: Material) -> Report:
         faulty_more=max(0, numbers.faulty - LISTED),
         proofs=tuple(ProofView.of(proof) for proof in list(reversed(material.proofs))[:LISTED]),
         proofs_more=max(0, numbers.proofs - LISTED),
+        costs=cost_rows(material.forecasts, material.traffic, material.targets, since=material.since),
         guards=guarded[:LISTED],
         guards_more=max(0, numbers.points - LISTED) if guarded else 0,
         acts=acts[:LISTED],

@@ -25,7 +25,7 @@ FEWEST, SHORTEST = 3, timedelta(days=14)
 #: A drop by more than this share is a prune, and not noise.
 _PRUNED = 0.02
 #: So many observations are compared with each other, evenly over the time; more tell no more.
-_COMPARED = 90
+_COMPARED = 48
 #: The quantile of the normal distribution for a two-sided interval of 90 %.
 _Z = 1.645
 

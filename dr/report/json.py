@@ -7,6 +7,7 @@ from typing import Any
 from dr.evidence.seal import encode
 from dr.report import words
 from dr.report.acts import acts_of
+from dr.report.cost import cost_documents
 from dr.report.documents import backup_document, drill_document, proof_document, row_document
 from dr.report.figures import LISTED_RUNS, Report
 from dr.report.protection import Guard, guards
@@ -31,6 +32,7 @@ def document(report: Report) -> dict[str, Any]:
         "period": [encode(kept) for kept in report.kept],
         "backups": [backup_document(run) for run in material.backups],
         "proofs": [proof_document(proof) for proof in material.proofs],
+        "costs": list(cost_documents(report.costs)),
         "protection": [_guard(guard) for guard in listed],
         "acts": [encode(act) for act in acts_of(material.acts, material.plans)],
         "evidence": {"records": material.head[0], "head": material.head[1], "audit": material.audit},

@@ -12,9 +12,11 @@ from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.problem import SEVERITIES
 from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
+from dr.plan.target import Target
 from dr.report.board import Row
 
 #: What `GET /metrics` and a textfile are.
@@ -46,7 +48,8 @@ class Family:
 class Measured:
     """What is known at `now`: the rows of the board, when what is due, what the record says, and the runs so far.
 
-    `runs` counts finished runs by system, verb and outcome.
+    `runs` counts finished runs by system, verb and outcome; `traffic` sums up what was moved, by month; `targets` are
+    those that are declared.
     """
 
     now: datetime
@@ -56,11 +59,21 @@ class Measured:
     due: Mapping[str, Mapping[str, datetime | None]]
     holds: Counter[str] = field(default_factory=Counter)
     runs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    traffic: Sequence[MonthlyTraffic] = ()
+    targets: Mapping[str, Target] = field(default_factory=dict)
 
 
 def families(known: Measured, *, restic_names: bool = False) -> list[Family]:
     """Return all metrics that have a value; with `restic_names` those too that boards made for restic read."""
-    found = [*_about_dr(known), *_objectives(known), *_proofs(known), *_runs(known), *_targets(known), *_wrong(known)]
+    found = [
+        *_about_dr(known),
+        *_objectives(known),
+        *_proofs(known),
+        *_runs(known),
+        *_targets(known),
+        *_moved(known),
+        *_wrong(known),
+    ]
     return [family for family in (*found, *(_restic(known) if restic_names else ())) if family.samples]
 
 
@@ -269,6 +282,57 @@ def _read(places: Sequence[tuple[dict[str, str], PlaceState]]) -> Iterator[Famil
         "Bytes of the repository there, as it was last listed for a proof.",
         [(at, place.stored_bytes) for at, place in places],
     )
+
+
+def _moved(known: Measured) -> Iterator[Family]:
+    """What was counted of traffic, all months together; of targets that are declared."""
+    rows = [({"system": row.system, "target": row.target}, row) for row in known.traffic if row.target in known.targets]
+    yield _total(
+        "dr_target_requests_total",
+        "Requests that dr itself made there, by class.",
+        [
+            ({**at, "class": name}, getattr(row.requests, name))
+            for at, row in rows
+            for name in ("write", "list", "read", "delete")
+            if known.targets[row.target].declared.counts == "requests"
+        ],
+    )
+    yield _total(
+        "dr_target_sent_bytes_total", "Bytes in the bodies of those.", [(at, row.sent_bytes) for at, row in rows]
+    )
+    yield _total(
+        "dr_target_received_bytes_total",
+        "Bytes in the bodies of the answers.",
+        [(at, row.received_bytes) for at, row in rows],
+    )
+    yield _total(
+        "dr_target_restic_sent_bytes_total",
+        "Bytes that restic reports to have stored there in backups.",
+        [(at, row.restic_sent_bytes) for at, row in rows],
+    )
+    yield _total("dr_target_traffic_cost_total", "What the counted costs at the prices of today.", _costs(known))
+    yield _gauge(
+        "dr_target_capacity_bytes",
+        "How much a target holds, as declared.",
+        [({"target": name}, target.capacity) for name, target in sorted(known.targets.items())],
+    )
+
+
+def _costs(known: Measured) -> Iterator[tuple[Mapping[str, str], float]]:
+    for row in known.traffic:
+        target, asked = known.targets.get(row.target), row.requests
+        if target and (prices := target.prices):
+            cost = prices.of_requests(write=asked.write, list=asked.list, read=asked.read, delete=asked.delete)
+            at = {"system": row.system, "target": row.target, "currency": prices.currency}
+            yield at, cost + prices.of_egress(row.received_bytes)
+
+
+def _total(name: str, about: str, values: Iterable[tuple[Mapping[str, str], float]]) -> Family:
+    """Return what only grows: the sum of all values under the same labels."""
+    sums: dict[tuple[tuple[str, str], ...], float] = {}
+    for labels, value in values:
+        sums[tuple(labels.items())] = sums.get(tuple(labels.items()), 0) + value
+    return Family(name, about, tuple(Sample(dict(labels), value) for labels, value in sums.items()), "counter")
 
 
 def _wrong(known: Measured) -> Iterator[Family]:

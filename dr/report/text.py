@@ -39,6 +39,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from _drill(view)
     yield from _history(report)
     yield from _kept(report)
+    yield from _costs(report)
     yield from _guards(report)
     yield from _acts(report)
     yield from _end(report)
@@ -165,6 +166,16 @@ def _kept(report: Report) -> Iterator[str]:
              f"{p.fact.level_reached} {words.RUNGS[p.fact.level_reached]}", count(p.fact.objects), p.observed)
             for p in report.proofs
         ])  # fmt: skip
+
+
+def _costs(report: Report) -> Iterator[str]:
+    if not report.costs:
+        return
+    yield from ("## What targets hold and cost", "", words.COSTS, "")
+    heads = ("Target", "Stored", "Requests", "Moved", "Price of that")
+    yield from _table(heads, [(row.target, row.stored, row.asked, row.moved, row.paid) for row in report.costs])
+    yield from (f"- {_plain(row.target)}: {_plain(line)}" for row in report.costs for line in row.estimates)
+    yield ""
 
 
 def _guards(report: Report) -> Iterator[str]:

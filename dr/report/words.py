@@ -39,6 +39,7 @@ LIMITS = (
     "That nobody who holds every key could have rewritten all of it: the chain makes tampering evident, not impossible.",
 )  # fmt: skip
 LOCKS = "As the locks were when last looked at, after each backup. A lock keeps stored bytes from being deleted or replaced until its date; it does not keep anybody from reading them, and destroying the keys makes them unreadable at any time."
+COSTS = "Stored: as the last listing showed it. Requests and bytes were counted where this program sent and read them, from the first month of this report on; what restic asks for and reads is not seen. Prices are those declared today. What is labelled ESTIMATE follows from history, is no fact, and no verdict rests on it."
 ACTS = "What was done to keys, kits, holds, targets and the catalog, newest first; custodians are named by role"
 SIGN_OFF = (
     ("Prepared by", ""),

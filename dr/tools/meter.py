@@ -33,37 +33,47 @@ class Passed:
         return any(vars(self).values())
 
 
+_PLACE: dict[str, int] = {"write": 0, "list": 1, "read": 2, "delete": 3}
+
+
 class Meter:
     """Counts what passes to and from one target. Safe for many threads."""
 
     def __init__(self) -> None:
-        self._guard, self._passed = threading.Lock(), Passed()
+        self._guard, self._counts = threading.Lock(), [0] * 6
 
     def request(self, kind: RequestClass, *, sent: int = 0, received: int = 0) -> None:
         """Count one request that reached the target, or may have, with the bytes of its body and of its answer."""
         with self._guard:
-            setattr(self._passed, kind, getattr(self._passed, kind) + 1)
-            self._passed.sent += sent
-            self._passed.received += received
+            counts = self._counts
+            counts[_PLACE[kind]] += 1
+            counts[4] += sent
+            counts[5] += received
 
     def passed(self, *, sent: int = 0, received: int = 0) -> None:
         """Count bytes alone."""
         with self._guard:
-            self._passed.sent += sent
-            self._passed.received += received
+            self._counts[4] += sent
+            self._counts[5] += received
 
-    def taking(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield what is read from the target, and count it, also where the reader stops amid it."""
+    def taking(self, blocks: Iterable[bytes], kind: RequestClass | None = None) -> Iterator[bytes]:
+        """Yield what is read from the target, and count it, also where the reader stops amid it.
+
+        With a `kind` the request that it answers is counted too.
+        """
         size = 0
         try:
             for block in blocks:
                 size += len(block)
                 yield block
         finally:
-            self.passed(received=size)
+            if kind:
+                self.request(kind, received=size)
+            else:
+                self.passed(received=size)
 
     def take(self) -> Passed:
         """Return what passed since this was last asked."""
         with self._guard:
-            taken, self._passed = self._passed, Passed()
-        return taken
+            counts, self._counts = self._counts, [0] * 6
+        return Passed(*counts)

@@ -49,18 +49,18 @@ class Quick:
 
         A request that nobody answered is not counted.
         """
-        from obstore.exceptions import BaseError
+        from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
         try:
-            answer = self._store.get(key)
-            meter.request("read")
-            blocks = cast("Iterable[bytes]", answer.stream(line.piece(_BLOCK)))
-            return sha256_of(meter.taking(line.fetched(blocks)))
+            blocks = cast("Iterable[bytes]", self._store.get(key).stream(line.piece(_BLOCK)))
+            return sha256_of(meter.taking(line.fetched(blocks), "read"))
         except FileNotFoundError:
             meter.request("read")
             return None
-        except (BaseError, OSError, ValueError):
+        except (BaseError, OSError, ValueError) as error:
             self._not_before = time.monotonic() + _LEFT_ALONE
+            if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+                meter.request("read")
             return None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dr.catalog.store import Catalog
 from dr.evidence.posture import Requests
+from dr.evidence.seal import encode
 from scripts.servers.s3 import S3Server
 from tests.conftest import Site, plan_text
 from tests.proxy import Busy, Exchange, busy
@@ -55,6 +56,10 @@ def test_what_a_run_moved_and_cost_is_on_record_as_the_service_saw_it(site: Site
         (month,) = catalog.traffic(["share"])
     assert month.requests == Requests(write=whole.write, list=whole.list, read=whole.read, delete=whole.delete)
     assert (month.runs, month.sent_bytes, month.received_bytes) == (2, whole.sent, whole.received), "the end too"
+    (cost,) = site.dr("report", "--format", "json", "--json").document["report"]["costs"]
+    assert cost["moved"]["requests"] == encode(month.requests) and cost["moved"]["price"]["currency"] == "EUR"
+    line = f'dr_target_received_bytes_total{{system="share",target="offsite"}} {float(whole.received)}'
+    assert line in site.dr("metrics").out
     told = site.dr("forecast", "--json").document["forecasts"][0]
     assert told["stored_bytes"] == proof["coverage"]["bytes"] and told["estimate"]["growth"] is None
     assert told["estimate"]["capacity"] == {

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.evidence.posture import Requests
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import Attempts, LastRun, PlaceState
+from dr.plan.target import Target
 from dr.report import nagios
 from dr.report.metrics import Measured, families, render
 from tests.report.district import NOW, ago, plan, row, standing
@@ -37,13 +40,25 @@ PLACES = {
 }
 
 
+PRICES = {"currency": "EUR", "requests": {"write": 5}, "egress": 2}
+OFFSITE = {"target": "offsite", "s3": {"bucket": "vault"}, "prices": PRICES, "capacity": "2TB"}
+MOVED = [
+    MonthlyTraffic(
+        system="sis", target=target, month=month, begun=NOW, seen=NOW, requests=Requests(write=600, read=3),
+        received_bytes=2 * 10**9, restic_sent_bytes=70,
+    )
+    for target in ("offsite", "gone") for month in ("2026-10", "2026-11")
+]  # fmt: skip
+
+
 def measured(**more: Any) -> Measured:
     odd = 'a "title"\\ of\nlines'
     state = standing(backup=BACKUP, places=PLACES, attempts={"backup": Attempts(begun=ago(hours=1)), odd: Attempts()})
     given = {
         "now": NOW, "version": "1.2.3", "rows": [row(backup=BACKUP)], "standings": {"sis": state},
         "due": {"sis": {"backup": ago(hours=3), "drill": None}}, "holds": Counter(sis=2),
-        "runs": {("sis", "backup", "ok"): 41, ("sis", "backup", odd): 1}, **more,
+        "runs": {("sis", "backup", "ok"): 41, ("sis", "backup", odd): 1},
+        "traffic": MOVED, "targets": {"offsite": Target.model_validate(OFFSITE)}, **more,
     }  # fmt: skip
     return Measured(**given)
 
@@ -70,6 +85,13 @@ def test_each_figure_has_its_value_and_what_nobody_knows_is_left_out() -> None:
     )
     assert seen["dr_target_recovery_points", (sis, ("target", "offsite"))] == 3
     assert seen["dr_problem", (("kind", "backup_failed"), ("severity", "failed"), ("subject", ""), sis)] == 1
+    there = (sis, ("target", "offsite"))
+    assert seen["dr_target_requests_total", (("class", "write"), *there)] == 1200
+    assert seen["dr_target_received_bytes_total", there] == 4 * 10**9
+    assert seen["dr_target_restic_sent_bytes_total", there] == 140
+    assert seen["dr_target_traffic_cost_total", (("currency", "EUR"), *there)] == pytest.approx(1.2 * 5 + 4 * 2)
+    assert seen["dr_target_capacity_bytes", (("target", "offsite"),)] == 2 * 10**12
+    assert not [labels for _, labels in seen if ("target", "gone") in labels], "it is not declared any more"
     names = {name for name, _ in seen}
     assert (
         "dr_last_success_timestamp_seconds" not in names

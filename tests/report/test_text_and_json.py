@@ -104,7 +104,7 @@ def test_json_tells_all_and_shortens_nothing() -> None:
     again = json.loads(json.dumps(made, allow_nan=False))
     assert set(again) == {
         "title", "generated", "since", "headline", "results", "systems", "drills", "period", "backups", "proofs",
-        "protection", "acts", "evidence", "versions", "limits", "left_out",
+        "protection", "costs", "acts", "evidence", "versions", "limits", "left_out",
     }  # fmt: skip
     assert (len(again["drills"]), len(again["backups"]), len(again["proofs"])) == (2, 30, 30)
     assert again["generated"] == "2026-11-24T09:30:00.000000Z" and again["since"] is None

@@ -1,0 +1,108 @@
+"""What targets hold, what was moved there and what that cost, as a report tells it; and what is to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.evidence.posture import Price, Requests
+from dr.evidence.seal import encode
+from dr.late_dataclass import dataclass
+from dr.plan.target import Target
+from dr.plan.units import format_bytes
+from dr.report.forecast import Forecast
+from dr.report.forecast_told import forecast_document, forecast_lines
+from dr.report.phrases import count, day
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow:
+    """One target. What was moved was counted from the month on in which the report's time begins.
+
+    `requests` None: another program makes them. `price` None: the target declares no prices.
+    """
+
+    target: str
+    forecast: Forecast
+    requests: Requests | None
+    sent_bytes: int
+    received_bytes: int
+    restic_sent_bytes: int
+    price: Price | None
+
+    @property
+    def stored(self) -> str:
+        """What was stored when it was listed, in words."""
+        found = self.forecast
+        if found.stored_bytes is None or found.stored_at is None:
+            return "not known"
+        return f"{format_bytes(found.stored_bytes)}, as listed {day(found.stored_at)}"
+
+    @property
+    def asked(self) -> str:
+        """The requests, in words."""
+        if self.requests is None:
+            return "not counted"
+        told = self.requests
+        named = {"write": told.write, "list": told.list, "read": told.read, "delete": told.delete}
+        return ", ".join(f"{count(number)} {name}" for name, number in named.items() if number) or "none"
+
+    @property
+    def moved(self) -> str:
+        """The bytes, in words."""
+        by_restic = (
+            f"; {format_bytes(self.restic_sent_bytes)} by restic, as it reports" if self.restic_sent_bytes else ""
+        )
+        return f"{format_bytes(self.sent_bytes)} sent, {format_bytes(self.received_bytes)} read{by_restic}"
+
+    @property
+    def paid(self) -> str:
+        """The price of what was counted, in words."""
+        return f"{self.price.amount:,.2f} {self.price.currency}" if self.price else "no prices declared"
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """What is to come, and what that does not hold, line by line."""
+        return tuple(line.strip() for line in forecast_lines(self.forecast)[1:])
+
+
+def cost_rows(
+    forecasts: Sequence[Forecast],
+    traffic: Iterable[MonthlyTraffic],
+    targets: Mapping[str, Target],
+    *,
+    since: datetime | None = None,
+) -> tuple[CostRow, ...]:
+    """Return a row for each target of which something is known: a size, traffic, or a declared bound."""
+    recent = [row for row in traffic if since is None or row.month >= f"{since:%Y-%m}"]
+    rows = (
+        _row(each, [row for row in recent if row.target == each.target], targets[each.target]) for each in forecasts
+    )
+    return tuple(row for row in rows if row.forecast.stored_bytes is not None or row.requests or row.received_bytes)
+
+
+def _row(forecast: Forecast, traffic: Sequence[MonthlyTraffic], target: Target) -> CostRow:
+    names = ("write", "list", "read", "delete")
+    sums = {name: sum(getattr(row.requests, name) for row in traffic) for name in names}
+    received, price = sum(row.received_bytes for row in traffic), None
+    if prices := target.prices:
+        amount = prices.of_requests(**sums) + prices.of_egress(received)
+        price = Price(amount=round(amount, 9), currency=prices.currency)
+    return CostRow(
+        target=target.target,
+        forecast=forecast,
+        requests=Requests(**sums) if traffic and target.declared.counts == "requests" else None,
+        sent_bytes=sum(row.sent_bytes for row in traffic),
+        received_bytes=received,
+        restic_sent_bytes=sum(row.restic_sent_bytes for row in traffic),
+        price=price,
+    )
+
+
+def cost_documents(rows: Sequence[CostRow]) -> Iterator[dict[str, Any]]:
+    """Yield one of the `costs` of the report for each target."""
+    for row in rows:
+        moved = ("requests", "sent_bytes", "received_bytes", "restic_sent_bytes", "price")
+        yield {**forecast_document(row.forecast), "moved": {name: encode(getattr(row, name)) for name in moved}}
