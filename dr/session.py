@@ -48,9 +48,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+#: The ids that this process gave of late: many systems begin in one second, and six digits would meet in time.
+_given: set[str] = set()
+
+
 def new_id(prefix: str, at: datetime) -> str:
-    """Return a new run id: `prefix` and the time, and six random hex digits."""
-    return f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    """Return a new run id: `prefix` and the time, and six random hex digits. No two of one process are the same."""
+    while (made := f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}") in _given:
+        pass
+    if len(_given) >= 10_000:
+        _given.clear()
+    _given.add(made)
+    return made
 
 
 @dataclass

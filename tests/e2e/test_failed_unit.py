@@ -75,13 +75,10 @@ def test_what_a_run_told_itself_is_not_told_again_and_what_it_could_not_tell_is(
     assert host.failed(ENDED) == [], "it came to its end, and told"
     [told] = host.failed({**ENDED, "MONITOR_INVOCATION_ID": "another"})
     assert "the unit dr.service ended with 1 before it could tell anybody" in told
+    for unit in ("", "dr.service; rm -rf /", "x" * 300):
+        assert "is not the name of a unit" in host.dr("notify", "failed", unit, code=2).err and host.told() == []
     [bare] = host.failed({}, "dr-daemon.service")
     assert "the unit dr-daemon.service failed" in bare, "an older systemd says no more"
-
-
-@pytest.mark.parametrize("unit", ["", "dr.service; rm -rf /", "x" * 300])
-def test_what_is_not_the_name_of_a_unit_is_refused(host: Host, unit: str) -> None:
-    assert "is not the name of a unit" in host.dr("notify", "failed", unit, code=2).err and host.told() == []
 
 
 def test_where_the_catalog_cannot_be_written_the_channels_are_told_all_the_same_once(host: Host) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ import dr.operations.verify
 from dr.cli.main import main
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.run.kit import self_backup as selfcopy
-from dr.session import Session
+from dr.session import Session, new_id
 from dr.tools.lock import hold
 from tests.conftest import Site, plan_text
 
@@ -194,3 +196,10 @@ def test_the_record_of_a_new_escrow_key_is_at_the_target_with_that_of_the_backup
     assert [record.kind for record in session.catalog.records()] == ["backup", "keys"]
     assert {name: session.catalog.unsent("share", name) for name in ("disk", "vault")} == {"disk": [], "vault": []}
     session.close()
+
+
+def test_no_two_runs_that_begin_in_one_second_bear_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = iter(("aaaaaa", "aaaaaa", "aaaaaa", "bbbbbb"))
+    monkeypatch.setattr(secrets, "token_hex", lambda size: next(digits))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    assert new_id("test-", at)[-6:] == "aaaaaa" and new_id("test-", at)[-6:] == "bbbbbb"

@@ -149,7 +149,8 @@ class Simulation:
     def run(self, session: Session, loaded: Loaded, verb: str) -> Fact:
         """Begin a run, end it as the dice say, put it on record, and note that the target has the record."""
         dice = random.Random(f"{self.seed} {loaded.plan.system} {verb} {self.now.isoformat()}")
-        run_id = f"{verb}-{self.now:%Y%m%dT%H%M%SZ}-{dice.randbytes(3).hex()}"
+        number = loaded.plan.system.rpartition("-")[2]  # all begin in the same second
+        run_id = f"{verb}-{self.now:%Y%m%dT%H%M%SZ}-{number}{dice.randbytes(3).hex()}"
         session.begin(loaded, verb, run_id, started=self.now)
         made = {"backup": self._backup, "verify": self._proof, "drill": self._drill}[verb]
         fact = made(session, loaded, run_id, dice)
