@@ -34,7 +34,7 @@ OWNERS = {
     "obstore": ("dr/tools/s3_quick.py",),
     "paramiko": tuple(f"dr/tools/ssh{part}.py" for part in ("", "_keys", "_line", "_process", "_wire")),
     "yaml": ("dr/plan/document.py",),
-    "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py", "dr/sources/sqlite_tables.py"),
+    "sqlite3": ("dr/catalog/", "dr/sources/sqlite.py", "dr/sources/sqlite_beginning.py", "dr/sources/sqlite_tables.py"),
     "jinja2": ("dr/report/html.py",),
     "schedule": ("dr/cli/daemon.py",),
     "pyrage": ("dr/tools/age.py",),

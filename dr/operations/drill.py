@@ -81,7 +81,7 @@ def recover(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finis
     verb = _verb(request)
     run = run_of(session, loaded, verb)
     toolbox, begun = session.toolbox(loaded), _begun(run, request)
-    refuse_live(toolbox, begun)
+    refuse_live(toolbox, session.points(loaded), begun)
 
     def act(run: Run) -> Drill:
         return _of_plan(run, run_recover(toolbox, points_for(session, loaded, toolbox, request.point), begun))

@@ -142,8 +142,8 @@ class Files:
     def selected(self, point: Point, paths: Sequence[str], source: str | None = None) -> Generator[Found, None, None]:
         """Yield the entries of a point that a recovery of these paths would bring back; each once.
 
-        Only the folders are read that the paths begin with. Raises `DrError`, with the nearest names, in the end where
-        the point holds nothing at one of them.
+        Only the folders are read that the paths begin with. Raises `UsageError`, with the nearest names, in the end
+        where the point holds nothing at one of them.
         """
         lacking = dict.fromkeys(paths)
         names = [source] if source else sorted(point.kinds)
@@ -158,7 +158,8 @@ class Files:
                             del lacking[path]
                         yield entry
         for path in lacking:
-            raise self._nothing(point, path, names)
+            error = self._nothing(point, path, names)
+            raise UsageError(error.what, error.where, hint=error.hint)
 
     def _at_and_below(self, seq: int, source: str, top: bytes) -> Iterator[Found]:
         """Yield the entry of a path, and all below it."""

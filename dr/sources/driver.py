@@ -219,6 +219,18 @@ class RestoreSlot:
     host: Host = field(default_factory=ThisHost)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Foretold:
+    """A file of a point that tells of its tables: stored beside the manifest, or the `data` itself.
+
+    `most` is how many bytes of its beginning are enough.
+    """
+
+    file: str
+    data: bool = False
+    most: int = 1 << 30
+
+
 class RestoredSource:
     """One source brought back in a room: files as they lie there. Kinds that run a service override.
 
@@ -229,6 +241,8 @@ class RestoredSource:
 
     #: Whether what was captured goes into a service by `pour`, rather than to `root` as files.
     takes_stream = False
+    #: By which file `foreseen_tables` knows: whoever asks before anything is restored lays that into `apart`.
+    tells_tables: Foretold | None = None
 
     def __init__(self, name: str, kind: str, room: RestoreSlot) -> None:
         self.name, self.kind, self.room = name, kind, room
@@ -317,6 +331,9 @@ class RestoredSource:
     def foreseen_tables(self) -> list[Table] | None:
         """Return the tables that were recorded at capture, before anything is loaded; None where nobody did."""
         return None
+
+    def refuse_condition(self, table: Table, where: str) -> None:
+        """Raise `SourceError` where a condition on a foreseen table is seen to be none, before anything is loaded."""
 
     def tables(self) -> Tables:
         """Return what reads single tables of what was restored; of kinds that hold tables. Between start and close."""

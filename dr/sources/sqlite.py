@@ -17,8 +17,8 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source_kinds import SqliteSource
-from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot, SourceDriver, Tree
-from dr.sources.tables import Beside, Tables
+from dr.sources.driver import MANIFEST, Foretold, RestoredSource, RestoreSlot, SourceDriver, Tree
+from dr.sources.tables import Beside, Table, Tables
 from dr.tools import command
 from dr.tools.digest import sha256_file
 from dr.tools.host import ThisHost
@@ -31,6 +31,7 @@ _ASK_SECONDS = 0.003
 _PAUSE_SECONDS = 0.01
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _FILES = ("", "-wal", "-journal")
+_BEGINNING = 4 << 20  # bytes of a file in which its definitions are looked for before it is restored
 
 
 class Sqlite(SourceDriver):
@@ -129,6 +130,7 @@ class _Restored(RestoredSource):
     def __init__(self, name: str, filename: str, declared: SqliteSource, room: RestoreSlot) -> None:
         super().__init__(name, Sqlite.kind, room)
         self._file, self._declared = room.root / filename, declared
+        self.tells_tables = Foretold(file=filename, data=True, most=_BEGINNING)
 
     def start(self) -> None:
         """See `RestoredSource`: SQLite itself says whether the database is whole."""
@@ -145,6 +147,18 @@ class _Restored(RestoredSource):
         """See `RestoredSource`."""
         declared = self._declared
         return self.read_newest(self.probe(declared.newest), declared.newest_timezone) if declared.newest else None
+
+    def foreseen_tables(self) -> list[Table] | None:
+        """See `RestoredSource`."""
+        from dr.sources.sqlite_beginning import tables_in
+
+        return tables_in(self.name, self.room.apart / self._file.name)
+
+    def refuse_condition(self, table: Table, where: str) -> None:
+        """See `RestoredSource`."""
+        from dr.sources.sqlite_beginning import refuse_condition
+
+        refuse_condition(self.name, self.room.apart / self._file.name, table, where)
 
     def tables(self) -> Tables:
         """See `RestoredSource`."""

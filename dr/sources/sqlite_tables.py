@@ -53,7 +53,7 @@ class SqliteTables(Tables):
 
     def count(self, table: Table, where: str = "") -> int:
         """See `Tables`."""
-        query = f"select count(*) from {quoted(table.names[1])}{_condition(where)}"  # noqa: S608 - quoted, read only
+        query = f"select count(*) from {quoted(table.names[1])}{condition_of(where)}"  # noqa: S608 - quoted, read only
         with self._reading(where) as database:
             return int(database.execute(query).fetchone()[0])
 
@@ -76,7 +76,7 @@ class SqliteTables(Tables):
             columns = [quoted(each) for each, hidden in _columns(database, name) if not hidden]
             database.text_factory = _Text
             into = f"insert into {quoted(called or name)} ({', '.join(columns)}) values ("  # noqa: S608 - the same
-            query = f"select {', '.join(columns)} from {quoted(name)}{_condition(where)}"  # noqa: S608 - the same
+            query = f"select {', '.join(columns)} from {quoted(name)}{condition_of(where)}"  # noqa: S608 - the same
             for row in _read(database, query):
                 yield f"{into}{', '.join(map(_literal, row))});\n".encode("utf-8", "surrogateescape")
             yield from (
@@ -104,7 +104,7 @@ class SqliteTables(Tables):
             database.text_factory = _Text
             yield (",".join(map(quoted_csv, names)) + "\r\n").encode("utf-8", "surrogateescape")
             chosen = ", ".join(map(quoted, names))
-            for row in _read(database, f"select {chosen} from {quoted(name)}{_condition(where)}"):  # noqa: S608
+            for row in _read(database, f"select {chosen} from {quoted(name)}{condition_of(where)}"):  # noqa: S608
                 yield b",".join(map(_field, row)) + b"\r\n"
 
     def loads(self, table: Table, script: Iterable[bytes]) -> int:
@@ -112,7 +112,7 @@ class SqliteTables(Tables):
         again = self._place / "loaded-again.db"
         again.unlink(missing_ok=True)
         try:
-            with _errors(self._name, "its SQL does not load by itself"), closing(_opened(again)) as database:
+            with _errors(self._name, "its SQL does not load by itself"), closing(opened(again)) as database:
                 database.execute("pragma synchronous = off")
                 for statement in _statements(script):
                     database.execute(statement)
@@ -124,7 +124,7 @@ class SqliteTables(Tables):
     @contextmanager
     def _reading(self, where: str = "") -> Iterator[sqlite3.Connection]:
         doing = "the restored database cannot be read"
-        with _blaming(self._name, doing, where), closing(_opened(self._path, "ro")) as database:
+        with _blaming(self._name, doing, where), closing(opened(self._path, "ro")) as database:
             database.execute("pragma query_only = on")
             yield database
 
@@ -158,7 +158,7 @@ class SqliteBeside(Beside):
 
     def _load_here(self, name: str, script: Iterable[bytes], rows: int) -> None:
         doing = "the table could not be loaded; nothing was changed"
-        with _errors(self._name, doing), closing(_opened(Path(self._path), "rw")) as database:
+        with _errors(self._name, doing), closing(opened(Path(self._path), "rw")) as database:
             database.execute("pragma foreign_keys = off")
             database.execute("begin immediate")
             for chunk in script:
@@ -192,7 +192,7 @@ class SqliteBeside(Beside):
 
     def _value(self, query: str) -> int:
         if self._host.here:
-            with _errors(self._name, "the live database"), closing(_opened(Path(self._path), "ro")) as database:
+            with _errors(self._name, "the live database"), closing(opened(Path(self._path), "ro")) as database:
                 return int(database.execute(query).fetchone()[0])
         argv = ["sqlite3", "-batch", "-bail", "-readonly", "-init", "/dev/null", "-cmd", ".timeout 60000", self._path]
         with own_errors(self._name):
@@ -338,11 +338,13 @@ def _lines(script: Iterable[bytes]) -> Iterator[bytes]:
     yield held
 
 
-def _condition(where: str) -> str:
+def condition_of(where: str) -> str:
+    """Return what stands behind a table's name for a condition."""
     return f" where ({where}\n)" if where else ""
 
 
-def _opened(path: Path, mode: str = "rwc") -> sqlite3.Connection:
+def opened(path: Path, mode: str = "rwc") -> sqlite3.Connection:
+    """Open a file of that mode. Raises `sqlite3.Error`."""
     where = f"file:{quote(bytes(path))}?mode={mode}"
     return sqlite3.connect(where, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
 

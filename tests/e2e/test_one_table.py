@@ -210,13 +210,15 @@ def test_beside_the_live_table_a_new_one_stands_and_the_live_one_is_as_it_was(si
 
 def test_what_cannot_be_is_said_in_one_sentence(sis: Site) -> None:
     to, one = sis.root / "back", ["--table", "students"]
+    records = sis.dr("audit", "--json").document["records"]
     for typed, code, said in (
-        (["--table", "sis.studens"], 1, "the point holds no table 'sis.studens'. Names like it: sis.students"),
-        (["--table", "Classes"], 1, "Names like it: sis.classes"),
-        (["--table", "quite different"], 1, "The tables are: sis.classes, sis.pupils, sis.students"),
+        (["--table", "sis.studens"], 2, "holds no table 'sis.studens'. Names like it: sis.students"),
+        (["--table", "Classes"], 2, "Names like it: sis.classes"),
+        (["--table", "quite different"], 2, "The tables are: sis.classes, sis.pupils, sis.students"),
         (["--table", "pupils"], 2, "sis.pupils is a view, which has no rows of its own"),
-        ([*one, "--where", "mork > 1"], 1, "the condition cannot be used (SQLite says 'no such column: mork')"),
-        ([*one, "--where", "1); delete from students; --"], 1, "the condition cannot be used"),
+        ([*one, "--where", "mork > 1"], 2, "the condition cannot be used (SQLite says 'no such column: mork')"),
+        ([*one, "--where", "1); delete from students; --"], 2, "a bracket is closed that was not opened"),
+        ([*one, "--where", "where id = 1"], 2, "the word WHERE does not belong to it"),
         ([*one, "--source", "docs"], 2, "the source docs is of the kind files, which holds no tables"),
         ([*one, "--source", "dcs"], 2, "the plan of sis has no source 'dcs'"),
         ([*one, "--path", "a"], 2, "--table brings back tables, and nothing else"),
@@ -227,6 +229,18 @@ def test_what_cannot_be_is_said_in_one_sentence(sis: Site) -> None:
         assert said in _recover(sis, "sis", *typed, "--to", str(to), code=code).err
         assert not to.exists() or _names(to) == []
     assert _live(sis, "select id from students order by id") == [(1,), (2,), (5,)]
+    assert sis.dr("audit", "--json").document["records"] == records, "what is typed wrong is no failed recovery"
+
+
+def test_of_a_table_that_was_dropped_the_older_point_that_holds_it_is_named(sis: Site) -> None:
+    older = sis.dr("points", "sis", "--json").document["points"][0]["run_id"]
+    with closing(sqlite3.connect(sis.root / "sis.db")) as database:
+        database.execute("drop table classes")
+    sis.dr("backup", "sis")
+    ran = _recover(sis, "sis", "--table", "classes", "--beside", "again", code=2)
+    assert "an older point, of " in ran.err.lower() and f"add --point {older}" in ran.err
+    assert _recover(sis, "sis", "--table", "classes", "--beside", "again", "--point", older).code == 0
+    assert _live(sis, "select * from again") == [(1, "a")]
 
 
 class Elsewhere(ThisHost):
@@ -373,7 +387,7 @@ def test_tables_of_postgresql_come_back_whole(postgres_site: tuple[Site, str], p
     site, name = postgres_site
     to, asked = site.root / "back", ("students", f"{name}.terms", "Odd Schema.Ödd.Näme")
     for wrong, said in (("pupils", "is a view"), ("studens", f"Names like it: {name}.public.students")):
-        assert said in _recover(site, "sis", "--table", wrong, "--to", str(to), code=None).err
+        assert said in _recover(site, "sis", "--table", wrong, "--to", str(to), code=2).err
     typed = [word for each in asked for word in ("--table", each)]
     told = _told(_recover(site, "sis", *typed, "--to", str(to), "--json"))
     assert [(each["rows"], each["rows_at_capture"]) for each in told["tables"]] == [(4, 4), (2, None), (1, 1)]
@@ -464,6 +478,7 @@ def test_a_table_of_mariadb_comes_back_as_files_and_beside(site: Site, mariadb: 
         site.plan("lib", plan_text("lib", source_of(mariadb, f"database: {name}"), targets="[disk]"))
         site.dr("backup", "lib")
         to = site.root / "back"
+        assert f"{name}.students" in _recover(site, "lib", "--table", f"{name}.studens", "--to", str(to), code=2).err
         told = _told(_recover(site, "lib", "--table", f"{name}.students", "--to", str(to), "--json"))
         (table,) = told["tables"]
         assert (table["rows"], table["rows_at_capture"]) == (3, 3)

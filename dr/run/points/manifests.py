@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from dr.evidence.record import Copy, Point
 from dr.late_dataclass import dataclass
 from dr.run.points.choose import ready
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.sources.driver import MANIFEST
+from dr.sources.driver import MANIFEST, Foretold
 
 
 @dataclass
@@ -32,20 +32,43 @@ class Manifests:
 
         Raises `DrError` where no copy of it can be read; of several causes the first.
         """
+        try:
+            self._read(point, source, MANIFEST, lambda chunks: take(chunks, to))
+        except DrError:
+            to.unlink(missing_ok=True)
+            raise
+
+    def bring_beginning(self, point: Point, source: str, told: Foretold, to: Path) -> None:
+        """Write the file by which a source of a point tells of its tables, or its beginning. Raises as `bring` does."""
+
+        def keep(chunks: Iterator[bytes]) -> None:
+            left = told.most
+            with to.open("wb") as kept:
+                for chunk in chunks:
+                    kept.write(chunk[:left])
+                    left -= len(chunk)
+                    if left <= 0:
+                        return
+
+        self._read(point, source, told.file, keep, data=told.data)
+
+    def _read(
+        self, point: Point, source: str, file: str, act: Callable[[Iterator[bytes]], None], *, data: bool = False
+    ) -> None:
         problems: list[DrError] = []
         for copy, place in self._copies(point, source):
             try:
                 self._require(place)
-                snapshot = copy.manifests.get(source, copy.snapshots[source])
-                with place.repository.reading(snapshot, f"/{MANIFEST}") as chunks:
-                    take(chunks, to)
+                held = copy.snapshots[source]
+                snapshot = held if data else copy.manifests.get(source, held)
+                with place.repository.reading(snapshot, f"/{file}") as chunks:
+                    act(chunks)
             except InterruptedRunError:
                 raise
             except DrError as error:
                 problems.append(error)
             else:
                 return
-        to.unlink(missing_ok=True)
         raise next(iter(problems), None) or DrError(
             f"no copy of the point {point.run_id} can be read",
             f"{point.system}: {source}",

@@ -60,7 +60,7 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReq
     request = resumed(request)
     notes: list[str] = []
 
-    prospect = refuse_live(toolbox, request)
+    prospect = refuse_live(toolbox, points, request)
     point, copy = _foreseen(toolbox, points, request, notes)
     clean = last_unsuspected(points, point) if point.suspect else None
     notes += filter(None, [suspect_in_words(points, point)])

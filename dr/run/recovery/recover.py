@@ -59,8 +59,9 @@ def _put_back(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
         return carry_out(toolbox, suitable(points, request), request, Sandbox(toolbox.state, request.drill_id))
 
 
-def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSource]:
-    """Raise `UsageError` when the directory is unfit, a live database in the way, or its server out of reach.
+def refuse_live(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> list[RestoredSource]:
+    """Raise `UsageError` when the directory is unfit, a live database in the way, its server out of reach, or a table
+    that was named is in none of the points.
 
     Nothing is touched.
 
@@ -69,7 +70,7 @@ def refuse_live(toolbox: Toolbox, request: RecoveryRequest) -> list[RestoredSour
     if request.in_place:
         return []
     if request.tables:
-        refuse_no_tables(toolbox, request)
+        refuse_no_tables(toolbox, points, request)
         return []
     refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
     if request.paths:

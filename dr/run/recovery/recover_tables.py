@@ -8,6 +8,7 @@ from dataclasses import replace
 from dr.errors import UsageError
 from dr.evidence.record import Drill, Point
 from dr.run.recovery.drill import rehearse
+from dr.run.recovery.foresee_tables import refuse_tables
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
@@ -19,8 +20,11 @@ def run_tables(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReque
     return rehearse(toolbox, points, replace(request, travel=travel))
 
 
-def refuse_no_tables(toolbox: Toolbox, request: RecoveryRequest) -> None:
-    """Raise `UsageError`, with nothing touched, when no source can give tables, or the directory cannot be one."""
+def refuse_no_tables(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> None:
+    """Raise `UsageError`, with nothing touched, when no source can give tables, or the directory cannot be one.
+
+    Also for a table that the point is seen not to hold.
+    """
     plan = toolbox.plan
     able = [name for name, source in plan.sources.items() if source.body.holds_tables]
     if request.source and request.source not in able:
@@ -37,3 +41,4 @@ def refuse_no_tables(toolbox: Toolbox, request: RecoveryRequest) -> None:
         )  # fmt: skip
     if request.to and request.to.exists() and not request.to.is_dir():
         raise UsageError("this is a file, not a directory", str(request.to), hint="name a directory")
+    refuse_tables(toolbox, points, request)

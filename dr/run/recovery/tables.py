@@ -7,7 +7,7 @@ at the restored table and again in what was written: the SQL is loaded once more
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -15,9 +15,10 @@ from dr.errors import DrError, InterruptedRunError
 from dr.evidence.record import CheckResult
 from dr.evidence.table_back import TableBack
 from dr.plan.units import counted
+from dr.run.recovery.foresee_tables import holds_no_source, refuse_unfit
 from dr.run.recovery.state import Recovery
-from dr.run.recovery.table_files import TableFile, prepare, refuse_existing
-from dr.sources.tables import Script, Table, Tables, find, records_in, refuse_views, unknown
+from dr.run.recovery.table_files import TableFile, prepare
+from dr.sources.tables import Script, Table, Tables, find, records_in, unknown
 from dr.tools import activity
 
 CHECK = "table"
@@ -32,17 +33,14 @@ def choose(recovery: Recovery) -> None:
     request, system = recovery.request, recovery.toolbox.plan.system
     able = {name: each for name, each in recovery.instances.items() if request.source in (None, name)}
     if not able:
-        raise DrError(
-            f"the point {recovery.chosen.point.run_id} holds no source of the plan with tables", system,
-            hint=f"see the others with `dr points {system}`",
-        )  # fmt: skip
+        raise holds_no_source(recovery.chosen.point)
     listed = {name: each.foreseen_tables() for name, each in able.items()}
     known = {name: tables for name, tables in listed.items() if tables is not None}
     choice = find(request.tables, known, system)
     if choice.missing and len(known) == len(listed):
         raise unknown(choice.missing, (each for tables in known.values() for each in tables), system)
     for source, tables in choice.found.items():
-        _refuse(recovery, source, tables)
+        refuse_unfit(recovery.toolbox, request, source, tables)
     # A condition may ask other databases of its server too.
     needed = {name: frozenset[str]() for name in listed if name not in known}
     for source, tables in choice.found.items():
@@ -65,7 +63,7 @@ def bring_tables(recovery: Recovery) -> None:
             raise DrError(trouble, hint="use another point, or bring its dumps back as files with --dumps")
         raise unknown(choice.missing, everything, recovery.toolbox.plan.system)
     for source, tables in choice.found.items():
-        _refuse(recovery, source, tables)
+        refuse_unfit(recovery.toolbox, recovery.request, source, tables)
     as_captured = [
         bring(recovery, source, opened[source], table, doubted=bool(trouble))
         for source, tables in choice.found.items()
@@ -75,17 +73,6 @@ def bring_tables(recovery: Recovery) -> None:
         recovery.journal.note(f"not all of its database came back: {trouble}", outcome="degraded")
     else:
         recovery.error = trouble
-
-
-def _refuse(recovery: Recovery, source: str, tables: Sequence[Table]) -> None:
-    """Raise `UsageError` where a table cannot be brought back as it is asked for."""
-    request = recovery.request
-    refuse_views(tables, recovery.toolbox.plan.system)
-    for table in tables:
-        if request.beside:
-            recovery.toolbox.source(source).beside().refuse(table, request.beside)
-        elif request.to and not request.force:
-            refuse_existing(request.to, table.name)
 
 
 def bring(recovery: Recovery, source: str, tables: Tables, table: Table, *, doubted: bool = False) -> bool:

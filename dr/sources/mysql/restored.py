@@ -9,8 +9,8 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source_kinds import MysqlSource
-from dr.sources.database_inventory import DatabaseInventory
-from dr.sources.driver import Refused, RestoredSource, RestoreSlot
+from dr.sources.database_inventory import FILENAME, DatabaseInventory
+from dr.sources.driver import Foretold, Refused, RestoredSource, RestoreSlot
 from dr.sources.mysql import accounts, code
 from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.accounts import existing
@@ -39,6 +39,7 @@ class Restored(RestoredSource):
     """
 
     takes_stream = True
+    tells_tables = Foretold(file=FILENAME)
 
     def __init__(self, name: str, declared: MysqlSource, room: RestoreSlot) -> None:
         super().__init__(name, "mysql", room)

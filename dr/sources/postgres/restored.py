@@ -11,8 +11,8 @@ from typing import Any
 
 from dr.errors import SourceError
 from dr.plan.source_kinds import PostgresSource
-from dr.sources.database_inventory import DatabaseInventory
-from dr.sources.driver import Refused, RestoredSource, RestoreSlot
+from dr.sources.database_inventory import FILENAME, DatabaseInventory
+from dr.sources.driver import Foretold, Refused, RestoredSource, RestoreSlot
 from dr.sources.postgres import completing, inventory, queries, roles
 from dr.sources.postgres import create_database as making
 from dr.sources.postgres.capture import GLOBALS
@@ -38,6 +38,7 @@ class Restored(RestoredSource):
     """
 
     takes_stream = True
+    tells_tables = Foretold(file=FILENAME)
     server: Server
     place: str
 
