@@ -82,6 +82,8 @@ def recover(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finis
     run = run_of(session, loaded, verb)
     toolbox, begun = session.toolbox(loaded), _begun(run, request)
     refuse_live(toolbox, session.points(loaded), begun)
+    if request.in_place:
+        heal(session, loaded.plan.system, far=True)
 
     def act(run: Run) -> Drill:
         return _of_plan(run, run_recover(toolbox, points_for(session, loaded, toolbox, request.point), begun))

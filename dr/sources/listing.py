@@ -84,6 +84,35 @@ def list_trees(
     return listing
 
 
+def list_paths(host: Host, paths: Sequence[bytes]) -> Listing:
+    """Look at some paths alone, and at nothing below them; a link is not followed. Those that are not there are left
+    out, and those that may not be looked at are `unreadable`.
+
+    Raises `DrError` when the host has no GNU find.
+    """
+    listing = Listing()
+    argv = ["xargs", "-0", "-r", "sh", "-c", 'find "$@" -maxdepth 0 -printf "$r";', "dr"]
+    done = host.run(argv, env={**_PLAIN, "r": "+" + _RECORD}, stdin=b"".join(path + b"\0" for path in paths))
+    for facts, path, target in _records(iter((done.stdout,))):
+        _add(listing, path, _status(facts)[1], target, shut=False)
+    if done.code not in (0, 1, 123):
+        raise DrError(f"looking at files of {host.name} failed", cause=done.last_words, hint="run find there and see")
+    for line in done.stderr.splitlines():
+        said = _COMPLAINT.fullmatch(line)
+        if said is None:
+            raise DrError(f"{host.name} has no GNU find, which lists with -printf", cause=done.last_words, hint=_HINT)
+        if said[2] not in (b"No such file or directory", b"Not a directory"):
+            listing.unreadable.add(said[1])
+    return listing
+
+
+def writable(host: Host, folders: Sequence[bytes]) -> set[bytes]:
+    """Return those of some folders in which this login may make files."""
+    argv = ["xargs", "-0", "-r", "sh", "-c", 'find "$@" -maxdepth 0 -writable -executable -print0;', "dr"]
+    done = host.run(argv, env=_PLAIN, stdin=b"".join(path + b"\0" for path in folders))
+    return {path for path in done.stdout.split(b"\0") if path}
+
+
 def _pruned(folders: Sequence[bytes]) -> Iterator[str]:
     """Yield what keeps find out of what lies in some directories."""
     for folder in folders:

@@ -1,6 +1,8 @@
 """Loaded by the program under test: it is killed at the nth step of putting files back, and finds another disk there.
 
 `KILL_AT` is the number of the step; with `ANOTHER_DISK` what was restored lies on another file system than its place.
+Where that is another host, a step is a walk into a folder there; with `SPOIL` what is sent there arrives as something
+else, and with `LINK_AT` a folder there is a link when the walk of that number comes.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ import os
 import signal
 from typing import Any
 
-from dr.run.recovery import put_back
+from dr.run.recovery import put_back_here, put_back_there
 
 _STEPS = ("rename", "link", "fsync", "open", "chmod")
 _steps = itertools.count(1)
 
 
 class _Os:
-    """The module `os` for `dr.run.recovery.put_back`."""
+    """The module `os` for `dr.run.recovery.put_back_here`."""
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
@@ -37,4 +39,26 @@ class _Os:
         return step
 
 
-put_back.os = _Os()  # type: ignore[assignment, attr-defined]
+put_back_here.os = _Os()  # type: ignore[assignment, attr-defined]
+
+
+def _walking(*arguments: Any) -> Any:
+    step = str(next(_steps))
+    if os.environ.get("KILL_AT") == step:
+        os.kill(os.getpid(), signal.Signals[f"SIG{os.environ.get('KILL_WITH', 'KILL')}"])
+    if os.environ.get("LINK_AT") == step:
+        folder = os.environ["LINKED"]
+        os.rename(folder, f"{folder}.moved")
+        os.symlink(f"{folder}.moved", folder)
+    return walking(*arguments)
+
+
+def _write(pipe: Any, data: Any) -> int:
+    if "SPOIL" in os.environ:
+        data = bytes(data).replace(b"of the point", b"of the joint")
+    return write(pipe, data)
+
+
+walking, write = put_back_there.walking, put_back_there._Pipe.write
+put_back_there.walking = _walking  # type: ignore[assignment]
+put_back_there._Pipe.write = _write  # type: ignore[method-assign]

@@ -134,11 +134,6 @@ def test_what_does_not_go_together_is_one_sentence(share: Site) -> None:
     ):
         ran = share.dr("recover", "share", *typed, "--yes", code=2)
         assert said in ran.err and ran.err.count("\n") == 1, ran.err
-    there = f"docs: {{files: {{paths: [{share.root}/source]}}, host: {{ssh: backup@files.district.example}}}}"
-    share.plan("share", plan_text("share", there))
-    (share.root / "source" / LETTER).write_text("of today\n")
-    ran = share.dr(*_asked(LETTER), code=2)
-    assert "the source docs lies on backup@files.district.example" in ran.err and "with --to" in ran.err
 
 
 def test_while_a_backup_runs_files_come_back_and_the_backup_ends_well(share: Site) -> None:

@@ -17,7 +17,7 @@ from dr.evidence.manifest import Entry
 from dr.late_dataclass import dataclass
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
-from dr.run.recovery.place.live import LivePlace
+from dr.run.recovery.place.live_places import place_of
 from dr.run.recovery.selected import include_of, pattern_of
 from dr.run.recovery.state import Recovery
 from dr.sources.attributes import COVERED
@@ -47,7 +47,7 @@ def named(recovery: Recovery, name: str, listed: Path) -> Part | None:
     count, alone = _write_named(bases, listed, only, named_of(recovery, name))
     if not count:
         return None
-    if recovery.request.in_place and (few := _few_others(bases, listed, only)) is not None:
+    if recovery.request.in_place and (few := _few_others(recovery, name, listed, only)) is not None:
         forms = [re.escape(path.lstrip(b"/")) for path in few]
         return Part(
             re.compile(b"|".join(forms) or b"(?!)", re.DOTALL), [literal(os.fsdecode(path)) for path in few], count
@@ -87,14 +87,15 @@ def include_any(recovery: Recovery, name: str) -> list[str]:
     return list(dict.fromkeys(include_of(bases, paths, alone=set()) + include_of(bases, paths, alone=own)))
 
 
-def _few_others(bases: Sequence[str], listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
+def _few_others(recovery: Recovery, name: str, listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
     """Return the files that are not the same where they were; None where there are many, or folders among them."""
-    few: list[bytes] = []
-    with LivePlace(bases, attributes=bool(manifest.header(listed).get(COVERED))) as place:
-        for entry in chosen(listed, only):
-            if entry.state == "unreadable" or entry.kind == "other":
-                continue
-            if place.judge(entry).standing == "same":
+    few, covered = list[bytes](), bool(manifest.header(listed).get(COVERED))
+    plan = recovery.toolbox.plan
+    bases, declared = bases_of(plan.sources.get(name)), plan.host_of(name) if name in plan.sources else None
+    with place_of(bases, declared, attributes=covered) as place:
+        wanted = (each for each in chosen(listed, only) if each.state != "unreadable" and each.kind != "other")
+        for entry, judged in place.judged(wanted):
+            if judged.standing == "same":
                 continue
             few.append(entry.path)
             if len(few) > _FEW or entry.kind == "dir":

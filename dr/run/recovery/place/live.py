@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from dr.evidence.manifest import Entry
 from dr.late_dataclass import dataclass
@@ -24,7 +24,7 @@ from dr.tools.digest import sha256_file
 Standing = Literal["absent", "same", "rights", "other", "blocked"]
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_IN_WORDS = {"file": "a file", "dir": "a folder", "link": "a link", "other": "no plain file"}
+IN_WORDS = {"file": "a file", "dir": "a folder", "link": "a link", "other": "no plain file"}
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,12 @@ class LivePlace:
     """The place of one source, by the paths that its plan declares; a context that holds the last folder open."""
 
     def __init__(self, bases: Iterable[str], *, attributes: bool = True) -> None:
+        self.uid = os.geteuid()
         self._bases = sorted((os.fsencode(os.path.normpath(base)) for base in bases), key=len)
         self._attributes = attributes
         self._opened: tuple[bytes, int] | None = None
 
-    def __enter__(self) -> LivePlace:
+    def __enter__(self) -> Self:
         """Begin."""
         return self
 
@@ -61,6 +62,11 @@ class LivePlace:
             os.close(self._opened[1])
             self._opened = None
 
+    def judged(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Judged]]:
+        """Yield what lies where each entry was."""
+        for entry in entries:
+            yield entry, self.judge(entry)
+
     def judge(self, entry: Entry) -> Judged:
         """Return what lies where an entry was, by its kind, content and rights. A file of its size is hashed."""
         folder, base = os.path.split(entry.path)
@@ -73,7 +79,7 @@ class LivePlace:
             return Judged("blocked", str(error))
         kind = KINDS.get(stat.S_IFMT(found.st_mode), "other")
         if kind != entry.kind:
-            return Judged("blocked", f"it was {_IN_WORDS[entry.kind]}, and is {_IN_WORDS[kind]} now")
+            return Judged("blocked", f"it was {IN_WORDS[entry.kind]}, and is {IN_WORDS[kind]} now")
         if not _same_content(entry, found, below(fd, base)):
             return Judged("other")
         return Judged("rights" if self._other_rights(entry, found, below(fd, base)) else "same")
@@ -85,7 +91,7 @@ class LivePlace:
         """
         if self._opened and self._opened[0] == path:
             return self._opened[1]
-        top = self._top_of(path)
+        top = top_of(self._bases, path)
         fd = _open_top(top)
         try:
             for name in path[len(top) :].split(b"/"):
@@ -99,14 +105,6 @@ class LivePlace:
         self._opened = path, fd
         return fd
 
-    def _top_of(self, path: bytes) -> bytes:
-        """Return the folder above what the plan declares; the root where it declares it no more."""
-        for base in self._bases:
-            above = os.path.dirname(base)
-            if path == above or (path + b"/").startswith(base.rstrip(b"/") + b"/"):
-                return above
-        return b"/"
-
     def _other_rights(self, entry: Entry, found: os.stat_result, path: bytes) -> bool:
         """Whether owner, mode or ACLs are other ones, as far as this user could put them back."""
         if entry.state != "ok" or not entry.mode:
@@ -117,6 +115,15 @@ class LivePlace:
             return False
         owner = (found.st_uid, found.st_gid) != (entry.uid, entry.gid)
         return owner or (self._attributes and digest_here(path) != entry.attributes)
+
+
+def top_of(bases: Iterable[bytes], path: bytes) -> bytes:
+    """Return the folder above what the plan declares; the root where it declares it no more."""
+    for base in bases:
+        above = os.path.dirname(base)
+        if path == above or (path + b"/").startswith(base.rstrip(b"/") + b"/"):
+            return above
+    return b"/"
 
 
 def below(fd: int, name: bytes) -> bytes:

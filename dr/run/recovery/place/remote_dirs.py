@@ -19,6 +19,8 @@ from dr.sources.hosts import open_host
 from dr.tools.host import script
 
 RECORD = ".far"
+#: Beside it, what is being made in a live place there: `dr.run.recovery.place.remote_halves`.
+HALF_RECORD = ".far-half"
 _OURS = re.compile(r"/(?:[^/\0]+/)*dr-[a-z]+-[0-9a-f]{16}")
 _CLEAR_SECONDS = 3600.0
 

@@ -20,7 +20,8 @@ from typing import Literal
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.run.recovery.place.remote_dirs import FarPlaces
+from dr.plan.host import SshHost
+from dr.run.recovery.place.remote_dirs import HALF_RECORD, FarPlaces
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import LARGER, available, require
@@ -143,7 +144,7 @@ def sweep(state: Path, *, only: str | None = None, far: bool = True) -> list[str
     for path, owner in ours.items():
         if owner is None:
             continue
-        there = FarPlaces(path).declared()
+        there = FarPlaces(path).declared() or _host_of_half(path)
         try:
             if not (there and (there.ssh in down or not far)):
                 clear(path)
@@ -162,6 +163,10 @@ def clear(root: Path) -> None:
     What it has on another host goes first: the record of that is here.
     """
     FarPlaces(root).clear()
+    if (root / HALF_RECORD).is_file():
+        from dr.run.recovery.place.remote_halves import FarHalves
+
+        FarHalves(root).clear()
     _clear_half(root)
     places = ServerDirs(root / RECORD).places()
     if count := vacate(root, places):
@@ -170,6 +175,15 @@ def clear(root: Path) -> None:
         sweep(root / ROOM / "opened" / "state")
     for place in (*places, root):
         destroy(place)
+
+
+def _host_of_half(root: Path) -> SshHost | None:
+    """Return the host where files were being put back; None where none were."""
+    if not (root / HALF_RECORD).is_file():
+        return None
+    from dr.run.recovery.place.remote_halves import FarHalves
+
+    return FarHalves(root).declared()
 
 
 def note_half(root: Path, *paths: bytes) -> None:
