@@ -18,6 +18,13 @@ _STRINGS = {
 #: In MySQL two signs of minus begin a remark only where white space follows.
 _REMARK = {"mysql": r"--(?=\s|$)[^\n]*|/\*.*?\*/"}
 _REMARKS = r"--[^\n]*|/\*.*?\*/"
+#: Words before a bracket that read nothing but what stands in it.
+_PLAIN = {
+    *("and", "or", "not", "in", "any", "all", "some", "between", "like", "is", "null", "abs", "avg", "cast", "ceil"),
+    *("ceiling", "char_length", "coalesce", "concat", "date", "extract", "floor", "greatest", "least", "left"),
+    *("length", "lower", "ltrim", "mod", "nullif", "power", "replace", "right", "round", "rtrim", "sign", "substr"),
+    *("substring", "to_char", "to_date", "to_timestamp", "trim", "upper", "varchar", "char", "numeric", "decimal"),
+}
 _QUOTES = "'\"`"
 _HINT = "correct --where: it is what stands behind WHERE in the database's own SQL"
 
@@ -43,6 +50,20 @@ def refuse_unfinished(condition: str, kind: str) -> None:
             raise _refused("a bracket is closed that was not opened")
     if depth:
         raise _refused("a bracket in it is not closed")
+
+
+def stays_in_table(condition: str) -> bool:
+    """Whether a condition surely reads columns of its own table alone; no condition does.
+
+    It may not where it has a query, a name with a dot, or a function that is none of the plainest: somebody's own
+    function may read other tables.
+    """
+    bare = re.sub(r"'(?:[^'\\]|\\.|'')*'", "''", condition)
+    if re.search(r"\b(?:select|table|with|exists)\b|[$#@]|--|/\*", bare, re.IGNORECASE):
+        return False
+    if re.search(r"[^\W\d]\w*[\"`\]]?\s*\.|[\"`\]]\s*[.(]", bare):
+        return False
+    return {name.lower() for name in re.findall(r"([^\W\d]\w*)\s*\(", bare)} <= _PLAIN
 
 
 def _refused(why: str) -> UsageError:

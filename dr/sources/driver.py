@@ -31,6 +31,8 @@ from dr.tools.restic_events import Stored
 MANIFEST = "dr-manifest"
 #: Beside it while live databases are replaced: what puts them back as they were.
 WAY_BACK = "undo.sql"
+#: What is noted of a database where single tables were asked for.
+ALONE = "of {} all definitions were loaded, and the rows of what was named alone"
 #: So many characters of a refused statement are shown.
 _BEGINNING = 120
 
@@ -205,7 +207,8 @@ class RestoreSlot:
     `real` says that the real place is meant, not a sandbox;
     then `replace` names the live databases that may be replaced, and `accepted` the objects, as DATABASE.OBJECT, that
     may be missing from what is restored. `token` is the id of the drill or recovery. `only` names the databases that
-    are needed, where that is known: others of the same stream are read and not loaded.
+    are needed, where that is known: others of the same stream are read and not loaded. `tables` names of a database the
+    tables whose rows are needed, each by its names below the database; where it names none, all are.
     """
 
     root: Path
@@ -216,6 +219,7 @@ class RestoreSlot:
     replace: frozenset[str] = frozenset()
     accepted: frozenset[str] = frozenset()
     only: frozenset[str] = frozenset()
+    tables: Mapping[str, frozenset[tuple[str, ...]]] = field(default_factory=dict)
     host: Host = field(default_factory=ThisHost)
 
 

@@ -112,6 +112,10 @@ def _told(ran: Ran) -> Any:
     return ran.document["drills"][0]
 
 
+def _reported(site: Site) -> str:
+    return site.dr("report", "--format", "json").out
+
+
 def _names(to: Path) -> list[str]:
     return sorted(os.listdir(to)) if to.is_dir() else []
 
@@ -411,6 +415,10 @@ def test_tables_of_postgresql_come_back_whole(postgres_site: tuple[Site, str], p
         assert postgres.psql("insert into students (name) values ('next') returning id, number", again) == "5|5"
         assert postgres.psql("insert into terms default values returning id", again) == "3"
         assert '"students by Mood"' in postgres.psql("select indexdef from pg_indexes", again)
+    assert f"of {name} all definitions were loaded, and the rows of what was named alone" in _reported(site)
+    asking = "class in (select id from classes where id = 1)"
+    told = _told(_recover(site, "sis", "--table", "students", "--where", asking, "--to", str(to / "of-1"), "--json"))
+    assert [each["rows"] for each in told["tables"]] == [2], "what it asks of another table is there"
 
 
 def test_beside_in_postgresql_it_is_there_whole_or_not_at_all(
@@ -487,6 +495,7 @@ def test_a_table_of_mariadb_comes_back_as_files_and_beside(site: Site, mariadb: 
         assert held.splitlines(keepends=True)[1] == (
             b'1,"Anna ""quoted"", x",,0x0001,9,1,2,2020-01-01 10:00:00,"sad"\r\n'
         )
+        assert f"of {name} all definitions were loaded, and the rows of what was named alone" in _reported(site)
         assert [(row["name"], row["hidden"], row["raw"]) for row in _rows(to / f"{name}.students.csv")] == [
             ('Anna "quoted", x', "9", "0x0001"), ("line\nend\r\n", "", ""), ("back\\slash", "3", "0x"),
         ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dr.errors import UsageError
-from dr.sources.condition import refuse_unfinished
+from dr.sources.condition import refuse_unfinished, stays_in_table
 
 TAKEN = {
     "": ("it''s", "id > (1", "name = 'a"),
@@ -30,3 +30,15 @@ def test_what_no_server_takes_is_refused(kind: str, condition: str, said: str) -
     with pytest.raises(UsageError, match="--where: the condition cannot be used") as refused:
         refuse_unfinished(condition, kind)
     assert said in refused.value.cause and refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("condition", "alone"),
+    [
+        ("", True), ("id in (1, 2) and lower(name) = 'x.y (select'", True), ("mark > 1.5 and name like '%'", True),
+        ("class in (select id from classes)", False), ("is_active(id)", False), ("students.is_active", False),
+        ('"is active"(id)', False), ("exists (table classes)", False), ("a = $$x$$", False), ("a -- (", False),
+    ],
+)  # fmt: skip
+def test_a_condition_that_may_read_other_tables_is_known(condition: str, alone: bool) -> None:
+    assert stays_in_table(condition) is alone

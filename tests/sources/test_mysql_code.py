@@ -88,6 +88,17 @@ def test_a_dump_is_sorted_in_blocks_of_any_size(size: int) -> None:
     assert view.statement.startswith("CREATE ALGORITHM=UNDEFINED")
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 5000])
+def test_rows_of_one_table_pass_alone_and_definitions_all(size: int) -> None:
+    whole = b"".join(Sorting("lib").passing([DUMP]))
+    for only, rows in ((("t",), True), (("u",), False)):
+        sorting = Sorting("lib", only=only)
+        data = b"".join(sorting.passing(DUMP[at : at + size] for at in range(0, len(DUMP), size)))
+        assert (b"INSERT INTO" in data) is rows and b"CREATE TABLE `t`" in data and b"Dump completed" in data
+        assert (data == whole) is rows
+        assert [piece.name for piece in sorting.code().pieces] == ["t`r", "f", "a"]
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -46,7 +46,7 @@ def provision(recovery: Recovery) -> None:
     if request.in_sandbox and recovery.isolation is None and _runs_programs(recovery):
         recovery.isolation = isolate(site.land, recovery.root, reach=recovery.toolbox.plan.drill.reach)
     recovery.step = replace(step, place=recovery.cache.seen(step.place))
-    recovery.wanted = None
+    recovery.wanted, recovery.alone = None, {}
     _make_rooms(recovery)
     if request.tables:
         choose(recovery)
@@ -139,6 +139,7 @@ def _instance(recovery: Recovery, name: str) -> RestoredSource:
         token=request.token or request.drill_id,
         real=not request.in_sandbox,
         only=(recovery.wanted or {}).get(name, frozenset()),
+        tables=recovery.alone.get(name, {}),
         replace=request.replaced,
         accepted=request.accepted,
         host=recovery.isolation.host if recovery.isolation else site.land.host,
@@ -206,8 +207,20 @@ def loaded_size(recovery: Recovery, name: str, dump: int) -> int:
     sizes = captured.sizes if captured else {}
     own = 0 if instance.room.real else _OF_A_SERVER
     if only:
-        return own + sum(sizes.get(database, 0) for database in only)  # of its dump only a part is loaded
+        whole = sum(sizes.get(database, 0) for database in only)  # of its dump only a part is loaded
+        return own + int(whole * _share_of_rows(instance))
     return own + dump + (sum(sizes.values()) if sizes else _OF_A_DUMP * dump)
+
+
+def _share_of_rows(instance: RestoredSource) -> float:
+    """Return which part of their databases' rows is in the tables that are asked for; all where that is not known."""
+    tables = instance.room.tables
+    listed = [each for each in instance.foreseen_tables() or () if tables and each.names[0] in tables]
+    rows = {each.names: each.at_capture for each in listed if each.kind == "table"}
+    wanted = [rows.get((database, *names)) for database, many in tables.items() for names in many]
+    known = [count for count in wanted if count is not None]
+    total = sum(count or 0 for count in rows.values())
+    return sum(known) / total if total and known and len(known) == len(wanted) else 1.0
 
 
 def _disk_of(recovery: Recovery, instance: RestoredSource) -> Disk | None:

@@ -48,6 +48,7 @@ class Recovery:
     restored: dict[str, Restored] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
     wanted: dict[str, frozenset[str]] | None = None  # of which sources, and databases in them, tables are asked for
+    alone: dict[str, dict[str, frozenset[tuple[str, ...]]]] = field(default_factory=dict)  # and which tables will do
     tables: list[TableBack] = field(default_factory=list)
     sampled: Sampled | None = None  # what was chosen, where a sample is restored
     trees_sampled: dict[str, int] = field(default_factory=dict)  # sources with a part chosen, and their files

@@ -18,6 +18,7 @@ from dr.plan.units import counted
 from dr.run.recovery.foresee_tables import holds_no_source, refuse_unfit
 from dr.run.recovery.state import Recovery
 from dr.run.recovery.table_files import TableFile, prepare
+from dr.sources.condition import stays_in_table
 from dr.sources.tables import Script, Table, Tables, find, records_in, unknown
 from dr.tools import activity
 
@@ -41,11 +42,20 @@ def choose(recovery: Recovery) -> None:
         raise unknown(choice.missing, (each for tables in known.values() for each in tables), system)
     for source, tables in choice.found.items():
         refuse_unfit(recovery.toolbox, request, source, tables)
-    # A condition may ask other databases of its server too.
+    # A condition may ask other tables of its server, and other databases, too.
+    alone = stays_in_table(request.where)
     needed = {name: frozenset[str]() for name in listed if name not in known}
     for source, tables in choice.found.items():
-        needed[source] = frozenset() if request.where else frozenset(each.names[0] for each in tables)
+        needed[source] = frozenset(each.names[0] for each in tables) if alone else frozenset()
+        recovery.alone[source] = _by_database(tables) if alone else {}
     recovery.wanted = needed
+
+
+def _by_database(tables: Iterable[Table]) -> dict[str, frozenset[tuple[str, ...]]]:
+    found: dict[str, frozenset[tuple[str, ...]]] = {}
+    for each in tables:
+        found[each.names[0]] = found.get(each.names[0], frozenset()) | {each.names[1:]}
+    return found
 
 
 def bring_tables(recovery: Recovery) -> None:
@@ -55,6 +65,9 @@ def bring_tables(recovery: Recovery) -> None:
     """
     trouble, recovery.error = recovery.error, None
     opened = {name: item.instance.tables() for name, item in recovery.restored.items()}
+    for name, item in recovery.restored.items():
+        for note in item.instance.notes:
+            recovery.journal.note(f"{name}: {note}")
     listed = {name: each.listed() for name, each in opened.items()}
     choice = find(recovery.request.tables, listed, recovery.toolbox.plan.system)
     if choice.missing:

@@ -166,11 +166,13 @@ class Code:
 @dataclass
 class Sorting:
     """A database's dump, sorted: what holds data passes, what makes code is gathered. Views that stood in for others
-    are left out. `names`: what databases are called meanwhile that tables point into (sequences, foreign keys).
+    are left out. `names`: what databases are called meanwhile that tables point into (sequences, foreign keys). `only`:
+    the tables of which rows pass, all where it is empty; definitions all pass.
     """
 
     database: str
     names: Mapping[str, str] = field(default_factory=dict)
+    only: Collection[str] = ()
     _pieces: list[Piece] = field(default_factory=list)
     _lines: list[bytes] = field(default_factory=list)
     _state: str = "data"
@@ -181,10 +183,10 @@ class Sorting:
         held, within = b"", False  # `within`: it goes on with a line of which the beginning has passed
         for block in blocks:
             held += block
-            if self._state == "data" and not self._marked(held, within=within):
+            if self._state in ("data", "skipped") and not self._marked(held, within=within):
                 safe = max(0, len(held) - _LONGEST_MARK)
                 if safe:
-                    yield held[:safe]
+                    yield held[:safe] if self._state == "data" else b""
                     within, held = held[safe - 1 : safe] != b"\n", held[safe:]
                 continue
             *lines, rest = held.split(b"\n")
@@ -206,7 +208,7 @@ class Sorting:
     def _take(self, line: bytes, *, raw: bool = False) -> Iterator[bytes]:
         """Take one line; yield it when it is data. `raw`: only the end of one."""
         if raw:
-            yield line
+            yield line if self._state != "skipped" else b""
             return
         if line.startswith(b"DELIMITER "):
             self._quoting = line.rstrip() != b"DELIMITER ;"
@@ -217,7 +219,7 @@ class Sorting:
             self._turn(line)
         if self._state in ("data", "table"):
             yield line if self._state == "data" else self._pointed(line)
-        elif self._state != "stand-in":
+        elif self._state not in ("stand-in", "skipped"):
             self._lines.append(line)
             if self._state in ("event", "routine") and line.startswith(b"DELIMITER ;\n"):
                 self._end_piece()
@@ -241,14 +243,20 @@ class Sorting:
         elif line.startswith(_TABLE):
             state = "table"
         elif line.startswith((*_OTHERS, _CLOSING)) or (state == "trigger" and line.strip() in (b"", b"--")):
-            state = "data"
-        elif state in ("data", "table") and line.startswith(_TRIGGER):
+            state = "data" if self._passes(line) else "skipped"
+        elif state in ("data", "table", "skipped") and line.startswith(_TRIGGER):
             state = "trigger"
         elif state == "trigger" and line.startswith(_TRIGGER[0]) and self._made():
             self._end_piece()
         if state != self._state:
             self._end()
             self._state = state
+
+    def _passes(self, line: bytes) -> bool:
+        """Whether what begins with a line is wanted: rows of a table may not be."""
+        if not (self.only and line.startswith(_OTHERS[0])):
+            return True
+        return any(quoted(name).encode("utf-8", "surrogateescape") in line for name in self.only)
 
     def _made(self) -> bool:
         return any(_MAKING.match(line) for line in self._lines)
@@ -264,7 +272,7 @@ class Sorting:
     def _end_piece(self) -> None:
         """What came since the last piece makes the next; settings that came before belong to it."""
         text, self._lines = b"".join(self._lines), []
-        kind: Kind = self._state if self._state != "data" else "view"  # type: ignore[assignment]
+        kind: Kind = self._state if self._state not in ("data", "skipped") else "view"  # type: ignore[assignment]
         self._pieces.append(Piece(kind, _name_in(kind, text), text, self.database))
 
 

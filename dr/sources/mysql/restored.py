@@ -71,7 +71,12 @@ class Restored(RestoredSource):
             place = self.beside(part.database)
             if part.database not in self.actual:
                 self._begin(session, part.database)
-                sorted_by[part.database] = Sorting(part.database, meanwhile | {part.database: place})
+                if self.room.tables.get(part.database):
+                    self.notes.append(
+                        f"of {part.database} all definitions were loaded, and the rows of what was named alone"
+                    )
+                only = {names[0] for names in self.room.tables.get(part.database, ())}
+                sorted_by[part.database] = Sorting(part.database, meanwhile | {part.database: place}, only)
             content = sorted_by[part.database].passing(part.content)
             if part.views:
                 deque(content, maxlen=0)  # only what opens and closes a dump: views are code

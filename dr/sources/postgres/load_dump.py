@@ -22,16 +22,16 @@ from dr.sources.own_errors import own_errors
 from dr.sources.postgres import queries, toc
 from dr.sources.postgres.completing import Check, rehearsal, set_aside
 from dr.sources.postgres.connection import Server
+from dr.sources.postgres.load_tables import Names, entries_for, family_of, kept_list, without_rows
 from dr.sources.postgres.toc import Refusal
 from dr.tools import command
 from dr.tools.command import Done
-from dr.tools.host import Process, script
+from dr.tools.host import Process
 
 _HEAD = 1 << 20  # bytes that hold the table of contents of most dumps; doubled until they do
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _LOADING = ("--section=pre-data", "--section=data")
 _AFTERWARDS = "--section=post-data"
-_KEEP_LIST = 'umask 077; f=$(mktemp) && cat >"$f" && echo "$f";'
 
 
 #: Materialised views, as schema and name.
@@ -40,10 +40,14 @@ Views = Collection[tuple[str, str]]
 
 @dataclass
 class Poured:
-    """What came of a dump: what the server refused, and the checks that wait for the rows to be there."""
+    """What came of a dump: what the server refused, and the checks that wait for the rows to be there.
+
+    `alone`: only the rows of the tables that were named, and of those that they are made of, were loaded.
+    """
 
     refused: list[Refusal] = field(default_factory=list)
     aside: list[Check] = field(default_factory=list)
+    alone: bool = False
 
 
 def pour_dump(
@@ -54,27 +58,47 @@ def pour_dump(
     work: Path,
     at_once: bool,
     left_empty: Callable[[], Views] = tuple,
+    only: Collection[Names] = (),
 ) -> Poured:
     """Load a dump into an empty database; return what the server refused of it.
 
     `work` holds the table of contents meanwhile. Tables go where the database goes, whatever tablespace they
     had. Loaded `at_once`, where a rehearsal of its definitions found nothing against it, nothing may be refused before
     the indexes. `left_empty` is asked, once tables and views are there, which of the materialised views are not to be
-    refreshed. Raises `SourceError` when the dump cannot be read or the server goes away; what `blocks` raises goes on.
+    refreshed. `only`: of rows those of these tables are enough. Raises `SourceError` when the dump cannot be read or
+    the server goes away; what `blocks` raises goes on.
     """
     with TemporaryDirectory(prefix="toc-", dir=work) as folder:
         head = Path(folder, "head")
         held = _read_head(server, head, blocks)
         loader, done = _Loader(server, database, head), Poured()
         stream = _again(held, blocks)
-        if at_once and server.host.here and loader.rehearse():
+        if at_once and not only and server.host.here and loader.rehearse():
             done.refused += loader.load(stream, *_LOADING, "--single-transaction")
-        else:
-            done.refused += loader.load(None, "--section=pre-data")
-            done.aside = set_aside(server, database)
-            done.refused += loader.load(stream, "--section=data")
-        done.refused += _finish(loader, server, database, head, left_empty())
+            done.refused += _finish(loader, server, database, head, left_empty())
+            return done
+        done.refused += loader.load(None, "--section=pre-data")
+        chosen = _entries(server, database, head, only)
+        done.aside = set_aside(server, database)
+        with kept_list(server, chosen[0] if chosen else None) as options:
+            done.refused += loader.load(stream, "--section=data", *options)
+        if not chosen:
+            done.refused += _finish(loader, server, database, head, left_empty())
+            return done
+        done.alone = True
+        for lines, ignored in ((chosen[0], False), (chosen[1], True)):
+            with kept_list(server, lines) as options:
+                refused = loader.load(None, _AFTERWARDS, *options) if lines else []
+            done.refused += without_rows(server, database, refused) if ignored else refused
     return done
+
+
+def _entries(
+    server: Server, database: str, head: Path, only: Collection[Names]
+) -> tuple[list[bytes], list[bytes]] | None:
+    """Return the entries that bring some tables alone, and their foreign keys; None where all is to be loaded."""
+    family = family_of(server, database, only) if only else None
+    return entries_for(_listed(server, head).stdout, family) if family else None
 
 
 def _finish(loader: _Loader, server: Server, database: str, head: Path, empty: Views) -> list[Refusal]:
@@ -156,19 +180,11 @@ def _feed(process: Process, blocks: Iterable[bytes]) -> None:
 @contextmanager
 def _chosen(server: Server, head: Path, left_empty: Views) -> Iterator[tuple[str, ...]]:
     """Give the options that leave out the refreshing of these views: a list of all the rest, where programs run."""
-    if not left_empty:
-        yield ()
-        return
     marks = [f" MATERIALIZED VIEW DATA {schema} {name} ".encode() for schema, name in left_empty]
-    lines = [line for line in _listed(server, head).stdout.splitlines() if not any(mark in line for mark in marks)]
-    made = server.host.run(script(_KEEP_LIST), stdin=b"\n".join([*lines, b""]))
-    place = made.stdout.decode("utf-8", "surrogateescape").strip()
-    if made.code != 0 or not place:
-        raise SourceError("the dump's list cannot be kept", server.name, made.last_words, hint="see that host's disk")
-    try:
-        yield ("-L", place)
-    finally:
-        server.host.run(["rm", "-f", "--", place], regardless=True)
+    lines = _listed(server, head).stdout.splitlines() if marks else []
+    kept = [line for line in lines if not any(mark in line for mark in marks)]
+    with kept_list(server, kept if marks else None) as options:
+        yield options
 
 
 def _read_head(server: Server, head: Path, blocks: Iterator[bytes]) -> list[bytes]:

@@ -12,7 +12,7 @@ from typing import Any
 from dr.errors import SourceError
 from dr.plan.source_kinds import PostgresSource
 from dr.sources.database_inventory import FILENAME, DatabaseInventory
-from dr.sources.driver import Foretold, Refused, RestoredSource, RestoreSlot
+from dr.sources.driver import ALONE, Foretold, Refused, RestoredSource, RestoreSlot
 from dr.sources.postgres import completing, inventory, queries, roles
 from dr.sources.postgres import create_database as making
 from dr.sources.postgres.capture import GLOBALS
@@ -155,8 +155,10 @@ class Restored(RestoredSource):
         self.made(database)
         poured = pour_dump(
             self.server, physical, blocks, work=self.room.apart, at_once=self.at_once(database),
-            left_empty=lambda: self.left_empty(database),
+            left_empty=lambda: self.left_empty(database), only=self._tables_of(database),
         )  # fmt: skip
+        if poured.alone:
+            self.notes.append(ALONE.format(database))
         said = making.finish(self.server, self.place, physical, properties, self.lacks)
         self._judge(database, completing.complete(self.server, physical, poured.aside, poured.refused))
         if said:
@@ -198,6 +200,10 @@ class Restored(RestoredSource):
 
     def _is_wanted(self, database: str) -> bool:
         return not self.room.only or database in self.room.only
+
+    def _tables_of(self, database: str) -> frozenset[tuple[str, str]]:
+        """Return the tables that are needed of a database, as schema and name; nothing for all."""
+        return frozenset((names[0], names[1]) for names in self.room.tables.get(database, ()))
 
     def _captured_name(self, database: str) -> str:
         """Return the database's name; for a single dump the facts have it in full."""
