@@ -50,7 +50,7 @@ def ask_in_place(
         raise UsageError(
             f"{counted(len(told.blocked), 'name')} cannot be put back, and nothing was touched: "
             f"{_name(entry)}: {why}", system,
-            hint="move what is in the way aside, or bring the files into a directory with --to",
+            hint="move that aside, or allow writing there; or bring the files into a directory with --to",
         )  # fmt: skip
     if dry_run:
         context.put(dry_run=True, would=text, steps=list(foreseen.steps))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dr.evidence.manifest import Entry
+from dr.run.recovery.place.live import Judged, LivePlace
 from tests.conftest import Site, plan_text
 
 LETTER = "deep/letter to parents.txt"
@@ -123,6 +125,17 @@ def test_a_link_or_another_kind_in_the_way_is_refused_and_never_followed(share: 
     assert "cannot be put back" in share.dr(*_asked(LETTER), code=2).err
     assert (outside / Path(LETTER).name).read_text() == "of somebody else\n"
     assert share.dr("audit", "--json").document["records"] == records
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anybody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "deep").mkdir()
+    gone = Entry(os.fsencode(tmp_path / "deep" / "further" / "letter.txt"), "file", 3, "0" * 64)
+    with LivePlace([str(tmp_path)]) as place:
+        assert place.judge(gone).standing == "absent"
+        monkeypatch.setattr(os, "access", lambda *_, **__: False)
+        assert place.judge(gone) == Judged("blocked", f"{tmp_path}/deep cannot be written")
 
 
 def test_what_does_not_go_together_is_one_sentence(share: Site) -> None:

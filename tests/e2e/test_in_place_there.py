@@ -92,7 +92,10 @@ def test_what_arrives_there_as_something_else_and_what_is_in_the_way_is_not_put_
     letter.write_text("of today\n")
     ran = share.dr(*_asked("letter.txt"), code=1, SPOIL="yes")
     assert letter.read_text() == "of today\n" and not _kept(letter) and not _left(share), ran.err
-    assert "1 name of docs not put back" in share.dr("report", "--format", "json").out
+    assert (
+        "1 name of docs not put back: what arrived there is not what was sent"
+        in share.dr("report", "--format", "json").out
+    )
     shutil.copytree(deep, outside)
     (deep / "file-1.bin").unlink()
     share.dr(*_asked("deep/file-1.bin"), code=1, LINK_AT="1", LINKED=str(deep))

@@ -127,6 +127,10 @@ def test_what_cannot_be_done_is_one_sentence_and_touches_nothing(term: Site) -> 
         (["--source", "docs"], "--source goes with --path"),
         (["--path", LETTER, "--source", "x"], "no recovery point has a source 'x'"),
         (["--path", LETTER, "--point", "x"], "x"),
+        (
+            ["--path", LETTER, "--to", str(term.root / "source" / "letter.txt" / "to")],
+            "this is a file, not a directory",
+        ),
     ):
         ran = term.dr("recover", "share", "--to", str(to), *typed, "--yes", code=2)
         assert said in ran.err.lower() and ran.err.count("\n") == 1, ran.err

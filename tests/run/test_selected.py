@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.run.recovery.selected import outermost, pattern_of, tops_of
+from dr.run.recovery.selected import include_of, outermost, pattern_of, tops_of
 
 NAMES = st.sampled_from([b"a", b"b", b"ab", b"a b", b"\xff", "é".encode(), b"[", b"*"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(b"/".join)
@@ -35,3 +35,9 @@ def test_a_question_mark_is_one_letter_and_not_one_byte() -> None:
     pattern = pattern_of(["/"], ["caf?.txt"])
     assert pattern.fullmatch("café.txt".encode()) and pattern.fullmatch(b"caf\xe9.txt")
     assert not pattern.fullmatch(b"caf/.txt") and not pattern.fullmatch(b"cafee.txt")
+
+
+def test_a_name_with_brackets_is_meant_as_it_is_spelled_too() -> None:
+    pattern, asked = pattern_of(["/srv"], ["[odd] name.txt"]), include_of(["/srv"], ["[odd] name.txt"], alone=set())
+    assert pattern.fullmatch(b"srv/[odd] name.txt") and pattern.fullmatch(b"srv/o name.txt")
+    assert not pattern.fullmatch(b"srv/odd name.txt") and asked == ["/srv/[odd] name.txt", "/srv/[[]odd] name.txt"]

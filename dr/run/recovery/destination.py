@@ -47,7 +47,8 @@ class Marker:
 
 
 def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
-    """Raise `UsageError` unless `to` is new, empty, our own unfinished recovery, or `force` is given."""
+    """Raise `UsageError` unless `to` can be written, and is new, empty, our unfinished recovery, or `force` is said."""
+    refuse_shut(to)
     if not to.exists():
         return
     if not to.is_dir():
@@ -61,6 +62,22 @@ def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
             str(to),
             hint="name a new or empty directory; or say --force to write over what is there",
         )
+
+
+def refuse_shut(to: Path) -> None:
+    """Raise `UsageError` where a directory cannot be made or written: known before anything is begun."""
+    there = next(place for place in (to, *to.parents) if os.path.lexists(place))
+    if there != to and not there.is_dir():
+        raise UsageError("this is a file, not a directory", str(there), hint="name a directory elsewhere")
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(
+            "the directory cannot be written", str(there), hint="correct its rights, or name another directory"
+        )
+
+
+def refuse_small(to: Path, size: int) -> None:
+    """Raise `DrError` where files of so many bytes do not fit: known before anything is begun."""
+    require_space(to, size, there=written(to))
 
 
 def read_marker(to: Path) -> Marker | None:

@@ -54,6 +54,7 @@ _WALKS = {
     NO_TOP: "there is no folder above it any more: is its disk mounted?",
     SHUT: "this login may not look at its folder",
 }
+_NOT_WHOLE = "what arrived there is not what was sent"
 _MKDIR = 'mkdir -m 700 -- "./$1";'
 _UNPACK = """
 umask 077; tar -x -p -f - --numeric-owner || exit 90;
@@ -218,7 +219,7 @@ class PuttingThere(Putting):
                 if digests.get(item.new) == item.entry.sha256:
                     whole.append(item)
                 else:
-                    self.problem(item.entry, _why(done) if done.code else "it did not arrive whole")
+                    self.problem(item.entry, _why(done) if done.code else _NOT_WHOLE, common=_common(done))
         if self._marks:
             self._marks.give(folder, [(item.new, item.entry, self.staged(item.entry)) for item in whole])
         if lost := [item.new for item in items if item not in whole]:
@@ -358,6 +359,11 @@ def _digests(said: bytes) -> Iterator[tuple[str, str]]:
     for line in said.decode("ascii", "replace").splitlines():
         digest, _, name = line.partition(" ")
         yield name.removeprefix("*").removeprefix(" "), digest
+
+
+def _common(done: Done) -> str:
+    """Return why, where that names no file."""
+    return _WALKS.get(done.code, "" if done.code else _NOT_WHOLE)
 
 
 def _why(done: Done) -> str:

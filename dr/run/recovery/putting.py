@@ -44,6 +44,7 @@ class Putting(ABC):
         self.made: dict[bytes, Entry] = {}
         self._folders: dict[bytes, Entry] | None = None
         self.counts: Counter[str] = Counter()
+        self._reasons: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -79,7 +80,7 @@ class Putting(ABC):
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self.full() from error
-            self.problem(entry, error.strerror or str(error))
+            self.problem(entry, error.strerror or str(error), common=error.strerror or "")
 
     def full(self) -> MachineError:
         """Return the error for a full disk."""
@@ -88,9 +89,10 @@ class Putting(ABC):
             hint="free some space, then start the command again",
         )  # fmt: skip
 
-    def problem(self, entry: Entry, why: str) -> None:
-        """Note that an entry was not put back."""
+    def problem(self, entry: Entry, why: str, *, common: str = "") -> None:
+        """Note that an entry was not put back; `common` is a reason that names no file, and goes on record."""
         self.counts["failed"] += 1
+        self._reasons[common] += bool(common)
         self._recovery.names.append((self._name, f"not put back: {why}", entry.path))
 
     def told(self, entry: Entry, what: str, more: str = "") -> None:
@@ -126,7 +128,9 @@ class Putting(ABC):
         parts += [f"{counts[what]:,} {what}" for what in ("rights put back", _SAME, _LEFT) if counts[what]]
         journal.note(f"{self._name} in its place: {'; '.join(parts)}", timed=True)
         if many := counts["failed"]:
-            journal.note(f"{counted(many, 'name')} of {self._name} not put back", outcome="degraded")
+            first = next((why for why, times in self._reasons.most_common(1) if times), "")
+            why = f": {first}" if first else ""
+            journal.note(f"{counted(many, 'name')} of {self._name} not put back{why}", outcome="degraded")
         if many := counts["of another owner"]:
             what = f"{counted(many, 'name')} of {self._name} without the owner of the capture"
             journal.note(f"{what}: only root gives files to other users", outcome="degraded")

@@ -14,7 +14,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence.record import Drill, Point
 from dr.run.points.choose import choose
 from dr.run.recovery import under_way
-from dr.run.recovery.destination import Destination, Marker, read_marker, refuse_unfit
+from dr.run.recovery.destination import Destination, Marker, read_marker, refuse_small, refuse_unfit
 from dr.run.recovery.engine import carry_out
 from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import MANIFESTS
@@ -74,6 +74,7 @@ def refuse_live(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequ
         return []
     refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
     if request.paths:
+        refuse_small(request.into, request.size or 0)
         return []
     if not request.as_files:
         under_way.refuse_other(toolbox.state, toolbox.plan.system, request.into)

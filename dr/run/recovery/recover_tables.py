@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dr.errors import UsageError
 from dr.evidence.record import Drill, Point
+from dr.run.recovery.destination import refuse_shut
 from dr.run.recovery.drill import rehearse
 from dr.run.recovery.foresee_tables import refuse_tables
 from dr.run.recovery.request import RecoveryRequest
@@ -41,4 +42,6 @@ def refuse_no_tables(toolbox: Toolbox, points: Sequence[Point], request: Recover
         )  # fmt: skip
     if request.to and request.to.exists() and not request.to.is_dir():
         raise UsageError("this is a file, not a directory", str(request.to), hint="name a directory")
+    if request.to:
+        refuse_shut(request.to)
     refuse_tables(toolbox, points, request)

@@ -12,10 +12,11 @@ from dr.run.recovery.checks.pattern import below, for_restic, literal
 def pattern_of(bases: Iterable[str], paths: Sequence[str]) -> re.Pattern[bytes]:
     """Return what matches the paths named, and all below those that are folders; paths without a leading slash.
 
-    Each is absolute, or relative to any of `bases`, and may have `*`, `?`, `[abc]` and `**`.
+    Each is absolute, or relative to any of `bases`, and may have `*`, `?`, `[abc]` and `**`; one with a bracket is also
+    the name that is spelled so.
     """
     places = list(bases)
-    forms = [b".*" if _is_root(path) else b"(?:%s)(?:/.*)?" % _form(places, path) for path in paths]
+    forms = [b".*" if _is_root(path) else b"(?:%s)(?:/.*)?" % _form(places, path) for path in _spelled(paths)]
     return re.compile(b"|".join(forms) or b"(?!)", re.DOTALL)
 
 
@@ -31,7 +32,7 @@ def exactly(path: bytes) -> str:
 def include_of(bases: Iterable[str], paths: Sequence[str], *, alone: set[bytes]) -> list[str]:
     """Return restic's patterns for the same; what they include may be more, never less."""
     places, forms = list(bases), list[str]()
-    for path in paths:
+    for path in _spelled(paths):
         if _is_root(path):
             forms.append("/*")
         elif _is_top(path):
@@ -39,6 +40,14 @@ def include_of(bases: Iterable[str], paths: Sequence[str], *, alone: set[bytes])
         else:
             forms += for_restic(places, path, alone=alone)
     return forms
+
+
+def _spelled(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths, and those with a bracket once more as the name itself: people type what they see."""
+    for path in paths:
+        yield path
+        if "[" in path:
+            yield exactly(os.fsencode(path))
 
 
 def _is_root(path: str) -> bool:

@@ -85,6 +85,11 @@ class Restored(RestoredSource):
         self.codes = {name: each.code() for name, each in sorted_by.items()}
         self._make_code(session, replay)
 
+    def _tables_of(self, database: str) -> frozenset[str]:
+        """Return the tables that are needed of a database; nothing for all, as where a name is no plain text."""
+        only = frozenset(names[0] for names in self.room.tables.get(database, ()))
+        return only if all(name.isprintable() for name in only) else frozenset()
+
     def _begin(self, session: Session, database: str) -> None:
         """Make the database beside."""
         place = self.beside(database)

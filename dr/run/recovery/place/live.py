@@ -74,15 +74,29 @@ class LivePlace:
             fd = self.folder(folder)
             found = os.stat(base, dir_fd=fd, follow_symlinks=False)
         except FileNotFoundError:
-            return Judged("absent")
+            return self._if_open(folder, "absent")
         except BlockedError as error:
             return Judged("blocked", str(error))
         kind = KINDS.get(stat.S_IFMT(found.st_mode), "other")
         if kind != entry.kind:
             return Judged("blocked", f"it was {IN_WORDS[entry.kind]}, and is {IN_WORDS[kind]} now")
         if not _same_content(entry, found, below(fd, base)):
-            return Judged("other")
+            return self._if_open(folder, "other")
         return Judged("rights" if self._other_rights(entry, found, below(fd, base)) else "same")
+
+    def _if_open(self, folder: bytes, standing: Standing) -> Judged:
+        """Return how it stands where its folder, or what is left of the way there, can be written; else why not."""
+        while True:
+            try:
+                fd = self.folder(folder)
+            except FileNotFoundError:
+                folder = os.path.dirname(folder)
+                continue
+            except BlockedError as error:
+                return Judged("blocked", str(error))
+            if os.access(below(fd, b"."), os.W_OK | os.X_OK, effective_ids=True):
+                return Judged(standing)
+            return Judged("blocked", f"{os.fsdecode(folder)} cannot be written")
 
     def folder(self, path: bytes) -> int:
         """Return a descriptor of a folder, good until another is asked for.
