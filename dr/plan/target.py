@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, field_validator, model_validator
 
 from dr.plan.base import Declaration, Name, PositiveDuration, Size
 from dr.plan.target_kind import Immutability, Media, TargetKind
@@ -44,9 +45,7 @@ class Prices(Declaration):
 
     currency: Annotated[
         str,
-        Field(
-            pattern=r"^[A-Z]{3}$", description="The currency of all amounts, by its three letters.", examples=["USD"]
-        ),
+        Field(description="The currency of all amounts, by its three letters (ISO 4217).", examples=["USD"]),
     ]
     unit: Annotated[
         Literal["GB", "GiB"],
@@ -84,6 +83,13 @@ class Prices(Declaration):
             examples=[90],
         ),
     ] = 0
+
+    @field_validator("currency")
+    @classmethod
+    def _three_letters(cls, value: str) -> str:
+        if not re.fullmatch("[A-Z]{3}", value):
+            raise ValueError(f"{value!r} is not a currency: write its three letters, such as USD or EUR")
+        return value
 
     @property
     def unit_bytes(self) -> int:

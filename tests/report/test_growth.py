@@ -171,6 +171,8 @@ def test_nothing_is_priced_where_no_prices_are_declared_and_nothing_is_counted_o
     assert found.rates is None and not found.notes and found.capacity
 
 
-def test_a_budget_without_prices_is_refused() -> None:
+def test_a_budget_without_prices_and_a_currency_that_is_none_are_refused() -> None:
     with pytest.raises(ValueError, match="budget needs prices"):
         target(budget=5)
+    with pytest.raises(ValueError, match="'usd' is not a currency"):
+        target(prices={**PRICES, "currency": "usd"})
