@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
-_OTHER_OWNER = "run as its owner, or correct its owner; or name another with --state"
 
 
 def utc_now() -> datetime:
@@ -54,10 +53,10 @@ _given: set[str] = set()
 
 def new_id(prefix: str, at: datetime) -> str:
     """Return a new run id: `prefix` and the time, and six random hex digits. No two of one process are the same."""
-    while (made := f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}") in _given:
-        pass
     if len(_given) >= 10_000:
         _given.clear()
+    while (made := f"{prefix}{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}") in _given:
+        pass
     _given.add(made)
     return made
 
@@ -204,14 +203,12 @@ class Session:
         self.declarations.require(() if everything else names)
         for name in names:
             if name not in known:
-                raise UsageError(
-                    f"there is no plan for the system {name!r}", str(self.config), hint=_known(sorted(known))
-                )
+                what, hint = f"there is no plan for the system {name!r}", _known(sorted(known))
+                raise UsageError(what, str(self.config), hint=hint)
         if not names:
-            raise UsageError(
-                "no system was named" if known else f"there are no plans in {self.config / 'plans'}",
-                hint="name a system, or use --all" if known else "run `dr init` to make a first one",
-            )
+            if known:
+                raise UsageError("no system was named", hint="name a system, or use --all")
+            raise UsageError(f"there are no plans in {self.config / 'plans'}", hint="run `dr init` to make a first one")
         return sorted((known[name] for name in names), key=lambda item: (item.plan.priority, item.plan.system))
 
     def usable(self) -> tuple[list[Loaded], tuple[Fault, ...]]:
@@ -398,10 +395,7 @@ class Session:
             self.problem(Problem.of(error, where))
 
     def send_evidence(self, places: Sequence[Place], system: str) -> bool:
-        """Put the records that a target lacks beside its repository. Return whether all of them are there.
-
-        What went wrong is a problem of the session.
-        """
+        """Put the records that a target lacks beside its repository; whether all are there. Else it is a problem."""
         whole = True
         for place in places:
             try:
@@ -447,11 +441,10 @@ def make_state(state: Path) -> None:
         for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
             (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise DrError(
-            "the state directory cannot be made", str(state), error.strerror or "", hint=_mending(error.errno)
-        ) from error
+        why, hint = error.strerror or "", _mending(error.errno)
+        raise DrError("the state directory cannot be made", str(state), why, hint=hint) from error
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):  # asked of what is there already: nothing was made then
         fixed = os.statvfs(state).f_flag & os.ST_RDONLY
         why = "its file system is read-only" if fixed else "its rights forbid it"
-        hint = "mount it for writing" if fixed else _OTHER_OWNER
+        hint = "mount it for writing" if fixed else "run as its owner, or correct that; or name another with --state"
         raise DrError("the state directory cannot be written", str(state), why, hint=hint)
