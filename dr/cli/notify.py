@@ -64,7 +64,7 @@ def list_command(context: Context) -> None:
         context.say("nothing is open")
 
 
-@notify_command.command("failed")
+@notify_command.command("failed", short_help="Tell the channels that a systemd unit failed by itself.")
 @click.argument("unit")
 @pass_context
 def failed_command(context: Context, unit: str) -> None:
