@@ -79,6 +79,8 @@ class Session:
     healed: list[tuple[str, str]] = field(default_factory=list, repr=False)
     #: Whether nobody sits at the terminal (`dr run`, `dr daemon`): what was seen a few minutes ago still counts then.
     unattended: bool = False
+    #: The drills at work, where several are held at once (`dr.operations.lifecycle`).
+    restores: SideBySide | None = field(default=None, repr=False)
     #: The worst exit code that the heartbeat was told of each system and verb, and what it may still cost this command.
     beats: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
     beat_seconds_left: float = 10.0
@@ -93,7 +95,6 @@ class Session:
     _done: set[str] = field(default_factory=set, repr=False)
     _guard: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _turns: dict[str, threading.Semaphore] = field(default_factory=dict, repr=False)
-    _restores: SideBySide | None = field(default=None, repr=False)
 
     @functools.cached_property
     def declarations(self) -> Declarations:
@@ -305,16 +306,6 @@ class Session:
                 while not free.acquire(timeout=0.5):
                     command.raise_if_stopping()
                 stack.callback(free.release)
-            yield
-
-    @contextmanager
-    def restoring(self, loaded: Loaded) -> Iterator[None]:
-        """Hold the room that a drill needs, once there is enough beside the others of this command."""
-        from dr.run.recovery.place.side_by_side import SideBySide, claim_of
-
-        with self._guard:
-            self._restores = self._restores or SideBySide.of(loaded.site.limits)
-        with self._restores.held(claim_of(loaded, self.catalog.last_that_worked([loaded.plan.system]), self.state)):
             yield
 
     def each(

@@ -9,7 +9,7 @@ from typing import Literal
 from dr.errors import INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen, Outcome
 from dr.operations.heal import heal
-from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, run_of
+from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, restoring, run_of
 from dr.operations.scenarios import driver_of, refuse_unfit
 from dr.operations.self_backup import save_self
 from dr.plan.load import Loaded
@@ -41,7 +41,7 @@ def drill_one(session: Session, loaded: Loaded, request: RecoveryRequest, *, alo
     """Drill one system; unless it is `alone`, once there is room for it beside the others of this command."""
     request = _of(loaded, request)
     verb = _verb(request)
-    with nullcontext() if alone else session.restoring(loaded):
+    with nullcontext() if alone else restoring(session, loaded):
         run = run_of(session, loaded, verb)
         return carry_out(run, verb, lambda run: _drilled(run, _begun(run, request)), scenario=request.assumes)
 

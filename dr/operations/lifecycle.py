@@ -7,9 +7,10 @@ interrupted, or could not be told to the targets.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -35,6 +36,8 @@ T = TypeVar("T")
 
 #: Whoever recovers waits for a target as long as it may take to come back: nothing else is to be had.
 _URGENT = ("drill", "recovery")
+#: Two drills that begin at once are counted together.
+_one = threading.Lock()
 
 
 @dataclass
@@ -244,6 +247,17 @@ def not_begun(
 ) -> Finished[R]:
     """Return what a run came to that was never opened: it is told, and not put on record."""
     return Finished(record=verb.nothing(run, error, outcome), exit_code=error.exit_code if code is None else code)
+
+
+@contextmanager
+def restoring(session: Session, loaded: Loaded) -> Iterator[None]:
+    """Hold the room that a drill needs, once there is enough beside the others of this command."""
+    from dr.run.recovery.place.side_by_side import SideBySide, claim_of
+
+    with _one:
+        restores = session.restores = session.restores or SideBySide.of(loaded.site.limits)
+    with restores.held(claim_of(loaded, session.catalog.last_that_worked([loaded.plan.system]), session.state)):
+        yield
 
 
 def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:

@@ -247,6 +247,8 @@ class RestoredSource:
     takes_stream = False
     #: By which file `foreseen_tables` knows: whoever asks before anything is restored lays that into `apart`.
     tells_tables: Foretold | None = None
+    #: The bytes that a service of its own takes while it holds nothing: its own tables, and its first log.
+    empty_bytes = 0
 
     def __init__(self, name: str, kind: str, room: RestoreSlot) -> None:
         self.name, self.kind, self.room = name, kind, room

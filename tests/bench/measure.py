@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,43 @@ def interleaved_best(repetitions: int, **acts: Callable[[], float]) -> dict[str,
         for name, act in list(acts.items())[:: -1 if turn % 2 else 1]:
             best[name] = min(best[name], act())
     return best
+
+
+def costs(repetitions: int, servers: Sequence[Path], **acts: Callable[[], object]) -> dict[str, tuple[float, float]]:
+    """Do each act in turn, so many times; return the median seconds of each by the clock, and of processors.
+
+    `servers` are files that hold the ids of servers: what these and their programs spend meanwhile counts, too.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in acts}
+    for _ in range(repetitions):
+        for name, act in acts.items():
+            began, spent = time.monotonic(), _spent(servers)
+            own = act()
+            took = own if isinstance(own, float) else time.monotonic() - began
+            found[name].append((took, _spent(servers) - spent))
+    return {
+        name: (statistics.median(wall for wall, _ in each), statistics.median(cpu for _, cpu in each))
+        for name, each in found.items()
+    }
+
+
+def _spent(servers: Sequence[Path]) -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    spent = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    for server in servers:
+        number = server.read_text("utf-8").split()[0]
+        words = Path(f"/proc/{number}/stat").read_text("utf-8").rpartition(")")[2].split()
+        spent += sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+    return spent
+
+
+def say_costs(title: str, ours: tuple[float, float], theirs: tuple[float, float], goal: str) -> None:
+    """Print two ratios: of the clock and of processors."""
+    print(
+        f"{title}: {ours[0] / theirs[0]:.2f} by the clock, {ours[1] / theirs[1]:.2f} by processors (goal {goal}); "
+        f"{ours[0]:.2f} s / {theirs[0]:.2f} s, {ours[1]:.2f} CPU s / {theirs[1]:.2f} CPU s",
+        flush=True,
+    )
 
 
 def say(title: str, ours: float, theirs: float, goal: str) -> None:

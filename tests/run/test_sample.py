@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -101,3 +102,25 @@ def test_a_file_of_the_sample_that_does_not_come_back_fails_the_drill(
     drill = sampled(district)
     assert drill.outcome == "failed" and drill.sampled is not None and drill.files < drill.sampled.files
     assert any("missing" in check.observed for check in drill.checks), drill.checks
+
+
+def many(number: int) -> Iterator[Entry]:
+    return (
+        Entry(b"/srv/%d/%d" % (each % 50, each), "file", each % 2_000, "0" * 64, mtime_ns=each)
+        for each in range(number)
+    )
+
+
+def peak(number: int) -> int:
+    files = {"uploads": partial(many, number)}
+    tracemalloc.start()
+    try:
+        found = choose(files, {}, limit=number * 100, begin=0)
+        assert found is not None and summed_up(found, files, {}).files
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_choice_takes_no_more_memory_of_many_files() -> None:
+    assert peak(12_000) < 1.3 * peak(3_000)

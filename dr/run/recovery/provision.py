@@ -32,8 +32,6 @@ from dr.tools import activity
 _AT_ONCE = 2
 #: A database of which only the dump is known takes so many times its bytes: rows have heads there, and indexes.
 _OF_A_DUMP = 2
-#: What a scratch server takes that holds nothing yet, in bytes: its own tables, and the first files of its log.
-_OF_A_SERVER = 200_000_000
 _OF_RECOVERY = "free some space there, or recover to a place on a larger disk"
 T = TypeVar("T")
 
@@ -205,7 +203,7 @@ def loaded_size(recovery: Recovery, name: str, dump: int) -> int:
     instance = recovery.instances[name]
     captured, only = instance.captured(), instance.room.only
     sizes = captured.sizes if captured else {}
-    own = 0 if instance.room.real else _OF_A_SERVER
+    own = instance.empty_bytes
     if only:
         whole = sum(sizes.get(database, 0) for database in only)  # of its dump only a part is loaded
         return own + int(whole * _share_of_rows(instance))

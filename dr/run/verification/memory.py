@@ -5,7 +5,7 @@ A help, never a witness: what is not in it is read again, and what it says is he
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import field, replace
 from typing import Self
 
@@ -59,13 +59,29 @@ class VerifyMemory:
 
 def with_index(objects: Mapping[str, StoredObject], index: Index | None) -> dict[str, StoredObject]:
     """Return objects with what an index names noted, and nothing beside it; with nothing where it is not known."""
-    named = {pack_name(pack): size for pack, size in index.packs.items()} if index else {}
-    named |= {f"index/{each}": 1 for each in index.indexes} if index else {}
+    packs, indexes = (index.packs, frozenset(index.indexes)) if index else ({}, frozenset[str]())
+
+    def says(name: str) -> int | None:
+        part, _, ident = name.partition("/")
+        if part == "data":
+            pack = _id(ident)
+            return packs.get(pack) if pack_name(pack) == name else None
+        return 1 if part == "index" and ident in indexes else None
+
+    # One dictionary, and no names made that are held: there may be a million of each.
     known = {
-        name: item if item.indexed == (says := named.get(name)) else item._replace(indexed=says)
+        name: item if item.indexed == (indexed := says(name)) else item._replace(indexed=indexed)
         for name, item in objects.items()
     }
-    return known | {name: StoredObject(indexed=size) for name, size in named.items() if name not in known}
+    for name, size in _named(packs, indexes):
+        if name not in known:
+            known[name] = StoredObject(indexed=size)
+    return known
+
+
+def _named(packs: Mapping[str, int], indexes: Collection[str]) -> Iterator[tuple[str, int]]:
+    yield from ((pack_name(pack), size) for pack, size in packs.items())
+    yield from ((f"index/{each}", 1) for each in indexes)
 
 
 def pack_name(pack: str) -> str:

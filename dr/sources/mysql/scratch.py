@@ -45,6 +45,8 @@ _KEEP = 'umask 077; cat >"$1" && { [ -z "$2" ] || chown -- "$2" "$1"; };'
 class Scratch(Restored):
     """Databases in a scratch server on the room's host."""
 
+    empty_bytes = 700_000_000  # its log is 512 MB large from the beginning, MySQL's may become twice that
+
     def __init__(self, name: str, declared: MysqlSource, host: Host, room: RestoreSlot) -> None:
         super().__init__(name, declared, room)
         # The plan's directory of programs is on the plan's host, which may be another.

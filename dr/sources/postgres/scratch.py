@@ -60,6 +60,8 @@ _OBJECTS_AT_ONCE = 10_000
 class ScratchServer(Restored):
     """Databases restored into a server of their own."""
 
+    empty_bytes = 100_000_000
+
     def __init__(self, name: str, declared: PostgresSource, room: RestoreSlot) -> None:
         super().__init__(name, declared, room)
         self._declared_bin = declared.bin
