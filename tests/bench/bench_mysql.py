@@ -4,7 +4,7 @@ Capture: the source's stream, hashed and stored as a backup does it, with rows c
 snapshot, against `mariadb-dump --single-transaction | restic backup --stdin`. Restore: a drill's server made and
 filled, against `restic dump | mariadb` into a server that runs already with the same settings. By the clock, and by the
 processor seconds of both sides. Run: `python tests/bench/bench_mysql.py [--rows 1000000] [--repetitions 3]` (a million
-rows are 120 MB of dump).
+rows are 57 MB of dump).
 """
 
 from __future__ import annotations
