@@ -5,14 +5,11 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import platform
 import secrets
-import shutil
-import tempfile
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +21,7 @@ from dr.catalog.store import Catalog
 from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
-from dr.plan.load import Declarations, Loaded, load
+from dr.plan.declarations import Declarations, Loaded
 from dr.plan.window import HeldBack, opens
 from dr.tools import command
 from dr.tools.lock import hold
@@ -104,20 +101,19 @@ class Session:
         from dr.plan.unchanged import stamp_of
 
         stamp, now = stamp_of(self.config), self.clock()
-        found = self.unchanged.same(stamp, now=now)
-        if found is None:
+        if (found := self.unchanged.same(stamp, now=now)) is None:
             self.unchanged.keep(found := self._declared(), stamp, now=now)
         return found
 
     def _declared(self) -> Declarations:
-        try:
-            if not self._catalog_there():
-                return load(self.config, is_here=is_this_host)
-            found = load(self.config, cache=self.catalog, is_here=is_this_host)
-            self.catalog.notice(list(found.plans), now=self.clock())
-        except CatalogError:
-            return load(self.config, is_here=is_this_host)
-        return found
+        from dr.plan.kept import declared
+
+        with suppress(CatalogError):
+            if self._catalog_there():
+                found = declared(self.config, self.catalog, is_here=is_this_host)
+                self.catalog.notice(list(found.plans), now=self.clock())
+                return found
+        return declared(self.config, None, is_here=is_this_host)
 
     @functools.cached_property
     def catalog(self) -> Catalog:
@@ -138,7 +134,9 @@ class Session:
 
     def _copied(self, unwritable: DrError) -> Path:
         """Return a directory of this process with a copy of the catalog; raises `unwritable` where there is none."""
-        self._aside = tempfile.TemporaryDirectory(prefix="dr-")  # removed with the session
+        from tempfile import TemporaryDirectory
+
+        self._aside = TemporaryDirectory(prefix="dr-")  # removed with the session
         if not copy_of(self.state, Path(self._aside.name)):
             raise unwritable
         return Path(self._aside.name)
@@ -181,8 +179,8 @@ class Session:
         return {
             "dr": dr.__version__,
             "restic": ".".join(map(str, version(self.restic))),
-            "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.release()}",
+            "python": sys.version.split()[0],
+            "system": " ".join((os.uname().sysname, os.uname().release)),
         }
 
     @functools.cached_property
@@ -191,7 +189,7 @@ class Session:
         try:
             return self.versions
         except DrError:
-            return {"dr": dr.__version__, "python": platform.python_version()}
+            return {"dr": dr.__version__, "python": sys.version.split()[0]}
 
     def chosen(self, systems: Sequence[str], *, everything: bool = False) -> list[Loaded]:
         """Return the plans asked for, in recovery order; refuses faulty and unknown ones.
@@ -231,8 +229,8 @@ class Session:
             restic, versions = self.restic, self.versions
         self._make_state()
         return open_toolbox(
-            loaded.plan,
-            self.declarations.targets,
+            loaded.read.plan,
+            self.declarations.read.targets,
             digest=loaded.digest,
             state=self.state,
             plan_dir=loaded.path.parent,
@@ -319,6 +317,8 @@ class Session:
         if len(items) <= 1 or jobs == 1:
             found = [self._tried(item, act) for item in items]
         else:
+            from concurrent.futures import ThreadPoolExecutor, as_completed
+
             most = jobs or items[0].site.limits.systems or self.jobs
             with ThreadPoolExecutor(min(most, len(items))) as pool:
                 futures = [pool.submit(self._tried, item, act) for item in items]
@@ -410,7 +410,7 @@ def _known(names: list[str]) -> str:
 
 def _require_room(state: Path) -> None:
     """Raise `DrError` when the disk is so full that not even a look could be noted."""
-    if shutil.disk_usage(state).free < 2**18:
+    if (disk := os.statvfs(state)).f_bavail * disk.f_frsize < 2**18:
         raise DrError("the state directory cannot be written", str(state), "its disk is full", hint="free some space")
 
 

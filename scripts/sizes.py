@@ -18,15 +18,15 @@ from dr.tools.restic_program import find_restic
 
 ROOMS = ("dr", "scripts", "tests")
 ROOT = Path(__file__).resolve().parents[1]
-#: Says which of our modules the board has loaded, of a system that is in no catalog yet.
-_BOARD = """
+#: Says which modules a command has loaded.
+_LOADED = """
 import sys
 from dr.cli.main import main
 try:
-    main(["--config", sys.argv[1], "--state", sys.argv[1] + "/state", "status"])
+    main(["--config", sys.argv[1], "--state", sys.argv[1] + "/state", sys.argv[2]])
 except SystemExit:
     pass
-print("loaded", *(name for name in sys.modules if name.split(".")[0] == "dr"))
+print("loaded", *sys.modules)
 """
 _DECLARED = {
     "plans/sis.yaml": "system: sis\nobjectives: {rto: 1h, rpo: 4h}\nsources: {a: {files: {paths: [%s]}}}\n"
@@ -134,18 +134,23 @@ def untyped_per_thousand() -> float:
 
 
 def loaded_by_the_board() -> set[str]:
-    """Return the modules of ours that `dr status` loads."""
+    """Return the modules of ours that `dr status` loads, of a system that is in no catalog yet."""
     with tempfile.TemporaryDirectory() as folder:
-        _declare(Path(folder))
-        argv = [sys.executable, "-c", _BOARD, folder]
-        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+        declare(Path(folder))
+        return {name for name in loaded_by(Path(folder), "status") if name.split(".")[0] == "dr"}
+
+
+def loaded_by(folder: Path, verb: str) -> set[str]:
+    """Return the modules that a command loads which works with what `declare` wrote."""
+    argv = [sys.executable, "-c", _LOADED, str(folder), verb]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
 def files_of_a_drill() -> list[str]:
     """Return the files of ours whose code runs in an everyday `dr drill`: a folder, its manifest and a file check."""
     with tempfile.TemporaryDirectory() as folder:
-        _declare(Path(folder))
+        declare(Path(folder))
         options = ["--config", folder, "--state", f"{folder}/state"]
         env = {**os.environ, "DR_RESTIC": find_restic(os.environ)}
         for verb in ("backup", "drill"):
@@ -157,7 +162,7 @@ def files_of_a_drill() -> list[str]:
     return files
 
 
-def _declare(folder: Path) -> None:
+def declare(folder: Path, *, cadence: str = "") -> None:
     """Write a plan of a folder with a few files, and a target beside it."""
     (folder / "data").mkdir()
     for number in range(3):
@@ -165,7 +170,9 @@ def _declare(folder: Path) -> None:
     for name, text in _DECLARED.items():
         path = folder / name
         path.parent.mkdir()
-        path.write_text(text % (folder / ("data" if "plan" in name else "copies")))
+        path.write_text(
+            text % (folder / ("data" if "plan" in name else "copies")) + (cadence if "plan" in name else "")
+        )
 
 
 def _modules(below: str) -> list[Path]:

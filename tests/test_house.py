@@ -539,6 +539,18 @@ def test_the_board_loads_no_operation_and_few_modules() -> None:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["status", "run"])
+def test_a_look_at_plans_that_did_not_change_loads_no_models_and_no_yaml(verb: str, tmp_path: Path) -> None:
+    """The first look makes the catalog, the second keeps what the plans say; a change is read with all it takes."""
+    SIZES["declare"](tmp_path, cadence="cadence: {backup: never, verify: never, drill: never}\n")
+    heavy = {"pydantic", "yaml"}
+    looks = [heavy & SIZES["loaded_by"](tmp_path, verb) for _ in range(3)]
+    assert looks == [heavy, heavy, set()]
+    (tmp_path / "plans/sis.yaml").write_text((tmp_path / "plans/sis.yaml").read_text().replace("rto: 1h", "rto: 2h"))
+    assert heavy & SIZES["loaded_by"](tmp_path, verb) == heavy
+
+
 #: What an administrator stumbles over, and what is written instead.
 REFUSED = {
     r"\bmend(s|ed|ing)?\b": "fix",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -135,6 +134,8 @@ def copy_of(state: Path, to: Path) -> bool:
                 here.backup(there)
     except sqlite3.Error:
         try:
+            import shutil
+
             shutil.copyfile(path, made)
             with suppress(FileNotFoundError):
                 shutil.copyfile(path.with_name(f"{path.name}-wal"), made.with_name(f"{made.name}-wal"))

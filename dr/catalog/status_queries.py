@@ -13,6 +13,7 @@ from typing import Any
 from dr.catalog import attempts, reading, suspicion
 from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
+from dr.evidence.look import Known
 from dr.evidence.suspicion import frozen, frozen_since
 from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
@@ -319,3 +320,28 @@ def _reason(body: Mapping[str, Any]) -> str | None:
     if body.get("damage"):
         errors.append(counted(len(body["damage"]), "damaged or stray object"))
     return errors[0] if errors else None
+
+
+# -- which repository is on each target: so that another in its place is told from it -----------------
+
+_HELD_THERE = """
+    select c.target, count(*) as points, max(coalesce(c.seen, p.finished)) as seen
+    from copies c join points p using (run_id)
+    where p.system = ? and c.complete = 1 and c.destroyed = 0 group by c.target"""
+
+
+def known_repositories(db: Connection, system: str) -> dict[str, Known]:
+    """Return by target what is on record of a system's repository there."""
+    held = {row["target"]: row for row in db.execute(_HELD_THERE, (system,))}
+    rows = {row["target"]: row for row in db.execute("select * from repositories where system = ?", (system,))}
+    found = {}
+    for target in held.keys() | rows.keys():
+        points, row = held.get(target), rows.get(target)
+        found[target] = Known(
+            id=row["id"] if row else "",
+            config=row["config"] if row else "",
+            points=points["points"] if points else 0,
+            seen=moment(points["seen"]) if points else None,
+            begun=bool(row and row["begun"]),
+        )
+    return found

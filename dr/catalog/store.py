@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Self
 from dr.catalog import attempts, chain, suspicion
 from dr.catalog.connection import Connections, quick_check
 from dr.catalog.records import Records
-from dr.catalog.status_queries import notice, place_states, replication_states, run_counts, standings
+from dr.catalog.status_queries import (
+    known_repositories,
+    notice,
+    place_states,
+    replication_states,
+    run_counts,
+    standings,
+)
 from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
 from dr.evidence.change import Past
 from dr.evidence.fact import Fact
@@ -252,10 +259,8 @@ class Catalog(Records):
 
     def repositories(self, system: str) -> dict[str, Known]:
         """Return by target what is on record of a system's repository there."""
-        from dr.catalog import repositories
-
         with self._connections.reading() as db:
-            return repositories.known(db, system)
+            return known_repositories(db, system)
 
     def installation(self) -> str:
         """Return the id of this installation: all that it stores bears it."""

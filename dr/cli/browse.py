@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dr.cli.browser.app import Browser
     from dr.evidence.record import Drill
     from dr.operations.lifecycle import Finished
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
     from dr.run.recovery.request import RecoveryRequest
 
 

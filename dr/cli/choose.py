@@ -12,7 +12,7 @@ from dr.cli.context import Context
 from dr.errors import UsageError
 
 if TYPE_CHECKING:
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -33,8 +33,8 @@ def _declared(context: click.Context, folder: str, key: str, incomplete: str) ->
 
 
 def _names(context: click.Context, folder: str, key: str) -> Iterator[str]:
+    from dr.plan.declarations import find_config
     from dr.plan.document import Document, read
-    from dr.plan.load import find_config
     from dr.plan.unread import look_in
 
     named = context.find_root().params.get("config")

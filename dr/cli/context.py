@@ -60,7 +60,7 @@ class Context:
     @functools.cached_property
     def config_dir(self) -> Path:
         """The directory with plans/ and targets/."""
-        from dr.plan.load import find_config
+        from dr.plan.declarations import find_config
 
         return find_config(str(self.config) if self.config else None, os.environ)
 

@@ -16,7 +16,7 @@ from dr.plan.units import counted
 from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
 
 
 @click.command("init")
@@ -26,8 +26,8 @@ def init_command(context: Context) -> None:
 
     Nothing that is there is touched. Refused here where /etc/dr is in use and has plans.
     """
+    from dr.plan.declarations import OF_MACHINE
     from dr.plan.first import place_of_first, write_first
-    from dr.plan.load import OF_MACHINE
 
     named = context.config or os.environ.get("DR_CONFIG")
     place = place_of_first(str(named) if named else None, here=Path.cwd(), of_machine=OF_MACHINE)

@@ -15,7 +15,7 @@ from dr.plan.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from dr.operations.expire import ExpireResult
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
     from dr.run.expiry.calendar import Day
 
 _LISTED = 10

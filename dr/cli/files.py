@@ -16,7 +16,7 @@ from dr.errors import FAILED, DrError, UsageError
 if TYPE_CHECKING:
     from dr.evidence.file_version import Difference
     from dr.evidence.record import Point
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
     from dr.queries.files import Files
 
 #: So many changes are printed, unless all are asked for; the JSON document has all.

@@ -17,7 +17,7 @@ from dr.plan.units import counted, format_bytes
 
 if TYPE_CHECKING:
     from dr.evidence.file_version import Found, InPlace
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
     from dr.run.recovery.request import RecoveryRequest
 
 #: So many names of each kind are shown; the JSON document has more.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ from dr.cli.context import Context, pass_context
 from dr.errors import DrError, InterruptedRunError, Problem, UsageError, as_error, every_error
 
 if TYPE_CHECKING:
+    from http.server import BaseHTTPRequestHandler
+
     from dr.session import Session
 
 #: After these the figures may be others: the file that site.yaml names is written again.
@@ -105,6 +106,8 @@ def serving(context: Context, listen: str | None) -> Iterator[str]:
     if listen is None:
         yield ""
         return
+    from http.server import ThreadingHTTPServer
+
     host, port = address(listen)
     try:
         server = ThreadingHTTPServer((host, port), _handler(context))
@@ -122,6 +125,8 @@ def serving(context: Context, listen: str | None) -> Iterator[str]:
 
 
 def _handler(context: Context) -> type[BaseHTTPRequestHandler]:
+    from http.server import BaseHTTPRequestHandler
+
     class Handler(BaseHTTPRequestHandler):
         """Answers one path; says nothing of the program to who asks for another."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dr.evidence.record import BackupRun, Proof
     from dr.operations.due_done import DueDone
     from dr.operations.lifecycle import Finished
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
 
 
 @click.command("backup")

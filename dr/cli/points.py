@@ -15,7 +15,7 @@ from dr.cli.verbs import Verbs
 from dr.errors import UsageError
 
 if TYPE_CHECKING:
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
 
 _TRUST = "dr points trust SYSTEM RUN_ID --because TEXT"
 

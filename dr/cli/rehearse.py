@@ -25,7 +25,7 @@ from dr.plan.units import counted, format_bytes, format_duration
 if TYPE_CHECKING:
     from dr.evidence.record import Drill
     from dr.operations.lifecycle import Finished
-    from dr.plan.load import Loaded
+    from dr.plan.declarations import Loaded
     from dr.run.recovery.foresee import RecoveryPlan
     from dr.run.recovery.request import RecoveryRequest
 

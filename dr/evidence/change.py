@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from dr.late_dataclass import dataclass
@@ -146,6 +145,8 @@ def usual(values: Sequence[float]) -> Usual:
     if not values:
         return Usual(0.0, 0.0, 0.0)
     logs = [math.log1p(value) for value in values]
+    from statistics import median  # loads much, and few commands judge a change
+
     middle = median(logs)
     spread = max(1.4826 * median(abs(value - middle) for value in logs), _LEAST_SPREAD)
     ordered = sorted(values)
@@ -384,6 +385,8 @@ def _less_compressible(what: str, share: float, seen: Sequence[float]) -> str:
 def _rises(value: float, seen: Sequence[float]) -> bool:
     if len(seen) < LEAST_RUNS:
         return False
+    from statistics import median
+
     middle = median(seen)
     spread = max(1.4826 * median(abs(item - middle) for item in seen), 0.02)
     return value > middle + max(LESS_COMPRESSIBLE, _SPREADS * spread) and value > max(seen) + LESS_COMPRESSIBLE / 2

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dr.notify.message import Message
-from dr.plan.site import Channel
+
+if TYPE_CHECKING:
+    from dr.plan.site import Channel
 
 
 def deliver(channel: Channel, message: Message) -> str:

@@ -16,7 +16,7 @@ from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_
 from dr.operations.makers import own_runs
 from dr.operations.proof_memory import memory_of
 from dr.operations.rotate_keys import keep_keys
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.plan import Plan
 from dr.queries.attack_history import attacks
 from dr.queries.expired import expired_now, unwanted

@@ -23,7 +23,7 @@ from dr.evidence.record import CleanRoom, Drill, Event
 from dr.evidence.seal import decode, encode
 from dr.operations.open_kit import Opened, kit_copy, open_with
 from dr.operations.rebuild import rebuild
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.secret import SecretPlace
 from dr.run.keys import host_keys
 from dr.run.kit import self_backup as selfcopy

@@ -15,7 +15,7 @@ from dr.evidence.record import Outcome
 from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import Finished, Run, carry_out, run_of
 from dr.operations.rotate_keys import changing, guarded, key_verb, of_run
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.keys.destruction import LIMITS, Verdict, destroy_here, destroy_on, examine
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session

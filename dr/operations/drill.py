@@ -12,7 +12,7 @@ from dr.operations.heal import heal
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, restoring, run_of
 from dr.operations.scenarios import driver_of, refuse_unfit
 from dr.operations.self_backup import save_self
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.scenario import SCENARIOS
 from dr.queries.elsewhere import lacks_of, ways_on
 from dr.queries.named import points_for

@@ -13,9 +13,8 @@ from dr.operations.due_done import DueDone
 from dr.operations.expire import EXPIRY, ExpireOptions, expire_due_of
 from dr.operations.replicate import replicate_one
 from dr.operations.verify import verify_one
-from dr.plan.load import Loaded
-from dr.queries.replica_schedule import due_replicas
-from dr.queries.schedule import Verb
+from dr.plan.declarations import Loaded
+from dr.queries.schedule import Verb, due_replicas
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools import command

@@ -31,7 +31,7 @@ from dr.operations.lifecycle import (
     run_of,
 )
 from dr.operations.verify import prove
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.retention import RULES
 from dr.plan.units import counted
 from dr.queries.schedule import due_now, expiring_targets

@@ -11,7 +11,7 @@ from dr.evidence.acts import Expiration
 from dr.evidence.look import LeftBehind
 from dr.evidence.record import Point, Proof
 from dr.operations.makers import own_runs
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.expiry.rules import PROVEN, ExpirySituation, bound
 from dr.run.points.left_behind import with_left
 from dr.run.points.presence import listed, require_repository

@@ -21,7 +21,6 @@ from dr.evidence.notice import Notice, notices_of
 from dr.notify.deliver import deliver
 from dr.notify.message import compose
 from dr.operations.tell import new_id, tell
-from dr.plan.load import load
 from dr.queries.status import FAILED_UNITS, failed_units, unit_places, unit_problems
 from dr.session import Session
 from dr.tools.network import is_this_host
@@ -144,6 +143,8 @@ def _is_writable(session: Session) -> bool:
 
 def _tell_directly(session: Session, units: Mapping[str, Mapping[str, str]], *, well: bool = False) -> None:
     """Send each channel what befell units, whatever it was told before. A channel that takes nothing is a problem."""
+    from dr.plan.load import load  # few looks end so
+
     site = load(session.config, is_here=is_this_host).site
     notices: list[Notice] = [replace(each, well=well) for each in notices_of(unit_problems(units))]
     message = compose(notices, id=new_id(), organisation=site.organisation)

@@ -9,18 +9,15 @@ sentence for each goes to standard error, and into the record of the run that fo
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from dr.catalog.aborted import OpenRun
 from dr.errors import DrError, LockedError
 from dr.evidence.fact import Fact
 from dr.plan.units import counted
-from dr.run.keys import host_keys
-from dr.run.recovery.place.sandbox import sweep
-from dr.run.workspace.serve_view import sweep_views
 from dr.session import Session
 from dr.tools.lock import hold
 
@@ -83,6 +80,10 @@ def _far_sandboxes(session: Session, owners: Owners) -> Iterator[Healed]:
 
 
 def _swept(session: Session, owners: Owners, *, far: bool) -> Iterator[Healed]:
+    if not _holds(session.state / "sandboxes"):
+        return
+    from dr.run.recovery.place.sandbox import sweep
+
     for name in dict.fromkeys(name.partition(".")[0] for name in sweep(session.state, far=far)):  # and its cache
         yield owners.get(name, ""), f"the sandbox of {name} was left behind: it is destroyed"
 
@@ -92,6 +93,8 @@ def _work(session: Session, owners: Owners) -> Iterator[Healed]:
     for path in sorted((session.state / "work").glob("*")):
         try:
             with hold(session.state / "locks" / f"{path.name}.lock", what="in use"):
+                import shutil
+
                 shutil.rmtree(path, ignore_errors=True)
         except LockedError:
             continue
@@ -101,18 +104,31 @@ def _work(session: Session, owners: Owners) -> Iterator[Healed]:
 
 def _views(session: Session, owners: Owners) -> Iterator[Healed]:
     """Sockets on which nobody listens any more."""
+    if not _holds(session.state / "views"):
+        return
+    from dr.run.workspace.serve_view import sweep_views
+
     if count := sweep_views(session.state):
         yield "", f"{counted(count, 'socket')} of killed recoveries removed"
 
 
 def _secrets(session: Session, owners: Owners) -> Iterator[Healed]:
     """A recovery kit that was being written."""
+    if not (session.state / "escrow" / "unfinished").exists():
+        return
+    from dr.run.keys import host_keys
+
     try:
         with hold(session.state / "locks" / "kit.lock", what="in use"):
             if host_keys.sweep_noted(session.state):
                 yield "", "a recovery kit that was half written is removed"
     except LockedError:
         return
+
+
+def _holds(folder: Path) -> bool:
+    """Whether anything lies in a directory but locks: what puts it right is loaded only then."""
+    return folder.is_dir() and any(path.name != ".lock" for path in folder.iterdir())
 
 
 _STEPS: tuple[Step, ...] = (_sandboxes, _work, _views, _secrets)

@@ -11,10 +11,8 @@ from threading import Thread
 
 from dr.catalog.notices import ChannelState
 from dr.errors import OK, WORST_FIRST, DrError, InterruptedRunError, Problem, every_error
-from dr.notify import heartbeat
 from dr.queries.status import HEARTBEAT
 from dr.session import Session
-from dr.sources.secret import read_secret
 
 #: What pings: a real recovery, and what people do by hand, is missed by nobody.
 VERBS = frozenset({"backup", "verify", "drill", "replicate", "expire", "prune"})
@@ -24,7 +22,7 @@ def begun(session: Session, system: str, verb: str, run_id: str) -> Thread | Non
     """Say that a run begins, beside it: a drill is timed. Return what `ended` waits for."""
     if verb not in VERBS or session.declarations.site.heartbeat is None:
         return None
-    beside = Thread(target=_ping, args=(session, heartbeat.slug(system, verb), "start", run_id), daemon=True)
+    beside = Thread(target=_ping, args=(session, (system, verb), "start", run_id), daemon=True)
     beside.start()
     return beside
 
@@ -36,24 +34,29 @@ def ended(session: Session, system: str, verb: str, run_id: str, *, code: int, l
     start.join()  # it ends by itself, in time
     before = session.beats.get((system, verb), OK)
     session.beats[system, verb] = worst = min(before, code, key=WORST_FIRST.index)
-    _ping(session, heartbeat.slug(system, verb), str(worst), run_id, log)
+    _ping(session, (system, verb), str(worst), run_id, log)
 
 
 def looked(session: Session) -> None:
     """Say that `dr run` looked at what is due: so is missed a cron that no longer starts it."""
-    _ping(session, heartbeat.slug("run"), str(OK), "")
+    _ping(session, ("run",), str(OK), "")
 
 
-def _ping(session: Session, check: str, signal: str, run_id: str, log: str = "") -> None:
+def _ping(session: Session, check: tuple[str, ...], signal: str, run_id: str, log: str = "") -> None:
     declared = session.declarations.site.heartbeat
     if declared is None or session.beat_seconds_left <= 0:
         return
+    from dr.notify import heartbeat
+    from dr.sources.secret import read_secret
+
     began, problem = time.monotonic(), ""
     try:
         with every_error():
             base = read_secret(declared.url, "heartbeat")
             seconds = min(heartbeat.SECONDS, session.beat_seconds_left)
-            problem = heartbeat.ping(base, check, signal=signal, run_id=run_id, log=log, seconds=seconds)
+            problem = heartbeat.ping(
+                base, heartbeat.slug(*check), signal=signal, run_id=run_id, log=log, seconds=seconds
+            )
     except InterruptedRunError:
         return
     except DrError as error:

@@ -7,7 +7,7 @@ from datetime import datetime
 from dr.errors import UsageError
 from dr.evidence.acts import Hold, HoldEvent
 from dr.operations.lifecycle import put_on_record
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id

@@ -25,7 +25,7 @@ from dr.operations import heartbeat
 from dr.operations.heal import heal, with_healed
 from dr.operations.self_backup import save_self
 from dr.operations.tell import tell
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
 from dr.tools import activity, line, retry

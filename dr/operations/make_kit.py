@@ -19,7 +19,7 @@ from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.rotate_keys import rotate_keys
 from dr.operations.self_backup import make_copy, save_everywhere
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.report.kit_texts import COMBINE, KitSheet, ShareSheet, readme, share_text
 from dr.report.pdf import Paper, instructions, share_page
 from dr.run.keys import escrow, host_keys

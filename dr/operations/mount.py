@@ -13,7 +13,7 @@ from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
 from dr.operations.trust import who
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.elsewhere import require_point
 from dr.run.points.choose import none_usable
 from dr.run.points.there import HeldThere, points_there

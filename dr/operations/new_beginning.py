@@ -13,7 +13,7 @@ from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
 from dr.operations.trust import who
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.points.presence import listed, look, require_repository
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id

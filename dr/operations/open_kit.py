@@ -14,7 +14,7 @@ from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.keys import escrow
 from dr.run.keys.recipient import recipient_of
 from dr.run.kit import self_backup as selfcopy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dr.errors import UsageError
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.scratch import why_unsafe
 from dr.plan.target import Target
 from dr.session import Session

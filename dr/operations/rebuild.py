@@ -15,7 +15,7 @@ from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.makers import makers_of
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.points.discover import points_in
 from dr.run.points.presence import require_repository, strangers_in_words
 from dr.run.timetravel.point_in_time import Travel

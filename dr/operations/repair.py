@@ -13,7 +13,7 @@ from dr.operations.proof_memory import memory_of
 from dr.operations.rebuild import adopted
 from dr.operations.self_backup import save_self
 from dr.operations.verify import prove, waits
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.units import counted
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys

@@ -11,7 +11,7 @@ from dr.errors import DEGRADED, INTERRUPTED, DrError, InterruptedRunError, Locke
 from dr.evidence.forgetting import Absence, Forgetting
 from dr.evidence.record import Point, Proof
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.replication.replicate import Replicated
 from dr.run.replication.retention.decide import Situation, judge
 from dr.run.replication.retention.forget import (

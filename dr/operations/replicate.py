@@ -22,11 +22,11 @@ from dr.operations.lifecycle import (
 )
 from dr.operations.proof_memory import memory_of
 from dr.operations.replica_retention import forget
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.attack_history import attacks
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys
-from dr.queries.replica_schedule import due_replicas
+from dr.queries.schedule import due_replicas
 from dr.run.backup.catch_up import catch_up
 from dr.run.immutability.extend_all import keep_replica_locked
 from dr.run.immutability.extend_locks import LockExtension

@@ -9,7 +9,7 @@ from dr.evidence.acts import Rewind
 from dr.evidence.record import Outcome
 from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, outcome_of, run_of
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.attack_history import named
 from dr.run.timetravel.point_in_time import versions_of
 from dr.run.timetravel.rewind import RewindStep, Rewound, nothing_there, rewind, steps_to

@@ -22,7 +22,7 @@ from dr.evidence.acts import KeyChange, KeyEvent
 from dr.evidence.record import Outcome, worst_outcome
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, put_on_record, run_of
 from dr.operations.self_backup import save_self
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.keys.escrow import Ensured, ensure_escrow, renew_escrow
 from dr.run.keys.key_versions import kept_versions
 from dr.run.keys.recipient import recipient_of

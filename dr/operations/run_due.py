@@ -17,7 +17,7 @@ from dr.operations import heartbeat
 from dr.operations.due_done import DueDone
 from dr.operations.heal import heal
 from dr.operations.tell import tell
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.schedule import VERBS, Verb, attempts_of, due_now, replicas_due
 from dr.queries.status import failed_units
 from dr.session import Session

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dr.errors import UsageError
 from dr.evidence.record import Drill
 from dr.operations.ransomware_target import scratch_of
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.scenario import SCENARIOS
 from dr.queries.named import points_for
 from dr.run.recovery.drill import run_drill

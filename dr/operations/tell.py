@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dr.catalog.notices import ChannelState
 from dr.errors import OK, DrError, InterruptedRunError, LockedError, Problem, every_error
@@ -20,13 +21,15 @@ from dr.late_dataclass import dataclass
 from dr.notify.deliver import deliver
 from dr.notify.message import Message, compose
 from dr.plan import cadence
-from dr.plan.load import Loaded
-from dr.plan.site import Channel
+from dr.plan.declarations import Loaded
 from dr.plan.window import opens
 from dr.queries.status import HEARTBEAT, BoardRow, board, site_problems, unusable_plans
 from dr.session import Session
 from dr.tools import command
 from dr.tools.lock import hold
+
+if TYPE_CHECKING:
+    from dr.plan.site import Channel
 
 #: How long to wait while another process tells.
 PATIENCE_SECONDS = 60.0

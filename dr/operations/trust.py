@@ -10,7 +10,7 @@ from dr.evidence.record import Point
 from dr.evidence.seal import Sealed
 from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.session import Session, new_id
 
 

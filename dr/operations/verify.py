@@ -6,7 +6,7 @@ from dr.errors import LOCKED, OK, CatalogError, DrError, InterruptedRunError, ev
 from dr.evidence.record import Outcome, Proof
 from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of
 from dr.operations.proof_memory import memory_of, remember
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.attack_history import attacks
 from dr.queries.expired import expired_now
 from dr.queries.key_posture import removed_keys

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dr.late_dataclass import dataclass
+from dr.plan.declarations import Loaded
 from dr.plan.document import Document, Key, dump, read
-from dr.plan.load import Loaded
 from dr.plan.schema import schema
 from dr.plan.site_file import read_site
 

@@ -13,15 +13,15 @@ from dr.errors import Fault, Severity
 from dr.late_dataclass import dataclass
 from dr.plan import cadence
 from dr.plan.document import Document, read
-from dr.plan.found import Found, Key, secret_faults, unreadable
 from dr.plan.lint_hosts import hosts
 from dr.plan.lint_places import forgetting, offsite, places
-from dr.plan.on_disk import why_no_directory, why_not_found
+from dr.plan.on_disk import Found, Key, secret_faults, unreadable, why_no_directory, why_not_found
 from dr.plan.plan import Plan
 from dr.plan.scenario import SCENARIOS
 from dr.plan.source_kinds import able
-from dr.plan.target import IsHere, Target
+from dr.plan.target import Target
 from dr.plan.units import format_duration
+from dr.plan.whereabouts import IsHere
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dr.plan.found import MAKE, Found, Key, kept_file, no_file, secret_faults
 from dr.plan.host import SshHost
+from dr.plan.on_disk import MAKE, Found, Key, kept_file, no_file, secret_faults
 from dr.plan.plan import Plan
 from dr.plan.source_kinds import DatabaseSource
 from dr.plan.target import Target

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dr.plan.found import Found, Key
+from dr.plan.on_disk import Found, Key
 from dr.plan.plan import Plan
-from dr.plan.target import IsHere, Target
+from dr.plan.target import Target
 from dr.plan.units import format_duration
+from dr.plan.whereabouts import IsHere
 
 DAY = 86_400
 #: A replica that forgets sooner follows its primary too closely to help against what is noticed late.

@@ -3,136 +3,26 @@
 from __future__ import annotations
 
 import copy
-import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dr.errors import Fault, PlanError, UsageError
-from dr.late_dataclass import dataclass
+from dr.errors import Fault
 from dr.plan import lint
+from dr.plan.declarations import Declarations, Loaded, PlanCache
 from dr.plan.document import Document, read
 from dr.plan.plan import Plan
-from dr.plan.site import SitePlan
-from dr.plan.site_file import NAME as SITE
 from dr.plan.site_file import SiteFile, read_site, told_once
-from dr.plan.target import IsHere, Target, target_model
-from dr.plan.unread import FOLDERS, Folder, look_in, unread
+from dr.plan.target import Target, target_model
+from dr.plan.unread import FOLDERS, SITE, Folder, look_in, unread
+from dr.plan.whereabouts import IsHere
 from dr.plan.words import faults_of, key_of
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class PlanCache(Protocol):
-    """Keeps parsed plans by `PATH\\nSTAMP`."""
-
-    def get_all(self) -> dict[str, str]:
-        """Return all that is kept."""
-
-    def put_all(self, items: Mapping[str, str]) -> None:
-        """Keep more."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A plan with its text, and the SHA-256 of that: its file's, or where `site.yaml` lends to it, the whole plan's."""
-
-    plan: Plan
-    path: Path
-    text: str = field(repr=False)
-    digest: str
-    site: SitePlan = field(default=SitePlan.model_construct(), repr=False, compare=False)
-
-    def __hash__(self) -> int:
-        """By file."""
-        return hash(self.path)
-
-
-@dataclass(frozen=True)
-class Declarations:
-    """All plans and targets that could be read, and the faults of all."""
-
-    config: Path
-    plans: dict[str, Loaded]
-    targets: dict[str, Target]
-    faults: tuple[Fault, ...]
-    #: Which file declares which system, for the faulty ones too.
-    files: dict[str, str] = field(default_factory=dict)
-    site: SitePlan = field(default_factory=SitePlan.model_construct)
-
-    def about(self, systems: Sequence[str] = ()) -> tuple[Fault, ...]:
-        """Return the faults that concern some systems and their targets; all, when none is named."""
-        if not systems:
-            return self.faults
-        wanted = {str(self.plans[name].path) for name in systems if name in self.plans}
-        used = {target for name in systems if name in self.plans for target in self.plans[name].plan.places}
-        wanted |= {file for name in {*systems, *used} for file in self._files_of.get(name, ())}
-        wanted |= {fault.file for fault in self.unread} | {self._site}
-        found = (f for f in self.faults if f.file in wanted or Path(f.file).stem in systems)
-        return tuple(f for f in found if not f.systems or not f.systems.isdisjoint(systems))
-
-    @property
-    def of_site(self) -> tuple[Fault, ...]:
-        """Return the faults for which parts of `site.yaml` are not in use; they stop no system."""
-        return tuple(f for f in self.faults if f.file == self._site and f.severity == "unsound" and not f.systems)
-
-    @property
-    def _site(self) -> str:
-        return str(self.config / SITE)
-
-    @functools.cached_property
-    def _files_of(self) -> dict[str, list[str]]:
-        """The files that declare a name, of a system or of a target."""
-        found: dict[str, list[str]] = {}
-        for file, name in self.files.items():
-            found.setdefault(name, []).append(file)
-        return found
-
-    @property
-    def usable(self) -> list[str]:
-        """Return the names of the systems that no fault stops."""
-        if not any(fault.severity == "refused" for fault in self.faults):
-            return sorted(self.plans)
-        return [name for name in sorted(self.plans) if not self.stopping([name])]
-
-    @property
-    def unread(self) -> tuple[Fault, ...]:
-        """Return what lies beside the declarations and is not read."""
-        return tuple(fault for fault in self.faults if fault.severity == "unread")
-
-    def stopping(self, systems: Sequence[str]) -> tuple[Fault, ...]:
-        """Return the faults for which these systems cannot be used; of all, when none is named."""
-        return tuple(fault for fault in self.about(systems) if fault.severity == "refused")
-
-    def require(self, systems: Sequence[str]) -> None:
-        """Raise `PlanError` with every fault that stops these systems; of all, when none is named."""
-        if stopping := self.stopping(systems):
-            first = stopping[0]
-            raise PlanError(first.what, first.where, hint=first.hint, faults=stopping)
-
-
-#: The configuration of the machine, used where none is here and none was named.
-OF_MACHINE = Path("/etc/dr")
-
-
-def find_config(option: str | None, env: Mapping[str, str]) -> Path:
-    """Return the configuration directory: the option, `DR_CONFIG`, here, or /etc/dr.
-
-    Raises `UsageError` when one was named that is not there.
-    """
-    named = option or env.get("DR_CONFIG")
-    if named:
-        path = Path(named).expanduser().absolute()
-        if not path.is_dir():
-            raise UsageError("the configuration directory is not there", str(path), hint="make it, or name another")
-        return path
-    here = Path.cwd()
-    return OF_MACHINE if not (here / "plans").is_dir() and (OF_MACHINE / "plans").is_dir() else here
 
 
 def load(

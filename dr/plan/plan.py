@@ -377,6 +377,11 @@ class Plan(Declaration):
         return self.sources[source].host or self.host
 
     @property
+    def pattern_bases(self) -> dict[str, tuple[str, ...]]:
+        """What relative patterns of files begin at, by source."""
+        return {name: source.body.pattern_bases for name, source in self.sources.items()}
+
+    @property
     def scenarios(self) -> tuple[str, ...]:
         """Every scenario that is drilled by a cadence: the drill's own first."""
         return (self.drill.scenario, *self.cadence.scenarios)

@@ -41,6 +41,11 @@ class Retention(Declaration):
         ),
     ] = None
 
+    @property
+    def most(self) -> int:
+        """How many recovery points all rules together keep at most."""
+        return sum(getattr(self, rule) for rule in RULES)
+
     def in_words(self) -> str:
         """Return the rules in words: "last 6, daily 14, weekly 8, monthly 12, yearly 1"."""
         return ", ".join(f"{rule} {getattr(self, rule)}" for rule in RULES if getattr(self, rule))

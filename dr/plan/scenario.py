@@ -6,13 +6,14 @@ docs/extending.md walks through one.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dr.late_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class _Known:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
         return core_schema.no_info_after_validator_function(_known, handler(source))
 
     @classmethod
@@ -78,6 +81,8 @@ class _Known:
 
 def _known(name: str) -> str:
     if name not in SCENARIOS:
+        from pydantic_core import PydanticCustomError
+
         *others, last = (repr(known) for known in SCENARIOS)
         expected = f"{', '.join(others)} or {last}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})

@@ -18,9 +18,8 @@ from dr.errors import Fault, Severity
 from dr.late_dataclass import dataclass
 from dr.plan.document import Document, Key, read
 from dr.plan.site import SitePlan
+from dr.plan.unread import SITE
 from dr.plan.words import MISSING, faults_of, key_of
-
-NAME = "site.yaml"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class SiteFile:
 
 def read_site(config: Path) -> SiteFile:
     """Return what `site.yaml` of a configuration directory says; nothing where it is not there. Raises nothing."""
-    path = config / NAME
+    path = config / SITE
     if not path.exists() and not path.is_symlink():
         return SiteFile()
     document = read(path)

@@ -14,7 +14,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from dr.plan.base import ConfigPath, Declaration, Duration, PositiveDuration
 from dr.plan.cadence import checked_zone
-from dr.plan.lint_commands import hides_failure
 from dr.plan.secret import SecretPlace
 
 AbsolutePath = Annotated[str, Field(pattern=r"^/")]
@@ -192,6 +191,8 @@ class CommandSource(SourceBody):
 
     def advice(self, name: str) -> Iterator[tuple[tuple[str, ...], str, str]]:
         """See `SourceBody`."""
+        from dr.plan.lint_commands import hides_failure
+
         if hides_failure(self.run):
             what = f"the pipeline of the source {name!r} hides the failure of all but its last program"
             yield ("run",), what, "let bash heed each: `run: [bash, -o, pipefail, -c, …]`"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, field_validator, model_validator
@@ -13,9 +12,8 @@ from dr.plan.base import Declaration, Name, PositiveDuration, Size
 from dr.plan.target_kind import Immutability, Media, TargetKind
 from dr.plan.target_plain import LocalPlace, RclonePlace, RestPlace, SftpPlace
 from dr.plan.target_s3 import S3Place
+from dr.plan.whereabouts import Whereabouts
 
-#: Whether a host's name or address is that of this host.
-IsHere = Callable[[str], bool]
 #: Every kind there is, by its key.
 KINDS: dict[str, type[TargetKind]] = {
     kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace, RclonePlace)
@@ -111,7 +109,7 @@ class Prices(Declaration):
         return stored / self.unit_bytes * self.storage
 
 
-class Target(Declaration):
+class Target(Whereabouts, Declaration):
     """One target file: what all kinds share. `target_model` adds the key of each kind."""
 
     target: Annotated[
@@ -237,15 +235,15 @@ class Target(Declaration):
         """Whether another host can write here by itself: a service, and no directory of this host."""
         return self.declared.is_reached_from_elsewhere
 
-    def lies_here(self, is_here: IsHere) -> bool:
-        """Whether its service is on this very host, whatever was declared."""
-        host = self.declared.service_host
-        return bool(host) and is_here(host)
+    @property
+    def service_host(self) -> str:
+        """The name or address of the host whose service it is; "" where that is not known."""
+        return self.declared.service_host
 
-    def is_offsite(self, is_here: IsHere) -> bool:
-        """Whether a copy here counts as offsite: as declared or by kind, unless the service is on this very host."""
-        declared = self.offsite if self.offsite is not None else self.declared.is_offsite
-        return declared and not self.lies_here(is_here)
+    @property
+    def meant_offsite(self) -> bool:
+        """Whether a copy here counts as offsite, as declared or by kind, if its service is not on this very host."""
+        return self.offsite if self.offsite is not None else self.declared.is_offsite
 
 
 def register(kind: type[TargetKind]) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from dr.plan.base import ConfigPath, Declaration
-from dr.plan.found import Found
+from dr.plan.on_disk import Found
 
 #: Of a kind that is reached by TLS.
 CA_FILE = Field(

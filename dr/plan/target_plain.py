@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator
 
 from dr.plan.base import ConfigPath, PositiveDuration
-from dr.plan.found import Found, kept_file, no_file, secret_faults
 from dr.plan.host import split_address
+from dr.plan.on_disk import Found, kept_file, no_file, secret_faults
 from dr.plan.secret import SecretPlace
 from dr.plan.target_kind import CA_FILE, TargetKind
 

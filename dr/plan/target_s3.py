@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from dr.plan.base import ConfigPath
-from dr.plan.found import Found, Key, kept_file, no_file
+from dr.plan.on_disk import Found, Key, kept_file, no_file
 from dr.plan.target_kind import CA_FILE, Credentials, Immutability, TargetKind
 
 #: What may stand for a host: a name, or an address of either kind.

@@ -16,7 +16,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.unread import FOLDERS
 
 if TYPE_CHECKING:
-    from dr.plan.load import Declarations
+    from dr.plan.declarations import Declarations
 
 #: After so long all is read again, touched or not.
 AGAIN = timedelta(minutes=15)

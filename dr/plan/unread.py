@@ -15,6 +15,8 @@ ENDINGS = (".yaml", ".yml")
 #: What there is one of, beside the folders.
 SINGLE = ("kit", "site")
 FOLDERS = ("plans", "targets")
+#: What holds for all of a configuration directory.
+SITE = "site.yaml"
 #: Read by nobody, and no plan of anybody.
 _HARMLESS = re.compile(r"readme(\..*)?|\.git(ignore|keep|attributes)?|\.keep|lost\+found|__pycache__", re.IGNORECASE)
 #: What people take for `plans`, `targets`, `kit.yaml` and `site.yaml`.

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dr.errors import DrError, InterruptedRunError, UsageError, every_error
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.timetravel.attack_history import History, ObjectChange, read_history
 from dr.run.timetravel.point_in_time import versions_of
 from dr.run.workspace.toolbox import Place, is_detached

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dr.evidence.acts import Hold
 from dr.evidence.record import Point
 from dr.evidence.seal import encode
 from dr.late_dataclass import dataclass
-from dr.plan.plan import Plan
 from dr.run.expiry.calendar import Day, calendar
 from dr.session import Session
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Drill, SourceCapture
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.units import counted
 from dr.queries.attack_history import attacked, way_back
 from dr.run.points.choose import in_words

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dr.evidence.acts import Expiration
 from dr.evidence.record import Point
-from dr.plan.load import Loaded
-from dr.plan.plan import Plan
+from dr.plan.declarations import Loaded
 from dr.run.points.retention import expired
 from dr.session import Session
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
 
 
 def expired_now(session: Session, plan: Plan) -> set[str]:

@@ -4,9 +4,7 @@ changed from one point to another. Answered from the index of files, which is br
 
 from __future__ import annotations
 
-import difflib
 import shlex
-import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,10 +18,9 @@ from dr.evidence import manifest
 from dr.evidence.file_version import Difference, Found, Version
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.file_changes import compared, content_of, found_of, same, within
 from dr.report.phrases import writable
-from dr.run.recovery.checks.pattern import bases_of
 from dr.run.recovery.selected import outermost, pattern_of, tops_of
 from dr.session import Session
 
@@ -78,7 +75,7 @@ class Files:
         if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
             raise UsageError(
                 f"no recovery point has a source {asked.source!r}", self._loaded.plan.system,
-                hint=f"the plan's: {', '.join(self._loaded.plan.sources)}",
+                hint=f"the plan's: {', '.join(self._loaded.plan.pattern_bases)}",
             )  # fmt: skip
         points = [point for point in self._points.values() if self._has(point, asked)]
         if asked.point is not None:
@@ -221,6 +218,8 @@ class Files:
 
     def _beside_live(self, seq: int, source: str) -> Iterator[Found]:
         """Yield what a point holds that is not there now as it was, and what is there now that it does not hold."""
+        import tempfile
+
         from dr.sources.driver import Tree
 
         with tempfile.TemporaryDirectory(prefix="live-", dir=self._index.folder) as folder:
@@ -242,6 +241,8 @@ class Files:
     def nearest(self, text: str) -> list[str]:
         """Return names that are like a text, the likest first."""
         wanted = text.rstrip("/").rpartition("/")[2].strip("*?")
+        import difflib
+
         near = difflib.get_close_matches(wanted, self._index.names_like(wanted, 20_000), n=3, cutoff=0.5)
         return [writable(name) for name in near]
 
@@ -273,6 +274,8 @@ class Files:
             self._index.forget_source(source)
             points = [p for p in self.by_time() if source in p.kinds and _readable(p, source)]
         brought = Manifests(self._session.toolbox(self._loaded))
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="index-", dir=self._index.folder) as folder:
             for point in points:
                 listed = Path(folder) / "manifest"
@@ -344,7 +347,7 @@ class Files:
         return [path.encode("utf-8", "surrogateescape") for path in self._bases(source)]
 
     def _bases(self, source: str) -> tuple[str, ...]:
-        return bases_of(self._loaded.plan.sources.get(source))
+        return self._loaded.plan.pattern_bases.get(source, ("/",))
 
     def _nothing(self, point: Point, path: str, sources: Sequence[str]) -> DrError:
         near, last = self.nearest(path), path.rstrip("/").rpartition("/")[2]

@@ -10,7 +10,7 @@ from typing import Any
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.seal import Stored
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.report.forecast import Forecast, History, forecast
 from dr.report.growth import HISTORY, Observation
 from dr.session import Session

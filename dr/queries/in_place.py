@@ -10,7 +10,7 @@ from dr.errors import UsageError
 from dr.evidence.file_version import Found, InPlace
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Point
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.recovery.checks.pattern import bases_of
 from dr.run.recovery.place.live import Judged
 from dr.run.recovery.place.live_places import LiveFiles, place_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dr.evidence.acts import KeyEvent
 from dr.evidence.problem import SystemProblem
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.session import Session

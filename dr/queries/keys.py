@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from dr.errors import DrError
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.keys.escrow import MARK
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.each_target import everywhere

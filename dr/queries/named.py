@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dr.evidence.record import Point
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.points.discover import points_in
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dr.evidence.record import Point
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.expired import expired_now, still_there
 from dr.report.points import ListedPoint, MetThere
 from dr.session import Session

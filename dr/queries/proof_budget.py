@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dr.errors import Fault
 from dr.evidence.system_status import PlaceState
+from dr.plan.declarations import Loaded
 from dr.plan.document import read
-from dr.plan.load import Loaded
 from dr.plan.plan import Plan
 from dr.plan.site_file import read_site
 from dr.plan.units import format_bytes, format_duration, spell_bytes

@@ -7,7 +7,7 @@ from statistics import median
 
 from dr.errors import DrError, UsageError
 from dr.evidence.record import Drill
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.scenario import WHOLE
 from dr.queries.elsewhere import back_before_attack, lacks_of
 from dr.queries.named import points_for

@@ -13,7 +13,7 @@ from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Point, Proof
 from dr.evidence.seal import Sealed, Stored
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.forecast import KINDS as SIZES
 from dr.queries.forecast import of_records
 from dr.queries.status import board

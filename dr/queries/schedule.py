@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from dr.evidence.system_status import Attempts
+from dr.evidence.system_status import Attempts, PlaceState
 from dr.plan import cadence
-from dr.plan.load import Loaded
-from dr.plan.plan import Plan
-from dr.plan.target import Target
+from dr.plan.declarations import Loaded
 from dr.plan.window import opens
-from dr.queries.replica_schedule import due as replicate_due
 from dr.session import Session
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
+    from dr.plan.target import Target
 
 Verb = Literal["backup", "verify", "expire", "prune", "drill"]
 
@@ -29,6 +30,11 @@ _AGAIN: Mapping[Verb, timedelta] = {
     "backup": timedelta(minutes=5), "verify": timedelta(minutes=30), "drill": timedelta(hours=1),
     "expire": timedelta(hours=1), "prune": timedelta(hours=1),
 }  # fmt: skip
+
+
+#: After a failure, or damage at the source, a replica is tried again so much later, not by every `dr run`.
+_REPLICA_AGAIN: Mapping[str, timedelta] = {"degraded": timedelta(days=1)}
+_SOON = timedelta(minutes=30)
 
 
 def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
@@ -137,8 +143,9 @@ def _when(
     own = loaded.plan.drill
     if scenario == own.scenario:
         return due, loaded
-    plan = loaded.plan.model_copy(update={"drill": own.model_copy(update={"scenario": scenario})})
-    return due, replace(loaded, plan=plan)
+    whole = loaded.read
+    plan = whole.plan.model_copy(update={"drill": whole.plan.drill.model_copy(update={"scenario": scenario})})
+    return due, replace(whole, plan=plan)
 
 
 def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
@@ -150,3 +157,54 @@ def replicas_due(session: Session, items: list[Loaded]) -> list[Loaded]:
     ripe = [(due, loaded) for due, loaded in waiting if due is not None and due <= now]
     ordered = [loaded for _, loaded in sorted(ripe, key=lambda pair: (pair[0], pair[1].plan.priority))]
     return [loaded for loaded in ordered if not session.hold_back(loaded, "replicate")]
+
+
+# -- replicas -------------------------------------------------------------------------------------------
+
+
+def replicate_due(
+    loaded: Loaded, states: Mapping[str, PlaceState], now: datetime, *, but: Collection[str] = ()
+) -> datetime | None:
+    """Return when a replica of a system is or was first due; None when the next backup decides, or for never.
+
+    `but` names replicas that are left out.
+    """
+    names = [name for name in loaded.plan.replicas if name not in but]
+    moments = [_replica_due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names]
+    return min((moment for moment in moments if moment), default=None)
+
+
+def in_window(loaded: Loaded, moment: datetime | None) -> datetime | None:
+    """Return when what is due at a moment may be replicated, by the windows of the site."""
+    return moment and opens(loaded.site.windows.get("replicate", ()), loaded.plan.cadence.timezone, moment)
+
+
+def due_replicas(session: Session, loaded: Loaded) -> list[str]:
+    """Return the replicas of a system that are due now."""
+    now, names = session.clock(), loaded.plan.replicas
+    states = session.catalog.replication_states({loaded.plan.system: loaded.plan.places}, now=now)[loaded.plan.system]
+    moments = {name: _replica_due(loaded, states.get(name), states.get(loaded.plan.targets[0]), now) for name in names}
+    return [name for name, moment in moments.items() if moment and moment <= now]
+
+
+def _by_now(moment: datetime | None, now: datetime) -> datetime | None:
+    """What bears a time still to come is from before the clock was set back, and puts nothing off."""
+    return moment if moment and moment <= now else None
+
+
+def _replica_due(
+    loaded: Loaded, there: PlaceState | None, primary: PlaceState | None, now: datetime
+) -> datetime | None:
+    text = loaded.plan.cadence.replicate
+    if text == "never" or primary is None or primary.newest is None:
+        return None
+    tried = _by_now(there.replicated, now) if there else None
+    worked = _by_now(there.worked, now) if there else None
+    if text is not None:
+        due = cadence.parse(text, loaded.plan.cadence.timezone).due(worked, now)
+        return max(due, tried + _SOON) if tried and tried != worked else due
+    if there and there.newest and there.newest >= primary.newest:
+        return None
+    if not tried or tried < primary.newest:
+        return primary.newest
+    return tried + _REPLICA_AGAIN.get(there.replication or "", _SOON) if there else None

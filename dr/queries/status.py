@@ -9,20 +9,21 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import Fault
 from dr.evidence.acts import Hold
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
 from dr.late_dataclass import dataclass
-from dr.plan.load import Declarations, Loaded
-from dr.plan.target import Target
+from dr.plan.declarations import Declarations, Loaded
 from dr.queries.key_posture import key_problems
-from dr.queries.replica_schedule import due as replicate_due
-from dr.queries.replica_schedule import in_window
-from dr.queries.schedule import VERBS, expiring_targets, next_due
+from dr.queries.schedule import VERBS, expiring_targets, in_window, next_due, replicate_due
 from dr.report.board import Row, overdue, row_of
 from dr.session import Session
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 #: The time over which exposure is told.
 PERIOD = timedelta(days=30)

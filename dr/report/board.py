@@ -5,18 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
 from dr.late_dataclass import dataclass
 from dr.plan import cadence
-from dr.plan.plan import Plan
-from dr.plan.target import Target
 from dr.plan.units import format_duration
 from dr.report.copies import Copies, PlaceRow, count_copies, growing, place_rows
 from dr.report.coverage import unread_too_long
 from dr.report.problems import problems_of
 from dr.report.verdict import Verdict, judge
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
+    from dr.plan.target import Target
 
 #: What should have been done so long ago is late.
 GRACE = timedelta(hours=1)

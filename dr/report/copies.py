@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
-from dr.plan.plan import Plan
-from dr.plan.retention import RULES
-from dr.plan.target import Target
 from dr.report.coverage import in_words
 from dr.report.phrases import counted
 from dr.tools.network import is_this_host
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
+    from dr.plan.target import Target
 
 RULE = "3-2-1-1-0"
 #: What production lies on.
@@ -169,7 +171,7 @@ def growing(plan: Plan, standing: SystemStatus, targets: Mapping[str, Target]) -
     """
     if plan.retention is None or plan.cadence.expire == "never":
         return
-    most = sum(getattr(plan.retention, rule) for rule in RULES)
+    most = plan.retention.most
     for name in plan.targets:
         state = standing.places.get(name)
         if state is None or state.points <= most or name not in targets:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dr.evidence.coverage import Coverage
 from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import PlaceState, SystemStatus
-from dr.plan.plan import Plan
 from dr.plan.units import format_duration
 from dr.report.phrases import counted, when
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
 
 
 def said(coverage: Coverage) -> str:

@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.problem import SEVERITIES
 from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
-from dr.plan.target import Target
 from dr.report.board import Row
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 #: What `GET /metrics` and a textfile are.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dr.evidence.problem import ProblemKind, ProblemSeverity, SystemProblem
 from dr.evidence.system_status import LastRun, SystemStatus
-from dr.plan.plan import Plan
 from dr.report.phrases import counted
 from dr.report.verdict import Verdict
+
+if TYPE_CHECKING:
+    from dr.plan.plan import Plan
 
 _NOUNS = {
     "backup": "backup",

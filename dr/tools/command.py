@@ -13,9 +13,7 @@ import functools
 import itertools
 import os
 import pwd
-import shutil
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +21,13 @@ from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from dr.errors import DrError, InterruptedRunError
 from dr.late_dataclass import dataclass
+
+if TYPE_CHECKING:  # commands that start no program load neither
+    import subprocess
 
 _KEPT = 1 << 20  # bytes of stderr remembered
 _GRACE_SECONDS = 20.0  # for a program that was asked to stop, before it is killed
@@ -148,11 +149,17 @@ def raise_if_stopping() -> None:
 
 @functools.cache
 def _dying_with_us(with_signal: str, user: str | None) -> tuple[str, ...]:
-    program = shutil.which("setpriv")
+    program = _which("setpriv", None)
     if user and not program:
         raise ProgramMissingError("the program 'setpriv' is not on this machine", hint="install util-linux")
     as_user = (f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups") if user else ()
     return (program, *as_user, "--pdeathsig", with_signal, "--", "/bin/sh", "-c", _UNLESS_ORPHAN) if program else ()
+
+
+def _which(name: str, path: str | None) -> str | None:
+    import shutil
+
+    return shutil.which(name, path=path)
 
 
 def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
@@ -161,7 +168,7 @@ def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
         full = Path(cwd or ".", name)
         if full.is_file() and os.access(full, os.X_OK):
             return name
-    elif found := shutil.which(name, path=path):
+    elif found := _which(name, path):
         return found
     raise ProgramMissingError(
         f"the program {name!r} is not on this machine, or is not executable",
@@ -186,6 +193,8 @@ def _start(
     regardless: bool = False,
     within: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
+    import subprocess
+
     if not regardless:
         raise_if_stopping()
     program = _program(argv[0], cwd, (env or os.environ).get("PATH"))
@@ -259,6 +268,8 @@ class Running:
         within: Sequence[str] = (),
         heed: Callable[[str], bool] | None = None,
     ) -> None:
+        import subprocess
+
         self.argv, self._heed = tuple(argv), heed
         self._grace: threading.Timer | None = None
         self._began = time.monotonic()

@@ -7,7 +7,6 @@ import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -106,6 +105,8 @@ def in_threads(
 
     An item that is not `worth` a thread waits for its turn, and is done in this one.
     """
+    from concurrent.futures import ThreadPoolExecutor  # few commands hash
+
     waiting = deque[Callable[[], B]]()
     pool = ThreadPoolExecutor(threads)
     try:

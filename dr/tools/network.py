@@ -11,9 +11,6 @@ import functools
 import ipaddress
 import os
 import re
-import socket
-import ssl
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +47,9 @@ def knock(url: str, ca_file: Path | None) -> None:
 
     `OSError` or `ValueError` for what is not there, `ssl.SSLError` among them for a certificate that is not trusted.
     """
+    import socket
+    import ssl
+
     proxy = proxy_for(url, os.environ)
     parts = urlsplit(proxy or url)
     port = parts.port or (80 if parts.scheme == "http" else 443)
@@ -137,7 +137,7 @@ def is_this_host(host: str) -> bool:
     name = host.lower().strip("[]").rstrip(".")
     if (address := _address(name.partition("%")[0])) is not None:
         return _is_own(address)
-    if name == "localhost" or name.endswith(".localhost") or name == socket.gethostname().lower():
+    if name == "localhost" or name.endswith(".localhost") or name == os.uname().nodename.lower():
         return True
     return any(_is_own(address) for address, names in _hosts() if name in names)
 
@@ -146,6 +146,8 @@ def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether a socket can be bound to it, as to addresses of this host alone."""
     if address.is_loopback or address.is_unspecified:
         return True
+    import socket
+
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -196,6 +198,8 @@ def _of_the_system(file: str, folders: str) -> str:
     beside = dict.fromkeys(_certificates(_files_in(places)))
     if bundle and beside.keys() <= found.keys():
         return bundle
+    import tempfile
+
     descriptor, name = tempfile.mkstemp(prefix="dr-authorities-", suffix=".pem")
     with os.fdopen(descriptor, "wb") as whole:
         whole.write(b"\n".join([*(found | beside), b""]))
@@ -220,6 +224,8 @@ def _certificates(files: Iterable[str]) -> Iterator[bytes]:
 
 def why_untrusted(error: BaseException | None) -> str:
     """Return what is wrong with a certificate, in OpenSSL's words; nothing when an error is about something else."""
+    import ssl
+
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

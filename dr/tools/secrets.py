@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import secrets
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ class S3Keys:
 
 def read_aws_file(path: Path, profile: str) -> S3Keys:
     """Return a profile's key pair from a file in AWS shared-credentials format; else `RefusedError`."""
+    import configparser  # few commands read keys
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text("utf-8"))

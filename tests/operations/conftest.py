@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.session import Session
 from tests.conftest import plan_text
 from tests.run.keyed import Keyed

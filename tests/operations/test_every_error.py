@@ -23,7 +23,7 @@ from dr.operations.drill import drill, recover
 from dr.operations.replicate import replicate_all
 from dr.operations.run_due import run_due
 from dr.operations.verify import verify_all
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from tests.conftest import Site, plan_text

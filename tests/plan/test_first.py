@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import UsageError
-from dr.plan import load
+from dr.plan import declarations
 from dr.plan.first import place_of_first
 from tests.conftest import Site
 
@@ -25,8 +25,8 @@ def test_a_first_plan_does_not_hide_those_of_the_machine(
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setattr(load, "OF_MACHINE", of_machine)
-    assert load.find_config(None, {}) == of_machine
+    monkeypatch.setattr(declarations, "OF_MACHINE", of_machine)
+    assert declarations.find_config(None, {}) == of_machine
     with pytest.raises(UsageError, match="the configuration in use is") as caught:
         place_of_first(None, here=here, of_machine=of_machine)
     assert "`dr --config . init`" in caught.value.hint
@@ -35,7 +35,7 @@ def test_a_first_plan_does_not_hide_those_of_the_machine(
     assert place_of_first(None, here=here, of_machine=of_machine) == here
     (here / "plans").mkdir()
     (of_machine / "plans" / "sis.yaml").write_text("system: sis\n")
-    assert place_of_first(None, here=here, of_machine=of_machine) == here == load.find_config(None, {})
+    assert place_of_first(None, here=here, of_machine=of_machine) == here == declarations.find_config(None, {})
 
 
 def test_it_says_where_it_wrote(site: Site) -> None:

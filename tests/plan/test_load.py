@@ -11,7 +11,8 @@ import pytest
 from dr.catalog.store import Catalog
 from dr.cli.context import Context
 from dr.errors import PlanError, UsageError
-from dr.plan.load import find_config, load
+from dr.plan.declarations import find_config
+from dr.plan.load import load
 from dr.plan.schema import schema
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -11,8 +11,9 @@ import yaml
 
 from dr.catalog.store import Catalog
 from dr.errors import Fault, PlanError
+from dr.plan.declarations import Declarations
 from dr.plan.effective import as_yaml, effective, nested
-from dr.plan.load import Declarations, load
+from dr.plan.load import load
 from dr.plan.site import SitePlan
 
 DEFAULTS = """\

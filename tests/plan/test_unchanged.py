@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.plan.load import Declarations
+from dr.plan.declarations import Declarations
 from dr.plan.unchanged import AGAIN, Unchanged, stamp_of
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dr.evidence.record import Drill
 from dr.operations.scenarios import ScenarioDriver
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.scenario import Scenario
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest

@@ -22,7 +22,7 @@ from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, CheckResult, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.operations import due_work, run_due
 from dr.operations.lifecycle import Finished
-from dr.plan.load import Declarations, Loaded
+from dr.plan.declarations import Declarations, Loaded
 from dr.plan.unchanged import Stamp, Unchanged
 from dr.queries.expired import expired_now
 from dr.session import Session

@@ -11,7 +11,7 @@ from typing import Literal
 from dr.errors import DrError
 from dr.evidence.posture import Attempt, TargetPosture
 from dr.evidence.posture import Finding as PostureFinding
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.queries.doctor import kit
 from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding

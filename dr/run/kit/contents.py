@@ -11,7 +11,7 @@ from typing import Any
 import dr
 from dr.errors import DrError
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.target import Target
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of

@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from dr.plan.source import Source
+if TYPE_CHECKING:
+    from dr.plan.source import Source
 
 
 def below(bases: Iterable[str], pattern: str) -> re.Pattern[bytes]:

@@ -18,7 +18,7 @@ from typing import Self
 from dr.evidence.record import BackupRun
 from dr.evidence.seal import Stored
 from dr.late_dataclass import dataclass
-from dr.plan.load import Loaded
+from dr.plan.declarations import Loaded
 from dr.plan.site import Limits
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.server_dirs import home_for
