@@ -14,8 +14,8 @@ from pathlib import Path
 
 _SHARED = Path("/dev/shm")
 _MARK = "pytest-mem-"  # no name that a test excludes
-#: Bytes that must be free of the disk and of the memory: three times what the suite was seen to hold at once.
-NEEDED = 8 << 30
+#: Bytes that must be free of the disk and of the memory: four times what the suite was seen to hold at once.
+NEEDED = 4 << 30
 
 
 def folder_in_memory(shared: Path = _SHARED, needed: int = NEEDED) -> Path | None:

@@ -67,6 +67,13 @@ class Connections:
             reason = str(error)
             hint = "wait for the other run to end" if "locked" in reason else _REBUILD
             raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=hint) from error
+        except sqlite3.IntegrityError as error:  # it is whole, and refuses this: two runs of one id, for instance
+            raise CatalogError(
+                f"{doing} the catalog failed: it does not take this entry",
+                str(self.path),
+                str(error),
+                hint="start the command again",
+            ) from error
         except sqlite3.Error as error:
             raise CatalogError(
                 f"{doing} the catalog failed: it is damaged",

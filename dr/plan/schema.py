@@ -56,6 +56,7 @@ def schema(kind: str) -> dict[str, Any]:
     sizes = _SIZES - _MONEY if kind == "target" else _SIZES
     if kind == "target":
         found["properties"] = _kinds_first(found["properties"])
+        found["dependentRequired"] = {"budget": ["prices"]}
     for definition in (found, *found.get("$defs", {}).values()):
         for name, described in definition.get("properties", {}).items():
             if name in _DURATIONS:

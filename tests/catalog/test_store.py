@@ -11,6 +11,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -377,6 +378,16 @@ def test_a_damaged_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None
     with pytest.raises(CatalogError) as caught:
         Catalog.open(tmp_path).points()
     assert "rebuild" in caught.value.hint
+
+
+def test_a_second_run_of_one_id_is_refused_and_not_taken_for_damage(catalog: Catalog) -> None:
+    begin = partial(
+        catalog.open_run, run_id="r", verb="backup", system="sis", started=NOON, plan_digest="d", plan_text=""
+    )
+    begin()
+    with pytest.raises(CatalogError, match="does not take this entry") as caught:
+        begin()
+    assert "damaged" not in str(caught.value) and "rebuild" not in caught.value.hint
 
 
 def test_a_newer_catalog_is_not_touched(tmp_path: Path) -> None:

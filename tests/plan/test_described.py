@@ -107,6 +107,8 @@ def least(whole: dict[str, Any], top: str, part: str, beside: str) -> dict[str, 
     """Return the least that a part may hold beside a key, each with its example."""
     kinds, one = ONE_OF.get(part, (set(), {}))
     needed = {key: told["examples"][0] for name, key, told, free in keys(whole, top) if name == part and not free}
+    with_it = whole.get("dependentRequired", {}).get(beside, []) if part == top else []
+    needed |= {key: whole["properties"][key]["examples"][0] for key in with_it}
     return needed if beside in kinds else {**needed, **one}
 
 

@@ -27,7 +27,9 @@ EMPTY_BEFORE = {
     ".PP": (".SH", ".SS", ".TP", ".PP", ".br"),
 }
 #: Variables that are set for the programs that are started, or are no setting of this one.
-OF_OTHERS = re.compile(r"PATH|HOME|TERM|PYTHONPATH|PG[A-Z]+|RESTIC_[A-Z_]+")
+OF_OTHERS = re.compile(
+    r"PATH|HOME|TERM|PYTHONPATH|PG[A-Z]+|RESTIC_[A-Z_]+|INVOCATION_ID|MONITOR_[A-Z_]+|RUNTIME_DIRECTORY"
+)
 
 
 @pytest.fixture(scope="module")
