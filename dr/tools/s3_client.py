@@ -11,6 +11,7 @@ from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
 
 if TYPE_CHECKING:
+    from botocore.loaders import Loader
     from mypy_boto3_s3.client import S3Client
 
 #: Threads that may use one client at once.
@@ -41,6 +42,7 @@ def client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) ->
     )
     core = botocore.session.get_session()
     core.register_component("response_parser_factory", Parsers())
+    core.register_component("data_loader", descriptions := _descriptions())
     session = boto3.session.Session(
         botocore_session=core,
         aws_access_key_id=keys.access_key_id,
@@ -48,8 +50,18 @@ def client(endpoint: str, keys: S3Keys, *, region: str, way: Way, proxy: str) ->
         aws_session_token=keys.session_token or None,
         region_name=region,
     )
+    descriptions.search_paths[:] = dict.fromkeys(descriptions.search_paths)  # boto3 adds its own each time
     verify = authorities(way.ca_file) if endpoint.startswith("https:") else None
     made: S3Client = session.client("s3", endpoint_url=endpoint, config=config, verify=verify)
     s3_tries.attend(made)
     s3_meter.attend(made)
     return made
+
+
+@functools.cache
+def _descriptions() -> Loader:
+    """Return botocore's descriptions of services, read once for all clients: they are most of what one costs."""
+    import botocore.session
+
+    found: Loader = botocore.session.get_session().get_component("data_loader")
+    return found
