@@ -8,8 +8,7 @@ COVERAGE := 90
 # makes them, and as they are where a test is about restic itself (--plain-restic: everywhere).
 OLDEST := $(CURDIR)/.tools/restic-0.18.0/restic
 WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py tests/sources/test_walk.py \
-	$(patsubst %,tests/run/test_%.py,away drill escrow keys locks recover verify) \
-	tests/e2e/test_trip.py tests/e2e/test_rebuild.py tests/faults/test_killed.py tests/faults/test_targets.py
+	$(patsubst %,tests/run/test_%.py,drill escrow keys locks recover verify) tests/e2e/test_trip.py tests/e2e/test_rebuild.py
 # What is pure or nearly so. Of these too, --fast leaves out what starts servers or takes time.
 FAST := tests/plan tests/evidence tests/catalog tests/report tests/tools tests/test_house.py tests/test_changelog.py
 # Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
