@@ -35,7 +35,8 @@ import os, sys
 from pathlib import Path
 from dr.tools.host import ThisHost
 from dr.tools.isolation import Isolated
-os.setgroups([]); os.setgid(65534); os.setuid(65534)  # the project may lie where that user may not read
+ThisHost().start(["true"]).finish()  # what is loaded late is there then
+os.setgroups([]); os.setgid(65534); os.setuid(65534)  # the project and Python may lie where that user may not read
 with Isolated(ThisHost(), Path("/tmp")) as inside:
     print(inside.run(["sh", "-c", "grep -c : /proc/net/dev; id -u; pwd"], cwd="/tmp").stdout.decode().split())
     print(inside.run([sys.argv[1], *sys.argv[2:]], cwd="/tmp").code)
