@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
+
+from dr.run.workspace.machine import memory_available
 
 _SHARED = Path("/dev/shm")
 _MARK = "pytest-mem-"  # no name that a test excludes
@@ -24,20 +25,10 @@ def folder_in_memory(shared: Path = _SHARED, needed: int = NEEDED) -> Path | Non
         status = os.statvfs(shared)
     except OSError:
         return None
-    free = min(status.f_bavail * status.f_frsize, _available())
+    free = min(status.f_bavail * status.f_frsize, memory_available())
     if free < needed or status.f_flag & os.ST_NOEXEC or not os.access(shared, os.W_OK):
         return None
     for left in shared.glob(f"{_MARK}*"):
         if not Path("/proc", left.name.removeprefix(_MARK)).exists():
             shutil.rmtree(left, ignore_errors=True)
     return shared / f"{_MARK}{os.getpid()}"
-
-
-def _available() -> int:
-    """Return the bytes of memory that programs may still take (`MemAvailable` of proc(5))."""
-    with suppress(OSError, ValueError), Path("/proc/meminfo").open() as lines:
-        for line in lines:
-            name, _, rest = line.partition(":")
-            if name == "MemAvailable":
-                return int(rest.split()[0]) << 10
-    return 0

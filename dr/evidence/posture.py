@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from dr.late_dataclass import dataclass
 
@@ -96,6 +96,10 @@ class LockState:
     error_hint: str = ""  # what to do about it
 
 
+#: The classes of requests, as price lists have them.
+REQUEST_CLASSES = ("write", "list", "read", "delete")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Requests:
     """Requests by class, as price lists have them."""
@@ -112,6 +116,11 @@ class Price:
 
     amount: float
     currency: str
+
+    @classmethod
+    def of(cls, amount: float, currency: str) -> Self:
+        """Return an amount to a billionth: a single request costs some ten-millionths."""
+        return cls(amount=round(amount, 9), currency=currency)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from dr.evidence.record import Point, Proof
 from dr.operations.makers import own_runs
 from dr.plan.declarations import Loaded
 from dr.run.expiry.rules import PROVEN, ExpirySituation, bound
-from dr.run.points.left_behind import with_left
+from dr.run.points.left_behind import on_record, with_left
 from dr.run.points.presence import listed, require_repository
 from dr.run.replication.retention.forget import wrong_clock
 from dr.run.workspace.toolbox import Place
@@ -32,7 +32,6 @@ def situation(session: Session, loaded: Loaded, place: Place, *, confirmed: bool
     points, there = catalog.points([system]), listed(place)
     left = _left_behind(session, place, points, there)
     points = with_left(points, left, system=system)
-    known = {each for point in points for copy in point.copies if copy.target == place.name for each in copy.every_id}
     state = catalog.place_states([system], now=now).get(system, {}).get(place.name)
     return ExpirySituation(
         plan=loaded.plan,
@@ -48,7 +47,7 @@ def situation(session: Session, loaded: Loaded, place: Place, *, confirmed: bool
         last=last_expiration(session, system, place.name),
         begun=json.loads(catalog.memory(system, place.name + BEGUN) or "{}"),
         left=left,
-        strangers=len(there - known),
+        strangers=len(there - on_record(points, place.name)),
         confirmed=confirmed,
     )
 
@@ -87,8 +86,7 @@ def _left_behind(
     session: Session, place: Place, points: Sequence[Point], there: Collection[str]
 ) -> tuple[LeftBehind, ...]:
     """Return what runs of ours left behind there and is on no record yet. Read only where something is of no record."""
-    known = {each for point in points for copy in point.copies if copy.target == place.name for each in copy.every_id}
-    if known.issuperset(there):
+    if on_record(points, place.name).issuperset(there):
         return ()
     own = own_runs(session, place.system, [place.name])
     return own.left_behind(place.repository.snapshots(()), points, system=place.system, target=place.name)

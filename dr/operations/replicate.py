@@ -112,13 +112,14 @@ def _replicate(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place)
 def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
     """Replicate, forget what may go, and lengthen locks."""
     session, loaded, system, primary = run.session, run.loaded, run.system, toolbox.places[0]
+    memory = memory_of(session.catalog, system, primary.name)
     request = ReplicateRequest(
         run_id=run.run_id,
         clock=session.clock,
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
-        proven=memory_of(session.catalog, system, primary.name).proven,
-        known=_known_index(session, system, primary.name),
+        proven=memory.proven,
+        known=_known_index(session, system, primary.name, memory),
         spent=expired_now(session, loaded.plan),
     )
     done = replicate(toolbox, place, request)
@@ -150,10 +151,10 @@ def _locked(session: Session, toolbox: Toolbox, place: Place, fact: Replication)
     return keep_replica_locked(toolbox, place, now=session.clock(), live=live, dropped=dropped)
 
 
-def _known_index(session: Session, system: str, primary: str) -> Index:
+def _known_index(session: Session, system: str, primary: str, proof: VerifyMemory) -> Index:
     """Return what is known of the primary's index: by the last proof, or the last replication, whichever knows more."""
-    known = [memory_of(session.catalog, system, name).index for name in (primary, primary + _INDEX)]
-    return max(known, key=lambda index: len(index.indexes))
+    replication = memory_of(session.catalog, system, primary + _INDEX)
+    return max((proof.index, replication.index), key=lambda index: len(index.indexes))
 
 
 def _damaged_there(session: Session, system: str, target: str) -> frozenset[str]:

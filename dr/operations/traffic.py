@@ -7,19 +7,17 @@ month alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from dr.evidence.fact import Fact
 from dr.evidence.posture import Price, Requests, Traffic
 from dr.evidence.record import BackupRun
-from dr.plan.target import Prices, Target
+from dr.plan.target import Target
 from dr.session import Session
 from dr.tools.meter import Passed
 
 R = TypeVar("R", bound=Fact)
-#: Digits behind the point of an amount: a single request costs some ten-millionths.
-_DIGITS = 9
 
 
 def with_traffic(session: Session, record: R, system: str) -> R:
@@ -52,6 +50,7 @@ def _traffic(session: Session, passed: Mapping[str, Passed], reported: Mapping[s
 
 
 def _of(target: Target, passed: Passed, reported: int | None) -> Traffic:
+    prices = target.prices
     requests = Requests(write=passed.write, list=passed.list, read=passed.read, delete=passed.delete)
     return Traffic(
         target=target.target,
@@ -59,10 +58,7 @@ def _of(target: Target, passed: Passed, reported: int | None) -> Traffic:
         sent_bytes=passed.sent,
         received_bytes=passed.received,
         restic_sent_bytes=reported,
-        price=_price(target.prices, passed) if target.prices else None,
+        price=Price.of(prices.of_traffic(**asdict(requests), received=passed.received), prices.currency)
+        if prices
+        else None,
     )
-
-
-def _price(prices: Prices, passed: Passed) -> Price:
-    requests = prices.of_requests(write=passed.write, list=passed.list, read=passed.read, delete=passed.delete)
-    return Price(amount=round(requests + prices.of_egress(passed.received), _DIGITS), currency=prices.currency)

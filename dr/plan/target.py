@@ -104,6 +104,10 @@ class Prices(Declaration):
         allowed = self.free_egress + self.free_egress_times_stored * stored if free else 0.0
         return max(0.0, received - allowed) / self.unit_bytes * self.egress
 
+    def of_traffic(self, *, write: float, list: float, read: float, delete: float, received: float) -> float:
+        """Return the price of so many requests and bytes read, before a free allowance."""
+        return self.of_requests(write=write, list=list, read=read, delete=delete) + self.of_egress(received)
+
     def of_storage(self, stored: float) -> float:
         """Return the price of so many bytes stored for a month."""
         return stored / self.unit_bytes * self.storage

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
-from dr.evidence.posture import Price, Requests
+from dr.evidence.posture import REQUEST_CLASSES, Price, Requests
 from dr.evidence.seal import encode
 from dr.late_dataclass import dataclass
 from dr.plan.target import Target
@@ -45,8 +46,7 @@ class CostRow:
         """The requests, in words."""
         if self.requests is None:
             return "not counted"
-        told = self.requests
-        named = {"write": told.write, "list": told.list, "read": told.read, "delete": told.delete}
+        named = asdict(self.requests)
         return ", ".join(f"{count(number)} {name}" for name, number in named.items() if number) or "none"
 
     @property
@@ -84,12 +84,8 @@ def cost_rows(
 
 
 def _row(forecast: Forecast, traffic: Sequence[MonthlyTraffic], target: Target) -> CostRow:
-    names = ("write", "list", "read", "delete")
-    sums = {name: sum(getattr(row.requests, name) for row in traffic) for name in names}
-    received, price = sum(row.received_bytes for row in traffic), None
-    if prices := target.prices:
-        amount = prices.of_requests(**sums) + prices.of_egress(received)
-        price = Price(amount=round(amount, 9), currency=prices.currency)
+    sums = {name: sum(getattr(row.requests, name) for row in traffic) for name in REQUEST_CLASSES}
+    received, prices = sum(row.received_bytes for row in traffic), target.prices
     return CostRow(
         target=target.target,
         forecast=forecast,
@@ -97,7 +93,7 @@ def _row(forecast: Forecast, traffic: Sequence[MonthlyTraffic], target: Target) 
         sent_bytes=sum(row.sent_bytes for row in traffic),
         received_bytes=received,
         restic_sent_bytes=sum(row.restic_sent_bytes for row in traffic),
-        price=price,
+        price=Price.of(prices.of_traffic(**sums, received=received), prices.currency) if prices else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.evidence.posture import REQUEST_CLASSES
 from dr.late_dataclass import dataclass
 from dr.plan.target import MONTH_DAYS, Prices, Target
 from dr.report.growth import FEWEST, SHORTEST, Growth, Observation, growth, sound
@@ -165,8 +166,7 @@ def _rates(target: Target, traffic: Iterable[MonthlyTraffic], now: datetime) -> 
     share = MONTH_DAYS * 86_400 / (now - since).total_seconds()
     asked = target.declared.counts == "requests"
     requests = {
-        name: sum(getattr(row.requests, name) for row in recent) * share if asked else None
-        for name in ("write", "list", "read", "delete")
+        name: sum(getattr(row.requests, name) for row in recent) * share if asked else None for name in REQUEST_CLASSES
     }
     return Rates(
         **requests,
@@ -185,7 +185,7 @@ def _per_month(freed: Sequence[Observation], now: datetime) -> float:
 def _cost(prices: Prices, stored: int | None, grows: Growth | None, rates: Rates | None, freed: float) -> Cost | None:
     if stored is None:
         return None
-    asked = {name: getattr(rates, name, None) or 0.0 for name in ("write", "list", "read", "delete")}
+    asked = {name: getattr(rates, name, None) or 0.0 for name in REQUEST_CLASSES}
     requests, received = prices.of_requests(**asked), rates.received_bytes if rates else 0.0
     then = max(0.0, stored + 12 * grows.bytes_per_month) if grows else None
     later = prices.of_egress(received, stored=then or 0.0, free=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import asdict, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.evidence.posture import REQUEST_CLASSES
 from dr.evidence.problem import SEVERITIES
 from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
@@ -295,7 +296,7 @@ def _moved(known: Measured) -> Iterator[Family]:
         [
             ({**at, "class": name}, getattr(row.requests, name))
             for at, row in rows
-            for name in ("write", "list", "read", "delete")
+            for name in REQUEST_CLASSES
             if known.targets[row.target].declared.counts == "requests"
         ],
     )
@@ -324,9 +325,9 @@ def _costs(known: Measured) -> Iterator[tuple[Mapping[str, str], float]]:
     for row in known.traffic:
         target, asked = known.targets.get(row.target), row.requests
         if target and (prices := target.prices):
-            cost = prices.of_requests(write=asked.write, list=asked.list, read=asked.read, delete=asked.delete)
+            cost = prices.of_traffic(**asdict(asked), received=row.received_bytes)
             at = {"system": row.system, "target": row.target, "currency": prices.currency}
-            yield at, cost + prices.of_egress(row.received_bytes)
+            yield at, cost
 
 
 def _total(name: str, about: str, values: Iterable[tuple[Mapping[str, str], float]]) -> Family:

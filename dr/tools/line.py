@@ -10,7 +10,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 
 from dr.late_dataclass import dataclass
@@ -79,6 +79,11 @@ def fetched(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if pace:
             pace.pass_on(len(block))
         yield block
+
+
+def pieces(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
+    """Yield what `read`, which is asked for so many bytes, returns until nothing comes, no faster than it may."""
+    return fetched(iter(lambda: read(piece(most)), b""))
 
 
 def piece(most: int) -> int:

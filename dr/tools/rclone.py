@@ -103,8 +103,7 @@ class Rclone:
             if response.status not in (200, 206, 416):
                 raise self._meaning(response.read(300).decode("utf-8", "replace").strip(), doing)
             if response.status != 416:
-                blocks = line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
-                yield from self.meter.taking(blocks)
+                yield from self.meter.taking(line.pieces(response.read, _BLOCK))
             done = response.isclosed()
         except (OSError, http.client.HTTPException) as error:
             raise self._broke(error, doing) from error

@@ -136,8 +136,7 @@ class RestService:
             if response.status == 416:  # nothing is that far in it
                 return
             self._judge(response.status, doing)
-            blocks = line.fetched(iter(lambda: response.read(line.piece(_BLOCK)), b""))
-            yield from self._meter.taking(blocks)
+            yield from self._meter.taking(line.pieces(response.read, _BLOCK))
 
     # -- mechanism ----------------------------------------------------------------------------------
 

@@ -102,11 +102,10 @@ def reached_nobody(caught: Exception | None) -> bool:
 
 def _reason(response: tuple[Any, Mapping[str, Any]] | None, caught: Exception | None) -> str:
     """Return why another try may help; nothing where it cannot."""
-    from botocore.exceptions import ConnectionError as NoConnection
     from botocore.exceptions import HTTPClientError
 
     if caught is not None:
-        passing = isinstance(caught, NoConnection | HTTPClientError) and not why_untrusted(caught)
+        passing = (reached_nobody(caught) or isinstance(caught, HTTPClientError)) and not why_untrusted(caught)
         return type(caught).__name__ if passing else ""
     if response is None:
         return ""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -19,13 +18,13 @@ from pathlib import Path
 
 from dr.plan.source_kinds import MysqlSource
 from dr.run.backup.fanout import pour
-from dr.sources.driver import RestoreSlot, Stream
+from dr.sources.driver import Stream
 from dr.sources.mysql.driver import Mysql
 from dr.sources.mysql.scratch import _FAST
 from dr.tools.host import ThisHost
 from dr.tools.restic_events import Stored
 from scripts.servers.mariadb import MariadbServer
-from tests.bench.bench_postgres import CAPTURE_GOAL, RESTORE_GOAL, repository, repository_at, shell
+from tests.bench.bench_postgres import CAPTURE_GOAL, RESTORE_GOAL, repository, repository_at, restore, shell
 from tests.bench.measure import costs, say_costs, scratch
 
 DATABASE = "bench"
@@ -71,25 +70,10 @@ def plain_restore(home: Path, server: MariadbServer) -> float:
     return shell(f"{to.program} dump -q latest bench.sql | {load}", to.environment())
 
 
-def restore(home: Path, server: MariadbServer, seconds: list[float]) -> float:
-    """Bring it back for a drill, from nothing to a server that answers; return the seconds without its end."""
-    place = Path(tempfile.mkdtemp(prefix="dr-bench-", dir="/var/tmp"))
-    room = RestoreSlot(root=home / "work", apart=home / "work", annex=lambda kind: place, token="bench")
-    instance, to = source_of(server).restored(room), repository_at(home, "ours")
-    (filename,) = [node["path"] for node in to.ls("latest") if node["type"] == "file"]
-    began = time.monotonic()
-    try:
-        instance.provision()
-        seconds.append(time.monotonic() - began)
-        with to.reading("latest", filename) as chunks:
-            instance.pour(filename.lstrip("/"), chunks)
-        instance.start()
-        ended = time.monotonic()
-        assert instance.captured() is not None and instance.facts() == instance.captured()
-        return ended - began
-    finally:
-        instance.close()
-        shutil.rmtree(place)
+def restore_ours(home: Path, server: MariadbServer, seconds: list[float]) -> float:
+    """Bring back the one dump that the capture left: see `restore`."""
+    (dump,) = [node["path"] for node in repository_at(home, "ours").ls("latest") if node["type"] == "file"]
+    return restore(home, source_of(server), seconds, dump)
 
 
 def main() -> None:
@@ -116,7 +100,7 @@ def measure_restore(home: Path, server: MariadbServer, repetitions: int) -> None
     options = ("--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M", "--max-allowed-packet=1G", *_FAST)
     (home / "running").mkdir()
     with MariadbServer(home / "running", *options) as running:
-        acts = {"ours": partial(restore, home, server, seconds), "plain": partial(plain_restore, home, running)}
+        acts = {"ours": partial(restore_ours, home, server, seconds), "plain": partial(plain_restore, home, running)}
         found = costs(repetitions, [running.base / "pid"], **acts)
     say_costs("drill restore, server made in it / restic dump | mariadb", found["ours"], found["plain"], RESTORE_GOAL)
     print(f"of it to make the server: {sorted(seconds)[repetitions // 2]:.2f} s")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dr.plan.source_kinds import PostgresSource
 from dr.run.backup.fanout import pour
-from dr.sources.driver import RestoreSlot, Stream
+from dr.sources.driver import RestoreSlot, SourceDriver, Stream
 from dr.sources.postgres import scratch as own_server
 from dr.sources.postgres.driver import Postgres
 from dr.tools.host import ThisHost
@@ -103,20 +103,22 @@ def repository_at(home: Path, name: str) -> Repository:
     )  # fmt: skip
 
 
-def restore(home: Path, server: PostgresServer, seconds: dict[str, list[float]]) -> float:
-    """Bring it back for a drill, from nothing to a server that answers; return the seconds without its end."""
+def restore(home: Path, source: SourceDriver, seconds: list[float], dump: str = f"/{DATABASE}.dump") -> float:
+    """Bring it back for a drill, from nothing to a server that answers; return the seconds without its end.
+
+    Those that making the server took are added to `seconds`.
+    """
     place = Path(tempfile.mkdtemp(prefix="dr-bench-", dir="/var/tmp"))
     room = RestoreSlot(root=home / "work", apart=home / "work", annex=lambda kind: place, token="bench")
-    instance = doors_of(server).restored(room)
+    instance = source.restored(room)
     began = time.monotonic()
     try:
         instance.provision()
-        ready = time.monotonic()
-        with repository_at(home, "ours").reading("latest", f"/{DATABASE}.dump") as chunks:
-            instance.pour(f"{DATABASE}.dump", chunks)
+        seconds.append(time.monotonic() - began)
+        with repository_at(home, "ours").reading("latest", dump) as chunks:
+            instance.pour(dump.lstrip("/"), chunks)
         instance.start()
         ended = time.monotonic()
-        seconds.setdefault("provision", []).append(ready - began)
         assert instance.captured() is not None and instance.facts() == instance.captured()
         return ended - began
     finally:
@@ -143,10 +145,10 @@ def main() -> None:
 
 def measure_restore(home: Path, server: PostgresServer, repetitions: int) -> None:
     """Measure the restore alone, from the repositories that the captures left."""
-    seconds: dict[str, list[float]] = {}
+    seconds: list[float] = []
     with PostgresServer(settings=own_server.SETTINGS) as running:
         acts: dict[str, Callable[[], object]] = {
-            "ours": partial(restore, home, server, seconds),
+            "ours": partial(restore, home, doors_of(server), seconds),
             "stream": partial(plain_restore, home, running, "stream"),
             "spool": partial(plain_restore, home, running, "spool"),
         }
@@ -154,9 +156,8 @@ def measure_restore(home: Path, server: PostgresServer, repetitions: int) -> Non
     best = min((found["stream"], found["spool"]))
     for name, how in (("stream", "streamed"), ("spool", "by a file, several at once")):
         print(f"plain restore {how}: {found[name][0]:.2f} s, {found[name][1]:.2f} CPU s")
-    provision = sorted(seconds["provision"])[repetitions // 2]
     say_costs("drill restore, server made in it / the faster plain one", found["ours"], best, RESTORE_GOAL)
-    print(f"of it to make the server: {provision:.2f} s")
+    print(f"of it to make the server: {sorted(seconds)[repetitions // 2]:.2f} s")
 
 
 if __name__ == "__main__":

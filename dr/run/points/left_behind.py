@@ -20,6 +20,11 @@ from dr.run.workspace.machine import machine_name
 from dr.tools.restic_events import Snapshot
 
 
+def on_record(points: Iterable[Point], target: str) -> set[str]:
+    """Return the ids of all snapshots on a target that points on record name."""
+    return {each for point in points for copy in point.copies if copy.target == target for each in copy.every_id}
+
+
 @dataclass(frozen=True, kw_only=True)
 class OwnRuns:
     """Who stores in a system's repositories: this installation (its id), and which runs it knows.
@@ -52,7 +57,7 @@ class OwnRuns:
 
         `points` are those on record.
         """
-        named = {each for point in points for copy in point.copies if copy.target == target for each in copy.every_id}
+        named = on_record(points, target)
         own = [each for each in snapshots if each.tags.get("installation") == self.installation]
         if not self.installation or any(run and not self.is_known(run) for run in (x.tags.get("run") for x in own)):
             return ()

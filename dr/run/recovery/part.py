@@ -36,13 +36,22 @@ class Part:
     listed: int
 
 
+def _bases(recovery: Recovery, name: str) -> Sequence[str]:
+    """Return the paths that the plan declares of a source, where it is still as it was captured."""
+    return bases_of(recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None)
+
+
+def _bare(bases: Sequence[str]) -> set[bytes]:
+    """Return declared paths as entries of a manifest have them, without the first slash."""
+    return {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
+
+
 def named(recovery: Recovery, name: str, listed: Path) -> Part | None:
     """Return what a person named of this source; None where it holds nothing of that.
 
     Of files that go back where they were, those that are the same there are not brought, unless there are many others.
     """
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases, paths = bases_of(declared), recovery.request.paths
+    bases, paths = _bases(recovery, name), recovery.request.paths
     only = pattern_of(bases, paths)
     count, alone = _write_named(bases, listed, only, named_of(recovery, name))
     if not count:
@@ -65,7 +74,7 @@ def _write_named(bases: Sequence[str], listed: Path, only: re.Pattern[bytes], to
 
     Return how many entries that are, and which declared paths are files by themselves.
     """
-    own, alone, count = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}, set[bytes](), 0
+    own, alone, count = _bare(bases), set[bytes](), 0
 
     def counted() -> Iterator[Entry]:
         nonlocal count
@@ -81,9 +90,8 @@ def _write_named(bases: Sequence[str], listed: Path, only: re.Pattern[bytes], to
 
 def include_any(recovery: Recovery, name: str) -> list[str]:
     """Return restic's patterns for what a person named, whether the declared paths are folders or files."""
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases, paths = bases_of(declared), recovery.request.paths
-    own = {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
+    bases, paths = _bases(recovery, name), recovery.request.paths
+    own = _bare(bases)
     return list(dict.fromkeys(include_of(bases, paths, alone=set()) + include_of(bases, paths, alone=own)))
 
 
@@ -105,8 +113,7 @@ def _few_others(recovery: Recovery, name: str, listed: Path, only: re.Pattern[by
 
 def picked_by_checks(recovery: Recovery, name: str, listed: Path) -> Part:
     """Return what the plan's file checks name; when that is nothing, one file picked by the seed."""
-    declared = recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None
-    bases = bases_of(declared)
+    bases = _bases(recovery, name)
     checks = [check.body for check in recovery.toolbox.plan.drill.checks if check.source == name]
     named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
     only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)

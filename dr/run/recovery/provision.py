@@ -22,7 +22,7 @@ from dr.evidence.manifest_parts import assemble
 from dr.plan.check_kinds import Turn
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.isolate import isolate
-from dr.run.recovery.place.space import LARGER, Disk, Need, disk_on, require_all
+from dr.run.recovery.place.space import LARGER, Disk, Need, disk_on, for_databases, require_all
 from dr.run.recovery.state import Recovery
 from dr.run.recovery.tables import choose
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
@@ -177,8 +177,7 @@ def _needs(recovery: Recovery) -> Iterator[Need]:
         yield Need(disk=recovery.site.land.disk(recovery.root), what="of files", bytes=max(0, files))
     for name in sorted(poured):
         if disk := _disk_of(recovery, recovery.instances[name]):
-            what = f"for the databases of {name}, and while they are loaded"
-            yield Need(disk=disk, what=what, bytes=loaded_size(recovery, name, dumps.get(name, 0)), estimated=True)
+            yield for_databases(name, disk, loaded_size(recovery, name, dumps.get(name, 0)))
         else:
             recovery.journal.note(f"how much room the server of {name} has cannot be seen from here")
 

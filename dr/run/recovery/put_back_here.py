@@ -42,32 +42,22 @@ class PuttingHere(Putting):
     def carry_out(self) -> None:
         """See `Putting`."""
         for entry in self.wanted():
-            self.tried(entry, self._one)
+            self.tried(entry, lambda each: self.settle(each, self._place.judge(each)))
         for entry in sorted(self.made.values(), key=lambda each: each.path, reverse=True):
             self.tried(entry, self._dress_folder)
         self.say()
 
-    def _one(self, entry: Entry) -> None:
-        judged = self._place.judge(entry)
-        if judged.standing == "blocked":
-            self.problem(entry, judged.why)
-        elif judged.standing == "same":
-            self.same()
-        elif entry.kind == "dir":
-            self._put_folder(entry, there=judged.standing == "rights")
-        elif not os.path.lexists(staged := self.staged(entry)):
-            self.problem(entry, "it changed while the recovery was at work")
-        elif judged.standing == "rights":
-            folder, base = os.path.split(entry.path)
-            path = below(self._place.folder(folder), base)
-            _dress(path, entry, attributes_here(staged), times=False)
-            self.told(entry, "rights put back")
-        else:
-            self._put(entry, staged)
+    def put_rights(self, entry: Entry) -> None:
+        """See `Putting`."""
+        folder, base = os.path.split(entry.path)
+        path = below(self._place.folder(folder), base)
+        _dress(path, entry, attributes_here(self.staged(entry)), times=False)
+        self.told(entry, "rights put back")
 
     # -- folders ----------------------------------------------------------------------------------------
 
-    def _put_folder(self, entry: Entry, *, there: bool) -> None:
+    def put_folder(self, entry: Entry, *, there: bool) -> None:
+        """See `Putting`."""
         if not there:
             self._make_folder(entry.path)
         self.made[entry.path] = entry
@@ -76,15 +66,19 @@ class PuttingHere(Putting):
     def _make_folder(self, path: bytes) -> None:
         """Make a folder, and those above it that are gone too; open to its owner until its rights are given."""
         above, base = os.path.split(path)
-        try:
-            fd = self._place.folder(above)
-        except FileNotFoundError:
-            self._make_folder(above)
-            fd = self._place.folder(above)
+        fd = self._folder(above)
         with suppress(FileExistsError):
             os.mkdir(base, 0o700, dir_fd=fd)
             if (entry := self.folder_of(path)) is not None:
                 self.made[path] = entry
+
+    def _folder(self, path: bytes) -> int:
+        """Return a descriptor of a folder, which is made where it is gone."""
+        try:
+            return self._place.folder(path)
+        except FileNotFoundError:
+            self._make_folder(path)
+            return self._place.folder(path)
 
     def _dress_folder(self, entry: Entry) -> None:
         folder, base = os.path.split(entry.path)
@@ -94,17 +88,14 @@ class PuttingHere(Putting):
 
     # -- files and links --------------------------------------------------------------------------------
 
-    def _put(self, entry: Entry, staged: bytes) -> None:
+    def put(self, entry: Entry) -> None:
+        """See `Putting`."""
         folder, base = os.path.split(entry.path)
-        try:
-            fd = self._place.folder(folder)
-        except FileNotFoundError:
-            self._make_folder(folder)
-            fd = self._place.folder(folder)
+        fd = self._folder(folder)
         new, old = (shortened(b"." + base, f".{self._mark}.{what}") for what in ("new", "old"))
         note_half(self._recovery.root, folder + b"/" + new, folder + b"/" + old)
         try:
-            _move(staged, fd, new, entry)
+            _move(self.staged(entry), fd, new, entry)
             self.counts["of another owner"] += _is_of_another(os.stat(new, dir_fd=fd, follow_symlinks=False), entry)
             kept = self._keep_old(fd, base, old)
             os.rename(new, base, src_dir_fd=fd, dst_dir_fd=fd)

@@ -12,7 +12,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -23,7 +23,6 @@ from dr.evidence.manifest import Entry
 from dr.late_dataclass import dataclass
 from dr.plan.host import SshHost
 from dr.run.recovery.checks.context import Restored
-from dr.run.recovery.place.live import Judged
 from dr.run.recovery.place.live_there import LivePlaceThere
 from dr.run.recovery.place.remote_halves import (
     A_LINK,
@@ -119,38 +118,31 @@ class PuttingThere(Putting):
         """See `Putting`."""
         for entry, judged in self._place.judged(self.wanted()):
             command.raise_if_stopping()
-            self._one(entry, judged)
+            self.settle(entry, judged)
         self._send_waiting()
         for entry in sorted(self.made.values(), key=lambda each: each.path, reverse=True):
-            self._dress(self._folder(entry), [entry], times=True)
+            self._dress(self._folder_of(entry), [entry], times=True)
         if self._marks:
             self.counts["without attributes"] += self._marks.lost
         self.say()
 
-    def _one(self, entry: Entry, judged: Judged) -> None:
-        if judged.standing == "blocked":
-            self.problem(entry, judged.why)
-        elif judged.standing == "same":
-            self.same()
-        elif entry.kind == "dir":
-            self._put_folder(entry, there=judged.standing == "rights")
-        elif not os.path.lexists(self.staged(entry)):
-            self.problem(entry, "it changed while the recovery was at work")
-        elif judged.standing == "rights":
-            if self._dress(self._folder(entry), [entry], times=False):
-                self.told(entry, "rights put back")
-        else:
-            self._wait(entry)
+    def put_rights(self, entry: Entry) -> None:
+        """See `Putting`."""
+        if self._dress(self._folder_of(entry), [entry], times=False):
+            self.told(entry, "rights put back")
 
-    def _folder(self, entry: Entry) -> Folder:
+    def _folder_of(self, entry: Entry) -> Folder:
         """Return the folder that an entry lies in."""
-        folder = os.path.dirname(entry.path)
-        return Folder(self._place.top_of(folder), folder)
+        return self._folder(os.path.dirname(entry.path))
+
+    def _folder(self, path: bytes) -> Folder:
+        return Folder(self._place.top_of(path), path)
 
     # -- folders ----------------------------------------------------------------------------------------
 
-    def _put_folder(self, entry: Entry, *, there: bool) -> None:
-        if not there and (why := self._make_folder(Folder(self._place.top_of(entry.path), entry.path))):
+    def put_folder(self, entry: Entry, *, there: bool) -> None:
+        """See `Putting`."""
+        if not there and (why := self._make_folder(self._folder(entry.path))):
             self.problem(entry, why)
             return
         self.made[entry.path] = entry
@@ -159,7 +151,7 @@ class PuttingThere(Putting):
     def _make_folder(self, folder: Folder) -> str:
         """Make a folder, and those above it that are gone too; return why not, nothing when it is there."""
         base = os.fsdecode(os.path.basename(folder.path))
-        above = Folder(self._place.top_of(os.path.dirname(folder.path)), os.path.dirname(folder.path))
+        above = self._folder(os.path.dirname(folder.path))
         done = self._run(above, _MKDIR, base)
         if done.code == NO_FOLDER and above.way:
             if why := self._make_folder(above):
@@ -173,8 +165,8 @@ class PuttingThere(Putting):
 
     # -- files and links --------------------------------------------------------------------------------
 
-    def _wait(self, entry: Entry) -> None:
-        """Let an entry go along with others of its folder."""
+    def put(self, entry: Entry) -> None:
+        """See `Putting`. An entry waits for others of its folder, and goes along with them."""
         names, size = sum(len(each.path) for each in self._waiting), sum(each.size for each in self._waiting)
         another = self._waiting and os.path.dirname(self._waiting[0].path) != os.path.dirname(entry.path)
         if another or len(self._waiting) >= _FILES or names > _NAMES or (self._waiting and size + entry.size > _BYTES):
@@ -186,15 +178,16 @@ class PuttingThere(Putting):
         entries, self._waiting = self._waiting, []
         if not entries:
             return
-        folder = self._folder(entries[0])
+        folder = self._folder_of(entries[0])
         items = [self._named(entry) for entry in entries]
-        self._halves.note(self._declared, folder, [name for item in items for name in (item.new, item.old)])
+        halves = _halves_of(items)
+        self._halves.note(self._declared, folder, halves)
         try:
             whole = self._made_beside(folder, items)
             self._take(folder, whole)
         except BaseException:
             with suppress(DrError):  # of a host that is gone: what is written down is removed by the next run
-                if remove(self._host, folder, [name for item in items for name in (item.new, item.old)]).code == 0:
+                if remove(self._host, folder, halves).code == 0:
                     self._halves.done()
             raise
         self._halves.done()
@@ -210,10 +203,7 @@ class PuttingThere(Putting):
         links = [item for item in items if item.entry.kind == "link"]
         whole = self._linked(folder, links)
         if files:
-            done = self._unpacked(folder, files)
-            if done.code == NO_FOLDER and not self._make_folder(folder):
-                done = self._unpacked(folder, files)
-            self._heed_space(done)
+            done = self._where_it_is(folder, lambda: self._unpacked(folder, files))
             digests = dict(_digests(done.stdout))
             for item in files:
                 if digests.get(item.new) == item.entry.sha256:
@@ -226,14 +216,19 @@ class PuttingThere(Putting):
             remove(self._host, folder, lost)
         return whole
 
+    def _where_it_is(self, folder: Folder, act: Callable[[], Done]) -> Done:
+        """Do something in a folder, which is made first where it is gone. Raises `MachineError` for a full disk."""
+        done = act()
+        if done.code == NO_FOLDER and not self._make_folder(folder):
+            done = act()
+        self._heed_space(done)
+        return done
+
     def _linked(self, folder: Folder, links: Sequence[_Item]) -> list[_Item]:
         if not links:
             return []
         pairs = [text for item in links for text in (item.new, os.fsdecode(item.entry.link_target or b""))]
-        done = self._run(folder, _LINK, *pairs)
-        if done.code == NO_FOLDER and not self._make_folder(folder):
-            done = self._run(folder, _LINK, *pairs)
-        self._heed_space(done)
+        done = self._where_it_is(folder, lambda: self._run(folder, _LINK, *pairs))
         if done.code:
             for item in links:
                 self.problem(item.entry, _why(done))
@@ -278,7 +273,7 @@ class PuttingThere(Putting):
             else:
                 self.problem(item.entry, "a folder is in its place now" if what == "folder" else _why(done))
         if any(what not in ("new", "kept") for what in said):
-            remove(self._host, folder, [name for item in items for name in (item.new, item.old)])
+            remove(self._host, folder, _halves_of(items))
             self._heed_space(done)
 
     # -- rights -----------------------------------------------------------------------------------------
@@ -315,6 +310,11 @@ class PuttingThere(Putting):
             full: MachineError = self.full()
             full.where = f"{self._name} on {self._host.name}"
             raise full
+
+
+def _halves_of(items: Iterable[_Item]) -> list[str]:
+    """Return all names of ours under which something may lie."""
+    return [name for item in items for name in (item.new, item.old)]
 
 
 class _EndedError(Exception):

@@ -21,6 +21,7 @@ from dr.plan.units import counted
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.checks.pattern import bases_of
 from dr.run.recovery.compare import chosen
+from dr.run.recovery.place.live import Judged
 from dr.run.recovery.selected import pattern_of
 from dr.run.recovery.state import Recovery
 from dr.tools import command
@@ -69,9 +70,32 @@ class Putting(ABC):
             else:
                 yield entry
 
-    def same(self) -> None:
-        """Count an entry that is there as it was."""
-        self.counts[_SAME] += 1
+    def settle(self, entry: Entry, judged: Judged) -> None:
+        """Do for one entry what its place asks for, by what lies there."""
+        if judged.standing == "blocked":
+            self.problem(entry, judged.why)
+        elif judged.standing == "same":
+            self.counts[_SAME] += 1
+        elif entry.kind == "dir":
+            self.put_folder(entry, there=judged.standing == "rights")
+        elif not os.path.lexists(self.staged(entry)):
+            self.problem(entry, "it changed while the recovery was at work")
+        elif judged.standing == "rights":
+            self.put_rights(entry)
+        else:
+            self.put(entry)
+
+    @abstractmethod
+    def put_folder(self, entry: Entry, *, there: bool) -> None:
+        """Make a folder, or only note that it gets its rights in the end where it is `there`."""
+
+    @abstractmethod
+    def put_rights(self, entry: Entry) -> None:
+        """Give a file or link whose content is there the rights of the capture."""
+
+    @abstractmethod
+    def put(self, entry: Entry) -> None:
+        """Put back a file or link."""
 
     def tried(self, entry: Entry, act: Callable[[Entry], None]) -> None:
         """Do something for one entry; what the machine refuses is noted, and the others are put back all the same."""

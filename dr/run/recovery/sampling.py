@@ -17,7 +17,7 @@ from dr.evidence.coverage import Sampled
 from dr.evidence.manifest import Entry
 from dr.plan.units import format_bytes
 from dr.run.recovery.checks.pattern import literal
-from dr.run.recovery.place.space import LARGER, Need, require_all
+from dr.run.recovery.place.space import LARGER, Need, for_databases, require_all
 from dr.run.recovery.sample import Choice, choose, counts, summed_up
 from dr.run.recovery.state import Recovery
 from dr.sources.driver import MANIFEST
@@ -86,9 +86,7 @@ def _require_room(recovery: Recovery, sampled: Sampled, loaded: Mapping[str, int
     land = recovery.site.land
     files = sampled.bytes - sum(streams[name] for name in loaded)
     needs = [Need(disk=land.disk(recovery.root), what="of files", bytes=files)]
-    for name, size in loaded.items():
-        what = f"for the databases of {name}, and while they are loaded"
-        needs.append(Need(disk=land.disk(recovery.site.servers), what=what, bytes=size, estimated=True))
+    needs += [for_databases(name, land.disk(recovery.site.servers), size) for name, size in loaded.items()]
     require_all(needs, hint=LARGER)
 
 

@@ -1,4 +1,4 @@
-"""The class of the machine a drill ran on: what its times are true for."""
+"""The machine: its class, which the times of a drill are true for, its name, and the memory that is left there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import re
+from pathlib import Path
 
 
 @functools.cache
@@ -29,3 +30,14 @@ def in_words(cores: int, memory: int, system: str, kind: str) -> str:
     """Return the class of a machine in words; `memory` in bytes."""
     size = f"{memory / 2**30:.0f} GiB memory"
     return ", ".join((f"{cores} core{'s' * (cores > 1)}", size, system, kind))
+
+
+def memory_available() -> int:
+    """Return the bytes of memory that programs can still take on this machine; 0 where nobody says."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    words = found.get("MemAvailable", "0").split()
+    return int(words[0]) * 1024 if words and words[0].isdecimal() else 0

@@ -52,11 +52,6 @@ class Folder:
         """From the top to it."""
         return self.path[len(self.top.rstrip(b"/")) :].strip(b"/")
 
-    @property
-    def above(self) -> Folder:
-        """The folder that it lies in."""
-        return Folder(self.top, os.path.dirname(self.path))
-
 
 def walking(folder: Folder, text: str, *arguments: str) -> list[str]:
     """Return the command that walks into a folder and runs a script there."""

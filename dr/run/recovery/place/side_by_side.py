@@ -23,6 +23,7 @@ from dr.plan.site import Limits
 from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.server_dirs import home_for
 from dr.run.recovery.place.space import HEADROOM, Disk, disk_of
+from dr.run.workspace.machine import memory_available
 from dr.tools import command
 
 #: How often one that waits looks whether the program was asked to stop, in seconds.
@@ -127,14 +128,3 @@ def _by_key(claim: Claim) -> dict[str, int]:
     for disk, size in claim.disks.items():
         found[disk.key] += int(size * HEADROOM)
     return dict(found)
-
-
-def memory_available() -> int:
-    """Return the bytes of memory that programs can still take on this machine; 0 where nobody says."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return 0
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
-    words = found.get("MemAvailable", "0").split()
-    return int(words[0]) * 1024 if words and words[0].isdecimal() else 0

@@ -45,6 +45,11 @@ class Need:
     estimated: bool = False
 
 
+def for_databases(source: str, disk: Disk, size: int) -> Need:
+    """Return what the databases of a source take on a disk."""
+    return Need(disk=disk, what=f"for the databases of {source}, and while they are loaded", bytes=size, estimated=True)
+
+
 def available(place: Path) -> int:
     """Return the bytes that can still be written at `place`, or where it would be made."""
     return shutil.disk_usage(_standing(place)).free
