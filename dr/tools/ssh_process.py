@@ -66,7 +66,8 @@ class SshProcess:
         try:
             there, first = remote_command(mark, self.argv, cwd, feed=feed), environment_lines(env)
             self._line.channel.exec_command(os.fsencode(there))
-            self._line.write(first)
+            with suppress(BrokenPipeError):  # it has ended already: what it said, or that it said nothing, is read next
+                self._line.write(first)
             self._group = self._await(mark, cwd)
         except BaseException as error:
             self._line.close()

@@ -23,7 +23,7 @@ from dr.tools.command import ProgramMissingError, TimeoutExpiredError
 from dr.tools.host import Host, ThisHost
 from dr.tools.isolation import Isolated
 from dr.tools.ssh import SshHost
-from dr.tools.ssh_line import HostDownError
+from dr.tools.ssh_line import HostDownError, Line
 from scripts.servers.sshd import Sshd
 from tests.far import login, seen
 from tests.namespaces import refusal
@@ -245,6 +245,23 @@ def test_what_start_up_files_print_is_not_taken_for_output(tmp_path: Path) -> No
 def test_a_host_that_runs_no_commands_is_said_so(tmp_path: Path) -> None:
     with Sshd(tmp_path / "s", more="ForceCommand echo this account is closed; exit 1") as closed:
         remote = SshHost(login(closed))
+        with pytest.raises(DrError, match=r"does not run commands.*this account is closed"):
+            remote.run(["true"])
+        remote.close()
+
+
+def test_that_is_said_too_when_it_has_ended_before_anything_was_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = Line.write
+
+    def late(self: Line, data: bytes | memoryview) -> None:
+        assert soon(lambda: self.channel.closed)
+        at_once(self, data)
+
+    with Sshd(tmp_path / "s", more="ForceCommand echo this account is closed; exit 1") as closed:
+        remote = SshHost(login(closed))
+        monkeypatch.setattr(Line, "write", late)
         with pytest.raises(DrError, match=r"does not run commands.*this account is closed"):
             remote.run(["true"])
         remote.close()
