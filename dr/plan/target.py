@@ -94,6 +94,11 @@ class Prices(Declaration):
         """Return the bytes of what the provider calls a gigabyte."""
         return _UNITS[self.unit]
 
+    @property
+    def for_requests(self) -> bool:
+        """Whether requests of any class have a price."""
+        return any((self.requests.write, self.requests.list, self.requests.read, self.requests.delete))
+
     def of_requests(self, *, write: float, list: float, read: float, delete: float) -> float:
         """Return the price of so many requests."""
         each = self.requests

@@ -23,6 +23,8 @@ CA_FILE = Field(
     "Default: those of this system (SSL_CERT_FILE, SSL_CERT_DIR).",
     examples=["/etc/dr/district-ca.pem"],
 )
+#: What can be counted of what passes to and from a place: requests and bytes, bytes alone, or nothing of either.
+Counts = Literal["requests", "bytes", "nothing"]
 Media = Literal["object-storage", "disk", "tape", "optical", "other"]
 
 
@@ -172,8 +174,8 @@ class TargetKind(Declaration):
     is_reached_from_elsewhere: ClassVar[bool] = True
     #: Whether such a place can keep what is overwritten and deleted, and give it back.
     may_keep_versions: ClassVar[bool] = False
-    #: What can be counted of what passes to and from it: requests and bytes, bytes alone, or nothing of either.
-    counts: ClassVar[Literal["requests", "bytes", "nothing"]] = "nothing"
+    #: What can be counted of what passes to and from it.
+    counts: ClassVar[Counts] = "nothing"
     #: The key that holds its address.
     address_key: ClassVar[str] = ""
 

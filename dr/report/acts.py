@@ -150,7 +150,9 @@ def _expiration(fact: Expiration) -> _Said:
 
 
 def freed_in_words(fact: Pruning) -> str:
-    """Return what a prune freed. What locks or versions keep is not freed."""
+    """Return what a prune freed, if it came to list what is left. What locks or versions keep is not freed."""
+    if fact.stored_bytes is None:
+        return "what it freed is not known"
     if fact.hidden_bytes:
         until = f", locked until {day(fact.destroyable_from)}" if fact.destroyable_from else ""
         return f"nothing is freed yet, {format_bytes(fact.hidden_bytes)} stay below as versions{until}"

@@ -72,7 +72,8 @@ def expiration_document(
 ) -> dict[str, Any]:
     """One target of `dr expire`: what expired, and what that freed. `kept` says of each point that stays why.
 
-    `would` is what is going to expire, where nothing was done; `freed_bytes` is null where nothing was pruned.
+    `would` is what is going to expire, where nothing was done; `freed_bytes` is null where nothing was pruned, or where
+    the prune did not come to list what is left.
     """
     parts = [part for part in (expiration, pruning) if part]
     errors = [part.error for part in parts if part.error]
@@ -93,7 +94,10 @@ def expiration_document(
     said = ("versions_stay", "destroyable_from", "stored_bytes")
     whole |= picked(expiration, *said) if expiration else {}
     more = ("freed_bytes", "hidden_bytes", "stored_bytes", "objects", "level_reached")
-    return whole | (picked(pruning, *more) if pruning else {"freed_bytes": None})
+    whole |= picked(pruning, *more) if pruning else {"freed_bytes": None}
+    if pruning and pruning.stored_bytes is None:
+        whole |= dict.fromkeys(("freed_bytes", "hidden_bytes", "objects"))
+    return whole
 
 
 def repair_document(fact: Repair) -> dict[str, Any]:

@@ -35,7 +35,10 @@ class History:
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """What is moved in a month: of this program's own requests by class, and bytes. Requests None: not counted."""
+    """What is moved in a month: of this program's own requests by class, and bytes.
+
+    Requests None: not counted. `restic_sent_bytes` None: restic reported nothing.
+    """
 
     write: float | None
     list: float | None
@@ -43,7 +46,7 @@ class Rates:
     delete: float | None
     sent_bytes: float
     received_bytes: float
-    restic_sent_bytes: float
+    restic_sent_bytes: float | None
     since: datetime
 
     @property
@@ -57,20 +60,26 @@ class Rates:
 class Cost:
     """What a target costs in a month: now, and in twelve months.
 
+    `requests` and `egress` are None where they have a price and nothing was counted: no sum includes them then.
     `early_removal` is the most that may be charged beside it for what prunes remove before the minimum of days.
     """
 
     currency: str
     storage: float
-    requests: float
-    egress: float
+    requests: float | None
+    egress: float | None
     in_12_months: float | None
     early_removal: float | None = None
 
     @property
     def now(self) -> float:
-        """All of it, in a month as it is now."""
-        return self.storage + self.requests + self.egress
+        """All of it that is known, in a month as it is now."""
+        return self.storage + (self.requests or 0.0) + (self.egress or 0.0)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What has a price, is not counted, and so is in no sum."""
+        return tuple(name for name in ("requests", "egress") if getattr(self, name) is None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +181,7 @@ def _rates(target: Target, traffic: Iterable[MonthlyTraffic], now: datetime) -> 
         **requests,
         sent_bytes=sum(row.sent_bytes for row in recent) * share,
         received_bytes=sum(row.received_bytes for row in recent) * share,
-        restic_sent_bytes=sum(row.restic_sent_bytes for row in recent) * share,
+        restic_sent_bytes=sum(row.restic_sent_bytes for row in recent) * share or None,
         since=since,
     )
 
@@ -185,19 +194,34 @@ def _per_month(freed: Sequence[Observation], now: datetime) -> float:
 def _cost(prices: Prices, stored: int | None, grows: Growth | None, rates: Rates | None, freed: float) -> Cost | None:
     if stored is None:
         return None
-    asked = {name: getattr(rates, name, None) or 0.0 for name in REQUEST_CLASSES}
-    requests, received = prices.of_requests(**asked), rates.received_bytes if rates else 0.0
+    requests = _of_requests(prices, rates)
     then = max(0.0, stored + 12 * grows.bytes_per_month) if grows else None
-    later = prices.of_egress(received, stored=then or 0.0, free=True)
+    later = (requests or 0.0) + (_of_egress(prices, rates, then or 0.0) or 0.0)
     early = prices.of_storage(freed) * prices.minimum_days / MONTH_DAYS
     return Cost(
         currency=prices.currency,
         storage=prices.of_storage(stored),
         requests=requests,
-        egress=prices.of_egress(received, stored=stored, free=True),
-        in_12_months=None if then is None else prices.of_storage(then) + requests + later,
+        egress=_of_egress(prices, rates, stored),
+        in_12_months=None if then is None else prices.of_storage(then) + later,
         early_removal=early or None,
     )
+
+
+def _of_requests(prices: Prices, rates: Rates | None) -> float | None:
+    """Return the price of a month's requests; None where they have one and not enough was counted."""
+    if not prices.for_requests:
+        return 0.0
+    if rates is None or rates.requests is None:
+        return None
+    return prices.of_requests(**{name: getattr(rates, name) for name in REQUEST_CLASSES})
+
+
+def _of_egress(prices: Prices, rates: Rates | None, stored: float) -> float | None:
+    """Return the price of what is read in a month; None where it has one and not enough was counted."""
+    if not prices.egress:
+        return 0.0
+    return prices.of_egress(rates.received_bytes, stored=stored, free=True) if rates else None
 
 
 def _of_a_byte(prices: Prices | None) -> float:
@@ -223,6 +247,7 @@ def _limits(target: Target, rates: Rates | None) -> Iterable[str]:
     if target.locks.mode != "none":
         yield "versions below the newest, which the bucket keeps and the provider charges, are not in what is stored"
     if target.declared.counts == "nothing":
+        yield f"traffic is not counted: this is a {target.declared.noun}"
         return
     if rates is None:
         yield f"too little was counted for traffic by the month: at least {_COUNTED.days} days of it"

@@ -38,10 +38,10 @@ def forecast_document(found: Forecast) -> dict[str, object]:
                 "currency": cost.currency,
                 "now": round(cost.now, 4),
                 "storage": round(cost.storage, 4),
-                "requests": round(cost.requests, 4),
-                "egress": round(cost.egress, 4),
-                "in_12_months": None if cost.in_12_months is None else round(cost.in_12_months, 4),
-                "early_removal_at_most": None if cost.early_removal is None else round(cost.early_removal, 4),
+                "requests": _amount(cost.requests),
+                "egress": _amount(cost.egress),
+                "in_12_months": _amount(cost.in_12_months),
+                "early_removal_at_most": _amount(cost.early_removal),
             }
             if cost
             else None,
@@ -50,6 +50,10 @@ def forecast_document(found: Forecast) -> dict[str, object]:
         },
         "notes": list(found.notes),
     }
+
+
+def _amount(amount: float | None) -> float | None:
+    return None if amount is None else round(amount, 4)
 
 
 def _rounded(rates: Rates) -> Mapping[str, object]:
@@ -91,14 +95,17 @@ def _rate_line(rates: Rates | None) -> Iterable[str]:
         return
     asked = f"{rates.requests:,.0f} requests, " if rates.requests is not None else ""
     moved = f"{format_bytes(rates.sent_bytes)} sent and {format_bytes(rates.received_bytes)} read by dr itself"
-    yield f"traffic: {asked}{moved} a month; restic reports {format_bytes(rates.restic_sent_bytes)} stored"
+    by_restic = rates.restic_sent_bytes
+    reported = "" if by_restic is None else f"; restic reports {format_bytes(by_restic)} stored"
+    yield f"traffic: {asked}{moved} a month{reported}"
 
 
 def _cost_line(cost: Cost | None) -> Iterable[str]:
     if cost is None:
         return
     later = f", {_money(cost.in_12_months, cost.currency)} in 12 months" if cost.in_12_months is not None else ""
-    yield f"price: {_money(cost.now, cost.currency)} a month now{later}"
+    without = f", without {' and '.join(cost.lacks)}, of which not enough was counted" if cost.lacks else ""
+    yield f"price: {_money(cost.now, cost.currency)} a month now{later}{without}"
     if cost.early_removal:
         yield f"price of removing early: at most {_money(cost.early_removal, cost.currency)} a month more"
 

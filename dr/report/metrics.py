@@ -311,7 +311,7 @@ def _moved(known: Measured) -> Iterator[Family]:
     yield _total(
         "dr_target_restic_sent_bytes_total",
         "Bytes that restic reports to have stored there in backups.",
-        [(at, row.restic_sent_bytes) for at, row in rows],
+        [(at, row.restic_sent_bytes) for at, row in rows if row.restic_sent_bytes],  # 0: it reported nothing
     )
     yield _total("dr_target_traffic_cost_total", "What the counted costs at the prices of today.", _costs(known))
     yield _gauge(

@@ -5,8 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from dr.evidence.acts import Pruning
 from dr.evidence.seal import encode
-from dr.report.documents import backup_document, drill_document, point_document, proof_document, status_document
+from dr.report.acts import freed_in_words
+from dr.report.documents import (
+    backup_document,
+    drill_document,
+    expiration_document,
+    point_document,
+    proof_document,
+    status_document,
+)
 from tests.report.district import NOW, backup, damaged_proof, drill, failed_drill, point, row
 
 
@@ -84,3 +93,14 @@ def test_a_status_has_its_keys() -> None:
         retention_frozen
         copies places""")
     assert made["next_due"] == {"backup": "2026-11-24T09:30:00.000000Z", "verify": None, "drill": None}
+
+
+def test_what_a_prune_freed_is_not_told_as_nothing_where_it_did_not_list_what_is_left() -> None:
+    failed = Pruning(
+        run_id="prune-1", system="sis", target="offsite", started=NOW, finished=NOW, outcome="failed", error="no line"
+    )
+    made = expiration_document(None, failed, kept={})
+    assert [made[key] for key in ("freed_bytes", "hidden_bytes", "objects", "stored_bytes")] == [None] * 4
+    assert freed_in_words(failed) == "what it freed is not known"
+    done = replace(failed, outcome="ok", stored_bytes=5)
+    assert expiration_document(None, done, kept={})["freed_bytes"] == 0 and freed_in_words(done) == "0 B freed"

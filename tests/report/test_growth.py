@@ -168,7 +168,7 @@ def test_nothing_is_priced_where_no_prices_are_declared_and_nothing_is_counted_o
     assert of(seen(lambda day: GB)).cost is None
     disk = Target.model_validate({"target": "disk", "local": {"path": "/x"}, "capacity": "2GB"})
     found = forecast(disk, [History(system="sis", seen=seen(lambda day: GB))], now=NOW)
-    assert found.rates is None and not found.notes and found.capacity
+    assert found.rates is None and found.notes == ("traffic is not counted: this is a directory",) and found.capacity
 
 
 def test_a_budget_without_prices_and_a_currency_that_is_none_are_refused() -> None:
