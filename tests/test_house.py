@@ -544,6 +544,8 @@ def test_the_board_loads_no_operation_and_few_modules() -> None:
 def test_a_look_at_plans_that_did_not_change_loads_no_models_and_no_yaml(verb: str, tmp_path: Path) -> None:
     """The first look makes the catalog, the second keeps what the plans say; a change is read with all it takes."""
     SIZES["declare"](tmp_path, cadence="cadence: {backup: never, verify: never, drill: never}\n")
+    (target,) = (tmp_path / "targets").iterdir()
+    target.write_text(f"{target.read_text()}capacity: 1TB\n")  # which the board compares with what is stored
     heavy = {"pydantic", "yaml"}
     looks = [heavy & SIZES["loaded_by"](tmp_path, verb) for _ in range(3)]
     assert looks == [heavy, heavy, set()]

@@ -12,7 +12,7 @@ from sqlite3 import Connection, Row
 
 from dr.catalog import pending_deletions as absences
 from dr.catalog import stored_objects, suspicion
-from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros
+from dr.catalog.values import SIZE, UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.look import LeftBehind, Look
@@ -86,7 +86,7 @@ def forget_copies(db: Connection, system: str, target: str, points: Sequence[str
         )
     else:
         _drop_copies(db, target, points)
-    db.execute("delete from memory where target = ? and system = ?", (target, system))
+    db.execute("delete from memory where target in (?, ?) and system = ?", (target, target + SIZE, system))
     stored_objects.drop(db, system, target)
     absences.keep(db, system, target, ())
     db.execute("delete from sent where target = ? and system = ?", (target, system))

@@ -10,6 +10,8 @@ from dr.late_dataclass import dataclass
 
 #: How the catalog keeps a number of bytes that nobody knows.
 UNKNOWN = -1
+#: What follows a target's name in the memory where a repository's size is kept (`dr.evidence.size`).
+SIZE = "/size"
 
 
 @dataclass(frozen=True, kw_only=True)

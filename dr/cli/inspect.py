@@ -51,14 +51,15 @@ def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> 
 
 def _probe(context: Context, systems: tuple[str, ...]) -> None:
     """Say the board in one line; what keeps it from being told is a state too."""
-    from dr.queries.status import board
+    from dr.queries.status import board, site_problems
     from dr.report import nagios
 
     try:
         with every_error():
             session = context.session
             items, faults = (session.chosen(systems), ()) if systems else session.usable()
-            state, text = nagios.line([entry.row for entry in board(session, items)])
+            beside = () if systems else tuple(site_problems(session))
+            state, text = nagios.line([entry.row for entry in board(session, items)], beside)
             if faults and state != nagios.CRITICAL:
                 state, text = nagios.unknown(f"{faults[0].where}: {faults[0].what}")
     except DrError as error:

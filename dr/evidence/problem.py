@@ -35,6 +35,8 @@ ProblemKind = Literal[
     "prune_failed",
     "prune_overdue",
     "target_grows",  # a target where nothing is ever removed, and that holds more than retention keeps
+    "target_full",  # a target that holds what its file says it may hold, or nearly, or soon
+    "over_budget",  # a target that costs what its file says it may cost, or nearly, or soon
     "interrupted",  # the verb of a run that was killed
     "suspect",  # a recovery point looks as if an attacker had been at work
     "clock",  # records bear a later time than now

@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 #: Whoever recovers waits for a target as long as it may take to come back: nothing else is to be had.
 _URGENT = ("drill", "recovery")
+#: Whose records tell how large a repository was when it was listed.
+_LISTING = ("verify", "expire", "prune")
 #: Two drills that begin at once are counted together.
 _one = threading.Lock()
 
@@ -149,6 +151,8 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     if verb.hint:
         with session.beside(run.system):
             hint = verb.hint(run, record)
+    if verb.name in _LISTING:
+        _keep_size(session, record, run.system)
     _count_late(session, run.system)
     log = "\n".join(
         (f"{verb.name} of {run.system}: {record.outcome}", getattr(record, "error", None) or "", *run.problems)
@@ -161,6 +165,13 @@ def _with_traffic(session: Session, record: R, system: str) -> R:
     from dr.operations.traffic import with_traffic
 
     return with_traffic(session, record, system)
+
+
+def _keep_size(session: Session, record: Fact, system: str) -> None:
+    from dr.operations.sizes import keep_size
+
+    with session.beside(system):
+        keep_size(session, record, system)
 
 
 def _count_late(session: Session, system: str) -> None:

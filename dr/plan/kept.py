@@ -46,7 +46,7 @@ _PLAN: Shape = {
 }
 _TARGET: Shape = {
     **dict.fromkeys(("target", "offline", "offsite", "medium", "provider", "account", "forget_after"), _PLAIN),
-    **dict.fromkeys(("kind", "place", "expires", "service_host", "meant_offsite"), _PLAIN),
+    **dict.fromkeys(("kind", "place", "expires", "service_host", "meant_offsite", "capacity", "budget"), _PLAIN),
     "locks": dict.fromkeys(("mode", "days"), _PLAIN),
 }
 _SITE: Shape = {

@@ -19,8 +19,6 @@ KINDS: dict[str, type[TargetKind]] = {
     kind.key: kind for kind in (S3Place, LocalPlace, SftpPlace, RestPlace, RclonePlace)
 }
 
-#: Days of a month, on average: prices of storage are by the month.
-MONTH_DAYS = 365.25 / 12
 _UNITS = {"GB": 10**9, "GiB": 2**30}
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -180,15 +178,16 @@ class Target(Whereabouts, Declaration):
     capacity: Annotated[
         Annotated[Size, Field(gt=0)] | None,
         Field(
-            description="How much the target holds: `dr forecast` tells when it will be full. Default: no bound.",
+            description="How much the target holds: `dr forecast` says when it will be full, the board when it "
+            "nearly is. Default: no bound.",
             examples=["5TB"],
         ),
     ] = None
     budget: Annotated[
         Annotated[Money, Field(gt=0)] | None,
         Field(
-            description="What the target may cost in a month, in the currency of `prices`: `dr forecast` tells when "
-            "that will be reached. Default: no bound.",
+            description="What the target may cost in a month, in the currency of `prices`: `dr forecast` says when "
+            "that will be reached, the board when it nearly is. Default: no bound.",
             examples=[120],
         ),
     ] = None

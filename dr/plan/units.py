@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+#: Days of a month, on average: prices of storage, and growth, are by the month.
+MONTH_DAYS = 365.25 / 12
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST = 100 * 366 * 86_400
 _PART = re.compile(r"(\d+)\s*([wdhms])", re.IGNORECASE)

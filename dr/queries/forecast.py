@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from dr.evidence.fact import Fact, identity
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.seal import Stored
+from dr.evidence.size import Observation
 from dr.plan.declarations import Loaded
-from dr.report.forecast import Forecast, History, forecast
-from dr.report.growth import HISTORY, Observation
+from dr.plan.target import Target
+from dr.report.forecast import Cost, Forecast, History, forecast
+from dr.report.growth import HISTORY
 from dr.session import Session
 
 #: The kinds of records that tell how large a repository was when it was listed.
@@ -56,6 +59,32 @@ def of_records(
         ]
         found.append(forecast(targets[name], histories, now=now, others=_others(session, name, here)))
     return found
+
+
+def observations(session: Session, system: str, target: str) -> Sequence[Observation]:
+    """Return what the listings of one repository showed in the last year, as they were recorded."""
+    records = session.catalog.stored(KINDS, systems=[system], since=session.clock() - HISTORY)
+    return _sizes(records)[0].get((system, target), ())
+
+
+def seen_in(record: Fact) -> Observation | None:
+    """Return what one record saw of its repository's size; None where it did not look."""
+    kind = identity(record)[0]
+    if kind not in KINDS:
+        return None
+    covered = getattr(record, "coverage", None)
+    body = {name: getattr(record, name, None) for name in ("level_asked", "error", "objects", "bytes", "stored_bytes")}
+    size = _size(kind, {**body, "coverage": {"bytes": covered.bytes} if covered else None})
+    return None if size is None else Observation(record.finished, size)
+
+
+def monthly_cost(session: Session, target: Target, stored: int) -> Cost | None:
+    """Return what a target that stores so much costs in a month, by its prices and the traffic of late."""
+    plans = session.declarations.plans
+    systems = [name for name, item in plans.items() if target.target in item.plan.places]
+    moved = [row for row in session.catalog.traffic(systems) if row.target == target.target]
+    one = History(system="", seen=[Observation(session.clock(), stored)], traffic=moved)
+    return forecast(target, [one], now=session.clock()).cost
 
 
 def _others(session: Session, target: str, but: Sequence[str]) -> list[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import dr
 from dr.errors import DrError
-from dr.queries.status import PERIOD, board
+from dr.queries.rooms import rooms
+from dr.queries.status import PERIOD, board, site_problems
 from dr.report.metrics import Family, Measured, families, render
 from dr.session import Session
 
@@ -29,6 +30,8 @@ def measured(session: Session, *, restic_names: bool = False) -> list[Family]:
         runs=session.catalog.run_counts(names),
         traffic=session.catalog.traffic(names),
         targets={name: session.declarations.targets[name] for item in items for name in item.plan.places},
+        site=list(site_problems(session)),
+        rooms=list(rooms(session)),
     )
     return families(known, restic_names=restic_names)
 

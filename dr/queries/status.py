@@ -93,8 +93,12 @@ def _board_row(loaded: Loaded, standing: SystemStatus, targets: Mapping[str, Tar
 
 
 def site_problems(session: Session) -> Iterator[SystemProblem]:
-    """Yield what is wrong with the ways by which this site tells, as the catalog knows it. Their system is ""."""
+    """Yield what is wrong with what all systems share, as the catalog knows it. Their system is "".
+
+    That is the room on targets, and the ways by which this site tells.
+    """
     yield from unit_problems(failed_units(session.state))
+    yield from _of_room(session)
     site = session.declarations.site
     names = {channel.name for channel in site.notify}
     if not names and not site.heartbeat:
@@ -119,6 +123,15 @@ def site_problems(session: Session) -> Iterator[SystemProblem]:
                 text=f"the channel {name} takes no notices: {state.error}",
                 todo=f"run `dr notify test {name}`",
             )
+
+
+def _of_room(session: Session) -> Iterator[SystemProblem]:
+    if any(target.capacity or target.budget for target in session.declarations.targets.values()):
+        from dr.queries.rooms import rooms
+        from dr.report.bounds import problems
+
+        for room in rooms(session):
+            yield from problems(room)
 
 
 #: Where it is kept which units of systemd failed by themselves: a file of the state directory, so that it can be told

@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.posture import REQUEST_CLASSES
+from dr.evidence.size import Growth, Observation, together
 from dr.late_dataclass import dataclass
-from dr.plan.target import MONTH_DAYS, Prices, Target
-from dr.report.growth import FEWEST, SHORTEST, Growth, Observation, growth, sound
+from dr.plan.target import Prices, Target
+from dr.plan.units import MONTH_DAYS
+from dr.report.bounds import Reached, reached
+from dr.report.growth import FEWEST, SHORTEST, growth, sound
 from dr.report.phrases import counted
 
 #: Traffic is told by the month once so much of it was counted; by what was counted in so long.
 _COUNTED, _RECENT = timedelta(days=7), timedelta(days=92)
-#: What lies further ahead is not told: no slope holds for so long.
-FURTHEST_MONTHS = 240.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +84,6 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reached:
-    """In how many months a declared bound is reached; 0 where it is already. None: not at this growth, or not within
-    twenty years. `soonest` and `latest` by the range of the growth.
-    """  # fmt: skip
-
-    bound: float
-    months: float | None
-    soonest: float | None
-    latest: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Forecast:
     """One target. `stored_bytes` were observed, the oldest of its listings at `stored_at`; all else is an ESTIMATE."""
 
@@ -122,7 +111,7 @@ def forecast(target: Target, histories: Sequence[History], *, now: datetime, oth
     stored = sum(each.bytes for each in last) if last else None
     notes = [f"{name} was not listed there yet: run `dr verify {name}`" for name, each in seen.items() if not each]
     found = {name: growth(each) for name, each in seen.items() if each}
-    grows = _sum([each for each in found.values() if each])
+    grows = together(found.values())
     notes += [_too_little(name, seen[name]) for name, each in found.items() if each is None]
     rates = _rates(target, [row for each in histories for row in each.traffic], now)
     freed = [each for history in histories for each in history.freed if now - _RECENT <= each.at <= now]
@@ -139,8 +128,8 @@ def forecast(target: Target, histories: Sequence[History], *, now: datetime, oth
         growth=grows,
         rates=rates,
         cost=cost,
-        capacity=_reached(target.capacity, stored or 0, 1.0, grows) if target.capacity and bounded else None,
-        budget=_reached(target.budget, cost.now, _of_a_byte(target.prices), grows)
+        capacity=reached(target.capacity, stored or 0, 1.0, grows) if target.capacity and bounded else None,
+        budget=reached(target.budget, cost.now, _of_a_byte(target.prices), grows)
         if target.budget and target.prices and cost and bounded
         else None,
         notes=(*notes, *_limits(target, rates)),
@@ -151,18 +140,6 @@ def _too_little(system: str, seen: Sequence[Observation]) -> str:
     days = (seen[-1].at - seen[0].at).days
     listed = f"{counted(len(seen), 'listing')} over {counted(days, 'day')}"
     return f"too little history of {system} for its growth: {listed}, of at least {FEWEST} over {SHORTEST.days} days"
-
-
-def _sum(found: Sequence[Growth]) -> Growth | None:
-    if not found:
-        return None
-    return Growth(
-        bytes_per_month=sum(each.bytes_per_month for each in found),
-        low=sum(each.low for each in found),
-        high=sum(each.high for each in found),
-        observations=sum(each.observations for each in found),
-        since=min(each.since for each in found),
-    )
 
 
 def _rates(target: Target, traffic: Iterable[MonthlyTraffic], now: datetime) -> Rates | None:
@@ -226,20 +203,6 @@ def _of_egress(prices: Prices, rates: Rates | None, stored: float) -> float | No
 
 def _of_a_byte(prices: Prices | None) -> float:
     return prices.of_storage(1) if prices else 0.0
-
-
-def _reached(bound: float, now: float, per_byte: float, grows: Growth | None) -> Reached:
-    """Return when a bound is reached by what is there `now`, which a byte more makes so much more."""
-    if now >= bound:
-        return Reached(bound=bound, months=0.0, soonest=0.0, latest=0.0)
-
-    def until(rate: float) -> float | None:
-        months = (bound - now) / (rate * per_byte) if rate * per_byte > 0 else FURTHEST_MONTHS
-        return months if months < FURTHEST_MONTHS else None
-
-    if grows is None:
-        return Reached(bound=bound, months=None, soonest=None, latest=None)
-    return Reached(bound=bound, months=until(grows.bytes_per_month), soonest=until(grows.high), latest=until(grows.low))
 
 
 def _limits(target: Target, rates: Rates | None) -> Iterable[str]:

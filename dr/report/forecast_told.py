@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 
 from dr.evidence.seal import encode
+from dr.evidence.size import Growth
 from dr.plan.units import format_bytes
-from dr.report.forecast import FURTHEST_MONTHS, Cost, Forecast, Rates, Reached
-from dr.report.growth import Growth
+from dr.report.bounds import FURTHEST_MONTHS, LABEL, Reached, money, months
+from dr.report.forecast import Cost, Forecast, Rates
 from dr.report.phrases import counted
-
-LABEL = "ESTIMATE"
 
 
 def forecast_document(found: Forecast) -> dict[str, object]:
@@ -78,7 +77,7 @@ def forecast_lines(found: Forecast) -> list[str]:
     if found.capacity:
         told.append(f"capacity of {format_bytes(found.capacity.bound)}: {_when(found.capacity, found.growth)}")
     if found.budget and found.cost:
-        bound = _money(found.budget.bound, found.cost.currency)
+        bound = money(found.budget.bound, found.cost.currency)
         told.append(f"budget of {bound} a month: {_when(found.budget, found.growth)}")
     return [first, *(f"  {LABEL} {line}" for line in told), *(f"  note: {note}" for note in found.notes)]
 
@@ -103,11 +102,11 @@ def _rate_line(rates: Rates | None) -> Iterable[str]:
 def _cost_line(cost: Cost | None) -> Iterable[str]:
     if cost is None:
         return
-    later = f", {_money(cost.in_12_months, cost.currency)} in 12 months" if cost.in_12_months is not None else ""
+    later = f", {money(cost.in_12_months, cost.currency)} in 12 months" if cost.in_12_months is not None else ""
     without = f", without {' and '.join(cost.lacks)}, of which not enough was counted" if cost.lacks else ""
-    yield f"price: {_money(cost.now, cost.currency)} a month now{later}{without}"
+    yield f"price: {money(cost.now, cost.currency)} a month now{later}{without}"
     if cost.early_removal:
-        yield f"price of removing early: at most {_money(cost.early_removal, cost.currency)} a month more"
+        yield f"price of removing early: at most {money(cost.early_removal, cost.currency)} a month more"
 
 
 def _when(reached: Reached, grows: Growth | None) -> str:
@@ -116,15 +115,7 @@ def _when(reached: Reached, grows: Growth | None) -> str:
     if grows is None:
         return "not known when"
     if reached.months is None:
-        may = f", but perhaps in {_months(reached.soonest)}" if reached.soonest is not None else ""
+        may = f", but perhaps in {months(reached.soonest)}" if reached.soonest is not None else ""
         return f"not reached within {FURTHEST_MONTHS / 12:.0f} years at this growth{may}"
-    latest = f"{_months(reached.latest)}" if reached.latest is not None else "never"
-    return f"reached in {_months(reached.months)} (soonest {_months(reached.soonest)}, latest {latest})"
-
-
-def _months(months: float | None) -> str:
-    return "no time" if months is None else "1 month" if round(months, 1) == 1 else f"{months:.1f} months"
-
-
-def _money(amount: float, currency: str) -> str:
-    return f"{amount:,.2f} {currency}"
+    latest = f"{months(reached.latest)}" if reached.latest is not None else "never"
+    return f"reached in {months(reached.months)} (soonest {months(reached.soonest)}, latest {latest})"

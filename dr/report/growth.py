@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import combinations, pairwise
 
-from dr.late_dataclass import dataclass
-from dr.plan.target import MONTH_DAYS
+from dr.evidence.size import Growth, Observation
+from dr.plan.units import MONTH_DAYS
 
 #: What is older tells little of today.
 HISTORY = timedelta(days=365)
@@ -28,25 +28,6 @@ _PRUNED = 0.02
 _COMPARED = 48
 #: The quantile of the normal distribution for a two-sided interval of 90 %.
 _Z = 1.645
-
-
-@dataclass(frozen=True, order=True)
-class Observation:
-    """How many bytes a repository had when it was listed."""
-
-    at: datetime
-    bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Growth:
-    """Bytes a month, and the range in which that lies nine times out of ten; by so many observations since a time."""
-
-    bytes_per_month: float
-    low: float
-    high: float
-    observations: int
-    since: datetime
 
 
 def sound(seen: Iterable[Observation], now: datetime) -> list[Observation]:

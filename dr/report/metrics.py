@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.posture import REQUEST_CLASSES
-from dr.evidence.problem import SEVERITIES
+from dr.evidence.problem import SEVERITIES, SystemProblem
 from dr.evidence.system_status import LastRun, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
+from dr.plan.units import MONTH_DAYS
 from dr.report.board import Row
+from dr.report.bounds import Room
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
@@ -52,7 +54,8 @@ class Measured:
     """What is known at `now`: the rows of the board, when what is due, what the record says, and the runs so far.
 
     `runs` counts finished runs by system, verb and outcome; `traffic` sums up what was moved, by month; `targets` are
-    those that are declared.
+    those that are declared, `rooms` what is left on those that declare a bound; `site` what is wrong with what all
+    systems share.
     """
 
     now: datetime
@@ -64,6 +67,8 @@ class Measured:
     runs: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     traffic: Sequence[MonthlyTraffic] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
+    site: Sequence[SystemProblem] = ()
+    rooms: Sequence[Room] = ()
 
 
 def families(known: Measured, *, restic_names: bool = False) -> list[Family]:
@@ -319,6 +324,29 @@ def _moved(known: Measured) -> Iterator[Family]:
         "How much a target holds, as declared.",
         [({"target": name}, target.capacity) for name, target in sorted(known.targets.items())],
     )
+    yield from _rooms([({"target": each.target}, each) for each in known.rooms])
+
+
+def _rooms(rooms: Sequence[tuple[dict[str, str], Room]]) -> Iterator[Family]:
+    yield _gauge(
+        "dr_target_capacity_used_ratio",
+        "The share of the declared capacity that is stored, by the last listings of all systems there.",
+        [(at, room.share("capacity")) for at, room in rooms],
+    )
+    yield _gauge(
+        "dr_target_budget_used_ratio",
+        "ESTIMATE: the share of the declared budget that a month costs.",
+        [(at, room.share("budget")) for at, room in rooms],
+    )
+    yield _gauge(
+        "dr_target_capacity_reached_seconds",
+        "ESTIMATE: in how long the declared capacity is reached; absent where that is not known or not foreseen.",
+        [
+            (at, when.months * MONTH_DAYS * 86_400)
+            for at, room in rooms
+            if (when := room.reached("capacity")) and when.months is not None
+        ],
+    )
 
 
 def _costs(known: Measured) -> Iterator[tuple[Mapping[str, str], float]]:
@@ -350,11 +378,11 @@ def _wrong(known: Measured) -> Iterator[Family]:
     )
     yield _gauge(
         "dr_problem",
-        "1 for each thing that is wrong, by kind and subject: a target, a verb, a directory.",
+        "1 for each thing that is wrong, by kind and subject: a target, a verb, a directory. No system: the site's.",
         [
-            ({"system": row.system, "kind": kind, "subject": subject, "severity": severity}, 1)
-            for row in known.rows
-            for kind, subject, severity in sorted({(x.kind, x.subject, x.severity) for x in row.problems})
+            ({"system": system, "kind": kind, "subject": subject, "severity": severity}, 1)
+            for system, problems in (*((row.system, row.problems) for row in known.rows), ("", known.site))
+            for kind, subject, severity in sorted({(x.kind, x.subject, x.severity) for x in problems})
         ],
     )
 

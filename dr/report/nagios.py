@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dr.evidence.problem import SystemProblem
 from dr.report.board import Row
 from dr.report.phrases import counted
 
@@ -18,14 +19,13 @@ _STATE = {"failed": CRITICAL, "missed": CRITICAL, "degraded": WARNING, "warning"
 _TOLD = 5
 
 
-def line(rows: Sequence[Row]) -> tuple[int, str]:
-    """Return the state and the line. Without a system the state is UNKNOWN."""
+def line(rows: Sequence[Row], site: Sequence[SystemProblem] = ()) -> tuple[int, str]:
+    """Return the state and the line, also of what is wrong with the `site`. Without a system the state is UNKNOWN."""
     if not rows:
         return unknown("no system has a plan")
-    state = max((_STATE[problem.severity] for row in rows for problem in row.problems), default=OK)
-    problems = [
-        (-_STATE[problem.severity], f"{row.system}: {problem.text}") for row in rows for problem in row.problems
-    ]
+    found = [*(problem for row in rows for problem in row.problems), *site]
+    state = max((_STATE[problem.severity] for problem in found), default=OK)
+    problems = [(-_STATE[problem.severity], f"{problem.system or 'this site'}: {problem.text}") for problem in found]
     told = [text for _, text in sorted(problems, key=lambda pair: pair[0])]
     more = [f"and {len(told) - _TOLD} more"] if len(told) > _TOLD else []
     said = "; ".join([*told[:_TOLD], *more]) or f"{counted(len(rows), 'system')}, nothing is wrong"

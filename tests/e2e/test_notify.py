@@ -198,6 +198,14 @@ def _target(path: str) -> Callable[[World], None]:
     )
 
 
+def _declared(more: str) -> Callable[[World], None]:
+    def act(world: World) -> None:
+        path = world.site.root / "config" / "targets" / "disk.yaml"
+        path.write_text(path.read_text().partition("capacity")[0] + more)
+
+    return act
+
+
 #: What is broken, how it is put right, and the word that the message has of it.
 BROKEN: dict[str, tuple[Callable[[World], None], Callable[[World], None], str]] = {
     "the source is gone": (
@@ -286,11 +294,16 @@ BROKEN: dict[str, tuple[Callable[[World], None], Callable[[World], None], str]] 
         ),
         "the channel tickets takes no notices: ",
     ),
+    "a target is full": (
+        _in_turn(_declared("capacity: 1kB\n"), _typed("verify", "share")),
+        _in_turn(_declared("capacity: 1TB\n"), World.look),
+        "more than its capacity of 1.0 kB",
+    ),
 }  # fmt: skip
 
 
 def test_each_of_what_breaks_is_told_once_and_once_when_it_is_well_again(world: World) -> None:
-    assert len(BROKEN) >= 15
+    assert len(BROKEN) >= 16
     for name, (break_it, mend, word) in BROKEN.items():
         break_it(world)
         told = world.new_mails()

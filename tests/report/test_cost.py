@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.posture import Requests
+from dr.evidence.size import Observation
 from dr.plan.target import Target
 from dr.report import html, text
 from dr.report.figures import build
 from dr.report.forecast import History, forecast
 from dr.report.forecast_told import forecast_document, forecast_lines
-from dr.report.growth import Observation
 from dr.report.json import document
 from tests.report.district import NOW, material
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.posture import Requests
-from dr.plan.target import MONTH_DAYS, Target
+from dr.evidence.size import Growth, Observation
+from dr.plan.target import Target
+from dr.plan.units import MONTH_DAYS
 from dr.report.forecast import Forecast, History, forecast
 from dr.report.forecast_told import LABEL, forecast_document, forecast_lines
-from dr.report.growth import Growth, Observation, growth, sound
+from dr.report.growth import growth, sound
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -16,9 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from dr.evidence.monthly_traffic import MonthlyTraffic
 from dr.evidence.posture import Requests
 from dr.evidence.problem import SystemProblem
+from dr.evidence.size import KnownSize, Observation
 from dr.evidence.system_status import Attempts, LastRun, PlaceState
 from dr.plan.target import Target
 from dr.report import nagios
+from dr.report.bounds import Rated, Room
 from dr.report.metrics import Measured, families, render
 from tests.report.district import NOW, ago, plan, row, standing
 
@@ -50,6 +52,11 @@ MOVED = [
     for target in ("offsite", "gone") for month in ("2026-10", "2026-11")
 ]  # fmt: skip
 
+ROOM = Room(
+    target="offsite", capacity=1000, budget=10.0, rated=Rated(of_a_byte=0.0, beside=5.0, currency="EUR"),
+    sizes=[KnownSize(seen=Observation(NOW, 1000))],
+)  # fmt: skip
+
 
 def measured(**more: Any) -> Measured:
     odd = 'a "title"\\ of\nlines'
@@ -58,7 +65,7 @@ def measured(**more: Any) -> Measured:
         "now": NOW, "version": "1.2.3", "rows": [row(backup=BACKUP)], "standings": {"sis": state},
         "due": {"sis": {"backup": ago(hours=3), "drill": None}}, "holds": Counter(sis=2),
         "runs": {("sis", "backup", "ok"): 41, ("sis", "backup", odd): 1},
-        "traffic": MOVED, "targets": {"offsite": Target.model_validate(OFFSITE)}, **more,
+        "traffic": MOVED, "targets": {"offsite": Target.model_validate(OFFSITE)}, "rooms": [ROOM], **more,
     }  # fmt: skip
     return Measured(**given)
 
