@@ -295,12 +295,12 @@ def test_two_databases_are_swapped_together_or_not_at_all(
     live: MariadbServer, tmp_path: Path, annexes: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.sql(
-        f"CREATE DATABASE second; CREATE TABLE second.s (id INT); INSERT INTO second.s VALUES (1), (2);"
-        f"CREATE VIEW second.far AS SELECT COUNT(*) AS n FROM {quoted(NAME)}.mark"
+        f"CREATE DATABASE `-second`; CREATE TABLE `-second`.s (id INT); INSERT INTO `-second`.s VALUES (1), (2);"
+        f"CREATE VIEW `-second`.far AS SELECT COUNT(*) AS n FROM {quoted(NAME)}.mark"
     )
-    taken = Taken(live, tmp_path / "w", databases=(NAME, "second"))
-    live.sql("DELETE FROM second.s")
-    instance = begun(taken, annexes, token="one", replace=frozenset({NAME, "second"}))
+    taken = Taken(live, tmp_path / "w", databases=(NAME, "-second"))
+    live.sql("DELETE FROM `-second`.s")
+    instance = begun(taken, annexes, token="one", replace=frozenset({NAME, "-second"}))
     made = swap.Swap._make
 
     def fails(self: swap.Swap, grants: dict[str, list[str]]) -> None:
@@ -311,12 +311,12 @@ def test_two_databases_are_swapped_together_or_not_at_all(
     monkeypatch.setattr(swap.Swap, "_make", fails)
     with pytest.raises(SourceError, match="planted"):
         instance.accept()
-    assert live.sql("SELECT COUNT(*) FROM second.s") == [["0"]]
+    assert live.sql("SELECT COUNT(*) FROM `-second`.s") == [["0"]]
 
     instance.accept()
     instance.close()
-    assert live.sql("SELECT COUNT(*) FROM second.s") == [["2"]]
-    assert live.sql("SELECT n FROM second.far") == [["3"]]
+    assert live.sql("SELECT COUNT(*) FROM `-second`.s") == [["2"]]
+    assert live.sql("SELECT n FROM `-second`.far") == [["3"]]
 
 
 def test_existing_accounts_are_not_changed_by_a_recovery(

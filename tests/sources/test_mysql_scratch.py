@@ -76,14 +76,14 @@ def test_everything_comes_back_equal(server: MariadbServer, tmp_path: Path, anne
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ("DELETE FROM second.s WHERE id = 2", ["rows: second.s", "answers: \nSELECT COUNT(*) FROM s"]),
-        ("DROP VIEW second.across", ["columns of second.across", "view second.across"]),
-        ("ALTER TABLE second.s DROP INDEX k", ["index second.s.k"]),
-        ("ALTER TABLE second.s MODIFY at DATE", ["columns of second.s"]),
-        ("DROP TRIGGER second.tr", ["trigger second.s.tr"]),
-        ("ALTER EVENT second.e DISABLE", ["event second.e"]),
-        ("DROP PROCEDURE second.p", ["procedure second.p"]),
-        ("ALTER DATABASE second COLLATE utf8mb4_bin", ["database second"]),
+        ("DELETE FROM `-second`.s WHERE id = 2", ["rows: -second.s", "answers: \nSELECT COUNT(*) FROM s"]),
+        ("DROP VIEW `-second`.across", ["columns of -second.across", "view -second.across"]),
+        ("ALTER TABLE `-second`.s DROP INDEX k", ["index -second.s.k"]),
+        ("ALTER TABLE `-second`.s MODIFY at DATE", ["columns of -second.s"]),
+        ("DROP TRIGGER `-second`.tr", ["trigger -second.s.tr"]),
+        ("ALTER EVENT `-second`.e DISABLE", ["event -second.e"]),
+        ("DROP PROCEDURE `-second`.p", ["procedure -second.p"]),
+        ("ALTER DATABASE `-second` COLLATE utf8mb4_bin", ["database -second"]),
     ],
 )  # fmt: skip
 def test_what_is_lost_after_the_restore_is_found(
@@ -103,12 +103,12 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Taken, Res
     with MariadbServer(work) as running, tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as top:
         Path(top).chmod(0o755)
         running.sql(
-            "CREATE DATABASE second; USE second; CREATE TABLE s (id INT PRIMARY KEY, at DATETIME, KEY k (at));"
+            "CREATE DATABASE `-second`; USE `-second`; CREATE TABLE s (id INT PRIMARY KEY, at DATETIME, KEY k (at));"
             "INSERT INTO s VALUES (1, '2026-03-04'), (2, '2026-01-01'); CREATE VIEW across AS SELECT * FROM s;"
             "CREATE TRIGGER tr BEFORE INSERT ON s FOR EACH ROW SET NEW.at = NOW();"
             "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DELETE FROM s; CREATE PROCEDURE p() SELECT 1;"
         )
-        taken = Taken(running, work / "w", ((None, "SELECT COUNT(*) FROM s"),), database="second")
+        taken = Taken(running, work / "w", ((None, "SELECT COUNT(*) FROM s"),), database="-second")
         instance = restored(taken, lambda kind: Path(tempfile.mkdtemp(prefix=kind, dir=top)))
         assert differences(taken.facts, instance.facts()) == []
         yield taken, instance
@@ -178,7 +178,7 @@ def test_a_query_cannot_write(lossy: tuple[Taken, RestoredSource], query: str) -
 
 
 def test_a_query_that_fails_says_what_the_server_says(lossy: tuple[Taken, RestoredSource]) -> None:
-    with pytest.raises(SourceError, match=r"Table 'second\.nowhere' doesn't exist"):
+    with pytest.raises(SourceError, match=r"Table '-second\.nowhere' doesn't exist"):
         lossy[1].probe("SELECT * FROM nowhere")
     with pytest.raises(SourceError, match="was not restored"):
         lossy[1].probe("SELECT 1", "elsewhere")
@@ -194,10 +194,11 @@ def test_programs_reach_the_scratch_server_by_its_environment(lossy: tuple[Taken
         "-N",
         "-e",
         "SELECT COUNT(*) > 0 FROM s",
-        "second",
+        "--",
+        "-second",
     ]
     assert subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.strip() == "1"
-    assert connection["DATABASE_URL"].startswith("mysql://root@localhost/second?unix_socket=/")
+    assert connection["DATABASE_URL"].startswith("mysql://root@localhost/-second?unix_socket=/")
 
 
 def test_nothing_is_left_after_close(lossy: tuple[Taken, RestoredSource], annexes: Callable[[str], Path]) -> None:

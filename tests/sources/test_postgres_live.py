@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import SourceError, UsageError
+from dr.sources.database_inventory import FILENAME
 from dr.tools.ssh import SshHost
 from scripts.servers.postgres import PostgresServer, program
 from scripts.servers.sshd import Sshd
@@ -225,6 +226,14 @@ def test_every_database_is_swapped_or_none(live: tuple[PostgresServer, Point], c
     server.psql("create database library; create table here (x int)")
     point = captured(server, all=True)
     server.psql("drop table here")
+    unasked = point.restored(real=True)
+    (unasked.room.apart / FILENAME).rename(point.kept / "later")
+    unasked.preflight()  # the plan names none, and what the point holds may lie behind: it is asked again
+    (point.kept / "later").rename(unasked.room.apart / FILENAME)
+    with pytest.raises(UsageError, match="databases library, postgres, school are on the server") as caught:
+        unasked.pour(point.filename, point.blocks)
+    unasked.close()
+    assert "--replace" in caught.value.hint and databases(server) == ["library", "postgres", "school"]
     instance = point.restored(real=True, replace=("library", "postgres", "school"))
     try:
         restored(point, instance).accept()

@@ -52,7 +52,7 @@ class Subject:
         history = ("--dump-history",) if any(table.history for table in self._tables) else ()
         code = ("--routines", "--triggers", "--events", "--force")
         without = [f"--ignore-table={view.full}" for view in self._broken]
-        return self._server.dump_argv(*code, *history, *without, "--databases", *self.databases)
+        return self._server.dump_argv(*code, *history, *without, "--databases", "--", *self.databases)
 
     def look(self, questions: Questions) -> None:
         """Count and ask, as the session sees it now."""

@@ -187,9 +187,10 @@ class Live(Restored):
         there = set(databases_of(session))
         taken = [name for name in databases if name in there and name not in self.room.replace]
         if taken:
+            named = f"database {taken[0]} exists" if len(taken) == 1 else f"databases {', '.join(taken)} exist"
             raise UsageError(
-                f"the database {', '.join(taken)} exists on the server", self.name,
-                hint="name it with --replace: it is kept under another name then; or rename it by hand",
+                f"the {named} on the server", self.name,
+                hint="name each with --replace: it is kept under another name then; or rename it by hand",
             )  # fmt: skip
         self._refuse_entangled(session, [name for name in databases if name in there])
         self._refuse_without_rights(session)

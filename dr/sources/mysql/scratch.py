@@ -117,7 +117,7 @@ class Scratch(Restored):
     def _copy_empty(self, session: Session, database: str) -> None:
         beside = self.beside(database)
         pour.create(session, beside)
-        argv = self.server.dump_argv("--force", "--no-data", "--skip-triggers", database)
+        argv = self.server.dump_argv("--force", "--no-data", "--skip-triggers", "--", database)
         done = self.server.host.run(argv, env=self.server.env, timeout=pour.RESTORE_SECONDS)
         sorting = Sorting(database, {name: self.beside(name) for name in self.actual})
         pour.load(self.server, beside, sorting.passing([done.stdout]), log_bin=False)

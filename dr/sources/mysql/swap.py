@@ -129,7 +129,7 @@ class Swap:
         """Read a live database's tables and code, of a broken one as much as the dump program can."""
         options = ("--force", "--no-data", "--routines", "--events", "--triggers")
         with own_errors(self.server.where):
-            argv = self.server.dump_argv(*options, change.live)
+            argv = self.server.dump_argv(*options, "--", change.live)
             done = self.server.host.run(argv, env=self.server.env, timeout=pour.QUERY_SECONDS)
         command.raise_if_stopping()
         said = done.stderr.decode("utf-8", "replace")

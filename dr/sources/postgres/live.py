@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,11 @@ class LiveServer(Restored):
             why = self.server.complaints(self.place, script)
             what = f"could not be dropped ({why[0]})" if why else "was dropped"
             log.warning("%s: %s, left of an interrupted recovery, %s", self.name, beside, what)
+
+    def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
+        """See `RestoredSource`. Which databases they are is known now, where the plan names none (`all: true`)."""
+        self._refuse_existing(self._look_round())
+        super().pour(filename, chunks)
 
     def data_place(self) -> tuple[Host, Path] | None:
         """See `RestoredSource`: asked of a server that is reached by its socket, and so is on that host."""
@@ -190,12 +195,15 @@ class LiveServer(Restored):
         return captured.databases if captured else self._declared.named
 
     def _refuse_existing(self, there: Mapping[str, object]) -> None:
-        for database in self.databases or self._meant():
-            if database in there and database not in self.room.replace:
-                raise UsageError(
-                    f"nothing was touched: the database {database} is on the server", self.name,
-                    hint=f"say that it may be replaced, or rename it there: ALTER DATABASE {identifier(database)} …",
-                )  # fmt: skip
+        meant = self.databases or self._meant()
+        taken = [each for each in meant if each in there and each not in self.room.replace]
+        if taken:
+            named = f"database {taken[0]} is" if len(taken) == 1 else f"databases {', '.join(taken)} are"
+            raise UsageError(
+                f"nothing was touched: the {named} on the server", self.name,
+                hint="name each with --replace: it is kept under another name then; or rename it there:"
+                f" ALTER DATABASE {identifier(taken[0])} …",
+            )  # fmt: skip
 
     def _swap(self, script: str, concerned: list[str]) -> None:
         """Run the renames, ending sessions until they are through.
