@@ -111,6 +111,12 @@ def test_read_only_folders_and_odd_names_are_destroyed_too(tmp_path: Path) -> No
     assert outside.stat().st_mode & 0o777 == 0o500
 
 
+def test_folders_in_folders_deeper_than_python_calls_itself_are_destroyed_too(tmp_path: Path) -> None:
+    subprocess.run(["mkdir", "-p", f"box/{'d/' * 1200}"], cwd=tmp_path, check=True)
+    destroy(tmp_path / "box")
+    assert not (tmp_path / "box").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 def test_read_only_folders_are_destroyed_by_an_ordinary_user(tmp_path: Path) -> None:
     top = Path(tempfile.mkdtemp(dir="/tmp"))

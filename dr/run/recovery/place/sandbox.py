@@ -8,6 +8,7 @@ annexes (`dr.run.recovery.place.server_dirs`), is ended before they are removed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -25,6 +26,7 @@ from dr.run.recovery.place.remote_dirs import HALF_RECORD, FarPlaces
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import LARGER, available, require
+from dr.tools import command
 
 log = logging.getLogger("dr.sandbox")
 
@@ -209,8 +211,10 @@ def destroy(path: Path) -> None:
             shutil.rmtree(os.fsencode(path))
         except FileNotFoundError:
             pass
+        except RecursionError:
+            reason = _remove_deep(path)
         except OSError as error:
-            reason = error.strerror or ""
+            reason = _remove_deep(path) if error.errno == errno.EMFILE else error.strerror or ""
         if not os.path.lexists(path):
             return
     raise DrError(
@@ -219,6 +223,11 @@ def destroy(path: Path) -> None:
         reason,
         hint=f"see what still uses it, then remove it by hand: rm -rf {path}",
     )
+
+
+def _remove_deep(path: Path) -> str:
+    """Remove a tree that is deeper than Python goes, a call and an open folder a level. Returns what refused."""
+    return command.run(["rm", "-rf", "--", str(path)], regardless=True).last_words
 
 
 def _open_up(top: Path) -> None:
