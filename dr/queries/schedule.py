@@ -50,8 +50,22 @@ def next_due(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: 
 
 def _by_cadence(loaded: Loaded, verb: Verb, attempts: Mapping[str, Attempts], now: datetime) -> datetime | None:
     if verb == "drill":
-        return next_drill(loaded, attempts, now)[0]
-    return _next(loaded, verb, _text(loaded.plan, verb), attempts.get(verb, Attempts()), now)
+        return _once_begun(next_drill(loaded, attempts, now)[0], loaded, attempts, now)
+    due = _next(loaded, verb, _text(loaded.plan, verb), attempts.get(verb, Attempts()), now)
+    return due if verb == "backup" else _once_begun(due, loaded, attempts, now)
+
+
+def _once_begun(
+    due: datetime | None, loaded: Loaded, attempts: Mapping[str, Attempts], now: datetime
+) -> datetime | None:
+    """Return when other work is due, not before the first backup may begin: until then there is nothing to prove.
+
+    Once a backup was tried nothing is put off: a drill that finds no point is a failure that must be told.
+    """
+    if due is None or attempts.get("backup", Attempts()).begun:
+        return due
+    first = next_due(loaded, "backup", attempts, now)
+    return due if first is None else max(due, first)
 
 
 def _text(plan: Plan, verb: Verb) -> str | None:
@@ -140,6 +154,7 @@ def _when(
     if verb != "drill":
         return _by_cadence(loaded, verb, attempts, now), loaded
     due, scenario = next_drill(loaded, attempts, now)
+    due = _once_begun(due, loaded, attempts, now)
     own = loaded.plan.drill
     if scenario == own.scenario:
         return due, loaded

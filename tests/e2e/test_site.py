@@ -43,9 +43,15 @@ def test_heavy_work_waits_for_its_window_backups_do_not_and_a_typed_command_does
     assert [drill["outcome"] for drill in files_site.dr("run", "--json").document["drills"]] == ["ok"]
 
 
-def test_a_backup_is_held_back_only_where_a_window_for_it_is_declared(files_site: Site) -> None:
-    write_site(files_site, f"windows: {{backup: ['{closed()}'], verify: ['{closed()}'], drill: ['{closed()}']}}\n")
-    assert "backup is due and waits" in files_site.dr("run").out
+def test_a_backup_is_held_back_only_where_a_window_for_it_is_declared_and_the_rest_of_a_new_system_with_it(
+    files_site: Site,
+) -> None:
+    write_site(files_site, f"windows: {{backup: ['{closed()}']}}\n")
+    ran = files_site.dr("run", "--json").document
+    assert [held["verb"] for held in ran["held_back"]] == ["backup"]
+    assert (ran["runs"], ran["proofs"], ran["drills"]) == ([], [], []), "there is no point to prove or to rehearse yet"
+    due = files_site.dr("status", "--json", code=None).document["systems"][0]["next_due"]
+    assert due["verify"] == due["drill"] == due["backup"] == ran["held_back"][0]["opens"]
     assert files_site.dr("backup", "--due", "--json").document["runs"] == []
 
 
