@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -77,7 +77,7 @@ def say_expirations(context: Context, results: Sequence[ExpireResult], *, dry_ru
             expiration_document(
                 each.expiration.record if each.expiration else None,
                 each.pruning.record if each.pruning else None,
-                kept=each.decision.kept if each.decision else {},
+                kept=_staying(each, dry_run=dry_run),
                 would=going_document(each.decision.going if each.decision else {}) if dry_run else None,
             )
             for each in results
@@ -88,11 +88,20 @@ def say_expirations(context: Context, results: Sequence[ExpireResult], *, dry_ru
         _say_pruned(context, each)
 
 
+def _staying(result: ExpireResult, *, dry_run: bool) -> Mapping[str, str]:
+    """Return what stays and why, by run id: all that is there, while something stands in the way."""
+    found = result.decision
+    if found is None:
+        return {}
+    waiting = dict.fromkeys(found.going, "nothing expires now") if found.blocked and not dry_run else {}
+    return {**found.kept, **waiting}
+
+
 def _say_expired(context: Context, result: ExpireResult, *, dry_run: bool) -> None:
     if result.expiration is None:
         return
     fact, where = result.expiration.record, f"{result.system} on {result.target}"
-    stay = sum(fact.kept.values())
+    stay = len(_staying(result, dry_run=dry_run))
     if dry_run and result.decision:
         would = result.decision.going
         context.say(f"{where}: {counted(len(would), 'point')} would expire, {stay} stay")
@@ -161,6 +170,8 @@ def say_calendar(context: Context, items: list[Loaded]) -> None:
         context.say(f"{year.system} on {year.target}, as if every backup is made and proven in time:")
         rows = [calendar_row(day.day, day.made, day.stay, len(day.goes), _leaving(day)) for day in year.days]
         context.plain_rows(rows)
+        if year.on_hold:
+            context.say(f"{year.system}: all points are on hold ({', '.join(year.on_hold)}): none goes until that ends")
     for loaded in items:
         if loaded.plan.retention is None:
             context.say(f"{loaded.plan.system}: the plan has no `retention`, so nothing expires")

@@ -143,7 +143,7 @@ def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: 
     for note in done.notes:
         context.say(f"  {note}")
     for other in done.others:
-        context.warn(other, hint="take them over, if that machine is gone, by `dr points rebuild --adopt ID`")
+        context.warn(other, hint="take them over, if no other machine stores there, by `dr points rebuild --adopt ID`")
     for where, error in done.problems:
         hint = error.hint or "fix the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")

@@ -15,7 +15,7 @@ from dr.operations.self_backup import save_self
 from dr.plan.declarations import Loaded
 from dr.plan.scenario import SCENARIOS
 from dr.queries.elsewhere import lacks_of, ways_on
-from dr.queries.named import points_for
+from dr.queries.named import known_here, points_for
 from dr.queries.target_posture import posture_of
 from dr.report.verdict import drill_exit_code
 from dr.run.recovery.recover import refuse_live, run_recover
@@ -53,9 +53,15 @@ def _of(loaded: Loaded, request: RecoveryRequest) -> RecoveryRequest:
 
 def _begun(run: Run, request: RecoveryRequest) -> RecoveryRequest:
     """Return what is asked with what is known once it begins: its id, the moment of loss, and what the record says."""
-    lacks = lacks_of(run.session, request.point)
+    session = run.session
     return replace(
-        request, drill_id=run.run_id, t_loss=run.started, clock=run.clock, lacks=lacks, sample_from=_turn_of(run)
+        request,
+        drill_id=run.run_id,
+        t_loss=run.started,
+        clock=run.clock,
+        lacks=lacks_of(session, request.point),
+        own_runs=known_here(session),
+        sample_from=_turn_of(run),
     )
 
 

@@ -88,7 +88,7 @@ def rebuild(
         session.catalog.adopt_points(system, place.name, own, at=started, whole=at is None)
         session.catalog.looked(system, [seen] if seen and at is None else [])
         session.catalog.met(system, place.name, met)
-        others += [text for text in [strangers_in_words(system, place.name, met)] if text]
+        others += [text for text in [strangers_in_words(system, place.name, met, own=session.installation)] if text]
     fact = _record(session, started, read, taken)
     return RebuildDone(fact, tuple(read.problems), len(strangers), tuple(read.notes), tuple(others))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dr.evidence.acts import Hold
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from dr.plan.plan import Plan
 
 
+#: A hold without an end.
+_FAR = datetime.max.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Year:
     """One target's year ahead."""
@@ -24,6 +28,7 @@ class Year:
     system: str
     target: str
     days: tuple[Day, ...]
+    on_hold: tuple[str, ...] = ()  # the holds on all points of the system
 
     def document(self) -> dict[str, Any]:
         """Return it as `dr points --calendar` has it. `run_id` is null for a point that is still to be made."""
@@ -39,14 +44,17 @@ class Year:
             }
             for each in self.days
         ]
-        return {"system": self.system, "target": self.target, "days": days}
+        return {"system": self.system, "target": self.target, "days": days, "on_hold": list(self.on_hold)}
 
 
 def year_of(plan: Plan, target: str, points: Sequence[Point], *, holds: Sequence[Hold], now: datetime) -> Year:
     """Return the year ahead of what is on record at one target."""
-    held = {hold.point for hold in holds if hold.point and hold.holds(now)}
+    in_force = [hold for hold in holds if hold.holds(now)]
+    held = {hold.point for hold in in_force if hold.point}
+    of_all = [hold.until or _FAR for hold in in_force if not hold.point]
     there = [point for point in points if any(copy.target == target for copy in point.usable)]
-    return Year(plan.system, target, tuple(calendar(plan, there, now=now, held=held)))
+    days = calendar(plan, there, now=now, held=held, all_held=max(of_all, default=None))
+    return Year(plan.system, target, tuple(days), tuple(hold.hold_id for hold in in_force if not hold.point))
 
 
 def years(session: Session, plan: Plan) -> list[Year]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from dr.evidence.record import Point
 from dr.plan.declarations import Loaded
 from dr.run.points.discover import points_in
+from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
 
@@ -21,6 +22,11 @@ def points_for(session: Session, loaded: Loaded, toolbox: Toolbox, run_id: str |
         return points
     stranger = _stranger(session, loaded, toolbox, run_id)
     return [*points, stranger] if stranger else points
+
+
+def known_here(session: Session) -> OwnRuns:
+    """Return which installation this is, and which runs are on record here."""
+    return OwnRuns(installation=session.installation, is_known=session.catalog.is_known)
 
 
 def _stranger(session: Session, loaded: Loaded, toolbox: Toolbox, run_id: str) -> Point | None:

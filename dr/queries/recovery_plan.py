@@ -10,7 +10,7 @@ from dr.evidence.record import Drill
 from dr.plan.declarations import Loaded
 from dr.plan.scenario import WHOLE
 from dr.queries.elsewhere import back_before_attack, lacks_of
-from dr.queries.named import points_for
+from dr.queries.named import known_here, points_for
 from dr.run.recovery.foresee import RecoveryPlan, plan_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
@@ -22,7 +22,7 @@ _RECENT = 5
 def intent(session: Session, loaded: Loaded, request: RecoveryRequest) -> RecoveryPlan:
     """Return what `recover` would do, and how long drills took; raises what stands in its way. Touches nothing."""
     lacks = lacks_of(session, request.point)
-    asked = replace(request, t_loss=session.clock(), clock=session.clock, lacks=lacks)
+    asked = replace(request, t_loss=session.clock(), clock=session.clock, lacks=lacks, own_runs=known_here(session))
     try:
         toolbox = session.toolbox(loaded)
         would = plan_recover(toolbox, points_for(session, loaded, toolbox, request.point), asked)

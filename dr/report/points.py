@@ -54,7 +54,7 @@ def strange_in_words(met: MetThere) -> str:
     """Say what was met."""
     seen = met.stranger
     by = f" by the installation {seen.installation} on {seen.machine}" if seen.installation else ""
-    return f"{met.system}: {seen.run_id} on {met.target} was made{by}, not here: it is not used"
+    return f"{met.system}: {seen.run_id} on {met.target} was made{by} and is on no record here: it is not used"
 
 
 def points_table(points: Sequence[ListedPoint], now: datetime) -> list[dict[str, str]]:

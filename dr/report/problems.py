@@ -124,8 +124,9 @@ def _doubts(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
             kind="foreign_points",
             severity="degraded",
             subject=target,
-            text=f"{target} holds {points} that another installation made: two machines must not share one repository",
-            todo="give each installation a prefix of its own on the target",
+            text=f"{target} holds {points} that another installation made, or this one before its state was "
+            "brought back from an older copy: `dr points` names them",
+            todo="take them over by `dr points rebuild --adopt ID`, or give each installation a prefix of its own",
         )
 
 

@@ -54,8 +54,11 @@ def test_typed_it_says_what_would_go_asks_where_many_would_and_then_does_it(five
     assert [each["run_id"] for each in would["would_expire"]] == story.made[:3] and not would["expired"]
     assert "more than 50%" in would["blocked"][0] and "--confirm-many" in would["blocked"][0]
     assert len(shown["calendar"][0]["days"]) == 365 and story.names("first") == before  # type: ignore[index]
-    assert typed(story, code=DEGRADED)["expirations"][0]["outcome"] == "degraded"  # type: ignore[index]
+    refused = typed(story, code=DEGRADED)["expirations"][0]  # type: ignore[index]
+    assert refused["outcome"] == "degraded"
     assert story.names("first") == before, "and nothing went"
+    assert {each["run_id"]: each["rule"] for each in refused["kept"]}.keys() == set(story.made), "all of them stay"
+    assert "0 points expired, 5 stay" in story.site.dr("expire", "share", code=DEGRADED).out
     [done] = typed(story, "--confirm-many")["expirations"]  # type: ignore[misc]
     assert [each["run_id"] for each in done["expired"]] == story.made[:3] and done["pruned"]
     assert {each["run_id"]: each["rule"] for each in done["kept"]}[story.made[-1]].startswith("last")

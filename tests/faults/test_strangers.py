@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,13 @@ def test_what_another_machine_stores_in_the_same_repository_is_told_and_never_ch
     clone = _clone(one, with_state=with_state)
     mine = _run(one)["run_id"]
     theirs = _run(clone)["run_id"]
-    told = one.dr("backup", "share").err
-    assert "this installation did not make" in told and theirs in told
+    told, words = one.dr("backup", "share").err, "this installation did not make"
+    words = "no record here tells of" if with_state else words
+    assert words in told and theirs in told and ("a clone of it stores there too" in told) is with_state
     newest = one.dr("points", "share", "--json").document
     assert {row["run_id"] for row in newest["strangers"]} == {theirs}
     rebuilt = one.dr("points", "share", "--rebuild", "--json", code=None)
-    assert "this installation did not make" in rebuilt.err
+    assert words in rebuilt.err
     known = [point["run_id"] for point in rebuilt.document["points"]]
     assert theirs not in known and mine in known
     drill = one.dr("drill", "share", "--json").document["drills"][0]
@@ -81,6 +83,25 @@ def test_what_another_machine_stores_in_the_same_repository_is_told_and_never_ch
     assert "another installation made it" in named.out + named.err
     one.dr("points", "share", "--rebuild", "--adopt", rebuilt.document["strangers"][0]["installation"])
     assert theirs in [point["run_id"] for point in one.dr("points", "share", "--json").document["points"]]
+
+
+def test_a_state_brought_back_from_an_older_copy_says_what_it_forgot_before_old_data_comes_back(
+    one: Site, tmp_path: Path
+) -> None:
+    shutil.copytree(one.root / "state", one.root / "older")
+    assert "no record here" not in one.dr("recover", "share", "--to", str(tmp_path / "a"), "--dry-run").out
+    forgotten = _run(one)["run_id"]
+    shutil.rmtree(one.root / "state")
+    (one.root / "older").rename(one.root / "state")
+    asked = one.dr("recover", "share", "--to", str(tmp_path / "b"), "--dry-run").out
+    done = one.dr("recover", "share", "--to", str(tmp_path / "b"), "--yes").err
+    drilled = one.dr("drill", "share", "--json")
+    events = [each["text"] for each in drilled.document["drills"][0]["events"]]
+    for told in (asked, done, drilled.err, "\n".join(events)):
+        assert f"disk holds 1 later point that no record here tells of, the newest {forgotten}" in told
+    (adopt,) = re.findall(r"`dr (points rebuild --adopt \w+)`", done)
+    one.dr(*adopt.split())
+    assert one.dr("drill", "share", "--json").document["drills"][0]["run_id"] == forgotten
 
 
 def test_a_host_that_lost_its_state_takes_over_what_it_finds(one: Site) -> None:

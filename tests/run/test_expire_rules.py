@@ -11,6 +11,7 @@ import pytest
 from dr.evidence.acts import Expiration, Hold
 from dr.evidence.record import Copy, Point
 from dr.plan.plan import Plan
+from dr.queries.calendar import year_of
 from dr.run.expiry.calendar import calendar
 from dr.run.expiry.rules import Decision, ExpirySituation, bound, decide
 from dr.run.points.retention import rules
@@ -185,3 +186,12 @@ def test_the_year_ahead_is_what_expiring_each_day_comes_to() -> None:
 def test_what_is_on_hold_stays_the_whole_year_and_without_backups_nothing_more_comes() -> None:
     year = list(calendar(plan({"backup": "never"}, last=1), SIX, now=NOON, held={"p-6"}))
     assert (year[0].stay, len(year[0].goes), sum(day.made for day in year)) == (2, 4, 0)
+
+
+def test_while_the_whole_system_is_on_hold_the_year_ahead_shows_nothing_going() -> None:
+    own = plan({"backup": "every 12 hours"}, last=2)
+    year = year_of(own, "first", SIX, holds=[hold(None)], now=NOON)
+    assert not any(day.goes for day in year.days) and year.days[1].stay > len(SIX) and year.on_hold == ("hold-1",)
+    ends = year_of(own, "first", SIX, holds=[hold(None, until=NOON + 10 * DAY)], now=NOON).days
+    assert not any(day.goes for day in ends[:10]) and len(ends[10].goes) > len(SIX)
+    assert year_of(own, "first", SIX, holds=[hold(None, until=NOON - DAY / 2)], now=NOON).days[0].goes

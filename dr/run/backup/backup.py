@@ -200,7 +200,7 @@ def _make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgre
         if made and places[name].known.begun:
             progress.renewed.append(name)
             progress.notes.append(f"the repository on {name} was begun again")
-        strange = strangers_in_words(toolbox.plan.system, name, seen.met)
+        strange = strangers_in_words(toolbox.plan.system, name, seen.met, own=request.own_runs.installation)
         said = (in_words(seen.look, request.points), found_in_words(seen.look), strange)
         progress.notes.extend(text for text in said if text)
 

@@ -43,9 +43,18 @@ class Day:
 
 
 def calendar(
-    plan: Plan, points: Sequence[Point], *, now: datetime, held: Collection[str] = (), days: int = DAYS
+    plan: Plan,
+    points: Sequence[Point],
+    *,
+    now: datetime,
+    held: Collection[str] = (),
+    all_held: datetime | None = None,
+    days: int = DAYS,
 ) -> Iterator[Day]:
-    """Yield the coming days, today first. `points` are the whole ones at a target, `held` those that stay."""
+    """Yield the coming days, today first. `points` are the whole ones at a target, `held` those that stay.
+
+    Until `all_held` nothing goes: the system is on hold.
+    """
     zone = ZoneInfo(plan.cadence.timezone)
     there = {point.run_id: point.consistency_time for point in points}
     coming, before = _coming(plan, max(there.values(), default=None), now), dict[str, tuple[str, ...]]()
@@ -58,7 +67,8 @@ def calendar(
             there[f"\0{number:07}"] = upcoming
             upcoming, number, made = next(coming, None), number + 1, made + 1
         kept = rules_of(plan.keeps, there.items(), plan.cadence.timezone)
-        gone = sorted((at, name) for name, at in there.items() if name not in kept and name not in held)
+        may_go = all_held is None or end > all_held
+        gone = sorted((at, name) for name, at in there.items() if may_go and name not in kept and name not in held)
         goes = tuple(Leaves("" if name[0] == "\0" else name, at, before.get(name, ())) for at, name in gone)
         for _, name in gone:
             del there[name]

@@ -189,12 +189,21 @@ def _stranger(snapshot: Snapshot) -> Stranger:
     )
 
 
-def strangers_in_words(system: str, target: str, met: Iterable[Stranger]) -> str | None:
-    """Say that another installation stores in the same place, and what that calls for; None when none does."""
+def strangers_in_words(system: str, target: str, met: Iterable[Stranger], *, own: str) -> str | None:
+    """Say that another installation stores in the same place, and what that calls for; None when none does.
+
+    `own` is the id of this one: by what bears it an older state, or a clone of this one, is known.
+    """
     runs = {each.run_id: each for each in met if each.run_id}
     if not runs:
         return None
     newest = runs[max(runs)]
+    if newest.installation == own:
+        return (
+            f"{target} holds {counted(len(runs), 'recovery point')} of {system} that no record here tells of, the "
+            f"newest {newest.run_id}, although they bear the id {own} of this installation: its state was brought back "
+            f"from an older copy, or a clone of it stores there too; see `dr points {system}`"
+        )
     by = f" by the installation {newest.installation}" if newest.installation else ""
     on = f" on {newest.machine}" if newest.machine else ""
     return (

@@ -17,7 +17,7 @@ from dr.run.recovery.destination import read_marker, written
 from dr.run.recovery.place.space import HEADROOM, available
 from dr.run.recovery.recover import refuse_live, resumed, suitable
 from dr.run.recovery.request import RecoveryRequest
-from dr.run.recovery.route import Route
+from dr.run.recovery.route import Route, later_than
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
 from dr.sources.driver import RestoredSource
@@ -113,6 +113,7 @@ def _now(
         notes += [f"lacking: {what}" for what in request.lacks] or [f"the point {condition(step.point)}"]
     elif step.how:
         notes.append(f"it is read from {step.where}")
+    notes += filter(None, [later_than(request, step, points)])
     return step.point, step.copy
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dr.late_dataclass import dataclass
 from dr.plan.scenario import FILES, SCENARIOS, TABLES, WHOLE
+from dr.run.points.left_behind import OwnRuns
 from dr.run.timetravel.point_in_time import Travel
 
 
@@ -32,11 +33,12 @@ class RecoveryRequest:
     why (`because`).
 
     Whoever carries it out adds the `drill_id`; `t_loss`, the moment of loss, fixed before anything is done, from which
-    the clock of the RTA counts; and what is on record as not in the `point` (`lacks`). The rest is added by the
-    scenario: `travel`, by which targets are seen as they were; when the loss was `noticed`, from which the RTA counts
-    then; what is `assumed` lost, in words; or by the recovery: `again`, the command that asks for it once more, and
-    `token`, the id of the recovery that began it. Of a plan whose drills restore a `sample`: so many bytes at most, and
-    `sample_from`, the place on the circle of `dr.evidence.coverage` where the last drill ended.
+    the clock of the RTA counts; what is on record as not in the `point` (`lacks`); and whose runs are known here
+    (`own_runs`). The rest is added by the scenario: `travel`, by which targets are seen as they were; when the loss was
+    `noticed`, from which the RTA counts then; what is `assumed` lost, in words; or by the recovery: `again`, the
+    command that asks for it once more, and `token`, the id of the recovery that began it. Of a plan whose drills
+    restore a `sample`: so many bytes at most, and `sample_from`, the place on the circle of `dr.evidence.coverage`
+    where the last drill ended.
     """
 
     scenario: str = ""
@@ -66,6 +68,7 @@ class RecoveryRequest:
     t_loss: datetime = field(default_factory=_now)
     clock: Callable[[], datetime] = _now
     lacks: tuple[str, ...] = ()
+    own_runs: OwnRuns = field(default_factory=OwnRuns)
 
     travel: Travel | None = None
     noticed: datetime | None = None

@@ -8,6 +8,7 @@ is brought back. Nothing is written to any target.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -27,12 +28,16 @@ from dr.run.points.choose import (
     ready,
     suspect_in_words,
 )
+from dr.run.points.later import later_in_words
+from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.verification.rebuilt_index import HOW, rebuild
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.store import Version
 from dr.tools.view import shows
+
+log = logging.getLogger("dr.recover")
 
 #: So many points are tried; when none of them is whole, `dr verify` tells sooner which is.
 MOST_POINTS = 5
@@ -187,7 +192,7 @@ def route_of(recovery: Recovery, points: Sequence[Point]) -> Route:
 def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep) -> None:
     """Take a copy in hand, and note what is to be known of it and its point."""
     journal, point, copy, declared = recovery.journal, step.point, step.copy, recovery.toolbox.plan.sources
-    recovery.step = step
+    first, recovery.step = recovery.step is None, step
     when = in_words(point.consistency_time)
     journal.note(f"point {point.run_id} of {when} on {step.where} chosen", timed=True)
     if copy.doubtful and step.how:
@@ -195,10 +200,20 @@ def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep)
     if warning := suspect_in_words(points, point):
         recovery.unsuspected = last_unsuspected(points, point)
         journal.note(warning, outcome="degraded")
+    if first and (said := later_than(recovery.request, step, points)):
+        log.warning("%s", said)
+        journal.note(said)
     for name in sorted(set(declared) - set(copy.snapshots)):
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(declared)):
         journal.note(f"the point holds {name}, which the plan no longer names: restored too")
+
+
+def later_than(request: RecoveryRequest, step: RecoveryStep, points: Sequence[Point]) -> str | None:
+    """Say what later points are there of which nothing is known here, where nobody asked for an older one."""
+    if request.at or request.point or request.travel or step.how:
+        return None
+    return later_in_words(step.place, step.point, points, request.own_runs)
 
 
 def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | None:
