@@ -6,35 +6,22 @@ old data without a word: so whoever is about to use a point asks the target what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 
-from dr.errors import DrError, InterruptedRunError
 from dr.evidence.record import Point
 from dr.plan.units import counted
 from dr.run.points.choose import in_words
-from dr.run.points.left_behind import OwnRuns, on_record
-from dr.run.points.presence import listed
+from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_events import Snapshot
 
 
-def later_in_words(place: Place, point: Point, points: Sequence[Point], own: OwnRuns) -> str | None:
+def later_in_words(place: Place, point: Point, own: OwnRuns) -> str | None:
     """Say what was stored at a place after a point and is on no record here; None where there is no such thing.
 
-    `points` are those on record. Asks for a listing; what no point there explains is read, which takes the passphrase.
-    A run that is at work now is on record. That a place could not be asked is said too.
+    What is stored there is read, which takes the passphrase. A run that is at work now is on record.
     """
-    if not own.installation:
-        return None
-    try:
-        if listed(place) <= on_record(points, place.name):
-            return None
-        found = _unknown(place, point.consistency_time, own)
-    except InterruptedRunError:
-        raise
-    except DrError as error:
-        return f"whether later points are on {place.name} is not known: {error}"
+    found = _unknown(place, point.consistency_time, own)
     if not found:
         return None
     newest = max(found.values(), key=lambda each: each.time)

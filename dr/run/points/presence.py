@@ -108,6 +108,11 @@ def listed(place: Place) -> frozenset[str]:
     return frozenset(name.rpartition("/")[2] for name in names if not is_unfinished(name))
 
 
+def is_explained(place: Place, points: Sequence[Point]) -> bool:
+    """Whether every snapshot that a target lists now is of one of these points."""
+    return listed(place) <= {each for _, copy in _copies_on(place.name, points) for each in copy.every_id}
+
+
 def look(
     place: Place, points: Sequence[Point], there: Collection[str], *, at: datetime, useless: Collection[str] = ()
 ) -> Look:

@@ -29,6 +29,7 @@ from dr.run.points.choose import (
     suspect_in_words,
 )
 from dr.run.points.later import later_in_words
+from dr.run.points.presence import is_explained
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
@@ -211,9 +212,15 @@ def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep)
 
 def later_than(request: RecoveryRequest, step: RecoveryStep, points: Sequence[Point]) -> str | None:
     """Say what later points are there of which nothing is known here, where nobody asked for an older one."""
-    if request.at or request.point or request.travel or step.how:
+    own = request.own_runs
+    if request.at or request.point or request.travel or step.how or not own.installation:
         return None
-    return later_in_words(step.place, step.point, points, request.own_runs)
+    try:
+        return None if is_explained(step.place, points) else later_in_words(step.place, step.point, own)
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        return f"whether later points are on {step.place.name} is not known: {error}"
 
 
 def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | None:
