@@ -39,7 +39,8 @@ from dr.tools import process
 if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
     from dr.catalog.notices import Notices
-    from dr.evidence.stored_object import StoredObject
+    from dr.catalog.stored_objects import StoredRows
+    from dr.evidence.stored_object import KnownObjects, StoredObject
 
 
 class Catalog(Records):
@@ -344,21 +345,26 @@ class Catalog(Records):
         with self._connections.writing() as db:
             db.execute("insert or replace into memory values (?, ?, ?)", (system, target, text))
 
-    def stored_objects(self, system: str, target: str) -> dict[str, StoredObject]:
-        """Return what proofs last saw of a repository, by object."""
-        from dr.catalog import stored_objects
+    def stored_objects(self, system: str, target: str) -> StoredRows:
+        """Return what proofs last saw of a repository, by object: read when it is asked for."""
+        from dr.catalog.stored_objects import StoredRows
 
-        with self._connections.reading() as db:
-            return stored_objects.read(db, system, target)
+        return StoredRows(self._connections.reading, system, target)
 
-    def keep_stored_objects(
-        self, system: str, target: str, before: Mapping[str, StoredObject], after: Mapping[str, StoredObject]
+    def keep_stored_objects(self, system: str, target: str, after: KnownObjects) -> int:
+        """Keep what is known now in the place of that; return how many rows changed."""
+        from dr.catalog.stored_objects import differences
+
+        return self.change_stored_objects(system, target, differences(self.stored_objects(system, target), after))
+
+    def change_stored_objects(
+        self, system: str, target: str, changes: Iterable[tuple[str, StoredObject | None]]
     ) -> int:
-        """Write what changed of that since it was read; return how many rows that were."""
+        """Keep what changed of that: by name, in order; None for what is not known any more. Return how many did."""
         from dr.catalog import stored_objects
 
         with self._connections.writing() as db:
-            return stored_objects.write(db, system, target, before, after)
+            return stored_objects.write(db, system, target, changes)
 
     def forget_stored_objects(self, system: str, target: str, names: Collection[str]) -> None:
         """Drop objects that are taken away on record: they are not missing."""

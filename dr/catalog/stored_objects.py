@@ -1,42 +1,78 @@
-"""What the last proofs saw at targets, object by object: rows, of which only those that changed are written.
+"""What the last proofs saw at targets, object by object: rows, read in their order, of which those that changed are
+written.
 
 Known from looking, not from evidence: where it is lost, the next proof reads all again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
+from itertools import islice
 from sqlite3 import Connection
 
-from dr.evidence.stored_object import StoredObject
+from dr.evidence.stored_object import KnownObjects, StoredObject, side_by_side
+from dr.late_dataclass import dataclass
 
 _COLUMNS = ", ".join(StoredObject._fields)
 _MARKS = ", ".join("?" * (len(StoredObject._fields) + 3))
+_READ = (
+    f"select name, {_COLUMNS} from stored_objects "  # noqa: S608 - own names
+    "where system = ? and target = ? and name > ? and name < ? order by name limit ?"
+)
+_LAST = chr(0x10FFFF)  # comes behind all that names hold
+#: So many rows are read, and written, at a time.
+_PAGE = 2_000
 
 
-def read(db: Connection, system: str, target: str) -> dict[str, StoredObject]:
-    """Return what is known of the objects of a system's repository on a target, by name."""
-    cursor = db.execute(
-        f"select name, {_COLUMNS} from stored_objects where system = ? and target = ?",  # noqa: S608 - own names
-        (system, target),
-    )
-    cursor.row_factory = None
-    return {row[0]: StoredObject._make(row[1:]) for row in cursor}
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of a system's repository on a target; `reading` lends a connection.
+
+    No more than a page of them is held, and nothing of the database between two pages: rows behind the last one may
+    be written meanwhile.
+    """
+
+    reading: Callable[[], AbstractContextManager[Connection]]
+    system: str
+    target: str
+
+    def in_order(self, part: str = "") -> Iterator[tuple[str, StoredObject]]:
+        """See `KnownObjects`."""
+        after, made = part, StoredObject._make
+        while True:
+            with self.reading() as db:
+                cursor = db.execute(_READ, (self.system, self.target, after, part + _LAST, _PAGE))
+                cursor.row_factory = None
+                rows = cursor.fetchall()
+            for row in rows:
+                yield row[0], made(row[1:])
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
 
 
-def write(
-    db: Connection,
-    system: str,
-    target: str,
-    before: Mapping[str, StoredObject],
-    after: Mapping[str, StoredObject],
-) -> int:
-    """Write what is known `after` a run where it is not as it was `before`; return how many rows that were."""
-    gone = before.keys() - after.keys()
-    changed = [(system, target, name, *item) for name, item in after.items() if before.get(name) != item]
-    drop(db, system, target, gone)
-    db.executemany(f"insert or replace into stored_objects values ({_MARKS})", changed)  # noqa: S608 - marks alone
-    return len(gone) + len(changed)
+def differences(before: KnownObjects, after: KnownObjects) -> Iterator[tuple[str, StoredObject | None]]:
+    """Yield what is known `after`, by name, where it is not as it was `before`; None where that is nothing."""
+    for name, was, now in side_by_side(before.in_order(), after.in_order()):
+        if was != now:
+            yield name, now[1] if now else None
+
+
+def write(db: Connection, system: str, target: str, changes: Iterable[tuple[str, StoredObject | None]]) -> int:
+    """Write what changed; return how many rows that were.
+
+    The changes may be made of these rows on the way: what is written lies behind what they were read up to.
+    """
+    count, left = 0, iter(changes)
+    while batch := list(islice(left, _PAGE)):
+        drop(db, system, target, [name for name, item in batch if item is None])
+        db.executemany(
+            f"insert or replace into stored_objects values ({_MARKS})",  # noqa: S608 - marks alone
+            [(system, target, name, *item) for name, item in batch if item is not None],
+        )
+        count += len(batch)
+    return count
 
 
 def drop(db: Connection, system: str, target: str, names: Collection[str] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dr.catalog.store import Catalog
-from dr.run.verification.memory import VerifyMemory
+from dr.run.verification.memory import Seen, VerifyMemory
 
 
 def memory_of(catalog: Catalog, system: str, target: str) -> VerifyMemory:
@@ -13,6 +13,9 @@ def memory_of(catalog: Catalog, system: str, target: str) -> VerifyMemory:
 
 def remember(catalog: Catalog, system: str, target: str, *, before: VerifyMemory, after: VerifyMemory) -> None:
     """Keep what is known after a run that began with what was known `before`."""
-    catalog.keep_stored_objects(system, target, before.objects, after.objects)
+    if isinstance(after.objects, Seen):
+        catalog.change_stored_objects(system, target, after.objects.differences())
+    else:
+        catalog.keep_stored_objects(system, target, after.objects)
     if after.config_hash != before.config_hash:
         catalog.remember(system, target, after.config_hash)

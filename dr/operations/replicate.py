@@ -124,9 +124,8 @@ def _done(run: Run, toolbox: Toolbox, place: Place) -> Replication:
     )
     done = replicate(toolbox, place, request)
     if done.index and done.index != request.known:
-        before = session.catalog.stored_objects(system, primary.name + _INDEX)
         learned = VerifyMemory.of_index(done.index).objects
-        session.catalog.keep_stored_objects(system, primary.name + _INDEX, before, learned)
+        session.catalog.keep_stored_objects(system, primary.name + _INDEX, learned)
     done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)
     done = with_lock(done, kept)

@@ -9,55 +9,86 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dr.catalog.store import Catalog
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
-from dr.evidence.stored_object import StoredObject
+from dr.evidence.stored_object import HeldObjects, StoredObject, moment
+from dr.operations.proof_memory import memory_of, remember
 from dr.run.recovery.sample import choose, summed_up
-from dr.run.verification.memory import VerifyMemory, with_index
-from dr.run.verification.object_hashes import Inventory
+from dr.run.verification.comparison import ListingComparison
+from dr.run.verification.inventory import Inventory, id_of
+from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
 from dr.run.verification.rotation import ReadingRule, coverage_of, to_read
-from dr.run.verification.stored_bytes import judged, remembered
-from dr.tools.restic_events import Index
+from dr.tools.store import Stored
 
 NOW = 1_800_000_000_000_000
 #: Of so many objects one is new.
 NEW = 1_000
-
-
-def _id(number: int) -> str:
-    return hashlib.sha256(str(number).encode()).hexdigest()
+_AGE = 90_000_000_000
+_WRITTEN = moment(NOW - _AGE)
 
 
 def proof(number: int) -> None:
-    """A daily proof of so many objects, without the bytes."""
-    stored, objects, packs = Inventory(), dict[str, StoredObject](), dict[str, int]()
-    for each in range(number):
-        name = f"data/{_id(each)[:2]}/{_id(each)}"
-        stored.sizes[name], stored.modified[name] = 17_000_000 + each, NOW / 1e6 - 90_000
-        stored.versions[name], packs[_id(each)] = _id(each)[:32], 17_000_000 + each
-        if each % NEW:
-            objects[f"data/{_id(each)[:2]}/{_id(each)}"] = StoredObject(
-                size=17_000_000 + each, modified=NOW - 90_000_000_000, version=_id(each)[:32],
-                read=NOW - each * 1_000_000, indexed=17_000_000 + each,
-            )  # fmt: skip
-    stored.sizes["config"], stored.modified["config"] = 155, NOW / 1e6 - 90_000
-    previous = VerifyMemory(objects)
+    """A daily proof of so many objects, without the bytes; with what is known of them in a catalog."""
+    with TemporaryDirectory() as folder:
+        _in_another_process(_known, Path(folder), number)
+        with Catalog.open(Path(folder)) as catalog:
+            spent = time.process_time()
+            _prove(catalog, number)
+            print(f"  {number:,} objects: {(time.process_time() - spent) / number * 1e6:.1f} us of processor time each")
+
+
+def _prove(catalog: Catalog, number: int) -> None:
+    previous = memory_of(catalog, "sis", "vault")
+    stored = Inventory(Stored(name, size, _WRITTEN, version) for name, size, version in _stored(number))
     rule = ReadingRule(budget=50 << 30, interval=86_400)
-    for name in to_read(stored, previous.objects, rule, NOW):
-        stored.hashes[name], stored.lengths[name] = name[-64:], stored.sizes[name]
-    bad = judged(stored, previous, previous.needed, ())
+    against = ListingComparison(stored, previous.objects, NOW)
+    for row in to_read(against, rule, NOW):
+        item = stored.at(row)
+        stored.note(item, id_of(item.name), item.size)
+    bad = against.damage(Expected(), config_hash="config")
     assert not bad, bad[:3]
-    memory = remembered(stored, previous, previous.needed, bad=(), now=NOW)
-    coverage_of(stored, memory.objects, rule, NOW)
-    assert len(with_index(memory.objects, Index(packs, ()))) == number + 1
+    named = Named(before=True)
+    strays = against.strays(named)
+    assert len(strays) == -(-number // NEW)
+    assert coverage_of(against, rule, NOW, began=NOW).objects == number + 1
+    after = VerifyMemory(Seen(stored, previous.objects, now=NOW, named=named))
+    remember(catalog, "sis", "vault", before=previous, after=after)
+
+
+def _known(folder: Path, number: int) -> None:
+    """Fill a catalog with what earlier runs saw."""
+    objects = {
+        name: StoredObject(size, NOW - _AGE, version, read=NOW - each % 29 * 86_400_000_000, indexed=size)
+        for each, (name, size, version) in enumerate(_stored(number))
+        if each % NEW
+    }
+    with Catalog.open(folder) as catalog:
+        catalog.keep_stored_objects("sis", "vault", HeldObjects(objects))
+
+
+def _in_another_process(act: Callable[..., None], *arguments: object) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=act, args=arguments)
+    process.start()
+    process.join()
+
+
+def _stored(number: int) -> Iterator[tuple[str, int, str]]:
+    """Yield names, sizes (bytes) and versions, in the order of names."""
+    yield "config", 155, "c" * 32
+    for each in range(number):
+        ident = f"{each * (256**4 // number):08x}" + hashlib.sha256(str(each).encode()).hexdigest()[8:]
+        yield f"data/{ident[:2]}/{ident}", 17_000_000 + each, ident[32:]
 
 
 def sample(number: int) -> None:

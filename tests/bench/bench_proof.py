@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dr.run.verification import object_hashes as inventory
+from dr.evidence.stored_object import HeldObjects
+from dr.run.verification.comparison import ListingComparison
+from dr.run.verification.inventory import listed
+from dr.run.verification.memory import Expected
+from dr.run.verification.object_hashes import hash_all
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
 from scripts.servers.s3 import S3Server
@@ -34,9 +38,9 @@ def main() -> None:
         )  # fmt: skip
 
         def keyless() -> None:
-            stored = inventory.listed(store)
-            inventory.hash_all(store, stored)
-            if inventory.damage_in(stored, before={}, config_hash=stored.hashes["config"]):
+            stored = listed(store)
+            hash_all(store, stored)
+            if ListingComparison(stored, HeldObjects(), 0).damage(Expected(), config_hash=""):
                 raise SystemExit("an object is damaged")
 
         found = interleaved(

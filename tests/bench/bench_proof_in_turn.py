@@ -17,10 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dr.catalog.store import Catalog
+from dr.evidence.stored_object import HeldObjects
 from dr.operations.proof_memory import memory_of, remember
-from dr.run.verification import object_hashes as inventory
+from dr.run.verification.comparison import ListingComparison
+from dr.run.verification.inventory import listed
+from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
+from dr.run.verification.object_hashes import hash_all
 from dr.run.verification.rotation import ReadingRule, coverage_of
-from dr.run.verification.stored_bytes import judged, read_part, remembered
+from dr.run.verification.stored_bytes import read_part
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
 from scripts.servers.s3 import S3Server
@@ -86,23 +90,24 @@ def _in_turn(store: S3Store, catalog: Catalog, system: str, rule: ReadingRule, d
     """One day's level 2 as `dr verify` does it; return the bytes read."""
     now = day * DAY * 1_000_000
     before = memory_of(catalog, system, "offsite")
-    stored = inventory.listed(store)
-    gone = read_part(store, stored, before, rule, now=now)
-    bad = judged(stored, before, before.needed, gone)
-    after = remembered(stored, before, before.needed, bad={item.object for item in bad}, now=now)
-    remember(catalog, system, "offsite", before=before, after=after)
-    seen = coverage_of(stored, after.objects, rule, now)
+    stored = listed(store)
+    against = ListingComparison(stored, before.objects, now)
+    read_part(store, against, rule, now=now)
+    bad = {item.object for item in against.damage(Expected(), config_hash=before.config_hash)}
+    after = Seen(stored, before.objects, bad=bad, now=now, named=Named(before=True))
+    seen = coverage_of(against, rule, now, began=now, bad=bad)
+    remember(catalog, system, "offsite", before=before, after=VerifyMemory(after))
     if bad or seen.oldest_read is None or now / 1e6 - seen.oldest_read.timestamp() > rule.whole_within:
         raise SystemExit(f"an object is damaged, or was not read in time: {seen}")
     return seen.read_bytes
 
 
 def _all(store: S3Store) -> int:
-    stored = inventory.listed(store)
-    inventory.hash_all(store, stored)
-    if inventory.damage_in(stored, before={}, config_hash=""):
+    stored = listed(store)
+    hash_all(store, stored)
+    if ListingComparison(stored, HeldObjects(), 0).damage(Expected(), config_hash=""):
         raise SystemExit("an object is damaged")
-    return stored.bytes
+    return stored.read_bytes
 
 
 def _commands(home: Path, server: S3Server, part: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dr.catalog.migrations import STEPS
 from dr.catalog.store import Catalog
-from dr.evidence.stored_object import StoredObject
+from dr.evidence.stored_object import HeldObjects, StoredObject
 from dr.operations.proof_memory import memory_of, remember
 from dr.run.verification.memory import VerifyMemory
 from dr.tools.restic_events import Index
@@ -41,27 +41,30 @@ def test_what_was_kept_as_one_text_is_taken_over_and_counts_as_never_read(tmp_pa
     }  # fmt: skip
     with _kept_before(tmp_path / "old", kept) as catalog:
         memory = memory_of(catalog, "sis", "disk")
-        assert {name: item.size for name, item in memory.objects.items()} == objects
-        assert {item.read for item in memory.objects.values()} == {None}, "nobody noted how it was listed then"
+        assert {name: item.size for name, item in memory.objects.in_order()} == objects
+        assert {item.read for _, item in memory.objects.in_order()} == {None}, "nobody noted how it was listed then"
         assert (memory.config_hash, memory.index) == ("c0ffee", Index({PACK: 850}, (INDEX,)))
         assert memory.needed == {name: size for name, size in objects.items() if "ee/" not in name}
         assert memory_of(catalog, "sis", "disk/index").index == memory.index
-        assert all(item.read is item.size is None for item in memory_of(catalog, "sis", "edited").objects.values())
+        edited = memory_of(catalog, "sis", "edited").objects.in_order()
+        assert all(item.read is item.size is None for _, item in edited)
         for name in ("/seen", "disk/expire", "odd"):
-            assert catalog.memory("sis", name) == kept[name] and not catalog.stored_objects("sis", name)
+            assert catalog.memory("sis", name) == kept[name] and memory_of(catalog, "sis", name).empty
 
 
 def test_only_what_changed_is_written(tmp_path: Path) -> None:
-    before = VerifyMemory({f"data/{n:02x}/{n:064x}": StoredObject(n, n, since=1, read=5) for n in range(200)}, "c0ffee")
+    known = {f"data/{n:02x}/{n:064x}": StoredObject(n, n, since=1, read=5) for n in range(200)}
+    before = VerifyMemory(HeldObjects(known), "c0ffee")
     with Catalog.open(tmp_path) as catalog:
         remember(catalog, "sis", "disk", before=VerifyMemory(), after=before)
-        assert memory_of(catalog, "sis", "disk") == before
-        assert memory_of(catalog, "sis", "vault") == VerifyMemory()
-        gone, again, *_ = before.objects
-        after = dict(before.objects) | {again: before.objects[again]._replace(read=9), "config": StoredObject(3)}
+        memory = memory_of(catalog, "sis", "disk")
+        assert (dict(memory.objects.in_order()), memory.config_hash) == (known, "c0ffee")
+        assert memory_of(catalog, "sis", "vault").empty
+        gone, again, *_ = known
+        after = known | {again: known[again]._replace(read=9), "config": StoredObject(3)}
         del after[gone]
-        assert catalog.keep_stored_objects("sis", "disk", before.objects, after) == 3
-        assert catalog.keep_stored_objects("sis", "disk", after, after) == 0
-        assert catalog.stored_objects("sis", "disk") == after
+        assert catalog.keep_stored_objects("sis", "disk", HeldObjects(after)) == 3
+        assert catalog.keep_stored_objects("sis", "disk", HeldObjects(after)) == 0
+        assert dict(catalog.stored_objects("sis", "disk").in_order()) == after
         catalog.forget_stored_objects("sis", "disk", {again, "never there"})
-        assert catalog.stored_objects("sis", "disk").keys() == after.keys() - {again}
+        assert dict(catalog.stored_objects("sis", "disk").in_order()).keys() == after.keys() - {again}

@@ -13,7 +13,7 @@ import pytest
 
 from dr.errors import TargetDownError
 from dr.evidence.record import Damage, Proof
-from dr.evidence.stored_object import micros
+from dr.evidence.stored_object import HeldObjects, micros
 from dr.operations.verify import verify_one
 from dr.run.verification import object_hashes
 from dr.run.verification.rotation import share_of
@@ -47,7 +47,7 @@ class Turns(Story):
         return done.record
 
     def rows(self, session: Session) -> dict[str, Any]:
-        return dict(session.catalog.stored_objects("share", "place"))
+        return dict(session.catalog.stored_objects("share", "place").in_order())
 
     def packs(self) -> list[str]:
         """The large packs, what was read last at the end."""
@@ -69,7 +69,7 @@ class Turns(Story):
             before = self.rows(session)
             item = next(x for x in self.place.driver().open().store.child("share").list() if x.name == name)
             as_now = before[name]._replace(modified=micros(item.modified), version=item.version)
-            session.catalog.keep_stored_objects("share", "place", before, {**before, name: as_now})
+            session.catalog.keep_stored_objects("share", "place", HeldObjects({**before, name: as_now}))
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_memory_that_was_lost_or_edited_proves_nothing(turns: Turns, tmp_path:
         with closing(turns.session) as session:
             rows = turns.rows(session)
             after = {name: item._replace(read=ahead) for name, item in rows.items()} if ahead else {}
-            session.catalog.keep_stored_objects("share", "place", rows, after)
+            session.catalog.keep_stored_objects("share", "place", HeldObjects(after))
         proof = turns.proof()
         assert proof.coverage and (proof.level_reached, proof.coverage.oldest_read) == (1, None)
         assert turns.proof(whole=True).level_reached == 2

@@ -16,14 +16,16 @@ import pytest
 
 from dr.evidence.coverage import Coverage
 from dr.evidence.record import Proof
-from dr.evidence.stored_object import StoredObject, micros, moment
+from dr.evidence.stored_object import HeldObjects, StoredObject, micros, moment
 from dr.run.replication.retention.forget import _read_since
-from dr.run.verification.memory import VerifyMemory, with_index
-from dr.run.verification.object_hashes import Inventory, hash_all, listed
+from dr.run.verification.comparison import ListingComparison
+from dr.run.verification.inventory import Inventory, listed
+from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
+from dr.run.verification.object_hashes import hash_all
 from dr.run.verification.rotation import ReadingRule, coverage_of, next_share, oldest_decrypted, share_of, to_read
-from dr.run.verification.stored_bytes import judged, read_part, remembered
+from dr.run.verification.stored_bytes import read_part
 from dr.tools.disk import DiskStore
-from dr.tools.restic_events import Index
+from dr.tools.store import Stored
 
 DAY = 86_400
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -77,14 +79,18 @@ class Life:
         """One run: what it found damaged, and what it covers."""
         store, began = DiskStore(self.root), micros(self.now)
         self.stored = listed(store)
-        gone = read_part(store, self.stored, self.memory, self.rule, now=began)
-        needed = {name: size for name, size in self.memory.needed.items() if name in self.stored.sizes}
-        bad = {item.object for item in judged(self.stored, self.memory, needed, gone)}
-        memory = remembered(self.stored, self.memory, needed, bad=bad, now=began)
-        packs = {name.rpartition("/")[2]: size for name, size in self.stored.sizes.items()}
-        self.memory = VerifyMemory(with_index(memory.objects, Index(packs, ())))
-        self.whole_at |= {name: self.now for name in self.stored.hashes if name not in bad}
-        return bad, coverage_of(self.stored, self.memory.objects, self.rule, began)
+        against = ListingComparison(self.stored, self.memory.objects, began)
+        read_part(store, against, self.rule, now=began)
+        expected = Expected(gone=lambda name: name not in self.stored)
+        bad = {item.object for item in against.damage(expected, config_hash=self.memory.config_hash)}
+        packs = {item.name.rpartition("/")[2]: item.size for item in self.stored}
+        seen = Seen(self.stored, self.memory.objects, expected, bad=bad, now=began, named=Named(packs))
+        coverage = coverage_of(against, self.rule, began, began=began, bad=bad)
+        self.whole_at |= {
+            item.name: self.now for item in self.stored if self.stored.is_read(item) and item.name not in bad
+        }
+        self.memory = VerifyMemory(HeldObjects(dict(seen.in_order())))
+        return bad, coverage
 
 
 @pytest.fixture
@@ -117,7 +123,7 @@ def test_nothing_older_than_the_bound_is_called_proven_and_damage_is_found_withi
         assert seen_at_once <= found, "what is listed in another way is found in the next run"
         if coverage.holds(life.now) and not found:
             proven += 1
-            ages = [life.now - life.whole_at[name] for name in life.stored.sizes]
+            ages = [life.now - life.whole_at[item.name] for item in life.stored]
             assert max(ages) <= timedelta(seconds=RULE.whole_within)
             hidden = [life.now - at for at in life.spoilt.values()]
             assert all(age <= timedelta(seconds=RULE.whole_within) for age in hidden)
@@ -137,7 +143,7 @@ def test_in_the_steady_state_a_run_reads_its_part_and_what_is_new(life: Life) ->
     life.rule, read, fresh = rule, 0, 0
     for _ in range(30):
         life.now += timedelta(days=1)
-        fresh += life.stored.sizes.get(name := life.add(), 0) + (life.root / name).stat().st_size
+        fresh += (life.root / life.add()).stat().st_size
         found, coverage = life.verify()
         assert not found and coverage.holds(life.now)
         read += coverage.read_bytes
@@ -155,8 +161,8 @@ def test_a_run_reads_no_more_than_its_budget_and_at_least_one_object(life: Life)
     life.rule = ReadingRule(budget=1, interval=DAY)
     assert life.verify()[1].read_objects == 1
     stored = listed(DiskStore(life.root))
-    assert hash_all(DiskStore(life.root), stored, list(stored.sizes), go_on=lambda: False) == set()
-    assert len(stored.hashes) == 1, "no time is left, and it gets on all the same"
+    hash_all(DiskStore(life.root), stored, go_on=lambda: False)
+    assert stored.read_objects == 1, "no time is left, and it gets on all the same"
 
 
 def test_a_memory_that_was_edited_lets_no_damage_through_for_longer_than_the_bound(life: Life) -> None:
@@ -166,14 +172,15 @@ def test_a_memory_that_was_edited_lets_no_damage_through_for_longer_than_the_bou
     name = life.names()[0]
     life.spoil(name, "rot")
     ahead, here = micros(NOON + timedelta(days=3_000)), micros(NOON)
-    as_if = {each: item._replace(read=ahead, decrypted=ahead) for each, item in life.memory.objects.items()}
-    life.memory = VerifyMemory(as_if)
+    as_if = {each: item._replace(read=ahead, decrypted=ahead) for each, item in life.memory.objects.in_order()}
+    life.memory = VerifyMemory(HeldObjects(as_if))
     life.now += timedelta(days=1)
     found = set[str]()
     for _ in range(3):  # a time to come counts for nothing
         found |= life.verify()[0]
     assert name in found
-    life.memory = VerifyMemory({each: item._replace(read=micros(life.now)) for each, item in as_if.items()})
+    now = micros(life.now)
+    life.memory = VerifyMemory(HeldObjects({each: item._replace(read=now) for each, item in as_if.items()}))
     days = 0
     while name not in life.verify()[0]:  # and one that was made up, no longer than a real one
         life.now, days = life.now + timedelta(days=1), days + 1
@@ -224,7 +231,7 @@ def test_so_many_runs_as_there_are_shares_decrypt_every_pack_while_packs_come_an
         packs |= {pack(): StoredObject(since=now) for _ in range(rng.randrange(3))}
         for name in rng.sample(sorted(packs), rng.randrange(3)):
             del packs[name]
-        share = next_share(packs, shares, now)
+        share = next_share(packs.items(), shares, now)
         read = {name for name in packs if share_of(name, shares) == share}
         packs |= {name: packs[name]._replace(decrypted=now) for name in read}
         history.append(set(packs))
@@ -243,18 +250,19 @@ def rng_shares(seed: int) -> int:
 
 def test_what_is_read_first_is_what_changed_then_what_was_never_read() -> None:
     def at(number: int) -> str:
-        return f"data/{number:02x}/{number:064x}"
+        return f"data/00/{number:064x}"
 
-    there = Inventory(sizes={at(n): 10 for n in range(30)}, modified=dict.fromkeys(map(at, range(30)), 5.0))
+    names = [*map(at, range(30)), last := "snapshots/" + "ff" * 32]
+    there = Inventory(Stored(name, 10, moment(5_000_000)) for name in names)
     read = {at(n): StoredObject(10, 5_000_000, since=0, read=100 + n) for n in range(30)}
     read[at(20)] = read[at(20)]._replace(modified=4_000_000)
     read[at(21)] = read[at(21)]._replace(version="another")
     read[at(22)] = read[at(22)]._replace(size=9)
     del read[at(25)]
-    there.sizes["snapshots/ff"], there.modified["snapshots/ff"] = 10, 5.0
     rule = ReadingRule(whole_within=30 * DAY, budget=80, interval=DAY)
-    chosen = to_read(there, read, rule, micros(moment(0) + timedelta(days=1)))
-    assert chosen == [at(20), at(21), at(22), "snapshots/ff", at(25), at(0), at(1)]
+    now = micros(moment(0) + timedelta(days=1))
+    chosen = to_read(ListingComparison(there, HeldObjects(read), now), rule, now)
+    assert [there.at(row).name for row in chosen] == [at(20), at(21), at(22), last, at(25), at(0), at(1)]
 
 
 @pytest.mark.parametrize(("days", "left"), [(1, None), (-1, "1 of 10 shares were decrypted"), (None, "1 of 10 shares")])

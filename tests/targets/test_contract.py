@@ -13,11 +13,15 @@ import jsonschema
 import pytest
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.evidence.stored_object import HeldObjects
 from dr.plan.schema import schema
 from dr.plan.target_kind import Immutability
 from dr.run.immutability.posture import look
 from dr.run.replication.copy_repository import copy_repository
-from dr.run.verification.object_hashes import damage_in, hash_all, listed
+from dr.run.verification.comparison import ListingComparison
+from dr.run.verification.inventory import listed
+from dr.run.verification.memory import Expected
+from dr.run.verification.object_hashes import hash_all
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.kinds import driver_of
 from dr.tools import line
@@ -176,8 +180,11 @@ def test_what_restic_writes_is_listed_and_bears_the_names_of_its_bytes(
     store = place.driver().open().store.child("sis")
     found = listed(store)
     hash_all(store, found)
-    assert {name.partition("/")[0] for name in found.hashes} == {"config", "keys", "data", "index", "snapshots"}
-    assert damage_in(found, before={}, config_hash="") == [] and store.exists("config")
+    parts = {item.name.partition("/")[0] for item in found if found.is_read(item)}
+    assert parts == {"config", "keys", "data", "index", "snapshots"}
+    assert ListingComparison(found, HeldObjects(), 0).damage(Expected(), config_hash="") == [] and store.exists(
+        "config"
+    )
     restored = tmp_path / "restored"
     assert stored.restore(stored.snapshots()[0].id, restored).errors == ()
     assert (restored / str(tmp_path)[1:] / "source" / "letter.txt").read_text() == "a letter\n"
@@ -189,9 +196,8 @@ def test_a_flipped_byte_is_found_without_the_passphrase(place: Place, stored: Re
     place.damage(f"sis/{packs[-1].name}")
     found = listed(store)
     hash_all(store, found)
-    assert [(item.object, item.problem) for item in damage_in(found, before={}, config_hash="")] == [
-        (packs[-1].name, "corrupt")
-    ]
+    damage = ListingComparison(found, HeldObjects(), 0).damage(Expected(), config_hash="")
+    assert [(item.object, item.problem) for item in damage] == [(packs[-1].name, "corrupt")]
 
 
 def test_a_repository_is_copied_away_and_back(

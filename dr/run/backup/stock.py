@@ -21,9 +21,8 @@ from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.backup.capture import BackupRequest
-from dr.run.verification import object_hashes as inventory
+from dr.run.verification.inventory import Inventory, Listed, id_of, listed
 from dr.run.verification.memory import VerifyMemory
-from dr.run.verification.object_hashes import Inventory
 from dr.run.verification.verify import verify
 from dr.run.workspace.toolbox import Place, Toolbox
 
@@ -57,11 +56,10 @@ def take_stock(
     """
     path = kept_at(toolbox.state, place)
     before = {} if began else _read(path) or {name: (size, None) for name, size in request.proven(place.name).items()}
-    there = inventory.listed(place.store)
+    there = listed(place.store)
     spoilt, note = _spoilt(place, before, there)
-    gone = [name for name in before if name.startswith(_NEEDED) and name not in there.sizes]
     known = began or bool(before)
-    if known and not gone and not spoilt and _grown(before, there) >= added:
+    if known and not spoilt and not _is_any_gone(before, there) and _grown(before, there) >= added:
         _write(path, there)
         return Stock(note=note)
     proof, _ = verify(
@@ -137,26 +135,32 @@ def _is_lost_point(item: Damage) -> bool:
     return item.object.startswith("snapshots/") and item.problem == "missing"
 
 
+def _is_any_gone(before: Known, there: Inventory) -> bool:
+    left = {name for name in before if name.startswith(_NEEDED)}
+    left.difference_update(item.name for item in there)
+    return bool(left)
+
+
 def _grown(before: Known, there: Inventory) -> int:
     """Return the bytes of data that were not there before."""
-    return sum(size for name, size in there.sizes.items() if name.startswith("data/") and name not in before)
+    return sum(item.size for item in there.in_order("data/") if item.name not in before)
 
 
 def _spoilt(place: Place, before: Known, there: Inventory) -> tuple[list[Damage], str]:
     """Read what was written again since the last look: its SHA-256 is its name, or it is spoilt."""
     again, spoilt, read, left = _again(before, there), [], 0, 0
-    for number, name in enumerate(again):
-        read += there.sizes[name]
-        if number >= _READ_OBJECTS or read > max(_READ_BYTES, there.sizes[name]):
+    for number, item in enumerate(again):
+        read += item.size
+        if number >= _READ_OBJECTS or read > max(_READ_BYTES, item.size):
             left = len(again) - number
             break
         try:
-            whole = place.store.sha256(name)[0] == name.rpartition("/")[2]
+            whole = place.store.sha256(item.name)[0] == id_of(item.name)
         except DamageError:
             continue  # it went away just now: the next look says so
         if not whole:
-            shorter = there.sizes[name] < before[name][0]
-            spoilt.append(Damage(object=name, problem="truncated" if shorter else "corrupt"))
+            shorter = item.size < before[item.name][0]
+            spoilt.append(Damage(object=item.name, problem="truncated" if shorter else "corrupt"))
     if not left:
         return spoilt, ""
     return spoilt, (
@@ -165,15 +169,15 @@ def _spoilt(place: Place, before: Known, there: Inventory) -> tuple[list[Damage]
     )
 
 
-def _again(before: Known, there: Inventory) -> list[str]:
+def _again(before: Known, there: Inventory) -> list[Listed]:
     """Return what has another size or time than before, those of another size first."""
     found = []
-    for name, size in there.sizes.items():
-        if name in before and name.startswith(_ONCE):
-            was, written = before[name]
-            if size != was or (written is not None and there.modified[name] != written):
-                found.append((size == was, name))
-    return [name for _, name in sorted(found)]
+    for item in there:
+        if item.name in before and item.name.startswith(_ONCE):
+            was, written = before[item.name]
+            if item.size != was or (written is not None and item.modified / 1e6 != written):
+                found.append((item.size == was, item))
+    return [item for _, item in sorted(found)]
 
 
 def _read(path: Path) -> dict[str, tuple[int, float | None]]:
@@ -187,7 +191,7 @@ def _read(path: Path) -> dict[str, tuple[int, float | None]]:
 
 def _write(path: Path, there: Inventory) -> None:
     """Keep a look. A cache that cannot be written costs the next run a proof, and no more."""
-    seen = {name: (size, there.modified[name]) for name, size in there.sizes.items() if name.startswith(_ONCE)}
+    seen = {item.name: (item.size, item.modified / 1e6) for item in there if item.name.startswith(_ONCE)}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_suffix(".new")

@@ -7,15 +7,18 @@ was when it was read, nor what bears a time that is still to come: somebody edit
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Self
+from heapq import merge
+from typing import Any, Self
 
 from dr.evidence.coverage import Coverage
 from dr.evidence.stored_object import StoredObject, moment
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
-from dr.run.verification.object_hashes import Inventory
+from dr.run.verification.comparison import NEVER, ListingComparison
+from dr.run.verification.inventory import id_of
 
 #: A repository smaller than this (bytes), and than the budget, is read whole in each run.
 SMALL = 20 << 30
@@ -23,7 +26,6 @@ SMALL = 20 << 30
 SHARES, TINY = 10, 100_000_000
 #: restic tells packs apart by their first byte.
 _MOST_SHARES = 256
-_UNSEEN = StoredObject()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,82 +76,74 @@ class ReadingRule:
         return min(_MOST_SHARES, max(SHARES, self.runs, math.ceil(size / max(1, self.budget))))
 
 
-def is_read(there: Inventory, name: str, known: StoredObject, now: int) -> bool:
-    """Whether an object was read as it is listed now (microseconds since 1970), and not in the future."""
-    listed = (known.size, known.modified, known.version)
-    return known.read is not None and known.read <= now and listed == there.as_listed(name)
-
-
-def to_read(there: Inventory, known: Mapping[str, StoredObject], rule: ReadingRule, now: int) -> list[str]:
-    """Return the objects that a run reads, in its order; at least one, so that it always gets on."""
-    size = sum(there.sizes.values())
-    if rule.reads_all(size):
-        return list(there.sizes)
-    chosen, read = list[str](), 0
-    for name in _in_turn(there, known, rule, now):
-        read += there.sizes[name]
+def to_read(against: ListingComparison, rule: ReadingRule, now: int) -> Sequence[int]:
+    """Return the rows of the objects that a run reads, in its order; at least one, so that it always gets on."""
+    there = against.stored
+    if rule.reads_all(there.bytes):
+        return range(len(there))
+    chosen, read = array("Q"), 0
+    for row in _in_turn(against, rule, now):
+        read += there.at(row).size
         if chosen and rule.budget is not None and read > rule.budget:
             break
-        chosen.append(name)
+        chosen.append(row)
     return chosen
 
 
-def _in_turn(there: Inventory, known: Mapping[str, StoredObject], rule: ReadingRule, now: int) -> Iterator[str]:
+def _in_turn(against: ListingComparison, rule: ReadingRule, now: int) -> Iterator[int]:
     """Yield what changed, what was never read, what is overdue before the next run, and this run's part of the rest."""
-    changed, new, waiting = [], [], []
-    for name in there.sizes:
-        item = known.get(name)
-        if item is not None and is_read(there, name, item, now):
-            waiting.append((item.read or 0, _id(name), name))
-        elif item is not None and (item.read is not None or item.modified is None):
-            changed.append(name)
-        else:
-            new.append((name.startswith("data/"), item is None, name))
-    yield from sorted(changed)
-    yield from (name for _, _, name in sorted(new))
-    waiting.sort()
-    left = sum(there.sizes.values()) / max(1, rule.runs - 1)
+    yield from against.changed
+    yield from against.new()
+    there, waiting = against.stored, dict[int, Any]()
+    for row, at in enumerate(against.read_at):
+        if at <= now:
+            waiting.setdefault(at, array("Q")).append(row)
+    left = there.bytes / max(1, rule.runs - 1)
     soon = now - (rule.whole_within - 1.5 * (rule.interval or 0)) * 1e6
-    for at, _, name in waiting:
-        if at > soon and left <= 0:
-            return
-        yield name
-        left -= there.sizes[name]
+    for at in sorted(waiting):
+        for row in merge(*there.apart(waiting[at]), key=there.by_id):
+            if at > soon and left <= 0:
+                return
+            yield row
+            left -= there.at(row).size
 
 
 def coverage_of(
-    there: Inventory, known: Mapping[str, StoredObject], rule: ReadingRule, now: int, *, bad: Collection[str] = ()
+    against: ListingComparison, rule: ReadingRule, now: int, *, began: int, bad: Collection[str] = ()
 ) -> Coverage:
-    """Return what the memory shows after a run that ends `now` (microseconds since 1970) and found some to be `bad`."""
-    times, unread, harmed = list[int](), list[str](), False
-    for name in there.sizes:
-        item = known.get(name, _UNSEEN)
-        if item.read is not None and is_read(there, name, item, now):
-            times.append(item.read)
-        elif name in bad:
-            harmed = True
-        else:
-            unread.append(name)
+    """Return what the memory shows after a run that `began` and ends `now` (microseconds since 1970).
+
+    Some it found to be `bad`.
+    """
+    there = against.stored
+    harmed = {item.row for name in bad if (item := there.find(name))}
+    oldest, unread = NEVER, array("Q")
+    for row, (was_read, read_at) in enumerate(zip(there.read_rows(), against.read_at, strict=True)):
+        at = began if was_read else read_at
+        if at <= now and row not in harmed:
+            oldest = min(oldest, at)
+        elif row not in harmed:
+            unread.append(row)
     return Coverage(
-        objects=len(there.sizes),
-        bytes=sum(there.sizes.values()),
-        read_objects=len(there.hashes),
-        read_bytes=there.bytes,
-        oldest_read=moment(min(times)) if times and not (unread or harmed) else None,
+        objects=len(there),
+        bytes=there.bytes,
+        read_objects=there.read_objects,
+        read_bytes=there.read_bytes,
+        oldest_read=moment(oldest) if oldest < NEVER and not (unread or harmed) else None,
         whole_within_seconds=rule.whole_within,
         unread_objects=len(unread),
-        unread_bytes=sum(there.sizes[name] for name in unread),
+        unread_bytes=sum(there.at(row).size for row in unread),
     )
 
 
-def next_share(packs: Mapping[str, StoredObject], shares: int, now: int) -> int:
+def next_share(packs: Iterable[tuple[str, StoredObject]], shares: int, now: int) -> int:
     """Return which of so many shares (from 1) to decrypt: the one that has the pack which waits longest.
 
     A pack waits since it was decrypted, or was first seen. So one that is there for as many runs as there are shares
     was decrypted in one of them, whatever came and went meanwhile.
     """
     waits: dict[int, tuple[int, bool]] = {}
-    for name, item in packs.items():
+    for name, item in packs:
         share, mine = share_of(name, shares), (item.since if item.since <= now else 0, False)
         if item.decrypted is not None and item.decrypted <= now:
             mine = (item.decrypted, True)
@@ -159,14 +153,11 @@ def next_share(packs: Mapping[str, StoredObject], shares: int, now: int) -> int:
 
 def share_of(name: str, shares: int) -> int:
     """Return in which share (from 1) restic counts a pack: by the first byte of its id."""
-    return int(_id(name)[:2], 16) % shares + 1
+    return int(id_of(name)[:2], 16) % shares + 1
 
 
 def oldest_decrypted(packs: Iterable[StoredObject], now: int) -> int | None:
     """Return since when every pack was decrypted at least once; None while one never was."""
-    times = [item.decrypted if item.decrypted is not None and item.decrypted <= now else -1 for item in packs]
-    return min(times) if times and min(times) >= 0 else None
-
-
-def _id(name: str) -> str:
-    return name.rpartition("/")[2]
+    times = (item.decrypted if item.decrypted is not None and item.decrypted <= now else -1 for item in packs)
+    oldest = min(times, default=-1)
+    return oldest if oldest >= 0 else None

@@ -7,22 +7,22 @@ keeps what was last seen whole: what is damaged, or changed and not yet read, is
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from dr.errors import DrError
-from dr.evidence.record import Damage
-from dr.evidence.stored_object import StoredObject, micros
+from dr.evidence.stored_object import micros
 from dr.plan.units import counted, format_bytes, format_duration
 from dr.run.verification import object_hashes as inventory
+from dr.run.verification.comparison import ListingComparison, is_sound
 from dr.run.verification.findings import Findings, snapshots_of
-from dr.run.verification.memory import VerifyMemory, pack_name, with_index
-from dr.run.verification.object_hashes import Inventory
-from dr.run.verification.rotation import ReadingRule, coverage_of, is_read, to_read
+from dr.run.verification.inventory import Inventory, id_of
+from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory, pack_name
+from dr.run.verification.rotation import ReadingRule, coverage_of, to_read
 from dr.run.workspace.toolbox import Place
 from dr.tools import activity
-from dr.tools.restic_events import Checked, Index
+from dr.tools.restic_events import Checked
 from dr.tools.store import ObjectStore
 
 
@@ -42,95 +42,53 @@ def prove_bytes(
     What was read when a run ends before its time, `keep` is given: the next one goes on from there.
     """
     began = micros(clock())
+    against = ListingComparison(stored, previous.objects, began)
     try:
         with activity.step("read stored bytes"):
-            gone = read_part(place.store, stored, previous, rule, now=began)
+            read_part(place.store, against, rule, now=began)
     except DrError:
-        if stored.hashes and not found.exchanged:
-            keep(_read_so_far(stored, previous, began))
+        if stored.read_objects and not found.exchanged:
+            keep(replace(previous, objects=_read_so_far(stored, previous, began)))
         raise
-    found.objects, found.bytes = len(stored.hashes), stored.bytes
-    needed = _unpruned(place, found, stored, checked, previous)
-    expected = needed | {pack_name(pack): size for pack, size in _expected(checked).items()}
-    bad = judged(stored, previous, expected, gone)
+    found.objects, found.bytes = stored.read_objects, stored.read_bytes
+    expected = _expected(place, found, checked)
+    bad = against.damage(expected, config_hash=previous.config_hash)
     names = {item.object for item in bad}
     found.damage = sorted(
         [item for item in found.damage if item.object not in names] + bad, key=lambda item: item.object
     )
     sound = not found.damage and not found.problems
-    index = _index(place, found, stored, previous)
-    if index:
-        strays = inventory.unreferenced(stored, index.packs)
+    named = _named(place, found, stored, previous)
+    if named:
+        strays = inventory.unreferenced(stored, against.strays(named))
         found.damage += [item for item in strays if item.object not in names]
     if found.exchanged:
         return previous
-    memory = remembered(stored, previous, needed, bad=names, now=began)
-    found.coverage = coverage_of(stored, memory.objects, rule, micros(clock()), bad=names)
+    found.coverage = coverage_of(against, rule, micros(clock()), began=began, bad=names)
+    seen = Seen(stored, previous.objects, expected, bad=names, now=began, named=named if sound else None)
     if not sound:
-        return memory
-    memory = replace(memory, config_hash=previous.config_hash or stored.hashes.get("config", ""))
+        return replace(previous, objects=seen)
     if found.coverage.holds(clock()) or rule.reads_all(found.coverage.bytes):
         found.level = 2
     else:
         _tell_what_waits(place, found)
-    return replace(memory, objects=with_index(memory.objects, index))
+    return VerifyMemory(seen, previous.config_hash or stored.hashes.get("config", ""))
 
 
-def _read_so_far(stored: Inventory, previous: VerifyMemory, now: int) -> VerifyMemory:
-    bad = {item.object for item in inventory.damage_in(stored, before={}, config_hash=previous.config_hash)}
-    return remembered(stored, previous, previous.needed, bad=bad, now=now)
+def _read_so_far(stored: Inventory, previous: VerifyMemory, now: int) -> Seen:
+    """Return what is known where a run ends before its time: nothing but what was read is judged."""
+    hashes, known = stored.hashes.items(), previous.config_hash
+    bad = {name for name, digest in hashes if not is_sound(name, digest, config_hash=known)}
+    return Seen(stored, previous.objects, bad=bad, now=now)
 
 
-def read_part(
-    store: ObjectStore, stored: Inventory, previous: VerifyMemory, rule: ReadingRule, *, now: int
-) -> set[str]:
-    """Read and hash a run's part of what is stored; return the names of what went away meanwhile."""
+def read_part(store: ObjectStore, against: ListingComparison, rule: ReadingRule, *, now: int) -> None:
+    """Read and hash a run's part of what is stored."""
     began = time.monotonic()
-    names = to_read(stored, previous.objects, rule, now)
-    return inventory.hash_all(
-        store, stored, names, go_on=lambda: rule.limit is None or time.monotonic() - began < rule.limit
+    rows = to_read(against, rule, now)
+    inventory.hash_all(
+        store, against.stored, rows, go_on=lambda: rule.limit is None or time.monotonic() - began < rule.limit
     )
-
-
-def judged(
-    stored: Inventory, previous: VerifyMemory, expected: Mapping[str, int], gone: Collection[str]
-) -> list[Damage]:
-    """Return what is missing, truncated or corrupt, by what was read and by what is listed."""
-    bad = inventory.damage_in(stored, before=expected, config_hash=previous.config_hash, gone=gone)
-    return bad + list(_resized(stored, previous, but={item.object for item in bad}))
-
-
-def _resized(stored: Inventory, previous: VerifyMemory, *, but: Collection[str]) -> Iterator[Damage]:
-    """Yield what was whole, has another size now and was not read: bytes of one hash have one size."""
-    for name, size in stored.sizes.items():
-        was = previous.objects.get(name)
-        if was is None or was.read is None or was.size == size or name in stored.hashes or name in but:
-            continue
-        yield Damage(object=name, problem="truncated" if size < (was.size or 0) else "corrupt")
-
-
-def remembered(
-    stored: Inventory, previous: VerifyMemory, needed: Collection[str], *, bad: Collection[str], now: int
-) -> VerifyMemory:
-    """Return what is known after a run that began `now` (microseconds since 1970)."""
-    objects = {name: _as_known(stored, name, previous.objects.get(name), name in bad, now) for name in stored.sizes}
-    lost = (name for name in needed if name not in objects and name in previous.objects)
-    objects |= {name: previous.objects[name]._replace(read=None, decrypted=None) for name in lost}
-    return replace(previous, objects=objects)
-
-
-def _as_known(stored: Inventory, name: str, was: StoredObject | None, bad: bool, now: int) -> StoredObject:
-    """Return one object as it was last seen whole, or with no time of reading where it never was."""
-    size, modified, version = stored.as_listed(name)
-    if was is None or was.size is None:
-        was = (was or StoredObject())._replace(size=size, modified=modified, version=version, since=now)
-    if bad:
-        return was._replace(modified=None, read=None, decrypted=None)
-    if name in stored.hashes:
-        same = is_read(stored, name, was, now)
-        decrypted = was.decrypted if same and was.decrypted is not None and was.decrypted <= now else None
-        return was._replace(size=size, modified=modified, version=version, read=now, decrypted=decrypted)
-    return was
 
 
 def _tell_what_waits(place: Place, found: Findings) -> None:
@@ -150,31 +108,27 @@ def _tell_what_waits(place: Place, found: Findings) -> None:
     )
 
 
-def _unpruned(
-    place: Place, found: Findings, stored: Inventory, checked: Checked | None, previous: VerifyMemory
-) -> dict[str, int]:
+def _expected(place: Place, found: Findings, checked: Checked | None) -> Expected:
     """Return what must still be there: all that was, but for what retention took away.
 
     When restic finds a sound structure, an index file or pack that is gone is one that no snapshot there needs. Which
     snapshots must be there the record says.
     """
-    needed = previous.needed
-    gone = {name for point in found.expired for name in snapshots_of(place, point)}
-    gone |= {name for name in needed if name.startswith("snapshots/") and name not in found.on_record}
-    if checked and checked.clean:
-        gone |= {name for name in needed if name.startswith(("index/", "data/")) and name not in stored.sizes}
-    return {name: size for name, size in needed.items() if name not in gone}
+    expired = {name for point in found.expired for name in snapshots_of(place, point)}
+    return Expected(
+        gone=lambda name: name in expired or (name.startswith("snapshots/") and name not in found.on_record),
+        pruned=bool(checked and checked.clean),
+        sizes={pack_name(pack): want for pack, (_, want) in checked.truncated.items()} if checked else {},
+    )
 
 
-def _expected(checked: Checked | None) -> dict[str, int]:
-    return {pack: want for pack, (_, want) in checked.truncated.items()} if checked else {}
-
-
-def _index(place: Place, found: Findings, stored: Inventory, previous: VerifyMemory) -> Index | None:
-    """Return what the index names."""
-    there, known = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("index/")}, previous.index
-    if there == set(known.indexes):
-        return known
+def _named(place: Place, found: Findings, stored: Inventory, previous: VerifyMemory) -> Named | None:
+    """Return what the index names; None where it cannot be asked."""
+    there, known = {id_of(item.name) for item in stored.in_order("index/")}, frozenset(previous.indexes)
+    if there == known:
+        return Named(before=True)
     if found.problems or any(item.object.startswith(("index/", "keys/", "config")) for item in found.damage):
         return None
-    return place.repository.indexed(there, known=known)
+    grown = known <= there
+    index = place.repository.indexed(there - known if grown else there)
+    return Named(index.packs, frozenset(index.indexes), before=grown)

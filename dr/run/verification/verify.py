@@ -13,12 +13,12 @@ from datetime import datetime
 from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
 from dr.evidence.record import Damage, Point, Proof
 from dr.run.points.presence import ExchangedError, look, missing_snapshots, require_repository
-from dr.run.verification import object_hashes as inventory
 from dr.run.verification.conclude import conclude
 from dr.run.verification.decrypted_share import decrypt_share
 from dr.run.verification.findings import Findings, IndexDamage, snapshots_of
+from dr.run.verification.inventory import Inventory, id_of, listed
 from dr.run.verification.memory import VerifyMemory, pack_name
-from dr.run.verification.object_hashes import Inventory
+from dr.run.verification.object_hashes import keys_gone
 from dr.run.verification.rebuilt_index import rebuilt
 from dr.run.verification.rotation import ReadingRule
 from dr.run.verification.stored_bytes import prove_bytes
@@ -54,14 +54,14 @@ def verify(
     memory = previous
     if is_unfilled(place, points, previous):
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
-    stored = inventory.listed(place.store)
+    stored = listed(place.store)
     _look(place, found, stored, points, at=started, spent=spent)
     if _is_the_one(place, found, stored):
-        gone = inventory.keys_gone(stored, previous.needed)
+        gone = keys_gone(stored, previous)
         keyless = _has_no_key(found, stored, gone)
         if stored.locks and not keyless:
             found.healed = unlock(place)
-            stored = inventory.listed(place.store)
+            stored = listed(place.store)
         checked = None if keyless else _structure(place, found, gone)
         found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
         if level >= 2:
@@ -69,7 +69,7 @@ def verify(
         found.apart = _told_apart(toolbox, place, found, checked)
         if level >= 3 and found.level == 2:  # what nothing names harms nothing
             memory = decrypt_share(place, found, memory, stored, rule=rule, clock=clock)
-        if not any(name.startswith("snapshots/") for name in stored.sizes):
+        if not _holds(stored, "snapshots/"):
             found.level = 0
             found.notes.append("no snapshot is stored there, so nothing is proven")
     proof = conclude(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id)
@@ -78,7 +78,7 @@ def verify(
 
 def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -> bool:
     """Whether there is nothing at a place, and nothing on record says that there ever was. Asks the target."""
-    known = previous.objects or any(copy.target == place.name for point in points for copy in point.copies)
+    known = not previous.empty or any(copy.target == place.name for point in points for copy in point.copies)
     return not (known or place.known.held) and not place.store.exists("config")
 
 
@@ -92,7 +92,7 @@ def _look(
     spent: Collection[str],
 ) -> None:
     """Hold the points on record against the listing: what they need and is not there is damage."""
-    there = {name.rpartition("/")[2] for name in stored.sizes if name.startswith("snapshots/")}
+    there = {id_of(item.name) for item in stored.in_order("snapshots/")}
     found.look = look(place, points, there, at=at, useless=spent)
     found.on_record = frozenset(name for point in points for name in snapshots_of(place, point))
     found.expired = [point for point in points if point.run_id in found.look.expired]
@@ -106,8 +106,8 @@ def _is_the_one(place: Place, found: Findings, stored: Inventory) -> bool:
     except ExchangedError as error:
         found.problems.append(str(error))
         found.hint, found.exchanged = error.hint, True
-        if "config" in stored.sizes or not any(name.startswith("snapshots/") for name in stored.sizes):
-            found.damage += [Damage(object="config", problem="missing")] * ("config" not in stored.sizes)
+        if "config" in stored or not _holds(stored, "snapshots/"):
+            found.damage += [Damage(object="config", problem="missing")] * ("config" not in stored)
             return False
         return True
     if found.look and known:
@@ -115,9 +115,13 @@ def _is_the_one(place: Place, found: Findings, stored: Inventory) -> bool:
     return True
 
 
+def _holds(stored: Inventory, part: str) -> bool:
+    return next(stored.in_order(part), None) is not None
+
+
 def _has_no_key(found: Findings, stored: Inventory, gone: Sequence[str]) -> bool:
     """Whether no key is stored there at all: whatever the passphrase, nothing opens it, and restic blames that."""
-    if any(name.startswith("keys/") for name in stored.sizes):
+    if _holds(stored, "keys/"):
         return False
     found.damage += [Damage(object=name, problem="missing") for name in gone or ["keys"]]
     found.problems.append("no key is stored there, so no passphrase opens the repository")
