@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.errors import DamageError, RefusedError
+from dr.errors import DamageError, RefusedError, TargetDownError
 from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store
@@ -55,6 +55,21 @@ def test_what_is_missing_or_refused_is_said_as_boto3_has_it(s3: S3Server, bucket
     with pytest.raises(RefusedError) as refused:
         stranger.sha256("data/none")
     assert "planted" not in repr(refused.value) and stranger._quick and not stranger._quick.usable
+
+
+def test_what_is_there_is_found_without_boto3_and_of_all_else_boto3_says_why(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = store(s3, bucket)
+    place.put("config", b"of a repository")
+    assert not place.exists("none"), "the bucket is there, the object is not"
+    with pytest.raises(RefusedError):
+        store(s3, bucket, secret="another").exists("config")
+    with pytest.raises(TargetDownError, match="there is no bucket none-of-this-name"):
+        store(s3, "none-of-this-name").exists("config")
+    monkeypatch.setattr(S3Store, "_look_for", lambda *_: pytest.fail("boto3 was asked"))
+    meter = Meter()
+    assert store(s3, bucket, meter=meter).exists("config") and meter.take().read == 1
 
 
 def test_after_an_error_boto3_alone_is_asked(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

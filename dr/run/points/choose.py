@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from dr.errors import FAILED, REFUSED, DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
 from dr.late_dataclass import dataclass
-from dr.run.points.presence import listed, require_repository
+from dr.run.points.presence import holds, listed, require_repository
 from dr.run.workspace.toolbox import Place, Toolbox
 
 Say = Callable[[str, DrError], None]
 See = Callable[[Place, Point], Place]
+#: So many snapshots are looked for one by one, before all are listed.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -54,16 +56,26 @@ class LostError(DrError):
 
 @dataclass
 class _Asked:
-    """The targets asked so far: those that cannot be used, and what the others list."""
+    """The targets asked so far: those that cannot be used or can, and what these list, where that was asked for."""
 
     down: dict[str, DrError] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
+    usable: set[str] = field(default_factory=set)
     lists: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def require(self, place: Place, point: Point, copy: Copy, *, anew: bool) -> None:
-        """Raise unless the target can be used, and lists the snapshots of this copy."""
-        if anew or place.name not in self.lists:
+        """Raise unless the target can be used, and holds the snapshots of this copy.
+
+        The first copy's few are looked for one by one: as a rule they are there. In a view (`anew`) its listing tells
+        junk from snapshots.
+        """
+        if anew or place.name not in self.usable:
             ready(place)
+            self.usable.add(place.name)
+            self.lists.pop(place.name, None)
+            if not anew and len(copy.ids) <= _FEW and holds(place, copy.ids):
+                return
+        if place.name not in self.lists:
             self.lists[place.name] = listed(place)
         absent = set(copy.ids) - self.lists[place.name]
         if absent:

@@ -113,6 +113,11 @@ def is_explained(place: Place, points: Sequence[Point]) -> bool:
     return listed(place) <= {each for _, copy in _copies_on(place.name, points) for each in copy.every_id}
 
 
+def holds(place: Place, ids: Iterable[str]) -> bool:
+    """Whether a target has each of these snapshots now. Needs no passphrase, and no listing."""
+    return all(place.store.exists(f"snapshots/{each}") for each in ids)
+
+
 def look(
     place: Place, points: Sequence[Point], there: Collection[str], *, at: datetime, useless: Collection[str] = ()
 ) -> Look:
