@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 
 from dr.errors import DrError
+from dr.evidence.manifest import Kind
 from dr.late_dataclass import dataclass
+from dr.sources.sorted_lines import SortedLines
 from dr.sources.walk import Excluded, literally
 from dr.tools.command import Done
 from dr.tools.host import Host
@@ -28,6 +30,7 @@ _TYPES = {
     b"f": stat.S_IFREG, b"d": stat.S_IFDIR, b"l": stat.S_IFLNK, b"p": stat.S_IFIFO, b"s": stat.S_IFSOCK,
     b"c": stat.S_IFCHR, b"b": stat.S_IFBLK,
 }  # fmt: skip
+_KINDS: dict[int, Kind] = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "link"}
 _COMPLAINT = re.compile(rb"find: '(.*)': ([^:]+)")
 _PLAIN = {"LC_ALL": "C"}
 _HINT = "install GNU findutils and coreutils there, or write `mode: sftp`"
@@ -55,12 +58,19 @@ class Listing:
 
 
 def list_trees(
-    host: Host, roots: Sequence[str], *, excluded: Excluded, one_filesystem: bool, passed_by: Sequence[bytes] = ()
+    host: Host,
+    roots: Sequence[str],
+    *,
+    excluded: Excluded,
+    one_filesystem: bool,
+    passed_by: Sequence[bytes] = (),
+    into: SortedLines | None = None,
 ) -> Listing:
     """List trees as `dr.sources.walk` does here: the same excludes, links, mounts and special files.
 
-    Roots that are not there are left out, as is what lies in the directories `passed_by`. Raises `DrError` when the
-    host has no GNU find.
+    Roots that are not there are left out, as is what lies in the directories `passed_by`. What is found is put `into`
+    sorted lines where those are given, and only of the roots it is in the listing. Raises `DrError` when the host has
+    no GNU find.
     """
     listing, tops = Listing(), [os.fsencode(root) for root in roots]
     argv = ["find", *roots, *(["-xdev"] if one_filesystem else []), *_pruned(passed_by), *_FIND]
@@ -79,7 +89,13 @@ def list_trees(
                     listing.elsewhere.add(path)
                     if not stat.S_ISDIR(status.st_mode):
                         continue  # a file may be a mount too
-                _add(listing, path, status, target, shut=facts.startswith(b"-"))
+                shut = facts.startswith(b"-")
+                if into is not None:
+                    into.add(path, status, _kind(status), target if stat.S_ISLNK(status.st_mode) else None)
+                if into is None or not depth:
+                    _add(listing, path, status, target, shut=shut)
+                elif shut:
+                    listing.unreadable.add(path)
         _heed(host, process.finish(), listing, excluded, tops)
     return listing
 
@@ -127,6 +143,10 @@ def _add(listing: Listing, path: bytes, status: os.stat_result, target: bytes, *
         listing.links[path] = target
     if shut:
         listing.unreadable.add(path)
+
+
+def _kind(status: os.stat_result) -> Kind:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "other")
 
 
 def _records(blocks: Iterator[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:

@@ -1,8 +1,9 @@
-"""Peak memory of what is held in lists and dictionaries, at two sizes: whether it grows with what is stored.
+"""Peak memory of what might be held of all that is stored or captured, at two sizes: whether it grows with them.
 
-The proof's dictionaries: a target lists so many objects, of which earlier runs read all but a few; a run chooses what
-to read, judges, and keeps what is known then. A sample's choice of so many files. Each in a process of its own. Run:
-`python tests/bench/bench_memory.py [--sizes 10000 100000]`; with a million it takes two minutes.
+A proof of so many objects, without their bytes, of which earlier runs read all but a few; a sample's choice of so many
+files; a capture of so many files by SFTP, and by their own host; `dr points rebuild` of so many runs on record, with
+all that the program needs. Each in a process of its own. Run: `python tests/bench/bench_memory.py [--act proof]
+[--sizes 10000 100000]`; the captures of 100,000 files take minutes.
 """
 
 from __future__ import annotations
@@ -10,26 +11,41 @@ from __future__ import annotations
 import argparse
 import hashlib
 import multiprocessing
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from dr.catalog import chain
 from dr.catalog.store import Catalog
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.evidence.record import Proof
+from dr.evidence.seal import seal
 from dr.evidence.stored_object import HeldObjects, StoredObject, moment
 from dr.operations.proof_memory import memory_of, remember
+from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.sample import choose, summed_up
 from dr.run.verification.comparison import ListingComparison
 from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
 from dr.run.verification.rotation import ReadingRule, coverage_of, to_read
+from dr.sources.agent import AgentFiles
+from dr.sources.remote_files import RemoteFiles
+from dr.tools.agent import Agent
+from dr.tools.restic import Repository
+from dr.tools.restic_program import find_restic
+from dr.tools.ssh import SshHost
 from dr.tools.store import Stored
+from tests.bench.bench_manifest import make_small
+from tests.bench.measure import dr, dr_used, make_disk, make_files, make_plan
+from tests.far import Far, reached
 
 NOW = 1_800_000_000_000_000
 #: Of so many objects one is new.
@@ -106,7 +122,76 @@ def _entries(number: int) -> Iterator[Entry]:
         yield Entry(b"/srv/%d/%d.jpg" % (each % 1_000, each), "file", each % 20_000, "0" * 64, mtime_ns=each)
 
 
-ACTS = {"proof": proof, "sample": sample}
+def sftp(number: int) -> None:
+    """A capture of so many files of a host that has nothing but sshd."""
+    with TemporaryDirectory() as folder:
+        home, work = Path(folder), Path(folder, "work")
+        work.mkdir()
+        with _many(home, number) as host:
+            tree = RemoteFiles("docs", FilesSource(paths=(str(home / "source"),)), host).capture(work, None)
+            assert tree.files == number
+            assert tree.settler is not None and not tree.settler(()).changed
+
+
+def agent(number: int) -> None:
+    """A capture of so many files by the restic of their own host, and what is looked at again after it."""
+    with TemporaryDirectory() as folder:
+        home, work = Path(folder), Path(folder, "work")
+        work.mkdir()
+        program = find_restic(os.environ)
+        to = Repository(
+            program=program, location=str(home / "disk"), where="disk", host="docs", env={"RESTIC_PASSWORD": "x"},
+            cache=home / "cache",
+        )  # fmt: skip
+        to.init()
+        with _many(home, number) as host:
+            declared = FilesSource(paths=(str(home / "source"),))
+            sent = AgentFiles("docs", declared, Agent(host, program)).capture(work, None).send(to, {"run": "r"})
+        assert sent.files == number
+
+
+@contextmanager
+def _many(home: Path, number: int) -> Iterator[SshHost]:
+    make_small(home / "source", number)
+    (home / "far").mkdir()
+    with Far(home / "far") as server, reached(server) as host:
+        yield host
+
+
+def rebuild(number: int) -> None:
+    """`dr points rebuild` of a system with so many runs on record at its target."""
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        make_disk(home)
+        make_files(home / "source", [1_000])
+        make_plan(home, "sis", f"{{files: {{paths: [{home}/source]}}}}")
+        dr(home, "backup", "sis")
+        _in_another_process(_on_record, home, number)
+        (home / "state" / "catalog.sqlite").unlink()
+        used = dr_used(home, "points", "rebuild")
+        print(f"  {number:,} records: {used.seconds / number * 1e6:.0f} us of processor time each")
+        print(used.peak)
+        sys.exit()
+
+
+def _on_record(home: Path, number: int) -> None:
+    """Put so many proofs on record, and beside the repository."""
+    now = moment(NOW)
+    with Catalog.open(home / "state") as catalog:
+        evidence = next((home / "disk").glob("**/00000001-*.json")).parent
+        with catalog._connections.writing() as db:
+            seq, last = chain.head(db)
+            for each in range(number):
+                fact = Proof(
+                    run_id=f"verify-{each}", system="sis", target="disk", outcome="ok", started=now, finished=now,
+                    level_asked=3, level_reached=3, points=tuple(f"run-{each + n}" for n in range(10)),
+                )  # fmt: skip
+                sealed = seal(seq=seq + 1, prev=last, fact=fact)
+                (evidence / sealed.name).write_bytes(sealed.to_json())
+                seq, last = sealed.seq, sealed.digest
+
+
+ACTS = {"proof": proof, "sample": sample, "sftp": sftp, "agent": agent, "rebuild": rebuild}
 
 
 def main() -> None:
@@ -123,8 +208,9 @@ def main() -> None:
     for act in ACTS:
         for size in asked.sizes:
             argv = [sys.executable, __file__, "--act", act, "--sizes", str(size)]
-            taken = float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[0])
-            print(f"{act}, {size:,}: {taken:.0f} MB, {taken * 1024 * 1024 / size:.0f} bytes each", flush=True)
+            *more, taken, _ = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
+            more = [line for line in more if line.startswith(" ")]
+            print(*more, f"{act}, {size:,}: {float(taken):.0f} MB", sep="\n", flush=True)
 
 
 if __name__ == "__main__":

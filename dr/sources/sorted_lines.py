@@ -1,0 +1,99 @@
+"""What a host lists, put in the order of a manifest's lines without being held: pieces are sorted and merged."""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from dr.evidence import manifest
+from dr.evidence.manifest import Entry, Kind, key_of, spelt
+
+#: So many lines are held at a time.
+_PIECE = 20_000
+
+
+class SortedLines:
+    """Entries in any order, as lines; in files beside `path`, in the scratch space."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._pieces, self._held = path, list[Path](), list[bytes]()
+
+    def add(self, path: bytes, status: os.stat_result, kind: Kind, target: bytes | None) -> None:
+        """Take what was found at a path; of one that is found again one of both counts."""
+        numbers = status.st_size, None, status.st_mode, status.st_uid, status.st_gid
+        times = status.st_mtime_ns, status.st_ctime_ns
+        self.put(Entry(path, kind, *numbers, *times, status.st_ino, status.st_dev, target))
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry."""
+        self._held.append(manifest.line_of(entry))
+        if len(self._held) >= _PIECE:
+            self._put_down()
+
+    def _put_down(self) -> None:
+        piece = self._path.with_name(f"{self._path.name}.{len(self._pieces)}")
+        self._held.sort()
+        with piece.open("wb") as file:
+            file.writelines(self._held)
+        self._pieces.append(piece)
+        self._held.clear()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines in order, one of each path. May be asked again."""
+        before = b""
+        with ExitStack() as until:
+            pieces = [until.enter_context(piece.open("rb")) for piece in self._pieces]
+            for line in heapq.merge(*pieces, sorted(self._held)):
+                if (key := key_of(line)) != before:
+                    yield line
+                before = key
+
+    def remove(self) -> None:
+        """Take the pieces away."""
+        for piece in self._pieces:
+            piece.unlink()
+        self._pieces.clear()
+        self._held.clear()
+
+
+class OrderedStatus:
+    """What was found at paths that are asked for one after the other, in order; from the first again at any time."""
+
+    def __init__(self, lines: SortedLines) -> None:
+        self._lines = lines
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rest = iter(self._lines)
+        self._line = next(self._rest, b"")
+        self._asked = b""
+
+    def lstat(self, path: bytes) -> os.stat_result:
+        """Return what was found at a path. Raises `FileNotFoundError`."""
+        wanted = f"[{spelt(path)}".encode("ascii")
+        if wanted < self._asked:
+            self._begin()
+        self._asked = wanted
+        while self._line and (key := key_of(self._line)) < wanted:
+            self._line = next(self._rest, b"")
+        if not self._line or key != wanted:
+            raise FileNotFoundError(errno.ENOENT, "not listed")
+        return status_of(manifest.entry_of(self._line))
+
+    def holds(self, path: bytes) -> bool:
+        """Whether anything was found at a path."""
+        try:
+            self.lstat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def status_of(entry: Entry) -> os.stat_result:
+    """Return what an entry was made of."""
+    numbers = (entry.mode, entry.inode, entry.device, 1, entry.uid, entry.gid, entry.size, 0, 0, 0)
+    return os.stat_result(numbers, {"st_mtime_ns": entry.mtime_ns, "st_ctime_ns": entry.ctime_ns})
