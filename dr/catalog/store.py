@@ -39,8 +39,8 @@ from dr.tools import process
 if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
     from dr.catalog.notices import Notices
-    from dr.catalog.stored_objects import StoredRows
-    from dr.evidence.stored_object import KnownObjects, StoredObject
+    from dr.catalog.stored_objects import Changes, StoredRows
+    from dr.evidence.stored_object import KnownObjects
 
 
 class Catalog(Records):
@@ -353,13 +353,9 @@ class Catalog(Records):
 
     def keep_stored_objects(self, system: str, target: str, after: KnownObjects) -> int:
         """Keep what is known now in the place of that; return how many rows changed."""
-        from dr.catalog.stored_objects import differences
+        return self.change_stored_objects(system, target, self.stored_objects(system, target).changes_to(after))
 
-        return self.change_stored_objects(system, target, differences(self.stored_objects(system, target), after))
-
-    def change_stored_objects(
-        self, system: str, target: str, changes: Iterable[tuple[str, StoredObject | None]]
-    ) -> int:
+    def change_stored_objects(self, system: str, target: str, changes: Changes) -> int:
         """Keep what changed of that: by name, in order; None for what is not known any more. Return how many did."""
         from dr.catalog import stored_objects
 
@@ -368,10 +364,7 @@ class Catalog(Records):
 
     def forget_stored_objects(self, system: str, target: str, names: Collection[str]) -> None:
         """Drop objects that are taken away on record: they are not missing."""
-        from dr.catalog import stored_objects
-
-        with self._connections.writing() as db:
-            stored_objects.drop(db, system, target, names)
+        self.change_stored_objects(system, target, ((name, None) for name in names))
 
     def notice(self, systems: Sequence[str], *, now: datetime) -> None:
         """Note since when the plans of systems are known; see `dr.catalog.status_queries.notice`."""
@@ -397,7 +390,7 @@ class Catalog(Records):
 
     # -- the way back -------------------------------------------------------------------------------
 
-    def adopt(self, records: Sequence[Sealed]) -> int:
+    def adopt(self, records: Iterable[Sealed]) -> int:
         """Take records found on targets; see `dr.catalog.chain.adopt`."""
         with self._connections.writing() as db:
             return chain.adopt(db, records)

@@ -6,7 +6,7 @@ Known from looking, not from evidence: where it is lost, the next proof reads al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from sqlite3 import Connection
@@ -14,6 +14,8 @@ from sqlite3 import Connection
 from dr.evidence.stored_object import KnownObjects, StoredObject, side_by_side
 from dr.late_dataclass import dataclass
 
+#: What is known of objects now, by name, in order; None where that is nothing.
+Changes = Iterator[tuple[str, StoredObject | None]]
 _COLUMNS = ", ".join(StoredObject._fields)
 _MARKS = ", ".join("?" * (len(StoredObject._fields) + 3))
 _READ = (
@@ -51,15 +53,14 @@ class StoredRows:
                 return
             after = rows[-1][0]
 
+    def changes_to(self, after: KnownObjects) -> Changes:
+        """Yield what is known `after`, by name, where it is not so here; None where that is nothing."""
+        for name, was, now in side_by_side(self.in_order(), after.in_order()):
+            if was != now:
+                yield name, now[1] if now else None
 
-def differences(before: KnownObjects, after: KnownObjects) -> Iterator[tuple[str, StoredObject | None]]:
-    """Yield what is known `after`, by name, where it is not as it was `before`; None where that is nothing."""
-    for name, was, now in side_by_side(before.in_order(), after.in_order()):
-        if was != now:
-            yield name, now[1] if now else None
 
-
-def write(db: Connection, system: str, target: str, changes: Iterable[tuple[str, StoredObject | None]]) -> int:
+def write(db: Connection, system: str, target: str, changes: Changes) -> int:
     """Write what changed; return how many rows that were.
 
     The changes may be made of these rows on the way: what is written lies behind what they were read up to.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
+from dr.evidence.gathered import Gathered
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.evidence.seal import Sealed
@@ -70,15 +71,15 @@ def rebuild(
         with closing(Travel(at, toolbox.state, session.clock, say=read.notes.append)) as travel:
             for place in places:
                 _read_place(system, place, read, travel)
-    taken = session.catalog.adopt(list(read.records.values()))
+    taken = session.catalog.adopt(read.records)
     _require_what_is_on_record(session, read)
     chain = {record.digest for record in session.catalog.records()}
-    strangers = [record for digest, record in read.records.items() if digest not in chain]
+    strangers = [digest for digest in read.records.digests() if digest not in chain]
     makers = makers_of(
         session,
         [point for *_, points, _ in read.found for point in points],
         known=known,
-        beside={record.ref for record in strangers},
+        beside={read.records.whole(digest).ref for digest in strangers},
         adopt=adopt,
     )
     others = []
@@ -97,7 +98,7 @@ def rebuild(
 class _Read:
     """What the targets hold, and where something could not be read."""
 
-    records: dict[str, Sealed] = field(default_factory=dict)
+    records: Gathered = field(default_factory=Gathered)
     found: list[tuple[str, Place, list[Point], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -107,7 +108,7 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.reach()
         place = travel.seen(place, evidence=True) if travel.at else place
-        read.records |= {sealed.digest: sealed for sealed in _evidence(place)}
+        read.records.join(_evidence(place))
         read.found.append((system, place, points_in(place, system), _identity(place)))
     except InterruptedRunError:
         raise
@@ -168,12 +169,15 @@ def _move_damaged_aside(session: Session, now: datetime) -> None:
         session.__dict__.pop("catalog", None)
 
 
-def _evidence(place: Place) -> Iterable[Sealed]:
-    """The records beside a repository. One that cannot be understood is left out: the chain shows the gap."""
+def _evidence(place: Place) -> Gathered:
+    """Return the records beside a repository. One that cannot be understood is left out: the chain shows the gap."""
+    found = Gathered()
     for stored in place.evidence.list():
-        sealed = Sealed.from_json(place.evidence.get(stored.name))
+        text = place.evidence.get(stored.name)
+        sealed = Sealed.from_json(text)
         if sealed is not None:
-            yield sealed
+            found.add(sealed, text)
+    return found
 
 
 def adopted(point: Point) -> AdoptedPoint:

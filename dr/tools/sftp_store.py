@@ -9,8 +9,9 @@ import re
 import secrets
 import stat
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
@@ -112,18 +113,18 @@ class SftpStore:
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`. Directories side by side, as a repository has 256 of them."""
         start = prefix.rpartition("/")[0]
-        waiting = [start]
+        waiting, begun = deque([start]), deque[Future[tuple[str, Sequence[tuple[str, Status]]]]]()
         with ThreadPoolExecutor(_THREADS) as pool:
-            while waiting:
-                found = pool.map(self._in_folder, waiting)
-                waiting = []
-                for folder, entries in found:
-                    for name, status in entries:
-                        inner = f"{folder}/{name}" if folder else name
-                        if stat.S_ISDIR(status.mode):
-                            waiting.append(inner)
-                        elif inner.startswith(prefix) and stat.S_ISREG(status.mode) and name[0] != ".":
-                            yield Stored(inner, status.size, datetime.fromtimestamp(status.mtime, UTC))
+            while waiting or begun:
+                while waiting and len(begun) < 2 * _THREADS:  # more would only lie here in memory
+                    begun.append(pool.submit(self._in_folder, waiting.popleft()))
+                folder, entries = begun.popleft().result()
+                for name, status in entries:
+                    inner = f"{folder}/{name}" if folder else name
+                    if stat.S_ISDIR(status.mode):
+                        waiting.append(inner)
+                    elif inner.startswith(prefix) and stat.S_ISREG(status.mode) and name[0] != ".":
+                        yield Stored(inner, status.size, datetime.fromtimestamp(status.mtime, UTC))
 
     def _in_folder(self, folder: str) -> tuple[str, Sequence[tuple[str, Status]]]:
         path = _path(posixpath.join(self._root, folder))
