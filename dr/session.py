@@ -221,16 +221,16 @@ class Session:
             return self.chosen((), everything=True), ()
         return self.chosen(good), (*whole.of_site, *whole.stopping(()))
 
-    def toolbox(self, loaded: Loaded) -> Toolbox:
-        """Return the live tools of a plan."""
+    def toolbox(self, loaded: Loaded, *, known: bool = False) -> Toolbox:
+        """Return the live tools of a plan; `known`: by what is kept of it and its targets, the rest read when asked."""
         from dr.run.workspace.toolbox import open_toolbox
 
         with self._guard:
             restic, versions = self.restic, self.versions
         self._make_state()
         return open_toolbox(
-            loaded.read.plan,
-            self.declarations.read.targets,
+            loaded.plan if known else loaded.read.plan,
+            self.declarations.targets if known else self.declarations.read.targets,
             digest=loaded.digest,
             state=self.state,
             plan_dir=loaded.path.parent,
@@ -258,7 +258,7 @@ class Session:
             scenario=scenario,
             started=started,
             plan_digest=loaded.digest,
-            plan_text=loaded.text,
+            plan_text=self.catalog.plan_text(loaded.digest) or loaded.text,  # what is kept needs no reading
         )
 
     def points(self, *items: Loaded) -> list[Point]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -30,8 +31,9 @@ def chosen(
     *,
     everything: bool,
     due: Literal["backup", "replicate", "verify", "drill"] | None = None,
+    tell: bool = True,
 ) -> list[Loaded]:
-    """Return the plans asked for; refuses a contradictory question, and says the plans' other faults."""
+    """Return the plans asked for; refuses a contradictory question, and says their plans' other faults if to `tell`."""
     if sum((bool(systems), everything, bool(due))) > 1:
         raise UsageError("name systems, or use --all, or --due: one of the three", hint="see --help")
     session = context.session
@@ -43,9 +45,8 @@ def chosen(
         if not (systems or everything):
             _refuse_taken(context)
         items = session.chosen(systems, everything=everything)
-    for fault in session.declarations.about([item.plan.system for item in items]) if items else ():
-        if fault.severity == "unsound":
-            context.warn(fault.what, fault.where, fault.hint)
+    if items and tell:
+        _tell_unsound(context, items)
     if due:
         from dr.queries.schedule import due_now, replicas_due
 
@@ -54,6 +55,24 @@ def chosen(
         if not items and not session.held_back:
             context.say("nothing is due")
     return items
+
+
+@contextmanager
+def unsound_told(context: Context, items: Sequence[Loaded], *, after: bool) -> Iterator[None]:
+    """Say what is wrong with plans that stops nothing: before the work, or `after` it, where somebody waits for it."""
+    if not after:
+        _tell_unsound(context, items)
+    try:
+        yield
+    finally:
+        if after:
+            _tell_unsound(context, items)
+
+
+def _tell_unsound(context: Context, items: Sequence[Loaded]) -> None:
+    for fault in context.session.declarations.about([item.plan.system for item in items]):
+        if fault.severity == "unsound":
+            context.warn(fault.what, fault.where, fault.hint)
 
 
 def declared_or_usable(context: Context, systems: tuple[str, ...]) -> list[Loaded]:

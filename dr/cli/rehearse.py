@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dr.cli import complete
-from dr.cli.choose import chosen, require_target, systems_and_all
+from dr.cli.choose import chosen, require_target, systems_and_all, unsound_told
 from dr.cli.context import Context, pass_context, way_on
 from dr.cli.files import files_of, warn_of_holds
 from dr.cli.in_place import ask_in_place
@@ -227,7 +227,13 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     May be run again after an interruption: it goes on.
     """
     context.put(drills=[])
-    loaded = chosen(context, (system,), everything=False)[0]
+    loaded = chosen(context, (system,), everything=False, tell=False)[0]
+    hurried = yes and not dry_run and bool(asked["paths"]) and not asked["in_place"]
+    with unsound_told(context, [loaded], after=hurried):
+        _recover(context, loaded, to, yes=yes, dry_run=dry_run, **asked)
+
+
+def _recover(context: Context, loaded: Loaded, to: Path | None, /, *, yes: bool, dry_run: bool, **asked: Any) -> None:
     require_target(loaded, asked["target"])
     _known_point(context, [loaded], asked["point"], asked["at"])
     from dr.operations.drill import recover
@@ -263,10 +269,10 @@ def _agreed(
     context: Context, loaded: Loaded, request: RecoveryRequest, selected: Selected | None, *, yes: bool, dry_run: bool
 ) -> bool:
     """Show what would be done, and ask; False when only that was wanted."""
-    from dr.queries.recovery_plan import intent
-
     if yes and not dry_run:
         return True
+    from dr.queries.recovery_plan import intent
+
     foreseen = intent(context.session, loaded, request)
     if selected:
         foreseen = replace(foreseen, bytes=selected.bytes, sources=tuple(sorted(selected.sources)))

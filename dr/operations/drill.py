@@ -61,7 +61,7 @@ def _begun(run: Run, request: RecoveryRequest) -> RecoveryRequest:
         clock=run.clock,
         lacks=lacks_of(session, request.point),
         own_runs=known_here(session),
-        sample_from=_turn_of(run),
+        sample_from=0 if request.real else _turn_of(run),
     )
 
 
@@ -86,7 +86,8 @@ def recover(session: Session, loaded: Loaded, request: RecoveryRequest) -> Finis
     """Recover a system for real. `UsageError` before anything is touched when something is in the way."""
     verb = _verb(request)
     run = run_of(session, loaded, verb)
-    toolbox, begun = session.toolbox(loaded), _begun(run, request)
+    toolbox = session.toolbox(loaded, known=bool(request.paths) and not request.in_place)
+    begun = _begun(run, request)
     refuse_live(toolbox, session.points(loaded), begun)
     if request.in_place:
         heal(session, loaded.plan.system, far=True)
@@ -103,7 +104,7 @@ def _of_plan(run: Run, fact: Drill) -> Drill:
     """Return the record with its plan; note where it goes: to the target it restored from, or to each it may know."""
     if fact.outcome in ("ok", "degraded"):
         with run.session.beside(run.system):  # the record is in the catalog, and the next run sends it
-            places = run.session.toolbox(run.loaded).everywhere
+            places = run.session.toolbox(run.loaded, known=True).everywhere
             run.reached += [place for place in places if place.name == fact.target] or places
     return replace(fact, plan_digest=run.loaded.digest)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dr.errors import UsageError
 from dr.plan.declarations import Loaded
-from dr.plan.scratch import why_unsafe
-from dr.plan.target import Target
 from dr.session import Session
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 
 def scratch_of(session: Session, loaded: Loaded, asked: str | None) -> Target:
@@ -16,6 +19,8 @@ def scratch_of(session: Session, loaded: Loaded, asked: str | None) -> Target:
 
     Where a declaration cannot be read, it cannot be told what lies where: then no target is safe.
     """
+    from dr.plan.scratch import why_unsafe
+
     name, known = asked or loaded.plan.drill.scratch, session.declarations
     where = f"{loaded.plan.system}: drill.scratch"
     if name is None:

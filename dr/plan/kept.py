@@ -27,6 +27,7 @@ from dr.plan.unread import ENDINGS, FOLDERS, SITE
 from dr.plan.whereabouts import IsHere, Whereabouts
 
 if TYPE_CHECKING:
+    from dr.plan.plan import Plan
     from dr.plan.site import SitePlan
     from dr.plan.target import Target
 
@@ -44,14 +45,30 @@ _PLAN: Shape = {
     "proof": dict.fromkeys(("whole_within", "budget", "minutes"), _PLAIN),
     "drill": dict.fromkeys(("scenario", "scratch"), _PLAIN),
 }
+#: Of each source.
+_SOURCE: Shape = {"kind": _PLAIN}
 _TARGET: Shape = {
     **dict.fromkeys(("target", "offline", "offsite", "medium", "provider", "account", "forget_after"), _PLAIN),
     **dict.fromkeys(("kind", "place", "expires", "service_host", "meant_offsite", "capacity", "budget"), _PLAIN),
+    "reached_from_elsewhere": _PLAIN,
     "locks": dict.fromkeys(("mode", "days"), _PLAIN),
 }
+#: What a target is opened by, of the kinds that most have: where keys are read from, and no key.
+_OPENED_BY: Mapping[str, Shape] = {
+    "local": dict.fromkeys(("path", "counts"), _PLAIN),
+    "s3": {
+        **dict.fromkeys(("endpoint", "bucket", "prefix", "region", "addressing", "ca_file", "counts"), _PLAIN),
+        "credentials": {
+            **dict.fromkeys(("profile", "file"), _PLAIN),
+            "env": dict.fromkeys(("access_key_id", "secret_access_key", "session_token"), _PLAIN),
+        },
+    },
+}
+#: What of all that is a path.
+_PATHS = frozenset({"path", "ca_file", "file"})
 _SITE: Shape = {
     **dict.fromkeys(("organisation", "timezone", "windows"), _PLAIN),
-    "limits": dict.fromkeys(("systems", "per_host"), _PLAIN),
+    "limits": dict.fromkeys(("systems", "per_host", "upload", "download", "memory"), _PLAIN),
 }
 #: What a site may have; kept where it has none.
 _SITE_MAY_HAVE = ("notify", "heartbeat", "metrics")
@@ -154,10 +171,10 @@ def kept_text(found: Declarations) -> str:
     return json.dumps(
         {
             "plans": {
-                name: {"path": str(item.path), "digest": item.digest, "plan": _taken(item.plan, _PLAN)}
+                name: {"path": str(item.path), "digest": item.digest, "plan": _taken_plan(item.plan)}
                 for name, item in found.plans.items()
             },
-            "targets": {name: _taken(target, _TARGET) for name, target in found.targets.items()},
+            "targets": {name: _taken(target, _shape_of(target.kind)) for name, target in found.targets.items()},
             "site": _taken(found.site, _SITE)
             | {name: getattr(found.site, name) for name in _SITE_MAY_HAVE if not getattr(found.site, name)},
             "files": found.files,
@@ -167,11 +184,24 @@ def kept_text(found: Declarations) -> str:
     )
 
 
+def _taken_plan(plan: Plan) -> dict[str, Any]:
+    """Return what is kept of a plan; of its secrets only that none is named."""
+    taken = _taken(plan, _PLAN) | {"sources": {name: _taken(each, _SOURCE) for name, each in plan.sources.items()}}
+    return taken if plan.secrets.passphrase else taken | {"secrets": {"passphrase": None}}
+
+
+def _shape_of(kind: str) -> Shape:
+    return {**_TARGET, "declared": _OPENED_BY[kind]} if kind in _OPENED_BY else _TARGET
+
+
 def _taken(whole: Any, shape: Shape) -> dict[str, Any]:
-    parts = {name: getattr(whole, name) for name in shape}
-    return {
-        name: _taken(each, shape[name]) if shape[name] and each is not None else each for name, each in parts.items()
-    }
+    return {name: _plain(name, getattr(whole, name), inside) for name, inside in shape.items()}
+
+
+def _plain(name: str, value: Any, inside: Shape) -> Any:
+    if value is None:
+        return None
+    return _taken(value, inside) if inside else str(value) if name in _PATHS else value
 
 
 # -- handing out -------------------------------------------------------------------------------------
@@ -196,7 +226,8 @@ class _Known(Declarations):
     def __init__(self, config: Path, kept: Mapping[str, Any], again: Callable[[], Declarations]) -> None:
         whole = _Once(again)
         targets = {
-            name: _part(_KnownTarget, each, _TARGET, whole.target(name)) for name, each in kept["targets"].items()
+            name: _part(_KnownTarget, each, _shape_of(each["kind"]), whole.target(name))
+            for name, each in kept["targets"].items()
         }
         site = _part(_Part, kept["site"], _SITE, lambda: whole().site)
         plans = {name: _KnownPlan(each, site, whole.loaded(name)) for name, each in kept["plans"].items()}
@@ -282,11 +313,15 @@ def _ready(values: Mapping[str, Any], shape: Shape, whole: Callable[[], Any]) ->
         if inside and value is not None:
             yield name, _part(_Part, value, inside, functools.partial(_attribute, whole, name))
         else:
-            yield name, _tuples(value)
+            yield name, Path(value) if name in _PATHS and value is not None else _tuples(value)
 
 
 def _attribute(whole: Callable[[], Any], name: str) -> Any:
     return getattr(whole(), name)
+
+
+def _source(whole: Callable[[], Loaded], name: str) -> Any:
+    return _there(whole().plan.sources, name)
 
 
 def _tuples(value: Any) -> Any:
@@ -299,7 +334,10 @@ class _KnownPlan(Loaded):
     """A plan with its text; both are read when they are asked for."""
 
     def __init__(self, kept: Mapping[str, Any], site: SitePlan, whole: Callable[[], Loaded]) -> None:
-        plan = _part(_Part, kept["plan"], _PLAN, lambda: whole().plan)
+        shape = {**_PLAN, "secrets": {"passphrase": _PLAIN}}
+        plan = _part(_Part, {**kept["plan"], "sources": {}}, shape, lambda: whole().plan)
+        for name, each in kept["plan"]["sources"].items():
+            plan.sources[name] = _part(_Part, each, _SOURCE, functools.partial(_source, whole, name))
         self.__dict__.update(plan=plan, path=Path(kept["path"]), digest=kept["digest"], site=site, _whole=whole)
 
     @functools.cached_property

@@ -2,6 +2,9 @@
 
 "Not there" is said of nothing that is there: who was told so of a directory, or of a file that is closed to the user
 that `dr` runs as, would look in the wrong place.
+
+There is one reading of a secret: what restic makes of a passphrase file. White space around the secret does not count,
+and what restic and this program would read otherwise is refused.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import Severity
-from dr.plan.secret import SecretPlace, why_open, why_unreadable
+
+if TYPE_CHECKING:
+    from dr.plan.secret import SecretPlace
 
 #: Where in a document, as its keys from the top.
 Key = tuple[str | int, ...]
@@ -21,6 +27,9 @@ Key = tuple[str | int, ...]
 Found = tuple[Key, str, str, Severity]
 
 MAKE = "make it, with mode 0600"
+#: What an editor may put before a text, and nobody sees: UTF-8, UTF-16.
+_MARKS = (b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe")
+_LINE_ENDS = "\n\v\f\r\x85\u2028\u2029"
 
 
 def why_no_file(path: Path, make: str) -> tuple[str, str]:
@@ -81,6 +90,42 @@ def _user() -> str:
 
 def _let_in(path: Path) -> str:
     return f"run `dr` as its owner, or see `namei -l {path}`"
+
+
+# -- secrets -----------------------------------------------------------------------------------------
+
+
+def why_unreadable(data: bytes) -> tuple[str, str]:
+    """Return why nothing can be read as a secret from these bytes, and what to do; two empty texts when it can.
+
+    Quotes nothing of them.
+    """
+    if data.startswith(_MARKS):
+        return "begins with a byte order mark, which is not part of a passphrase", "write it again without the mark"
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return "is not text in UTF-8", "write the secret again, as plain text"
+    secret = text.strip()
+    if not secret:
+        return "is empty", "put the secret on its first line"
+    if any(end in secret for end in _LINE_ENDS):
+        return "holds several lines, which restic takes for one passphrase", "leave the secret's own line alone in it"
+    if any(ord(each) < 32 and each != "\t" and each not in _LINE_ENDS for each in text) or "\x7f" in text:
+        return "holds a control character", "write the secret again, as plain text"
+    return "", ""
+
+
+def why_open(path: Path) -> tuple[str, str]:
+    """Return who else than its owner may read a file or write it, and what to do; two empty texts for nobody."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError:
+        return "", ""
+    if not mode & 0o077:
+        return "", ""
+    who = "everybody here" if mode & 0o007 else "its group"
+    return f"{path} is open to {who} (mode {mode:04o})", f"close it with `chmod 600 {path}`"
 
 
 # -- as a linter yields it ----------------------------------------------------------------------------

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError, InterruptedRunError, LockedError, UsageError, code_of
 from dr.evidence.posture import Probe, TargetPosture
 from dr.late_dataclass import dataclass
-from dr.plan.target import Target
 from dr.run.immutability.posture import look, unseen
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
 from dr.session import Session, make_state
 from dr.targets.driver import TargetDriver
 from dr.targets.kinds import driver_of
 from dr.tools.lock import hold
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 log = logging.getLogger("dr.targets")
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import RefusedError
-from dr.plan.on_disk import why_no_file
-from dr.plan.secret import SecretPlace, why_unreadable
+from dr.plan.on_disk import why_no_file, why_unreadable
 from dr.tools import command
+
+if TYPE_CHECKING:
+    from dr.plan.secret import SecretPlace
 
 
 def variable(name: str) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
 from dr.late_dataclass import dataclass
-from dr.plan.target import Target
-from dr.plan.target_kind import Credentials, TargetKind
 from dr.targets.making import BucketPlan
 from dr.tools.erase import Eraser, StoreEraser
 from dr.tools.store import ObjectStore
 
 if TYPE_CHECKING:
+    from dr.plan.target import Target
+    from dr.plan.target_kind import Credentials, TargetKind
     from dr.tools.meter import Meter
     from dr.tools.s3_bucket import S3Bucket
     from dr.tools.s3_versions import S3Versions
@@ -52,7 +52,7 @@ class ByHand:
 class TargetDriver(ABC):
     """One target. `state` is where a recovery kit may have left what opens it; None: the target's own is used."""
 
-    #: What is written in target files.
+    #: What is written in target files; only of a kind that is added (`dr.targets.kinds.register`).
     declares: ClassVar[type[TargetKind]]
     #: Whether there is something to try with the credentials that back up: see `probe`.
     can_probe: ClassVar[bool] = False
@@ -77,6 +77,13 @@ class TargetDriver(ABC):
 
         Raises as `ObjectStore.reachable` and `open` do.
         """
+
+    def names(self, store: ObjectStore, folder: str) -> frozenset[str] | None:
+        """Return the names of the objects in a folder of a store of it, where a glance shows few; None elsewhere.
+
+        What it shows is there. That it shows all is for a listing to prove.
+        """
+        return None
 
     def deleting(self) -> Opened:
         """Return it opened with what may delete there: by default what backs up, which a server may refuse.

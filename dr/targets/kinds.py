@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dr.plan import target as declared
-from dr.plan.target import Target
 from dr.targets.driver import TargetDriver
 
 if TYPE_CHECKING:
+    from dr.plan.target import Target
     from dr.tools.meter import Meter
 
 
@@ -65,5 +64,7 @@ def driver_of(target: Target, state: Path | None = None, *, meter: Meter | None 
 
 def register(driver: type[TargetDriver]) -> None:
     """Add a kind of target: what it declares, and its driver."""
+    from dr.plan import target as declared
+
     declared.register(driver.declares)
     _DRIVERS[driver.declares.key] = lambda: driver

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dr.evidence.posture import Finding
-from dr.plan.target_plain import LocalPlace
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.tools.disk import AbsentError, DiskStore
 from dr.tools.erase import DiskEraser, Eraser, StoreEraser
 from dr.tools.store import ObjectStore
 
+if TYPE_CHECKING:
+    from dr.plan.target_plain import LocalPlace
+
 
 class LocalDriver(TargetDriver):
     """A directory."""
-
-    declares = LocalPlace
 
     @property
     def _path(self) -> Path:

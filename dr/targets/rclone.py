@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dr.evidence.posture import Finding, Probe
-from dr.plan.target_plain import RclonePlace
 from dr.targets.carried import carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.plain_probe import probe_plain
 from dr.tools.rclone import Rclone, settings
 from dr.tools.rclone_store import RcloneStore
 
+if TYPE_CHECKING:
+    from dr.plan.target_plain import RclonePlace
+
 
 class RcloneDriver(TargetDriver):
     """A remote, and a path on it."""
 
-    declares = RclonePlace
     can_probe = True
 
     @property

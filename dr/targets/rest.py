@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Finding, Probe
-from dr.plan.target_plain import RestPlace
 from dr.sources.secret import read_secret
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.findings import clock, tls
 from dr.tools.rest import RestService
 from dr.tools.rest_store import RestStore
+
+if TYPE_CHECKING:
+    from dr.plan.target_plain import RestPlace
 
 _CANARY = b"A canary: tried by the backup credentials to see what they could destroy. Nothing needs it.\n"
 _ID = hashlib.sha256(_CANARY).hexdigest()
@@ -26,7 +28,6 @@ _APPEND_ONLY = "start the server with --append-only, and prune with another one 
 class RestDriver(TargetDriver):
     """A REST server, and a path on it."""
 
-    declares = RestPlace
     can_probe = True
 
     @property

@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
 from dr.plan.host import SshHost, split_address
-from dr.plan.target_plain import SftpPlace
 from dr.sources.hosts import open_host
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
@@ -22,6 +21,9 @@ from dr.tools.erase import Eraser, StoreEraser
 from dr.tools.sftp_store import FileHost, SftpSession, SftpStore
 from dr.tools.store import ObjectStore
 
+if TYPE_CHECKING:
+    from dr.plan.target_plain import SftpPlace
+
 #: Seconds of silence after which ssh asks whether the host still answers; it gives up after three.
 _ALIVE = 15
 
@@ -29,7 +31,6 @@ _ALIVE = 15
 class SftpDriver(TargetDriver):
     """A directory of another host."""
 
-    declares = SftpPlace
     can_probe = True
 
     @property

@@ -154,6 +154,12 @@ class S3Store:
             return found
         return sha256_of(self.blocks(name))
 
+    def names(self, folder: str) -> frozenset[str] | None:
+        """Return the names of the objects in a folder (`index/`), where they can be had without boto3; else None."""
+        quick, top = self._quick, self._prefix + folder
+        found = quick.names(top, self._meter) if quick and quick.usable else None
+        return None if found is None else frozenset(key.removeprefix(top) for key in found)
+
     @property
     def _quick(self) -> Quick | None:
         from dr.tools.s3_quick import quick

@@ -34,6 +34,8 @@ _LEFT_ALONE = 60.0
 _LONGEST = timedelta(days=1)
 #: Whoever only looks waits so long before boto3 is asked, which waits longer.
 _LOOK = timedelta(seconds=5)
+#: So many keys, and whether there are more, are in one answer.
+_PAGE = 1000
 T = TypeVar("T")
 
 
@@ -68,6 +70,19 @@ class Quick:
             return True
 
         return self._tried(look, meter) or False
+
+    def names(self, folder: str, meter: Meter) -> list[str] | None:
+        """Return the keys below a folder, where one answer holds them all; None where boto3 is to be asked.
+
+        How long the answer was is not told, and not counted.
+        """
+
+        def look() -> list[str] | None:
+            page = next(iter(self._looks.list(folder, chunk_size=_PAGE)), ())
+            meter.request("list")
+            return [each["path"] for each in page] if len(page) < _PAGE else None
+
+        return self._tried(look, meter)
 
     def sha256(self, key: str, meter: Meter) -> tuple[str, int] | None:
         """Return the SHA-256 (hex) and size of an object's bytes, streamed; None where boto3 is to be asked.

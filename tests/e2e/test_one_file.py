@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,39 @@ def test_a_link_that_lies_in_the_directory_leads_nothing_out_of_it(files_site: S
     for asked in (["--path", "deep"], ["--path", "deep/file-1.bin"], []):
         ran = files_site.dr("recover", "share", "--to", str(to), *asked, "--force", "--yes", code=1)
         assert "is a link there, and is not followed" in ran.err and not os.listdir(outside), asked
+
+
+#: Tells which heavy libraries are loaded when restic is started to bring data.
+_WATCHED = """
+import sys
+from dr.tools import command
+start = command._start
+def told(argv, **how):
+    if "restore" in argv:
+        print("loaded:", *sorted({"pydantic", "yaml", "boto3"} & sys.modules.keys()), file=sys.stderr)
+    return start(argv, **how)
+command._start = told
+from dr.cli.main import main
+main()
+"""
+
+
+def test_who_waits_for_one_file_in_a_bucket_waits_for_no_heavy_library(files_site: Site, s3, bucket: str) -> None:
+    keys = files_site.root / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {s3.access_key}\naws_secret_access_key = {s3.secret_key}\n")
+    keys.chmod(0o644)
+    where = f"endpoint: '{s3.endpoint}', bucket: {bucket}, credentials: {{file: {keys}}}"
+    files_site.target("offsite", f"target: offsite\ns3: {{{where}}}\n")
+    source = f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    files_site.plan("share", plan_text("share", source, targets="[offsite]"))
+    files_site.dr("backup", "share")
+    files_site.dr("ls", "share")  # what was read of the plan is kept from then on
+    for number, (more, loaded) in enumerate(((["--path", "letter.txt"], ""), ([], " pydantic yaml"))):
+        to = files_site.root / f"back-{number}"
+        argv = files_site.argv("recover", "share", "--to", str(to), *more, "--yes")
+        argv[1:3] = ["-c", _WATCHED]
+        ran = subprocess.run(argv, env=files_site.env, cwd=files_site.root, capture_output=True, text=True, check=True)
+        assert _back(files_site, to, "letter.txt").read_text() == "a letter\n"
+        said = next(line for line in ran.stderr.splitlines() if line.startswith("loaded:"))
+        assert said.rstrip() == f"loaded:{loaded}"
+        assert ran.stderr.count(f"{keys} is open to everybody here") == 1, "told all the same"

@@ -16,7 +16,7 @@ from dr.catalog.store import Catalog
 from dr.errors import PlanError
 from dr.plan import kept
 from dr.plan.declarations import Declarations
-from dr.plan.kept import _PLAN, _SITE, _TARGET, from_kept, kept_text, key_of
+from dr.plan.kept import _PLAN, _SITE, _SOURCE, _shape_of, from_kept, kept_text, key_of
 from dr.plan.load import load
 from dr.session import Session
 
@@ -51,6 +51,26 @@ def _same(real: Any, known: Any, shape: Mapping[str, Any], at: str) -> None:
             assert theirs == mine and type(theirs) is type(mine), f"{at}.{name}"
 
 
+def test_of_what_opens_a_target_the_place_of_its_keys_is_kept_and_of_a_secret_that_none_is_named(config: Path) -> None:
+    keys = config / "keys"
+    keys.write_text("planted-key")
+    (config / "targets" / "disk.yaml").write_text(
+        f"target: disk\ns3: {{bucket: district-vault, ca_file: ca.pem, credentials: {{file: {keys}}}}}\n"
+    )
+    (config / "plans" / "pay.yaml").write_text(
+        PLAN.replace("system: sis", "system: pay") + "secrets: {passphrase: {env: PLANTED_NAME}}\n"
+    )
+    text = kept_text(real := load(config))
+    assert not real.stopping(()) and "planted-key" not in text and "PLANTED_NAME" not in text
+    known = from_kept(config, text, lambda: real)
+    assert known is not None
+    opened = known.targets["disk"].declared
+    assert (opened.credentials.file, opened.ca_file, opened.credentials.env) == (keys, config / "ca.pem", None)
+    assert known.plans["sis"].plan.secrets.passphrase is None
+    assert known.plans["pay"].plan.secrets.passphrase.env == "PLANTED_NAME", "read from the file"
+    assert known.plans["sis"].plan.sources["a"].body == real.plans["sis"].plan.sources["a"].body
+
+
 @pytest.mark.parametrize("sample", ["good", "site"])
 def test_all_that_is_kept_is_as_in_the_files(sample: str) -> None:
     real = load(SAMPLES / sample)
@@ -58,10 +78,13 @@ def test_all_that_is_kept_is_as_in_the_files(sample: str) -> None:
     assert known is not None and list(known.plans) == list(real.plans) and known.files == real.files
     for name, item in real.plans.items():
         _same(item.plan, known.plans[name].plan, _PLAN, name)
+        assert list(known.plans[name].plan.sources) == list(item.plan.sources)
+        for source, each in item.plan.sources.items():
+            _same(each, known.plans[name].plan.sources[source], _SOURCE, f"{name}.{source}")
         assert (known.plans[name].digest, known.plans[name].path) == (item.digest, item.path)
         assert known.plans[name] == item and hash(known.plans[name]) == hash(item)
     for name, target in real.targets.items():
-        _same(target, known.targets[name], _TARGET, name)
+        _same(target, known.targets[name], _shape_of(target.kind), name)
         for here in (True, False):
             assert known.targets[name].is_offsite(lambda _, here=here: here) == target.is_offsite(
                 lambda _, here=here: here
@@ -200,7 +223,7 @@ def test_a_plan_that_goes_while_it_is_read_is_named(config: Path) -> None:
     (config / "plans/sis.yaml").unlink()
     assert known is not None and known.plans["sis"].plan.title == ""
     with pytest.raises(PlanError, match="sis changed while it was read"):
-        known.plans["sis"].plan.sources  # noqa: B018 - asked for
+        known.plans["sis"].plan.sources["a"].body  # noqa: B018 - asked for
 
 
 def test_two_directories_that_became_one_are_judged_again(config: Path) -> None:

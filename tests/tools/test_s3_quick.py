@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dr.errors import DamageError, RefusedError, TargetDownError
+from dr.tools import s3_quick
 from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store
@@ -70,6 +71,22 @@ def test_what_is_there_is_found_without_boto3_and_of_all_else_boto3_says_why(
     monkeypatch.setattr(S3Store, "_look_for", lambda *_: pytest.fail("boto3 was asked"))
     meter = Meter()
     assert store(s3, bucket, meter=meter).exists("config") and meter.take().read == 1
+
+
+def test_the_names_of_a_few_are_had_without_boto3_and_those_of_many_by_a_listing(
+    s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = store(s3, bucket)
+    for name in ("snapshots/a", "snapshots/b", "snapshot-of-another", "config"):
+        place.put(name, b"of a repository")
+    seen = place.names("snapshots/")
+    assert seen == {"a", "b"} == {item.name.rpartition("/")[2] for item in place.list("snapshots/")}
+    assert place.names("index/") == frozenset()
+    assert store(s3, bucket, secret="another").names("snapshots/") is None
+    meter = Meter()
+    assert store(s3, bucket, meter=meter).names("snapshots/") and meter.take().list == 1
+    monkeypatch.setattr(s3_quick, "_PAGE", 2)
+    assert place.names("snapshots/") is None, "there may be more"
 
 
 def test_after_an_error_boto3_alone_is_asked(s3: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

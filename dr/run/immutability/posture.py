@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError
 from dr.evidence.posture import Finding, Probe, Severity, TargetPosture
-from dr.plan.target import Target
 from dr.targets.kinds import driver_of
 from dr.tools.network import is_this_host
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 
 def look(

@@ -6,19 +6,21 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dr
 from dr.errors import DrError
 from dr.late_dataclass import dataclass
 from dr.plan.declarations import Loaded
-from dr.plan.target import Target
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.toolbox import Place, Toolbox, carried_passphrase
 from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.kinds import driver_of
 from dr.tools.secrets import write_private
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
 
 CONTROL = "control.json"
 CATALOG = "catalog.sqlite"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError
-from dr.plan.hook import Hook
 from dr.run.recovery import lacking
 from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.sandbox import Disposition
-from dr.run.recovery.put_back import put_back
 from dr.run.recovery.result import achieved
 from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
@@ -17,6 +16,9 @@ from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.hooks import problem, run_hook
 from dr.tools import command
 from dr.tools.host import ThisHost
+
+if TYPE_CHECKING:
+    from dr.plan.hook import Hook
 
 
 def hook(recovery: Recovery, declared: Hook | None, moment: str) -> None:
@@ -41,6 +43,8 @@ def put_into_place(recovery: Recovery) -> None:
         return
     if recovery.request.in_place:
         if passed:
+            from dr.run.recovery.put_back import put_back
+
             put_back(recovery)
     elif recovery.request.paths:
         recovery.names += [(name, "brought back", path) for name, path in _brought(recovery)] if passed else []
@@ -53,7 +57,7 @@ def put_into_place(recovery: Recovery) -> None:
     elif passed and not recovery.request.partial:
         for instance in recovery.instances.values():
             instance.rehearse()
-    if not recovery.instances or command.stopping():
+    if not recovery.instances or recovery.request.selected or command.stopping():
         return
     hooks = recovery.toolbox.plan.hooks.restore
     if achieved(recovery):

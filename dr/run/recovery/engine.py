@@ -23,7 +23,6 @@ from dr.run.recovery.salvage import tell_lacks
 from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.state import Recovery, begin
 from dr.run.recovery.tables import bring_tables
-from dr.run.recovery.verify import start, verify
 from dr.run.workspace.toolbox import Toolbox
 from dr.tools import command
 
@@ -94,6 +93,8 @@ def _stages(recovery: Recovery, points: Sequence[Point]) -> None:
             raise recovery.spoilt or DrError(
                 "nothing was restored", hint="run it again with -v, and see what restic says"
             )
+        from dr.run.recovery.verify import start, verify  # a person waits for the first byte
+
         with phase("start"):
             start(recovery)
             if recovery.request.tables:
@@ -110,7 +111,8 @@ def _bring(recovery: Recovery) -> bool:
         with recovery.journal.phase("provision"):
             provision(recovery)
         with recovery.journal.phase("restore"):
-            hook(recovery, recovery.toolbox.plan.hooks.restore.before, "before restore")
+            if not recovery.request.selected:
+                hook(recovery, recovery.toolbox.plan.hooks.restore.before, "before restore")
             bring(recovery)
     except DrError as error:
         if not is_of_copy(error, recovery.chosen.place):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError, InterruptedRunError, SourceError, UsageError
 from dr.evidence.record import Point
-from dr.plan.source import Source
 from dr.run.points.choose import candidates, in_words
 from dr.run.points.manifests import Manifests
 from dr.run.recovery.request import RecoveryRequest
@@ -22,6 +22,9 @@ from dr.sources.condition import refuse_unfinished
 from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.tables import Choice, Table, find, refuse_views, unknown
 from dr.tools import retry
+
+if TYPE_CHECKING:
+    from dr.plan.source import Source
 
 #: So many older points are asked for a table that the newest does not hold: one that was dropped, say.
 _OLDER = 10

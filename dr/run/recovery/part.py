@@ -17,7 +17,6 @@ from dr.evidence.manifest import Entry
 from dr.late_dataclass import dataclass
 from dr.run.recovery.checks.pattern import bases_of, below, for_restic, literal
 from dr.run.recovery.compare import chosen
-from dr.run.recovery.place.live_places import place_of
 from dr.run.recovery.selected import include_of, pattern_of
 from dr.run.recovery.state import Recovery
 from dr.sources.attributes import COVERED
@@ -38,7 +37,7 @@ class Part:
 
 def _bases(recovery: Recovery, name: str) -> Sequence[str]:
     """Return the paths that the plan declares of a source, where it is still as it was captured."""
-    return bases_of(recovery.toolbox.plan.sources.get(name) if recovery.as_declared(name) else None)
+    return recovery.toolbox.plan.pattern_bases[name] if recovery.as_declared(name) else ("/",)
 
 
 def _bare(bases: Sequence[str]) -> set[bytes]:
@@ -97,6 +96,8 @@ def include_any(recovery: Recovery, name: str) -> list[str]:
 
 def _few_others(recovery: Recovery, name: str, listed: Path, only: re.Pattern[bytes]) -> list[bytes] | None:
     """Return the files that are not the same where they were; None where there are many, or folders among them."""
+    from dr.run.recovery.place.live_places import place_of
+
     few, covered = list[bytes](), bool(manifest.header(listed).get(COVERED))
     plan = recovery.toolbox.plan
     bases, declared = bases_of(plan.sources.get(name)), plan.host_of(name) if name in plan.sources else None

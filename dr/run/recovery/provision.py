@@ -19,8 +19,6 @@ from typing import TypeVar
 from dr.errors import DamageError, DrError, InterruptedRunError
 from dr.evidence import manifest
 from dr.evidence.manifest_parts import assemble
-from dr.plan.check_kinds import Turn
-from dr.plan.source_kinds import in_own_server
 from dr.run.recovery.place.isolate import isolate
 from dr.run.recovery.place.space import LARGER, Disk, Need, disk_on, for_databases, require_all
 from dr.run.recovery.state import Recovery
@@ -95,6 +93,9 @@ def _or_lost(recovery: Recovery, name: str, act: Callable[[str], T | None]) -> T
 
 def _runs_programs(recovery: Recovery) -> bool:
     """Whether something is to run on what is restored: a server of its own, or a check's program."""
+    from dr.plan.check_kinds import Turn
+    from dr.plan.source_kinds import in_own_server
+
     request, kinds = recovery.request, recovery.chosen.point.kinds
     served = not (request.partial or request.as_files) and any(map(in_own_server, kinds.values()))
     return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in recovery.toolbox.plan.drill.checks)
@@ -142,9 +143,9 @@ def _instance(recovery: Recovery, name: str) -> RestoredSource:
         accepted=request.accepted,
         host=recovery.isolation.host if recovery.isolation else site.land.host,
     )
-    if recovery.as_declared(name):
+    if recovery.as_declared(name) and not request.paths:
         instance = recovery.toolbox.source(name).restored(room)
-        if not request.paths and not (instance.takes_stream and (request.as_files or request.partial)):
+        if not (instance.takes_stream and (request.as_files or request.partial)):
             return instance
     return RestoredSource(name, recovery.chosen.point.kinds.get(name, "files"), room)
 
@@ -157,6 +158,8 @@ def known_size(recovery: Recovery) -> int:
     request, point = recovery.request, recovery.chosen.point
     if request.partial or request.sample or request.tables:
         return 0
+    from dr.plan.source_kinds import in_own_server
+
     loaded = not request.as_files and any(map(in_own_server, point.kinds.values()))
     return 0 if loaded else point.bytes or 0
 

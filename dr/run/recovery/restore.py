@@ -214,6 +214,7 @@ def _refuse_links(recovery: Recovery, name: str, listed: Path, only: re.Pattern[
 def _settle(recovery: Recovery, name: str, *, complaints: tuple[str, ...]) -> Restored:
     """Put in order what was laid down, and count it."""
     instance, amended = recovery.instances[name], recovery.apart(name) / MANIFEST
+    whole = recovery.as_declared(name) and not recovery.request.paths  # single files answer no questions of the plan
     laid = recovery.site.land.settle(instance)
     survey = recovery.site.land.survey(recovery.root / name)
     with survey.reachable():
@@ -223,7 +224,7 @@ def _settle(recovery: Recovery, name: str, *, complaints: tuple[str, ...]) -> Re
         kind=recovery.chosen.point.kinds.get(name, "files"),
         root=recovery.root / name,
         instance=instance,
-        declared=recovery.toolbox.plan.sources[name] if recovery.as_declared(name) else None,
+        declared=recovery.toolbox.plan.sources[name] if whole else None,
         manifest=amended if amended.is_file() else laid,
         files=len(sizes),
         listed=len(sizes),

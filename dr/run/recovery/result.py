@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from dr.evidence.record import Drill, ObjectivesThen, Outcome
-from dr.plan.check_kinds import proves_service
 from dr.run.recovery.place.sandbox import Disposition
 from dr.run.recovery.state import Recovery
 
@@ -52,6 +51,8 @@ def proof_level(recovery: Recovery) -> int:
     equal = {check.source for check in recovery.checks if check.check == "manifest" and check.outcome == "ok"}
     if not all(name in equal and recovery.asked.get(name) == 1 for name in recovery.restored):
         return known
+    from dr.plan.check_kinds import proves_service
+
     return 5 if any(proves_service(c.check) and c.outcome == "ok" for c in recovery.checks) else 4
 
 

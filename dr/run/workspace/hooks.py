@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError, InterruptedRunError
 from dr.evidence.record import HookRun
-from dr.plan.hook import Hook
 from dr.tools.host import Host
+
+if TYPE_CHECKING:
+    from dr.plan.hook import Hook
 
 _KEPT = 2_000  # characters of its output
 

@@ -15,25 +15,23 @@ from typing import TYPE_CHECKING
 from dr.errors import DrError, RefusedError, TargetDownError
 from dr.evidence.look import NOTHING, Known
 from dr.late_dataclass import dataclass
-from dr.plan.plan import Plan
-from dr.plan.secret import why_unreadable
-from dr.plan.site import Limits
-from dr.plan.target import Target
+from dr.plan.on_disk import why_unreadable
 from dr.run.workspace.breaker import Breaker
 from dr.run.workspace.key_record import key_hint
-from dr.sources.driver import SourceDriver
-from dr.sources.hosts import open_agent, open_host
-from dr.sources.kinds import open_source
 from dr.sources.secret import read_secret
 from dr.targets.driver import TargetDriver
 from dr.targets.kinds import driver_of
 from dr.tools.disk import AbsentError
-from dr.tools.host import Host
 from dr.tools.restic import Repository, Throttle
 from dr.tools.secrets import generated_passphrase
 from dr.tools.store import ObjectStore
 
 if TYPE_CHECKING:
+    from dr.plan.plan import Plan
+    from dr.plan.site import Limits
+    from dr.plan.target import Target
+    from dr.sources.driver import SourceDriver
+    from dr.tools.host import Host
     from dr.tools.meter import Meter
 
 
@@ -132,6 +130,9 @@ class Toolbox:
 
     def source(self, name: str) -> SourceDriver:
         """Return the doors of the source of that name."""
+        from dr.sources.hosts import open_agent, open_host
+        from dr.sources.kinds import open_source
+
         declared, program = self.plan.host_of(name), self.places[0].repository.program
         host = open_host(declared)
         return open_source(
@@ -151,6 +152,8 @@ class Toolbox:
 
     def host(self) -> Host:
         """Return the host that the plan names for the system: this one when it names none."""
+        from dr.sources.hosts import open_host
+
         return open_host(self.plan.host)
 
     def work(self) -> Path:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dr.plan.target_kind import Credentials
-from dr.plan.target_s3 import S3Place
 from dr.sources.secret import variable
 from dr.targets.carried import carried_authorities
 from dr.tools.meter import Meter
@@ -14,6 +13,10 @@ from dr.tools.network import Way
 from dr.tools.s3 import S3Store
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.secrets import S3Keys, read_aws_file
+
+if TYPE_CHECKING:
+    from dr.plan.target_kind import Credentials
+    from dr.plan.target_s3 import S3Place
 
 
 def open_bucket(place: S3Place, credentials: Credentials | None = None, *, meter: Meter | None = None) -> S3Bucket:

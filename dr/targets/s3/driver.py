@@ -6,16 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from dr.errors import DrError
 from dr.evidence.posture import Finding, Probe
-from dr.plan.target_kind import Credentials
-from dr.plan.target_s3 import S3Place
 from dr.targets.carried import carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.making import BucketPlan
-from dr.targets.s3 import posture, probe, provision
 from dr.targets.s3.bucket import (
     carried_place,
     open_locks,
@@ -27,16 +24,19 @@ from dr.targets.s3.bucket import (
 )
 from dr.tools.erase import Eraser, S3Eraser, StoreEraser
 from dr.tools.s3 import S3Store
-from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import S3Versions
 from dr.tools.secrets import read_aws_file
 from dr.tools.store import ObjectStore
+
+if TYPE_CHECKING:
+    from dr.plan.target_kind import Credentials
+    from dr.plan.target_s3 import S3Place
+    from dr.tools.s3_bucket import S3Bucket
 
 
 class S3Driver(TargetDriver):
     """A bucket, with versions and locks where it has them."""
 
-    declares = S3Place
     can_probe = True
 
     @property
@@ -53,6 +53,10 @@ class S3Driver(TargetDriver):
         env, options = restic_env(place, keys), restic_options(place)
         return Opened(store=store, location=restic_location(place), env=env, options=options)
 
+    def names(self, store: ObjectStore, folder: str) -> frozenset[str] | None:
+        """See `TargetDriver`."""
+        return store.names(folder) if isinstance(store, S3Store) else None
+
     def deleting(self) -> Opened:
         """See `TargetDriver`. Keys that back up are to delete nothing: others are named for it."""
         place = self._declared
@@ -66,6 +70,8 @@ class S3Driver(TargetDriver):
 
     def look(self, now: datetime, below: str) -> Iterator[Finding]:
         """See `TargetDriver`."""
+        from dr.targets.s3 import posture
+
         return posture.look_at_bucket(self._declared, now, below)
 
     def carry(self, env: Mapping[str, str], left_out: list[str]) -> dict[str, bytes]:
@@ -93,6 +99,8 @@ class S3Driver(TargetDriver):
 
     def probe(self, now: datetime) -> Probe | None:
         """See `TargetDriver`."""
+        from dr.targets.s3 import probe
+
         return probe.probe(self._declared, now=now)
 
     def versions(self, store: ObjectStore) -> S3Versions | None:
@@ -120,6 +128,8 @@ class S3Driver(TargetDriver):
 
     def plan_bucket(self, *, credentials: Credentials | None, principal: str | None) -> BucketPlan:
         """See `TargetDriver`."""
+        from dr.targets.s3 import provision
+
         return provision.plan_bucket(self._declared, credentials=credentials, principal=principal)
 
 

@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.evidence.record import Outcome
 from dr.late_dataclass import dataclass
-from dr.plan.source import Source
 from dr.run.recovery.place.programs import ProgramRunner
 from dr.run.recovery.place.restore_host import HERE, RestoreHost
 from dr.sources.driver import RestoredSource
+
+if TYPE_CHECKING:
+    from dr.plan.source import Source
 
 
 @dataclass(frozen=True)

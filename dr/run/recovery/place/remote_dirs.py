@@ -10,13 +10,13 @@ import os
 import re
 import secrets
 from pathlib import Path
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError
-from dr.plan.host import SshHost
-from dr.sources.hosts import open_host
 from dr.tools.host import script
+
+if TYPE_CHECKING:
+    from dr.plan.host import SshHost
 
 RECORD = ".far"
 #: Beside it, what is being made in a live place there: `dr.run.recovery.place.remote_halves`.
@@ -54,6 +54,8 @@ class FarPlaces:
 
     def make(self, home: str, kind: str) -> Path:
         """Return a new directory below `home` there, open to its owner alone."""
+        from dr.sources.hosts import open_host
+
         path = f"{home.rstrip('/')}/dr-{kind[:8]}-{secrets.token_hex(8)}"
         self._write(path)
         host = open_host(self.declared())
@@ -77,6 +79,8 @@ class FarPlaces:
         declared, places = self._read()
         if declared is None or not places:
             return
+        from dr.sources.hosts import open_host
+
         host = open_host(declared)
         try:
             done = host.run(script(_CLEAR, *places), timeout=_CLEAR_SECONDS, regardless=True)
@@ -105,10 +109,12 @@ class FarPlaces:
 
     def _read(self) -> tuple[SshHost | None, list[str]]:
         """Return the host and the places; only paths of ours, whatever the file says."""
+        from dr.plan.host import SshHost
+
         try:
             first, *rest = self._record.read_text("utf-8").splitlines()
             return SshHost.model_validate_json(first), [line for line in rest if _ours(line)]
-        except (OSError, ValueError, ValidationError):
+        except (OSError, ValueError):
             return None, []
 
 

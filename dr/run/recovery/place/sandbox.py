@@ -17,16 +17,18 @@ import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dr.errors import DrError
 from dr.evidence.record import Point
-from dr.plan.host import SshHost
 from dr.run.recovery.place.remote_dirs import HALF_RECORD, FarPlaces
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import LARGER, available, require
 from dr.tools import command
+
+if TYPE_CHECKING:
+    from dr.plan.host import SshHost
 
 log = logging.getLogger("dr.sandbox")
 
