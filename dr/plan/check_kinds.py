@@ -240,7 +240,8 @@ class CommandExpectation(Declaration):
     stdout: Annotated[
         Expectation | None,
         Field(
-            description="What it prints: a value, or a comparison. Default: anything.",
+            description="What it prints: a value, or a comparison. Of more than 128 KiB the first and the last 64 are "
+            "looked at. Default: anything.",
             examples=["matches all good"],
         ),
     ] = None

@@ -176,6 +176,12 @@ def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
     )
 
 
+def _signal_pipe() -> tuple[IO[bytes], IO[bytes]]:
+    """Return the two ends of a pipe, by which one thread wakes another that waits for output."""
+    ends = os.pipe()
+    return os.fdopen(ends[0], "rb", 0), os.fdopen(ends[1], "wb", 0)
+
+
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
@@ -288,6 +294,7 @@ class Running:
         for thread in self._threads:
             thread.start()
         self._timer = threading.Timer(timeout, self._expire) if timeout else None
+        self._wake = _signal_pipe() if timeout else None
         if self._timer:
             self._timer.daemon = True
             self._timer.start()
@@ -299,8 +306,19 @@ class Running:
         return self._child.stdout
 
     def read(self, size: int = 1 << 20) -> bytes:
-        """Return up to `size` bytes as soon as some are there; empty at the end."""
-        return os.read(self.stdout.fileno(), size)
+        """Return up to `size` bytes as soon as some are there; empty at the end, and once its time is over."""
+        return os.read(self.stdout.fileno(), size) if self._in_time() else b""
+
+    def _in_time(self) -> bool:
+        """Wait for output or its end; False once its time is over: what it left behind may hold the output for ever."""
+        if self._wake is None:
+            return True
+        import select
+
+        over, watched = self._wake[0].fileno(), select.poll()
+        watched.register(self.stdout.fileno(), select.POLLIN)
+        watched.register(over, select.POLLIN)
+        return over not in dict(watched.poll())
 
     def write(self, data: bytes) -> None:
         """Write to its standard input; `BrokenPipeError` when it reads no more. Needs `feed`."""
@@ -338,7 +356,7 @@ class Running:
         if self._expired.is_set():
             raise TimeoutExpiredError(
                 f"{Path(self.argv[0]).name} did not end within {self._timeout:.3g} s and was stopped",
-                hint="raise the timeout, or see why it hangs",
+                hint="raise the timeout, or see why it hangs; what it started and left may still hold its output",
             )
         seconds = time.monotonic() - self._began
         return Done(self.argv, code, stderr=bytes(self._errors), seconds=seconds)
@@ -356,10 +374,15 @@ class Running:
         _forget(self._child)
         self.stdout.close()
         self.end_input()
+        for end in self._wake or ():
+            end.close()
 
     def _expire(self) -> None:
         self._expired.set()
         self.kill()
+        with suppress(OSError, ValueError):  # nobody reads any more
+            if self._wake:
+                self._wake[1].write(b".")
 
     def _collect(self) -> None:
         pipe = self._child.stderr
@@ -421,7 +444,7 @@ def run(
         within=within, heed=heed,
     ) as running:  # fmt: skip
         if on_line is None:
-            stdout = running.stdout.read()
+            stdout = b"".join(iter(running.read, b""))
         else:
             stdout = b""
             for line in running.stdout:

@@ -231,6 +231,15 @@ def test_a_commands_output_is_compared(ground: CheckContext) -> None:
     assert (bad.outcome, bad.observed) == ("failed", "exit 0, output 'no'")
 
 
+def test_of_much_output_the_beginning_and_the_end_are_looked_at(ground: CheckContext) -> None:
+    script = "echo begun; yes doing | head -c 3000000; echo all good"
+    for wanted in ("matches ^begun", "matches all good$", r"matches \n\[\d+ bytes left out\]\n"):
+        result = one(ground, sh(script, expect={"stdout": wanted}))
+        assert result.outcome == "ok" and len(result.observed) <= 300
+    assert one(ground, sh(script, expect={"stdout": "matches bad"})).outcome == "failed"
+    assert len(ground.works.run(["sh", "-c", script], env=os.environ, cwd=ground.root, timeout=60).stdout) < 200_000
+
+
 def test_a_relative_command_lies_beside_the_plan(ground: CheckContext) -> None:
     script = ground.plan_dir / "smoke-test"
     script.write_text("#!/bin/sh\npwd\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dr.tools import command
+from dr.tools.command import TimeoutExpiredError
 from tests.conftest import ROOT
 from tests.waiting import LIMIT, soon
 
@@ -61,3 +64,15 @@ def test_stops_that_fall_into_one_another_neither_stand_still_nor_get_lost() -> 
     argv = [sys.executable, "-c", FLOODED]
     done = subprocess.run(argv, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=LIMIT)
     assert done.stdout == "[True, False] True\n", done.stderr
+
+
+def test_what_a_program_left_behind_cannot_hold_its_output_past_its_time(tmp_path: Path) -> None:
+    """As a daemon that a check or a hook starts, and that keeps the output it was given."""
+    left = f"setsid sh -c 'echo $$ >{tmp_path}/pid; exec sleep {LIMIT}' 2>/dev/null & echo said; exit 0"
+    with pytest.raises(TimeoutExpiredError, match="did not end within 1 s"):
+        command.run(["sh", "-c", left], timeout=1)
+    assert soon((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, signal.SIGKILL)  # it is still there: nobody waited for it
+    with command.Running(["sh", "-c", "head -c 300000 /dev/zero; exit 3"], timeout=LIMIT) as running:
+        assert sum(map(len, iter(running.read, b""))) == 300_000 and running.finish().code == 3

@@ -96,5 +96,5 @@ def _absent(context: CheckContext, body: CheckBody) -> CheckOutcome | None:
 
 def _tidy(text: str) -> str:
     """One printable line of at most 300 characters."""
-    line = "".join(c if c.isprintable() else " " for c in text)
+    line = "".join(c if c.isprintable() else " " for c in text[: _LONGEST + 1])
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"

@@ -7,6 +7,7 @@ import random
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +40,10 @@ echo "${s:-000}"; [ -f "$3" ] && head -c 1048576 -- "$3"; rm -f -- "$3"; exit "$
 """
 
 
+#: So many bytes of what a program prints are kept.
+LONGEST = 128 * 1024
+
+
 class ProgramRunner(Protocol):
     """Where a plan's own programs run."""
 
@@ -49,7 +54,7 @@ class ProgramRunner(Protocol):
         """Return how a program that lies on this machine, beside the plan, is called there."""
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
-        """Run one to its end."""
+        """Run one to its end. Of more than `LONGEST` bytes of output the first and the last half of that are kept."""
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
         """Start one that serves."""
@@ -80,7 +85,8 @@ class WorksHere:
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
         """See `ProgramRunner`."""
-        return command.run(argv, env=env, cwd=cwd, timeout=timeout, within=within(self._host, cwd))
+        with command.Running(argv, env=env, cwd=cwd, timeout=timeout, within=within(self._host, cwd)) as process:
+            return _to_the_end(process)
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
         """See `ProgramRunner`."""
@@ -101,6 +107,20 @@ class WorksHere:
         argv = [sys.executable, "-m", web.__name__, url, f"{seconds:g}"]
         done = self._host.run(argv, env=own_environment(), timeout=seconds + _MORE_SECONDS)
         return web.read(done.stdout) if done.code == 0 else Answer(None, problem=done.last_words or "no answer")
+
+
+def _to_the_end(process: Process) -> Done:
+    """Read what a program prints until it ends, without keeping all of it: a log may be longer than memory is."""
+    first, last, count = bytearray(), bytearray(), 0
+    while block := process.read():
+        count += len(block)
+        room = LONGEST // 2 - len(first)
+        first += block[:room]
+        last += block[room:]
+        del last[: -LONGEST // 2]
+    left_out = count - len(first) - len(last)
+    between = f"\n[{left_out} bytes left out]\n".encode() if left_out else b""
+    return replace(process.finish(), stdout=bytes(first + between + last))
 
 
 class WorksThere:
@@ -133,7 +153,8 @@ class WorksThere:
 
     def run(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float) -> Done:
         """See `ProgramRunner`."""
-        return self._host.run(argv, env=env, cwd=str(cwd), timeout=timeout)
+        with self._host.start(argv, env=env, cwd=str(cwd), timeout=timeout) as process:
+            return _to_the_end(process)
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Process:
         """See `ProgramRunner`."""
