@@ -14,6 +14,7 @@ import itertools
 import os
 import pwd
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -176,12 +177,6 @@ def _program(name: str, cwd: Path | str | None, path: str | None) -> str:
     )
 
 
-def _signal_pipe() -> tuple[IO[bytes], IO[bytes]]:
-    """Return the two ends of a pipe, by which one thread wakes another that waits for output."""
-    ends = os.pipe()
-    return os.fdopen(ends[0], "rb", 0), os.fdopen(ends[1], "wb", 0)
-
-
 def _signal(child: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
@@ -294,7 +289,7 @@ class Running:
         for thread in self._threads:
             thread.start()
         self._timer = threading.Timer(timeout, self._expire) if timeout else None
-        self._wake = _signal_pipe() if timeout else None
+        self._wake = os.fdopen(os.eventfd(0), "r+b", 0) if timeout else None
         if self._timer:
             self._timer.daemon = True
             self._timer.start()
@@ -315,7 +310,7 @@ class Running:
             return True
         import select
 
-        over, watched = self._wake[0].fileno(), select.poll()
+        over, watched = self._wake.fileno(), select.poll()
         watched.register(self.stdout.fileno(), select.POLLIN)
         watched.register(over, select.POLLIN)
         return over not in dict(watched.poll())
@@ -374,15 +369,15 @@ class Running:
         _forget(self._child)
         self.stdout.close()
         self.end_input()
-        for end in self._wake or ():
-            end.close()
+        if self._wake:
+            self._wake.close()
 
     def _expire(self) -> None:
         self._expired.set()
         self.kill()
         with suppress(OSError, ValueError):  # nobody reads any more
             if self._wake:
-                self._wake[1].write(b".")
+                self._wake.write((1).to_bytes(8, sys.byteorder))
 
     def _collect(self) -> None:
         pipe = self._child.stderr
