@@ -117,7 +117,7 @@ def quick(endpoint: str, bucket: str, keys: S3Keys, *, region: str, way: Way) ->
 
     obstore believes a `ca_file` beside the authorities of the world, not alone.
     """
-    from obstore.store import S3Store
+    import obstore  # never `obstore.store` alone: a thread that comes second would have it before what it calls
 
     url = way.url(endpoint, bucket)
     proxy, scheme = proxy_for(url, os.environ), urlsplit(url).scheme
@@ -147,6 +147,8 @@ def quick(endpoint: str, bucket: str, keys: S3Keys, *, region: str, way: Way) ->
 
     def opened(longest: timedelta) -> S3Store:
         once: RetryConfig = {"max_retries": 0}
-        return S3Store(bucket, config=config, client_options={**client, "timeout": longest}, retry_config=once)
+        return obstore.store.S3Store(
+            bucket, config=config, client_options={**client, "timeout": longest}, retry_config=once
+        )
 
     return Quick(opened)

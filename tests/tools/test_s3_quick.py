@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +128,35 @@ def test_a_proxy_that_our_rules_do_not_take_is_not_taken(
     place = store(s3, bucket)
     place.put("letter", b"a letter")
     assert place._quick is None and place.sha256("letter")[1] == 8
+
+
+#: A library whose part is there before what that part calls, while a thread is still about to load the rest.
+_HALF_LOADED = {
+    "__init__.py": "from . import store\nimport gate\ngate.reached.set()\ngate.ended.wait(0.5)\ndef get(*_): return 'got'\n",
+    "store.py": "import obstore\nclass S3Store:\n    def __init__(self, *_, **__): pass\n"
+    "    def get(self, key): return obstore.get(key)\n",
+}
+_TWO_AT_ONCE = """
+import threading, gate
+from dr.tools.network import Way
+from dr.tools.s3_quick import quick
+from dr.tools.secrets import S3Keys
+
+threading.Thread(target=lambda: __import__("obstore")).start()
+gate.reached.wait()
+try:
+    found = quick("http://127.0.0.1:9", "b", S3Keys("a", "b"), region="x", way=Way(addressing="path"))
+    print(found._store.get("key"))
+finally:
+    gate.ended.set()
+"""
+
+
+def test_two_threads_that_come_at_once_both_find_the_whole_library(tmp_path: Path) -> None:
+    (tmp_path / "obstore").mkdir()
+    for name, text in _HALF_LOADED.items():
+        (tmp_path / "obstore" / name).write_text(text)
+    (tmp_path / "gate.py").write_text("import threading\nreached, ended = threading.Event(), threading.Event()\n")
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"}
+    done = subprocess.run([sys.executable, "-c", _TWO_AT_ONCE], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("got\n", "")
