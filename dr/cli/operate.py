@@ -147,8 +147,7 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
             continue
         context.say(
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
-            f"of {proof.level_asked}, {counted(proof.objects, 'object')}, {format_bytes(proof.bytes)} "
-            f"in {format_duration(proof.seconds)}{_covered(proof)}"
+            f"of {proof.level_asked}{_read(proof)} in {format_duration(proof.seconds)}{_covered(proof)}"
         )
         for damage in proof.damage:
             (context.warn if damage.problem == "unreferenced" else context.complain)(
@@ -164,6 +163,11 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
         for problem in result.problems:
             context.warn(problem, proof.system)
         context.ended(result.exit_code)
+
+
+def _read(proof: Proof) -> str:
+    """Say how much was read, where stored bytes were looked at."""
+    return f", {counted(proof.objects, 'object')}, {format_bytes(proof.bytes)}" if proof.looked else ""
 
 
 def _covered(proof: Proof) -> str:

@@ -46,12 +46,13 @@ def backup_document(run: BackupRun, *, unread: Mapping[str, Sequence[str]] | Non
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
-    """One proof of `dr verify`."""
-    return picked(
+    """One proof of `dr verify`. `objects` and `bytes` are null where no stored bytes were looked at."""
+    made = picked(
         proof, "run_id", "system", "target", "level_asked", "level_reached", "outcome", "objects", "bytes",
         "seconds", "share", "coverage", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired",
         "notes", "healed", "traffic", "error",
     )  # fmt: skip
+    return made if proof.looked else made | dict.fromkeys(("objects", "bytes"))
 
 
 def replication_document(run: Replication) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dr.evidence.record import BackupRun, Proof
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.report.coverage import said as in_words
-from dr.report.phrases import counted
+from dr.report.phrases import count, counted
 from dr.report.verdict import Verdict, judge
 
 
@@ -46,6 +46,11 @@ class ProofView:
 
     fact: Proof
     observed: str
+
+    @property
+    def objects(self) -> str:
+        """How many objects were read, in words."""
+        return count(self.fact.objects) if self.fact.looked else "not read"
 
     @classmethod
     def of(cls, proof: Proof) -> ProofView:

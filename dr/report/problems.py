@@ -64,6 +64,7 @@ def problems_of(
     yield from _doubts(of, standing)
     yield from _losses(of, standing)
     yield from _last_runs(of, standing)
+    yield from _proofs(of, plan, standing)
     yield from _replicas(of, standing, [name for name in plan.replicas if name in standing.places])
     yield from _drills(of, standing, rto, undrilled)
     for verb in standing.interrupted:
@@ -164,6 +165,23 @@ def _last_runs(of: _Of, standing: SystemStatus) -> Iterator[SystemProblem]:
                 since=last.started,
                 text=f"the last {_NOUNS[verb]} {_ENDED[last.outcome]}{why}",
                 todo=f"remove the cause, then run `dr {_TYPED.get(verb, verb)} {standing.system}`",
+            )
+
+
+def _proofs(of: _Of, plan: Plan, standing: SystemStatus) -> Iterator[SystemProblem]:
+    """Yield the targets whose last verification was not ok, but the last of all: that one is told as a run."""
+    told = standing.verify and standing.verify.outcome in _ENDED
+    seen = [state for name in plan.places if (state := standing.places.get(name)) and state.proof and state.proven]
+    last = max((state.proven for state in seen if state.proven), default=None) if told else None
+    for state in seen:
+        if state.proof in _ENDED and state.proven != last:
+            yield of(
+                kind="proof_failed",
+                severity=_SEVERITY[state.proof],
+                subject=state.target,
+                since=state.proven,
+                text=f"the last verification of {state.target} {_ENDED[state.proof]}",
+                todo=f"remove the cause, then run `dr verify {standing.system}`",
             )
 
 

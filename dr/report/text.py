@@ -163,7 +163,7 @@ def _kept(report: Report) -> Iterator[str]:
     if report.proofs:
         yield from _table(("When", "System", "Target", "Level", "Objects", "Observed"), [
             (when(p.fact.finished), p.fact.system, p.fact.target or "unknown",
-             f"{p.fact.level_reached} {words.RUNGS[p.fact.level_reached]}", count(p.fact.objects), p.observed)
+             f"{p.fact.level_reached} {words.RUNGS[p.fact.level_reached]}", p.objects, p.observed)
             for p in report.proofs
         ])  # fmt: skip
 

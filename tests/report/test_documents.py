@@ -16,6 +16,7 @@ from dr.report.documents import (
     proof_document,
     status_document,
 )
+from dr.report.kept import ProofView
 from tests.report.district import NOW, backup, damaged_proof, drill, failed_drill, point, row
 
 
@@ -45,6 +46,10 @@ def test_a_proof_has_its_keys_and_its_damage() -> None:
         "run_id level_asked share coverage points lost damaged_points doubtful_points expired notes healed traffic"
     )
     assert made["damage"][0] == {"object": "data/3f/3f9a", "problem": "corrupt"}  # type: ignore[index]
+    assert made["objects"] == damaged_proof().objects > 0
+    unread = replace(damaged_proof(), objects=0, bytes=0)
+    assert [proof_document(unread)[key] for key in ("objects", "bytes")] == [None, None], "nothing was looked at"
+    assert ProofView.of(unread).objects == "not read"
 
 
 def test_a_drill_has_its_keys() -> None:

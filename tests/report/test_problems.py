@@ -31,6 +31,10 @@ def replicated(outcome: Any) -> PlaceState:
     return PlaceState(target="vault", replication=outcome, replicated=ago(hours=7), problem="it is full")
 
 
+def unproven() -> PlaceState:
+    return PlaceState(target="vault", proof="failed", proven=ago(hours=8))
+
+
 def growing() -> Row:
     kept = plan(targets=["offsite"], retention={"last": 2, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0})
     offsite = Target.model_validate({"target": "offsite", "local": {"path": "/srv/offsite"}})
@@ -46,6 +50,14 @@ ONE_OF_EACH: list[tuple[Callable[[], Row], tuple[str, str, str, Any]]] = [
     (lambda: row(backup=last("failed", "it is full")), ("backup_failed", "", "failed", ago(hours=7))),
     (lambda: row(backup=last("degraded", "it is full")), ("backup_failed", "", "degraded", ago(hours=7))),
     (lambda: row(verify=last("failed")), ("proof_failed", "", "failed", ago(hours=7))),
+    (
+        lambda: row(plan(targets=["offsite"], replicas=["vault"]), verify=last("ok"), places={"vault": unproven()}),
+        ("proof_failed", "vault", "failed", ago(hours=8)),
+    ),
+    (
+        lambda: row(plan(targets=["offsite"], replicas=["vault"]), verify=last("failed"), places={"vault": unproven()}),
+        ("proof_failed", "", "failed", ago(hours=7)),  # it is that one
+    ),
     (lambda: row(drill=drilled("failed")), ("drill_failed", "", "failed", ago(hours=7))),
     (lambda: row(drill=None), ("never_drilled", "", "warning", None)),
     (lambda: row(overdue=["backup"]), ("backup_overdue", "", "warning", ago(hours=3))),

@@ -12,6 +12,7 @@ from dr.errors import DrError
 from dr.evidence.posture import Attempt, TargetPosture
 from dr.evidence.posture import Finding as PostureFinding
 from dr.plan.declarations import Loaded
+from dr.plan.units import format_bytes
 from dr.queries.doctor import kit
 from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding
@@ -83,7 +84,7 @@ def _state(session: Session) -> Finding:
         return Finding("state", "failed", str(error), hint)
     if loose:
         return Finding("state", "degraded", f"{session.state} is open to others", f"chmod 700 {session.state}")
-    return Finding("state", "ok", f"{session.state}, {space // 2**20} MiB free")
+    return Finding("state", "ok", f"{session.state}, {format_bytes(space)} free")
 
 
 def _escrow(session: Session) -> Finding:

@@ -21,13 +21,17 @@ class RowsDriver(CheckDriver[RowsCheck]):
         """See `CheckDriver`."""
         before, after = before_and_after(context.sources[self.body.source])
         differ = {name: after.rows.get(name) for name, count in before.rows.items() if after.rows.get(name) != count}
-        expected = f"{sum(before.rows.values()):,} rows in {len(before.rows):,} tables, as counted at capture"
-        observed = f"{sum(after.rows.get(name, 0) for name in before.rows):,} rows"
-        observed += f" in {len(before.rows.keys() & after.rows.keys()):,} tables"
+        expected = f"{_rows_in(sum(before.rows.values()), len(before.rows))}, as counted at capture"
+        found = sum(after.rows.get(name, 0) for name in before.rows)
+        observed = _rows_in(found, len(before.rows.keys() & after.rows.keys()))
         if differ:
             told = [f"{name} has {_count(differ[name])}, not {before.rows[name]:,}" for name in sorted(differ)[:NAMED]]
-            observed += f"; {len(differ):,} differ: {', '.join(told)}"
+            observed += f"; {len(differ):,} differ{'s' if len(differ) == 1 else ''}: {', '.join(told)}"
         return CheckOutcome(expected, observed, verdict(not differ))
+
+
+def _rows_in(rows: int, tables: int) -> str:
+    return f"{rows:,} {'row' if rows == 1 else 'rows'} in {tables:,} {'table' if tables == 1 else 'tables'}"
 
 
 def _count(rows: int | None) -> str:
