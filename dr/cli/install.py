@@ -6,14 +6,14 @@ import functools
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
 from pydantic import BaseModel
 
 from dr.cli.context import Context, pass_context
-from dr.errors import DrError
+from dr.errors import DrError, UsageError
 
 
 def _program(context: Context) -> list[str]:
@@ -140,9 +140,19 @@ _UNITS = {"dr.service": _SERVICE, "dr.timer": _TIMER, "dr-daemon.service": _DAEM
 
 
 @click.command("systemd")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write them into this directory, such as /etc/systemd/system.",
+)
 @pass_context
-def systemd_command(context: Context) -> None:
-    """Print the units for systemd: a service with its timer, the daemon, and what is started when one fails."""
+def systemd_command(context: Context, output: Path | None) -> None:
+    """Print the units for systemd: a service with its timer, the daemon, and what is started when one fails.
+
+    With --output each becomes a file. One that is there already, and is another, is left: move it away first.
+    """
     context.session.reading = True
     start = " ".join(map(_unit_word, _program(context)))
     named = sorted(set(_credentials(context)))
@@ -150,10 +160,26 @@ def systemd_command(context: Context) -> None:
     told = functools.partial(str.format, after=_AFTER, start=start, credentials="".join(places), hardened=_HARDENED)
     units = {name: told(text) for name, text in _UNITS.items()}
     context.put(service=units["dr.service"], timer=units["dr.timer"], units=units)
+    if output:
+        _write_units(output, units)
     for name, text in units.items():
-        context.say(f"# /etc/systemd/system/{name}\n{text}")
+        context.say(f"wrote {output / name}" if output else f"# /etc/systemd/system/{name}\n{text}")
     context.say("# then: systemctl daemon-reload && systemctl enable --now dr.timer")
     context.say("# or, resident: systemctl daemon-reload && systemctl enable --now dr-daemon.service")
+
+
+def _write_units(folder: Path, units: Mapping[str, str]) -> None:
+    """Write all, or none where one of them is there already and is another."""
+    try:
+        for path, text in ((folder / name, text) for name, text in units.items()):
+            if path.exists() and path.read_text("utf-8", "replace") != text:
+                hint = "move it away, or change units by `systemctl edit`"
+                raise UsageError("another unit of this name is there", str(path), hint=hint)
+        for name, text in units.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        hint = "name a directory that you may write, such as /etc/systemd/system as root"
+        raise UsageError("the units cannot be written", str(folder), error.strerror or "", hint=hint) from error
 
 
 def _credentials(context: Context) -> Iterator[str]:

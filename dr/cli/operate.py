@@ -167,7 +167,9 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
 
 def _read(proof: Proof) -> str:
     """Say how much was read, where stored bytes were looked at."""
-    return f", {counted(proof.objects, 'object')}, {format_bytes(proof.bytes)}" if proof.looked else ""
+    from dr.report.coverage import looked
+
+    return f", {counted(proof.objects, 'object')}, {format_bytes(proof.bytes)}" if looked(proof) else ""
 
 
 def _covered(proof: Proof) -> str:

@@ -205,7 +205,8 @@ def _say_selected(context: Context, fact: Drill) -> None:
     "paths",
     multiple=True,
     metavar="PATH",
-    help="Bring back this file or folder only: absolute, or relative to what the plan declares; `*`, `**`; again.",
+    help="Bring back this file or folder only: absolute, or relative to what the plan declares; `*` and `**` match "
+    "many; may be given again.",
 )
 @table_options
 @click.option("--source", metavar="SOURCE", help="With --path or --table: of this source only.")
@@ -240,7 +241,7 @@ def _recover(context: Context, loaded: Loaded, to: Path | None, /, *, yes: bool,
     from dr.run.recovery.request import RecoveryRequest
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
-    to = to.expanduser().absolute() if to else None
+    to = _whole(to) if to else None
     request = RecoveryRequest(to=to, replaced=replaced, accepted=accepted, **asked)
     refuse_mixed(request)
     _fits_together(request)
@@ -263,6 +264,12 @@ def _recover(context: Context, loaded: Loaded, to: Path | None, /, *, yes: bool,
             context.say(f"  lies in    {request.to / source}, each file by its whole path")
     for table in done.record.tables if request.to else ():
         context.say(f"  lies in    {request.to}: {table.table}.sql and .csv")
+
+
+def _whole(to: Path) -> Path:
+    """Return a directory by its whole path, as a person would write it."""
+    whole = to.expanduser().absolute()
+    return whole.resolve() if ".." in whole.parts else whole
 
 
 def _agreed(

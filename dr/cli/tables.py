@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 def table_options(command: F) -> F:
     """Add the options of single tables."""
-    named = "Bring back this table only, as SQL and CSV in --to, or --beside the live one; again."
+    named = "Bring back this table only, as SQL and CSV in --to, or --beside the live one; may be given again."
     chosen, new = (
         "With one --table: only rows for which this holds.",
         "With one --table: load it beside the live one so.",

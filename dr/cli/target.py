@@ -136,9 +136,13 @@ def _say(context: Context, checked: Checked) -> None:
 
 @target_command.command("create", short_help="Make the bucket that a target declares.")
 @click.argument("name", metavar="TARGET", shell_complete=complete.targets)
-@click.option("--credentials", type=click.Path(path_type=Path), help="Keys that may, in AWS shared-credentials format.")
-@click.option("--admin-profile", metavar="PROFILE", help="Keys that may, by their profile in your AWS files.")
-@click.option("--admin-env", nargs=2, metavar="ID SECRET", help="Keys that may, by the names of two variables.")
+@click.option(
+    "--credentials",
+    type=click.Path(path_type=Path),
+    help="Keys that may make buckets, in AWS shared-credentials format.",
+)
+@click.option("--admin-profile", metavar="PROFILE", help="The same, by their profile in your AWS files.")
+@click.option("--admin-env", nargs=2, metavar="ID SECRET", help="The same, by the names of two variables.")
 @click.option("--append-only", "principal", metavar="ARN", help="Let this user add, and delete nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")

@@ -186,11 +186,6 @@ class Proof:
     traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
 
     @property
-    def looked(self) -> bool:
-        """Whether stored bytes were looked at: else its numbers of objects and bytes are nobody's count."""
-        return self.coverage is not None or self.objects > 0
-
-    @property
     def lost(self) -> tuple[str, ...]:
         """The points that are not there although the plan's retention keeps them."""
         return tuple(run_id for look in self.looks for run_id in look.lost)

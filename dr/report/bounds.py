@@ -165,5 +165,7 @@ def months(number: float | None) -> str:
 
 
 def money(amount: float, currency: str) -> str:
-    """Return an amount of money in words."""
+    """Return an amount of money in words; never 0.00 of what is more than nothing."""
+    if 0 < amount < 0.01:
+        return f"under 0.01 {currency}"
     return f"{amount:,.2f} {currency}"

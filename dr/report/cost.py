@@ -14,6 +14,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.target import Target
 from dr.plan.target_kind import Counts
 from dr.plan.units import format_bytes
+from dr.report.bounds import money
 from dr.report.forecast import Forecast
 from dr.report.forecast_told import forecast_document, forecast_lines
 from dr.report.phrases import count, day
@@ -48,7 +49,8 @@ class CostRow:
         found = self.forecast
         if found.stored_bytes is None or found.stored_at is None:
             return "not known"
-        return f"{format_bytes(found.stored_bytes)}, as listed {day(found.stored_at)}"
+        least = "at least " if found.unlisted else ""
+        return f"{least}{format_bytes(found.stored_bytes)}, as listed {day(found.stored_at)}"
 
     @property
     def asked(self) -> str:
@@ -74,7 +76,7 @@ class CostRow:
         if self.price is None:
             return "no prices declared" if not self.priced else _NOT if self.counts == "nothing" else _NONE
         without = ", without requests" if self.unpriced else ""
-        return f"{self.price.amount:,.2f} {self.price.currency}{without}"
+        return f"{money(self.price.amount, self.price.currency)}{without}"
 
     @property
     def estimates(self) -> tuple[str, ...]:

@@ -13,7 +13,13 @@ from dr.plan.units import format_duration
 from dr.report.phrases import counted, when
 
 if TYPE_CHECKING:
+    from dr.evidence.record import Proof
     from dr.plan.plan import Plan
+
+
+def looked(proof: Proof) -> bool:
+    """Whether stored bytes were looked at: else a proof's numbers of objects and bytes are nobody's count."""
+    return proof.coverage is not None or proof.objects > 0
 
 
 def said(coverage: Coverage) -> str:

@@ -14,6 +14,7 @@ from dr.evidence.problem import SystemProblem, texts
 from dr.evidence.record import BackupRun, Drill, Point, Proof, Replication, worst_outcome
 from dr.evidence.seal import ChainResult, Sealed, encode
 from dr.report.board import Row
+from dr.report.coverage import looked
 from dr.report.phrases import writable
 from dr.report.verdict import checks_verdict, rpo_verdict, rto_estimate, rto_verdict
 
@@ -52,7 +53,7 @@ def proof_document(proof: Proof) -> dict[str, Any]:
         "seconds", "share", "coverage", "damage", "points", "lost", "damaged_points", "doubtful_points", "expired",
         "notes", "healed", "traffic", "error",
     )  # fmt: skip
-    return made if proof.looked else made | dict.fromkeys(("objects", "bytes"))
+    return made if looked(proof) else made | dict.fromkeys(("objects", "bytes"))
 
 
 def replication_document(run: Replication) -> dict[str, Any]:

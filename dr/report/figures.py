@@ -184,7 +184,8 @@ class _Drills:
         system = view.fact.system
         self.number += 1
         self.newest.append(view)
-        self.last[system] = view
+        if not view.fact.selected:  # a file that was brought back says nothing of its system
+            self.last[system] = view
         if view.fact.drill_id == self.focus:
             self.asked = (view,)
         if not view.fact.real and view.fact.outcome != "aborted":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 
@@ -97,6 +97,7 @@ class Forecast:
     capacity: Reached | None = None
     budget: Reached | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+    unlisted: int = 0  # systems that are there and were never listed: what is stored is more, then
 
     def reached_within(self, months: float) -> list[str]:
         """Return which declared bounds are reached within so many months."""
@@ -112,7 +113,7 @@ def forecast(target: Target, histories: Sequence[History], *, now: datetime, oth
     notes = [f"{name} was not listed there yet: run `dr verify {name}`" for name, each in seen.items() if not each]
     found = {name: growth(each) for name, each in seen.items() if each}
     grows = together(found.values())
-    notes += [_too_little(name, seen[name]) for name, each in found.items() if each is None]
+    notes += _too_little({name: seen[name] for name, each in found.items() if each is None})
     rates = _rates(target, [row for each in histories for row in each.traffic], now)
     freed = [each for history in histories for each in history.freed if now - _RECENT <= each.at <= now]
     cost = _cost(target.prices, stored, grows, rates, _per_month(freed, now)) if target.prices else None
@@ -133,13 +134,18 @@ def forecast(target: Target, histories: Sequence[History], *, now: datetime, oth
         if target.budget and target.prices and cost and bounded
         else None,
         notes=(*notes, *_limits(target, rates)),
+        unlisted=sum(not each for each in seen.values()),
     )
 
 
-def _too_little(system: str, seen: Sequence[Observation]) -> str:
-    days = (seen[-1].at - seen[0].at).days
-    listed = f"{counted(len(seen), 'listing')} over {counted(days, 'day')}"
-    return f"too little history of {system} for its growth: {listed}, of at least {FEWEST} over {SHORTEST.days} days"
+def _too_little(seen: Mapping[str, Sequence[Observation]]) -> Iterator[str]:
+    """Yield one sentence for all systems that have too little history."""
+    for name, listings in list(seen.items())[:1]:
+        days = (listings[-1].at - listings[0].at).days
+        found = f"{counted(len(listings), 'listing')} over {counted(days, 'day')}"
+        whose = name if len(seen) == 1 else f"{name} and {counted(len(seen) - 1, 'other system')}"
+        each = "" if len(seen) == 1 else f" of {name}"
+        yield f"too little history of {whose} for growth: {found}{each}, of at least {FEWEST} over {SHORTEST.days} days"
 
 
 def _rates(target: Target, traffic: Iterable[MonthlyTraffic], now: datetime) -> Rates | None:

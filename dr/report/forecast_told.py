@@ -72,7 +72,9 @@ def forecast_lines(found: Forecast) -> list[str]:
     if found.stored_bytes is None or found.stored_at is None:
         first = f"{found.target}: how much is stored is not known"
     else:
-        first = f"{found.target}: {format_bytes(found.stored_bytes)} stored, as listed on {found.stored_at:%Y-%m-%d}"
+        least = "at least " if found.unlisted else ""
+        stored = f"{least}{format_bytes(found.stored_bytes)} stored"
+        first = f"{found.target}: {stored}, as listed on {found.stored_at:%Y-%m-%d}"
     told = [*_growth_line(found.growth), *_rate_line(found.rates), *_cost_line(found.cost)]
     if found.capacity:
         told.append(f"capacity of {format_bytes(found.capacity.bound)}: {_when(found.capacity, found.growth)}")
@@ -113,7 +115,7 @@ def _when(reached: Reached, grows: Growth | None) -> str:
     if reached.months == 0:
         return "reached"
     if grows is None:
-        return "not known when"
+        return "when it is reached is not known"
     if reached.months is None:
         may = f", but perhaps in {months(reached.soonest)}" if reached.soonest is not None else ""
         return f"not reached within {FURTHEST_MONTHS / 12:.0f} years at this growth{may}"

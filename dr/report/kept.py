@@ -11,6 +11,7 @@ from typing import Protocol
 from dr.evidence.record import BackupRun, Proof
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
+from dr.report.coverage import looked
 from dr.report.coverage import said as in_words
 from dr.report.phrases import count, counted
 from dr.report.verdict import Verdict, judge
@@ -50,7 +51,7 @@ class ProofView:
     @property
     def objects(self) -> str:
         """How many objects were read, in words."""
-        return count(self.fact.objects) if self.fact.looked else "not read"
+        return count(self.fact.objects) if looked(self.fact) else "not read"
 
     @classmethod
     def of(cls, proof: Proof) -> ProofView:

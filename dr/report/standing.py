@@ -21,7 +21,7 @@ def status_row(row: Row) -> dict[str, str]:
         "exposure": _told(row.exposure_seconds, "unknown"),
         "rto": _judged(row.rto, row.last_rta_seconds, undrilled, row.rto_target_seconds),
         "proof": f"{row.proof_level}{age}",
-        RULE: "unknown" if row.copies is None else "met" if row.copies.met else f"no ({row.copies.numbers})",
+        RULE: "unknown" if row.copies is None else "met" if row.copies.met else f"no {row.copies.numbers}",
         "last drill": f"{row.last_drill_outcome} {row.last_drill:%Y-%m-%d}" if row.last_drill else "never",
     }
 

@@ -55,7 +55,9 @@ def mtd_verdict(drill: Drill) -> Verdict | None:
 
 
 def _not_judged(drill: Drill) -> Verdict | None:
-    """A recovery of what is left of a point that is not whole counts for no objective; None for any other."""
+    """A recovery of what a person named, or of what is left of a point, counts for no objective; None for any other."""
+    if drill.selected:
+        return Verdict("unknown", "not judged: what a person named was recovered, not the system")
     if not drill.lacks:
         return None
     more = f", and {len(drill.lacks) - 1} more" if len(drill.lacks) > 1 else ""
@@ -63,7 +65,7 @@ def _not_judged(drill: Drill) -> Verdict | None:
 
 
 def _time_verdict(drill: Drill, limit: int) -> Verdict:
-    if (unjudged := _not_judged(drill)) and drill.outcome == "degraded":
+    if (unjudged := _not_judged(drill)) and (drill.selected or drill.outcome == "degraded"):
         return unjudged
     if broken := [check for check in drill.checks if check.mandatory and check.outcome == "failed"]:
         names = ", ".join(f"{check.check} of {check.source or 'the system'}" for check in broken)
@@ -110,7 +112,7 @@ def rpo_verdict(drill: Drill) -> Verdict:
     Only the age of the point used is judged. The age of the newest record found is told beside it and
     not judged: nobody may have written anything for days. One that was interrupted recovered nothing: unknown.
     """
-    if drill.run_id is None:
+    if drill.run_id is None and not drill.selected:
         return Verdict("unknown", drill.error or "no recovery point was used")
     if drill.outcome == "aborted":
         return Verdict("unknown", _INTERRUPTED)

@@ -125,6 +125,8 @@ def _judged(fact: Drill, rto: Verdict, rpo: Verdict, scope: Scope) -> tuple[Tone
         return "odd", "Interrupted"
     if "missed" in words:
         return "bad", "Missed"
+    if fact.selected:
+        return ("good", "Recovered") if fact.outcome == "ok" else ("odd", "Recovered, with warnings")
     if "unknown" in words:
         return "odd", "Not measured"
     if fact.outcome == "degraded":
@@ -136,6 +138,8 @@ def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict, scope: Scope)
     what = "recovery" if fact.real else "drill"
     if fact.outcome == "aborted":
         return f"The {what} of {title} was interrupted: it shows nothing."
+    if fact.selected:
+        return _of_selected(fact, title)
     if fact.outcome == "failed":
         reason = rto.reason.removeprefix("the service did not come back: ")
         return f"{title} did not come back in this {what}: {isolated(reason.rstrip('.'))}."
@@ -155,10 +159,21 @@ def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict, scope: Scope)
     return f"Objectives met in this {what}{part}: {told}; {limit}."
 
 
+def _of_selected(fact: Drill, title: str) -> str:
+    """A recovery of files or tables that a person named says nothing of the system."""
+    what = counted(len(fact.tables), "table") if fact.tables else counted(fact.files, "file")
+    if fact.outcome == "failed":
+        return f"What was asked for of {title} was not recovered: {isolated((fact.error or 'it failed').rstrip('.'))}."
+    took = "" if fact.rta_seconds is None else f" in {format_duration(fact.rta_seconds)}"
+    return f"{what} of {title} recovered{took}, as asked for: no objective of the system is judged by it."
+
+
 def _about_data(fact: Drill) -> str:
     if fact.outcome == "aborted" or fact.run_id is None or fact.rpa_seconds is None or fact.rpa_seconds < 0:
         return ""
     age = f"The data used was {format_duration(fact.rpa_seconds)} old at the moment of loss"
+    if fact.selected:
+        return f"{age}."
     return f"{age}; the objective is {format_duration(fact.objectives.rpo_seconds)}."
 
 
@@ -172,13 +187,15 @@ def _scope(fact: Drill, plan: Plan | None, point: Point | None) -> Scope:
     said = [f"{len(fact.sources)} of {counted(len(fact.sources) + len(left_out), 'source')} restored"]
     if fact.sampled:
         said.append(f"sampled: {fact.sampled.in_words(format_bytes)}")
+    elif fact.selected:
+        said.append("only what was asked for")
     elif sampled:
         said.append("a sample of the files only")
     if fact.sample <= 0:
         said.append("the content of no file compared with the capture")
     elif fact.sample < 1:
         said.append(f"the content of {percent(fact.sample)} of the files compared with the capture")
-    elif not sampled:
+    elif fact.selected or not sampled:
         said.append("the content of every file compared with the capture")
     whole = not left_out and not sampled and fact.sample >= 1
     head = "The whole system" if whole else "In part"

@@ -87,6 +87,14 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
     assert shlex.split(started[1])[-4:] == ["--quiet", "notify", "failed", "%i"]
     shown = daily.dr("systemd").out
     assert all(text in shown and f"# /etc/systemd/system/{name}" in shown for name, text in units.items())
+    places = tmp_path / "places"
+    places.mkdir()
+    assert f"wrote {places}/dr.timer\n" in daily.dr("systemd", "-o", str(places)).out
+    assert {path.name: path.read_text() for path in places.iterdir()} == units
+    (places / "dr.timer").write_text("# changed by hand\n")
+    (places / "dr.service").unlink()
+    assert "another unit of this name is there" in daily.dr("systemd", "-o", str(places), code=2).err
+    assert not (places / "dr.service").exists(), "none is written"
     if shutil.which("systemd-analyze"):
         for name, text in units.items():
             (tmp_path / name).write_text(re.sub(r"(?m)^ExecStart=.*", "ExecStart=/bin/true", text))

@@ -17,6 +17,7 @@ from dr.report.chart import charts
 from dr.report.figures import LISTED
 from dr.report.kept import exposure_seconds
 from dr.report.phrases import counted, duration, percent
+from dr.report.verdict import rpo_verdict, rto_verdict
 from tests.report.district import (
     NOW,
     aborted_drill,
@@ -389,3 +390,22 @@ def test_words_are_counted_as_people_do() -> None:
         "x",
         "1 min 1 s",
     )
+
+
+def test_a_file_that_was_brought_back_says_nothing_of_its_system() -> None:
+    """Neither that it comes back, nor within which time; the drill before stays what the report rests on."""
+    file = drill(
+        at=NOW, drill_id="recovery-1", scenario="file-loss", real=True, selected=True, files=1, rta_seconds=3.0
+    )
+    assert (rto_verdict(file).word, rpo_verdict(file).word) == ("unknown", "unknown")
+    before = drill(at=NOW - timedelta(days=3))
+    both = report(before, file)
+    assert [view.fact.drill_id for view in both.focus] == [before.drill_id] and len(both.drills) == 2
+    assert both.headline == report(before).headline
+    alone = report(file)
+    assert not alone.focus and "was not drilled yet" in alone.lines[0].sentence
+    (asked,) = report(before, file, focus="recovery-1").focus
+    assert asked.label == "Recovered" and asked.sentence == (
+        "1 file of Student information system recovered in 3.0 s, as asked for: no objective of the system is judged by it."
+    )
+    assert "only what was asked for" in asked.scope.text
