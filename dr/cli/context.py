@@ -20,6 +20,8 @@ from dr.late_dataclass import dataclass
 from dr.report.envelope import said, whole
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dr.cli.events import Events
     from dr.cli.log_format import Format, Level
     from dr.plan.window import HeldBack
@@ -235,12 +237,37 @@ def _rich_table(rows: Sequence[Mapping[str, str]], title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if _narrowest(rows) > console.width:  # side by side, words and ids would be broken amid
+        _print_blocks(console, rows, title)
+        return
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for head in rows[0]:
         table.add_column(head.upper(), overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in row.values()))
-    Console().print(table)
+    console.print(table)
+
+
+def _narrowest(rows: Sequence[Mapping[str, str]]) -> int:
+    """Return in how few columns rows stand side by side with every word whole."""
+    words = [max(len(word) for cell in (head, *(row[head] for row in rows)) for word in cell.split() or [""])
+             for head in rows[0]]  # fmt: skip
+    return sum(words) + 2 * (len(words) - 1)
+
+
+def _print_blocks(console: Console, rows: Sequence[Mapping[str, str]], title: str) -> None:
+    """Print each row as lines of its own, a name and a value each."""
+    from rich.text import Text
+
+    width = max(len(head) for head in rows[0]) + 2
+    console.print(*([Text(title)] if title else []), end="\n" if title else "")
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        for head, cell in row.items():
+            line = Text(head.upper().ljust(width), style="bold").append(Text(cell, style=_style(cell)))
+            console.print(line, soft_wrap=True)
 
 
 def _style(cell: str) -> str:

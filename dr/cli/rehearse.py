@@ -112,8 +112,8 @@ def _say_drill(context: Context, result: Finished[Drill]) -> None:
     if fact.seen_at:
         context.say(f"  seen       {fact.target} as it was at {fact.seen_at:%Y-%m-%d %H:%M:%S} UTC")
     if fact.run_id:
-        files = counted(fact.files, "file")
-        context.say(f"  point      {fact.run_id} from {fact.target}, {files}, {format_bytes(fact.bytes)}")
+        restored = f"{counted(fact.files, 'file')}, {format_bytes(fact.bytes)}" if fact.sources else "nothing restored"
+        context.say(f"  point      {fact.run_id} from {fact.target}, {restored}")
     if fact.sampled:
         context.say(f"  sampled    {fact.sampled.in_words(format_bytes)}")
     for each in fact.passed_over:

@@ -108,7 +108,7 @@ def format_bytes(count: float | None) -> str:
     if count is None:
         return "unknown"
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 1000 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 100 else f"{count:.1f} {unit}"
+        if round(abs(count)) < 1000 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" or abs(count) >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")

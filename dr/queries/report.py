@@ -49,6 +49,7 @@ def report(
     return build(
         Material(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
+            organisation=session.declarations.site.organisation,
             generated=now,
             since=since,
             plans=plans,

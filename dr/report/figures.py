@@ -60,6 +60,7 @@ class Material:
     rows: Sequence[Row]
     head: tuple[int, str]
     audit: str
+    organisation: str = ""
     focus: str | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -23,6 +23,7 @@ def document(report: Report) -> dict[str, Any]:
     listed = list(guards(material.points.values()))[:LISTED_RUNS]
     return {
         "title": material.title,
+        "organisation": material.organisation,
         "generated": encode(material.generated),
         "since": encode(material.since),
         "headline": report.headline,

@@ -25,7 +25,9 @@ def render(report: Report) -> str:
 def _lines(report: Report) -> Iterator[str]:
     material = report.material
     since = f", for the time since {when(material.since)}" if material.since else ""
-    yield from (f"# {_plain(material.title)}", "", f"Recovery-test report, made {when(material.generated)}{since}", "")
+    whose = f" of {_plain(material.organisation)}" if material.organisation else ""
+    made = f"Recovery-test report{whose}, made {when(material.generated)}{since}"
+    yield from (f"# {_plain(material.title)}", "", made, "")
     yield from (f"**{report.label}. {_plain(report.headline)}**", "")
     yield from (_plain(report.also), "") if report.also else ()
     if len(report.lines) > 1:

@@ -149,7 +149,7 @@ def _sentence(fact: Drill, title: str, rto: Verdict, rpo: Verdict, scope: Scope)
         return f"{title} was restored in this {what}, but nothing says how soon: {rto.reason}."
     part = "" if scope.whole else ", in part" if fact.outcome == "ok" else ", in part, with warnings"
     part = part or (", with warnings" if fact.outcome == "degraded" else "")
-    told = f"{title} was back in {format_duration(fact.rta_seconds)}"
+    told = f"{'a sample of ' if fact.sampled else ''}{title} was back in {format_duration(fact.rta_seconds)}"
     limit = f"its objective is {format_duration(fact.objectives.rto_seconds)}"
     named = (("recovery time", rto), ("recovery point", rpo))
     if missed := [name for name, verdict in named if verdict.word == "missed"]:

@@ -20,7 +20,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 def _typed(site: Site, *arguments: str, answer: str = "") -> tuple[int, str]:
     """Run the program on a terminal of its own; type `answer` once it asks. Return its code and what was shown."""
     ours, theirs = pty.openpty()
-    env = {**site.env, "TERM": "xterm-256color", "COLUMNS": "160"}
+    env = {**site.env, "TERM": "xterm-256color", "COLUMNS": site.env.get("COLUMNS", "160")}
     running = subprocess.Popen(
         site.argv(*arguments), env=env, cwd=site.root, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
     )
@@ -63,6 +63,12 @@ def test_colour_is_left_out_where_it_is_not_wanted(held: Site) -> None:
     code, shown = _typed(held, "points")
     assert code == 0 and "share" in shown
     assert not re.search(r"\x1b\[3[0-7]m", shown)
+    assert len([line for line in shown.splitlines() if line.strip()]) == 2, "a head and a row"
+    held.env["COLUMNS"] = "80"
+    shown = _typed(held, "points")[1]
+    (point,) = held.dr("points", "--json").document["points"]
+    assert point["run_id"] in shown, "an id is never broken, so that it can be copied"
+    assert re.search(r"(?m)^SYSTEM +.*share", _COLOUR.sub("", shown)), "a name and a value a line"
 
 
 def test_a_recovery_asks_first_and_a_no_touches_nothing(held: Site) -> None:

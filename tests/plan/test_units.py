@@ -54,6 +54,9 @@ def test_durations_in_words(seconds: float, words: str) -> None:
 
 def test_sizes_in_words() -> None:
     assert [format_bytes(n) for n in (0, 999, 1200, 250e6, 3.21e12)] == ["0 B", "999 B", "1.2 kB", "250 MB", "3.2 TB"]
+    assert [format_bytes(n) for n in (999_499, 999_600, 99_960)] == ["999 kB", "1.0 MB", "100 kB"], (
+        "rounded, then named"
+    )
 
 
 @pytest.mark.parametrize("text", ["50GiB", "500KB", "20GB", "1TiB", "3MB", "1500KiB", "0", "7", "60KB"])

@@ -104,7 +104,7 @@ def test_json_tells_all_and_shortens_nothing() -> None:
     again = json.loads(json.dumps(made, allow_nan=False))
     assert set(again) == {
         "title", "generated", "since", "headline", "results", "systems", "drills", "period", "backups", "proofs",
-        "protection", "costs", "acts", "evidence", "versions", "limits", "left_out",
+        "protection", "costs", "acts", "evidence", "versions", "limits", "left_out", "organisation",
     }  # fmt: skip
     assert (len(again["drills"]), len(again["backups"]), len(again["proofs"])) == (2, 30, 30)
     assert again["generated"] == "2026-11-24T09:30:00.000000Z" and again["since"] is None
@@ -136,3 +136,10 @@ def test_of_very_many_systems_those_that_need_attention_are_told_in_full() -> No
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_is_json(name: str) -> None:
     assert json.loads(json.dumps(document(REPORTS[name]()), allow_nan=False))["headline"]
+
+
+def test_a_report_says_whose_it_is() -> None:
+    whose = report(drill(), organisation="Example <b> District")
+    assert "Recovery-test report of Example" in text.render(whose) and "<b>" not in html.render(whose)
+    assert document(whose)["organisation"] == "Example <b> District"
+    assert "Recovery-test report, made" in text.render(report(drill())), "where none is declared"
