@@ -334,12 +334,6 @@ class Catalog(Records):
             row = db.execute("select text from memory where system = ? and target = ?", (system, target)).fetchone()
         return str(row[0]) if row else None
 
-    def memories(self, systems: Sequence[str], target: str) -> dict[str, str]:
-        """Return what is kept under one name of several systems, by system."""
-        query = "select system, text from memory where target = ? and system in (select value from json_each(?))"
-        with self._connections.reading() as db:
-            return dict(map(tuple, db.execute(query, (target, json.dumps(list(systems))))))
-
     def remember(self, system: str, target: str, text: str) -> None:
         """Keep what the next run wants to know of a repository."""
         with self._connections.writing() as db:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dr.cli.context import Context, pass_context
+from dr.cli.typed import whole_path
 from dr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ def _wanted(context: Context, /, **asked: Any) -> KitWanted:
     out = asked.pop("out")
     if out is None:
         raise UsageError("no directory for the kit was named", "-o", hint="name a new directory")
-    return KitWanted(
-        custodians=custodians, threshold=threshold, paper=paper, out=out.expanduser().absolute(), **asked
-    )  # fmt: skip
+    return KitWanted(custodians=custodians, threshold=threshold, paper=paper, out=whole_path(out), **asked)
 
 
 def _say_made(context: Context, done: KitDone) -> None:
@@ -175,7 +174,7 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
     from dr.operations.open_kit import open_kit
     from dr.report.documents import kit_opened_document
 
-    done = open_kit(kit, shares, to.expanduser().absolute(), kit_alone=kit_only)
+    done = open_kit(kit, shares, whole_path(to), kit_alone=kit_only)
     made = f"{done.copy.made:%Y-%m-%d %H:%M:%S}Z"
     context.put(kits=[kit_opened_document(done, copy=done.copy.name, made=done.copy.made)])
     whence = "the kit itself" if done.taken_from == "kit" else f"the target {done.taken_from}"

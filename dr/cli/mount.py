@@ -10,6 +10,7 @@ import click
 from dr.cli import complete
 from dr.cli.choose import require_target
 from dr.cli.context import Context, pass_context
+from dr.cli.typed import whole_path
 
 if TYPE_CHECKING:
     from dr.errors import DrError
@@ -43,7 +44,7 @@ def mount_command(
         reason = f"{why.what} ({why.cause})" if why.cause else why.what
         context.warn(f"{what}: {reason}", why.where or system, why.hint)
 
-    request = MountRequest(directory.expanduser().absolute(), point, target, because)
+    request = MountRequest(whole_path(directory), point, target, because)
     with mount(context.session, loaded, request, say=say) as shown:
         told = (shown.system, shown.target, str(shown.at), shown.points)
         context.put(mount=mounted_document(*told))

@@ -17,6 +17,7 @@ from dr.cli.files import files_of, warn_of_holds
 from dr.cli.in_place import ask_in_place
 from dr.cli.tables import lines_of, refuse_mixed, table_options, tables_in_words
 from dr.cli.times import LAST_MOMENT
+from dr.cli.typed import whole_path
 from dr.errors import UsageError
 from dr.late_dataclass import dataclass
 from dr.plan.scenario import SCENARIOS
@@ -241,7 +242,7 @@ def _recover(context: Context, loaded: Loaded, to: Path | None, /, *, yes: bool,
     from dr.run.recovery.request import RecoveryRequest
 
     replaced, accepted = (frozenset(asked.pop(key)) for key in ("replaced", "accepted"))
-    to = _whole(to) if to else None
+    to = whole_path(to) if to else None
     request = RecoveryRequest(to=to, replaced=replaced, accepted=accepted, **asked)
     refuse_mixed(request)
     _fits_together(request)
@@ -264,12 +265,6 @@ def _recover(context: Context, loaded: Loaded, to: Path | None, /, *, yes: bool,
             context.say(f"  lies in    {request.to / source}, each file by its whole path")
     for table in done.record.tables if request.to else ():
         context.say(f"  lies in    {request.to}: {table.table}.sql and .csv")
-
-
-def _whole(to: Path) -> Path:
-    """Return a directory by its whole path, as a person would write it."""
-    whole = to.expanduser().absolute()
-    return whole.resolve() if ".." in whole.parts else whole
 
 
 def _agreed(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import click
 
@@ -15,6 +16,12 @@ VALUED, _ALONE = (
     ("--config", "--state", "--events", "--log-format"),
     ("--json", "-v", "--verbose", "-q", "--quiet", "--version"),
 )
+
+
+def whole_path(typed: Path) -> Path:
+    """Return a place by its whole path, as a person would write it: no `..` is left in it."""
+    whole = typed.expanduser().absolute()
+    return whole.resolve() if ".." in whole.parts else whole
 
 
 def globals_first(arguments: list[str]) -> list[str]:

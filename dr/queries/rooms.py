@@ -29,8 +29,8 @@ def rooms(session: Session) -> Iterator[Room]:
 def room_of(session: Session, target: Target, name: str) -> Room | None:
     """Return the room of one target; None where no listing is known."""
     systems = [each for each, item in session.declarations.plans.items() if name in item.plan.places]
-    kept, now = session.catalog.memories(systems, name + SIZE), session.clock()
-    sizes = [size for text in kept.values() if (size := KnownSize.of(text)) and size.seen.at <= now]
+    kept, now = (session.catalog.memory(system, name + SIZE) for system in systems), session.clock()
+    sizes = [size for text in kept if text and (size := KnownSize.of(text)) and size.seen.at <= now]
     if not sizes:
         return None
     whole = _whole_of(session, name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dr.cli.typed import whole_path
 from tests.conftest import Site
 
 
@@ -48,3 +51,11 @@ def test_options_stand_anywhere_and_letters_together(files_site: Site) -> None:
     files_site.dr("report", "-o", "-", "--format", "md", "-vvvv")
     assert "there is no plan for the system '--target'" in files_site.dr("drill", "--", "--target", code=2).err
     assert files_site.dr("keys", "--json", code=2).document["errors"][0]["what"] == "there is no command"
+
+
+def test_a_place_is_told_as_a_person_would_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    assert whole_path(Path("../back")) == tmp_path / "back"
+    assert whole_path(tmp_path / "link") == tmp_path / "link", "a link is named as it was typed"

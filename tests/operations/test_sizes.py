@@ -40,13 +40,13 @@ def test_a_target_that_fills_is_told_by_its_growth_then_by_its_share_and_since_w
         assert not list(site_problems(office.session)) or day > 14, "no history is no growth"
         office.wait(timedelta(days=1))
     (soon,) = site_problems(office.session)
-    first, kept = soon.since, office.session.catalog.memories(["share"], "disk/size")
+    first, kept = soon.since, office.session.catalog.memory("share", "disk/size")
     assert soon.kind == "target_full" and "by ESTIMATE reaches its capacity of 100 GB in" in soon.text
     assert first and first < office.now - timedelta(days=1), "since it was first known"
     listed(office, 95 * GB, "b")
     (full,) = site_problems(office.session)
     assert full.text.startswith("disk holds 95.0 GB, 95 % of its capacity of 100 GB") and full.since == first
-    assert kept != office.session.catalog.memories(["share"], "disk/size")
+    assert kept != office.session.catalog.memory("share", "disk/size")
     declare(office, "capacity: 90GB\n")
     assert [each.severity for each in site_problems(office.session)] == ["degraded"], "as it is declared now"
     office.now -= timedelta(days=30)
@@ -73,4 +73,4 @@ def test_a_budget_is_compared_with_what_is_stored_at_the_prices_declared(office:
 
 def test_nothing_is_kept_where_no_bound_is_declared(office: Office) -> None:
     listed(office, GB, "a")
-    assert office.session.catalog.memories(["share"], "disk/size") == {}
+    assert office.session.catalog.memory("share", "disk/size") is None

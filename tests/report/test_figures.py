@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dr.evidence.coverage import Sampled
 from dr.evidence.problem import texts
 from dr.evidence.record import ObjectivesThen, Point
 from dr.evidence.system_status import Attempts, LastDrill, LastRun
@@ -409,3 +410,11 @@ def test_a_file_that_was_brought_back_says_nothing_of_its_system() -> None:
         "1 file of Student information system recovered in 3.0 s, as asked for: no objective of the system is judged by it."
     )
     assert "only what was asked for" in asked.scope.text
+
+
+def test_a_drill_of_a_sample_says_that_a_sample_was_back() -> None:
+    some = Sampled(limit_bytes=10, files=3, of_files=9, bytes=10, of_bytes=30, newest=1, begin="0" * 16, end="8" * 16)
+    (line,) = report(drill(sampled=some)).lines
+    assert "a sample of Student information system was back in" in line.sentence
+    (whole,) = report(drill()).lines
+    assert "a sample" not in whole.sentence

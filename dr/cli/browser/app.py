@@ -19,6 +19,7 @@ from dr.cli.browser.dialogs import HELP, Answer, FindDialog, RecoverDialog, Text
 from dr.cli.browser.look import LOOK
 from dr.cli.browser.shelf import MOST_FOUND, Chosen, Key, Shelf, is_below
 from dr.cli.browser.tree import FileTree, Item, Node, Pane
+from dr.cli.typed import whole_path
 from dr.errors import DrError, UsageError, every_error
 from dr.evidence.file_version import Found, Version
 from dr.evidence.record import Drill, Point
@@ -314,7 +315,7 @@ class Browser(App[None]):
         while answer := await self.push_screen_wait(RecoverDialog(what, self._answer, problem)):
             assert isinstance(answer, Answer)  # noqa: S101 - its only result
             self._answer = answer
-            problem = await self._recover(chosen, Path(answer.to).expanduser().absolute(), answer.because)
+            problem = await self._recover(chosen, whole_path(Path(answer.to)), answer.because)
             if not problem:
                 return
 
