@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,6 +131,12 @@ def _handler(context: Context) -> type[BaseHTTPRequestHandler]:
         """Answers one path; says nothing of the program to who asks for another."""
 
         server_version, sys_version = "dr", ""
+        timeout = 30.0  # seconds for a connection on which nobody says anything
+
+        def handle(self) -> None:
+            """Answer as long as somebody listens: who goes away in the middle is no fault of ours."""
+            with suppress(OSError):
+                super().handle()
 
         def do_GET(self) -> None:
             """Answer."""

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -72,6 +74,14 @@ class Systemd:
             self.told += text.splitlines()
 
 
+def _ask_and_be_gone(url: str) -> None:
+    """Ask as somebody who loses patience: the connection is reset before the answer is there."""
+    place = urllib.parse.urlsplit(url)
+    with socket.create_connection((str(place.hostname), place.port or 0), timeout=LIMIT) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        asking.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+
+
 def test_the_daemon_serves_metrics_on_loopback_alone_and_tells_systemd_how_it_is(files_site: Site) -> None:
     site, systemd = files_site, Systemd(files_site.root / "notify")
     more = {"NOTIFY_SOCKET": str(site.root / "notify"), "WATCHDOG_USEC": "200000"}
@@ -83,10 +93,11 @@ def test_the_daemon_serves_metrics_on_loopback_alone_and_tells_systemd_how_it_is
             with urllib.request.urlopen(url, timeout=LIMIT) as answer:
                 assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
                 assert "dr_build_info" in names(answer.read().decode())
+            _ask_and_be_gone(url)
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(url.replace("/metrics", "/other"), timeout=LIMIT)
             daemon.send_signal(signal.SIGTERM)
-            daemon.communicate(timeout=LIMIT)
+            assert "Traceback" not in daemon.communicate(timeout=LIMIT)[1]
             assert soon(lambda: systemd.told[-1] == "STOPPING=1")
         finally:
             daemon.kill()
