@@ -84,7 +84,9 @@ class Life:
         expected = Expected(gone=lambda name: name not in self.stored)
         bad = {item.object for item in against.damage(expected, config_hash=self.memory.config_hash)}
         packs = {item.name.rpartition("/")[2]: item.size for item in self.stored}
-        seen = Seen(self.stored, self.memory.objects, expected, bad=bad, now=began, named=Named(packs))
+        seen = Seen(
+            self.stored, self.memory.objects, expected, bad=bad, now=began, named=Named.of(packs.items(), frozenset())
+        )
         coverage = coverage_of(against, self.rule, began, began=began, bad=bad)
         self.whole_at |= {
             item.name: self.now for item in self.stored if self.stored.is_read(item) and item.name not in bad

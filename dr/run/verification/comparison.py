@@ -93,11 +93,11 @@ class ListingComparison:
     def strays(self, named: Named) -> list[Listed]:
         """Return the data objects that no index names."""
         listed = map(self.stored.at, self._unnamed) if named.before else self.stored.in_order("data/")
-        found = [item for item in listed if id_of(item.name) not in named.packs]
-        moved = {pack_name(id_of(item.name)) for item in found if pack_name(id_of(item.name)) != item.name}
-        if not (moved and named.before):
-            return found
-        known = self._named_before(moved)
+        both = side_by_side(listed, named.packs.in_order("data/"))
+        found = [item for _, item, pack in both if item is not None and pack is None]
+        moved = {own for item in found if (own := pack_name(id_of(item.name))) != item.name}
+        known = {name for name in moved if name in named.packs}
+        known |= self._named_before(moved) if moved and named.before else set()
         return [item for item in found if pack_name(id_of(item.name)) not in known]
 
     def _named_before(self, names: Collection[str]) -> set[str]:

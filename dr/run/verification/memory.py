@@ -7,14 +7,15 @@ listed, object by object, whenever it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from typing import Self
 
-from dr.evidence.stored_object import HeldObjects, KnownObjects, StoredObject, side_by_side
+from dr.evidence.stored_object import HeldObjects, KnownObjects, StoredObject, moment, side_by_side
 from dr.late_dataclass import dataclass
 from dr.run.verification.inventory import Inventory, Listed, id_of
 from dr.tools.restic_events import Index
+from dr.tools.store import Stored
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class VerifyMemory:
     @classmethod
     def of_index(cls, index: Index) -> Self:
         """Return what is known where nothing was read but the index."""
-        return cls(Seen(Inventory(), HeldObjects(), named=Named(index.packs, frozenset(index.indexes))))
+        named = Named.of(index.packs.items(), frozenset(index.indexes))
+        return cls(Seen(Inventory(), HeldObjects(), named=named))
 
     @property
     def empty(self) -> bool:
@@ -109,18 +111,23 @@ class Expected:
 
 @dataclass(frozen=True)
 class Named:
-    """What an index names: `packs` by their ids, with the bytes in each, and index files.
+    """What an index names: `packs`, with the bytes in each, as few bytes as a listing takes; and index files.
 
     With `before` also what it named at the last look.
     """
 
-    packs: Mapping[str, int] = field(default_factory=dict)
+    packs: Inventory = field(default_factory=Inventory)
     indexes: frozenset[str] = frozenset()
     before: bool = False
 
+    @classmethod
+    def of(cls, packs: Iterable[tuple[str, int]], indexes: frozenset[str], *, before: bool = False) -> Self:
+        """Return it of packs by their ids; of one that is named twice the last counts."""
+        return cls(Inventory(Stored(pack_name(pack), size, moment(0)) for pack, size in packs), indexes, before)
+
     def in_order(self) -> Iterator[tuple[str, int]]:
         """Yield what is named now, in the order of names."""
-        yield from ((pack_name(pack), self.packs[pack]) for pack in sorted(self.packs))
+        yield from ((item.name, item.size) for item in self.packs)
         yield from ((f"index/{each}", 1) for each in sorted(self.indexes))
 
 

@@ -129,6 +129,6 @@ def _named(place: Place, found: Findings, stored: Inventory, previous: VerifyMem
         return Named(before=True)
     if found.problems or any(item.object.startswith(("index/", "keys/", "config")) for item in found.damage):
         return None
-    grown = known <= there
-    index = place.repository.indexed(there - known if grown else there)
-    return Named(index.packs, frozenset(index.indexes), before=grown)
+    grown, ask = known <= there, place.repository.indexed
+    packs = (pack for each in sorted(there - known if grown else there) for pack in ask({each}).packs.items())
+    return Named.of(packs, frozenset(there), before=grown)
