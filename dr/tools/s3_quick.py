@@ -27,7 +27,8 @@ from dr.tools.secrets import S3Keys
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
 
-_BLOCK = 1 << 20
+#: Bytes that one read passes on: each of many connections holds some of them, and larger ones gain nothing.
+_BLOCK = 1 << 18
 #: For so many seconds after an error boto3 alone is asked.
 _LEFT_ALONE = 60.0
 #: No request takes so long: what stands still is ended by `read_timeout`, and a large object may come slowly.
