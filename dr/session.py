@@ -164,12 +164,18 @@ class Session:
     def _catalog_there(self) -> bool:
         return (self.state / "catalog.sqlite").exists()
 
+    @property
+    def _memory(self) -> Catalog | None:
+        with suppress(CatalogError):
+            return self.catalog if self._catalog_there() else None
+        return None
+
     @functools.cached_property
     def restic(self) -> str:
         """The restic program."""
         from dr.tools.restic_program import find_restic
 
-        return find_restic(os.environ)
+        return find_restic(os.environ, memory=self._memory)
 
     @functools.cached_property
     def versions(self) -> dict[str, str]:
@@ -178,7 +184,7 @@ class Session:
 
         return {
             "dr": dr.__version__,
-            "restic": ".".join(map(str, version(self.restic))),
+            "restic": ".".join(map(str, version(self.restic, self._memory))),
             "python": sys.version.split()[0],
             "system": " ".join((os.uname().sysname, os.uname().release)),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -216,6 +217,33 @@ def test_an_old_restic_is_passed_over(tmp_path: Path, monkeypatch: pytest.Monkey
         find_restic({}, project=tmp_path)
     assert "with the system's packages" in caught.value.hint
     assert "get-restic" not in caught.value.hint, "a script that is not there"
+
+
+class _Kept(dict[str, str]):
+    """A memory."""
+
+    put_all = dict.update
+
+
+def test_a_build_that_was_asked_for_its_version_is_not_asked_again_and_any_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, kept = tmp_path / "restic", _Kept()
+    shutil.copyfile("/bin/true", program)
+    program.chmod(0o755)
+    asked: list[str] = []
+    monkeypatch.setattr("dr.tools.restic_program._asked", lambda name: asked.append(name) or (0, 18, len(asked)))
+    assert [version(str(program), kept) for _ in range(2)] == [(0, 18, 1)] * 2, "as it was kept"
+    assert version(str(program)) == (0, 18, 2), "without a memory it is asked"
+    again = tmp_path / "again"
+    shutil.copyfile("/bin/true", again)
+    again.chmod(0o755)
+    os.utime(again, ns=(program.stat().st_atime_ns, program.stat().st_mtime_ns))
+    again.replace(program)
+    assert version(str(program), kept) == (0, 18, 3), "another file of that name, size and time"
+    program.write_text("#!/bin/sh\nexec restic-of-today\n")
+    assert [version(str(program), kept) for _ in range(2)] == [(0, 18, 4), (0, 18, 5)], "a script may start any"
+    assert version(str(tmp_path / "none"), kept) == (0, 18, 6) and len(kept) == 2
 
 
 def test_the_script_that_brings_restic_is_named_where_it_is(tmp_path: Path) -> None:
