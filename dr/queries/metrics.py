@@ -48,7 +48,7 @@ def write_textfile(session: Session, path: Path, *, restic_names: bool = False) 
         beside.chmod(0o644)
         beside.replace(path)
     except OSError as error:
-        hint = "see its directory and its rights, or correct metrics.textfile in site.yaml"
+        hint = "see its directory and its rights, or name another file (in site.yaml it is metrics.textfile)"
         raise DrError("the metrics cannot be written", str(path), error.strerror or "", hint=hint) from error
     finally:
         beside.unlink(missing_ok=True)
