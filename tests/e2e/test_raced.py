@@ -36,6 +36,7 @@ def test_what_comes_and_goes_is_said_and_the_drill_agrees_with_the_point(files_s
     (drill,) = files_site.dr("--json", "drill", "share").document["drills"]
     (check,) = [check for check in drill["checks"] if check["check"] == "manifest"]
     assert check["outcome"] == "ok" and "missing" not in check["observed"] and "extra" not in check["observed"]
+    assert (found["files"], found["bytes"]) == (drill["files"], drill["bytes"]), "what was stored is what is told"
 
 
 def test_what_was_away_while_restic_read_makes_the_point_incomplete(files_site: Site, race: Race) -> None:

@@ -225,10 +225,19 @@ def _store_tree(
     if settled.amended or (stored and not whole):  # the repository alone must tell that the point is not whole
         with parts.laid(tree.cwd / tree.manifest_name):
             _amend(tree, progress, stored, tags=tags, whole=whole)
-    fact = _source_fact(doors, progress, stored, files=tree.files, size=tree.bytes)
+    files, size = _held(tree, settled, stored, beside)
+    fact = _source_fact(doors, progress, stored, files=files, size=size)
     fact = _as_found(fact, settled, unreadable=len(unreadable), omissions=omissions)
     fact = _weighed(fact, emptiness.of_tree(tree), told=tree.emptied or bool(settled.omissions))
     return replace(fact, change=watch.tree(tree, stored))
+
+
+def _held(tree: Tree, settled: Settled, stored: Mapping[str, Stored], beside: Beside) -> tuple[int, int]:
+    """Return how many files and bytes were stored: as listed, unless some came or went before restic read them."""
+    first = next(iter(stored.values()), None)
+    if first is None or not (settled.appeared or settled.vanished):
+        return tree.files, tree.bytes
+    return first.files - beside.files, first.bytes - beside.bytes
 
 
 def _kept(progress: BackupProgress, stored: Mapping[str, Stored], beside: Beside) -> list[Kept]:
