@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import secrets
@@ -24,7 +23,6 @@ from dr.late_dataclass import dataclass
 from dr.plan.declarations import Declarations, Loaded
 from dr.plan.window import HeldBack, opens
 from dr.tools import command
-from dr.tools.lock import hold
 from dr.tools.network import is_this_host
 
 if TYPE_CHECKING:
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.meter import Meter
+    from dr.tools.state_dir import StateDir
     from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
@@ -63,7 +62,7 @@ class Session:
     """What one command works with. Safe to share between the threads of that command."""
 
     config: Path
-    state: Path
+    state: StateDir
     clock: Callable[[], datetime] = utc_now
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     #: The targets that this command reached: where the self-copy goes in its end (`dr.operations.self_backup`).
@@ -124,27 +123,27 @@ class Session:
 
     def _make_state(self) -> None:
         try:
-            make_state(self.state)
+            self.state.make()
             if self.reading:
-                _require_room(self.state)
+                self.state.require_room()
         except DrError as error:
             if not self.reading:
                 raise
             self.unwritable = error
 
-    def _copied(self, unwritable: DrError) -> Path:
+    def _copied(self, unwritable: DrError) -> StateDir:
         """Return a directory of this process with a copy of the catalog; raises `unwritable` where there is none."""
         from tempfile import TemporaryDirectory
 
         self._aside = TemporaryDirectory(prefix="dr-")  # removed with the session
-        if not copy_of(self.state, Path(self._aside.name)):
+        if not copy_of(self.state, aside := StateDir(Path(self._aside.name))):
             raise unwritable
-        return Path(self._aside.name)
+        return aside
 
     @property
     def installation(self) -> str:
         """The id of this installation: all that it stores bears it. Beside the catalog, whose loss it outlives."""
-        path = self.state / "installation"
+        path = self.state.installation
         known = path.read_text("utf-8").strip() if path.is_file() else ""
         if not known:
             known = self.catalog.installation()
@@ -154,7 +153,7 @@ class Session:
     def take_over(self, made_by: str) -> None:
         """Go on as the installation that made what a rebuild found."""
         self.catalog.take_over(made_by)
-        (self.state / "installation").write_text(f"{made_by}\n", "utf-8")
+        self.state.installation.write_text(f"{made_by}\n", "utf-8")
 
     def close(self) -> None:
         """Close the catalog, if it was opened."""
@@ -162,7 +161,7 @@ class Session:
             self.catalog.close()
 
     def _catalog_there(self) -> bool:
-        return (self.state / "catalog.sqlite").exists()
+        return self.state.catalog.exists()
 
     @property
     def _memory(self) -> Catalog | None:
@@ -253,7 +252,7 @@ class Session:
         from dr.run.workspace.breaker import Breaker, believed_from
 
         since = believed_from(self.clock(), begun=self.begun, rpo=rpo, unattended=self.unattended)
-        return Breaker(self.state / "down" / target, self.clock, since)
+        return Breaker(self.state.down / target, self.clock, since)
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
         """Note that a run begins, with its plan as it is now, before its first step."""
@@ -280,8 +279,8 @@ class Session:
     @contextmanager
     def locked(self, system: str) -> Iterator[None]:
         """Hold the system's repositories against another run; `LockedError` at once when held."""
-        make_state(self.state)
-        with hold(self.state / "locks" / f"{system}.lock", what=f"{system} is in use by another run"):
+        self.state.make()
+        with self.state.hold(system, what=f"{system} is in use by another run"):
             yield
 
     def hold_back(self, loaded: Loaded, verb: Held) -> bool:
@@ -412,36 +411,3 @@ class Session:
 
 def _known(names: list[str]) -> str:
     return f"known systems: {', '.join(names[:20])}" if names else "run `dr init` to make a first plan"
-
-
-def _require_room(state: Path) -> None:
-    """Raise `DrError` when the disk is so full that not even a look could be noted."""
-    if (disk := os.statvfs(state)).f_bavail * disk.f_frsize < 2**18:
-        raise DrError("the state directory cannot be written", str(state), "its disk is full", hint="free some space")
-
-
-def _mending(number: int | None) -> str:
-    """Return what to do about a directory that cannot be made, by the number of the error."""
-    causes = {
-        errno.EROFS: "mount it for writing",
-        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
-        **dict.fromkeys((errno.EACCES, errno.EPERM), "run as its owner"),
-        errno.EEXIST: "a file of that name is in its place: move it away",
-        errno.ENOTDIR: "a file is in the place of a directory above it: move it away",
-    }
-    return f"{causes.get(number or 0, 'see the directory above it')}; or name another with --state"
-
-
-def make_state(state: Path) -> None:
-    """Make the state directory, for its owner alone. Raises `DrError` when that cannot be."""
-    try:
-        for part in ("", "locks", "secrets", "cache", "work", "sandboxes", "details", "escrow"):
-            (state / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        why, hint = error.strerror or "", _mending(error.errno)
-        raise DrError("the state directory cannot be made", str(state), why, hint=hint) from error
-    if not os.access(state, os.R_OK | os.W_OK | os.X_OK):  # asked of what is there already: nothing was made then
-        fixed = os.statvfs(state).f_flag & os.ST_RDONLY
-        why = "its file system is read-only" if fixed else "its rights forbid it"
-        hint = "mount it for writing" if fixed else "run as its owner, or correct that; or name another with --state"
-        raise DrError("the state directory cannot be written", str(state), why, hint=hint)

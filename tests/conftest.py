@@ -11,13 +11,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from dr.tools import command
 from dr.tools.restic_program import find_restic
+from dr.tools.state_dir import StateDir
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.rclone import RcloneServer
@@ -27,6 +28,9 @@ from scripts.servers.sshd import Sshd
 from tests.forked import Forker
 from tests.in_memory import folder_in_memory
 from tests.quick_restic import make_quick
+
+if TYPE_CHECKING:
+    from dr.session import Session
 
 ROOT = Path(__file__).parents[1]
 SERVERS = (S3Server, PostgresServer, MariadbServer, Sshd, RestServer, RcloneServer)
@@ -210,6 +214,17 @@ class Site:
     env: dict[str, str]
     forker: Forker
     also: tuple[str, ...] = ()  # modules that the program loads too: kinds that tests define
+
+    @property
+    def state(self) -> StateDir:
+        """The state directory."""
+        return StateDir(self.root / "state")
+
+    def session(self, **more: Any) -> Session:
+        """Return a session as the program makes it, with `more` (`clock`, `jobs`)."""
+        from dr.session import Session
+
+        return Session(self.root / "config", self.state, **more)
 
     def plan(self, system: str, text: str) -> Path:
         """Write a plan."""

@@ -303,7 +303,7 @@ def test_the_import_contracts_are_kept(house: Path) -> None:
 @pytest.mark.parametrize(
     ("room", "line"),
     [
-        pytest.param("evidence/record.py", "import dr.tools.lock", id="fact reaches a sibling"),
+        pytest.param("evidence/record.py", "import dr.tools.state_dir", id="fact reaches a sibling"),
         pytest.param("run/backup/backup.py", "import dr.catalog.store", id="run sees the catalog"),
         pytest.param("errors.py", "import dr.cli.main", id="the ground sees the roof"),
         pytest.param("plan/units.py", "import socket", id="intent is not pure"),

@@ -13,6 +13,7 @@ from dr.catalog.migrations import STEPS
 from dr.catalog.values import ref_key
 from dr.errors import CatalogError
 from dr.tools import digest
+from dr.tools.state_dir import StateDir
 
 _BUSY_SECONDS = 30.0
 _REBUILD = "free the disk, or let `dr points rebuild` make it again from the targets"
@@ -129,12 +130,12 @@ class Connections:
             raise
 
 
-def copy_of(state: Path, to: Path) -> bool:
-    """Copy the catalog of a state directory, in which nothing can be written, into `to`; False where there is none.
+def copy_of(state: StateDir, to: StateDir) -> bool:
+    """Copy the catalog of a state directory that takes nothing into that of another; False where there is none.
 
     SQLite reads no catalog there that it cannot note its locks beside; then nobody writes to it, and its files are one.
     """
-    path, made = state / "catalog.sqlite", to / "catalog.sqlite"
+    path, made = state.catalog, to.catalog
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as here:
             with closing(sqlite3.connect(made)) as there:

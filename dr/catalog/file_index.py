@@ -22,6 +22,7 @@ from dr.evidence.file_version import Found
 from dr.evidence.manifest import Entry
 from dr.evidence.manifest_changes import pairs
 from dr.late_dataclass import dataclass
+from dr.tools.state_dir import StateDir
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 1
@@ -56,8 +57,8 @@ class FileIndex:
     Raises `CatalogError` when the state directory cannot be written.
     """
 
-    def __init__(self, state: Path, system: str) -> None:
-        self.folder = state / "index" / system
+    def __init__(self, state: StateDir, system: str) -> None:
+        self.folder = state.index / system
         self.path = self.folder / "files.sqlite"
 
     def __enter__(self) -> FileIndex:

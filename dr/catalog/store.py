@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from sqlite3 import Row
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -41,15 +40,16 @@ if TYPE_CHECKING:
     from dr.catalog.notices import Notices
     from dr.catalog.stored_objects import Changes, StoredRows
     from dr.evidence.stored_object import KnownObjects
+    from dr.tools.state_dir import StateDir
 
 
 class Catalog(Records):
     """The catalog in a state directory. Safe for several threads and processes."""
 
     @classmethod
-    def open(cls, state: Path) -> Catalog:
+    def open(cls, state: StateDir) -> Catalog:
         """Open, or make, `STATE/catalog.sqlite`. Raises `CatalogError`."""
-        return cls(Connections(state / "catalog.sqlite"))
+        return cls(Connections(state.catalog))
 
     def __enter__(self) -> Self:
         return self

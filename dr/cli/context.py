@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dr.cli.log_format import Format, Level
     from dr.plan.window import HeldBack
     from dr.session import Session
+    from dr.tools.state_dir import StateDir
 
 #: So many rows are printed at once.
 _BATCH = 1_000
@@ -67,15 +68,17 @@ class Context:
         return find_config(str(self.config) if self.config else None, os.environ)
 
     @functools.cached_property
-    def state_dir(self) -> Path:
+    def state_dir(self) -> StateDir:
         """Where the catalog, locks, caches and generated secrets are."""
+        from dr.tools.state_dir import StateDir
+
         named = self.state or os.environ.get("DR_STATE")
         if named:
-            return Path(named).expanduser().absolute()
+            return StateDir(Path(named).expanduser().absolute())
         if os.geteuid() == 0:
-            return Path("/var/lib/dr")
+            return StateDir(Path("/var/lib/dr"))
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-        return Path(home) / "dr"
+        return StateDir(Path(home) / "dr")
 
     def say(self, text: str = "") -> None:
         """Print a line of result, unless a document is asked for."""

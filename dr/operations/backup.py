@@ -27,6 +27,7 @@ from dr.run.backup.capture import BackupRequest
 from dr.run.immutability.extend_locks import LockExtension
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
+from dr.tools.state_dir import StateDir
 
 
 def backup(session: Session, items: list[Loaded]) -> list[Finished[BackupRun]]:
@@ -145,9 +146,9 @@ def _lives(copy: Copy) -> bool:
     return not copy.damaged and not copy.destroyed
 
 
-def reuse_dir(state: Path, system: str) -> Path:
+def reuse_dir(state: StateDir, system: str) -> Path:
     """Where the last manifests of a system are kept, for the reuse of hashes."""
-    return state / "cache" / "manifests" / system
+    return state.cache / "manifests" / system
 
 
 def locked_there(kept: Mapping[str, LockExtension]) -> list[Locked]:

@@ -33,7 +33,7 @@ from dr.run.recovery.drill import run_drill
 from dr.run.recovery.place.sandbox import ROOM, Sandbox
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox
-from dr.session import Session
+from dr.session import Session, utc_now
 from dr.sources.secret import read_secret
 from dr.tools import command, shares
 from dr.tools.secrets import write_private
@@ -180,7 +180,7 @@ def rehearse(room: Path, session_of: Any = Session) -> dict[str, Any]:
 
 
 def _open(order: Mapping[str, Any], room: Path, events: list[Event]) -> tuple[Opened, CleanRoom]:
-    given, now = room / "given", Session(room, room).clock
+    given, now = room / "given", utc_now
     events.append(Event(at=now(), what=_WHERE))
     if order["kit"]:
         folder = find_kit(Path(order["kit"]))

@@ -171,4 +171,4 @@ def _shown(verdict: Verdict) -> str:
 
 
 def _note(session: Session, loaded: Loaded) -> Path:
-    return session.state / "escrow" / f"{loaded.plan.system}.destroy"
+    return session.state.escrow / f"{loaded.plan.system}.destroy"

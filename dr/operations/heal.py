@@ -19,7 +19,6 @@ from dr.errors import DrError, LockedError
 from dr.evidence.fact import Fact
 from dr.plan.units import counted
 from dr.session import Session
-from dr.tools.lock import hold
 
 log = logging.getLogger("dr.heal")
 
@@ -80,7 +79,7 @@ def _far_sandboxes(session: Session, owners: Owners) -> Iterator[Healed]:
 
 
 def _swept(session: Session, owners: Owners, *, far: bool) -> Iterator[Healed]:
-    if not _holds(session.state / "sandboxes"):
+    if not _holds(session.state.sandboxes):
         return
     from dr.run.recovery.place.sandbox import sweep
 
@@ -90,9 +89,9 @@ def _swept(session: Session, owners: Owners, *, far: bool) -> Iterator[Healed]:
 
 def _work(session: Session, owners: Owners) -> Iterator[Healed]:
     """Scratch directories that no run is at work in."""
-    for path in sorted((session.state / "work").glob("*")):
+    for path in sorted(session.state.work.glob("*")):
         try:
-            with hold(session.state / "locks" / f"{path.name}.lock", what="in use"):
+            with session.state.hold(f"{path.name}", what="in use"):
                 import shutil
 
                 shutil.rmtree(path, ignore_errors=True)
@@ -104,7 +103,7 @@ def _work(session: Session, owners: Owners) -> Iterator[Healed]:
 
 def _views(session: Session, owners: Owners) -> Iterator[Healed]:
     """Sockets on which nobody listens any more."""
-    if not _holds(session.state / "views"):
+    if not _holds(session.state.views):
         return
     from dr.run.workspace.serve_view import sweep_views
 
@@ -114,12 +113,12 @@ def _views(session: Session, owners: Owners) -> Iterator[Healed]:
 
 def _secrets(session: Session, owners: Owners) -> Iterator[Healed]:
     """A recovery kit that was being written."""
-    if not (session.state / "escrow" / "unfinished").exists():
+    if not (session.state.escrow / "unfinished").exists():
         return
     from dr.run.keys import host_keys
 
     try:
-        with hold(session.state / "locks" / "kit.lock", what="in use"):
+        with session.state.hold("kit", what="in use"):
             if host_keys.sweep_noted(session.state):
                 yield "", "a recovery kit that was half written is removed"
     except LockedError:

@@ -43,9 +43,8 @@ from dr.run.kit.kit import (
     read_shares,
     write_out,
 )
-from dr.session import Session, make_state, new_id
+from dr.session import Session, new_id
 from dr.tools import age, shares
-from dr.tools.lock import hold
 from dr.tools.shares import Share
 
 #: How what is not in a kit, and should be, is told.
@@ -96,8 +95,8 @@ def make_kit(
 
 
 def _alone(session: Session) -> AbstractContextManager[None]:
-    make_state(session.state)
-    return hold(session.state / "locks" / "kit.lock", what="another run makes a recovery kit")
+    session.state.make()
+    return session.state.hold("kit", what="another run makes a recovery kit")
 
 
 def _make(

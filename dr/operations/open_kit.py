@@ -22,13 +22,14 @@ from dr.run.kit.contents import CONTROL, target_file, unfold
 from dr.run.kit.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
 from dr.run.kit.self_backup import SelfCopy
 from dr.run.recovery.place.sandbox import Sandbox
-from dr.run.workspace.toolbox import Place, carried_passphrase
+from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
 from dr.tools import age
 from dr.tools.disk import AbsentError
 from dr.tools.restic_keys import with_passphrase
 from dr.tools.secrets import write_private
 from dr.tools.shares import Share
+from dr.tools.state_dir import StateDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class Opened:
     """A configuration and a state made from a self-copy. `taken_from` is a target, or "kit"."""
 
     config: Path
-    state: Path
+    state: StateDir
     copy: SelfCopy
     taken_from: str
     systems: tuple[str, ...]
@@ -95,10 +96,10 @@ def _renewed(opened: Opened, identity: str) -> Iterator[str]:
         session.close()
 
 
-def _by_escrow(place: Place, sealings: Sequence[bytes | None], identity: str, state: Path) -> bool:
+def _by_escrow(place: Place, sealings: Sequence[bytes | None], identity: str, state: StateDir) -> bool:
     for sealed in sealings:
         if sealed and _opens(place, sealed, identity) is not None:
-            write_private(carried_passphrase(state, place.system, place.name), age.unseal(sealed, identity))
+            write_private(state.carried_passphrase(place.system, place.name), age.unseal(sealed, identity))
             return True
     return False
 
@@ -119,7 +120,7 @@ def open_with(copy: SelfCopy, identity: str, to: Path, *, targets_too: bool, tak
     """Make a configuration and a state from a self-copy that is trusted, or from a newer one on its targets."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError("the directory is not empty", str(to), hint="name a new or empty directory")
-    notes: list[str] = []
+    state, notes = StateDir(to / "state"), list[str]()
     try:
         to.mkdir(mode=0o700, parents=True, exist_ok=True)
         to.chmod(0o700)
@@ -130,7 +131,7 @@ def open_with(copy: SelfCopy, identity: str, to: Path, *, targets_too: bool, tak
                 shutil.rmtree(to / part)
             unfold(newer[1].contents, copy.contents, to)
         used = newer[1] if newer else copy
-        _fill_from_escrow(used, identity, to / "state", notes)
+        _fill_from_escrow(used, identity, state, notes)
     except OSError as error:
         raise DrError(
             "the directory cannot be written", str(to), error.strerror or "", hint="see its rights and free space"
@@ -144,7 +145,7 @@ def open_with(copy: SelfCopy, identity: str, to: Path, *, targets_too: bool, tak
     notes += [f"not in the copy: {text}" for text in _texts(used.json(CONTROL).get("left_out"))]
     return Opened(
         config=to / "config",
-        state=to / "state",
+        state=state,
         copy=used,
         taken_from=newer[0] if newer else taken_from,
         systems=tuple(systems),
@@ -162,7 +163,7 @@ def _newer(copy: SelfCopy, identity: str, to: Path, notes: list[str]) -> tuple[s
     if not key:
         notes.append("the kit's own copy has no key to know newer ones by: it is used as it is")
         return None
-    session = Session(to / "config", to / "state")
+    session = Session(to / "config", StateDir(to / "state"))
     try:
         roots = {place.name: place.root for place in _places(session, notes) if place.root is not None}
     finally:
@@ -186,14 +187,14 @@ def _places(session: Session, notes: list[str]) -> Iterator[Place]:
         seen |= {place.name for place in toolbox.everywhere}
 
 
-def _fill_from_escrow(copy: SelfCopy, identity: str, state: Path, notes: list[str]) -> None:
+def _fill_from_escrow(copy: SelfCopy, identity: str, state: StateDir, notes: list[str]) -> None:
     """Where a copy lacks a repository's passphrase, take its escrow passphrase."""
     listed = copy.json(CONTROL).get("systems")
     for each in listed if isinstance(listed, list) else []:
         for target in each["targets"]:
             name = f"{each['system']}@{target}"
-            carried = carried_passphrase(state, each["system"], target)
-            if carried.exists() or (state / "secrets" / f"{name}.passphrase").exists():
+            carried = state.carried_passphrase(each["system"], target)
+            if carried.exists() or state.passphrase(each["system"], target).exists():
                 continue
             if sealed := copy.contents.get(f"escrow/{name}.age"):
                 try:

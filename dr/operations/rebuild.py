@@ -162,10 +162,9 @@ def _move_damaged_aside(session: Session, now: datetime) -> None:
     try:
         session.catalog.quick_check()
     except CatalogError:
-        for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
-            path = session.state / name
+        for path in session.state.catalog_files():
             if path.exists():
-                path.rename(path.with_name(f"{name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
+                path.rename(path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
         session.__dict__.pop("catalog", None)
 
 

@@ -28,7 +28,6 @@ from dr.run.replication.retention.pending_deletion import looked
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command, process
-from dr.tools.lock import is_held
 
 
 @dataclass
@@ -185,7 +184,7 @@ def _busy(work: _RetentionWork) -> str | None:
     """Return that another run of the system is at work; None when none is. Asked first, as looking takes long."""
     if verb := _reader(work):
         return _put_off(f"a {verb} of {work.system} is under way")
-    held = is_held(work.session.state / "locks" / f"{work.system}.lock")
+    held = work.session.state.is_held(f"{work.system}")
     return _put_off(f"{work.system} is in use by another run") if held else None
 
 

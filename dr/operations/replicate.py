@@ -39,7 +39,6 @@ from dr.session import Session
 from dr.targets.kinds import driver_of
 from dr.tools import command
 from dr.tools.disk import AbsentError
-from dr.tools.lock import hold
 from dr.tools.restic import make_if_absent
 from dr.tools.restic_events import Index
 
@@ -94,7 +93,7 @@ def _replicate(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place)
     what = f"{system}: another run replicates to {place.name}"
     verb = _verb(place.name)
     try:
-        with hold(session.state / "locks" / f"{system}@{place.name}.lock", what=what):
+        with session.state.hold(f"{system}@{place.name}", what=what):
             if place.target.offline:
                 place.store.reachable()
             run = run_of(session, loaded, verb)

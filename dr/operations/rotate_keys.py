@@ -30,15 +30,14 @@ from dr.run.keys.rotation import Rotated, finish, rotate
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.session import Session, make_state, new_id
-from dr.tools.lock import hold, is_held
+from dr.session import Session, new_id
 
 
 @contextmanager
 def changing(session: Session, system: str) -> Iterator[None]:
     """Be the only one to change a system's keys; `LockedError` at once when another does."""
-    make_state(session.state)
-    with hold(session.state / "locks" / f"{system}.keys.lock", what=f"the keys of {system} are being changed"):
+    session.state.make()
+    with session.state.hold(f"{system}.keys", what=f"the keys of {system} are being changed"):
         yield
 
 
@@ -199,7 +198,7 @@ def _each(
 
 def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
     def unused() -> bool:
-        return not is_held(session.state / "locks" / f"{place.system}.lock")
+        return not session.state.is_held(f"{place.system}")
 
     def act() -> KeyChange:
         place.store.reachable()

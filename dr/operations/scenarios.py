@@ -6,6 +6,8 @@ all there is of them. Those that are more have a driver here. docs/extending.md 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dr.errors import UsageError
 from dr.evidence.record import Drill
 from dr.operations.ransomware_target import scratch_of
@@ -15,7 +17,10 @@ from dr.queries.named import points_for
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
-from dr.tools import lock
+
+if TYPE_CHECKING:
+    from dr.plan.target import Target
+    from dr.tools.store import ObjectStore
 
 
 class ScenarioDriver:
@@ -37,17 +42,22 @@ class RansomwareDriver(ScenarioDriver):
         """See `ScenarioDriver`."""
         from dr.run.recovery.scenario_ransomware import refuse_unready
 
-        refuse_unready(scratch_of(session, loaded, request.scratch), session.state)
+        refuse_unready(_opened(session, scratch_of(session, loaded, request.scratch)))
 
     def hold(self, session: Session, loaded: Loaded, request: RecoveryRequest) -> Drill:
         """Hold it alone in its scratch place: a second of the same system waits for another time."""
         from dr.run.recovery.scenario_ransomware import refuse_unready, run_ransomware
 
         scratch, system = scratch_of(session, loaded, request.scratch), loaded.plan.system
-        refuse_unready(scratch, session.state)
-        what, path = f"a ransomware drill of {system} is at work", session.state / "locks" / f"{system}.ransomware.lock"
-        with lock.hold(path, what=what):
+        refuse_unready(_opened(session, scratch))
+        with session.state.hold(f"{system}.ransomware", what=f"a ransomware drill of {system} is at work"):
             return run_ransomware(session.toolbox(loaded), session.points(loaded), request, scratch)
+
+
+def _opened(session: Session, target: Target) -> ObjectStore:
+    from dr.targets.kinds import driver_of
+
+    return driver_of(target, session.state).open().store
 
 
 class ControlLossDriver(ScenarioDriver):

@@ -117,7 +117,7 @@ def _packed(session: Session, contents: Mapping[str, bytes], recipient: str, now
 
 def _with_catalog(session: Session, contents: dict[str, bytes], known: list[Saved], now: datetime) -> bool:
     """Put the catalog in, unless it is large and went along not long ago; return whether it is in."""
-    large = (session.state / CATALOG).stat().st_size > _SMALL_CATALOG
+    large = session.state.catalog.stat().st_size > _SMALL_CATALOG
     recent = all(each.full and now - datetime.fromisoformat(each.full) < _LARGE_EVERY for each in known)
     if large and recent:
         return False

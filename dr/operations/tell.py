@@ -26,7 +26,6 @@ from dr.plan.window import opens
 from dr.queries.status import HEARTBEAT, BoardRow, board, site_problems, unusable_plans
 from dr.session import Session
 from dr.tools import command
-from dr.tools.lock import hold
 
 if TYPE_CHECKING:
     from dr.plan.site import Channel
@@ -227,11 +226,11 @@ def _harmless(session: Session, where: str) -> Iterator[None]:
 @contextmanager
 def _alone(session: Session) -> Iterator[None]:
     """Hold the lock of those who tell; wait a while for another who does. Then that one's end or the next run tells."""
-    lock, waited = session.state / "locks" / "notify.lock", 0.0
+    waited = 0.0
     with ExitStack() as stack:
         while True:
             try:
-                stack.enter_context(hold(lock, what="another process is sending notices"))
+                stack.enter_context(session.state.hold("notify", what="another process is sending notices"))
                 break
             except LockedError:
                 if waited >= PATIENCE_SECONDS or command.wait_for_stop(0.5):

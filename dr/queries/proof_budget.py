@@ -27,7 +27,7 @@ def unreachable(session: Session, items: Sequence[Loaded]) -> Iterator[Fault]:
     Asks the catalog alone; what was never proven has no size yet, and how much is read in time only runs tell that
     used up their minutes.
     """
-    if not (session.state / "catalog.sqlite").exists():
+    if not session.state.catalog.exists():
         return
     states = session.catalog.place_states([each.plan.system for each in items], now=session.clock())
     for loaded in items:

@@ -24,6 +24,7 @@ from dr.session import Session
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
+    from dr.tools.state_dir import StateDir
 
 #: The time over which exposure is told.
 PERIOD = timedelta(days=30)
@@ -61,7 +62,7 @@ def _beside(session: Session, loaded: Loaded, standing: SystemStatus) -> Iterato
     """Yield what the state directory knows beside the catalog: of keys, and of recoveries that are under way."""
     if standing.consistency_time:
         yield from key_problems(session, loaded)
-    if not (session.state / "recoveries").is_dir():
+    if not session.state.recoveries.is_dir():
         return
     from dr.run.recovery import under_way
 
@@ -139,12 +140,12 @@ def _of_room(session: Session) -> Iterator[SystemProblem]:
 FAILED_UNITS = "failed-units.json"
 
 
-def unit_places(state: Path) -> list[Path]:
+def unit_places(state: StateDir) -> list[Path]:
     """Where it is kept: in the state directory; while that takes nothing, where systemd gives the unit room."""
-    return [state, *(Path(each) for each in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if each)]
+    return [state.path, *(Path(each) for each in os.environ.get("RUNTIME_DIRECTORY", "").split(":") if each)]
 
 
-def failed_units(state: Path) -> dict[str, dict[str, str]]:
+def failed_units(state: StateDir) -> dict[str, dict[str, str]]:
     """Return the units that failed by themselves, each with `since`, `why`, and whether that was told `directly`."""
     found: dict[str, dict[str, str]] = {}
     for place in unit_places(state):

@@ -12,10 +12,9 @@ from dr.evidence.posture import Probe, TargetPosture
 from dr.late_dataclass import dataclass
 from dr.run.immutability.posture import look, unseen
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
-from dr.session import Session, make_state
+from dr.session import Session
 from dr.targets.driver import TargetDriver
 from dr.targets.kinds import driver_of
-from dr.tools.lock import hold
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
@@ -82,9 +81,9 @@ def _probed(session: Session, target: Target, *, fresh: bool) -> Probe | None:
     if fresh and is_fresh(last, now):
         return last
     driver.open().store.reachable()
-    make_state(session.state)
+    session.state.make()
     try:
-        with hold(session.state / "locks" / f"probe-{target.target}.lock", what="another run tries this target now"):
+        with session.state.hold(f"probe-{target.target}", what="another run tries this target now"):
             found = _tried(driver, now)
             keep_probe(session.state, target.target, target.place, found)
     except LockedError:

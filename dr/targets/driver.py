@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dr.tools.meter import Meter
     from dr.tools.s3_bucket import S3Bucket
     from dr.tools.s3_versions import S3Versions
+    from dr.tools.state_dir import StateDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class TargetDriver(ABC):
     #: What counts what passes to and from the stores that it opens; None for nobody.
     meter: Meter | None = None
 
-    def __init__(self, target: Target, state: Path | None = None) -> None:
+    def __init__(self, target: Target, state: StateDir | None = None) -> None:
         self.target, self.name, self._state = target, target.target, state
 
     # -- what every kind does -----------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.targets.driver import TargetDriver
@@ -11,6 +10,7 @@ from dr.targets.driver import TargetDriver
 if TYPE_CHECKING:
     from dr.plan.target import Target
     from dr.tools.meter import Meter
+    from dr.tools.state_dir import StateDir
 
 
 def _s3() -> type[TargetDriver]:
@@ -52,7 +52,7 @@ _DRIVERS: dict[str, Callable[[], type[TargetDriver]]] = {
 }
 
 
-def driver_of(target: Target, state: Path | None = None, *, meter: Meter | None = None) -> TargetDriver:
+def driver_of(target: Target, state: StateDir | None = None, *, meter: Meter | None = None) -> TargetDriver:
     """Return the driver of a target. With `state`, what a recovery kit left there comes before what it names.
 
     What passes to and from the target is counted by `meter`.

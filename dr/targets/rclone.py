@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dr.evidence.posture import Finding, Probe
-from dr.targets.carried import carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.plain_probe import probe_plain
 from dr.tools.rclone import Rclone, settings
@@ -29,7 +28,7 @@ class RcloneDriver(TargetDriver):
 
     @property
     def _config(self) -> Path:
-        carried = carried_keys(self._state, self.name) if self._state else None
+        carried = self._state.carried_keys(self.name) if self._state else None
         return carried if carried and carried.is_file() else self._declared.config
 
     def open(self, *, seen: bool = False) -> Opened:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, cast
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Finding, Probe
 from dr.sources.secret import read_secret
-from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.findings import clock, tls
 from dr.tools.rest import RestService
@@ -47,7 +46,7 @@ class RestDriver(TargetDriver):
         return Opened(store=RestStore(service), location=f"rest:{declared.url}", env=env)
 
     def _password(self) -> str:
-        carried = carried_keys(self._state, self.name) if self._state else None
+        carried = self._state.carried_keys(self.name) if self._state else None
         if carried and carried.is_file():
             try:
                 return carried.read_text("utf-8").strip()
@@ -58,7 +57,7 @@ class RestDriver(TargetDriver):
 
     @property
     def _ca_file(self) -> Path | None:
-        carried = carried_authorities(self._state, self.name) if self._state else None
+        carried = self._state.carried_authorities(self.name) if self._state else None
         return carried if carried and carried.is_file() else self._declared.ca_file
 
     def look(self, now: datetime, below: str) -> Iterator[Finding]:

@@ -14,7 +14,6 @@ from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
 from dr.plan.host import SshHost, split_address
 from dr.sources.hosts import open_host
-from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.plain_probe import probe_plain
 from dr.tools.erase import Eraser, StoreEraser
@@ -39,12 +38,12 @@ class SftpDriver(TargetDriver):
 
     @property
     def _key(self) -> Path | None:
-        carried = carried_keys(self._state, self.name) if self._state else None
+        carried = self._state.carried_keys(self.name) if self._state else None
         return carried if carried and carried.is_file() else self._declared.login_key
 
     @property
     def _known_hosts(self) -> Path:
-        carried = carried_authorities(self._state, self.name) if self._state else None
+        carried = self._state.carried_authorities(self.name) if self._state else None
         return carried if carried and carried.is_file() else self._declared.hosts_file
 
     def open(self, *, seen: bool = False) -> Opened:

@@ -18,6 +18,7 @@ from pathlib import Path
 from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
+from dr.tools.state_dir import StateDir
 from tests.bench.measure import environment, interleaved, make_disk, make_plan, say, scratch
 
 FILES, CHANGED, REPETITIONS = 20_000, 2_000, 9
@@ -25,6 +26,7 @@ _WITHOUT = """
 import dr.run.backup.change as change
 change.Watch.tree = lambda self, tree, stored: None
 from dr.cli.main import main
+from dr.tools.state_dir import StateDir
 main()
 """
 _WITH = "from dr.cli.main import main\nmain()\n"
@@ -72,7 +74,7 @@ def board(home: Path) -> None:
     systems, now = [f"system-{number}" for number in range(1000)], datetime.now(UTC)
     seconds = {}
     for kind in ("bare", "watched"):
-        with Catalog.open(home / kind) as catalog:
+        with Catalog.open(StateDir(home / kind)) as catalog:
             for system in systems:
                 for day in range(10):
                     catalog.record(_run(system, day, now, watched=kind == "watched"))

@@ -30,6 +30,7 @@ from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic_program import find_restic
+from dr.tools.state_dir import StateDir
 
 GOAL = 1.0
 REPETITIONS = 5
@@ -83,7 +84,7 @@ def make_toolbox(home: Path, sources: dict[str, Any]) -> Toolbox:
     })  # fmt: skip
     disk = Target.model_validate({"target": "disk", "local": {"path": home / "disk"}})
     return open_toolbox(
-        plan, {"disk": disk}, digest="0" * 64, state=home / "state", plan_dir=home,
+        plan, {"disk": disk}, digest="0" * 64, state=StateDir(home / "state"), plan_dir=home,
         restic=find_restic(os.environ), versions={},
     )  # fmt: skip
 

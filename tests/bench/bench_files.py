@@ -26,6 +26,7 @@ from typing import NamedTuple
 from dr.catalog.file_index import FileIndex
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, environment, interleaved, make_offsite, make_plan, restic, say, scratch
 
@@ -129,7 +130,7 @@ def over_s3(home: Path, server: S3Server) -> None:
     shutil.rmtree(index)
     listed = home / "listed"
     began = time.process_time()
-    with FileIndex(home / "again", "share") as again:
+    with FileIndex(StateDir(home / "again"), "share") as again:
         manifest.write(listed, {"source": "data"}, entries_of(FILES, 0))
         began = time.process_time()
         again.take_in("data", "first", START, listed)
@@ -153,7 +154,7 @@ def entries_of(count: int, point: int) -> Iterator[Entry]:
 def over_points(home: Path) -> None:
     """`dr find` over many points of 200,000 files, and `restic find` over snapshots of a hundredth of them."""
     count, listed = 2 * FILES, home / "listed"
-    with FileIndex(home / "many", "share") as index:
+    with FileIndex(StateDir(home / "many"), "share") as index:
         for point in range(POINTS):
             manifest.write(listed, {"source": "data", "point": point}, entries_of(count, point))
             index.take_in("data", f"run-{point}", START + timedelta(hours=point), listed)
@@ -171,7 +172,7 @@ def over_points(home: Path) -> None:
             (source / f"{folder:03d}" / "changes.bin").write_text(str(point))
         dr(home, "backup", "few", "--quiet")
     phrase = {"RESTIC_PASSWORD_FILE": str(home / "state/secrets/few@disk.passphrase"), "RESTIC_PASSWORD": ""}
-    with FileIndex(home / "state", "few") as index:
+    with FileIndex(StateDir(home / "state"), "few") as index:
         acts = {
             "asked": lambda: sum(1 for _ in index.matching("file-000050.bin", whole=False, any_case=False)),
             "ours": lambda: dr(home, "find", "few", "file-000050.bin"),
@@ -192,7 +193,7 @@ def of_a_folder(home: Path) -> None:
     dr(home, "backup", "wide")
     run_id = dr(home, "points", "wide", "--json").split('"run_id": "')[1].split('"')[0]
     top = os.fsencode(home / "wide")
-    with FileIndex(home / "state", "wide") as index:
+    with FileIndex(StateDir(home / "state"), "wide") as index:
         index.forget_source("data")
         manifest.write(
             listed, {"source": "data"},

@@ -19,6 +19,7 @@ from dr.run.immutability.extend_locks import extend_locks
 from dr.run.workspace.toolbox import Place
 from dr.targets.s3.bucket import open_locks
 from dr.tools.restic import Repository
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import environment, make_files, scratch
 
@@ -37,7 +38,7 @@ def main() -> None:
             assert place.target.s3
             bucket = open_locks(place.target.s3).child("sis")
             now = datetime.now(UTC) + timedelta(days=after)
-            state = extend_locks(place, bucket, state=home / "state", now=now, live=()).state
+            state = extend_locks(place, bucket, state=StateDir(home / "state"), now=now, live=()).state
             rate = f", {state.extended / state.seconds:.0f} a second" if state.extended else ""
             print(
                 f"{count:,} objects, {name}: {state.calls:,} requests, {state.seconds:.1f} s, "

@@ -42,6 +42,7 @@ from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 from dr.tools.restic_program import find_restic
 from dr.tools.ssh import SshHost
+from dr.tools.state_dir import StateDir
 from dr.tools.store import Stored
 from tests.bench.bench_manifest import make_small
 from tests.bench.measure import dr, dr_used, make_disk, make_files, make_plan
@@ -58,7 +59,7 @@ def proof(number: int) -> None:
     """A daily proof of so many objects, without the bytes; with what is known of them in a catalog."""
     with TemporaryDirectory() as folder:
         _in_another_process(_known, Path(folder), number)
-        with Catalog.open(Path(folder)) as catalog:
+        with Catalog.open(StateDir(Path(folder))) as catalog:
             spent = time.process_time()
             _prove(catalog, number)
             print(f"  {number:,} objects: {(time.process_time() - spent) / number * 1e6:.1f} us of processor time each")
@@ -89,7 +90,7 @@ def _known(folder: Path, number: int) -> None:
         for each, (name, size, version) in enumerate(_stored(number))
         if each % NEW
     }
-    with Catalog.open(folder) as catalog:
+    with Catalog.open(StateDir(folder)) as catalog:
         catalog.keep_stored_objects("sis", "vault", HeldObjects(objects))
 
 
@@ -177,7 +178,7 @@ def rebuild(number: int) -> None:
 def _on_record(home: Path, number: int) -> None:
     """Put so many proofs on record, and beside the repository."""
     now = moment(NOW)
-    with Catalog.open(home / "state") as catalog:
+    with Catalog.open(StateDir(home / "state")) as catalog:
         evidence = next((home / "disk").glob("**/00000001-*.json")).parent
         with catalog._connections.writing() as db:
             seq, last = chain.head(db)

@@ -27,6 +27,7 @@ from dr.run.verification.rotation import ReadingRule, coverage_of
 from dr.run.verification.stored_bytes import read_part
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import dr, interleaved, make_files, make_offsite, make_plan, say, scratch
 
@@ -64,7 +65,7 @@ def _days(home: Path, server: S3Server, prefix: str, what: str, *, size: int, nu
         list(pool.map(put, [size] * number))
     total = size * number
     rule = ReadingRule(whole_within=DAYS * DAY, budget=total // 3, interval=DAY)
-    with Catalog.open(home / f"state-{prefix}") as catalog:
+    with Catalog.open(StateDir(home / f"state-{prefix}")) as catalog:
         _in_turn(store, catalog, prefix, rule.whole(), 0)
         turn, whole, read = 0.0, 0.0, 0
         for day in range(1, DAYS + 1):

@@ -21,6 +21,7 @@ from dr.evidence.seal import seal
 from dr.operations.run_due import run_due
 from dr.plan.unchanged import Unchanged
 from dr.session import Session
+from dr.tools.state_dir import StateDir
 from tests.bench.bench_start import borgmatic
 from tests.bench.measure import environment, make_disk, make_files, scratch
 from tests.year.simulation import VERSIONS, digest
@@ -62,7 +63,7 @@ def _backup(number: int, back: int, at: datetime) -> BackupRun:
 
 def fill(home: Path, now: datetime) -> None:
     """Put all on record in a hurry: as `Catalog.record` does, in one transaction."""
-    with Catalog.open(home / "state") as catalog, catalog._connections.writing() as db:
+    with Catalog.open(StateDir(home / "state")) as catalog, catalog._connections.writing() as db:
         number, last = chain.head(db)
         for fact in facts(now):
             sealed = seal(seq=number + 1, prev=last, fact=fact)
@@ -104,7 +105,7 @@ def dr(home: Path, *arguments: str) -> tuple[float, float, int]:
 def look(home: Path, unchanged: Unchanged) -> float:
     """Return the processor seconds of one look of the daemon that finds nothing due."""
     began = time.process_time()
-    session = Session(home / "config", home / "state", unchanged=unchanged)
+    session = Session(home / "config", StateDir(home / "state"), unchanged=unchanged)
     try:
         done = run_due(session)
     finally:
@@ -115,7 +116,7 @@ def look(home: Path, unchanged: Unchanged) -> float:
 
 def more_runs(home: Path, times: int) -> None:
     """Put older runs into the index, so many times as there are."""
-    with Catalog.open(home / "state") as catalog, catalog._connections.writing() as db:
+    with Catalog.open(StateDir(home / "state")) as catalog, catalog._connections.writing() as db:
         for number in range(times):
             db.execute(
                 "insert into runs (run_id, verb, system, scenario, started, finished, outcome, process, plan_digest)"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dr.catalog.store import Catalog
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
+from dr.tools.state_dir import StateDir
 from tests.bench.measure import dr, interleaved, make_disk, make_files, make_plan, say, scratch
 
 SYSTEMS, RUNS = 1_000, 100
@@ -51,7 +52,7 @@ def many(home: Path) -> None:
     make_disk(home)
     make_files(home / "source", [1_000])
     now = datetime.now(UTC)
-    with Catalog.open(home / "state") as catalog:
+    with Catalog.open(StateDir(home / "state")) as catalog:
         for number in range(SYSTEMS):
             make_plan(home, f"s-{number:04d}", f"{{files: {{paths: [{home}/source]}}}}")
         catalog._connections._connection().execute("pragma synchronous = off")  # a scratch catalog, made in a hurry

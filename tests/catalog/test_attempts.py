@@ -13,6 +13,7 @@ from dr.catalog.store import Catalog
 from dr.catalog.values import micros
 from dr.evidence.record import Drill, ObjectivesThen
 from dr.evidence.system_status import Attempts
+from dr.tools.state_dir import StateDir
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ACTS = st.lists(
@@ -56,7 +57,7 @@ def test_the_last_attempts_are_those_of_the_runs_whatever_happened_in_whichever_
     acts: list[tuple[int, str, str, str]], hour: int
 ) -> None:
     now = NOON + timedelta(hours=hour)
-    with tempfile.TemporaryDirectory() as folder, Catalog.open(Path(folder)) as catalog:
+    with tempfile.TemporaryDirectory() as folder, Catalog.open(StateDir(Path(folder))) as catalog:
         catalog._connections._connection().execute("pragma synchronous = off")
         for number, (hours, outcome, scenario, system) in enumerate(acts):
             at, name = NOON + timedelta(hours=hours), f"d{number}"

@@ -16,6 +16,7 @@ from dr.evidence import manifest
 from dr.evidence.file_version import Found
 from dr.evidence.manifest import Entry
 from dr.queries.file_changes import compared
+from dr.tools.state_dir import StateDir
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [b"/srv/a", b"/srv/b", b"/srv/deep/a", b"/srv/deep/\xff\xfe", b"/srv/with space", b"/other"]
@@ -42,7 +43,7 @@ def test_each_point_is_known_as_it_was(
     points: list[dict[bytes, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("index")
-    with FileIndex(folder, "sis") as index:
+    with FileIndex(StateDir(folder), "sis") as index:
         for number, point in enumerate(points):
             take_in(index, folder, number, point)
         for known, point in zip(index.points(), points, strict=True):
@@ -62,7 +63,7 @@ def test_what_only_points_had_that_are_gone_is_thrown_away_and_nothing_else(
     points: list[dict[bytes, int]], kept: set[int], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("index")
-    with FileIndex(folder, "sis") as index:
+    with FileIndex(StateDir(folder), "sis") as index:
         for number, point in enumerate(points):
             take_in(index, folder, number, point)
         index.keep_only(f"run-{number}" for number in kept)
@@ -78,7 +79,7 @@ def test_what_only_points_had_that_are_gone_is_thrown_away_and_nothing_else(
 
 def test_what_did_not_change_costs_nothing(tmp_path: Path) -> None:
     point = dict.fromkeys(NAMES, 1)
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         assert take_in(index, tmp_path, 0, point) == len(NAMES)
         assert [take_in(index, tmp_path, number, point) for number in range(1, 6)] == [0] * 5
         assert take_in(index, tmp_path, 6, point | {b"/srv/a": 2}) == 1
@@ -88,7 +89,7 @@ def test_what_did_not_change_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_two_sources_do_not_meet(tmp_path: Path) -> None:
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         take_in(index, tmp_path, 0, {b"/srv/a": 1}, "one")
         take_in(index, tmp_path, 0, {b"/srv/a": 2}, "two")
         take_in(index, tmp_path, 1, {}, "one")
@@ -102,7 +103,7 @@ def test_two_sources_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_of_a_damaged_manifest_nothing_is_taken_in(tmp_path: Path) -> None:
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         take_in(index, tmp_path, 0, {b"/srv/a": 1})
         listed = tmp_path / "listed"
         manifest.write(listed, {"source": "docs"}, entries({b"/srv/b": 2, b"/srv/deep/a": 3}))
@@ -114,21 +115,21 @@ def test_of_a_damaged_manifest_nothing_is_taken_in(tmp_path: Path) -> None:
 
 
 def test_an_index_that_is_damaged_or_of_another_version_is_made_again(tmp_path: Path) -> None:
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         take_in(index, tmp_path, 0, {b"/srv/a": 1})
         path = index.path
     connection = sqlite3.connect(path)
     connection.execute("pragma user_version = 99")
     connection.close()
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         assert index.points() == [] and index.last("docs") is None
         take_in(index, tmp_path, 0, {b"/srv/a": 1})
     path.write_bytes(b"this is not a database, and never was one" * 100)
-    with FileIndex(tmp_path, "sis") as index:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
         assert index.points() == []
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "index").write_text("a file in its place")
-    with pytest.raises(CatalogError, match="the index of files cannot be used"), FileIndex(tmp_path, "sis"):
+    with pytest.raises(CatalogError, match="the index of files cannot be used"), FileIndex(StateDir(tmp_path), "sis"):
         pass

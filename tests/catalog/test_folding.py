@@ -23,6 +23,7 @@ from dr.evidence.change import Change
 from dr.evidence.fact import Fact
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
+from dr.tools.state_dir import StateDir
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 SYSTEMS = ("finance", "sis")
@@ -74,7 +75,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _open(folder: Path) -> Catalog:
-    catalog = Catalog.open(folder)
+    catalog = Catalog.open(StateDir(folder))
     catalog._connections._connection().execute("pragma synchronous = off")
     return catalog
 
@@ -300,6 +301,7 @@ from datetime import datetime
 from pathlib import Path
 from dr.catalog import folding
 from dr.catalog.store import Catalog
+from dr.tools.state_dir import StateDir
 folding.FEWEST, folding.MOST, folding.IN_CHUNK = 4, 12, 3
 def telling(name):
     act = getattr(folding, name)
@@ -309,7 +311,7 @@ def telling(name):
     setattr(folding, name, tell)
 for name in ("_put", "_take_away", "_drop_gone"):
     telling(name)
-with Catalog.open(Path(sys.argv[1])) as catalog:
+with Catalog.open(StateDir(Path(sys.argv[1]))) as catalog:
     catalog.fold(now=datetime.fromisoformat(sys.argv[2]), seconds=60)
 """
 

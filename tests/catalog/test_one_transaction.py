@@ -16,6 +16,7 @@ from dr.catalog.store import Catalog
 from dr.catalog.values import Locked
 from dr.evidence.look import LateCopy
 from dr.evidence.record import BackupRun, Replication
+from dr.tools.state_dir import StateDir
 from tests.catalog.test_store import NOON, run
 
 ENDS = (NOON + timedelta(days=10), NOON + timedelta(days=20))
@@ -39,13 +40,13 @@ def record_and_die(state: Path, step: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         setattr(room, step, then_die)
-    with Catalog.open(state) as catalog:
+    with Catalog.open(StateDir(state)) as catalog:
         catalog.record(catching_up(), LOCKED)
 
 
 def what_is_known(state: Path) -> tuple[int, dict[str, list[str]], set[str]]:
     """How many records there are, by target the points there, and the targets with a lock that is known."""
-    with Catalog.open(state) as catalog:
+    with Catalog.open(StateDir(state)) as catalog:
         assert catalog.audit().first_bad is None
         copies = [(point.run_id, copy) for point in catalog.points(["sis"]) for copy in point.copies]
         on = {name: sorted(run_id for run_id, copy in copies if copy.target == name) for name in ("t", "u")}
@@ -54,7 +55,7 @@ def what_is_known(state: Path) -> tuple[int, dict[str, list[str]], set[str]]:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         catalog.record(run("old"))
     return tmp_path
 
@@ -76,7 +77,7 @@ def test_a_record_that_is_kept_brings_its_late_copies_and_its_locks(begun: Path)
 def test_late_copies_are_there_by_the_record_alone(begun: Path) -> None:
     """No step beside it is needed: also for a run that stored nothing itself, and for what copies snapshots."""
     nothing = dataclasses.replace(catching_up(), consistency_time=None, targets=())
-    with Catalog.open(begun) as catalog:
+    with Catalog.open(StateDir(begun)) as catalog:
         catalog.record(nothing)
         assert [copy.target for copy in catalog.points(["sis"])[0].copies] == ["t", "u"]
         other = dataclasses.replace(LATE, target="v")
@@ -86,9 +87,9 @@ def test_late_copies_are_there_by_the_record_alone(begun: Path) -> None:
 
 
 def test_a_repository_that_was_begun_again_is_not_awaited_any_more(begun: Path) -> None:
-    with Catalog.open(begun) as catalog, catalog._connections.writing() as db:
+    with Catalog.open(StateDir(begun)) as catalog, catalog._connections.writing() as db:
         db.execute("insert into repositories values ('sis', 'u', '', '', 1)")
-    with Catalog.open(begun) as catalog:
+    with Catalog.open(StateDir(begun)) as catalog:
         assert catalog.repositories("sis")["u"].begun
         catalog.record(run("more", hours=2, targets=("t", "u")))
         assert catalog.repositories("sis")["u"].begun, "the negative control"

@@ -30,6 +30,7 @@ from dr.operations.rebuild import adopted
 from dr.plan.units import format_bytes
 from dr.run.points.discover import points_from
 from dr.tools.restic_events import Snapshot, snapshot_of
+from dr.tools.state_dir import StateDir
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -55,7 +56,7 @@ def proof(*, level: int = 3, points: tuple[str, ...] = (), damaged: tuple[str, .
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    with Catalog.open(tmp_path) as made:
+    with Catalog.open(StateDir(tmp_path)) as made:
         yield made
 
 
@@ -164,11 +165,12 @@ def test_what_a_look_did_not_find_counts_for_nothing_until_it_is_found_again(cat
 def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import *; from dr.catalog.store import Catalog\n"
-        "Catalog.open(Path(sys.argv[1])).open_run(run_id='r', verb='backup', system='sis',"
+        "from dr.tools.state_dir import StateDir\n"
+        "Catalog.open(StateDir(Path(sys.argv[1]))).open_run(run_id='r', verb='backup', system='sis',"
         " started=datetime.now(UTC), plan_digest='d', plan_text='text')"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         assert [r.run_id for r in catalog.close_abandoned(None, now=NOON)] == ["r"]
         assert catalog.close_abandoned(None, now=NOON) == []
         (record,) = catalog.records()
@@ -184,11 +186,12 @@ def test_a_run_whose_process_died_is_recorded_as_aborted_once(tmp_path: Path) ->
 def test_a_drill_that_died_counts_for_its_scenario(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from datetime import *; from dr.catalog.store import Catalog\n"
-        "Catalog.open(Path(sys.argv[1])).open_run(run_id='d', verb='drill', scenario='ransomware', system='sis',"
+        "from dr.tools.state_dir import StateDir\n"
+        "Catalog.open(StateDir(Path(sys.argv[1]))).open_run(run_id='d', verb='drill', scenario='ransomware', system='sis',"
         f" started=datetime.fromisoformat('{NOON.isoformat()}'), plan_digest='d', plan_text='text')"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         catalog.close_abandoned(None, now=NOON)
         (record,) = catalog.records()
         assert (record.body["outcome"], record.body["scenario"]) == ("aborted", "ransomware")
@@ -202,7 +205,7 @@ def test_of_drills_in_a_catalog_of_before_the_scenario_is_known(tmp_path: Path) 
         drill_id="d", system="sis", scenario="target-loss", real=False, outcome="ok", t_loss=NOON, started=NOON,
         finished=NOON, objectives=ObjectivesThen(rto_seconds=1, rpo_seconds=1), sandbox="destroyed",
     )  # fmt: skip
-    with Catalog.open(tmp_path / "new") as catalog:
+    with Catalog.open(StateDir(tmp_path / "new")) as catalog:
         catalog.record(drill)
         made = catalog.attempts(["sis"], now=NOON)
     new = sqlite3.connect(tmp_path / "new" / "catalog.sqlite")
@@ -218,13 +221,13 @@ def test_of_drills_in_a_catalog_of_before_the_scenario_is_known(tmp_path: Path) 
             old.executemany(f"insert into {table} values ({', '.join('?' * len(names))})", rows)
     new.close()
     old.close()
-    with Catalog.open(tmp_path / "old") as catalog:
+    with Catalog.open(StateDir(tmp_path / "old")) as catalog:
         assert catalog.attempts(["sis"], now=NOON) == made
         assert made["sis", "drill:target-loss"].worked == NOON
 
 
 def _write(place: Path, number: int) -> None:
-    with Catalog.open(place) as catalog:
+    with Catalog.open(StateDir(place)) as catalog:
         for count in range(10):
             catalog.record(run(f"p{number}-{count}", hours=count))
 
@@ -233,7 +236,7 @@ def test_many_threads_and_processes_make_one_chain(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
         pool.starmap(_write, [(tmp_path, number) for number in range(3)])
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         with ThreadPoolExecutor(4) as threads:
             list(threads.map(lambda n: catalog.record(run(f"t{n}")), range(20)))
         result = catalog.audit()
@@ -255,18 +258,18 @@ def test_many_threads_and_processes_make_one_chain(tmp_path: Path) -> None:
     ],
 )
 def test_what_was_tampered_with_is_named(tmp_path: Path, statement: str, number: int) -> None:
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         for count in range(1, 5):
             catalog.record(run(f"r{count}"))
         assert catalog.audit().first_bad is None
     _raw(tmp_path, statement)
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         bad = catalog.audit().first_bad
     assert bad is not None and bad[0] == number
 
 
 def test_two_records_that_changed_places_are_found(tmp_path: Path) -> None:
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         for count in range(1, 5):
             catalog.record(run(f"r{count}"))
     _raw(
@@ -274,14 +277,14 @@ def test_two_records_that_changed_places_are_found(tmp_path: Path) -> None:
         "update evidence set seq = 99 where seq = 2", "update evidence set seq = 2 where seq = 3",
         "update evidence set seq = 3 where seq = 99",
     )  # fmt: skip
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         assert catalog.audit().first_bad is not None
 
 
 def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> None:
-    with Catalog.open(tmp_path / "a") as catalog:
+    with Catalog.open(StateDir(tmp_path / "a")) as catalog:
         records = [catalog.record(run(f"r{count}")) for count in range(1, 6)]
-    with Catalog.open(tmp_path / "b") as again:
+    with Catalog.open(StateDir(tmp_path / "b")) as again:
         assert again.adopt([r for r in records if r.seq != 3]) == 4
         again.record(run("next"))
         assert again.audit().first_bad is None
@@ -290,7 +293,7 @@ def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> N
         assert again.audit().first_bad is None
         assert again.adopt(records) == 0
     _raw(tmp_path / "b", "delete from evidence where seq = 4")
-    with Catalog.open(tmp_path / "b") as tampered:
+    with Catalog.open(StateDir(tmp_path / "b")) as tampered:
         assert tampered.audit().first_bad is not None
 
 
@@ -300,11 +303,11 @@ def test_a_rebuild_in_part_is_completed_by_the_next_in_whatever_order_records_ar
     tmp_path: Path, lost: set[int], dice: random.Random
 ) -> None:
     place = tmp_path / os.urandom(4).hex()
-    with Catalog.open(place / "a") as catalog:
+    with Catalog.open(StateDir(place / "a")) as catalog:
         records = [catalog.record(run(f"r{count}", hours=count)) for count in range(1, 9)]
         whole = catalog.points()
     some = [record for record in records if record.seq not in lost]
-    with Catalog.open(place / "b") as again:
+    with Catalog.open(StateDir(place / "b")) as again:
         again.adopt(dice.sample(some, len(some)))
         assert again.audit().first_bad is None
         again.adopt(dice.sample(records, len(records)))
@@ -314,21 +317,21 @@ def test_a_rebuild_in_part_is_completed_by_the_next_in_whatever_order_records_ar
 
 
 def test_a_gap_is_filled_with_nothing_that_does_not_link(tmp_path: Path) -> None:
-    with Catalog.open(tmp_path / "a") as catalog:
+    with Catalog.open(StateDir(tmp_path / "a")) as catalog:
         records = [catalog.record(run(f"r{count}")) for count in range(1, 4)]
-    with Catalog.open(tmp_path / "other") as catalog:
+    with Catalog.open(StateDir(tmp_path / "other")) as catalog:
         strangers = [catalog.record(run(f"s{count}")) for count in range(1, 6)]
-    with Catalog.open(tmp_path / "b") as again:
+    with Catalog.open(StateDir(tmp_path / "b")) as again:
         again.adopt([records[0], records[2]])
         assert again.adopt(strangers) == 0
         assert again.audit().first_bad is None and len(list(again.records())) == 2
 
 
 def test_what_an_older_record_found_late_says_does_not_outweigh_a_newer_one(tmp_path: Path) -> None:
-    with Catalog.open(tmp_path / "a") as catalog:
+    with Catalog.open(StateDir(tmp_path / "a")) as catalog:
         facts = (run("a"), proof(damaged=("a",)), proof(points=("a",)))
         first, bad, good = [catalog.record(fact) for fact in facts]
-    with Catalog.open(tmp_path / "b") as again:
+    with Catalog.open(StateDir(tmp_path / "b")) as again:
         again.adopt([first, good])
         assert again.adopt([bad]) == 1
         assert [(copy.damaged, copy.proof_level) for copy in again.points()[0].copies] == [(False, 3)]
@@ -337,7 +340,7 @@ def test_what_an_older_record_found_late_says_does_not_outweigh_a_newer_one(tmp_
 def test_a_forged_record_is_not_adopted(tmp_path: Path, catalog: Catalog) -> None:
     good = catalog.record(run("r1"))
     forged = dataclasses.replace(good, body={**good.body, "outcome": "failed"})
-    with Catalog.open(tmp_path / "b") as again:
+    with Catalog.open(StateDir(tmp_path / "b")) as again:
         assert again.adopt([forged]) == 0
 
 
@@ -376,7 +379,7 @@ def test_a_point_whose_size_nobody_knows_has_none_until_a_copy_tells_it(catalog:
 def test_a_damaged_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "catalog.sqlite").write_bytes(content)
     with pytest.raises(CatalogError) as caught:
-        Catalog.open(tmp_path).points()
+        Catalog.open(StateDir(tmp_path)).points()
     assert "rebuild" in caught.value.hint
 
 
@@ -391,10 +394,10 @@ def test_a_second_run_of_one_id_is_refused_and_not_taken_for_damage(catalog: Cat
 
 
 def test_a_newer_catalog_is_not_touched(tmp_path: Path) -> None:
-    Catalog.open(tmp_path).close()
+    Catalog.open(StateDir(tmp_path)).close()
     _raw(tmp_path, "pragma user_version = 99")
     with pytest.raises(CatalogError, match="newer release"):
-        Catalog.open(tmp_path)
+        Catalog.open(StateDir(tmp_path))
 
 
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
@@ -402,7 +405,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=640k", "tmpfs", place], check=True)
     try:
-        with Catalog.open(place) as catalog:
+        with Catalog.open(StateDir(place)) as catalog:
             count = 0
             with pytest.raises(CatalogError) as caught:
                 for count in range(2000):
@@ -417,11 +420,17 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
-    Catalog.open(tmp_path).close()
+    Catalog.open(StateDir(tmp_path)).close()
     assert (tmp_path / "catalog.sqlite").stat().st_mode & 0o077 == 0
 
 
-_LAST_CLOSER = "import sys; from pathlib import Path; from dr.catalog.store import Catalog; Catalog.open(Path(sys.argv[1])).close()"
+_LAST_CLOSER = """
+import sys
+from pathlib import Path
+from dr.catalog.store import Catalog
+from dr.tools.state_dir import StateDir
+Catalog.open(StateDir(Path(sys.argv[1]))).close()
+"""
 
 
 @pytest.mark.parametrize("doing", ["opening the catalog again", "hashing its files"])
@@ -429,10 +438,10 @@ def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, do
     """POSIX drops a process's locks on a file when it closes it anywhere; then another may drop the log in use."""
     from dr.tools.digest import NotAFileError, sha256_file
 
-    first = Catalog.open(tmp_path)
+    first = Catalog.open(StateDir(tmp_path))
     _begin(first, "one")
     if doing == "opening the catalog again":
-        second = Catalog.open(tmp_path)
+        second = Catalog.open(StateDir(tmp_path))
         second.close()
     else:
         for path in tmp_path.glob("catalog.sqlite*"):
@@ -441,7 +450,7 @@ def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, do
     subprocess.run([sys.executable, "-c", _LAST_CLOSER, str(tmp_path)], check=True)
     _begin(first, "two")
     assert (tmp_path / "catalog.sqlite-wal").exists(), "the log that is in use is there"
-    with Catalog.open(tmp_path) as other:
+    with Catalog.open(StateDir(tmp_path)) as other:
         assert {run.run_id for run in other.open_runs(None)} == {"one", "two"}
 
 
@@ -490,11 +499,11 @@ def test_a_plan_that_a_wrong_clock_saw_in_the_future_is_seen_again(catalog: Cata
 
 
 def test_the_board_is_shown_although_the_last_record_cannot_be_read(tmp_path: Path) -> None:
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         catalog.record(run("a"))
     for body in ("{", "[1]", ""):
         _raw(tmp_path, f"update evidence set body = '{body}'")
-        with Catalog.open(tmp_path) as catalog:
+        with Catalog.open(StateDir(tmp_path)) as catalog:
             backup = catalog.standings(["sis"], now=NOON + timedelta(hours=1), since=NOON)["sis"].backup
         assert backup is not None and backup.outcome == "ok" and "dr audit" in str(backup.error)
 

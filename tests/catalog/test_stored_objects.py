@@ -12,6 +12,7 @@ from dr.evidence.stored_object import HeldObjects, StoredObject
 from dr.operations.proof_memory import memory_of, remember
 from dr.run.verification.memory import VerifyMemory
 from dr.tools.restic_events import Index
+from dr.tools.state_dir import StateDir
 
 PACK, INDEX = "ab" * 32, "cd" * 32
 #: The step by which a memory became rows.
@@ -27,7 +28,7 @@ def _kept_before(where: Path, texts: dict[str, str]) -> Catalog:
         old.execute(f"pragma user_version = {ROWS - 1}")
         old.executemany("insert into memory values ('sis', ?, ?)", texts.items())
     old.close()
-    return Catalog.open(where)
+    return Catalog.open(StateDir(where))
 
 
 def test_what_was_kept_as_one_text_is_taken_over_and_counts_as_never_read(tmp_path: Path) -> None:
@@ -55,7 +56,7 @@ def test_what_was_kept_as_one_text_is_taken_over_and_counts_as_never_read(tmp_pa
 def test_only_what_changed_is_written(tmp_path: Path) -> None:
     known = {f"data/{n:02x}/{n:064x}": StoredObject(n, n, since=1, read=5) for n in range(200)}
     before = VerifyMemory(HeldObjects(known), "c0ffee")
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         remember(catalog, "sis", "disk", before=VerifyMemory(), after=before)
         memory = memory_of(catalog, "sis", "disk")
         assert (dict(memory.objects.in_order()), memory.config_hash) == (known, "c0ffee")

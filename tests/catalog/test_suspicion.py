@@ -17,6 +17,7 @@ from dr.evidence.change import Change
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
 from dr.evidence.seal import seal
 from dr.evidence.suspicion import Mark, frozen, held_against
+from dr.tools.state_dir import StateDir
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
@@ -47,7 +48,7 @@ def trust(day: int, because: str = "the migration", system: str = "sis") -> Trus
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
-    return Catalog.open(tmp_path)
+    return Catalog.open(StateDir(tmp_path))
 
 
 def suspects(catalog: Catalog) -> dict[str, str | None]:
@@ -98,7 +99,7 @@ def test_a_catalog_made_anew_from_the_records_holds_the_same(tmp_path: Path) -> 
     for number, fact in enumerate(facts, 1):
         sealed.append(seal(seq=number, prev=prev, fact=fact))
         prev = sealed[-1].digest
-    first, anew = Catalog.open(tmp_path / "first"), Catalog.open(tmp_path / "again")
+    first, anew = Catalog.open(StateDir(tmp_path / "first")), Catalog.open(StateDir(tmp_path / "again"))
     for fact in facts:
         first.record(fact)
     anew.adopt(sealed[3:])

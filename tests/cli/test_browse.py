@@ -23,7 +23,6 @@ from dr.cli.browser.app import Browser
 from dr.cli.browser.shelf import Shelf
 from dr.operations.drill import recover
 from dr.queries.file_pages import FilePages
-from dr.session import Session
 from tests.conftest import Site
 from tests.waiting import LIMIT, soon
 
@@ -44,7 +43,7 @@ def term(files_site: Site) -> Site:
 
 def told(site: Site, story: Story) -> None:
     """Play a story on a screen of 80 columns and 24 lines, without a terminal."""
-    session = Session(site.root / "config", site.root / "state")
+    session = site.session()
     (loaded,) = session.chosen(["share"])
 
     async def play(files: FilePages) -> None:

@@ -306,7 +306,7 @@ def test_a_run_that_is_stopped_before_its_first_step_is_on_record_as_aborted(
     with pytest.raises(SystemExit) as ended:
         main(files_site.argv("backup", "share")[3:])
     assert ended.value.code == 130
-    with Catalog.open(files_site.root / "state") as catalog:
+    with Catalog.open(files_site.state) as catalog:
         assert [record.body["outcome"] for record in catalog.records()] == ["aborted"] and catalog.open_runs() == []
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dr.queries.doctor.doctor import examine
-from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.far import Far
 from tests.namespaces import refusal
@@ -61,7 +60,7 @@ def test_a_bucket_shows_its_posture_and_its_clock(files_site: Site, s3: Any, buc
     assert found["offsite: object lock"]["outcome"] == "ok", "none declared is not a fault"
     for name, value in site.env.items():
         monkeypatch.setenv(name, value)
-    wrong = Session(site.root / "config", site.root / "state", clock=lambda: datetime.now(UTC) - timedelta(minutes=9))
+    wrong = site.session(clock=lambda: datetime.now(UTC) - timedelta(minutes=9))
     off = {item.what: item for item in examine(wrong)}["offsite: clock"]
     assert off.outcome == "degraded" and "behind the target's" in off.observed
 

@@ -34,7 +34,7 @@ class Story:
 
     @property
     def session(self) -> Session:
-        return Session(self.site.root / "config", self.site.root / "state", clock=lambda: self.now)
+        return self.site.session(clock=lambda: self.now)
 
     def backup(self) -> str:
         """A point a day, each of which has something that no other has."""

@@ -19,7 +19,7 @@ from tests.conftest import Site
 def ago(site: Site, **before: float) -> Session:
     """A session of some time ago."""
     then = datetime.now(UTC) - timedelta(**before)
-    return Session(site.root / "config", site.root / "state", clock=lambda: then)
+    return site.session(clock=lambda: then)
 
 
 def status(site: Site, code: int) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_what_a_run_moved_and_cost_is_on_record_as_the_service_saw_it(site: Site
         price = (seen.write * 5 + seen.list * 5 + seen.read * 0.4) / 1000 + seen.received / 10**9 * 90
         assert moved["price"] == {"amount": pytest.approx(price, abs=1e-9), "currency": "EUR"}
         whole = as_seen(own(front))
-    with closing(Catalog.open(site.root / "state")) as catalog:
+    with closing(Catalog.open(site.state)) as catalog:
         (month,) = catalog.traffic(["share"])
     assert month.requests == Requests(write=whole.write, list=whole.list, read=whole.read, delete=whole.delete)
     assert (month.runs, month.sent_bytes, month.received_bytes) == (2, whole.sent, whole.received), "the end too"

@@ -142,7 +142,7 @@ def test_a_folder_of_many_entries_is_listed_as_they_come_and_an_empty_one_is_non
     assert files_site.dr("ls", "share", "empty", "--json").document["entries"] == []
     top, listed = os.fsencode(files_site.root / "source"), files_site.root / "listed"
     (run_id,) = _points(files_site)
-    with FileIndex(files_site.root / "state", "share") as index:
+    with FileIndex(files_site.state, "share") as index:
         index.forget_source("docs")
         names = (
             Entry(top + b"/%05d" % number, "file", number, "ab" * 32, 0o100644, mtime_ns=1) for number in range(2_500)

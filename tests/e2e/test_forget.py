@@ -14,7 +14,6 @@ import pytest
 from dr.evidence.record import BackupRun, Replication
 from dr.operations.holds import place_hold, release_hold
 from dr.operations.rebuild import rebuild
-from dr.tools.lock import hold
 from tests.conftest import ROOT
 from tests.e2e.forgetful import DAY, Story, found_in
 
@@ -200,7 +199,7 @@ def test_while_another_run_is_under_way_it_is_put_off(expired: Story) -> None:
     story.follow(28, step=7)
     before = story.names("second")
     story.now += 5 * DAY
-    with hold(story.site.root / "state" / "locks" / "share.lock", what="a backup"):
+    with story.site.state.hold("share", what="a backup"):
         done = found_in(story.replicate())
     assert not done.objects and any("the next replication does it" in text for text in done.kept)
     with closing(story.session) as session:
@@ -218,6 +217,7 @@ from dr.operations.rebuild import rebuild
 from dr.operations.replicate import replicate_one
 from dr.session import Session
 from dr.tools.disk import DiskStore
+from dr.tools.state_dir import StateDir
 count, remove, guard = itertools.count(), DiskStore.remove, threading.Lock()
 def dying(self, name):
     with guard:  # what was begun before is done
@@ -226,7 +226,7 @@ def dying(self, name):
         remove(self, name)
 DiskStore.remove = dying
 root, now = Path(sys.argv[1]), datetime.fromisoformat(sys.argv[2])
-session = Session(root / "config", root / "state", clock=lambda: now)
+session = Session(root / "config", StateDir(root / "state"), clock=lambda: now)
 replicate_one(session, session.chosen(["share"])[0])
 """
 

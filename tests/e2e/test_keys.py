@@ -16,7 +16,6 @@ from dr.errors import UsageError
 from dr.operations import destroy_keys as destroy
 from dr.operations.make_kit import renew_all
 from dr.run.keys.escrow import new_recipient
-from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.faults.planted import files_showing, forms
 from tests.waiting import LIMIT, soon
@@ -85,7 +84,7 @@ def test_escrow_keys_made_anew_for_a_new_kit_are_on_record_so_that_the_old_ones_
     site.escrow(True)
     site.dr("backup", "share")
     site.dr("verify", "share", "--level", "2")
-    session = Session(site.root / "config", site.root / "state")
+    session = site.session()
     new_recipient(session.state)
     assert renew_all(session) == []
     session.close()
@@ -396,13 +395,11 @@ def test_a_code_expires(files_site: Site) -> None:
     site = one_target(files_site)
     site.dr("backup", "share")
     now = datetime(2026, 11, 24, tzinfo=UTC)
-    session = Session(site.root / "config", site.root / "state", clock=lambda: now)
+    session = site.session(clock=lambda: now)
     loaded = session.chosen(["share"])[0]
     asked = destroy.ask(session, loaded)
     destroy.require_code(session, loaded, asked.code)
-    later = Session(
-        site.root / "config", site.root / "state", clock=lambda: now + destroy.GOOD_FOR + timedelta(seconds=1)
-    )
+    later = site.session(clock=lambda: now + destroy.GOOD_FOR + timedelta(seconds=1))
     with pytest.raises(UsageError, match="expired"):
         destroy.require_code(later, loaded, asked.code)
     for each in (session, later):

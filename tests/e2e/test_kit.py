@@ -109,11 +109,11 @@ def tree(folder: Path) -> dict[str, str]:
 def test_on_an_empty_machine_the_kit_and_two_shares_bring_the_newest_back(
     district: Site, s3: S3Server, bucket: str
 ) -> None:
-    secret = identity_here(district.root / "state")
+    secret = identity_here(district.state)
     made = make(district)
     (kit,) = made.document["kits"]
     assert (kit["act"], kit["outcome"], kit["threshold"], kit["custodians"]) == ("made", "ok", 2, list(CUSTODIANS))
-    assert secret and identity_here(district.root / "state") is None, "the custodians have it now"
+    assert secret and identity_here(district.state) is None, "the custodians have it now"
     (district.root / "source" / "letter.txt").write_text("the second, after the kit was made\n")
     (district.root / "config" / "plans" / "late.txt").write_text("a file that the kit does not have\n")
     told = district.dr("backup", "share", "-v", "--json")
@@ -319,7 +319,7 @@ def test_a_target_that_is_down_gets_its_new_escrow_key_with_the_next_backup(smal
     named = ["--custodian", "A", "--custodian", "B", "--custodian", "C", "--threshold", "2"]
     (kit,) = small.dr("kit", "replace", *named, "-o", str(small.root / "out"), "--json", code=3).document["kits"]
     assert kit["outcome"] == "degraded" and any("share on vault" in note for note in kit["notes"])
-    assert identity_here(small.root / "state") is None
+    assert identity_here(small.state) is None
     (small.root / "vault").unlink()
     (small.root / "gone").rename(small.root / "vault")
     small.dr("backup", "share")
@@ -374,7 +374,7 @@ def _opens(site: Site, target: str, passphrase: str) -> bool:
 @pytest.mark.slow
 def test_killed_while_the_kit_is_written_the_secret_is_never_lost(small: Site) -> None:
     """At every moment: the secret is on this host, or its proven shares are whole on the disk."""
-    secret = identity_here(small.root / "state")
+    secret = identity_here(small.state)
     named = [word for role in CUSTODIANS for word in ("--custodian", role)]
     argv = ("kit", *named, "--threshold", "2", "-o", str(small.root / "out"))
     began = time.monotonic()
@@ -399,7 +399,7 @@ def test_killed_while_the_kit_is_written_the_secret_is_never_lost(small: Site) -
 
 
 def _fate(site: Site, secret: str | None) -> str:
-    here = identity_here(site.root / "state") == secret
+    here = identity_here(site.state) == secret
     files = sorted((site.root / "out" / "shares").glob("*.txt"))
     there = len(files) == 3 and shares.combine([shares.parse(path.read_text()) for path in files]) == secret
     assert here or there, "the secret is lost"
@@ -449,7 +449,7 @@ def test_what_cannot_be_is_refused_before_anything_is_touched(small: Site) -> No
         (("--custodian", "A", "--threshold", "1", "-o", str(small.root / "source")), "not empty"),
     ):
         assert problem in small.dr("kit", *words, code=2).err
-    assert identity_here(small.root / "state") and not (small.root / "out").exists()
+    assert identity_here(small.state) and not (small.root / "out").exists()
     (small.root / "config" / "kit.yaml").write_text("custodians: [A, B]\ntreshold: 2\n")
     assert "kit.yaml:2" in small.dr("kit", "-o", out, code=2).err
     (small.root / "config" / "kit.yaml").write_text("custodians: [A, B, C]\nthreshold: 2\npaper: Letter\n")

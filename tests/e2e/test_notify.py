@@ -18,7 +18,6 @@ import pytest
 
 from dr.operations import run_due
 from dr.operations.tell import tell
-from dr.session import Session
 from tests.conftest import Ran, Site, plan_text
 from tests.smtp_sink import SmtpSink
 from tests.tls import Authority
@@ -55,7 +54,7 @@ class World:
     def look(self) -> None:
         """What the end of any run does, by the clock of this world."""
         began = datetime.now(UTC)
-        session = Session(self.site.root / "config", self.site.root / "state", clock=lambda: began + self.ahead)
+        session = self.site.session(clock=lambda: began + self.ahead)
         tell(session)
         assert session.problems == []
         session.close()
@@ -448,7 +447,7 @@ def test_what_fails_first_is_told_before_a_long_run_ends(
     for name, value in site.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(run_due, "EVERY_SECONDS", 0.0)
-    session = Session(site.root / "config", site.root / "state")
+    session = site.session()
     done = run_due.run_due(session)
     session.close()
     assert {run.record.system: run.record.outcome for run in done.backups} == {"a": "failed", "b": "ok"}

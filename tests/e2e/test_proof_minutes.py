@@ -24,7 +24,7 @@ def proven(site: Site, number: int, *, read: int, seconds: float) -> None:
         run_id=f"verify-{number}", system="share", target="disk", started=at, finished=at, outcome="degraded",
         level_asked=2, level_reached=1, seconds=seconds, coverage=covered,
     )  # fmt: skip
-    with closing(Catalog.open(site.root / "state")) as catalog:
+    with closing(Catalog.open(site.state)) as catalog:
         catalog.record(proof)
 
 

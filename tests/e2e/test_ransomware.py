@@ -129,7 +129,7 @@ def refused(made: Attacked, *arguments: str) -> str:
     before, scratch = heads(made), made.versions(made.scratch)
     ran = made.site.dr("drill", *(arguments or ("share",)), code=2)
     assert heads(made) == before and made.versions(made.scratch) == scratch
-    with closing(Catalog.open(made.site.root / "state")) as catalog:
+    with closing(Catalog.open(made.site.state)) as catalog:
         assert catalog.head()[0] == 0 and catalog.open_runs() == []
     return ran.err
 

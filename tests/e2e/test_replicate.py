@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from dr.tools.lock import hold
 from scripts.servers.s3 import S3Server
 from tests.conftest import Site, plan_text
 from tests.faults.test_full_disk import small_disk
@@ -251,10 +250,10 @@ def test_another_replication_holds_the_replica(disks: Site) -> None:
     site = disks
     plan(site, replicas="[second]")
     site.dr("backup", "share")
-    with hold(site.root / "state" / "locks" / "share@second.lock", what="the test"):
+    with site.state.hold("share@second", what="the test"):
         found = replicate(site, code=11)["second"]
         assert found["outcome"] == "skipped" and "another run" in found["error"]
-    with hold(site.root / "state" / "locks" / "share.lock", what="a backup"):
+    with site.state.hold("share", what="a backup"):
         assert replicate(site)["second"]["outcome"] == "ok", "a backup is not a hindrance"
 
 

@@ -36,7 +36,7 @@ def at(files_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sessi
 
     def session(**off: float) -> Session:
         clock = lambda: datetime.now(UTC) + timedelta(**off)  # noqa: E731
-        return Session(site.root / "config", site.root / "state", clock=clock)
+        return site.session(clock=clock)
 
     return session
 

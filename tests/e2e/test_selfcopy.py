@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 from dr.operations.self_backup import save_self
 from dr.session import Session
-session = Session(Path(sys.argv[1]), Path(sys.argv[2]))
+from dr.tools.state_dir import StateDir
+session = Session(Path(sys.argv[1]), StateDir(Path(sys.argv[2])))
 item = session.usable()[0][0]
 session.reached = {place.name: place.root for place in session.toolbox(item).places}
 save_self(session)

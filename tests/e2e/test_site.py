@@ -10,7 +10,6 @@ from pathlib import Path
 import yaml
 
 from dr.plan.load import load
-from dr.session import Session
 from dr.tools.restic import Throttle
 from tests.conftest import Site, plan_text
 
@@ -80,7 +79,7 @@ def test_a_faulty_part_of_the_site_is_said_by_what_runs_and_stops_no_backup(file
 
 def test_limits_reach_restic_and_no_restore_is_slowed(files_site: Site) -> None:
     write_site(files_site, "limits: {upload: 5MB, download: 1MiB, memory: 512MiB}\n")
-    session = Session(files_site.root / "config", files_site.root / "state")
+    session = files_site.session()
     repository = session.toolbox(session.chosen(["share"])[0]).places[0].repository
     assert {"--limit-upload=4882", "--limit-download=1024"} <= set(repository.argv("backup"))
     assert [part for part in repository.argv("restore") if "limit" in part] == ["--limit-upload=4882"]
@@ -98,7 +97,7 @@ def test_systems_take_turns_on_one_host_and_at_work(site: Site) -> None:
     for name in ("a", "b", "c", "here"):
         more = "" if name == "here" else host
         site.plan(name, plan_text(name, "docs: {files: {paths: [/etc]}}", targets="[disk]", more=more))
-    session = Session(site.root / "config", site.root / "state", jobs=8)
+    session = site.session(jobs=8)
     guard, inside, most = threading.Lock(), {"far": 0, "all": 0}, {"far": 0, "all": 0}
     barrier = threading.Barrier(2, timeout=60)  # two at once there must be: one from afar, and one from here
 

@@ -13,6 +13,7 @@ import pytest
 from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.record import BackupRun, SourceCapture
+from dr.tools.state_dir import StateDir
 from tests.conftest import Site, plan_text
 from tests.waiting import soon
 
@@ -20,7 +21,7 @@ from tests.waiting import soon
 def ordinary_month(state: Path) -> None:
     """Give the catalog a month in which three to twenty of the files changed each day."""
     chance, now = random.Random(3), datetime.now(UTC)
-    with Catalog.open(state) as catalog:
+    with Catalog.open(StateDir(state)) as catalog:
         for day in range(30, 0, -1):
             at = now - timedelta(days=day)
             change = Change(files=150, before=150, changed=chance.randint(3, 20), added=2, removed=1, sampled=10)
@@ -106,7 +107,7 @@ def test_a_suspect_point_from_the_alarm_to_the_word_that_it_was_expected(share: 
     for name in ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm"):
         (share.root / "state" / name).unlink(missing_ok=True)
     share.dr("points", "share", "--rebuild")
-    with Catalog.open(share.root / "state") as catalog:
+    with Catalog.open(share.state) as catalog:
         [trust] = [sealed for sealed in catalog.records() if sealed.kind == "trust"]
         assert trust.body["because"] == "a test of the alarm"
         assert catalog.retention_frozen("share") is None
@@ -123,5 +124,5 @@ def test_trust_asks_for_all_it_needs(share: Site) -> None:
     ):
         refused = share.dr(*arguments, code=2)
         assert "dr points trust" in refused.err
-    with Catalog.open(share.root / "state") as catalog:
+    with Catalog.open(share.state) as catalog:
         assert not [sealed for sealed in catalog.records() if sealed.kind == "trust"]

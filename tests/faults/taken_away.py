@@ -30,6 +30,7 @@ from dr.queries.status import board
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
 from dr.tools.restic_program import find_restic
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 
 PLACES = ("disk", "bucket", "versions")
@@ -82,7 +83,7 @@ def _config(home: Path, place: str) -> None:
 
 @contextmanager
 def _session(home: Path) -> Iterator[Session]:
-    session = Session(home / "config", home / "state")
+    session = Session(home / "config", StateDir(home / "state"))
     try:
         yield session
     finally:

@@ -23,7 +23,7 @@ def at(files_site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta
         monkeypatch.setenv(name, value)
 
     def session(off: timedelta) -> Session:
-        return Session(site.root / "config", site.root / "state", clock=lambda: datetime.now(UTC) + off)
+        return site.session(clock=lambda: datetime.now(UTC) + off)
 
     return session
 

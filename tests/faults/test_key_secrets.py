@@ -7,6 +7,7 @@ import pytest
 from dr.run.keys import escrow
 from dr.run.keys.recipient import identity_here
 from dr.tools import age
+from dr.tools.state_dir import StateDir
 from tests.conftest import Site, plan_text
 from tests.faults.planted import CommandLines, files_showing, forms
 
@@ -23,8 +24,8 @@ def test_no_passphrase_of_a_key_is_in_any_argument_log_document_or_state_file(fi
     wanted: list[str] = []
 
     def escrowed() -> str:
-        sealed = escrow.load_sealed(state, "share", "disk") or b""
-        return age.unseal(sealed, identity_here(state) or "").decode().strip()
+        sealed = escrow.load_sealed(StateDir(state), "share", "disk") or b""
+        return age.unseal(sealed, identity_here(StateDir(state)) or "").decode().strip()
 
     with CommandLines() as seen:
         for arguments in (
@@ -35,7 +36,7 @@ def test_no_passphrase_of_a_key_is_in_any_argument_log_document_or_state_file(fi
             ran = site.dr(*arguments, code=None)
             said.append(ran.out + ran.err)
             wanted += [secret.read_text().strip(), escrowed()]
-    wanted.append(identity_here(state) or "")
+    wanted.append(identity_here(StateDir(state)) or "")
     assert len(set(wanted)) == 5, "two passphrases, two of escrow, and the identity"
     assert seen.showing([b"\0key\0add\0"]), "restic was seen adding a key"
     words = forms(*set(wanted))

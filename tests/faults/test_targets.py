@@ -14,7 +14,6 @@ from contextlib import closing
 
 from dr.queries.target_posture import posture_of
 from dr.report.documents import posture_document
-from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.waiting import LIMIT, soon
 
@@ -61,6 +60,7 @@ def then_die(*given):
     os.kill(os.getpid(), signal.SIGKILL)
 Catalog.record = then_die
 from dr.__main__ import main
+from dr.tools.state_dir import StateDir
 sys.exit(main())
 """
 
@@ -109,7 +109,7 @@ def test_a_drill_whose_every_target_refuses_us_is_exit_12(files_site: Site, s3, 
 def test_a_posture_that_could_not_be_looked_at_says_what_to_do_about_it(files_site: Site, s3, bucket: str) -> None:
     _offsite(files_site, s3, bucket, secret="another-secret")
     _share(files_site, "[offsite]")
-    with closing(Session(files_site.root / "config", files_site.root / "state")) as session:
+    with closing(files_site.session()) as session:
         posture = posture_of(session, "offsite", system="share")
     assert posture and posture.outcome == "failed" and posture.error
     assert posture_document(posture)["error_hint"] == posture.error_hint != ""

@@ -60,8 +60,8 @@ def office(_made: Keyed, tmp_path: Path) -> Iterator[Office]:
         path = keyed.root / "config" / f"{name}.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(text)
-    (keyed.state / "escrow").mkdir()
-    (keyed.state / "escrow" / "recipient").write_text("none\n")
+    keyed.state.escrow.mkdir()
+    (keyed.state.escrow / "recipient").write_text("none\n")
     made = Office(keyed)
     yield made
     made.session.close()

@@ -57,7 +57,7 @@ def test_a_code_is_void_once_a_point_came(office: Office) -> None:
 
 def test_a_note_that_is_nonsense_is_no_code(office: Office) -> None:
     ask(office.session, office.loaded)
-    (office.keyed.state / "escrow" / "share.destroy").write_text("nonsense")
+    (office.keyed.state.escrow / "share.destroy").write_text("nonsense")
     with pytest.raises(UsageError, match="no code was given out"):
         require_code(office.session, office.loaded, "")
 

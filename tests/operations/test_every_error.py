@@ -39,7 +39,7 @@ VERBS: dict[str, tuple[Any, str, Act]] = {
     "recovery": (
         dr.operations.drill,
         "run_recover",
-        lambda s, items: [recover(s, items[0], RecoveryRequest(to=s.state.parent / "out"))],
+        lambda s, items: [recover(s, items[0], RecoveryRequest(to=s.state.path.parent / "out"))],
     ),
 }
 
@@ -55,7 +55,7 @@ def site(files_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
 
 
 def fresh(site: Site) -> Session:
-    return Session(site.root / "config", site.root / "state")
+    return site.session()
 
 
 def raising(error: Exception) -> Callable[..., Any]:

@@ -24,8 +24,7 @@ import dr.operations.verify
 from dr.cli.main import main
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
 from dr.run.kit import self_backup as selfcopy
-from dr.session import Session, new_id
-from dr.tools.lock import hold
+from dr.session import new_id
 from tests.conftest import Site, plan_text
 
 
@@ -91,7 +90,7 @@ def typed(
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main([*options, *words])
-        session = Session(site.root / "config", site.root / "state")
+        session = site.session()
         records = session.catalog.facts((verb.kind,), systems=["share"])
         assert session.catalog.open_runs("share") == [], "nothing is left to be called interrupted later"
         session.close()
@@ -141,7 +140,7 @@ def test_while_another_run_is_at_work_it_ends_with_11_and_nothing_is_on_record(
     name: str, typed: Callable[[Typed], Ended], files_site: Site
 ) -> None:
     verb = LOCKING[name]
-    with hold(files_site.root / "state" / "locks" / f"{verb.lock}.lock", what="another run is at work"):
+    with files_site.state.hold(verb.lock, what="another run is at work"):
         ended = typed(verb)
     assert ended.code == LOCKED and ended.said
     assert {told["outcome"] for told in ended.document[verb.results]} <= {"skipped"}
@@ -192,7 +191,7 @@ def test_the_record_of_a_new_escrow_key_is_at_the_target_with_that_of_the_backup
     """Who loses this host after the first backup finds both beside the repository."""
     files_site.escrow(True)
     files_site.dr("backup", "share")
-    session = Session(files_site.root / "config", files_site.root / "state")
+    session = files_site.session()
     assert [record.kind for record in session.catalog.records()] == ["backup", "keys"]
     assert {name: session.catalog.unsent("share", name) for name in ("disk", "vault")} == {"disk": [], "vault": []}
     session.close()

@@ -23,7 +23,6 @@ from dr.plan.scenario import SCENARIOS, Scenario
 from dr.plan.schema import schema
 from dr.report import words
 from dr.run.recovery.request import RecoveryRequest
-from dr.session import Session
 from tests.conftest import Site, plan_text
 from tests.e2e.bucket import make_attacked
 from tests.toys.scenario import NEWEST_LOST, NewestLostDriver
@@ -57,7 +56,7 @@ def place(name: str, site: Site, request: pytest.FixtureRequest, monkeypatch: py
 
 def held(site: Site, **asked: Any) -> Finished[Drill]:
     """Drill in this process, which knows the toy."""
-    session = Session(site.root / "config", site.root / "state")
+    session = site.session()
     (done,) = drill(session, session.chosen(["share"]), RecoveryRequest(**asked))
     assert session.catalog.open_runs("share") == []
     assert [record.fact for record in session.catalog.facts(("drill",), systems=["share"])][-1] == done.record
@@ -124,7 +123,7 @@ def test_what_its_row_does_not_take_is_refused_with_nothing_touched(
     begun: list[str] = []
     monkeypatch.setattr("dr.operations.drill.across", lambda session, items, act: begun.append(name) or [])
     for option, (asked, takes) in OPTIONS.items():
-        session = Session(files_site.root / "config", files_site.root / "state")
+        session = files_site.session()
         begun.clear()
         try:
             drill(session, session.chosen(["share"]), RecoveryRequest(scenario=name, **asked))

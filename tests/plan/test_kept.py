@@ -19,6 +19,7 @@ from dr.plan.declarations import Declarations
 from dr.plan.kept import _PLAN, _SITE, _SOURCE, _shape_of, from_kept, kept_text, key_of
 from dr.plan.load import load
 from dr.session import Session
+from dr.tools.state_dir import StateDir
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 PLAN = (
@@ -160,7 +161,7 @@ def test_what_cannot_be_read_has_no_key(config: Path) -> None:
 
 
 def _session(config: Path) -> Session:
-    return Session(config, config.parent / "state")
+    return Session(config, StateDir(config.parent / "state"))
 
 
 def _once(config: Path, ask: Callable[[Session], Any]) -> Any:
@@ -174,7 +175,7 @@ def _once(config: Path, ask: Callable[[Session], Any]) -> Any:
 def _keep(config: Path) -> None:
     """Look at declarations as a command does that has a catalog, and see that the next knows them."""
     (config.parent / "state").mkdir(mode=0o700)
-    Catalog.open(config.parent / "state").close()
+    Catalog.open(StateDir(config.parent / "state")).close()
     assert _once(config, lambda session: type(session.declarations)) is Declarations
     assert _once(config, lambda session: type(session.declarations)) is not Declarations
 

@@ -14,6 +14,7 @@ from dr.errors import PlanError, UsageError
 from dr.plan.declarations import find_config
 from dr.plan.load import load
 from dr.plan.schema import schema
+from dr.tools.state_dir import StateDir
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ENV = {"DR_KEY_ID": "x", "DR_KEY": "y", "DR_SIS_PASSPHRASE": "z"}
@@ -222,7 +223,7 @@ def test_a_fault_in_one_plan_does_not_stop_another(tmp_path: Path) -> None:
 
 def test_a_kept_plan_is_the_plan_read_again_when_its_file_changes(tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / "good", tmp_path, dirs_exist_ok=True)
-    with Catalog.open(tmp_path / "state") as catalog:
+    with Catalog.open(StateDir(tmp_path / "state")) as catalog:
         first = load(tmp_path, cache=catalog, env=ENV)
         again = load(tmp_path, cache=catalog, env=ENV)
         assert {n: (x.plan, x.digest, x.text) for n, x in again.plans.items()} == {

@@ -15,6 +15,7 @@ from dr.plan.declarations import Declarations
 from dr.plan.effective import as_yaml, effective, nested
 from dr.plan.load import load
 from dr.plan.site import SitePlan
+from dr.tools.state_dir import StateDir
 
 DEFAULTS = """\
 defaults:
@@ -163,7 +164,7 @@ def test_the_text_that_is_kept_is_the_whole_plan_and_loads_by_itself(tmp_path: P
 def test_the_cache_notices_a_changed_site(tmp_path: Path) -> None:
     config = write(tmp_path, "defaults: {targets: [disk]}\n", sis="")
     (tmp_path / "state").mkdir()
-    with Catalog.open(tmp_path / "state") as catalog:
+    with Catalog.open(StateDir(tmp_path / "state")) as catalog:
         for target in ("disk", "vault", "disk"):
             (config / "site.yaml").write_text(f"defaults: {{targets: [{target}]}}\n")
             for _ in range(2):

@@ -12,6 +12,7 @@ import pytest
 from dr.catalog.store import Catalog
 from dr.errors import Fault
 from dr.plan.load import load
+from dr.tools.state_dir import StateDir
 from tests.conftest import Site
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -75,7 +76,7 @@ def test_readmes_and_the_programs_that_a_plan_names_are_not_said(config: Path) -
     hooks = "hooks: {capture: {before: [./count-them, probes/alive]}}\n"
     plan.write_text(plan.read_text() + hooks)
     assert unread(config) == {}
-    with Catalog.open(config) as kept:  # the same of a plan that is known from before
+    with Catalog.open(StateDir(config)) as kept:  # the same of a plan that is known from before
         load(config, cache=kept, env=ENV)
         assert load(config, cache=kept, env=ENV).unread == ()
 
@@ -108,7 +109,7 @@ def test_plans_that_are_not_a_directory_fail(config: Path) -> None:
 
 def test_two_files_for_one_system_stop_it_also_when_both_are_known_from_before(config: Path) -> None:
     shutil.copy(config / "plans" / "sis.yaml", config / "plans" / "sis2.yaml")
-    with Catalog.open(config) as kept:
+    with Catalog.open(StateDir(config)) as kept:
         for _ in range(2):
             found = load(config, cache=kept, env=ENV)
             assert [Path(fault.file).name for fault in found.stopping(["sis"])] == ["sis2.yaml"]

@@ -27,6 +27,7 @@ from dr.run.recovery.recover import run_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox
 from dr.tools.restic_program import find_restic
+from dr.tools.state_dir import StateDir
 
 _ELSEWHERE = """
 import importlib.util, pickle, sys
@@ -67,7 +68,7 @@ class District:
     """One system. `points` are newest first; `drill` and `recover` use a state of the test's own."""
 
     home: Path
-    state: Path
+    state: StateDir
     body: dict[str, Any]
     points: list[Point] = field(default_factory=list)
 
@@ -90,7 +91,7 @@ class District:
         )
 
     def backup(self, run_id: str, **changes: Any) -> Point:
-        request = BackupRequest(run_id=run_id, clock=now, reuse=self.state / "cache" / "manifests")
+        request = BackupRequest(run_id=run_id, clock=now, reuse=self.state.cache / "manifests")
         done = run_backup(self.toolbox(**changes), request)
         assert done.run.outcome in ("ok", "degraded"), done.run
         self.points.insert(0, point_of(done.run))
@@ -162,7 +163,7 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> District:
     home = tmp_path_factory.mktemp("district")
     (home / "plans").mkdir()
     make_sources(home)
-    district = District(home, home / "state", body_of(home))
+    district = District(home, StateDir(home / "state"), body_of(home))
     district.backup("20261124T010000Z-aaaaaa")
     (home / "srv" / "uploads" / "late.txt").write_text("late")
     district.backup("20261124T020000Z-bbbbbb")
@@ -172,8 +173,8 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> District:
 @pytest.fixture
 def district(_made: District, tmp_path: Path) -> Iterator[District]:
     """The district with a fresh state (and its secrets); its targets are shared: do not harm them."""
-    state = tmp_path / "state"
-    shutil.copytree(_made.state / "secrets", state / "secrets")
+    state = StateDir(tmp_path / "state")
+    shutil.copytree(_made.state.secrets, state.secrets)
     yield District(_made.home, state, _made.body, list(_made.points))
 
 

@@ -11,6 +11,7 @@ from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.workspace.toolbox import Place, Toolbox, open_place
 from dr.tools.restic import make_if_absent
+from dr.tools.state_dir import StateDir
 
 
 def plan_of(system: str, secrets: dict[str, object] | None = None, *, depends_on: Sequence[str] = ()) -> Plan:
@@ -35,14 +36,14 @@ class Keyed:
     restic: str
 
     @property
-    def state(self) -> Path:
+    def state(self) -> StateDir:
         """The state directory."""
-        return self.root / "state"
+        return StateDir(self.root / "state")
 
     @property
     def secret(self) -> Path:
         """The passphrase file."""
-        return self.state / "secrets" / "share@disk.passphrase"
+        return self.state.secrets / "share@disk.passphrase"
 
     def place(self, secrets: dict[str, object] | None = None) -> Place:
         """Return the place as a new command would open it."""

@@ -14,6 +14,7 @@ from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.recovery.place.sandbox import Sandbox, sweep
 from dr.run.recovery.place.server_dirs import ServerDirs
+from dr.tools.state_dir import StateDir
 from tests.waiting import LIMIT, soon
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -30,7 +31,7 @@ def at_work(place: Path) -> subprocess.Popen[bytes]:
 
 
 def test_a_sandbox_goes_with_its_annexes_and_what_runs_in_them(tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path, "drill-1")
+    sandbox = Sandbox(StateDir(tmp_path), "drill-1")
     root = sandbox.prepare(POINT, 0)
     annex = sandbox.annex("postgres")
     assert annex.is_dir() and annex.stat().st_mode & 0o077 == 0 and len(str(annex)) < 60
@@ -43,8 +44,9 @@ def test_a_sandbox_goes_with_its_annexes_and_what_runs_in_them(tmp_path: Path) -
 def test_what_a_dead_drill_left_is_swept_with_its_processes(tmp_path: Path) -> None:
     code = (
         "import os, subprocess, sys; from pathlib import Path\n"
-        "from dr.run.recovery.place.sandbox import Sandbox; from tests.run.test_annex import POINT\n"
-        f"box = Sandbox(Path({str(tmp_path)!r}), 'drill-2'); box.prepare(POINT, 0); annex = box.annex('mysql')\n"
+        "from dr.run.recovery.place.sandbox import Sandbox; from dr.tools.state_dir import StateDir\n"
+        "from tests.run.test_annex import POINT\n"
+        f"box = Sandbox(StateDir(Path({str(tmp_path)!r})), 'drill-2'); box.prepare(POINT, 0); annex = box.annex('mysql')\n"
         "child = subprocess.Popen(['sleep', '60'], cwd=annex, start_new_session=True, stdout=-3, stderr=-3)\n"
         "print(annex, child.pid, flush=True); os.kill(os.getpid(), 9)\n"
     )
@@ -52,7 +54,7 @@ def test_what_a_dead_drill_left_is_swept_with_its_processes(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     annex, pid = done.stdout.split()
     assert Path(annex).is_dir() and Path(f"/proc/{pid}").exists(), "the negative: it was left"
-    assert sweep(tmp_path) == ["drill-2"]
+    assert sweep(StateDir(tmp_path)) == ["drill-2"]
     assert soon(lambda: not Path(f"/proc/{pid}/cwd").exists())
     assert not Path(annex).exists() and not os.path.exists(f"/proc/{pid}/exe")
 

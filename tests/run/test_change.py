@@ -35,6 +35,7 @@ from dr.sources.database_inventory import FILENAME, DatabaseInventory, write
 from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Stored
 from dr.tools.restic_program import find_restic
+from dr.tools.state_dir import StateDir
 
 FIRST = datetime(2026, 9, 1, 2, tzinfo=UTC)
 KEY = random.Random(5).randbytes(32)
@@ -156,7 +157,7 @@ class School:
         })  # fmt: skip
         near = Target.model_validate({"target": "near", "local": {"path": self.home / "near"}})
         return open_toolbox(
-            plan, {"near": near}, digest="0" * 64, state=self.home / "state", plan_dir=self.home,
+            plan, {"near": near}, digest="0" * 64, state=StateDir(self.home / "state"), plan_dir=self.home,
             restic=find_restic(os.environ), versions={},
         )  # fmt: skip
 

@@ -19,10 +19,11 @@ from dr.plan.target import Target
 from dr.run.keys.destruction import destroy_here, destroy_on, examine
 from dr.run.keys.escrow import escrow_store, sealed_path
 from dr.run.keys.key_versions import kept_versions
-from dr.run.workspace.toolbox import Place, open_place, tombstone
+from dr.run.workspace.toolbox import Place, open_place
 from dr.tools.erase import DiskEraser, S3Eraser, Trace
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, repository_id
 from dr.tools.s3_versions import S3Versions
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 from tests.run.keyed import Keyed, plan_of
 
@@ -123,7 +124,7 @@ def stored(made: Keyed, s3: S3Server, tmp_path: Path) -> Stored:
         target = Target.model_validate(
             {"target": "offsite", "s3": {"endpoint": s3.endpoint, "bucket": name, "credentials": credentials}}
         )
-        return made, open_place(plan_of("share"), target, state=tmp_path / "state", restic=made.restic)
+        return made, open_place(plan_of("share"), target, state=StateDir(tmp_path / "state"), restic=made.restic)
 
     return make
 
@@ -182,7 +183,7 @@ def test_an_answer_that_is_no_clear_no_destroys_nothing(
 def test_a_lock_that_came_after_the_asking_keeps_the_key_and_that_is_an_error(stored: Stored) -> None:
     _, place = stored("locked")
     with pytest.raises(RefusedError):
-        destroy_on(place, place.repository.cache.parent)
+        destroy_on(place, StateDir(place.repository.cache.parent))
     assert key_names(place.store) == set(KEYS)
 
 
@@ -250,7 +251,7 @@ def test_of_a_bucket_every_version_of_every_key_goes(stored: Stored, s3: S3Serve
     place.store.remove(f"keys/{KEYS[1]}")
     there = examine(alone(site, place), [], [], [], now=NOW).repositories[0]
     assert (there.keys, there.traces) == (2, 4), "two versions of one, one of the other, and a marker"
-    change = destroy_on(place, place.repository.cache.parent)
+    change = destroy_on(place, StateDir(place.repository.cache.parent))
     assert set(change.removed) == set(KEYS) and "4 removed" in change.shown[0]
     assert S3Eraser(place.store).traces("keys/") == []
     assert [each.name for each in place.store.list()] == [f"data/cc/{'c' * 64}"]
@@ -270,7 +271,7 @@ def test_what_this_machine_has_is_gone_and_no_repository_is_made_again(site: Key
     destroy_on(place, site.state)
     assert destroy_here(toolbox, [], now=NOW) == []
     assert not site.secret.exists() and not sealed.exists() and not cached.exists()
-    assert f"{NOW:%Y-%m-%d}" in tombstone(site.state, "share", "disk").read_text()
+    assert f"{NOW:%Y-%m-%d}" in site.state.tombstone("share", "disk").read_text()
     with pytest.raises(RefusedError, match="keys of this system were destroyed"):
         site.place()
     assert destroy_here(toolbox, [], now=NOW) == [], "may be called twice"
@@ -283,7 +284,7 @@ def test_a_passphrase_file_that_another_system_uses_stays(site: Keyed, tmp_path:
     phrase: dict[str, object] = {"passphrase": {"file": str(shared)}}
     left = destroy_here(site.toolbox(secrets=phrase), [plan_of("meals", phrase)], now=NOW)
     assert left == [f"the passphrase file {shared} stays: meals uses it too"] and shared.exists()
-    tombstone(site.state, "share", "disk").unlink()
+    site.state.tombstone("share", "disk").unlink()
     assert destroy_here(site.toolbox(secrets=phrase), [plan_of("meals")], now=NOW) == [] and not shared.exists()
 
 

@@ -35,7 +35,7 @@ def said(drill: Drill) -> str:
 
 
 def sandboxes(district: District) -> list[str]:
-    home = district.state / "sandboxes"
+    home = district.state.sandboxes
     return sorted(path.name for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
 
 
@@ -93,7 +93,7 @@ def test_target_picks_the_copy(district: District) -> None:
 
 def test_keep_leaves_the_restored_data_and_says_where(district: District) -> None:
     drill = district.drill(keep=True)
-    kept = district.state / "sandboxes" / drill.drill_id
+    kept = district.state.sandboxes / drill.drill_id
     assert (drill.sandbox, str(kept) in said(drill)) == ("kept", True)
     uploads = kept / "uploads" / str(district.home / "srv" / "uploads").lstrip("/")
     assert (uploads / "late.txt").read_text() == "late"
@@ -202,7 +202,7 @@ def test_file_loss_without_file_checks_picks_one_file_by_the_drills_id(district:
     def restored(drill_id: str) -> set[str]:
         drill = district.drill(scenario="file-loss", checks=["manifest"], drill_id=drill_id, keep=True)
         assert (drill.outcome, drill.files) == ("ok", 2)
-        top = district.state / "sandboxes" / drill_id / "uploads"
+        top = district.state.sandboxes / drill_id / "uploads"
         found = {os.fsdecode(os.path.relpath(p, top)) for p in top.rglob("*") if not p.is_dir()}
         shutil.rmtree(top.parent)
         return found
@@ -280,7 +280,7 @@ def test_damage_in_the_repository_fails_the_drill_and_the_files_are_named_only_l
     assert (drill.outcome, drill.rta_seconds) == ("failed", None)
     assert "could not be restored whole" in said(drill)
     assert "failed" in outcomes(drill).values()
-    listed = own_district.state / "details" / "drill-1.txt"
+    listed = own_district.state.details / "drill-1.txt"
     assert listed.stat().st_mode & 0o777 == 0o600
     assert b"\tmissing\t" in listed.read_bytes() or b"\tdiffers\t" in listed.read_bytes()
     assert ".jpg" not in repr(drill)
@@ -305,7 +305,7 @@ def test_the_next_whole_copy_is_tried_and_the_drill_is_not_ok(own_district: Dist
     assert "going on with the copy on far" in said(drill)
     assert drill.rta_seconds is not None and drill.rta_seconds > drill.phases["restore"], "the lost time counts"
     assert "failed" not in outcomes(drill).values()
-    assert not (own_district.state / "sandboxes" / "drill-1").exists()
+    assert not (own_district.state.sandboxes / "drill-1").exists()
 
 
 def harm_largest_pack(repository: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_database_that_does_not_start_fails_the_drill_and_is_still_compared(ow
 
 
 def test_a_wrong_passphrase_is_a_failed_drill_with_a_plain_reason(district: District) -> None:
-    secret = district.state / "secrets" / "sis@near.passphrase"
+    secret = district.state.secrets / "sis@near.passphrase"
     secret.write_text("wrong")
     drill = district.drill(target="near")
     assert (drill.outcome, drill.sandbox) == ("failed", "not used")  # refused before there is anything to restore
@@ -361,7 +361,7 @@ def test_too_little_room_is_a_failed_drill(district: District) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 def test_a_disk_that_fills_during_the_restore_is_said(district: District) -> None:
-    home = district.state / "sandboxes"
+    home = district.state.sandboxes
     home.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", home], check=False).returncode:
         pytest.skip("mounting is not permitted here")
@@ -414,6 +414,6 @@ def test_a_drill_killed_outright_leaves_a_sandbox_that_the_next_run_sweeps(distr
     assert sweep(district.state) == []
     child.send_signal(signal.SIGKILL)
     child.wait()
-    assert list((district.state / "sandboxes" / "drill-1").rglob("late.txt"))
+    assert list((district.state.sandboxes / "drill-1").rglob("late.txt"))
     assert sweep(district.state) == ["drill-1", "drill-1.cache"]
     assert sandboxes(district) == []

@@ -14,6 +14,7 @@ from dr.run.keys.recipient import identity_here, recipient_of
 from dr.run.workspace.key_record import KeyRecord, record_path
 from dr.tools import age, command
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, with_passphrase
+from dr.tools.state_dir import StateDir
 from tests.run.keyed import Keyed
 
 
@@ -53,7 +54,7 @@ def test_what_was_sealed_opens_the_repository_and_nobody_else_can_unseal_it(site
     with pytest.raises(RefusedError):
         sealed_opens(site, age.new_identity()[0])
     for name in ("identity", "recipient", "share@disk.age", "share@disk.json"):
-        assert (site.state / "escrow" / name).stat().st_mode & 0o777 == 0o600, name
+        assert (site.state.escrow / name).stat().st_mode & 0o777 == 0o600, name
 
 
 def test_when_all_is_well_restic_is_not_asked(site: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +88,10 @@ def test_killed_before_the_key_was_made_the_next_run_makes_another(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(escrow, "add_key", _die)
         escrow.ensure_escrow(site.place(), site.state)
-    left = (site.state / "escrow" / "share@disk.next").read_bytes()
+    left = (site.state.escrow / "share@disk.next").read_bytes()
     assert escrow.ensure_escrow(site.place(), site.state).done == "made"
     assert sealed_opens(site) and escrow.load_sealed(site.state, "share", "disk") != left
-    assert not (site.state / "escrow" / "share@disk.next").exists() and len(key_names(site.place().store)) == 2
+    assert not (site.state.escrow / "share@disk.next").exists() and len(key_names(site.place().store)) == 2
 
 
 def _die(*_: object, **__: object) -> None:
@@ -99,7 +100,7 @@ def _die(*_: object, **__: object) -> None:
 
 def test_a_key_whose_sealing_is_gone_is_replaced_and_removed(site: Keyed) -> None:
     orphan = sealed_opens(site)
-    (site.state / "escrow" / "share@disk.age").unlink()
+    (site.state.escrow / "share@disk.age").unlink()
     (site.root / "disk" / "_escrow" / "share.age").unlink()
     assert escrow.ensure_escrow(site.place(), site.state).done == "made"
     assert sealed_opens(site) != orphan and orphan not in key_names(site.place().store)
@@ -116,7 +117,7 @@ def test_a_sealing_that_was_altered_on_the_target_is_put_back(site: Keyed) -> No
 def test_a_machine_with_an_empty_state_keeps_the_escrow_key_that_a_kit_opens(site: Keyed) -> None:
     identity = identity_here(site.state)
     before, opens = key_names(site.place().store), sealed_opens(site)
-    for path in (site.state / "escrow").iterdir():
+    for path in site.state.escrow.iterdir():
         path.unlink()
     assert escrow.ensure_escrow(site.place(), site.state).done == "adopted"
     assert key_names(site.place().store) == before and sealed_opens(site, identity) == opens
@@ -147,14 +148,14 @@ def test_a_key_that_somebody_else_added_is_said_and_left(site: Keyed) -> None:
 
 def test_switched_off_nothing_is_made(bare: Keyed, tmp_path: Path) -> None:
     site = bare.copied(tmp_path / "site")
-    (site.state / "escrow").mkdir(exist_ok=True)
-    (site.state / "escrow" / "recipient").write_text("none\n")
+    site.state.escrow.mkdir(exist_ok=True)
+    (site.state.escrow / "recipient").write_text("none\n")
     assert escrow.ensure_escrow(site.place(), site.state).done == "off"
     assert len(key_names(site.place().store)) == 1
 
 
 def test_the_identity_is_overwritten_and_gone_once_it_is_taken(site: Keyed) -> None:
-    path = site.state / "escrow" / "identity"
+    path = site.state.escrow / "identity"
     secret = path.read_bytes()
     with path.open("rb") as open_still:
         escrow.take_identity(site.state)
@@ -182,6 +183,6 @@ def test_a_target_that_went_away_changes_nothing(site: Keyed) -> None:
 
 def test_many_at_once_agree_on_one_recipient(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
-        found = set(pool.map(lambda _: recipient_of(tmp_path), range(64)))
-    assert len(found) == 1 and age.recipient_of(identity_here(tmp_path) or "") in found
+        found = set(pool.map(lambda _: recipient_of(StateDir(tmp_path)), range(64)))
+    assert len(found) == 1 and age.recipient_of(identity_here(StateDir(tmp_path)) or "") in found
     assert sorted(path.name for path in (tmp_path / "escrow").iterdir()) == ["identity", "recipient"]

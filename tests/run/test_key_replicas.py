@@ -12,6 +12,7 @@ from dr.plan.target import Target
 from dr.run.keys.replica_keys import hand_on, take_back
 from dr.run.workspace.toolbox import Place, open_place
 from dr.tools.disk import DiskStore
+from dr.tools.state_dir import StateDir
 from tests.run.keyed import plan_of
 
 DATA = b"the master key, wrapped"
@@ -21,7 +22,7 @@ KEY = hashlib.sha256(DATA).hexdigest()
 def place(root: Path, name: str, *keys: bytes, there: bool = True) -> Place:
     """Return a place that holds a repository of these keys; without any directory unless it is there."""
     target = Target.model_validate({"target": name, "local": {"path": str(root / name)}})
-    made = open_place(plan_of("share"), target, state=root / "state", restic="restic", key_of="disk")
+    made = open_place(plan_of("share"), target, state=StateDir(root / "state"), restic="restic", key_of="disk")
     if there:
         made.store.put("config", b"c")
         for data in keys:

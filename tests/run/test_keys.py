@@ -19,8 +19,8 @@ from tests.run.keyed import Keyed
 def made(tmp_path_factory: pytest.TempPathFactory, restic_program: str) -> Keyed:
     """A repository, with escrow switched off."""
     site = Keyed(tmp_path_factory.mktemp("made"), restic_program).make()
-    (site.state / "escrow").mkdir()
-    (site.state / "escrow" / "recipient").write_text("none\n")
+    site.state.escrow.mkdir()
+    (site.state.escrow / "recipient").write_text("none\n")
     return site
 
 
@@ -142,7 +142,7 @@ def test_a_replica_gets_the_new_key_first_and_loses_the_old_one(site: Keyed) -> 
 
 
 def test_rotation_leaves_the_escrow_key_alone(site: Keyed) -> None:
-    (site.state / "escrow" / "recipient").unlink()
+    (site.state.escrow / "recipient").unlink()
     made = escrow.ensure_escrow(site.place(), site.state).record.escrow
     done = rotate(site.place(), site.state)
     assert escrow.ensure_escrow(site.place(), site.state).done == "kept"

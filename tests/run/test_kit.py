@@ -23,7 +23,8 @@ from dr.run.kit import kit as writing
 from dr.run.kit import self_backup as selfcopy
 from dr.run.kit.contents import CATALOG
 from dr.run.kit.kit import find_kit, identity_of, read_shares
-from dr.session import Session, make_state
+from dr.session import Session
+from dr.tools.state_dir import StateDir
 from tests.conftest import plan_text
 
 
@@ -42,20 +43,20 @@ def session(tmp_path: Path, restic_program: str, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "config" / "plans" / "share.yaml").write_text(
         plan_text("share", f"docs: {{files: {{paths: [{tmp_path}/source]}}}}")
     )
-    found = Session(tmp_path / "config", tmp_path / "state")
-    make_state(found.state)
+    found = Session(tmp_path / "config", StateDir(tmp_path / "state"))
+    found.state.make()
     return found
 
 
 def wanted(session: Session, name: str = "out") -> KitWanted:
-    return KitWanted(custodians=("A", "B", "C"), threshold=2, out=session.state.parent / name)
+    return KitWanted(custodians=("A", "B", "C"), threshold=2, out=session.state.path.parent / name)
 
 
 def safe(session: Session, secret: str, name: str = "out") -> bool:
     """Whether the secret is on the host, or given back by shares that are whole on the disk."""
     if identity_here(session.state) == secret:
         return True
-    out = session.state.parent / name
+    out = session.state.path.parent / name
     return identity_of(find_kit(out).kit, read_shares(sorted((out / "shares").glob("*.txt"))[:2])) == secret
 
 
@@ -98,7 +99,7 @@ def test_dead_at_any_step_the_secret_is_kept_and_the_next_run_ends_the_work(
         done = make_kit(session, wanted(session))
         assert done.fact.outcome == "ok"
     assert identity_here(session.state) is None and safe(session, secret)
-    assert not list(session.state.parent.glob(".*.unfinished"))
+    assert not list(session.state.path.parent.glob(".*.unfinished"))
 
 
 def test_what_a_kill_left_elsewhere_is_swept_by_the_next_kit(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +108,9 @@ def test_what_a_kill_left_elsewhere_is_swept_by_the_next_kit(session: Session, m
         patch.setattr(writing, "write_private", dying_at(14, writing.write_private))
         with pytest.raises(KilledError):
             make_kit(session, wanted(session))
-    assert list(session.state.parent.glob(".out.unfinished/shares/*"))
+    assert list(session.state.path.parent.glob(".out.unfinished/shares/*"))
     make_kit(session, wanted(session, "other"))
-    assert not list(session.state.parent.glob(".out.unfinished"))
+    assert not list(session.state.path.parent.glob(".out.unfinished"))
 
 
 def test_shares_that_do_not_give_the_secret_back_leave_it_on_the_host(
@@ -198,5 +199,5 @@ def test_systems_come_after_what_they_depend_on(session: Session) -> None:
 def test_the_description_of_a_kit_is_not_secret_and_can_be_read_again(session: Session) -> None:
     done = make_kit(session, wanted(session))
     body = json.loads((done.folder.path / "kit.json").read_text())
-    assert find_kit(session.state.parent / "out").kit == done.folder.kit
+    assert find_kit(session.state.path.parent / "out").kit == done.folder.kit
     assert "words" not in body and body["recipient"] == recipient_of(session.state)

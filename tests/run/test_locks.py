@@ -25,6 +25,7 @@ from dr.tools import command
 from dr.tools.restic import Repository
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 from tests.waiting import soon
 
@@ -51,7 +52,7 @@ class Vault:
     def keep(self, *, after: timedelta = timedelta(), live: Any = (), dropped: Any = ()) -> LockExtension:
         """Keep the locks as a run would that many days from now."""
         now = datetime.now(UTC) + after
-        return extend_locks(self.place, self.bucket(), state=self.state, now=now, live=live, dropped=dropped)
+        return extend_locks(self.place, self.bucket(), state=StateDir(self.state), now=now, live=live, dropped=dropped)
 
     def ends(self) -> dict[str, datetime | None]:
         """Until when each object's newest version is locked, as the service says."""

@@ -14,6 +14,7 @@ from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.workspace.toolbox import Place, open_place
 from dr.targets.s3.bucket import read_keys
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 
 PLAN = {
@@ -31,7 +32,7 @@ def opened(tmp_path: Path, restic_program: str) -> Opener:
     def open_it(target: dict[str, object], secret: dict[str, object] | None = None) -> Place:
         plan = Plan.model_validate({**PLAN, "secrets": {"passphrase": secret}} if secret else PLAN)
         declared = Target.model_validate({"target": "t", **target})
-        return open_place(plan, declared, state=tmp_path / "state", restic=restic_program)
+        return open_place(plan, declared, state=StateDir(tmp_path / "state"), restic=restic_program)
 
     return open_it
 

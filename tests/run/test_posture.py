@@ -22,6 +22,7 @@ from dr.targets.s3.bucket import open_bucket
 from dr.targets.s3.posture import lifecycle
 from dr.targets.s3.probe import CANARY, probe
 from dr.targets.s3.provision import plan_bucket
+from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
 
 ARN = "arn:aws:iam::000000000000:user/writer"
@@ -248,8 +249,11 @@ def test_canaries_do_not_pile_up_and_the_bucket_is_as_before(
 
 def test_a_probe_is_remembered_for_a_day_and_for_its_place(tmp_path: Path) -> None:
     found = Probe(tried=now())
-    keep_probe(tmp_path, "t", ("s3", "a"), found)
-    assert last_probe(tmp_path, "t", ("s3", "a")) == found and last_probe(tmp_path, "t", ("s3", "b")) is None
+    keep_probe(StateDir(tmp_path), "t", ("s3", "a"), found)
+    assert (
+        last_probe(StateDir(tmp_path), "t", ("s3", "a")) == found
+        and last_probe(StateDir(tmp_path), "t", ("s3", "b")) is None
+    )
     assert is_fresh(found, now()) and not is_fresh(found, now() + timedelta(days=1, seconds=1))
     assert not is_fresh(found, now() - timedelta(days=2)) and not is_fresh(None, now())
 

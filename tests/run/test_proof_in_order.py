@@ -25,6 +25,7 @@ from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.rotation import ReadingRule
 from dr.run.verification.stored_bytes import prove_bytes
 from dr.tools.restic_events import Checked, Index
+from dr.tools.state_dir import StateDir
 from dr.tools.store import Stored
 from tests.run import proof_by_dictionaries as reference
 
@@ -135,7 +136,7 @@ def _live(seed: int, state: Path, seen: Counter[str]) -> None:
         bucket.add(part, now)
     held: tuple[reference.Objects, str] = ({}, "")
     place = cast("Any", SimpleNamespace(store=bucket, repository=bucket, system="sis"))
-    with Catalog.open(state) as catalog:
+    with Catalog.open(StateDir(state)) as catalog:
         for _ in range(25):
             now += timedelta(seconds=DAY * rng.choice((0.5, 1, 1, 3)))
             checked, level = happens(bucket, now), rng.choice((2, 3))
@@ -201,7 +202,7 @@ def test_an_inventory_tells_of_each_object_as_it_was_listed_in_whatever_order() 
 def test_rows_are_read_in_pages_while_what_lies_behind_is_written(tmp_path: Path) -> None:
     objects = {f"data/{n % 256:02x}/{n:064x}": StoredObject(n, n, since=1) for n in range(5_000)}
     objects |= {"config": StoredObject(3), "index/" + "0" * 64: StoredObject(4)}
-    with Catalog.open(tmp_path) as catalog:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
         assert catalog.keep_stored_objects("sis", "disk", HeldObjects(objects)) == len(objects)
         assert catalog.keep_stored_objects("sis", "disk", HeldObjects(objects)) == 0
         rows = catalog.stored_objects("sis", "disk")

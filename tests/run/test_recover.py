@@ -139,7 +139,7 @@ def test_a_recovery_killed_outright_goes_on_with_the_same_point_and_mends_what_w
     os.utime(photos / "2.jpg", ns=(status.st_atime_ns, status.st_mtime_ns))
     district.body = kept
     district.points.insert(0, newest)
-    left = district.state / "sandboxes"
+    left = district.state.sandboxes
     assert [path.name for path in left.iterdir() if path.is_dir()] == ["recovery-1.cache"]
     fact = district.recover(to, drill_id="recovery-2")  # each has an id of its own
     assert (fact.outcome, fact.run_id, fact.files) == ("ok", begun, 18)

@@ -17,6 +17,7 @@ from dr.errors import DrError
 from dr.evidence.record import Point
 from dr.run.recovery.place.sandbox import Sandbox, destroy, sweep
 from dr.run.recovery.place.space import require_space
+from dr.tools.state_dir import StateDir
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 POINT = Point(run_id="r", system="sis", consistency_time=NOON, finished=NOON, outcome="ok", kinds={"uploads": "files"})
@@ -26,7 +27,8 @@ import sys, time
 from pathlib import Path
 from tests_point import POINT
 from dr.run.recovery.place.sandbox import Sandbox
-box = Sandbox(Path(sys.argv[1]), "drill-held")
+from dr.tools.state_dir import StateDir
+box = Sandbox(StateDir(Path(sys.argv[1])), "drill-held")
 root = box.prepare(POINT, 0)
 (root / "pupil.txt").write_text("restored")
 print("ready", flush=True)
@@ -54,7 +56,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_a_sandbox_is_open_to_its_owner_alone_and_gone_afterwards(tmp_path: Path) -> None:
-    box = Sandbox(tmp_path, "drill-1")
+    box = Sandbox(StateDir(tmp_path), "drill-1")
     root = box.prepare(POINT, 0)
     assert root.stat().st_mode & 0o777 == 0o700
     (root / "file").write_text("x")
@@ -64,15 +66,15 @@ def test_a_sandbox_is_open_to_its_owner_alone_and_gone_afterwards(tmp_path: Path
 
 
 def test_a_sandbox_never_made_was_not_used(tmp_path: Path) -> None:
-    assert Sandbox(tmp_path, "drill-1").finish(achieved=False) == "not used"
+    assert Sandbox(StateDir(tmp_path), "drill-1").finish(achieved=False) == "not used"
 
 
 def test_keep_leaves_it_also_when_others_sweep(tmp_path: Path) -> None:
-    box = Sandbox(tmp_path, "drill-1", keep=True)
+    box = Sandbox(StateDir(tmp_path), "drill-1", keep=True)
     root = box.prepare(POINT, 0)
     (root / "file").write_text("x")
     assert box.finish(achieved=True) == "kept"
-    assert sweep(tmp_path) == []
+    assert sweep(StateDir(tmp_path)) == []
     assert (root / "file").read_text() == "x"
 
 
@@ -81,18 +83,18 @@ def test_a_sandbox_whose_owner_lives_is_not_swept_and_one_whose_owner_was_killed
 ) -> None:
     state = tmp_path / "state"
     left = state / "sandboxes" / "drill-held"
-    assert sweep(state) == []
+    assert sweep(StateDir(state)) == []
     assert (left / "pupil.txt").exists()
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (left / "pupil.txt").exists()
-    assert sweep(state) == ["drill-held"]
+    assert sweep(StateDir(state)) == ["drill-held"]
     assert not left.exists()
-    assert sweep(state) == []
+    assert sweep(StateDir(state)) == []
 
 
 def test_sweep_without_any_state_finds_nothing(tmp_path: Path) -> None:
-    assert sweep(tmp_path / "absent") == []
+    assert sweep(StateDir(tmp_path / "absent")) == []
 
 
 def test_read_only_folders_and_odd_names_are_destroyed_too(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_read_only_folders_are_destroyed_by_an_ordinary_user(tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a disk")
 def test_what_cannot_be_removed_is_said_and_tried_again_by_the_next_sweep(tmp_path: Path) -> None:
-    box = Sandbox(tmp_path, "drill-1")
+    box = Sandbox(StateDir(tmp_path), "drill-1")
     busy = box.prepare(POINT, 0) / "busy"
     busy.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "none", busy], check=False).returncode:
@@ -147,15 +149,15 @@ def test_what_cannot_be_removed_is_said_and_tried_again_by_the_next_sweep(tmp_pa
         assert box.finish(achieved=True) == "left behind"
         with pytest.raises(DrError, match="could not be removed"):
             destroy(busy.parent)
-        assert sweep(tmp_path) == []
+        assert sweep(StateDir(tmp_path)) == []
     finally:
         subprocess.run(["umount", "-l", busy], check=True)
-    assert sweep(tmp_path) == ["drill-1"]
+    assert sweep(StateDir(tmp_path)) == ["drill-1"]
 
 
 def test_too_little_room_is_said_with_both_figures_and_the_place(tmp_path: Path) -> None:
     with pytest.raises(DrError, match=r"needs 1050 TB free, .* available at .*sandboxes"):
-        Sandbox(tmp_path, "drill-1").prepare(POINT, 10**15)
+        Sandbox(StateDir(tmp_path), "drill-1").prepare(POINT, 10**15)
     assert not (tmp_path / "sandboxes" / "drill-1").exists()
 
 
@@ -173,7 +175,7 @@ def test_a_full_disk_is_told_before_anything_is_restored(tmp_path: Path) -> None
         pytest.skip("mounting is not permitted here")
     try:
         with pytest.raises(DrError, match="the disk is too small"):
-            Sandbox(state, "drill-1").prepare(POINT, 2_000_000)
-        Sandbox(state, "drill-2").prepare(POINT, 100_000)
+            Sandbox(StateDir(state), "drill-1").prepare(POINT, 2_000_000)
+        Sandbox(StateDir(state), "drill-2").prepare(POINT, 100_000)
     finally:
         subprocess.run(["umount", "-l", state], check=True)

@@ -27,6 +27,7 @@ from dr.queries.doctor.prerequisites import of_plan
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream, Tree
 from dr.sources.kinds import DRIVERS, open_source
 from dr.sources.tables import Beside
+from dr.tools.state_dir import StateDir
 from scripts.servers.mariadb import MariadbServer
 from scripts.servers.postgres import PostgresServer
 from tests.run.conftest import District
@@ -126,7 +127,7 @@ def world(
         "targets": ["near"],
         "drill": {"checks": ["manifest", *asked]},
     }
-    district = District(home, home / "state", body)
+    district = District(home, StateDir(home / "state"), body)
     (home / "plans").mkdir()
     point = district.backup("20261124T010000Z-aaaaaa")
     assert point.complete

@@ -22,12 +22,12 @@ from dr.run.verification.comparison import ListingComparison
 from dr.run.verification.inventory import listed
 from dr.run.verification.memory import Expected
 from dr.run.verification.object_hashes import hash_all
-from dr.targets.carried import carried_authorities, carried_keys
 from dr.targets.kinds import driver_of
 from dr.tools import line
 from dr.tools.disk import DiskStore
 from dr.tools.meter import Meter
 from dr.tools.restic import Repository
+from dr.tools.state_dir import StateDir
 from dr.tools.store import ObjectStore
 from tests.targets.places import Place, some_bytes
 
@@ -242,13 +242,13 @@ def test_what_a_kit_carries_reaches_it_when_its_own_secrets_are_gone(
     state = tmp_path / "state"
     (state / "carried").mkdir(parents=True)
     for name, path in (
-        ("keys/place", carried_keys(state, "place")),
-        ("authorities/place", carried_authorities(state, "place")),
+        ("keys/place", StateDir(state).carried_keys("place")),
+        ("authorities/place", StateDir(state).carried_authorities("place")),
     ):
         if name in carried:
             path.write_bytes(carried[name])
             path.chmod(0o600)
-    there = driver_of(place.target("lost"), state).open()
+    there = driver_of(place.target("lost"), StateDir(state)).open()
     assert there.store.child("sis").exists("config")
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.errors import DamageError, LockedError, RefusedError, TargetDownError
+from dr.errors import DamageError, RefusedError, TargetDownError
 from dr.tools.disk import DiskStore
-from dr.tools.lock import hold, is_held
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
 from dr.tools.store import ObjectStore
@@ -104,11 +103,3 @@ def test_a_credentials_file_that_cannot_be_used_is_said_without_its_contents(
     with pytest.raises(RefusedError, match=words) as caught:
         read_aws_file(path, "default")
     assert "planted" not in str(caught.value)
-
-
-def test_a_lock_is_held_once_and_freed(tmp_path: Path) -> None:
-    with hold(tmp_path / "l", what="sis is in use"):
-        assert is_held(tmp_path / "l")
-        with pytest.raises(LockedError, match=r"in use.*process"), hold(tmp_path / "l", what="sis is in use"):
-            pass
-    assert not is_held(tmp_path / "l")

@@ -13,6 +13,7 @@ from dr.catalog.store import Catalog
 from dr.catalog.suspicion import LOUDEST, NEWEST
 from dr.queries.report import report
 from dr.report.json import document
+from dr.tools.state_dir import StateDir
 from tests.year.simulation import BEGIN, Simulation
 
 
@@ -78,7 +79,7 @@ def test_a_report_over_old_days_tells_the_same_once_they_are_folded(
             session.close()
 
     before = told()
-    with Catalog.open(unfolded.home / "state") as catalog:
+    with Catalog.open(StateDir(unfolded.home / "state")) as catalog:
         assert catalog.fold(now=unfolded.now + timedelta(days=300), seconds=60) > 100
     after = told()
     assert after == before

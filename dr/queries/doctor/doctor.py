@@ -19,7 +19,7 @@ from dr.queries.doctor.finding import Finding
 from dr.queries.target_posture import check
 from dr.run.keys.recipient import recipient_of
 from dr.run.workspace.toolbox import is_detached
-from dr.session import Session, make_state
+from dr.session import Session
 from dr.targets.findings import CLOCK_HINT
 from dr.tools.restic_program import find_restic, version
 
@@ -76,8 +76,8 @@ def _setpriv() -> Finding:
 
 def _state(session: Session) -> Finding:
     try:
-        make_state(session.state)
-        loose = session.state.stat().st_mode & 0o077
+        session.state.make()
+        loose = session.state.path.stat().st_mode & 0o077
         space = shutil.disk_usage(session.state).free
     except (DrError, OSError) as error:
         hint = error.hint if isinstance(error, DrError) else "name another with --state"
@@ -93,7 +93,7 @@ def _escrow(session: Session) -> Finding:
         recipient = recipient_of(session.state, make=False)
     except DrError as error:
         return Finding("escrow", "failed", str(error), error.hint)
-    switch = session.state / "escrow" / "recipient"
+    switch = session.state.escrow / "recipient"
     if recipient is None and switch.exists():
         observed = "switched off: no recovery kit opens the repositories"
         return Finding("escrow", "ok", observed, f"remove {switch} to switch it on")

@@ -25,6 +25,7 @@ from dr.run.verification.inventory import Inventory, Listed, id_of, listed
 from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.verify import verify
 from dr.run.workspace.toolbox import Place, Toolbox
+from dr.tools.state_dir import StateDir
 
 #: What is written once and never again. That snapshots are gone is seen by who looks for points.
 _ONCE = ("data/", "index/", "snapshots/")
@@ -79,9 +80,9 @@ def take_stock(
     return Stock(proof.damaged_points, proof.doubtful_points, damage, note)
 
 
-def kept_at(state: Path, place: Place) -> Path:
+def kept_at(state: StateDir, place: Place) -> Path:
     """Return where the last look at a place is kept."""
-    return state / "cache" / "stock" / f"{place.system}@{place.name}.json"
+    return state.cache / "stock" / f"{place.system}@{place.name}.json"
 
 
 def point_of(request: BackupRequest, place: Place, snapshots: Mapping[str, str], manifests: Mapping[str, str]) -> Point:

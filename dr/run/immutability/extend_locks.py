@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
@@ -35,6 +34,7 @@ from dr.run.workspace.toolbox import Place
 from dr.tools import command
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock, in_days
+from dr.tools.state_dir import StateDir
 
 log = logging.getLogger("dr.locks")
 #: Requests at once; objects in a batch; new objects asked for their lock.
@@ -110,7 +110,7 @@ def extend_locks(
     place: Place,
     bucket: S3Bucket,
     *,
-    state: Path,
+    state: StateDir,
     now: datetime,
     live: Collection[str] | None,
     dropped: Collection[str] = (),
@@ -125,7 +125,7 @@ def extend_locks(
     began = time.monotonic()
     target = place.target
     rules = target.locks
-    path = state / "cache" / "locks" / f"{place.repository.host}@{place.name}.json"
+    path = state.cache / "locks" / f"{place.repository.host}@{place.name}.json"
     work = _Work(bucket, rules, now, LockMemory.load(path, place=target.place))
     found = LockExtension(state=LockState(target=place.name, mode=rules.mode, outcome="ok"))
     if live is None:

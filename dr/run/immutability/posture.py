@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.errors import DrError
 from dr.evidence.posture import Finding, Probe, Severity, TargetPosture
 from dr.targets.kinds import driver_of
 from dr.tools.network import is_this_host
+from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
 
 
 def look(
-    target: Target, *, now: datetime, below: str = "", probe: Probe | None = None, state: Path | None = None
+    target: Target, *, now: datetime, below: str = "", probe: Probe | None = None, state: StateDir | None = None
 ) -> TargetPosture:
     """Return how a target is kept. `below` draws the sample of objects from one system's repository alone;
     on a machine where a recovery kit was opened, `state` is where it left what opens the target.

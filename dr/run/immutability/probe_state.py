@@ -9,12 +9,13 @@ from pathlib import Path
 from dr.errors import DrError
 from dr.evidence.posture import Probe
 from dr.evidence.seal import build, encode
+from dr.tools.state_dir import StateDir
 
 #: A probe older than this is tried again by the next drill.
 FRESH = timedelta(days=1)
 
 
-def last_probe(state: Path, target: str, place: tuple[str, ...]) -> Probe | None:
+def last_probe(state: StateDir, target: str, place: tuple[str, ...]) -> Probe | None:
     """Return the last probe of this place; None when there is none that can be read."""
     try:
         kept = json.loads(_path(state, target).read_text("utf-8"))
@@ -23,7 +24,7 @@ def last_probe(state: Path, target: str, place: tuple[str, ...]) -> Probe | None
         return None
 
 
-def keep_probe(state: Path, target: str, place: tuple[str, ...], probe: Probe) -> None:
+def keep_probe(state: StateDir, target: str, place: tuple[str, ...], probe: Probe) -> None:
     """Keep a probe for the next time. Raises `DrError` when it cannot be written."""
     path = _path(state, target)
     try:
@@ -42,5 +43,5 @@ def is_fresh(probe: Probe | None, now: datetime) -> bool:
     return probe is not None and timedelta(0) <= now - probe.tried < FRESH
 
 
-def _path(state: Path, target: str) -> Path:
-    return state / "cache" / "probes" / f"{target}.json"
+def _path(state: StateDir, target: str) -> Path:
+    return state.cache / "probes" / f"{target}.json"

@@ -25,11 +25,12 @@ from dr.run.keys.key_versions import last_of
 from dr.run.keys.rotation import secret_files
 from dr.run.points.presence import refuse_exchanged
 from dr.run.workspace.key_record import record_path
-from dr.run.workspace.toolbox import Place, Toolbox, tombstone
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.erase import Trace
 from dr.tools.restic_keys import keys_of, repository_id
 from dr.tools.s3_versions import Protection
 from dr.tools.secrets import shred, write_private
+from dr.tools.state_dir import StateDir
 
 log = logging.getLogger("dr.keys")
 #: What a destruction cannot show, whatever was done.
@@ -145,7 +146,7 @@ def _left_secret(plan: Plan, others: Sequence[Plan]) -> list[str]:
     return []
 
 
-def destroy_on(place: Place, state: Path) -> KeyChange:
+def destroy_on(place: Place, state: StateDir) -> KeyChange:
     """Destroy every key of one repository, and show that its passphrase opens nothing any more.
 
     Killed midway, the next call goes on. Raises when a key could not be removed: the copy is then still readable.
@@ -194,22 +195,22 @@ def destroy_here(toolbox: Toolbox, others: Sequence[Plan], *, now: datetime) -> 
         for path in (*secret_files(place), sealed, sealed.with_suffix(".next")):
             shred(path)
         record_path(state, plan.system, place.name).unlink(missing_ok=True)
-    shutil.rmtree(state / "cache" / "manifests" / plan.system, ignore_errors=True)
+    shutil.rmtree(state.cache / "manifests" / plan.system, ignore_errors=True)
     left = _left_secret(plan, others)
     named = plan.secrets.passphrase
     if named and named.file and not left:
         shred(named.file)
     for place in toolbox.everywhere:
         told = f"{now:%Y-%m-%d %H:%M} UTC"
-        write_private(tombstone(state, plan.system, place.name), told.encode() + b"\n")
+        write_private(state.tombstone(plan.system, place.name), told.encode() + b"\n")
     return left
 
 
-def _cache_note(place: Place, state: Path) -> Path:
+def _cache_note(place: Place, state: StateDir) -> Path:
     return record_path(state, place.system, place.name).with_suffix(".cache")
 
 
-def _note_cache(place: Place, state: Path) -> None:
+def _note_cache(place: Place, state: StateDir) -> None:
     """Note the name of restic's cache, which is the repository's id: without a key nobody can read that any more."""
     try:
         write_private(_cache_note(place, state), repository_id(place.repository).encode())
@@ -219,7 +220,7 @@ def _note_cache(place: Place, state: Path) -> None:
         log.info("%s: its cache is not known: %s", place.repository.where, error)
 
 
-def _forget_cache(place: Place, state: Path) -> None:
+def _forget_cache(place: Place, state: StateDir) -> None:
     note = _cache_note(place, state)
     name = note.read_text("utf-8") if note.exists() else ""
     if re.fullmatch(r"[0-9a-f]{64}", name):

@@ -26,6 +26,7 @@ from dr.run.workspace.toolbox import Place
 from dr.tools import age
 from dr.tools.restic_keys import Key, add_key, describe, key_names, keys_of, remove_key
 from dr.tools.secrets import shred, spoken_passphrase, write_private
+from dr.tools.state_dir import StateDir
 from dr.tools.store import ObjectStore
 
 log = logging.getLogger("dr.escrow")
@@ -53,31 +54,31 @@ def escrow_store(place: Place) -> ObjectStore:
 # -- for whom ----------------------------------------------------------------------------------------
 
 
-def take_identity(state: Path) -> None:
+def take_identity(state: StateDir) -> None:
     """Overwrite and remove the identity: custodians have it now. May be called twice."""
-    shred(state / "escrow" / "identity")
+    shred(state.escrow / "identity")
 
 
-def new_recipient(state: Path) -> tuple[str, str]:
+def new_recipient(state: StateDir) -> tuple[str, str]:
     """Begin a new pair, for instance when a custodian was lost; return identity and recipient.
 
     From now on `ensure_escrow` makes every escrow passphrase anew, since those sealed before cannot be opened here.
     """
     secret, recipient = age.new_identity()
-    write_private(state / "escrow" / "identity", secret.encode() + b"\n")
-    write_private(state / "escrow" / "recipient", recipient.encode() + b"\n")
+    write_private(state.escrow / "identity", secret.encode() + b"\n")
+    write_private(state.escrow / "recipient", recipient.encode() + b"\n")
     return secret, recipient
 
 
 # -- the key -----------------------------------------------------------------------------------------
 
 
-def sealed_path(state: Path, system: str, target: str) -> Path:
+def sealed_path(state: StateDir, system: str, target: str) -> Path:
     """Return where the state keeps what is sealed for one repository."""
-    return state / "escrow" / f"{system}@{target}.age"
+    return state.escrow / f"{system}@{target}.age"
 
 
-def load_sealed(state: Path, system: str, target: str) -> bytes | None:
+def load_sealed(state: StateDir, system: str, target: str) -> bytes | None:
     """Return what is sealed for one repository, from the state; None when nothing is."""
     return _bytes(sealed_path(state, system, target))
 
@@ -90,14 +91,14 @@ def load_sealed_there(place: Place) -> bytes | None:
         return None
 
 
-def hand_on_sealed(primary: Place, replica: Place, state: Path) -> None:
+def hand_on_sealed(primary: Place, replica: Place, state: StateDir) -> None:
     """Put what is sealed for a repository beside its replica too, which opens with the same escrow key."""
     sealed = load_sealed(state, primary.system, primary.name)
     if sealed and load_sealed_there(replica) != sealed:
         escrow_store(replica).put(f"{primary.system}.age", sealed)
 
 
-def ensure_escrow(place: Place, state: Path) -> Ensured:
+def ensure_escrow(place: Place, state: StateDir) -> Ensured:
     """See that the repository has an escrow key whose sealing lies here and on the target. May be called any time.
 
     One listing and one read when all is well. Only the holder of the system's lock may ask. Raises what reading or
@@ -113,7 +114,7 @@ def ensure_escrow(place: Place, state: Path) -> Ensured:
     return _put_right(place, state, recipient, renew=foreign)
 
 
-def renew_escrow(place: Place, state: Path, recipient: str | None = None) -> Ensured:
+def renew_escrow(place: Place, state: StateDir, recipient: str | None = None) -> Ensured:
     """Make the repository's escrow passphrase and key anew, then take the old key away: it counts until then.
 
     Needed when the identity was lost or a custodian replaced. Killed at any instant, `ensure_escrow` finishes it.
@@ -122,21 +123,21 @@ def renew_escrow(place: Place, state: Path, recipient: str | None = None) -> Ens
     return Ensured("off") if whom is None else _put_right(place, state, whom, renew=True)
 
 
-def _record(place: Place, state: Path) -> Path:
+def _record(place: Place, state: StateDir) -> Path:
     return record_path(state, place.system, place.name)
 
 
-def _coming(place: Place, state: Path) -> Path:
+def _coming(place: Place, state: StateDir) -> Path:
     """Where it is kept what is sealed while its key is being made."""
     return sealed_path(state, place.system, place.name).with_suffix(".next")
 
 
-def _is_settled(place: Place, state: Path, known: KeyRecord) -> bool:
+def _is_settled(place: Place, state: StateDir, known: KeyRecord) -> bool:
     here, there = load_sealed(state, place.system, place.name), load_sealed_there(place)
     return here == there and here is not None and _digest(here) == known.sealed and not _coming(place, state).exists()
 
 
-def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ensured:
+def _put_right(place: Place, state: StateDir, recipient: str, *, renew: bool) -> Ensured:
     keys = keys_of(place.repository)
     coming, beside = _bytes(_coming(place, state)), load_sealed_there(place)
     found = _found(keys, coming, load_sealed(state, place.system, place.name), beside)
@@ -164,7 +165,7 @@ def _put_right(place: Place, state: Path, recipient: str, *, renew: bool) -> Ens
     return Ensured("adopted" if found else "made", record, _notes(place, record), removed)
 
 
-def _make(place: Place, state: Path, recipient: str) -> tuple[bytes, str, str]:
+def _make(place: Place, state: StateDir, recipient: str) -> tuple[bytes, str, str]:
     """Seal a new passphrase, then make its key. In this order: a key without its sealing would be a key for nobody."""
     passphrase = spoken_passphrase()
     sealed = age.seal(passphrase.encode() + b"\n", [recipient])
@@ -173,7 +174,7 @@ def _make(place: Place, state: Path, recipient: str) -> tuple[bytes, str, str]:
     return sealed, add_key(place.repository, passphrase, user=user), user
 
 
-def _settle(place: Place, state: Path, sealed: bytes, there: bytes | None) -> None:
+def _settle(place: Place, state: StateDir, sealed: bytes, there: bytes | None) -> None:
     """Put what is sealed where it belongs; the key that it replaces is still there."""
     if there != sealed:
         escrow_store(place).put(f"{place.system}.age", sealed)

@@ -17,35 +17,36 @@ from pathlib import Path
 from dr.errors import DrError
 from dr.tools import age
 from dr.tools.secrets import write_private
+from dr.tools.state_dir import StateDir
 
 
-def host_identity(state: Path) -> str:
+def host_identity(state: StateDir) -> str:
     """Return this host's own age identity; made when absent."""
-    return _made_once(state / "escrow" / "host", age.new_identity()[0])
+    return _made_once(state.escrow / "host", age.new_identity()[0])
 
 
-def control_key(state: Path) -> bytes:
+def control_key(state: StateDir) -> bytes:
     """Return the key by which self-copies are known to be ours; made when absent."""
-    return bytes.fromhex(_made_once(state / "escrow" / "control.key", secrets.token_hex(32)))
+    return bytes.fromhex(_made_once(state.escrow / "control.key", secrets.token_hex(32)))
 
 
-def sealed_escrow(state: Path) -> dict[str, bytes]:
+def sealed_escrow(state: StateDir) -> dict[str, bytes]:
     """Return the sealed escrow passphrases, by `SYSTEM@TARGET`."""
-    return {path.stem: path.read_bytes() for path in sorted((state / "escrow").glob("*@*.age"))}
+    return {path.stem: path.read_bytes() for path in sorted(state.escrow.glob("*@*.age"))}
 
 
 @contextmanager
-def noted(state: Path, path: Path) -> Iterator[None]:
+def noted(state: StateDir, path: Path) -> Iterator[None]:
     """Keep on record where secrets are being written, so that what a kill leaves there is found: `sweep_noted`."""
-    note = state / "escrow" / "unfinished"
+    note = state.escrow / "unfinished"
     write_private(note, os.fsencode(path.absolute()) + b"\n")
     yield
     note.unlink(missing_ok=True)
 
 
-def sweep_noted(state: Path) -> bool:
+def sweep_noted(state: StateDir) -> bool:
     """Remove what a killed run left half written; return whether there was something."""
-    note = state / "escrow" / "unfinished"
+    note = state.escrow / "unfinished"
     if left := _line(note):
         shutil.rmtree(left, ignore_errors=True)
         note.unlink(missing_ok=True)

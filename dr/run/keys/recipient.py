@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dr.errors import RefusedError
 from dr.tools.secrets import write_private
+from dr.tools.state_dir import StateDir
 
 log = logging.getLogger("dr.escrow")
 
@@ -14,13 +15,13 @@ log = logging.getLogger("dr.escrow")
 OFF = "none"
 
 
-def recipient_of(state: Path, *, make: bool = True) -> str | None:
+def recipient_of(state: StateDir, *, make: bool = True) -> str | None:
     """Return for whom escrow passphrases are sealed; None when escrow is switched off.
 
     On first use a pair is made, unless `make` is False; its identity stays in the state until a kit has taken it.
     Safe to call at once twice.
     """
-    path = state / "escrow" / "recipient"
+    path = state.escrow / "recipient"
     if (named := _line(path)) is not None:
         return None if named == OFF else named
     from dr.tools import age
@@ -39,9 +40,9 @@ def recipient_of(state: Path, *, make: bool = True) -> str | None:
     return recipient
 
 
-def identity_here(state: Path) -> str | None:
+def identity_here(state: StateDir) -> str | None:
     """Return the secret identity while it still lies in the state; None once a kit has taken it."""
-    return _line(state / "escrow" / "identity")
+    return _line(state.escrow / "identity")
 
 
 def _line(path: Path) -> str | None:

@@ -21,6 +21,7 @@ from dr.run.workspace.toolbox import Place
 from dr.tools.restic import Repository
 from dr.tools.restic_keys import add_key, keys_of, opened_by, remove_key, with_passphrase
 from dr.tools.secrets import new_passphrase, shred, write_private
+from dr.tools.state_dir import StateDir
 
 log = logging.getLogger("dr.keys")
 #: The user name of a key that a rotation made.
@@ -93,7 +94,7 @@ def secret_files(place: Place) -> tuple[Path, ...]:
     return (path, _Secret(path).next, _Secret(path).previous) if path else ()
 
 
-def is_pending(place: Place, state: Path) -> bool:
+def is_pending(place: Place, state: StateDir) -> bool:
     """Whether a rotation was begun and is not finished. Asks no target."""
     known = KeyRecord.read(record_path(state, place.system, place.name))
     path = secret_path(place)
@@ -101,7 +102,7 @@ def is_pending(place: Place, state: Path) -> bool:
     return beside or bool(known and (known.coming or known.retiring))
 
 
-def finish(place: Place, state: Path, replicas: Sequence[Place] = ()) -> Rotated | None:
+def finish(place: Place, state: StateDir, replicas: Sequence[Place] = ()) -> Rotated | None:
     """Go on with a rotation that was begun, as far as can be; None when there is none. May be called any time.
 
     Only the holder of the system's lock may ask: nobody then uses the old passphrase.
@@ -111,7 +112,7 @@ def finish(place: Place, state: Path, replicas: Sequence[Place] = ()) -> Rotated
 
 def rotate(
     place: Place,
-    state: Path,
+    state: StateDir,
     *,
     given: str | None = None,
     unused: Callable[[], bool] = lambda: True,
@@ -140,7 +141,7 @@ def rotate(
 
 def _go_on(
     place: Place,
-    state: Path,
+    state: StateDir,
     *,
     given: str | None = None,
     fresh: bool = False,

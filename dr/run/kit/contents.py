@@ -14,10 +14,10 @@ from dr.late_dataclass import dataclass
 from dr.plan.declarations import Loaded
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of
-from dr.run.workspace.toolbox import Place, Toolbox, carried_passphrase
-from dr.targets.carried import carried_authorities, carried_keys
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.targets.kinds import driver_of
 from dr.tools.secrets import write_private
+from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
@@ -33,7 +33,7 @@ class Material:
     """What is there to be copied. `toolboxes` are those whose secrets can be read, `unread` says of the others why."""
 
     config: Path
-    state: Path
+    state: StateDir
     plans: Sequence[Loaded]
     targets: Mapping[str, Target]
     toolboxes: Sequence[Toolbox]
@@ -64,7 +64,7 @@ def gather(material: Material) -> dict[str, bytes]:
             contents |= place.driver.carry(place.repository.env, left_out)
     for name, sealed in host_keys.sealed_escrow(material.state).items():
         contents[f"escrow/{name}.age"] = sealed
-    for path in sorted((material.state / "escrow").glob("*@*.json")):
+    for path in sorted(material.state.escrow.glob("*@*.json")):
         contents[f"escrow/{path.name}"] = path.read_bytes()
     contents["escrow/control.key"] = host_keys.control_key(material.state).hex().encode()
     contents["escrow/recipient"] = (recipient_of(material.state) or "").encode()
@@ -183,22 +183,22 @@ def unfold(contents: Mapping[str, bytes], older: Mapping[str, bytes], to: Path) 
 
 def _place_of(name: str, to: Path) -> Path | None:
     top, _, rest = name.partition("/")
-    state = to / "state"
+    state = StateDir(to / "state")
     if top == "config":
         return to / name
     if top == "escrow":
-        return state / name
+        return state.path / name
     if top == "keys":
-        return carried_keys(state, rest)
+        return state.carried_keys(rest)
     if top == "authorities":
-        return carried_authorities(state, rest)
+        return state.carried_authorities(rest)
     if name == CATALOG:
-        return state / CATALOG
+        return state.catalog
     if top == "passphrases":
         kind, _, repository = rest.partition("/")
         system, _, target = repository.partition("@")
-        generated = state / "secrets" / f"{repository}.passphrase"
-        return generated if kind == "generated" else carried_passphrase(state, system, target)
+        generated = state.passphrase(system, target)
+        return generated if kind == "generated" else state.carried_passphrase(system, target)
     return None
 
 

@@ -72,7 +72,7 @@ def plan_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReq
         to=request.to,
         sources=tuple(sorted(copy.snapshots)),
         bytes=point.bytes,
-        available_bytes=available(request.to) + written(request.to) if request.to else available(toolbox.state),
+        available_bytes=available(request.to) + written(request.to) if request.to else available(toolbox.state.path),
         proof_level=copy.proof_level,
         resumes=request.to is not None and not request.tables and read_marker(request.to) is not None,
         steps=_steps(toolbox, request, prospect),

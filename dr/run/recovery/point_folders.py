@@ -17,7 +17,7 @@ from pathlib import Path
 from dr.errors import DrError, UsageError
 from dr.evidence.point_there import PointThere
 from dr.tools import fuse
-from dr.tools.lock import hold
+from dr.tools.state_dir import hold_file
 
 #: Where the repository itself is mounted.
 REPOSITORY = ".repository"
@@ -37,7 +37,7 @@ def claimed(at: Path) -> Iterator[Path]:
     refuse_unfit(at)
     made = _made(at)
     at = at.resolve()
-    with hold(at / MARK, what=f"{at} is in use by another `dr mount`"):
+    with hold_file(at / MARK, what=f"{at} is in use by another `dr mount`"):
         try:
             _clear(at)
             (at / REPOSITORY).mkdir(mode=0o700)

@@ -16,15 +16,13 @@ from dr.run.points.choose import choose
 from dr.run.recovery import under_way
 from dr.run.recovery.destination import Destination, Marker, read_marker, refuse_small, refuse_unfit
 from dr.run.recovery.engine import carry_out
-from dr.run.recovery.fresh_cache import SUFFIX
 from dr.run.recovery.place.restore_host import MANIFESTS
-from dr.run.recovery.place.sandbox import Sandbox, sweep
+from dr.run.recovery.place.sandbox import CACHE, Sandbox, sweep
 from dr.run.recovery.recover_tables import refuse_no_tables, run_tables
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Toolbox
 from dr.sources.driver import RestoredSource, RestoreSlot
-from dr.tools.lock import hold
 
 
 def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest) -> Drill:
@@ -45,7 +43,7 @@ def run_recover(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequ
     with destination.held():
         refuse_unfit(request.into, system=toolbox.plan.system, force=request.force)
         if begun:  # that one alone: a recovery does not wait for what drills left behind
-            sweep(toolbox.state, only=begun.drill_id + SUFFIX)
+            sweep(toolbox.state, only=begun.drill_id + CACHE)
         with under_way.written_down(toolbox.state, toolbox.plan.system, request.into, again):
             return carry_out(toolbox, suitable(points, request), request, destination)
 
@@ -55,7 +53,7 @@ def _put_back(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
     if request.at:
         request = replace(request, travel=Travel(request.at, toolbox.state, request.clock))
     system = toolbox.plan.system
-    with hold(toolbox.state / "locks" / f"{system}.in-place.lock", what=f"files of {system} are being put back"):
+    with toolbox.state.hold(f"{system}.in-place", what=f"files of {system} are being put back"):
         return carry_out(toolbox, suitable(points, request), request, Sandbox(toolbox.state, request.drill_id))
 
 

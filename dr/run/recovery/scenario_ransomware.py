@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from dr.errors import DamageError, DrError, RefusedError, UsageError
@@ -60,9 +59,8 @@ class _Prelude:
         self.events.append(Event(at=self.clock(), what=what, seconds=seconds, outcome=outcome))
 
 
-def refuse_unready(target: Target, state: Path) -> None:
-    """Raise `UsageError` unless the scratch target is a bucket that keeps versions now. Reads only."""
-    home = _home(target, state)
+def refuse_unready(home: ObjectStore) -> None:
+    """Raise `UsageError` unless the scratch target at `home` is a bucket that keeps versions now. Reads only."""
     home.reachable()
     if home.preflight().versioning is not True:
         raise UsageError(
@@ -81,10 +79,9 @@ def run_ransomware(toolbox: Toolbox, points: Sequence[Point], request: RecoveryR
     source = _source(toolbox, points, request, prelude)
     system = toolbox.plan.system
     inner = f"{FOLDER}/{system}"
-    home = _versions(scratch, _home(scratch, toolbox.state).child(inner))
+    home = _versions(scratch, driver_of(scratch, toolbox.state).open().store.child(inner))
     _clear(home, scratch.target, prelude, "earlier drills")
-    cache = toolbox.state / "cache" / "view"
-    place = _place(source, scratch, f"{inner}/{request.drill_id}/{system}", cache=cache, state=toolbox.state)
+    place = _place(source, scratch, f"{inner}/{request.drill_id}/{system}", toolbox)
     with _put_away(home, scratch.target, prelude) as later:
         if next(_versions(place.target, place.store).versions(), None):
             raise UsageError("the scratch place is not empty", place.store.where, hint="run the drill again")
@@ -124,16 +121,12 @@ def _find(place: Place) -> datetime:
 # -- the scratch place -------------------------------------------------------------------------------
 
 
-def _home(scratch: Target, state: Path) -> ObjectStore:
-    return driver_of(scratch, state).open().store
-
-
-def _place(source: Place, scratch: Target, inner: str, *, cache: Path, state: Path) -> Place:
+def _place(source: Place, scratch: Target, inner: str, toolbox: Toolbox) -> Place:
     """Return the copy's place: the source's repository and passphrase, in the scratch target with its keys.
 
-    With a `cache` apart: what the attack expires leaves the cache too.
+    With a cache apart: what the attack expires leaves the cache too.
     """
-    opened = driver_of(scratch, state).open()
+    opened = driver_of(scratch, toolbox.state).open()
     store = opened.store.child(inner)
     kept = {name: x for name, x in source.repository.env.items() if name.startswith(_OPENS)}
     repository = replace(
@@ -141,7 +134,7 @@ def _place(source: Place, scratch: Target, inner: str, *, cache: Path, state: Pa
         location=f"{opened.location}/{inner}",
         where=f"{source.repository.host} on {scratch.target}",
         env={**kept, **opened.env},
-        cache=cache,
+        cache=toolbox.state.cache / "view",
         options=opened.options,
     )
     return Place(scratch.target, scratch, repository, store, store.child("_evidence"))

@@ -18,8 +18,8 @@ from dr.evidence.table_back import TableBack
 from dr.late_dataclass import dataclass
 from dr.run.points.choose import LostError, RecoveryStep
 from dr.run.recovery.checks.context import Restored
-from dr.run.recovery.fresh_cache import FreshCache
 from dr.run.recovery.place.isolate import Isolation
+from dr.run.recovery.place.sandbox import FreshCache
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.timeline import Timeline

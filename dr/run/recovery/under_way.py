@@ -16,9 +16,9 @@ from pathlib import Path
 
 from dr.errors import UsageError
 from dr.late_dataclass import dataclass
+from dr.tools.state_dir import StateDir
 
 log = logging.getLogger("dr.recover")
-_FOLDER = "recoveries"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Begun:
 
 
 @contextmanager
-def written_down(state: Path, system: str, to: Path, typed: Sequence[str]) -> Iterator[None]:
+def written_down(state: StateDir, system: str, to: Path, typed: Sequence[str]) -> Iterator[None]:
     """Keep a record of a recovery while it is at work, and beyond that where it leaves a way back to be gone.
 
     Where the state cannot be written it goes on without: nothing is more urgent than a recovery.
     """
-    path = state / _FOLDER / f"{system}.{hashlib.sha256(bytes(to)).hexdigest()[:16]}"
+    path = state.recoveries / f"{system}.{hashlib.sha256(bytes(to)).hexdigest()[:16]}"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(json.dumps({"to": str(to), "typed": shlex.join(typed)}), "utf-8")
@@ -62,10 +62,10 @@ def written_down(state: Path, system: str, to: Path, typed: Sequence[str]) -> It
                 path.unlink(missing_ok=True)
 
 
-def amid(state: Path, system: str) -> list[Begun]:
+def amid(state: StateDir, system: str) -> list[Begun]:
     """Return the recoveries of a system that have a way back to be gone: killed, or at work at this moment."""
     found = []
-    folder = state / _FOLDER
+    folder = state.recoveries
     for path in sorted(folder.glob(f"{system}.*")) if folder.is_dir() else ():
         try:
             body = json.loads(path.read_text("utf-8"))
@@ -77,7 +77,7 @@ def amid(state: Path, system: str) -> list[Begun]:
     return found
 
 
-def refuse_other(state: Path, system: str, to: Path) -> None:
+def refuse_other(state: StateDir, system: str, to: Path) -> None:
     """Raise `UsageError` when another recovery than that into `to` is amid its change of live databases."""
     for begun in amid(state, system):
         if begun.to != to:

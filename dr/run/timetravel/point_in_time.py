@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import field, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, RefusedError
 from dr.evidence.record import Copy, Point
@@ -19,6 +18,7 @@ from dr.run.points.discover import points_in
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.s3_versions import S3Versions
+from dr.tools.state_dir import StateDir
 from dr.tools.store import Version
 from dr.tools.view import View, ViewStore, shows
 
@@ -42,7 +42,7 @@ class Travel:
     """
 
     at: datetime | None
-    state: Path
+    state: StateDir
     clock: Callable[[], datetime]
     find: Callable[[], datetime] | None = None
     say: Callable[[str], None] = lambda text: None

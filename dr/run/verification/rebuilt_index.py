@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from dr.errors import DrError
 from dr.late_dataclass import dataclass
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place
 from dr.tools.overlay import OverlayStore
+from dr.tools.state_dir import StateDir
 from dr.tools.view import shows
 
 #: How a copy is read, after the name of its target.
@@ -33,7 +33,7 @@ class Rebuilt:
 
 
 @contextmanager
-def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Iterator[Rebuilt]:
+def rebuilt(place: Place, state: StateDir, *, hidden: Collection[str] = ()) -> Iterator[Rebuilt]:
     """Give the place with its index made anew, but for the `hidden` objects, and what is lacking even then.
 
     Raises `DrError` where that cannot be.
@@ -44,12 +44,12 @@ def rebuilt(place: Place, state: Path, *, hidden: Collection[str] = ()) -> Itera
         yield Rebuilt(anew, frozenset() if checked.clean else frozenset(anew.repository.lacking(checked)))
 
 
-def rebuild(place: Place, state: Path, *, until: ExitStack, hidden: Collection[str] = ()) -> Place:
+def rebuild(place: Place, state: StateDir, *, until: ExitStack, hidden: Collection[str] = ()) -> Place:
     """Return the place with its index made anew, until a stack is closed. Raises `DrError` where that cannot be."""
     if shows(place.store):
         raise DrError("an index is made again of a place as it is now", place.repository.where, hint="leave out --at")
     overlay = OverlayStore(place.store, hidden=hidden)
     repository = seen_through(overlay, place.repository, where=place.repository.where, state=state, until=until)
-    repository = replace(repository, cache=state / "cache" / "rebuilt")
+    repository = replace(repository, cache=state.cache / "rebuilt")
     repository.repair_index()
     return replace(place, repository=repository)

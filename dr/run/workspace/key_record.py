@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from dr.late_dataclass import dataclass
 from dr.tools.secrets import write_private
+from dr.tools.state_dir import StateDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,12 @@ class KeyRecord:
         write_private(path, json.dumps(vars(self)).encode())
 
 
-def record_path(state: Path, system: str, target: str) -> Path:
+def record_path(state: StateDir, system: str, target: str) -> Path:
     """Return where the record of a repository's keys is."""
-    return state / "escrow" / f"{system}@{target}.json"
+    return state.escrow / f"{system}@{target}.json"
 
 
-def key_hint(state: Path, system: str, target: str) -> dict[str, str]:
+def key_hint(state: StateDir, system: str, target: str) -> dict[str, str]:
     """Return the environment that has restic try our own key first: each other one costs it half a second."""
     known = KeyRecord.read(record_path(state, system, target))
     return {"RESTIC_KEY_HINT": known.own} if known and known.own else {}

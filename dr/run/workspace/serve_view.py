@@ -13,10 +13,10 @@ from pathlib import Path
 
 from dr.tools.overlay import OverlayStore
 from dr.tools.restic import Repository
+from dr.tools.state_dir import StateDir
 from dr.tools.view import ViewStore
 from dr.tools.view_server import shown
 
-_HOME = "views"
 #: A socket's path has at most 107 bytes.
 _SHORT = 100
 #: A socket younger than so many seconds may be one on which its maker does not listen yet.
@@ -26,7 +26,7 @@ _PLAIN = {"HTTP_PROXY": "", "http_proxy": "", "HTTPS_PROXY": "", "https_proxy": 
 
 
 def seen_through(
-    store: ViewStore | OverlayStore, repository: Repository, *, where: str, state: Path, until: ExitStack
+    store: ViewStore | OverlayStore, repository: Repository, *, where: str, state: StateDir, until: ExitStack
 ) -> Repository:
     """Return the repository as a view or an overlay shows it, until the stack is closed. Its place is not written."""
     location = until.enter_context(shown(store, _socket(state, until)))
@@ -34,14 +34,14 @@ def seen_through(
         repository,
         location=location,
         where=where,
-        cache=state / "cache" / "view",  # restic clears a cache of what it does not see
+        cache=state.cache / "view",  # restic clears a cache of what it does not see
         env={**repository.env, **_PLAIN},
         options=(),
     )
 
 
-def _socket(state: Path, until: ExitStack) -> Path:
-    home = state / _HOME
+def _socket(state: StateDir, until: ExitStack) -> Path:
+    home = state.views
     if len(os.fsencode(home)) > _SHORT - 16:
         home = Path(until.enter_context(tempfile.TemporaryDirectory(prefix="dr-")))
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,9 +49,9 @@ def _socket(state: Path, until: ExitStack) -> Path:
     return home / secrets.token_hex(4)
 
 
-def sweep_views(state: Path) -> int:
+def sweep_views(state: StateDir) -> int:
     """Remove the sockets on which nobody listens any more, and return how many: their process was killed."""
-    home = state / _HOME
+    home = state.views
     return _sweep(home) if home.is_dir() else 0
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dr.sources.driver import SourceDriver
     from dr.tools.host import Host
     from dr.tools.meter import Meter
+    from dr.tools.state_dir import StateDir
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Toolbox:
 
     plan: Plan
     digest: str
-    state: Path
+    state: StateDir
     plan_dir: Path
     places: tuple[Place, ...]
     replicas: tuple[Place, ...] = ()
@@ -140,7 +141,7 @@ class Toolbox:
             self.plan.sources[name],
             host=host,
             agent=open_agent(declared, host, program),
-            scratch=[self.state / part for part in ("cache", "work", "sandboxes")],
+            scratch=[self.state.cache, self.state.work, self.state.sandboxes],
             questions=tuple(self._questions(name)),
         )
 
@@ -162,14 +163,14 @@ class Toolbox:
         Its name is constant, because restic finds a snapshot's parent by its paths. Only the holder of
         the system's lock may ask.
         """
-        path = self.state / "work" / self.plan.system
+        path = self.state.work / self.plan.system
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True, mode=0o700)
         return path
 
     def sweep_work(self) -> None:
         """Remove the scratch directory."""
-        shutil.rmtree(self.state / "work" / self.plan.system, ignore_errors=True)
+        shutil.rmtree(self.state.work / self.plan.system, ignore_errors=True)
 
 
 def open_toolbox(
@@ -177,7 +178,7 @@ def open_toolbox(
     targets: Mapping[str, Target],
     *,
     digest: str,
-    state: Path,
+    state: StateDir,
     plan_dir: Path,
     restic: str,
     versions: Mapping[str, str],
@@ -234,7 +235,7 @@ def open_place(
     plan: Plan,
     target: Target,
     *,
-    state: Path,
+    state: StateDir,
     restic: str,
     key_of: str = "",
     known: Known = NOTHING,
@@ -251,7 +252,7 @@ def open_place(
         where=f"{plan.system} on {target.target}",
         host=plan.system,
         env={**secret_env, **opened.env},
-        cache=state / "cache" / "restic",
+        cache=state.cache / "restic",
         options=opened.options,
         limits=Throttle(upload=limits.upload, download=limits.download, memory=limits.memory) if limits else Throttle(),
     )
@@ -260,18 +261,8 @@ def open_place(
     return Place(target.target, target, repository, root.child(plan.system), evidence, root, known, meter=meter)
 
 
-def carried_passphrase(state: Path, system: str, target: str) -> Path:
-    """Return where a recovery kit leaves the passphrase of a repository; what is there comes before the plan's."""
-    return state / "carried" / f"{system}@{target}.passphrase"
-
-
-def tombstone(state: Path, system: str, target: str) -> Path:
-    """Return the file that stands in the place of a passphrase whose keys were destroyed; it says when."""
-    return state / "secrets" / f"{system}@{target}.destroyed"
-
-
-def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
-    grave = tombstone(state, plan.system, target)
+def _passphrase(plan: Plan, target: str, state: StateDir) -> dict[str, str]:
+    grave = state.tombstone(plan.system, target)
     if grave.exists():
         raise RefusedError(
             "the keys of this system were destroyed: nothing opens its copies any more",
@@ -279,11 +270,11 @@ def _passphrase(plan: Plan, target: str, state: Path) -> dict[str, str]:
             grave.read_text("utf-8").strip(),
             hint="remove its plan; to protect the system again, give it another name",
         )
-    declared, carried = plan.secrets.passphrase, carried_passphrase(state, plan.system, target)
+    declared, carried = plan.secrets.passphrase, state.carried_passphrase(plan.system, target)
     if carried.is_file():
         return {"RESTIC_PASSWORD_FILE": str(_as_restic_reads(carried))}
     if declared is None:
-        path = _as_restic_reads(state / "secrets" / f"{plan.system}@{target}.passphrase")
+        path = _as_restic_reads(state.passphrase(plan.system, target))
         return {"RESTIC_PASSWORD_FILE": str(path)}
     return {"RESTIC_PASSWORD": read_secret(declared, f"{plan.system}: secrets.passphrase")}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dr.sources.secret import variable
-from dr.targets.carried import carried_authorities
 from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.secrets import S3Keys, read_aws_file
+from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
     from dr.plan.target_kind import Credentials
@@ -90,7 +90,7 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(*pair, os.environ.get("AWS_SESSION_TOKEN", ""))
 
 
-def carried_place(state: Path, target: str, place: S3Place) -> S3Place:
+def carried_place(state: StateDir, target: str, place: S3Place) -> S3Place:
     """Return the place as it is reached from here: on the machine that a kit was opened on, with what it brought."""
-    carried = carried_authorities(state, target)
+    carried = state.carried_authorities(target)
     return place.model_copy(update={"ca_file": carried}) if carried.is_file() else place

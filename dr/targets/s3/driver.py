@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from dr.errors import DrError
 from dr.evidence.posture import Finding, Probe
-from dr.targets.carried import carried_keys
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.making import BucketPlan
 from dr.targets.s3.bucket import (
@@ -47,7 +46,7 @@ class S3Driver(TargetDriver):
         """See `TargetDriver`."""
         place, carried = self._declared, None
         if self._state:
-            place, carried = carried_place(self._state, self.name, place), carried_keys(self._state, self.name)
+            place, carried = carried_place(self._state, self.name, place), self._state.carried_keys(self.name)
         keys = read_aws_file(carried, "default") if carried and carried.is_file() else read_keys(place.credentials)
         store = open_store(place, keys, seen=seen, meter=self.meter)
         env, options = restic_env(place, keys), restic_options(place)

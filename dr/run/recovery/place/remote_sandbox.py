@@ -20,6 +20,7 @@ from dr.run.recovery.place.space import LARGER, free_of, require
 from dr.run.workspace.machine import in_words
 from dr.sources.hosts import open_host
 from dr.tools.host import script
+from dr.tools.state_dir import StateDir
 
 _LOOK_SECONDS = 60.0
 #: A place for us (its path is short: sockets lie below it), who we are, room there, and the class of the machine.
@@ -42,7 +43,7 @@ class FarSandbox:
     """
 
     def __init__(
-        self, state: Path, drill_id: str, declared: SshHost, *, keep: bool = False, elsewhere: Path | None = None
+        self, state: StateDir, drill_id: str, declared: SshHost, *, keep: bool = False, elsewhere: Path | None = None
     ) -> None:
         self._local = Sandbox(state, drill_id, keep=keep)
         self._declared, self._elsewhere = declared, str(elsewhere or "")

@@ -16,6 +16,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,7 +26,9 @@ from dr.run.recovery.place.remote_dirs import HALF_RECORD, FarPlaces
 from dr.run.recovery.place.restore_host import HERE, MANIFESTS, RestoreHost
 from dr.run.recovery.place.server_dirs import RECORD, ServerDirs, vacate
 from dr.run.recovery.place.space import LARGER, available, require
+from dr.run.workspace.toolbox import Place
 from dr.tools import command
+from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
     from dr.plan.host import SshHost
@@ -37,6 +40,8 @@ KEPT = ".kept"
 ROOM = "room"
 #: In a sandbox, where a file is made that goes back to its live place.
 HALF = ".half"
+#: Behind the id of a drill or recovery: the name of the place where its cache lies, swept as a sandbox is.
+CACHE = ".cache"
 Disposition = Literal["destroyed", "kept", "left behind", "not used"]
 
 
@@ -46,8 +51,8 @@ class Sandbox:
     With `elsewhere`, a directory that is there, the data lies in one of its own below that, noted in the sandbox.
     """
 
-    def __init__(self, state: Path, drill_id: str, *, keep: bool = False, elsewhere: Path | None = None) -> None:
-        self.root = state / "sandboxes" / drill_id
+    def __init__(self, state: StateDir, drill_id: str, *, keep: bool = False, elsewhere: Path | None = None) -> None:
+        self.root = state.sandboxes / drill_id
         self.land: RestoreHost = HERE
         self._elsewhere = elsewhere
         self._data = self.root
@@ -132,13 +137,40 @@ class Sandbox:
         return self._fate
 
 
-def sweep(state: Path, *, only: str | None = None, far: bool = True) -> list[str]:
+class FreshCache:
+    """The caches of one drill or recovery, one for each place. `close` must follow `seen`, and may be called twice.
+
+    restic keeps snapshots, indexes and trees in a cache, and answers from there without asking whether the target
+    still has them: what was lost at the target would come back in a drill, and on no other machine. So a drill and a
+    recovery begin with an empty cache of their own. Not without any: each tree would then be one request more.
+    """
+
+    def __init__(self, state: StateDir, drill_id: str) -> None:
+        self._home = Sandbox(state, drill_id + CACHE)
+        self._root: Path | None = None
+        self._number = 0
+
+    def seen(self, place: Place) -> Place:
+        """Return the place, read with nothing but what it gives from now on. `DrError` when there is no room.
+
+        A replica is the same repository to restic, and would be answered from what the primary gave: hence one each.
+        """
+        self._root, self._number = self._root or self._home.make(0), self._number + 1
+        cache = self._root / str(self._number)
+        return replace(place, repository=replace(place.repository, cache=cache))
+
+    def close(self) -> None:
+        """Remove the cache."""
+        self._home.finish()
+
+
+def sweep(state: StateDir, *, only: str | None = None, far: bool = True) -> list[str]:
     """Destroy the sandboxes whose owner is dead, all or the one of that name; return their names. Kept ones stay.
 
     Those with something on another host only when `far`: that host is to be reached. One that cannot be removed, here
     or on another host, is warned about, and tried again next time. A host that does not answer is not asked twice.
     """
-    home = state / "sandboxes"
+    home = state.sandboxes
     swept: list[str] = []
     if not home.is_dir():
         return swept
@@ -176,7 +208,7 @@ def clear(root: Path) -> None:
     if count := vacate(root, places):
         log.warning("%d process(es) of the drill %s were still running and have been ended", count, root.name)
     if (root / ROOM).is_dir():
-        sweep(root / ROOM / "opened" / "state")
+        sweep(StateDir(root / ROOM / "opened" / "state"))
     for place in (*places, root):
         destroy(place)
 

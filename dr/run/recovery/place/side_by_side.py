@@ -12,7 +12,6 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import field
-from pathlib import Path
 from typing import Self
 
 from dr.evidence.record import BackupRun
@@ -25,6 +24,7 @@ from dr.run.recovery.place.server_dirs import home_for
 from dr.run.recovery.place.space import HEADROOM, Disk, disk_of
 from dr.run.workspace.machine import memory_available
 from dr.tools import command
+from dr.tools.state_dir import StateDir
 
 #: How often one that waits looks whether the program was asked to stop, in seconds.
 _LOOK = 0.5
@@ -44,7 +44,7 @@ class Claim:
     memory: int = 0
 
 
-def claim_of(loaded: Loaded, last: Iterable[Stored], state: Path) -> Claim:
+def claim_of(loaded: Loaded, last: Iterable[Stored], state: StateDir) -> Claim:
     """Return what a drill will take on this host; nothing of what another host takes.
 
     `last` has the record of the last backup that worked, where there is one.
@@ -61,7 +61,7 @@ def claim_of(loaded: Loaded, last: Iterable[Stored], state: Path) -> Claim:
         return Claim(memory=memory)
     disks = Counter[Disk]()
     with suppress(OSError):  # of a directory that is not there: the drill says so
-        disks[disk_of(plan.drill.sandbox or state / "sandboxes")] += files
+        disks[disk_of(plan.drill.sandbox or state.sandboxes)] += files
         disks[disk_of(home_for(plan.drill.sandbox))] += _LOADED * dumps
     return Claim(disks=disks, memory=memory + _SERVER * sum(in_own_server(source.kind) for source in sources))
 

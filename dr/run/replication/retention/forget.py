@@ -27,6 +27,7 @@ from dr.run.replication.retention.pending_deletion import ripe
 from dr.run.replication.retention.preview import without
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
+from dr.tools.state_dir import StateDir
 from dr.tools.store import ObjectStore, Stored
 
 #: Objects taken away at once.
@@ -95,7 +96,7 @@ def intend(
     *,
     absences: Sequence[Absence],
     proofs: Sequence[Proof],
-    state: Path,
+    state: StateDir,
 ) -> ForgetIntent:
     """Find what may go, and try on a view of the replica what it will be. Nothing is changed.
 
@@ -144,7 +145,7 @@ def _digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
-def _sweep(place: Place, seen: Look, found: ForgetIntent, old: Sequence[Absence], state: Path) -> None:
+def _sweep(place: Place, seen: Look, found: ForgetIntent, old: Sequence[Absence], state: StateDir) -> None:
     """Find which index files and packs go with the snapshots: restic tells what those that stay need."""
     if not old:
         return

@@ -6,12 +6,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from dr.errors import DamageError
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic import Repository
+from dr.tools.state_dir import StateDir
 from dr.tools.store import ObjectStore, Posture, Stored, Version
 from dr.tools.view import View, ViewStore
 
@@ -69,7 +69,7 @@ def version_of(item: Stored) -> Version:
 
 @contextmanager
 def without(
-    place: Place, objects: Mapping[str, Stored], hidden: Collection[str], *, state: Path
+    place: Place, objects: Mapping[str, Stored], hidden: Collection[str], *, state: StateDir
 ) -> Iterator[Repository]:
     """Show a place to restic as if the `hidden` of its objects were gone; read only.
 
