@@ -1,6 +1,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-services test coverage fast lint format check bench year campaign chaos sizes reference man completion lock clean
 PY := .venv/bin/python
+# Who forbids Python to keep what it compiled has each of five pytests compile all the tests: 10 s of CPU for each.
+export PYTHONDONTWRITEBYTECODE :=
 # Branch coverage of the whole suite under this fails `make coverage`: apart from `make test`, since counting lines
 # costs a third more time.
 COVERAGE := 90

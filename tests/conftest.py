@@ -115,6 +115,17 @@ def quick_restic(
 
 
 @pytest.fixture(scope="session", autouse=True)
+def one_processor() -> Iterator[None]:
+    """Programs written in Go take one processor each: what they do in a test is little, and its parts wait for others.
+
+    On two, a fifth of restic's time goes into looking for work that is not there.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOMAXPROCS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def plain_clients() -> Iterator[None]:
     """PostgreSQL's own clients first on the PATH: Debian's wrapper around them costs five times their time."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name))
@@ -283,6 +294,7 @@ def site(tmp_path: Path, restic_program: str, forker: Forker, request: pytest.Fi
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "DR_RESTIC": restic_program,
+        "GOMAXPROCS": os.environ["GOMAXPROCS"],
         "PYTHONPATH": str(ROOT),
         "LANG": "C.UTF-8",
         # Where coverage is measured, the program as typed counts too; not in slow tests, which it would slow down more.

@@ -18,6 +18,12 @@ from tests.conftest import Site, plan_text
 from tests.waiting import LIMIT, soon
 
 
+@pytest.fixture(scope="session")
+def restic_program(plain_restic: str) -> str:
+    """restic as it is: some of these kills strike while a key takes its time."""
+    return plain_restic
+
+
 def _snapshots(site: Site, target: str, system: str) -> set[str]:
     folder = site.root / target / system / "snapshots"
     return set(os.listdir(folder)) if folder.is_dir() else set()

@@ -14,12 +14,6 @@ from tests.conftest import Site, plan_text
 BEGIN = "dr target begin disk --system share --because TEXT"
 
 
-@pytest.fixture(scope="session")
-def restic_program(quick_restic: str) -> str:
-    """What is looked at here has nothing to do with how hard a key is."""
-    return quick_restic
-
-
 @pytest.fixture
 def one(files_site: Site) -> Site:
     """One target, two points."""

@@ -16,12 +16,6 @@ from tests.conftest import Site, plan_text
 MEND = "run `dr repair share --target disk`, then `dr backup share`"
 
 
-@pytest.fixture(scope="session")
-def restic_program(quick_restic: str) -> str:
-    """What is looked at here has nothing to do with how hard a key is."""
-    return quick_restic
-
-
 @pytest.fixture
 def one(files_site: Site) -> Site:
     """One target, one point, and more files than that since."""

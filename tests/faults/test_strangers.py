@@ -13,12 +13,6 @@ import pytest
 from tests.conftest import Site, plan_text
 
 
-@pytest.fixture(scope="session")
-def restic_program(quick_restic: str) -> str:
-    """What is looked at here has nothing to do with how hard a key is."""
-    return quick_restic
-
-
 @pytest.fixture
 def one(files_site: Site) -> Site:
     """One target, and a declared passphrase: a server that is cloned has it too. One point."""

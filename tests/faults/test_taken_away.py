@@ -25,12 +25,6 @@ SOME = (
 
 
 @pytest.fixture(scope="session")
-def restic_program(quick_restic: str) -> str:
-    """What is looked at here has nothing to do with how hard a key is."""
-    return quick_restic
-
-
-@pytest.fixture(scope="session")
 def worlds(restic_program: str, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, World]:
     """One that was proven, and one that was not."""
     return {proven: make_world(tmp_path_factory.mktemp("world"), proven=proven) for proven in (False, True)}
