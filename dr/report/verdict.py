@@ -110,7 +110,8 @@ def rpo_verdict(drill: Drill) -> Verdict:
     """Judge the recovery point actual of a drill against its RPO (NIST SP 800-34r1).
 
     Only the age of the point used is judged. The age of the newest record found is told beside it and
-    not judged: nobody may have written anything for days. One that was interrupted recovered nothing: unknown.
+    not judged: nobody may have written anything for days. One that restored nothing brought no data back, however
+    young its point: unknown, unless the point was too old already.
     """
     if drill.run_id is None and not drill.selected:
         return Verdict("unknown", drill.error or "no recovery point was used")
@@ -120,7 +121,10 @@ def rpo_verdict(drill: Drill) -> Verdict:
         return Verdict("unknown", _OF_NOTHING)
     if unjudged := _not_judged(drill):
         return unjudged
-    return judge(drill.rpa_seconds, drill.objectives.rpo_seconds, unknown="it was not measured")
+    found = judge(drill.rpa_seconds, drill.objectives.rpo_seconds, unknown="it was not measured")
+    if found.word == "met" and drill.outcome == "failed" and not drill.sources:
+        return Verdict("unknown", f"nothing was restored: {drill.error or 'the drill failed'}")
+    return found
 
 
 def checks_verdict(drill: Drill) -> Literal["passed", "failed", "not run"]:

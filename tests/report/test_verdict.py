@@ -85,6 +85,14 @@ def test_a_drill_that_could_not_run_is_a_miss_with_the_reason_and_has_run_no_che
     assert drill_exit_code(replace(fact, error_code=REFUSED)) == REFUSED
 
 
+def test_a_drill_that_restored_nothing_meets_no_rpo_however_young_its_point() -> None:
+    nothing = drill(outcome="failed", error="the target does not answer", rta_seconds=None, checks=(), sources=())
+    found = rpo_verdict(nothing)
+    assert (found.word, found.reason) == ("unknown", "nothing was restored: the target does not answer")
+    assert rpo_verdict(replace(nothing, sources=("database",))).word == "met", "the negative control: data came back"
+    assert rpo_verdict(replace(nothing, rpa_seconds=14_401.0)).word == "missed", "too old already"
+
+
 def test_a_drill_that_failed_after_good_checks_did_not_pass_them() -> None:
     assert checks_verdict(drill(outcome="failed", error="database does not start", rta_seconds=None)) == "failed"
 
