@@ -16,7 +16,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.declarations import Loaded
 from dr.queries.forecast import KINDS as SIZES
 from dr.queries.forecast import of_records
-from dr.queries.status import board
+from dr.queries.status import board, site_problems
 from dr.report.acts import KINDS as ACTS
 from dr.report.figures import LISTED, LISTED_RUNS, Material, Numbers, Report, build
 from dr.report.growth import HISTORY
@@ -51,6 +51,7 @@ def report(
             title=_title(plans.values() if len(plans) == 1 else (), names, drill),
             organisation=session.declarations.site.organisation,
             generated=now,
+            site=() if drill or len(plans) < len(session.declarations.plans) else tuple(site_problems(session)),
             since=since,
             plans=plans,
             records=asked.records(("drill", "recovery")),

@@ -8,6 +8,7 @@ from dataclasses import field
 from datetime import datetime
 
 from dr.evidence.monthly_traffic import MonthlyTraffic
+from dr.evidence.problem import SystemProblem
 from dr.evidence.record import BackupRun, Drill, Point, Proof
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
@@ -47,7 +48,7 @@ class Material:
 
     `records` are the sealed drills, oldest first, read once; `focus` the one told in full. `backups`, `proofs` and
     `points` are the newest of those that `numbers` counts, `faulty` the newest that were not ok; `ran` is what came of
-    the backups of each system, summed up.
+    the backups of each system, summed up; `site` is what is wrong with what all systems share, in a report on all.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Material:
     head: tuple[int, str]
     audit: str
     organisation: str = ""
+    site: Sequence[SystemProblem] = ()
     focus: str | None = None
     points: Mapping[str, Point] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -263,10 +265,12 @@ def _also(material: Material) -> str:
     if material.audit != "whole":
         return f"The record of evidence is not whole: {material.audit}. What was altered is left out of this report."
     troubled = [row for row in material.rows if row.problems]
-    if not troubled or material.focus:
+    if not (troubled or material.site) or material.focus:
         return ""
-    number = sum(len(row.problems) for row in troubled)
-    where = "" if len(material.rows) == 1 else f" in {len(troubled)} of {counted(len(material.rows), 'system')}"
+    number = sum(len(row.problems) for row in troubled) + len(material.site)
+    alone = len(material.rows) == 1 or not troubled
+    where = "" if alone else f" in {len(troubled)} of {counted(len(material.rows), 'system')}"
+    where += " and in what all share" if where and material.site else ""
     return f"Today {counted(number, 'thing')}{where} {'is' if number == 1 else 'are'} to be fixed: see “Systems today”."
 
 

@@ -8,7 +8,7 @@ from dr.evidence.seal import encode
 from dr.report import words
 from dr.report.acts import acts_of
 from dr.report.cost import cost_documents
-from dr.report.documents import backup_document, drill_document, proof_document, row_document
+from dr.report.documents import backup_document, drill_document, proof_document, row_document, site_document
 from dr.report.figures import LISTED_RUNS, Report
 from dr.report.protection import Guard, guards
 
@@ -28,6 +28,7 @@ def document(report: Report) -> dict[str, Any]:
         "since": encode(material.since),
         "headline": report.headline,
         "results": [encode(line) for line in report.lines],
+        "site": site_document(material.site),
         "systems": [row_document(row) for row in material.rows],
         "drills": [drill_document(view.fact, evidence_digest=view.digest) for view in report.drills],
         "period": [encode(kept) for kept in report.kept],

@@ -68,6 +68,7 @@ def _board(report: Report) -> Iterator[str]:
         for row in rows
     ])  # fmt: skip
     problems = [f"- {_plain(row.title)}: {_plain(problem.text)}" for row in rows for problem in row.problems]
+    problems += [f"- {words.SHARED}: {_plain(problem.text)}" for problem in report.material.site]
     yield from ("### To be fixed", "", *problems, "") if problems else ()
 
 

@@ -6,6 +6,8 @@ from dr.evidence.record import Drill
 from dr.plan.check_kinds import KINDS
 from dr.plan.scenario import SCENARIOS, TABLES
 
+#: Whose problem it is, where it is no single system's.
+SHARED = "What all systems share"
 DEFINITIONS = (
     ("RTO", "recovery time objective", "The longest time the system may be unavailable (NIST SP 800-34r1). Declared in the plan."),
     ("RPO", "recovery point objective", "The point in time before the outage to which data must be recovered (NIST SP 800-34r1). Declared in the plan, as the greatest age that data may have."),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from dr.evidence.problem import SystemProblem
 from dr.evidence.record import PassedOver
 from dr.report import html, text, words
 from dr.report.figures import IN_FULL, LISTED_RUNS, Numbers
@@ -104,7 +106,7 @@ def test_json_tells_all_and_shortens_nothing() -> None:
     again = json.loads(json.dumps(made, allow_nan=False))
     assert set(again) == {
         "title", "generated", "since", "headline", "results", "systems", "drills", "period", "backups", "proofs",
-        "protection", "costs", "acts", "evidence", "versions", "limits", "left_out", "organisation",
+        "protection", "costs", "acts", "evidence", "versions", "limits", "left_out", "organisation", "site",
     }  # fmt: skip
     assert (len(again["drills"]), len(again["backups"]), len(again["proofs"])) == (2, 30, 30)
     assert again["generated"] == "2026-11-24T09:30:00.000000Z" and again["since"] is None
@@ -143,3 +145,19 @@ def test_a_report_says_whose_it_is() -> None:
     assert "Recovery-test report of Example" in text.render(whose) and "<b>" not in html.render(whose)
     assert document(whose)["organisation"] == "Example <b> District"
     assert "Recovery-test report, made" in text.render(report(drill())), "where none is declared"
+
+
+def test_what_is_wrong_with_what_all_systems_share_is_to_be_fixed_too() -> None:
+    full = SystemProblem(
+        kind="target_full", system="", severity="warning", subject="vault", text="vault <b> is nearly full", todo="see"
+    )
+    shown = report(drill(), rows=[row()], site=(full,))
+    assert "- What all systems share: vault" in text.render(shown) and "vault &lt;b&gt; is nearly full" in html.render(
+        shown
+    )
+    assert document(shown)["site"]["findings"][0]["subject"] == "vault"
+    assert shown.also == "Today 1 thing is to be fixed: see “Systems today”."
+    both = report(drill(), rows=[replace(row(), problems=(full,)), row()], site=(full,))
+    assert both.also.startswith("Today 2 things in 1 of 2 systems and in what all share are to be fixed")
+    whole = report(drill(), rows=[row()])
+    assert "To be fixed" not in html.render(whole) and document(whole)["site"]["findings"] == [] and not whole.also
