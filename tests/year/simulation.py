@@ -26,6 +26,7 @@ from dr.plan.declarations import Declarations, Loaded
 from dr.plan.unchanged import Stamp, Unchanged
 from dr.queries.expired import expired_now
 from dr.session import Session
+from dr.tools.state_dir import StateDir
 
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 TARGET = "disk"
@@ -98,7 +99,7 @@ class Simulation:
     def session(self) -> Session:
         """A new session at this moment, as each look of the daemon has."""
         session = _OneByOne(
-            self.home / "config", self.home / "state", clock=lambda: self.now, unchanged=self._unchanged
+            self.home / "config", StateDir(self.home / "state"), clock=lambda: self.now, unchanged=self._unchanged
         )
         if not self.durable:
             session.catalog._connections._connection().execute("pragma synchronous = off")
