@@ -226,6 +226,15 @@ class Fault:
     systems: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
+    def told(self) -> str:
+        """What is wrong, and, where it lies in what plans share, for which systems: the first three by name."""
+        names = sorted(self.systems)
+        if not names:
+            return self.what
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{self.what} (for {', '.join(names[:3])}{more})"
+
+    @property
     def fails(self) -> bool:
         """Whether `dr validate` fails for it."""
         return self.severity in ("refused", "unsound")

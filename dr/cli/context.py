@@ -118,12 +118,12 @@ class Context:
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
-        (self.complain if fault.fails else self.warn)(fault.what, fault.where, fault.hint)
+        (self.complain if fault.fails else self.warn)(fault.told, fault.where, fault.hint)
 
     def left_out(self, faults: Sequence[Fault]) -> None:
         """Say the faults of the plans that could not be used while the others were: done in part."""
         for fault in faults:
-            self.complain(fault.what, fault.where, fault.hint)
+            self.complain(fault.told, fault.where, fault.hint)
         self.ended(*(DEGRADED for _ in faults[:1]))
 
     def failed(self, error: DrError) -> None:

@@ -204,3 +204,10 @@ def test_without_a_site_nothing_changes(tmp_path: Path) -> None:
 
 def test_a_fault_is_the_same_whichever_systems_it_concerns() -> None:
     assert Fault("f", 1, 1, "x") == Fault("f", 1, 1, "x", systems=frozenset({"sis"}))
+
+
+def test_a_fault_that_systems_share_names_them_the_first_three_of_many() -> None:
+    assert Fault("site.yaml", 1, 1, "x").told == "x"
+    assert Fault("site.yaml", 1, 1, "x", systems=frozenset({"sis", "hr"})).told == "x (for hr, sis)"
+    many = frozenset(f"s{number}" for number in range(9))
+    assert Fault("site.yaml", 1, 1, "x", systems=many).told == "x (for s0, s1, s2 and 6 more)"
