@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry, Kind, key_of, spelt
 
-#: So many lines are held at a time.
-_PIECE = 20_000
+#: So many lines are held at a time; so many pieces are open at once, each of which takes a descriptor.
+_PIECE, _MOST = 20_000, 64
 
 
 class SortedLines:
@@ -21,6 +21,7 @@ class SortedLines:
 
     def __init__(self, path: Path) -> None:
         self._path, self._pieces, self._held = path, list[Path](), list[bytes]()
+        self._made = 0
 
     def add(self, path: bytes, status: os.stat_result, kind: Kind, target: bytes | None) -> None:
         """Take what was found at a path; of one that is found again one of both counts."""
@@ -35,12 +36,19 @@ class SortedLines:
             self._put_down()
 
     def _put_down(self) -> None:
-        piece = self._path.with_name(f"{self._path.name}.{len(self._pieces)}")
         self._held.sort()
-        with piece.open("wb") as file:
-            file.writelines(self._held)
-        self._pieces.append(piece)
+        self._pieces.append(self._written(self._held))
         self._held.clear()
+        if len(self._pieces) == _MOST:
+            whole = self._written(self)
+            self.remove()
+            self._pieces.append(whole)
+
+    def _written(self, lines: Iterable[bytes]) -> Path:
+        piece, self._made = self._path.with_name(f"{self._path.name}.{self._made}"), self._made + 1
+        with piece.open("wb") as file:
+            file.writelines(lines)
+        return piece
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines in order, one of each path. May be asked again."""
