@@ -208,6 +208,29 @@ def test_a_sample_is_restored_there_as_well(disk: Site, far: FarAway) -> None:
     assert drill["proof_level"] <= 3 and 11 <= drill["files"] <= 13, drill
 
 
+def test_the_place_that_the_plan_names_there_is_used_and_a_sample_too_large_for_it_is_refused(
+    disk: Site, far: FarAway
+) -> None:
+    place = far.temporary / "drills"
+    smoke(disk, f'case "$DR_SANDBOX" in {place}/dr-*) ;; *) echo "$DR_SANDBOX"; exit 1 ;; esac')
+    more = held_there(far, "manifest", "command: {run: [./smoke]}", more=f"  sandbox: {place}\n  sample: 50KB\n")
+    disk.plan("sis", plan_text("sis", *files_and_more(disk)[:1], targets="[disk]", more=more))
+    disk.dr("backup", "sis")
+    missing = disk.dr("drill", "sis", code=1).err
+    assert "that directory is not there" in missing and f"Make {place} there, a path of at most 40" in missing, missing
+    place.mkdir()
+    (drill,) = disk.dr("--json", "drill", "sis").document["drills"]
+    seen = {check["check"]: check["outcome"] for check in drill["checks"]}
+    assert seen["manifest"] == "ok" and seen["command"] != "failed" and not list(place.iterdir()), drill["checks"]
+    assert 0 < drill["sampled"]["bytes"] <= 50_000 < drill["sampled"]["of_bytes"] and drill["rto_verdict"] == "unknown"
+    far.program("df", "echo; echo /dev/x 1000 980 20 98% /")
+    (drill,) = disk.dr("--json", "drill", "sis", code=1).document["drills"]
+    assert f"available at {place}/" in drill["error"] and "the disk is too small" in drill["error"], drill["error"]
+    assert drill["files"] == 0 and drill["sandbox"] == "destroyed" and not list(place.iterdir())
+    assert "too small" in drill["error"] and drill["rpo_verdict"] == "unknown", "nothing was restored"
+    place.rmdir()
+
+
 def test_a_host_that_is_not_there_fails_the_drill_and_is_recorded(disk: Site, far: FarAway) -> None:
     disk.plan("sis", plan_text("sis", *files_and_more(disk), targets="[disk]", more=held_there(far, "manifest")))
     disk.dr("backup", "sis")

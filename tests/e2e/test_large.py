@@ -92,6 +92,27 @@ def test_a_drill_of_a_sample_is_told_as_one_everywhere_and_goes_on_in_turn(site:
     assert row["rto_verdict"] == "unknown"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_sample_that_does_not_fit_is_refused_with_its_numbers_before_anything_is_brought(site: Site) -> None:
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    top = site.root / "srv"
+    top.mkdir()
+    for number in range(40):
+        (top / f"photo-{number}").write_bytes(random.Random(number).randbytes(20_000))
+    with small_disk("256k") as small:
+        for sample, code in (("500KB", 1), ("100KB", 0)):
+            more = f"drill: {{sample: {sample}, sandbox: {small}, checks: [manifest]}}\n"
+            site.plan("sis", plan_text("sis", f"data: {{files: {{paths: [{top}]}}}}", targets="[disk]", more=more))
+            if code:
+                site.dr("backup", "sis")
+            (drill,) = site.dr("--json", "drill", "sis", code=code).document["drills"]
+            assert list(small.iterdir()) == []
+            if code:
+                assert "the disk is too small" in drill["error"] and f"available at {small}" in drill["error"], drill
+                assert "800 kB" not in drill["error"] and drill["files"] == 0, "the numbers are those of the sample"
+    assert 0 < drill["sampled"]["bytes"] <= 100_000 and drill["outcome"] == "ok", "the negative control"
+
+
 def test_restores_that_do_not_fit_together_take_turns_in_the_order_in_which_they_came() -> None:
     disk, shared, order = Disk("1", "/srv", 100), SideBySide(None, 10), list[str]()
     first_goes_on, first_is_in = threading.Event(), threading.Event()

@@ -27,7 +27,9 @@ _LOOK_SECONDS = 60.0
 _LOOK = """
 [ -n "$1" ] || set -- "$TMPDIR" /var/tmp /tmp; h=; for d in "$@"; do
 case "$d" in /*) if [ "${#d}" -le 40 ] && [ -d "$d" ] && [ -w "$d" ]; then h=$d; break; fi;; esac; done;
-[ -n "$h" ] || { echo "no directory for it lets us write" >&2; exit 1; };
+[ -n "$h" ] || { if [ $# -gt 1 ]; then echo "none of TMPDIR, /var/tmp and /tmp lets us write";
+elif ! [ -d "$1" ]; then echo "that directory is not there"; elif [ -w "$1" ]; then echo "its path is too long";
+else echo "that directory does not let us write"; fi >&2; exit 1; };
 echo "home $h"; echo "user $(id -u)"; echo "space $(df -Pk "$h" | tail -n 1)";
 echo "cores $(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc)";
 echo "memory $(sed -n "s/^MemTotal: *\\([0-9]*\\) kB/\\1/p" /proc/meminfo 2>/dev/null)";
