@@ -24,6 +24,7 @@ from dr.plan.declarations import Declarations, Loaded
 from dr.plan.window import HeldBack, opens
 from dr.tools import command
 from dr.tools.network import is_this_host
+from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
     from dr.plan.site import Held
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.meter import Meter
-    from dr.tools.state_dir import StateDir
     from dr.tools.store import ObjectStore
 
 T = TypeVar("T")

@@ -337,8 +337,11 @@ class S3Store:
             self._client.delete_object(Bucket=self._bucket, Key=self._prefix + name)
 
     def exists(self, name: str) -> bool:
-        """See `ObjectStore`. What is there needs no boto3; of what does not seem to be, boto3 says why."""
-        quick = self._quick
+        """See `ObjectStore`. What is there needs no boto3; of what does not seem to be, boto3 says why.
+
+        Where boto3 is loaded it is asked at once: it tells each answer of a busy service, and waits as that wishes.
+        """
+        quick = None if "client" in self._shared else self._quick
         if quick and quick.usable and quick.holds(self._prefix + name, self._meter):
             return True
         try:

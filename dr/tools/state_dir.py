@@ -163,9 +163,10 @@ class StateDir(os.PathLike[str]):
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):  # of what is there already nothing was made now
             fixed = os.statvfs(self.path).f_flag & os.ST_RDONLY
             why = "its file system is read-only" if fixed else "its rights forbid it"
-            other = "mount it for writing" if fixed else "run as its owner, or correct that"
-            hint = f"{other}; or name another with --state"
-            raise DrError("the state directory cannot be written", str(self), why, hint=hint)
+            mending = (
+                "mount it for writing" if fixed else "run as its owner, or correct that; or name another with --state"
+            )
+            raise DrError("the state directory cannot be written", str(self), why, hint=mending)
 
     def require_room(self) -> None:
         """Raise `DrError` when the disk is so full that not even a look could be noted."""
