@@ -25,6 +25,7 @@ FILLED = {
     "2026-11-24T06:00:00Z": "2099-01-01T00:00:00Z",
     "NAME": "disk",
     "127.0.0.1:9756": "127.0.0.1:0",
+    "/etc/systemd/system": "{root}",
     "/srv/events.jsonl": "{root}/events.jsonl",
     **{f"/srv/{name}": f"{{root}}/{name}" for name in ("kit", "next-kit", "recovery", "back", "one")},
 }

@@ -32,8 +32,9 @@ def ping(base: str, check: str, *, signal: str, run_id: str = "", log: str = "",
     url = f"{base.rstrip('/')}/{check}/{signal}?create=1{rid}"
     body = log.encode("utf-8", "replace")[:_LOG_BYTES]
     found: list[Answer] = []
+    # Its own limit comes later than ours, so that one sentence is told of a service that does not answer.
     thread = threading.Thread(
-        target=lambda: found.append(fetch(url, seconds=seconds, body=body, proxies=True)), daemon=True
+        target=lambda: found.append(fetch(url, seconds=2 * seconds, body=body, proxies=True)), daemon=True
     )
     thread.start()
     thread.join(seconds)

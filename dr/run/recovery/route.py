@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import field
 from datetime import datetime
@@ -36,12 +36,14 @@ from dr.run.timetravel.point_in_time import Travel
 from dr.run.verification.rebuilt_index import HOW, rebuild
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.store import Version
-from dr.tools.view import shows
+from dr.tools.view import View, shows
 
 log = logging.getLogger("dr.recover")
 
 #: So many points are tried; when none of them is whole, `dr verify` tells sooner which is.
 MOST_POINTS = 5
+#: What restic cannot go past where it is not what its name says; a view leaves it out.
+_SLIPPED_IN = re.compile(r"<(?:key|snapshot)/")
 _INDEX = re.compile(r"index|not found in (repository|index)", re.IGNORECASE)
 
 
@@ -110,8 +112,8 @@ class Route:
             try:
                 seen = travel.seen(place, point.finished)
                 view = shows(seen.store)
-                if view is None or not _differs(view.view.objects.values()):
-                    continue  # it keeps no versions, or nothing there was ever overwritten or deleted
+                if view is None or not (_differs(view.view) or any(map(_SLIPPED_IN.search, self._whys))):
+                    continue  # it keeps no versions, or nothing there was ever overwritten, deleted or slipped in
                 ready(seen)
                 if not all(view.exists(f"snapshots/{name}") for name in copy.ids):
                     continue
@@ -156,9 +158,9 @@ class Route:
             yield RecoveryStep(point, copy, seen, HOW if anew else "", salvage=True)
 
 
-def _differs(objects: Iterable[tuple[Version, ...]]) -> bool:
+def _differs(view: View) -> bool:
     """Whether what was there then is not what is on top now."""
-    return any(len(versions) > 1 or not versions[0].latest for versions in objects)
+    return any(len(versions) > 1 or not versions[0].latest for versions in view.objects.values())
 
 
 def is_of_copy(error: DrError, place: Place) -> bool:
