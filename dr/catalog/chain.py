@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from sqlite3 import Connection
+from typing import TYPE_CHECKING
 
 from dr.catalog import attempts, reading
 from dr.catalog.values import micros
 from dr.evidence.canonical import canonical
 from dr.evidence.fact import Fact
 from dr.evidence.seal import GENESIS, ChainResult, Sealed, is_readable, one_chain, verify_chain
+
+if TYPE_CHECKING:
+    from dr.evidence.gathered import Gathered
 
 
 def head(db: Connection) -> tuple[int, str]:
@@ -52,7 +56,7 @@ def close_run(db: Connection, record: Sealed, fact: Fact) -> None:
     attempts.note(db, **row)
 
 
-def adopt(db: Connection, records: Iterable[Sealed]) -> int:
+def adopt(db: Connection, records: Gathered) -> int:
     """Take records found on targets; return how many were taken.
 
     Into a catalog without any, those of one chain; else those that link to what is there: in its gaps, before its
@@ -60,13 +64,11 @@ def adopt(db: Connection, records: Iterable[Sealed]) -> int:
     chain, is left out. Numbers that are missing are remembered as gaps, so that `audit` tells a known gap from a new.
     """
     from dr.catalog import derive, traffic
-    from dr.evidence.gathered import Gathered
 
-    found = records if isinstance(records, Gathered) else Gathered(filter(is_readable, records))
-    good = [replace(record, body={}) for record in found if is_readable(record)]
+    good = [replace(record, body={}) for record in records if is_readable(record)]
     links = reading.links(db)
     new = _fitting(good, links) if links else one_chain(good)
-    for record in (found.whole(each.digest) for each in new):
+    for record in (records.whole(each.digest) for each in new):
         put(db, record)
         close_run(db, record, record.fact)
         traffic.add_fact(db, record.fact)

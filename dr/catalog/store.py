@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
     from dr.catalog.notices import Notices
     from dr.catalog.stored_objects import Changes, StoredRows
+    from dr.evidence.gathered import Gathered
     from dr.evidence.stored_object import KnownObjects
     from dr.tools.state_dir import StateDir
 
@@ -384,7 +385,7 @@ class Catalog(Records):
 
     # -- the way back -------------------------------------------------------------------------------
 
-    def adopt(self, records: Iterable[Sealed]) -> int:
+    def adopt(self, records: Gathered) -> int:
         """Take records found on targets; see `dr.catalog.chain.adopt`."""
         with self._connections.writing() as db:
             return chain.adopt(db, records)

@@ -74,11 +74,12 @@ class Context:
 
         named = self.state or os.environ.get("DR_STATE")
         if named:
-            return StateDir(Path(named).expanduser().absolute())
-        if os.geteuid() == 0:
-            return StateDir(Path("/var/lib/dr"))
-        home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-        return StateDir(Path(home) / "dr")
+            path = Path(named).expanduser().absolute()
+        elif os.geteuid() == 0:
+            path = Path("/var/lib/dr")
+        else:
+            path = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "dr"
+        return StateDir(path)
 
     def say(self, text: str = "") -> None:
         """Print a line of result, unless a document is asked for."""

@@ -91,7 +91,7 @@ def _work(session: Session, owners: Owners) -> Iterator[Healed]:
     """Scratch directories that no run is at work in."""
     for path in sorted(session.state.work.glob("*")):
         try:
-            with session.state.hold(f"{path.name}", what="in use"):
+            with session.state.hold(path.name, what="in use"):
                 import shutil
 
                 shutil.rmtree(path, ignore_errors=True)

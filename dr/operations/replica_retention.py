@@ -184,7 +184,7 @@ def _busy(work: _RetentionWork) -> str | None:
     """Return that another run of the system is at work; None when none is. Asked first, as looking takes long."""
     if verb := _reader(work):
         return _put_off(f"a {verb} of {work.system} is under way")
-    held = work.session.state.is_held(f"{work.system}")
+    held = work.session.state.is_held(work.system)
     return _put_off(f"{work.system} is in use by another run") if held else None
 
 

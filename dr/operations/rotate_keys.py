@@ -198,7 +198,7 @@ def _each(
 
 def _one(session: Session, toolbox: Toolbox, place: Place, *, escrow: bool, given: str | None) -> tuple[KeyChange, int]:
     def unused() -> bool:
-        return not session.state.is_held(f"{place.system}")
+        return not session.state.is_held(place.system)
 
     def act() -> KeyChange:
         place.store.reachable()

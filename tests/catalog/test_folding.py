@@ -21,6 +21,7 @@ from dr.catalog import folding
 from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.fact import Fact
+from dr.evidence.gathered import Gathered
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.tools.state_dir import StateDir
@@ -286,10 +287,10 @@ def test_a_rebuild_from_the_targets_takes_folded_records_and_fills_the_gaps_of_a
         records = list(catalog.records())
     some = [record for record in records if not 200 <= record.seq < 260]
     with _open(tmp_path / "again") as again:
-        again.adopt(some)
+        again.adopt(Gathered(some))
         again.fold(now=FAR, seconds=60)
         assert again.audit().outcome == "ok" and len(list(again.records())) == len(some)
-        assert again.adopt(records) == 60 and again.adopt(records) == 0
+        assert again.adopt(Gathered(records)) == 60 and again.adopt(Gathered(records)) == 0
         assert list(again.records()) == records and again.audit().outcome == "ok"
         again.record(replace(next(f for f in history() if f.system == "sis"), run_id="after"))  # type: ignore[union-attr, type-var, call-arg]
         assert again.audit().outcome == "ok"

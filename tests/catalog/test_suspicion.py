@@ -14,6 +14,7 @@ from dr.catalog.store import Catalog
 from dr.catalog.suspicion import LOUDEST, NEWEST
 from dr.evidence.acts import Trust
 from dr.evidence.change import Change
+from dr.evidence.gathered import Gathered
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
 from dr.evidence.seal import seal
 from dr.evidence.suspicion import Mark, frozen, held_against
@@ -102,8 +103,8 @@ def test_a_catalog_made_anew_from_the_records_holds_the_same(tmp_path: Path) -> 
     first, anew = Catalog.open(StateDir(tmp_path / "first")), Catalog.open(StateDir(tmp_path / "again"))
     for fact in facts:
         first.record(fact)
-    anew.adopt(sealed[3:])
-    anew.adopt(sealed)
+    anew.adopt(Gathered(sealed[3:]))
+    anew.adopt(Gathered(sealed))
     assert suspects(anew) == suspects(first)
     assert anew.retention_frozen("sis") == first.retention_frozen("sis") is not None
     known = [catalog.change_history("sis", ["docs"], now=at(9)) for catalog in (first, anew)]

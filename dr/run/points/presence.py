@@ -110,7 +110,7 @@ def listed(place: Place) -> frozenset[str]:
 
 def is_explained(place: Place, points: Sequence[Point]) -> bool:
     """Whether every snapshot that a target lists now is of one of these points. Few are seen at a glance."""
-    known = {each for _, copy in _copies_on(place.name, points) for each in copy.every_id}
+    known = _ids_on(place.name, points)
     seen = place.driver.names(place.store, "snapshots/")
     return (listed(place) if seen is None else seen) <= known
 
@@ -148,6 +148,11 @@ def _copies_on(target: str, points: Iterable[Point]) -> Iterable[tuple[Point, Co
         yield from ((point, copy) for copy in point.copies if copy.target == target and not copy.destroyed)
 
 
+def _ids_on(target: str, points: Iterable[Point]) -> set[str]:
+    """Return the ids of all snapshots of those copies."""
+    return {each for _, copy in _copies_on(target, points) for each in copy.every_id}
+
+
 @dataclass(frozen=True)
 class PresenceSeen:
     """A look, and what was met that is of no run on record; `new` is what nobody had read before.
@@ -179,7 +184,7 @@ def look_closely(
     What others stored is read once. Reading takes the passphrase.
     """
     seen, there = _looked(place, points, at=at, useless=useless)
-    ours = {each for _, copy in _copies_on(place.name, points) for each in copy.every_id}
+    ours = _ids_on(place.name, points)
     before = [each for each in own_runs.met.get(place.name, ()) if each.snapshot in there]
     unread = there - ours - {each.snapshot for each in before}
     again = any(own_runs.may_be_ours(each) for each in before)

@@ -29,7 +29,7 @@ from dr.run.points.choose import (
     suspect_in_words,
 )
 from dr.run.points.later import later_in_words
-from dr.run.points.presence import is_explained
+from dr.run.points.presence import holds, is_explained
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.state import Recovery
 from dr.run.timetravel.point_in_time import Travel
@@ -115,7 +115,7 @@ class Route:
                 if view is None or not (_differs(view.view) or any(map(_SLIPPED_IN.search, self._whys))):
                     continue  # it keeps no versions, or nothing there was ever overwritten, deleted or slipped in
                 ready(seen)
-                if not all(view.exists(f"snapshots/{name}") for name in copy.ids):
+                if not holds(seen, copy.ids):
                     continue
             except InterruptedRunError:
                 raise

@@ -84,7 +84,7 @@ class ListingComparison:
     def _spoilt(self, expected: Expected, config_hash: str) -> Iterator[Damage]:
         """Yield what was read and is not what its name says."""
         stored = self.stored
-        bad = {name for name, digest in stored.hashes.items() if not is_sound(name, digest, config_hash=config_hash)}
+        bad = unsound(stored, config_hash=config_hash)
         known = dict(each for each in self._previous.in_order() if each[0] in bad) if bad else {}
         for name in bad:
             short = stored.lengths[name] < max(1, expected.size(name, known.get(name)))
@@ -105,6 +105,7 @@ class ListingComparison:
         return {name for name, item in self._previous.in_order("data/") if name in names and is_pack(name, item)}
 
 
-def is_sound(name: str, digest: str, *, config_hash: str) -> bool:
-    """Whether bytes of that SHA-256 (hex) are what a name promises; `config` is held against what it was before."""
-    return digest == (config_hash or digest if name == "config" else id_of(name))
+def unsound(stored: Inventory, *, config_hash: str) -> set[str]:
+    """Return what was read and is not what its name promises; `config` is held against what it was before."""
+    hashes = stored.hashes.items()
+    return {name for name, digest in hashes if digest != (config_hash or digest if name == "config" else id_of(name))}

@@ -15,7 +15,7 @@ from dr.errors import DrError
 from dr.evidence.stored_object import micros
 from dr.plan.units import counted, format_bytes, format_duration
 from dr.run.verification import object_hashes as inventory
-from dr.run.verification.comparison import ListingComparison, is_sound
+from dr.run.verification.comparison import ListingComparison, unsound
 from dr.run.verification.findings import Findings, snapshots_of
 from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory, pack_name
@@ -77,9 +77,7 @@ def prove_bytes(
 
 def _read_so_far(stored: Inventory, previous: VerifyMemory, now: int) -> Seen:
     """Return what is known where a run ends before its time: nothing but what was read is judged."""
-    hashes, known = stored.hashes.items(), previous.config_hash
-    bad = {name for name, digest in hashes if not is_sound(name, digest, config_hash=known)}
-    return Seen(stored, previous.objects, bad=bad, now=now)
+    return Seen(stored, previous.objects, bad=unsound(stored, config_hash=previous.config_hash), now=now)
 
 
 def read_part(store: ObjectStore, against: ListingComparison, rule: ReadingRule, *, now: int) -> None:
