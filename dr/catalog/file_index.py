@@ -341,28 +341,37 @@ def _fresh(before: Path | None, listed: Path, gone: list[bytes]) -> Iterator[Ent
         raise manifest.damaged(listed, error) from error
 
 
+#: How a number is made, and how one that is there is found.
+_FOLDER = (
+    "insert or ignore into folders (source, path) values (?,?)",
+    "select id from folders where source = ? and path = ?",
+)
+_NAME = (
+    "insert or ignore into names (folder, base) values (?,?)",
+    "select id from names where folder = ? and base = ?",
+)
+
+
 class _Names:
     """The numbers of the names of one source, made where there are none."""
 
     def __init__(self, connection: sqlite3.Connection, source: str) -> None:
-        self._connection, self._source = connection, source
+        self._cursor, self._source = connection.cursor(), source
         self._folders: dict[bytes, int] = {}
 
     def of(self, path: bytes) -> int:
         """Return the number of a name."""
-        folder, base = os.path.split(path)
+        folder, _, base = path.rpartition(b"/")
         number = self._folders.get(folder)
         if number is None:
-            number = self._folders[folder] = self._made("folders", "source, path", (self._source, folder))
-        return self._made("names", "folder, base", (number, base))
+            number = self._folders[folder] = self._made(_FOLDER, (self._source, os.path.split(path)[0]))
+        return self._made(_NAME, (number, base))
 
-    def _made(self, table: str, columns: str, values: tuple[object, object]) -> int:
-        done = self._connection.execute(f"insert or ignore into {table} ({columns}) values (?,?)", values)  # noqa: S608
+    def _made(self, made: tuple[str, str], values: tuple[object, object]) -> int:
+        done = self._cursor.execute(made[0], values)
         if done.rowcount == 1 and done.lastrowid is not None:
             return done.lastrowid
-        one, two = columns.split(", ")
-        found = self._connection.execute(f"select id from {table} where {one} = ? and {two} = ?", values).fetchone()  # noqa: S608
-        return int(found[0])
+        return int(self._cursor.execute(made[1], values).fetchone()[0])
 
 
 def _values(entry: Entry) -> tuple[object, ...]:

@@ -44,7 +44,10 @@ def pairs(old: Path | None, new: Path) -> Iterator[tuple[bytes, bytes]]:
 
     Raises `DamageError` when one cannot be read; that they are whole is not seen to again.
     """
-    before, after = ordered(old) if old else iter(()), ordered(new)
+    if old is None:
+        yield from ((b"", line) for line in ordered(new))
+        return
+    before, after = ordered(old), ordered(new)
     was, now = next(before, b""), next(after, b"")
     while was or now:
         if was == now:

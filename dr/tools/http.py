@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import asdict
-from http.client import HTTPException
 
 from dr.late_dataclass import dataclass
 
@@ -24,19 +21,21 @@ class Answer:
     problem: str = ""
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer too: its status is what a check asked for."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
-
-
 def fetch(url: str, *, seconds: float, body: bytes | None = None, proxies: bool = False) -> Answer:
     """Return the answer to a GET, or to a POST of a body; never raises for what the other side does.
 
-    No proxy is used, but with `proxies` those that the environment names.
+    No proxy is used, but with `proxies` those that the environment names. A redirect is an answer too: its status is
+    what a check asked for.
     """
-    opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler(None if proxies else {}))
+    import urllib.error  # few checks ask, and who brings one file back waits for every import
+    import urllib.request
+    from http.client import HTTPException
+
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    opener = urllib.request.build_opener(NoRedirects, urllib.request.ProxyHandler(None if proxies else {}))
     try:
         with opener.open(url, body, timeout=seconds) as response:
             return Answer(response.status, response.read(_BODY).decode("utf-8", "replace"))

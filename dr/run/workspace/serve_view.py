@@ -15,7 +15,6 @@ from dr.tools.overlay import OverlayStore
 from dr.tools.restic import Repository
 from dr.tools.state_dir import StateDir
 from dr.tools.view import ViewStore
-from dr.tools.view_server import shown
 
 #: A socket's path has at most 107 bytes.
 _SHORT = 100
@@ -29,6 +28,8 @@ def seen_through(
     store: ViewStore | OverlayStore, repository: Repository, *, where: str, state: StateDir, until: ExitStack
 ) -> Repository:
     """Return the repository as a view or an overlay shows it, until the stack is closed. Its place is not written."""
+    from dr.tools.view_server import shown  # an HTTP server: who brings one file back waits for every import
+
     location = until.enter_context(shown(store, _socket(state, until)))
     return replace(
         repository,
