@@ -37,7 +37,7 @@ def expire_command(
     """
     from dr.operations.expire import ExpireOptions, expire_all
 
-    context.put(expirations=[], dry_run=dry_run)
+    context.put(dry_run=dry_run)
     if due and told["confirm_many"]:
         raise UsageError("--confirm-many is for what a person looked at", "--confirm-many", hint="name the systems")
     if due:

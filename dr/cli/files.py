@@ -47,7 +47,7 @@ def ls_command(context: Context, /, system: str, path: str | None, **asked: Any)
     from dr.queries.files import Asked
     from dr.report.files import entry_document, entry_row
 
-    context.put(point=None, entries=[])
+    context.put(point=None)
     if asked["point"] and asked["at"]:
         raise UsageError("name a point, or a time: one of the two", "--at", hint="leave one out")
     with _files(context, system) as files:
@@ -87,7 +87,6 @@ def find_command(
     """
     from dr.report.files import version_document, version_row
 
-    context.put(matches=[])
     with _files(context, system) as files:
         found = files.versions(pattern, any_case=ignore_case, since=since, source=source)
         near = files.nearest(pattern) if not found else []
@@ -120,7 +119,6 @@ def diff_command(
     """
     from dr.report.files import difference_document, ends_document, summary_of
 
-    context.put(changes=[], summary=[])
     if how["live"] and two:
         raise UsageError("--live holds one point against what lies there now", "--live", hint="name one point at most")
     with _files(context, system) as files:

@@ -29,7 +29,6 @@ def forecast_command(context: Context, systems: tuple[str, ...], target: str | N
     from dr.queries.forecast import forecasts
     from dr.report.forecast_told import forecast_document, forecast_lines
 
-    context.put(forecasts=[])
     context.session.reading = True
     items = declared_or_usable(context, systems)
     if target and not any(target in item.plan.places for item in items):

@@ -44,7 +44,6 @@ def place_command(
     release: str | None,
 ) -> None:
     """Place a hold: what it is on is not expired, and its keys are not destroyed, until it is released or ends."""
-    context.put(holds=[])
     if sum((listed, release is not None, bool(reason) and release is None)) != 1:
         raise UsageError(
             "say what to do",
@@ -66,7 +65,6 @@ def place_command(
 @pass_context
 def list_command(context: Context, system: str | None) -> None:
     """List the holds of a system, or all: those in force, those that ended, and those released."""
-    context.put(holds=[])
     _list(context, system)
 
 
@@ -76,7 +74,6 @@ def list_command(context: Context, system: str | None) -> None:
 @pass_context
 def release_command(context: Context, hold_id: str, reason: str) -> None:
     """Release the hold with this id: `dr hold list` shows it."""
-    context.put(holds=[])
     _release(context, hold_id, reason)
 
 

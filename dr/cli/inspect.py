@@ -29,7 +29,6 @@ def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> 
     from dr.report.documents import entry_document, site_document
     from dr.report.standing import status_lines, status_row
 
-    context.put(systems=[])
     context.session.reading = True
     if nagios:
         _probe(context, systems)

@@ -42,7 +42,6 @@ def kit_command(ctx: click.Context, /, **asked: Any) -> None:
         if given := [name for name, value in asked.items() if value]:
             raise UsageError(f"--{given[0]} stands before {ctx.invoked_subcommand}", hint="write options after it")
         return
-    context.put(kits=[])
     from dr.operations.make_kit import make_kit
 
     _say_made(context, make_kit(context.session, _wanted(context, old=None, **asked)))
@@ -114,7 +113,6 @@ def replace_command(context: Context, /, old: Path | None, same_identity: bool, 
     A new secret is begun and every escrow key made again, so that old shares open nothing that is sealed from now on.
     The old KIT and its shares are needed with --same-identity only; given, they are looked at first.
     """
-    context.put(kits=[])
     from dr.operations.make_kit import replace_kit
 
     done = replace_kit(context.session, _wanted(context, old=old, **asked), same_identity=same_identity)
@@ -135,7 +133,6 @@ _KEYS = {"escrow": "escrow key", "passphrase": "own passphrase"}
 @pass_context
 def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     """Prove that a KIT opens every repository today. Exit 3 when something has changed since it was made."""
-    context.put(kits=[])
     from dr.operations.open_kit import prove_kit
     from dr.report.documents import kit_tested_document
 
@@ -170,7 +167,6 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
 
     The newest copy of plans, catalog and keys is taken from the first target that has a newer one than the kit.
     """
-    context.put(kits=[])
     from dr.operations.open_kit import open_kit
     from dr.report.documents import kit_opened_document
 

@@ -23,7 +23,6 @@ def test_command(context: Context, channel: str | None) -> None:
     from dr.operations.tell import try_channels
     from dr.report.notices import tried_document
 
-    context.put(notices=[])
     known = {each.name: each for each in context.session.declarations.site.notify}
     for fault in context.session.declarations.of_site:
         context.warn(fault.what, fault.where, fault.hint)

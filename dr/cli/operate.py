@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 @pass_context
 def backup_command(context: Context, systems: tuple[str, ...], everything: bool, due: bool, dry_run: bool) -> None:
     """Make recovery points: every source of a system, on every target of its plan."""
-    context.put(runs=[])
     items = chosen(context, systems, everything=everything, due="backup" if due else None)
     if dry_run:
         _say_intent(context, items)
@@ -127,7 +126,6 @@ def verify_command(
     Everything is listed each time. What is new or changed is read, then what was not read for longest, as much as
     `proof` in the plan says; a small repository is read whole.
     """
-    context.put(proofs=[])
     items = chosen(context, systems, everything=everything, due="verify" if due else None)
     from dr.operations.verify import verify_all
 

@@ -49,7 +49,6 @@ def list_command(
     because: str | None,
 ) -> None:
     """List recovery points, newest first, with their proof."""
-    context.put(points=[])
     if bool(trusted) != bool(because) or (trusted and len(systems) != 1):
         raise UsageError(
             "a point is trusted by one person for one reason", "dr points trust", hint=f"say all: {_TRUST}"
@@ -83,7 +82,6 @@ def rebuild_command(context: Context, systems: tuple[str, ...], at: datetime | N
 
     May be run again at any time: what is known stays where the targets say the same.
     """
-    context.put(points=[])
     items = declared_or_usable(context, systems)
     _rebuild(context, items, at, adopt)
     _list(context, items)
@@ -99,7 +97,6 @@ def trust_command(context: Context, system: str, run_id: str, because: str) -> N
 
     Points may be expired again, and later ones are judged by it. Recorded as an act.
     """
-    context.put(points=[])
     items = declared_or_usable(context, (system,))
     _trust(context, items[0], run_id, because)
     _list(context, items)

@@ -67,7 +67,6 @@ def drill_command(
     scratch: str | None,
 ) -> None:
     """Rehearse a recovery in a sandbox: timed, checked, judged against the plan, and recorded."""
-    context.put(drills=[])
     items = chosen(context, systems, everything=everything, due="drill" if due else None)
     for loaded in items:
         require_target(loaded, target)
@@ -228,7 +227,6 @@ def recover_command(context: Context, /, system: str, to: Path | None, yes: bool
     their rows counted in what was restored and in what was written. The system itself is left as it is then.
     May be run again after an interruption: it goes on.
     """
-    context.put(drills=[])
     loaded = chosen(context, (system,), everything=False, tell=False)[0]
     hurried = yes and not dry_run and bool(asked["paths"]) and not asked["in_place"]
     with unsound_told(context, [loaded], after=hurried):

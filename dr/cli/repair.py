@@ -29,7 +29,6 @@ def repair_command(context: Context, system: str, target: str | None, points: tu
 
     May be run again after any interruption.
     """
-    context.put(repairs=[])
     loaded = chosen(context, (system,), everything=False)[0]
     require_target(loaded, target)
     from dr.operations.repair import repair_system

@@ -34,7 +34,6 @@ def replicate_command(
     """
     from dr.operations.replicate import replicate_all
 
-    context.put(replications=[])
     if first_use:
         adopt(context, first_use)
         if not (systems or everything or due):

@@ -88,6 +88,11 @@ class CheckBody(Declaration):
         """The pattern of the files that a sample must hold, for this check to be made; None when it needs none."""
         return None
 
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """The program of the organisation's own that it starts, and its arguments; empty where it starts none."""
+        return ()
+
 
 class ManifestCheck(CheckBody):
     """What was restored equals what was hashed at capture."""
@@ -278,6 +283,11 @@ class CommandCheck(CheckBody):
         Field(description="The command is stopped after this time, and the check fails.", examples=["2m"]),
     ] = 600
 
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """See `CheckBody`."""
+        return self.run
+
 
 class HttpExpectation(Declaration):
     """What a service must answer."""
@@ -327,6 +337,11 @@ class HttpCheck(CheckBody):
         PositiveDuration,
         Field(description="How long the service may take until it answers as expected.", examples=["2m"]),
     ] = 60
+
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """See `CheckBody`."""
+        return self.serve or ()
 
 
 #: Every kind of check, by its key in a plan. What comes first here is made first of those of one turn.

@@ -10,6 +10,26 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 
+#: What the document of a command always has: empty where nothing was begun, also after an option that is refused.
+LISTS = {
+    "backup": ("runs",),
+    "verify": ("proofs",),
+    "drill": ("drills",),
+    "recover": ("drills",),
+    "points": ("points",),
+    "status": ("systems",),
+    "replicate": ("replications",),
+    "expire": ("expirations",),
+    "repair": ("repairs",),
+    "ls": ("entries",),
+    "find": ("matches",),
+    "diff": ("changes", "summary"),
+    "forecast": ("forecasts",),
+    "hold": ("holds",),
+    "kit": ("kits",),
+    "notify": ("notices",),
+}
+
 
 def said(what: str, where: str, hint: str) -> dict[str, str]:
     """One of `errors` or `warnings`."""
@@ -20,7 +40,8 @@ def whole(
     command: str, told: Mapping[str, Any], *, warnings: Sequence[Mapping[str, str]], errors: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
     """The whole document of a command."""
-    return {"schema": SCHEMA, "command": command, "warnings": list(warnings), **told, "errors": list(errors)}
+    empty: dict[str, Any] = {name: [] for name in LISTS.get(command, ())}
+    return {"schema": SCHEMA, "command": command, "warnings": list(warnings), **empty, **told, "errors": list(errors)}
 
 
 def event_document(at: str, name: str, keys: Mapping[str, object]) -> dict[str, object]:

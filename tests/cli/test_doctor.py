@@ -125,3 +125,18 @@ def test_whether_sandboxes_can_be_isolated_is_tried_and_the_way_is_named(files_s
     assert "as root" in found["hint"] and "kernel.apparmor_restrict_unprivileged_userns=0" in found["hint"]
     files_site.plan("share", plan_text("share", source))
     assert "share: sandbox" not in _found(files_site, 0), "nothing runs in its drills"
+
+
+def test_a_program_of_a_check_that_is_not_there_is_named_before_a_drill_fails(files_site: Site) -> None:
+    source = f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+    http = "{http: {serve: [./portal], url: 'http://127.0.0.1:{port}/'}}"
+    checks = f"[{{command: {{run: [smoke-tset, x]}}}}, {{command: {{run: ['true']}}}}, {http}]"
+    plan = files_site.plan("share", plan_text("share", source, more=f"drill: {{checks: {checks}}}\n"))
+    beside = plan.with_name("portal")
+    beside.write_text("#!/bin/sh\n")
+    found = _found(files_site, 3)["share: checks"]
+    assert found["observed"] == "not found, or not executable: smoke-tset, ./portal" and "chmod +x" in found["hint"]
+    beside.chmod(0o755)
+    assert _found(files_site, 3)["share: checks"]["observed"].endswith(": smoke-tset")
+    files_site.plan("share", plan_text("share", source, more=f"drill: {{checks: [{http}]}}\n"))
+    assert "share: checks" not in _found(files_site, 0)

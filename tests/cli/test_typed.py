@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dr.cli.typed import whole_path
+from dr.report.envelope import LISTS
 from tests.conftest import Site
 
 
@@ -59,3 +60,11 @@ def test_a_place_is_told_as_a_person_would_write_it(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path / "here")
     assert whole_path(Path("../back")) == tmp_path / "back"
     assert whole_path(tmp_path / "link") == tmp_path / "link", "a link is named as it was typed"
+
+
+@pytest.mark.parametrize(("command", "lists"), LISTS.items())
+def test_a_document_has_its_lists_also_where_an_option_was_refused(
+    files_site: Site, command: str, lists: tuple[str, ...]
+) -> None:
+    document = files_site.dr(command, "--nosuch", "--json", code=2).document
+    assert [document[name] for name in lists] == [[] for _ in lists] and "--nosuch" in document["errors"][0]["what"]

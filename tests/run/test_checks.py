@@ -219,6 +219,11 @@ def test_a_command_that_fails_says_its_code_and_last_words(ground: CheckContext)
     assert (result.outcome, result.expected, result.observed) == ("failed", "exit 0", "exit 3: no such pupil")
 
 
+def test_a_command_that_a_signal_ended_is_told_as_a_shell_tells_it(ground: CheckContext) -> None:
+    assert one(ground, sh("kill -9 $$")).observed == "exit 137"
+    assert one(ground, sh("kill -TERM $$", expect={"exit": 143})).outcome == "ok"
+
+
 def test_a_command_may_be_expected_to_fail(ground: CheckContext) -> None:
     assert one(ground, sh("exit 3", expect={"exit": 3})).outcome == "ok"
     assert one(ground, sh("exit 0", expect={"exit": 3})).outcome == "failed"

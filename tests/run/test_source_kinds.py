@@ -244,7 +244,7 @@ def test_what_a_kind_needs_is_looked_for(world: World, kind: type[SourceBody]) -
     needed = kind.capture_programs + kind.server_programs
     body = {**world.district.body, "sources": {"part": {kind.kind: world.cases[kind.kind].declared}}}
     plan = Plan.model_validate({**body, "drill": {"checks": ["manifest"]}})
-    found = [each for each in of_plan(plan) if each.what.startswith("sis: part")]
+    found = [each for each in of_plan(plan, Path()) if each.what.startswith("sis: part")]
     assert {each.outcome for each in found} <= {"ok"} and bool(found) == bool(needed)
     assert bool(kind.packages and kind.service_user and kind.server) == bool(kind.server_programs)
 

@@ -31,7 +31,7 @@ def examine(session: Session) -> list[Finding]:
     findings.append(_escrow(session))
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
-        findings += needs.of_plan(loaded.plan)
+        findings += needs.of_plan(loaded.plan, loaded.path.parent)
         findings += _omissions(session, loaded)
     return findings + _targets(session) + _without_us(session)
 

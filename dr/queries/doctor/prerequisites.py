@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,11 @@ _ASK = 'for name; do command -v "$name" >/dev/null && echo "$name"; done; true'
 _SECONDS = 30.0
 
 
-def of_plan(plan: Plan) -> Iterator[Finding]:
-    """Yield what was found of each source's host and programs. Other hosts are asked; nothing is changed there."""
+def of_plan(plan: Plan, folder: Path) -> Iterator[Finding]:
+    """Yield what was found of each host and program that a plan needs. Other hosts are asked; nothing is changed there.
+
+    `folder`: where the plan lies, and the programs of its checks that are named beside it.
+    """
     drill, sources = open_host(plan.drill.host), {name: open_host(plan.host_of(name)) for name in plan.sources}
     hosts = {host.name: host for host in (*sources.values(), drill)}
     refused = {name: None if host.here else _refused(host) for name, host in hosts.items()}
@@ -33,6 +37,7 @@ def of_plan(plan: Plan) -> Iterator[Finding]:
         yield from _land(f"{plan.system}: drills", drill)
     if not refused[drill.name] and _runs_programs(plan):
         yield _sandbox(f"{plan.system}: sandbox", drill)
+        yield from _check_programs(plan, folder, drill)
     for name, source in plan.sources.items():
         what = f"{plan.system}: {name}"
         if not refused[sources[name].name]:
@@ -52,6 +57,23 @@ def _runs_programs(plan: Plan) -> bool:
     """Whether a drill starts something on what it has restored."""
     served = any(source.body.own_server for source in plan.sources.values())
     return served or any(check.body.turn is Turn.RUNS_PROGRAMS for check in plan.drill.checks)
+
+
+def _check_programs(plan: Plan, folder: Path, host: Host) -> Iterator[Finding]:
+    """What the plan's checks start: beside the plan, or on the host of its drills."""
+    named = dict.fromkeys(check.body.starts[0] for check in plan.drill.checks if check.body.starts)
+    asked = [name for name in named if name.startswith("/") or "/" not in name]
+    found = host.run(["sh", "-c", _ASK, "ask", *asked], timeout=_SECONDS).stdout.decode().split("\n") if asked else []
+    there = [name for name in named if (name in found if name in asked else _executable(folder / name, host))]
+    if lacking := [name for name in named if name not in there]:
+        observed = f"not found, or not executable: {', '.join(lacking)}"
+        hint = f"correct its name, run `chmod +x` on it, or install it on {host.name}; a drill's check fails without it"
+        yield Finding(f"{plan.system}: checks", "degraded", observed, hint)
+
+
+def _executable(path: Path, host: Host) -> bool:
+    """Whether a program beside the plan can be started: to another host it is brought, and made so there."""
+    return path.is_file() and (not host.here or os.access(path, os.X_OK))
 
 
 def _sandbox(what: str, host: Host) -> Finding:

@@ -27,10 +27,16 @@ class CommandDriver(CheckDriver[CommandCheck]):
         wanted, run = self.body.expect, argv(context, self.body.run)
         done = context.works.run(run, env=environment(context), cwd=context.root, timeout=self.body.timeout)
         said = done.stdout.decode("utf-8", "replace").strip()
-        observed, passed = f"exit {done.code}", done.code == wanted.exit
+        code = _as_in_a_shell(done.code)
+        observed, passed = f"exit {code}", code == wanted.exit
         if wanted.stdout is not None:
             observed += f", output {said!r}"
             passed = passed and holds(wanted.stdout, said)
         if not passed and done.last_words:
             observed += f": {done.last_words}"
         return CheckOutcome(self.expected(), observed, verdict(passed))
+
+
+def _as_in_a_shell(code: int) -> int:
+    """Return 128 and the signal of a program that one ended, as another host's shell tells it, not less than 0."""
+    return 128 - code if code < 0 else code
