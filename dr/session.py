@@ -396,9 +396,10 @@ class Session:
         for place in places:
             try:
                 with every_error():
-                    for sealed in self.catalog.unsent(system, place.name):
-                        place.evidence.put(sealed.name, sealed.to_json())
-                        self.catalog.mark_sent(system, place.name, sealed.seq)
+                    while some := self.catalog.unsent(system, place.name):
+                        for sealed in some:
+                            place.evidence.put(sealed.name, sealed.to_json())
+                            self.catalog.mark_sent(system, place.name, sealed.seq)
                 if place.root is not None:
                     self.reached[place.name] = place.root
             except DrError as error:

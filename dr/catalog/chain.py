@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
@@ -12,10 +11,15 @@ from dr.catalog import attempts, reading
 from dr.catalog.values import micros
 from dr.evidence.canonical import canonical
 from dr.evidence.fact import Fact
-from dr.evidence.seal import GENESIS, ChainResult, Sealed, is_readable, one_chain, verify_chain
+from dr.evidence.seal import GENESIS, ChainResult, Sealed, known_fact, verify_chain
 
 if TYPE_CHECKING:
-    from dr.evidence.gathered import Gathered
+    from dr.catalog.gathered import Gathered
+
+#: Numbers between which records are missing.
+_GAPS = """
+    select seq, after from (select seq, lead(seq) over (order by seq) as after from
+        (select seq from evidence union all select seq from folded)) where after > seq + 1"""
 
 
 def head(db: Connection) -> tuple[int, str]:
@@ -57,7 +61,7 @@ def close_run(db: Connection, record: Sealed, fact: Fact) -> None:
 
 
 def adopt(db: Connection, records: Gathered) -> int:
-    """Take records found on targets; return how many were taken.
+    """Take records found on targets; return how many were taken. Holds one at a time.
 
     Into a catalog without any, those of one chain; else those that link to what is there: in its gaps, before its
     first and after its last, so that a rebuild in part can be completed. What is not as it was sealed, or of another
@@ -65,39 +69,32 @@ def adopt(db: Connection, records: Gathered) -> int:
     """
     from dr.catalog import derive, traffic
 
-    good = [replace(record, body={}) for record in records if is_readable(record)]
-    links = reading.links(db)
-    new = _fitting(good, links) if links else one_chain(good)
-    for record in (records.whole(each.digest) for each in new):
+    number, since = 0, 1
+    for number, record in enumerate(records.fitting(reading.links(db)), 1):
+        fact = record.fact
         put(db, record)
-        close_run(db, record, record.fact)
-        traffic.add_fact(db, record.fact)
-    if new:
-        _note_gaps(db, sorted({*links, *(record.seq for record in new)}))
-        since = min(record.seq for record in new)
-        for stored in list(reading.every(db, since=since)):
-            if is_readable(record := stored.sealed()):
-                derive.apply(db, record.fact)  # later records have the last word
-    return len(new)
+        close_run(db, record, fact)
+        traffic.add_fact(db, fact)
+        since = record.seq if number == 1 else since
+    if number:
+        _note_gaps(db)
+        for fact in _facts(db, since):
+            derive.apply(db, fact)  # later records have the last word
+    return number
 
 
-def _fitting(found: Sequence[Sealed], links: Mapping[int, tuple[str, str]]) -> list[Sealed]:
-    """Return the records that link to what is there, first downwards from each gap's end, then upwards."""
-    known, taken = dict(links), []
-    for falling in (True, False):
-        for record in sorted(found, key=lambda item: item.seq, reverse=falling):
-            after, before = known.get(record.seq + 1), known.get(record.seq - 1)
-            if record.seq in known or not (after or before):
-                continue
-            if (after is None or after[0] == record.digest) and (before is None or before[1] == record.prev):
-                known[record.seq] = (record.prev, record.digest)
-                taken.append(record)
-    return taken
+def _facts(db: Connection, since: int) -> Iterator[Fact]:
+    """Yield the facts from a number on; of what is not as it was sealed there is none."""
+    for stored in reading.every(db, since=since):
+        if stored.fault() is None and (fact := known_fact(stored.sealed())):
+            yield fact
 
 
-def _note_gaps(db: Connection, there: Sequence[int]) -> None:
-    _set_meta(db, "first", str(there[0]))
-    _set_meta(db, "gaps", json.dumps(sorted(set(range(there[0], there[-1] + 1)) - set(there))))
+def _note_gaps(db: Connection) -> None:
+    (first,) = db.execute("select min(seq) from (select seq from evidence union all select seq from folded)").fetchone()
+    _set_meta(db, "first", str(first))
+    missing = [number for seq, after in db.execute(_GAPS) for number in range(seq + 1, after)]
+    _set_meta(db, "gaps", json.dumps(missing))
 
 
 def audit(db: Connection) -> ChainResult:

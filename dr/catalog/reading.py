@@ -69,10 +69,10 @@ def _where(query: str, conditions: Sequence[str]) -> str:
     return f"{query}{' where ' if conditions else ''}{' and '.join(conditions)} order by seq"
 
 
-def links(db: Connection) -> dict[int, tuple[str, str]]:
-    """Return by its number the digest of the record before, and its own, of all there are."""
-    rows = db.execute(_LINKS.format(before=_BEFORE))
-    return {int(row["seq"]): (str(row["prev"]), str(row["digest"])) for row in rows}
+def links(db: Connection) -> Iterator[tuple[int, str, str]]:
+    """Yield the number of each record, the digest of the record before, and its own."""
+    for row in db.execute(_LINKS.format(before=_BEFORE)):
+        yield int(row["seq"]), str(row["prev"]), str(row["digest"])
 
 
 def _open(row: Row) -> Stored:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dr.catalog import chain, reading
@@ -121,12 +122,16 @@ class Records:
 
         return folding.fold(self._connections, now=now, seconds=seconds)
 
-    def unsent(self, system: str, target: str) -> list[Sealed]:
-        """Return the system's records that a target has not been given yet, oldest first."""
+    def unsent(self, system: str, target: str, *, most: int = 500) -> list[Sealed]:
+        """Return the first of the system's records that a target has not been given yet, oldest first.
+
+        After a rebuild they may be hundreds of thousands.
+        """
         query = "select coalesce((select seq from sent where system = ? and target = ?), 0)"
         with self._connections.reading() as db:
             (sent,) = db.execute(query, (system, target)).fetchone()
-            return [stored.sealed() for stored in reading.select(db, systems=[system], after=sent)]
+            found = reading.select(db, systems=[system], after=sent)
+            return [stored.sealed() for stored in islice(found, most)]
 
     def mark_sent(self, system: str, target: str, seq: int) -> None:
         """Note that a target has all records of a system up to one."""

@@ -37,9 +37,9 @@ from dr.tools import process
 
 if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
+    from dr.catalog.gathered import Gathered
     from dr.catalog.notices import Notices
     from dr.catalog.stored_objects import Changes, StoredRows
-    from dr.evidence.gathered import Gathered
     from dr.evidence.stored_object import KnownObjects
     from dr.tools.state_dir import StateDir
 
@@ -278,19 +278,16 @@ class Catalog(Records):
         with self._connections.writing() as db:
             strangers.take_over(db, made_by)
 
-    def known_runs(self) -> set[str]:
-        """Return the ids of all runs on record here."""
-        from dr.catalog import strangers
-
-        with self._connections.reading() as db:
-            return strangers.known_runs(db)
-
     def is_known(self, run_id: str) -> bool:
         """Whether a run is on record here."""
+        return bool(self.known_of((run_id,)))
+
+    def known_of(self, run_ids: Iterable[str]) -> set[str]:
+        """Return which of some runs are on record here."""
         from dr.catalog import strangers
 
         with self._connections.reading() as db:
-            return strangers.is_known(db, run_id)
+            return {run_id for run_id in run_ids if strangers.is_known(db, run_id)}
 
     def strangers(self, system: str, target: str) -> list[Stranger]:
         """Return what was met on a target and belongs to no point on record there."""

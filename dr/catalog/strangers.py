@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable
 from sqlite3 import Connection
 
-from dr.catalog import reading
 from dr.catalog.values import ref_key
 from dr.evidence.look import Stranger
 
@@ -40,12 +39,6 @@ _IS_KNOWN = """
 def is_known(db: Connection, run_id: str) -> bool:
     """Whether a run is on record here."""
     return bool(db.execute(_IS_KNOWN, {"id": run_id, "key": ref_key(run_id)}).fetchone()[0])
-
-
-def known_runs(db: Connection) -> set[str]:
-    """Return the ids of all runs on record here."""
-    rows = db.execute("select run_id from runs union select run_id from points")
-    return {str(row[0]) for row in rows} | {record.ref for record in reading.every(db)}
 
 
 def read(db: Connection, system: str, target: str) -> list[Stranger]:

@@ -178,37 +178,16 @@ def fault_of(record: Sealed) -> str | None:
 
 def is_readable(record: Sealed) -> bool:
     """Whether a record is as it was sealed, and of a kind that this release knows."""
-    if fault_of(record) is not None:
-        return False
+    return fault_of(record) is None and known_fact(record) is not None
+
+
+def known_fact(record: Sealed) -> Fact | None:
+    """Return the fact that a record holds; None where this release knows no such fact."""
     try:
-        return isinstance(record.fact, Fact)
+        fact = record.fact
     except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-
-
-def one_chain(records: Iterable[Sealed]) -> list[Sealed]:
-    """Return, of records gathered from several places, those of one chain, by number; it may have gaps.
-
-    There are several chains when a catalog was lost and begun anew, or set back to an older state: two records then
-    have one number. The longest linked piece is kept, then the next that neither overlaps nor touches one kept.
-    """
-    by_digest = {record.digest: record for record in records}
-    ordered = sorted(by_digest.values(), key=lambda record: record.seq)
-    before = {
-        r.digest: by_digest[r.prev] for r in ordered if r.prev in by_digest and by_digest[r.prev].seq == r.seq - 1
-    }
-    length: dict[str, int] = {}
-    for record in ordered:
-        length[record.digest] = length.get(record.prev, 0) + 1 if record.digest in before else 1
-    last = {record.digest for record in ordered} - {record.digest for record in before.values()}
-    kept: dict[int, Sealed] = {}
-    for digest in sorted(last, key=lambda name: (length[name], by_digest[name].at), reverse=True):
-        end, size = by_digest[digest], length[digest]
-        if kept.keys().isdisjoint(range(end.seq - size, end.seq + 2)):
-            while size:
-                kept[end.seq], size = end, size - 1
-                end = before.get(end.digest, end)
-    return [kept[number] for number in sorted(kept)]
+        return None
+    return fact if isinstance(fact, Fact) else None
 
 
 def verify_chain(

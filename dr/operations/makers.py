@@ -19,8 +19,8 @@ from dr.session import Session
 
 @dataclass(frozen=True)
 class Makers:
-    """`own` are the ids whose points are ours, `known` the runs that were on record before, `beside` those of which
-    only another chain of evidence tells.
+    """`own` are the ids whose points are ours; of the points that were found `known` are the runs that were on record
+    before, `beside` those of which only another chain of evidence tells.
     """
 
     own: frozenset[str]
@@ -48,25 +48,26 @@ def makers_of(
     session: Session,
     points: Sequence[Point],
     *,
-    known: Collection[str],
+    known: Collection[str] | None,
     beside: Collection[str],
     adopt: Collection[str] = (),
 ) -> Makers:
     """Tell whose points are whose; an empty catalog becomes the installation that it takes over.
 
-    `known` are the runs on record before the rebuild, none where no point was; `beside` those on targets that are not
-    of its chain.
+    `known` are the runs of these points that were on record before the rebuild, None where no point was; `beside`
+    those of which a record on the targets tells that is not of its chain.
     """
     taken = frozenset(adopt)
-    if not known:  # and which of two chains is its own nobody knows: what bears one id is one's own
-        chain, beside = session.catalog.known_runs(), ()
+    if known is None:  # and which of two chains is its own nobody knows: what bears one id is one's own
+        beside = ()
         marked = [point for point in points if point.maker]
+        chain = session.catalog.known_of(point.run_id for point in marked)
         of_chain = [point for point in marked if point.run_id in chain]
         newest = max(of_chain or marked, key=lambda point: point.consistency_time, default=None)
         if newest and not any(point.maker == session.installation for point in marked):
             session.take_over(newest.maker)
     own = frozenset({session.installation, *taken})
-    return Makers(own, known, () if taken else beside)
+    return Makers(own, known or (), () if taken else beside)
 
 
 def own_runs(session: Session, system: str, targets: Iterable[str]) -> OwnRuns:

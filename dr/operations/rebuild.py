@@ -7,12 +7,11 @@ from contextlib import closing
 from dataclasses import field, replace
 from datetime import UTC, datetime
 
+from dr.catalog.gathered import Gathered
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
-from dr.evidence.gathered import Gathered
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
-from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.operations.lifecycle import put_on_record
 from dr.operations.makers import makers_of
@@ -57,9 +56,15 @@ def rebuild(
     secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
     is told, not recorded: the record would take a number that belongs to one which the next rebuild finds.
     """
-    started, read = session.clock(), _Read()
+    started = session.clock()
     _move_damaged_aside(session, started)
-    known = session.catalog.known_runs() if session.catalog.points(limit=1) else set()
+    with Gathered(session.state.work) as records:
+        read = _Read(records)
+        _read_all(session, items, at, read)
+        return _taken(session, read, started=started, whole=at is None, adopt=adopt)
+
+
+def _read_all(session: Session, items: list[Loaded], at: datetime | None, read: _Read) -> None:
     for loaded in items:
         system = loaded.plan.system
         try:
@@ -71,46 +76,51 @@ def rebuild(
         with closing(Travel(at, toolbox.state, session.clock, say=read.notes.append)) as travel:
             for place in places:
                 _read_place(system, place, read, travel)
-    taken = session.catalog.adopt(read.records)
+
+
+def _taken(session: Session, read: _Read, *, started: datetime, whole: bool, adopt: Sequence[str]) -> RebuildDone:
+    """Take what was read into the catalog: records first, then points."""
+    catalog, points = session.catalog, read.points
+    runs = {point.run_id for point in points}
+    known = catalog.known_of(runs) if catalog.points(limit=1) else None
+    taken = catalog.adopt(read.records)
     _require_what_is_on_record(session, read)
-    chain = {record.digest for record in session.catalog.records()}
-    strangers = [digest for digest in read.records.digests() if digest not in chain]
-    makers = makers_of(
-        session,
-        [point for *_, points, _ in read.found for point in points],
-        known=known,
-        beside={read.records.whole(digest).ref for digest in strangers},
-        adopt=adopt,
-    )
+    makers = makers_of(session, read.points, known=known, beside=read.records.strange(runs), adopt=adopt)
     others = []
     for system, place, points, seen in read.found:
         own = [adopted(point) for point in points if makers.is_own(point)]
         met = makers.met(points)
-        session.catalog.adopt_points(system, place.name, own, at=started, whole=at is None)
-        session.catalog.looked(system, [seen] if seen and at is None else [])
-        session.catalog.met(system, place.name, met)
+        catalog.adopt_points(system, place.name, own, at=started, whole=whole)
+        catalog.looked(system, [seen] if seen and whole else [])
+        catalog.met(system, place.name, met)
         others += [text for text in [strangers_in_words(system, place.name, met, own=session.installation)] if text]
     fact = _record(session, started, read, taken)
-    return RebuildDone(fact, tuple(read.problems), len(strangers), tuple(read.notes), tuple(others))
+    strangers = read.records.strangers()
+    return RebuildDone(fact, tuple(read.problems), strangers, tuple(read.notes), tuple(others))
 
 
 @dataclass
 class _Read:
     """What the targets hold, and where something could not be read."""
 
-    records: Gathered = field(default_factory=Gathered)
+    records: Gathered
     found: list[tuple[str, Place, list[Point], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all places."""
+        return [point for *_, points, _ in self.found for point in points]
 
 
 def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.reach()
         place = travel.seen(place, evidence=True) if travel.at else place
-        read.records.join(_evidence(place))
+        _read_evidence(place, read.records)
         read.found.append((system, place, points_in(place, system), _identity(place)))
-    except InterruptedRunError:
+    except (InterruptedRunError, CatalogError):
         raise
     except DrError as error:
         read.problems.append((f"{system}@{place.name}", error))
@@ -148,7 +158,7 @@ def _record(session: Session, started: datetime, read: _Read, adopted: int) -> R
         started=started,
         finished=session.clock(),
         outcome="ok" if not failed else "degraded" if whole else "failed",
-        points=len({point.run_id for _, _, points, _ in read.found for point in points}),
+        points=len({point.run_id for point in read.points}),
         records=adopted,
         targets=(*whole, *failed),
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,
@@ -168,15 +178,11 @@ def _move_damaged_aside(session: Session, now: datetime) -> None:
         session.__dict__.pop("catalog", None)
 
 
-def _evidence(place: Place) -> Gathered:
-    """Return the records beside a repository. One that cannot be understood is left out: the chain shows the gap."""
-    found = Gathered()
-    for stored in place.evidence.list():
-        text = place.evidence.get(stored.name)
-        sealed = Sealed.from_json(text)
-        if sealed is not None:
-            found.add(sealed, text)
-    return found
+def _read_evidence(place: Place, records: Gathered) -> None:
+    """Gather the records beside a repository: all or none."""
+    with records.whole():
+        for stored in place.evidence.list():
+            records.add(place.evidence.get(stored.name))
 
 
 def adopted(point: Point) -> AdoptedPoint:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -93,14 +94,7 @@ class DiskStore:
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`."""
         with self._errors("listing objects"):
-            for folder, _, names in os.walk(self.root / prefix, onerror=_raise_unless_absent):
-                for name in names:
-                    path = Path(folder, name)
-                    if name.startswith(".") or not path.is_file():
-                        continue
-                    status = path.stat()
-                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                    yield Stored(path.relative_to(self.root).as_posix(), status.st_size, modified)
+            yield from _below(self.root, prefix.rstrip("/"))
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
@@ -207,6 +201,29 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _raise_unless_absent(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _below(root: Path, folder: str) -> Iterator[Stored]:
+    """Yield the files below a folder, by their names below the root; one folder is open at a time. Not what is hidden,
+    nor what is taken away meanwhile.
+    """
+    folders = [folder]
+    while folders:
+        inner = folders.pop()
+        start = f"{inner}/" if inner else ""
+        try:
+            entries = os.scandir(root / inner)
+        except FileNotFoundError:
+            continue
+        with entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(start + entry.name)
+                elif not entry.name.startswith(".") and (status := _status(entry)):
+                    yield Stored(start + entry.name, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None

@@ -21,10 +21,10 @@ from dr.catalog import folding
 from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.fact import Fact
-from dr.evidence.gathered import Gathered
 from dr.evidence.look import Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.tools.state_dir import StateDir
+from tests.catalog.adoption import adopt
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 SYSTEMS = ("finance", "sis")
@@ -118,7 +118,7 @@ def _all_that_is_told(catalog: Catalog, now: datetime) -> dict[str, Any]:
         "places": catalog.place_states(SYSTEMS, now=now),
         "points": [point for point in catalog.points() if point.copies],
         "known": [catalog.is_known(name) for name in ("sis-5", "sis-239", "d-sis-7", "nobody")],
-        "runs": {name for name in catalog.known_runs() if not name.startswith("open")},
+        "runs": catalog.known_of(record.ref for record in catalog.records()),
         "history": catalog.change_history("sis", ["data"], now=now),
         "frozen": [catalog.retention_frozen(system) for system in SYSTEMS],
     }
@@ -287,10 +287,10 @@ def test_a_rebuild_from_the_targets_takes_folded_records_and_fills_the_gaps_of_a
         records = list(catalog.records())
     some = [record for record in records if not 200 <= record.seq < 260]
     with _open(tmp_path / "again") as again:
-        again.adopt(Gathered(some))
+        adopt(again, some)
         again.fold(now=FAR, seconds=60)
         assert again.audit().outcome == "ok" and len(list(again.records())) == len(some)
-        assert again.adopt(Gathered(records)) == 60 and again.adopt(Gathered(records)) == 0
+        assert adopt(again, records) == 60 and adopt(again, records) == 0
         assert list(again.records()) == records and again.audit().outcome == "ok"
         again.record(replace(next(f for f in history() if f.system == "sis"), run_id="after"))  # type: ignore[union-attr, type-var, call-arg]
         assert again.audit().outcome == "ok"

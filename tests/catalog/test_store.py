@@ -24,7 +24,6 @@ from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint, Locked
 from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
-from dr.evidence.gathered import Gathered
 from dr.evidence.look import LateCopy, Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
 from dr.operations.rebuild import adopted
@@ -32,6 +31,7 @@ from dr.plan.units import format_bytes
 from dr.run.points.discover import points_from
 from dr.tools.restic_events import Snapshot, snapshot_of
 from dr.tools.state_dir import StateDir
+from tests.catalog.adoption import adopt
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -286,13 +286,13 @@ def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> N
     with Catalog.open(StateDir(tmp_path / "a")) as catalog:
         records = [catalog.record(run(f"r{count}")) for count in range(1, 6)]
     with Catalog.open(StateDir(tmp_path / "b")) as again:
-        assert again.adopt(Gathered([r for r in records if r.seq != 3])) == 4
+        assert adopt(again, [r for r in records if r.seq != 3]) == 4
         again.record(run("next"))
         assert again.audit().first_bad is None
         assert again.head()[0] == 6
-        assert again.adopt(Gathered(records)) == 1, "the gap is filled"
+        assert adopt(again, records) == 1, "the gap is filled"
         assert again.audit().first_bad is None
-        assert again.adopt(Gathered(records)) == 0
+        assert adopt(again, records) == 0
     _raw(tmp_path / "b", "delete from evidence where seq = 4")
     with Catalog.open(StateDir(tmp_path / "b")) as tampered:
         assert tampered.audit().first_bad is not None
@@ -309,9 +309,9 @@ def test_a_rebuild_in_part_is_completed_by_the_next_in_whatever_order_records_ar
         whole = catalog.points()
     some = [record for record in records if record.seq not in lost]
     with Catalog.open(StateDir(place / "b")) as again:
-        again.adopt(Gathered(dice.sample(some, len(some))))
+        adopt(again, dice.sample(some, len(some)))
         assert again.audit().first_bad is None
-        again.adopt(Gathered(dice.sample(records, len(records))))
+        adopt(again, dice.sample(records, len(records)))
         assert [record.seq for record in again.records()] == list(range(1, 9))
         assert again.audit().first_bad is None and again.head() == (8, records[-1].digest)
         assert again.points() == whole
@@ -323,8 +323,8 @@ def test_a_gap_is_filled_with_nothing_that_does_not_link(tmp_path: Path) -> None
     with Catalog.open(StateDir(tmp_path / "other")) as catalog:
         strangers = [catalog.record(run(f"s{count}")) for count in range(1, 6)]
     with Catalog.open(StateDir(tmp_path / "b")) as again:
-        again.adopt(Gathered([records[0], records[2]]))
-        assert again.adopt(Gathered(strangers)) == 0
+        adopt(again, [records[0], records[2]])
+        assert adopt(again, strangers) == 0
         assert again.audit().first_bad is None and len(list(again.records())) == 2
 
 
@@ -333,8 +333,8 @@ def test_what_an_older_record_found_late_says_does_not_outweigh_a_newer_one(tmp_
         facts = (run("a"), proof(damaged=("a",)), proof(points=("a",)))
         first, bad, good = [catalog.record(fact) for fact in facts]
     with Catalog.open(StateDir(tmp_path / "b")) as again:
-        again.adopt(Gathered([first, good]))
-        assert again.adopt(Gathered([bad])) == 1
+        adopt(again, [first, good])
+        assert adopt(again, [bad]) == 1
         assert [(copy.damaged, copy.proof_level) for copy in again.points()[0].copies] == [(False, 3)]
 
 
@@ -342,7 +342,7 @@ def test_a_forged_record_is_not_adopted(tmp_path: Path, catalog: Catalog) -> Non
     good = catalog.record(run("r1"))
     forged = dataclasses.replace(good, body={**good.body, "outcome": "failed"})
     with Catalog.open(StateDir(tmp_path / "b")) as again:
-        assert again.adopt(Gathered([forged])) == 0
+        assert adopt(again, [forged]) == 0
 
 
 def test_points_known_from_tags_alone_are_kept_and_what_is_gone_is_dropped(catalog: Catalog) -> None:

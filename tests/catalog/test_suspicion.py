@@ -14,11 +14,11 @@ from dr.catalog.store import Catalog
 from dr.catalog.suspicion import LOUDEST, NEWEST
 from dr.evidence.acts import Trust
 from dr.evidence.change import Change
-from dr.evidence.gathered import Gathered
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
 from dr.evidence.seal import seal
 from dr.evidence.suspicion import Mark, frozen, held_against
 from dr.tools.state_dir import StateDir
+from tests.catalog.adoption import adopt
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
@@ -103,8 +103,8 @@ def test_a_catalog_made_anew_from_the_records_holds_the_same(tmp_path: Path) -> 
     first, anew = Catalog.open(StateDir(tmp_path / "first")), Catalog.open(StateDir(tmp_path / "again"))
     for fact in facts:
         first.record(fact)
-    anew.adopt(Gathered(sealed[3:]))
-    anew.adopt(Gathered(sealed))
+    adopt(anew, sealed[3:])
+    adopt(anew, sealed)
     assert suspects(anew) == suspects(first)
     assert anew.retention_frozen("sis") == first.retention_frozen("sis") is not None
     known = [catalog.change_history("sis", ["docs"], now=at(9)) for catalog in (first, anew)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +22,7 @@ from dr.evidence.record import (
     SourceCapture,
     TargetState,
 )
-from dr.evidence.seal import GENESIS, Sealed, decode, digest_of, encode, is_readable, one_chain, seal, verify_chain
+from dr.evidence.seal import GENESIS, Sealed, decode, digest_of, encode, is_readable, seal, verify_chain
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -152,39 +151,6 @@ def test_two_that_changed_places_are_named() -> None:
     records = chain(5)
     records[1], records[2] = records[2], records[1]
     assert verify_chain(records, head=(5, chain(5)[-1].digest)).first_bad is not None
-
-
-def _goes_on(before: list[Sealed], count: int, *, first: int) -> list[Sealed]:
-    """Records that follow others, with facts of their own."""
-    made = list(before)
-    for number in range(first, first + count):
-        prev = made[-1].digest if made else GENESIS
-        made.append(seal(seq=len(made) + 1, prev=prev, fact=run(number)))
-    return made
-
-
-@given(st.sets(st.integers(1, 12)), st.randoms(use_true_random=False))
-def test_one_chain_with_any_gaps_is_kept_whole_in_whatever_order_it_was_found(lost: set[int], random: Any) -> None:
-    there = [record for record in chain(12) if record.seq not in lost]
-    found = there * 2
-    random.shuffle(found)
-    assert one_chain(found) == there
-
-
-@given(st.integers(1, 6), st.integers(0, 6), st.integers(0, 6))
-def test_of_two_chains_that_part_the_longer_is_kept_and_is_whole(shared: int, one: int, other: int) -> None:
-    """A catalog set back to an older state goes on with numbers that are taken."""
-    stem = chain(shared)
-    left, right = _goes_on(stem, one, first=100), _goes_on(stem, other, first=200)
-    kept = one_chain([*left, *right])
-    assert len(kept) == shared + max(one, other)
-    assert verify_chain(kept).first_bad is None
-
-
-def test_a_chain_begun_anew_takes_no_number_from_the_longer_one() -> None:
-    old, new = chain(5), _goes_on([], 3, first=50)
-    assert one_chain([*new, *old]) == old
-    assert one_chain([*new, *old[3:]]) == new, "nothing of another chain is put after it as if it followed"
 
 
 def test_what_was_altered_or_is_of_an_unknown_kind_is_not_readable() -> None:
