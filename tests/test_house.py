@@ -364,7 +364,7 @@ def test_what_a_backup_of_this_host_loads_is_light() -> None:
 
 def test_what_brings_one_file_back_waits_for_no_http_library() -> None:
     """Each such import is a fiftieth of the time until the file has its first byte."""
-    code = "import sys, dr.cli.rehearse, dr.operations.drill, dr.queries.files; print(*sorted(sys.modules))"
+    code = "import sys, dr.cli.recover, dr.operations.drill, dr.queries.files; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "dr.operations.drill" in loaded
@@ -372,7 +372,7 @@ def test_what_brings_one_file_back_waits_for_no_http_library() -> None:
 
 
 def test_a_look_that_finds_nothing_due_loads_no_verb() -> None:
-    code = "import sys, dr.operations.run_due, dr.cli.operate; print(*sorted(name for name in sys.modules))"
+    code = "import sys, dr.operations.run_due, dr.cli.run; print(*sorted(name for name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     verbs = {f"dr.operations.{verb}" for verb in ("backup", "verify", "replicate", "expire", "drill", "due_work")}

@@ -34,7 +34,7 @@ def browse_command(context: Context, system: str) -> None:
     (loaded,) = context.session.chosen([system])
     _require_library()
     _require_terminal(context)
-    from dr.cli.rehearse import say_drills
+    from dr.cli.drill_result import say_drills
     from dr.tools import command
 
     browser = _browser(context, loaded)

@@ -224,6 +224,11 @@ def way_on(outcome: str) -> str:
     return "start the command again" if outcome == "aborted" else "fix it, then run it again"
 
 
+def without_place(error: str, where: str) -> str:
+    """Leave out the place that an error begins with, where it is said before it."""
+    return error.removeprefix(f"{where}: ")
+
+
 def _line(what: str, where: str, hint: str) -> str:
     """Return what is said, `WHERE: WHAT. HINT`; no name in it ends the line or moves the cursor."""
     head = "".join(each if each.isprintable() else _escaped(each) for each in where)

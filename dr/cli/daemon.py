@@ -98,7 +98,7 @@ class _Said:
 def _look(context: Context, said: _Said) -> None:
     """One look. A failure is said and the daemon stays: the next look may find the world fixed."""
     from dr.cli.metrics import left
-    from dr.cli.operate import say_all
+    from dr.cli.run import say_all
     from dr.operations.run_due import run_due
     from dr.session import Session
 

@@ -29,11 +29,11 @@ from dr.errors import FAILED, INTERRUPTED, INVALID, OK, as_error
 COMMANDS = {
     "init": "declare", "validate": "declare", "schema": "declare",
     "doctor": "doctor",
-    "backup": "operate", "verify": "operate", "run": "operate",
+    "backup": "backup", "verify": "verify", "run": "run",
     "replicate": "replicate",
     "repair": "repair",
     "expire": "expire",
-    "drill": "rehearse", "recover": "rehearse",
+    "drill": "drill", "recover": "recover",
     "ls": "files", "find": "files", "diff": "files", "mount": "mount", "browse": "browse",
     "points": "points", "status": "inspect", "metrics": "metrics", "audit": "inspect", "report": "inspect",
     "forecast": "forecast",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.cli import rehearse
+from dr.cli import drill_result
 from dr.cli.context import Context
 from dr.errors import DEGRADED, FAILED, OBJECTIVE_MISSED, OK, REFUSED
 from dr.evidence.record import ObjectivesThen
@@ -116,7 +116,7 @@ def test_nothing_is_met_by_what_was_interrupted_whatever_was_measured_before(
         assert (rto_verdict(fact).word, rpo_verdict(fact).word, mtd and mtd.word) == (word, word, word)
         told = drill_document(fact, evidence_digest="")
         assert (told["rto_verdict"], told["rpo_verdict"]) == (word, word)
-        rehearse._say_drill(
+        drill_result._say_drill(
             Context(), SimpleNamespace(record=fact, sealed=SimpleNamespace(digest=""), digest="", hint="")
         )
         said = capsys.readouterr().out
