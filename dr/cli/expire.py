@@ -35,7 +35,8 @@ def expire_command(
     Never the last complete, proven or unsuspected point, nor one on hold; nothing while anything is odd. May be run
     again after any interruption.
     """
-    from dr.operations.expire import ExpireOptions, expire_all
+    from dr.operations.expire import expire_all
+    from dr.operations.expire_target import ExpireOptions
 
     context.put(dry_run=dry_run)
     if due and told["confirm_many"]:

@@ -12,7 +12,8 @@ from dr.cli.typed import whole_path
 from dr.errors import UsageError
 
 if TYPE_CHECKING:
-    from dr.operations.make_kit import KitDone, KitWanted
+    from dr.operations.kit_files import KitWanted
+    from dr.operations.make_kit import KitDone
 
 _PATH = click.Path(path_type=Path)
 _SHARE = click.option("--share", "shares", multiple=True, type=_PATH, help="A custodian's share: its text file.")
@@ -48,7 +49,7 @@ def kit_command(ctx: click.Context, /, **asked: Any) -> None:
 
 
 def _wanted(context: Context, /, **asked: Any) -> KitWanted:
-    from dr.operations.make_kit import KitWanted
+    from dr.operations.kit_files import KitWanted
     from dr.plan.kit import load_kit_plan
 
     named = load_kit_plan(context.config_dir)
@@ -133,7 +134,7 @@ _KEYS = {"escrow": "escrow key", "passphrase": "own passphrase"}
 @pass_context
 def test_command(context: Context, kit: Path, shares: tuple[Path, ...]) -> None:
     """Prove that a KIT opens every repository today. Exit 3 when something has changed since it was made."""
-    from dr.operations.open_kit import prove_kit
+    from dr.operations.prove_kit import prove_kit
     from dr.report.documents import kit_tested_document
 
     done = prove_kit(context.session, kit, shares)
@@ -187,6 +188,6 @@ def open_command(context: Context, kit: Path, shares: tuple[Path, ...], to: Path
 @pass_context
 def rehearse_command(context: Context, room: Path) -> None:
     """Be the clean room of a drill of control-loss: what `dr drill` starts, in an environment of its own."""
-    from dr.operations.control_loss import rehearse
+    from dr.operations.clean_room import rehearse
 
     context.put(**rehearse(room))

@@ -35,7 +35,7 @@ COMMANDS = {
     "expire": "expire",
     "drill": "drill", "recover": "recover",
     "ls": "files", "find": "files", "diff": "files", "mount": "mount", "browse": "browse",
-    "points": "points", "status": "inspect", "metrics": "metrics", "audit": "inspect", "report": "inspect",
+    "points": "points", "status": "status", "metrics": "metrics", "audit": "audit", "report": "report",
     "forecast": "forecast",
     "keys": "keys", "hold": "hold",
     "target": "target",

@@ -20,7 +20,7 @@ def notify_command() -> None:
 @pass_context
 def test_command(context: Context, channel: str | None) -> None:
     """Send each channel a test message, or the one that is named. Exit 1 when none took it, 3 when some did not."""
-    from dr.operations.tell import try_channels
+    from dr.operations.try_channels import try_channels
     from dr.report.notices import tried_document
 
     known = {each.name: each for each in context.session.declarations.site.notify}

@@ -49,7 +49,7 @@ def replicate_command(
 
 def adopt(context: Context, target: str) -> None:
     """Confirm that the disk that is there now is a target's own."""
-    from dr.operations.replicate import first_use
+    from dr.operations.adopt_disk import first_use
     from dr.report.documents import adopted_document
 
     path = first_use(context.session, target)

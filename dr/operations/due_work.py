@@ -10,7 +10,8 @@ from dr.late_dataclass import dataclass
 from dr.operations.backup import backup_one
 from dr.operations.drill import drill_one
 from dr.operations.due_done import DueDone
-from dr.operations.expire import EXPIRY, ExpireOptions, expire_due_of
+from dr.operations.expire import EXPIRY, expire_due_of
+from dr.operations.expire_target import ExpireOptions
 from dr.operations.replicate import replicate_one
 from dr.operations.verify import verify_one
 from dr.plan.declarations import Loaded

@@ -1,34 +1,24 @@
-"""A recovery kit in use: opened on an empty machine, and tested on a day when nothing has happened."""
+"""A recovery kit opened on an empty machine: a configuration and a state are made of it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, UsageError, code_of, every_error
-from dr.evidence.acts import KitAct, KitRepository
-from dr.evidence.record import Outcome
-from dr.evidence.seal import Sealed
+from dr.errors import DrError, InterruptedRunError, RefusedError, UsageError
 from dr.late_dataclass import dataclass
-from dr.operations.lifecycle import put_on_record
-from dr.plan.declarations import Loaded
 from dr.run.keys import escrow
-from dr.run.keys.recipient import recipient_of
 from dr.run.kit import self_backup as selfcopy
-from dr.run.kit.contents import CONTROL, target_file, unfold
+from dr.run.kit.contents import CONTROL, unfold
 from dr.run.kit.kit import SELF_COPY, KitFolder, find_kit, identity_of, read_shares
 from dr.run.kit.self_backup import SelfCopy
-from dr.run.recovery.place.sandbox import Sandbox
 from dr.run.workspace.toolbox import Place
-from dr.session import Session, new_id
+from dr.session import Session
 from dr.tools import age
-from dr.tools.disk import AbsentError
 from dr.tools.restic_keys import with_passphrase
 from dr.tools.secrets import write_private
-from dr.tools.shares import Share
 from dr.tools.state_dir import StateDir
 
 
@@ -42,22 +32,6 @@ class Opened:
     taken_from: str
     systems: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class KitTested:
-    """The fact of a test and its sealed record."""
-
-    fact: KitAct
-    sealed: Sealed
-
-    @property
-    def exit_code(self) -> int:
-        """As its outcome."""
-        return code_of(self.fact.outcome)
-
-
-# -- opening -------------------------------------------------------------------------------------------
 
 
 def open_kit(path: Path, share_files: Sequence[Path], to: Path, *, kit_alone: bool = False) -> Opened:
@@ -98,7 +72,7 @@ def _renewed(opened: Opened, identity: str) -> Iterator[str]:
 
 def _by_escrow(place: Place, sealings: Sequence[bytes | None], identity: str, state: StateDir) -> bool:
     for sealed in sealings:
-        if sealed and _opens(place, sealed, identity) is not None:
+        if sealed and opens(place, sealed, identity) is not None:
             write_private(state.carried_passphrase(place.system, place.name), age.unseal(sealed, identity))
             return True
     return False
@@ -204,171 +178,10 @@ def _fill_from_escrow(copy: SelfCopy, identity: str, state: StateDir, notes: lis
                     notes.append(f"{name}: {error.what}")
 
 
-# -- testing -------------------------------------------------------------------------------------------
-
-
-def prove_kit(session: Session, path: Path, share_files: Sequence[Path]) -> KitTested:
-    """Prove that a kit opens every repository today, by its escrow keys; record the fact, whatever came of it.
-
-    Degraded: something changed since the kit was made, or a repository could be asked on another target only.
-    Raises what is wrong with the kit or the shares, recorded too, and `UsageError` when there is no kit.
-    """
-    started = session.clock()
-    folder = find_kit(path)
-    fact = KitAct(
-        run_id=new_id("kit-test-", started),
-        act="tested",
-        outcome="failed",
-        started=started,
-        finished=started,
-        kit_id=folder.kit.kit_id,
-        threshold=folder.kit.threshold,
-        custodians=folder.kit.custodians,
-    )
-    try:
-        with every_error():
-            given = read_shares(share_files)
-            identity = identity_of(folder.kit, given)
-            if damage := folder.damage():
-                raise DamageError(
-                    f"the kit is damaged: {'; '.join(damage[:5])}", str(folder.path), hint="use another copy"
-                )
-            with _room(session, fact.run_id) as room:
-                fact = _tested(session, folder, identity, replace(fact, shares=_numbers(given)), room)
-    except UsageError:
-        raise
-    except DrError as error:
-        aborted = isinstance(error, InterruptedRunError)
-        failed = replace(fact, error=str(error), outcome="aborted" if aborted else "failed", finished=session.clock())
-        put_on_record(session, failed)
-        raise
-    fact = replace(fact, finished=session.clock(), versions=session.versions_here)
-    return KitTested(fact=fact, sealed=put_on_record(session, fact))
-
-
-def _numbers(given: Sequence[Share]) -> tuple[int, ...]:
-    return tuple(sorted({share.index for share in given}))
-
-
-@contextmanager
-def _room(session: Session, name: str) -> Iterator[Path]:
-    """Lend a directory that goes away, as a drill's does, also after a kill."""
-    sandbox = Sandbox(session.state, name)
-    _ = session.catalog  # makes the state
-    try:
-        yield sandbox.make(0)
-    finally:
-        sandbox.finish()
-
-
-def _tested(session: Session, folder: KitFolder, identity: str, fact: KitAct, room: Path) -> KitAct:
-    opened = open_with(kit_copy(folder, identity), identity, room / "opened", targets_too=False)
-    theirs = Session(opened.config, opened.state)
-    found: list[KitRepository] = []
-    notes: list[str] = []
-    away: list[str] = []
-    try:
-        for loaded in theirs.usable()[0]:
-            for place in theirs.toolbox(loaded).everywhere:
-                key_of = place.name if place.name in loaded.plan.targets else loaded.plan.targets[0]
-                found += _ask(place, folder.escrow.get(f"{place.system}@{key_of}"), identity, notes, away)
-    finally:
-        theirs.close()
-    clean = not notes
-    notes += away
-    if folder.shares_beside:
-        notes.append(f"share files still lie beside the kit, in {folder.path.parent}/shares: hand them out")
-    stale = tuple(differences(session, folder))
-    return replace(
-        fact,
-        repositories=tuple(found),
-        stale=stale,
-        notes=tuple(notes),
-        outcome=_outcome(found, clean=clean and not stale),
-        error=_error(found),
-    )
-
-
-def _ask(
-    place: Place, sealed: bytes | None, identity: str, notes: list[str], away: list[str]
-) -> Iterator[KitRepository]:
-    """Open one repository with what the kit holds for it; nothing is asked of a disk that is taken away."""
-    try:
-        yield _opened(place, sealed, identity, notes)
-    except AbsentError as error:
-        away.append(f"{place.system} on {place.name} was not asked: {error.what}")
-
-
-def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str]) -> KitRepository:
-    """Open one repository: by escrow, else by its own passphrase."""
-    where = f"{place.system} on {place.name}"
-    told = KitRepository(system=place.system, target=place.name, opened=False)
-    try:
-        place.store.reachable()
-        if sealed and (count := _opens(place, sealed, identity)) is not None:
-            return replace(told, opened=True, key="escrow", snapshots=count)
-        newer = escrow.load_sealed_there(place)
-        if newer and newer != sealed and (count := _opens(place, newer, identity)) is not None:
-            notes.append(f"{where}: the escrow key was made again since; the one beside the repository opens it")
-            return replace(told, opened=True, key="escrow", snapshots=count)
-        count = len(place.repository.snapshots())
-        notes.append(f"{where}: no escrow key of the kit opens it; its own passphrase in the kit does")
-        return replace(told, opened=True, key="passphrase", snapshots=count)
-    except (InterruptedRunError, AbsentError):
-        raise
-    except DrError as error:
-        what = f"{error.what} ({error.cause})" if error.cause else error.what
-        return replace(told, error=what, error_hint=error.hint)
-
-
-def _opens(place: Place, sealed: bytes, identity: str) -> int | None:
+def opens(place: Place, sealed: bytes, identity: str) -> int | None:
     """Return how many snapshots a sealed passphrase shows; None when it is not for this identity, or opens nothing."""
     try:
         passphrase = age.unseal(sealed, identity).decode("utf-8", "replace").strip()
         return len(with_passphrase(place.repository, passphrase).snapshots())
     except RefusedError:
         return None
-
-
-def _outcome(found: Sequence[KitRepository], *, clean: bool) -> Outcome:
-    by_system: dict[str, list[bool]] = {}
-    for each in found:
-        by_system.setdefault(each.system, []).append(each.opened)
-    if not found or not all(any(opened) for opened in by_system.values()):
-        return "failed"
-    return "ok" if clean and all(each.opened for each in found) else "degraded"
-
-
-def _error(found: Sequence[KitRepository]) -> str | None:
-    return "; ".join(f"{each.system} on {each.target}: {each.error}" for each in found if each.error) or None
-
-
-def differences(session: Session, folder: KitFolder) -> Iterator[str]:
-    """Yield what differs between a kit and the plans and targets here. Nothing where there are none."""
-    try:
-        items, _ = session.usable()
-    except DrError:
-        return
-    then = {each.system: each for each in folder.kit.systems}
-    now: Mapping[str, Loaded] = {item.plan.system: item for item in items}
-    for name in sorted(now.keys() - then.keys()):
-        yield f"the system {name} is not in the kit"
-    for name in sorted(then.keys() - now.keys()):
-        yield f"the system {name} of the kit has no plan any more"
-    for name in sorted(then.keys() & now.keys()):
-        if then[name].digest != now[name].digest:
-            yield f"the plan of {name} has changed"
-    yield from _target_differences(session, folder, now.values())
-    if (recipient := recipient_of(session.state)) != folder.kit.recipient:
-        yield "the organisation's identity is another by now" if recipient else "escrow is switched off by now"
-
-
-def _target_differences(session: Session, folder: KitFolder, items: Iterable[Loaded]) -> Iterator[str]:
-    used = sorted({name for item in items for name in item.plan.places})
-    for name in used:
-        data = target_file(session.declarations.targets[name], session.config / "targets")
-        then = folder.kit.targets.get(name)
-        if then is None:
-            yield f"the target {name} is not in the kit"
-        elif then != selfcopy.digest_of({"": data}):
-            yield f"the target {name} has changed"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dr.catalog.store import Catalog
 from dr.run.verification.memory import Seen, VerifyMemory
+from dr.tools.restic_events import Index
+
+#: Behind the name of a primary: where the catalog keeps what replications read of its index.
+_INDEX = "/index"
 
 
 def memory_of(catalog: Catalog, system: str, target: str) -> VerifyMemory:
@@ -19,3 +23,14 @@ def remember(catalog: Catalog, system: str, target: str, *, before: VerifyMemory
         catalog.keep_stored_objects(system, target, after.objects)
     if after.config_hash != before.config_hash:
         catalog.remember(system, target, after.config_hash)
+
+
+def known_index(catalog: Catalog, system: str, primary: str, proof: VerifyMemory) -> Index:
+    """Return what is known of the primary's index: by the last proof, or the last replication, whichever knows more."""
+    replication = memory_of(catalog, system, primary + _INDEX)
+    return max((proof.index, replication.index), key=lambda index: len(index.indexes))
+
+
+def keep_index(catalog: Catalog, system: str, primary: str, index: Index) -> None:
+    """Keep what a replication read of the primary's index."""
+    catalog.keep_stored_objects(system, primary + _INDEX, VerifyMemory.of_index(index).objects)

@@ -7,7 +7,7 @@ said in one line, and is tried again later.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -92,7 +92,7 @@ def _tell_one(session: Session, channel: Channel, seen: _Seen, now: datetime) ->
     for claim, some in notices.claims(channel.name, new_id):
         message = compose(some, id=claim, organisation=organisation)
         try:
-            state = _sent(session, channel, message, state)
+            state = sent(session, channel, message, state)
         except DrError:
             notices.release(channel.name, claim)
             raise
@@ -109,7 +109,7 @@ def _matches(channel: Channel, notice: Notice) -> bool:
     )
 
 
-def _sent(session: Session, channel: Channel, message: Message, state: ChannelState) -> ChannelState:
+def sent(session: Session, channel: Channel, message: Message, state: ChannelState) -> ChannelState:
     """Send a message, and keep how the channel fares. Raises `DrError` when it took nothing."""
     now = session.clock()
     try:
@@ -146,7 +146,7 @@ def _summaries(session: Session, channel: Channel, seen: _Seen, state: ChannelSt
         if last is not None and due > now:
             continue
         if last is not None:
-            state = _sent(session, channel, make(f"{name}-{channel.name}-{due:%Y%m%dT%H%M%SZ}"), state)
+            state = sent(session, channel, make(f"{name}-{channel.name}-{due:%Y%m%dT%H%M%SZ}"), state)
         state = replace(state, digest=now) if name == "digest" else replace(state, report=now)
         session.catalog.notices.keep(state)
 
@@ -156,7 +156,7 @@ def _digest(session: Session, seen: _Seen, id: str) -> Message:
 
     organisation = session.declarations.site.organisation
     text, subject = digest([entry.row for entry in seen.rows], seen.notices, now=session.clock())
-    return Message(id=id, subject=_headed(organisation, subject), text=text, organisation=organisation)
+    return Message(id=id, subject=headed(organisation, subject), text=text, organisation=organisation)
 
 
 def _report(session: Session, seen: _Seen, id: str) -> Message:
@@ -166,49 +166,18 @@ def _report(session: Session, seen: _Seen, id: str) -> Message:
     organisation = session.declarations.site.organisation
     page = render(report(session, seen.items))
     text = "The report on all systems is attached: one file, readable offline and on paper.\n"
-    subject = _headed(organisation, f"the report of {session.clock():%Y-%m-%d}")
+    subject = headed(organisation, f"the report of {session.clock():%Y-%m-%d}")
     return Message(id=id, subject=subject, text=text, organisation=organisation, page=page)
 
 
-def _headed(organisation: str, subject: str) -> str:
+def headed(organisation: str, subject: str) -> str:
+    """Return a subject that says whose message it is."""
     return f"[dr] {organisation}: {subject}" if organisation else f"[dr] {subject}"
 
 
 def new_id() -> str:
     """Return a new id of a message."""
     return f"dr-{secrets.token_hex(8)}"
-
-
-# -- trying ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came of trying a channel; `error` "" when it took the message."""
-
-    channel: str
-    error: str = ""
-    hint: str = ""
-
-
-def try_channels(session: Session, channels: Sequence[Channel]) -> list[Tried]:
-    """Send each channel a message that says it is a test, at whatever hour."""
-    site, found = session.declarations.site, []
-    for channel in channels:
-        text = f"This is a test of the channel {channel.name!r}. Nothing is wrong.\n"
-        message = Message(
-            id=new_id(), subject=_headed(site.organisation, "test"), text=text, organisation=site.organisation
-        )
-        state = session.catalog.notices.channels().get(channel.name, ChannelState(name=channel.name))
-        try:
-            left = _sent(session, channel, message, state)
-            found.append(Tried(channel.name, left.error))
-        except InterruptedRunError:
-            raise
-        except DrError as error:
-            what = f"{error.what} ({error.cause})" if error.cause else error.what
-            found.append(Tried(channel.name, what, error.hint))
-    return found
 
 
 @contextmanager

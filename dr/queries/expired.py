@@ -31,6 +31,16 @@ def unwanted(session: Session, plan: Plan) -> set[str]:
     return expired(plan, catalog.points([plan.system])) - held
 
 
+def missed_by(session: Session, plan: Plan, target: str) -> list[Point]:
+    """Return the complete points that a target lacks, newest first.
+
+    But not those that the plan's retention has no use for: they may have been taken away there.
+    """
+    missing = session.catalog.missing_on(plan.system, target)
+    useless = unwanted(session, plan) if missing else set()
+    return [point for point in missing if point.run_id not in useless]
+
+
 def still_there(session: Session, items: Sequence[Loaded]) -> list[Point]:
     """Return the points of some systems, newest first, without those that expired wherever they were."""
     points = session.points(*items)

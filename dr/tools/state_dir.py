@@ -82,6 +82,10 @@ class StateDir(os.PathLike[str]):
         """What can be fetched or made again: restic's cache, manifests, probes, lists of stored objects."""
         return self.path / "cache"
 
+    def manifests(self, system: str) -> Path:
+        """The last manifests of a system, whose hashes the next backup uses again."""
+        return self.cache / "manifests" / system
+
     @property
     def index(self) -> Path:
         """The index of files over all points, a folder a system."""

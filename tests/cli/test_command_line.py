@@ -218,7 +218,7 @@ def test_a_fault_of_this_program_is_one_sentence_and_a_traceback_only_when_asked
 
     monkeypatch.setattr(Catalog, "audit", broken)
     where = ("--config", str(tmp_path), "--state", str(tmp_path / "state"))
-    place = r"dr/cli/inspect\.py:[0-9]+"  # the last line of this program that it went through
+    place = r"dr/cli/audit\.py:[0-9]+"  # the last line of this program that it went through
     for more in ((), ("-v",)):
         logging.root.handlers.clear()  # as in a process of its own
         with pytest.raises(SystemExit) as ended:

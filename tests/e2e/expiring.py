@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dr.evidence.acts import Expiration, Pruning
-from dr.operations.expire import ExpireOptions, ExpireResult, expire_one
+from dr.operations.expire import ExpireResult, expire_one
+from dr.operations.expire_target import ExpireOptions
 from tests.conftest import Site, plan_text
 from tests.e2e.forgetful import Story
 from tests.forked import Forker

@@ -13,8 +13,8 @@ import pytest
 
 import dr.operations.backup
 import dr.operations.drill
-import dr.operations.replicate
 import dr.operations.scenarios
+import dr.operations.update_replica
 import dr.operations.verify
 from dr.errors import DEGRADED, FAILED, DrError, Fault, MachineError, as_error, every_error
 from dr.evidence.record import BackupRun
@@ -34,7 +34,7 @@ Act = Callable[[Session, list[Loaded]], Any]
 VERBS: dict[str, tuple[Any, str, Act]] = {
     "backup": (dr.operations.backup, "run_backup", backup),
     "verify": (dr.operations.verify, "verify", lambda s, items: verify_all(s, items, level=1)),
-    "replicate": (dr.operations.replicate, "replicate", replicate_all),
+    "replicate": (dr.operations.update_replica, "replicate", replicate_all),
     "drill": (dr.operations.scenarios, "run_drill", lambda s, items: drill(s, items, RecoveryRequest())),
     "recovery": (
         dr.operations.drill,

@@ -15,11 +15,11 @@ import pytest
 
 import dr.operations.backup
 import dr.operations.drill
-import dr.operations.expire
+import dr.operations.expire_target
 import dr.operations.repair
-import dr.operations.replicate
 import dr.operations.rotate_keys
 import dr.operations.scenarios
+import dr.operations.update_replica
 import dr.operations.verify
 from dr.cli.main import main
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, LOCKED, DrError, InterruptedRunError
@@ -47,13 +47,13 @@ class Typed:
 VERBS = {
     "backup": Typed(("backup", "share"), dr.operations.backup, "run_backup", "runs", "share"),
     "verify": Typed(("verify", "share"), dr.operations.verify, "verify", "proofs", "share"),
-    "replicate": Typed(("replicate", "share"), dr.operations.replicate, "replicate", "replications", "share@vault"),
+    "replicate": Typed(("replicate", "share"), dr.operations.update_replica, "replicate", "replications", "share@vault"),
     "drill": Typed(("drill", "share"), dr.operations.scenarios, "run_drill", "drills"),
     "recover": Typed(
         ("recover", "share", "--to", "OUT", "--yes"), dr.operations.drill, "run_recover", "drills"
     ),
     "repair": Typed(("repair", "share", "--target", "disk"), dr.operations.repair, "_look", "repairs", "share"),
-    "expire": Typed(("expire", "share"), dr.operations.expire, "situation", "expirations", "share"),
+    "expire": Typed(("expire", "share"), dr.operations.expire_target, "situation", "expirations", "share"),
     "keys": Typed(("keys", "rotate", "share"), dr.operations.rotate_keys, "rotate", "changes", "share.keys"),
 }  # fmt: skip
 LOCKING = {name: each for name, each in VERBS.items() if each.lock}

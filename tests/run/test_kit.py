@@ -15,7 +15,8 @@ import pytest
 from dr.errors import UsageError
 from dr.operations import make_kit as making
 from dr.operations import self_backup as saving
-from dr.operations.make_kit import KitWanted, in_recovery_order, make_kit
+from dr.operations.kit_files import KitWanted, in_recovery_order
+from dr.operations.make_kit import make_kit
 from dr.operations.open_kit import open_kit
 from dr.run.keys import escrow, host_keys
 from dr.run.keys.recipient import identity_here, recipient_of

@@ -195,7 +195,7 @@ def destroy_here(toolbox: Toolbox, others: Sequence[Plan], *, now: datetime) -> 
         for path in (*secret_files(place), sealed, sealed.with_suffix(".next")):
             shred(path)
         record_path(state, plan.system, place.name).unlink(missing_ok=True)
-    shutil.rmtree(state.cache / "manifests" / plan.system, ignore_errors=True)
+    shutil.rmtree(state.manifests(plan.system), ignore_errors=True)
     left = _left_secret(plan, others)
     named = plan.secrets.passphrase
     if named and named.file and not left:

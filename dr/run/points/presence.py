@@ -153,6 +153,17 @@ def _ids_on(target: str, points: Iterable[Point]) -> set[str]:
     return {each for _, copy in _copies_on(target, points) for each in copy.every_id}
 
 
+def live_ids_on(points: Iterable[Point], target: str) -> frozenset[str]:
+    """Return the ids of all snapshots that points have on a target."""
+    copies = [copy for point in points for copy in point.copies if copy.target == target and _lives(copy)]
+    return frozenset(each for copy in copies for each in copy.ids)
+
+
+def _lives(copy: Copy) -> bool:
+    """Whether a copy may still be needed: not where its keys were destroyed."""
+    return not copy.damaged and not copy.destroyed
+
+
 @dataclass(frozen=True)
 class PresenceSeen:
     """A look, and what was met that is of no run on record; `new` is what nobody had read before.

@@ -1,0 +1,33 @@
+"""The command audit: the chain of evidence, read and verified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dr.cli.context import Context, pass_context
+from dr.errors import FAILED, OK
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command("audit")
+@pass_context
+def audit_command(context: Context) -> None:
+    """Verify the chain of evidence: name the first record that was edited, removed or reordered."""
+    from dr.report.documents import audit_document
+
+    context.session.reading = True
+    result = context.session.catalog.audit()
+    bad = result.first_bad
+    context.put(**audit_document(result))
+    context.say(f"{result.records} records, head {result.head}: {result.outcome}")
+    if bad:
+        context.complain(
+            f"record {bad[0]} was {bad[1]}",
+            "the chain of evidence",
+            "compare it with the records beside the repositories, under _evidence",
+        )
+    context.ended(FAILED if bad else OK)
