@@ -68,8 +68,8 @@ class BackupRequest:
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)
     #: The ids of keys whose removal is on record.
     dropped_keys: frozenset[str] = frozenset()
-    #: By target, what the last proof saw there that is still needed: name of the object and size.
-    proven: Callable[[str], Mapping[str, int]] = lambda target: {}
+    #: By target, what the last proof saw there that is still needed, in the order of names: each with its size (bytes).
+    proven: Callable[[str], Iterable[tuple[str, int]]] = lambda target: ()
 
 
 @dataclass

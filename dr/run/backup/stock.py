@@ -11,7 +11,6 @@ The look is kept in the cache; where none is, what the last proof saw counts, an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,20 +20,15 @@ from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.backup.capture import BackupRequest
-from dr.run.verification.inventory import Inventory, Listed, id_of, listed
+from dr.run.backup.last_look import Difference, compare, keep, kept
+from dr.run.verification.inventory import Inventory, id_of, listed
 from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.verify import verify
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.state_dir import StateDir
 
-#: What is written once and never again. That snapshots are gone is seen by who looks for points.
-_ONCE = ("data/", "index/", "snapshots/")
-_NEEDED = ("data/", "index/")
 #: So much of what was written again is read at most in one backup: the rest is for a proof of all bytes.
 _READ_OBJECTS, _READ_BYTES = 100, 200_000_000
-
-#: By name: the size in bytes, and when it was written in seconds since 1970; None where only the size is known.
-Known = Mapping[str, tuple[int, float | None]]
 
 
 @dataclass(frozen=True)
@@ -56,12 +50,11 @@ def take_stock(
     the target cannot be asked.
     """
     path = kept_at(toolbox.state, place)
-    before = {} if began else _read(path) or {name: (size, None) for name, size in request.proven(place.name).items()}
     there = listed(place.store)
-    spoilt, note = _spoilt(place, before, there)
-    known = began or bool(before)
-    if known and not spoilt and not _is_any_gone(before, there) and _grown(before, there) >= added:
-        _write(path, there)
+    seen = compare((), there, most=_READ_OBJECTS) if began else _against_last(path, place, request, there)
+    spoilt, note = _spoilt(place, seen)
+    if (began or seen.known) and not spoilt and not seen.gone and seen.grown >= added:
+        keep(path, there)
         return Stock(note=note)
     proof, _ = verify(
         toolbox,
@@ -76,13 +69,13 @@ def take_stock(
     )
     damage = tuple(item for item in proof.damage if item.problem != "unreferenced" and not _is_lost_point(item))
     if not damage and not proof.damaged_points:
-        _write(path, there)
+        keep(path, there)
     return Stock(proof.damaged_points, proof.doubtful_points, damage, note)
 
 
 def kept_at(state: StateDir, place: Place) -> Path:
     """Return where the last look at a place is kept."""
-    return state.cache / "stock" / f"{place.system}@{place.name}.json"
+    return state.cache / "stock" / f"{place.system}@{place.name}.look"
 
 
 def point_of(request: BackupRequest, place: Place, snapshots: Mapping[str, str], manifests: Mapping[str, str]) -> Point:
@@ -136,65 +129,33 @@ def _is_lost_point(item: Damage) -> bool:
     return item.object.startswith("snapshots/") and item.problem == "missing"
 
 
-def _is_any_gone(before: Known, there: Inventory) -> bool:
-    left = {name for name in before if name.startswith(_NEEDED)}
-    left.difference_update(item.name for item in there)
-    return bool(left)
+def _against_last(path: Path, place: Place, request: BackupRequest, there: Inventory) -> Difference:
+    """Hold a listing against the last look; where none is kept that can be used, against what the last proof saw."""
+    with suppress(OSError, ValueError):
+        seen = compare(kept(path), there, most=_READ_OBJECTS)
+        if seen.known:
+            return seen
+    proven = ((name, size, None) for name, size in request.proven(place.name))
+    return compare(proven, there, most=_READ_OBJECTS)
 
 
-def _grown(before: Known, there: Inventory) -> int:
-    """Return the bytes of data that were not there before."""
-    return sum(item.size for item in there.in_order("data/") if item.name not in before)
-
-
-def _spoilt(place: Place, before: Known, there: Inventory) -> tuple[list[Damage], str]:
+def _spoilt(place: Place, seen: Difference) -> tuple[list[Damage], str]:
     """Read what was written again since the last look: its SHA-256 is its name, or it is spoilt."""
-    again, spoilt, read, left = _again(before, there), [], 0, 0
-    for number, item in enumerate(again):
+    spoilt, read, done = [], 0, 0
+    for item, was in seen.again:
         read += item.size
-        if number >= _READ_OBJECTS or read > max(_READ_BYTES, item.size):
-            left = len(again) - number
+        if read > max(_READ_BYTES, item.size):
             break
+        done += 1
         try:
             whole = place.store.sha256(item.name)[0] == id_of(item.name)
         except DamageError:
             continue  # it went away just now: the next look says so
         if not whole:
-            shorter = item.size < before[item.name][0]
-            spoilt.append(Damage(object=item.name, problem="truncated" if shorter else "corrupt"))
-    if not left:
+            spoilt.append(Damage(object=item.name, problem="truncated" if item.size < was else "corrupt"))
+    if not (left := seen.number - done):
         return spoilt, ""
     return spoilt, (
-        f"{counted(len(again), 'object')} on {place.name} were written again since the last backup, and {left} of them "
-        f"were not read: run `dr verify {place.system} --level 2`"
+        f"{counted(seen.number, 'object')} on {place.name} were written again since the last backup, and {left} of "
+        f"them were not read: run `dr verify {place.system} --level 2`"
     )
-
-
-def _again(before: Known, there: Inventory) -> list[Listed]:
-    """Return what has another size or time than before, those of another size first."""
-    found = []
-    for item in there:
-        if item.name in before and item.name.startswith(_ONCE):
-            was, written = before[item.name]
-            if item.size != was or (written is not None and item.modified / 1e6 != written):
-                found.append((item.size == was, item))
-    return [item for _, item in sorted(found)]
-
-
-def _read(path: Path) -> dict[str, tuple[int, float | None]]:
-    """Return the last look; nothing where none is kept, or what is kept cannot be understood."""
-    try:
-        kept = json.loads(path.read_text("utf-8"))
-        return {str(name): (int(size), float(written)) for name, (size, written) in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _write(path: Path, there: Inventory) -> None:
-    """Keep a look. A cache that cannot be written costs the next run a proof, and no more."""
-    seen = {item.name: (item.size, item.modified / 1e6) for item in there if item.name.startswith(_ONCE)}
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = path.with_suffix(".new")
-        made.write_text(json.dumps(seen, separators=(",", ":")), "utf-8")
-        made.replace(path)

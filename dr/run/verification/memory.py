@@ -48,9 +48,9 @@ class VerifyMemory:
         return tuple(id_of(name) for name, item in self.objects.in_order("index/") if item.indexed is not None)
 
     @property
-    def needed(self) -> dict[str, int]:
-        """The objects that must still be there, with their sizes."""
-        return {name: item.size or 0 for name, item in self.objects.in_order() if is_needed(name, item)}
+    def needed(self) -> Iterator[tuple[str, int]]:
+        """The objects that must still be there, with their sizes (bytes), in the order of names."""
+        return ((name, item.size or 0) for name, item in self.objects.in_order() if is_needed(name, item))
 
     @property
     def proven(self) -> dict[str, str]:
