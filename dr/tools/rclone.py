@@ -18,14 +18,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools import command, line, retry
+from dr.tools.json_items import items_of
 from dr.tools.meter import Meter
 
 _BLOCK = 1 << 20
+#: Bytes of a listing that are held in memory.
+_IN_MEMORY = 4 << 20
 #: How directories of ours are called, before the number of their process.
 _FOLDER = "dr-rclone-"
 #: Seconds in which it must answer first; and for one answer.
@@ -79,15 +82,37 @@ class Rclone:
 
         def once() -> dict[str, Any]:
             status, answer = self._ask("POST", f"/{what}", doing, body)
+            if status != 200:
+                raise self._meaning(_error_in(answer, status), doing)
             try:
-                found = json.loads(answer or b"{}")
-            except ValueError:
-                found = {"error": "an answer that is not JSON"}
-            if status == 200:
-                return dict(found)
-            raise self._meaning(str(found.get("error", f"status {status}")), doing)
+                return dict(json.loads(answer or b"{}"))
+            except (ValueError, TypeError):
+                raise self._meaning("an answer that is not JSON", doing) from None
 
         return retry.persist(once, what=self.where, tries=tries)
+
+    def listed(self, remote: str, doing: str) -> Iterator[dict[str, Any]]:
+        """Yield the files below a directory, as `operations/list` tells them. Raises as `call`.
+
+        A long answer lies on disk meanwhile.
+        """
+        wanted = {"recurse": True, "filesOnly": True, "noMimeType": True}
+        body = json.dumps({"fs": self.remote, "remote": remote, "opt": wanted}).encode()
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as answer:
+
+            def once() -> None:
+                answer.seek(0)
+                answer.truncate()
+                status, said = self._ask("POST", "/operations/list", doing, body, to=answer)
+                if status != 200:
+                    raise self._meaning(_error_in(said, status), doing)
+
+            retry.persist(once, what=self.where)
+            answer.seek(0)
+            try:
+                yield from items_of(answer)
+            except ValueError:
+                raise self._meaning("an answer that is not JSON", doing) from None
 
     def blocks(self, name: str, doing: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of an object, or of a part of it. Raises as `call`."""
@@ -119,12 +144,20 @@ class Rclone:
 
     # -- mechanism ----------------------------------------------------------------------------------
 
-    def _ask(self, method: str, path: str, doing: str, body: bytes) -> tuple[int, bytes]:
+    def _ask(
+        self, method: str, path: str, doing: str, body: bytes, *, to: IO[bytes] | None = None
+    ) -> tuple[int, bytes]:
+        """Return the status and the body of an answer; of one that is good the body goes into a file, where one is."""
         connection = self._connection()
         try:
             connection.request(method, path, body=body, headers={"Content-Type": "application/json"})
             response = connection.getresponse()
-            return response.status, response.read()
+            if to is None or response.status != 200:
+                return response.status, response.read()
+            shutil.copyfileobj(response, to, 1 << 16)
+            if response.length:  # it broke off, which is not said where a part is read
+                raise http.client.IncompleteRead(b"", response.length)
+            return response.status, b""
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             self._mine.connection = None
@@ -188,6 +221,14 @@ class Rclone:
             return RefusedError("the target refused the credentials", self.where, why, hint=hint)
         hint = "check the network and the service; `rclone lsd` tells more"
         return TargetDownError(f"{doing} failed", self.where, why, hint=hint, retryable=True)
+
+
+def _error_in(answer: bytes, status: int) -> str:
+    """Return what a refusal says."""
+    try:
+        return str(json.loads(answer).get("error", f"status {status}"))
+    except (ValueError, AttributeError):
+        return "an answer that is not JSON"
 
 
 def _sweep() -> None:

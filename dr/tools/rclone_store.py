@@ -53,15 +53,13 @@ class RcloneStore:
         """See `ObjectStore`."""
         folder = self._full(prefix.rpartition("/")[0])
         start = f"{self._prefix}/" if self._prefix else ""
-        wanted = {"recurse": True, "filesOnly": True, "noMimeType": True}
         try:
-            found = self._call("operations/list", "listing objects", folder, opt=wanted)
-        except DamageError:
+            for item in self._rclone.listed(folder, "listing objects"):
+                name = str(item["Path"])[len(start) :]
+                if name.startswith(prefix) and not name.rpartition("/")[2].startswith("."):
+                    yield Stored(name, int(item["Size"]), _time(str(item.get("ModTime", ""))))
+        except DamageError:  # there is no such folder
             return
-        for item in found.get("list") or ():
-            name = str(item["Path"])[len(start) :]
-            if name.startswith(prefix) and not name.rpartition("/")[2].startswith("."):
-                yield Stored(name, int(item["Size"]), _time(str(item.get("ModTime", ""))))
 
     def exists(self, name: str) -> bool:
         """See `ObjectStore`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import os
 import ssl
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +18,14 @@ from urllib.parse import quote, urlsplit
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
 from dr.tools import line, retry
+from dr.tools.json_items import items_of
 from dr.tools.meter import Meter, RequestClass
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time
 
 _BLOCK = 1 << 20
+#: Bytes of a listing that are read at a time, and that are held in memory.
+_PIECE, _IN_MEMORY = 1 << 16, 4 << 20
 _CONNECT_SECONDS = 5.0
 _LISTED = {"Accept": "application/vnd.x.restic.rest.v2"}
 _PORTS = {"http": 80, "https": 443}
@@ -79,17 +82,33 @@ class RestService:
             return False
         return True
 
-    def listed(self, path: str) -> list[tuple[str, int]]:
-        """Return names and sizes below a path; none where it does not exist."""
-        answer = self.ask("GET", f"{path}/", f"listing {path}", headers=_LISTED, missing=True)
-        if answer.status == 404:
-            return []
-        try:
-            return [(str(item["name"]), int(item["size"])) for item in json.loads(answer.body) or ()]
-        except (ValueError, KeyError, TypeError):
-            raise DrError(
-                "what answers there is not a REST server of restic", self.where, hint="correct the url of the target"
-            ) from None
+    def listed(self, path: str) -> Iterator[tuple[str, int]]:
+        """Yield names and sizes below a path; none where it does not exist. A long answer lies on disk meanwhile."""
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as answer:
+            if not retry.persist(lambda: self._lay_down(path, answer), what=self.where):
+                return
+            answer.seek(0)
+            try:
+                for item in items_of(answer):
+                    yield str(item["name"]), int(item["size"])
+            except (ValueError, KeyError, TypeError):
+                what, hint = "what answers there is not a REST server of restic", "correct the url of the target"
+                raise DrError(what, self.where, hint=hint) from None
+
+    def _lay_down(self, path: str, to: IO[bytes]) -> bool:
+        """Write a listing into a file; False where there is nothing of that path."""
+        to.seek(0)
+        to.truncate()
+        with self._asked("GET", f"{path}/", f"listing {path}", headers=_LISTED) as response:
+            if response.status == 404:
+                response.read()
+                return False
+            self._judge(response.status, f"listing {path}")
+            for block in self._meter.taking(iter(lambda: response.read(_PIECE), b"")):
+                to.write(block)
+            if response.length:  # it broke off, which is not said where a part is read
+                raise http.client.IncompleteRead(b"", response.length)
+        return True
 
     def make(self, repository: str) -> None:
         """Make the directories of a repository; no error when they are there."""
