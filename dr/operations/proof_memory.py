@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dr.catalog.store import Catalog
-from dr.run.verification.memory import Seen, VerifyMemory
-from dr.tools.restic_events import Index
+from dr.run.verification.memory import Named, Seen, VerifyMemory
 
 #: Behind the name of a primary: where the catalog keeps what replications read of its index.
 _INDEX = "/index"
@@ -25,12 +24,12 @@ def remember(catalog: Catalog, system: str, target: str, *, before: VerifyMemory
         catalog.remember(system, target, after.config_hash)
 
 
-def known_index(catalog: Catalog, system: str, primary: str, proof: VerifyMemory) -> Index:
+def known_index(catalog: Catalog, system: str, primary: str, proof: VerifyMemory) -> VerifyMemory:
     """Return what is known of the primary's index: by the last proof, or the last replication, whichever knows more."""
     replication = memory_of(catalog, system, primary + _INDEX)
-    return max((proof.index, replication.index), key=lambda index: len(index.indexes))
+    return max((proof, replication), key=lambda memory: len(memory.indexes))
 
 
-def keep_index(catalog: Catalog, system: str, primary: str, index: Index) -> None:
+def keep_index(catalog: Catalog, system: str, primary: str, index: Named) -> None:
     """Keep what a replication read of the primary's index."""
     catalog.keep_stored_objects(system, primary + _INDEX, VerifyMemory.of_index(index).objects)

@@ -30,12 +30,12 @@ def update_replica(run: Run, toolbox: Toolbox, place: Place) -> Replication:
         clock=session.clock,
         points=lambda: session.catalog.points([system]),
         again=_damaged_there(session, system, place.name),
-        proven=memory.proven,
+        proven=memory.objects,
         known=known_index(session.catalog, system, primary.name, memory),
         spent=expired_now(session, loaded.plan),
     )
     done = replicate(toolbox, place, request)
-    if done.index and done.index != request.known:
+    if done.index and done.index.indexes != frozenset(request.known.indexes):
         keep_index(session.catalog, system, primary.name, done.index)
     done = forget(session, loaded, toolbox, place, done)
     kept = _locked(session, toolbox, place, done.fact)

@@ -263,14 +263,10 @@ class Repository:
             raise failure(done.code, events, where=self.where, doing="the check")
         return checked_of(done.code, events)
 
-    def indexed(self, ids: Collection[str], *, known: Index | None = None) -> Index:
-        """Return what these index files of the repository name. One restic process for each that is not yet known.
-
-        An index file never changes. What is `known` of some counts while all of them are there.
-        """
-        known = known if known and set(known.indexes) <= set(ids) else Index({}, ())
-        packs = dict(known.packs)
-        for pack in self._indexed_packs(sorted(set(ids) - set(known.indexes))):
+    def indexed(self, ids: Collection[str]) -> Index:
+        """Return what these index files of the repository name. One restic process for each; a file never changes."""
+        packs = {}
+        for pack in self._indexed_packs(sorted(ids)):
             ends = [blob["offset"] + blob["length"] for blob in pack.get("blobs", [])]
             packs[pack["id"]] = max(ends, default=0)
         return Index(packs, tuple(sorted(ids)))

@@ -11,7 +11,6 @@ from dr.catalog.store import Catalog
 from dr.evidence.stored_object import HeldObjects, StoredObject
 from dr.operations.proof_memory import memory_of, remember
 from dr.run.verification.memory import VerifyMemory
-from dr.tools.restic_events import Index
 from dr.tools.state_dir import StateDir
 
 PACK, INDEX = "ab" * 32, "cd" * 32
@@ -44,13 +43,29 @@ def test_what_was_kept_as_one_text_is_taken_over_and_counts_as_never_read(tmp_pa
         memory = memory_of(catalog, "sis", "disk")
         assert {name: item.size for name, item in memory.objects.in_order()} == objects
         assert {item.read for _, item in memory.objects.in_order()} == {None}, "nobody noted how it was listed then"
-        assert (memory.config_hash, memory.index) == ("c0ffee", Index({PACK: 850}, (INDEX,)))
+        assert (memory.config_hash, memory.indexes, _packs(memory)) == ("c0ffee", (INDEX,), {PACK: 850})
         assert dict(memory.needed) == {name: size for name, size in objects.items() if "ee/" not in name}
-        assert memory_of(catalog, "sis", "disk/index").index == memory.index
+        assert _packs(memory_of(catalog, "sis", "disk/index")) == {PACK: 850}
         edited = memory_of(catalog, "sis", "edited").objects.in_order()
         assert all(item.read is item.size is None for _, item in edited)
         for name in ("/seen", "disk/expire", "odd"):
             assert catalog.memory("sis", name) == kept[name] and memory_of(catalog, "sis", name).empty
+
+
+def _packs(memory: VerifyMemory, indexes: tuple[str, ...] = (INDEX,), **read: dict[str, int]) -> dict[str, int]:
+    """Return the packs that index files name: `read` are those that must be read for that, by the first letter."""
+    named = memory.named_by(indexes, lambda each: read[each[0]].items())
+    assert named.indexes == frozenset(indexes)
+    return {item.name.rpartition("/")[2]: item.size for item in named.packs}
+
+
+def test_an_index_file_that_was_read_is_not_read_again_and_what_one_named_that_is_gone_is_not() -> None:
+    known = {f"data/{PACK[:2]}/{PACK}": StoredObject(indexed=850), f"index/{INDEX}": StoredObject(indexed=1)}
+    memory, new, other = VerifyMemory(HeldObjects(known)), "ef" * 32, "aa" * 32
+    assert _packs(memory) == {PACK: 850}
+    assert _packs(memory, (INDEX, new), e={other: 3}) == {PACK: 850, other: 3}
+    assert _packs(memory, (new,), e={other: 3}) == {other: 3}
+    assert _packs(VerifyMemory(), (new,), e={other: 3}) == {other: 3}
 
 
 def test_only_what_changed_is_written(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from dr.errors import DamageError, DrError
 from dr.run.replication.copy_repository import PASSES, copy_repository, same_repository
+from dr.run.verification.inventory import Inventory
+from dr.run.verification.memory import Named
 from dr.tools import s3
 from dr.tools.disk import DiskStore
 from dr.tools.s3 import S3Store
@@ -62,8 +64,8 @@ class Told:
     def __init__(self, packs: Collection[str] = (), needs: dict[str, set[str]] | None = None) -> None:
         self.packs, self.needs = packs, needs or {}
 
-    def named(self) -> Collection[str]:
-        return self.packs
+    def named(self) -> Inventory:
+        return Named.of(((pack, 0) for pack in self.packs), frozenset()).packs
 
     def needing(self, packs: Sequence[str]) -> Collection[str]:
         return {snapshot for pack in packs for snapshot in self.needs.get(pack, set())}
@@ -210,7 +212,7 @@ def test_another_repository_is_never_mixed_in(source: DiskStore, tmp_path: Path)
 
 def test_a_corrupt_index_holds_back_what_is_new(source: DiskStore, tmp_path: Path) -> None:
     class Unreadable(Told):
-        def named(self) -> Collection[str]:
+        def named(self) -> Inventory:
             raise DrError("the index cannot be read", hint="none")
 
     bad = next(name for name in sorted(names(source)) if name.startswith("index/"))
@@ -221,7 +223,7 @@ def test_a_corrupt_index_holds_back_what_is_new(source: DiskStore, tmp_path: Pat
 
 def test_an_index_that_restic_cannot_read_for_another_reason_is_an_error(source: DiskStore, tmp_path: Path) -> None:
     class Unreadable(Told):
-        def named(self) -> Collection[str]:
+        def named(self) -> Inventory:
             raise DrError("the index cannot be read", hint="none")
 
     with pytest.raises(DrError, match="cannot be read"):

@@ -14,7 +14,7 @@ import pytest
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, restic_stream
 from dr.tools.restic import Repository, make_if_absent
-from dr.tools.restic_events import Events, Index, error_for, unneeded_of
+from dr.tools.restic_events import Events, error_for, unneeded_of
 from dr.tools.restic_program import find_restic, version
 from tests.conftest import ROOT
 from tests.far import command_lines
@@ -132,13 +132,13 @@ def test_snapshots_are_copied_with_their_tags(place: Path, restic_program: str, 
     assert [s.tags for s in other.snapshots()] == [TAGS]
 
 
-def test_the_index_read_before_is_not_read_again(place: Path, repo: Repository) -> None:
+def test_what_index_files_name_is_the_packs_that_are_stored(place: Path, repo: Repository) -> None:
     repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
     ids = [path.name for path in (Path(repo.location) / "index").iterdir()]
-    first = repo.indexed(ids)
-    known = Index(first.packs | {"known": 7}, first.indexes)
-    assert first.packs and repo.indexed(ids, known=known) == known
-    assert repo.indexed(ids, known=Index({"old": 7}, ("gone",))) == first, "what an index that is gone named, is not"
+    stored = {path.name: path.stat().st_size for path in Path(repo.location, "data").glob("??/*")}
+    named = repo.indexed(ids)
+    assert named.packs.keys() == stored.keys() and named.indexes == tuple(sorted(ids))
+    assert all(0 < size < stored[pack] for pack, size in named.packs.items()), "a pack has a header too"
 
 
 def test_a_pack_that_two_index_files_name_is_no_damage_of_the_index(place: Path, repo: Repository) -> None:

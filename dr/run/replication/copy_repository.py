@@ -5,21 +5,25 @@ source is listed the other way round, snapshots first, so that whatever a listed
 backups go on adding. A prune takes away: it writes a new index before it deletes the old one, and deletes packs only
 then. So a pass holds only when no index file vanished from just before the snapshots were listed until all data was
 copied; else all is listed again. `locks/` stay where they are. Nothing is ever deleted.
+
+What either end lists is held packed, and passes by in the order of names: there may be a million objects.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import field
-from types import MappingProxyType
+from itertools import chain
 from typing import Protocol
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
+from dr.evidence.stored_object import HeldObjects, KnownObjects, side_by_side
 from dr.late_dataclass import dataclass
+from dr.run.verification.inventory import PARTS, Inventory, Listed, id_of
 from dr.tools import activity, command
-from dr.tools.store import ObjectStore, is_unfinished
+from dr.tools.store import ObjectStore
 
 #: Objects on their way at once. Each is held whole on its way into a bucket: at most 24 MiB of it in memory.
 THREADS = 8
@@ -28,13 +32,17 @@ PASSES = 5
 #: So many of the objects copied are looked at once more.
 SAMPLE = 5
 _CONFIG = "config"
+#: In which the source is listed.
+_ORDER = ("snapshots/", "index/", "keys/", "data/")
+#: An object to be copied, and the version in which the source's bytes were last found whole.
+_Todo = tuple[Listed, str]
 
 
 class Insight(Protocol):
     """What only the passphrase tells of the source: what its index names, and what needs it."""
 
-    def named(self) -> Collection[str]:
-        """Return the ids of the packs that the source's index names."""
+    def named(self) -> Inventory:
+        """Return the packs that the source's index names."""
 
     def needing(self, packs: Sequence[str]) -> Collection[str]:
         """Return the ids of the snapshots that need any of these packs."""
@@ -76,7 +84,7 @@ def copy_repository(
     *,
     insight: Insight | None = None,
     again: Collection[str] = (),
-    proven: Mapping[str, str] = MappingProxyType({}),
+    proven: KnownObjects | None = None,
     done: Copied | None = None,
     threads: int = THREADS,
 ) -> Copied:
@@ -84,7 +92,7 @@ def copy_repository(
 
     A corrupt object is named and never written; the snapshots that need it are held back, all new ones when there is
     no `insight`. `again` names objects that are damaged at `to` and are written again, `proven` the versions (an ETag
-    each, by name) in which the source's objects were last read and found whole. `done` is filled on the way, for
+    each) in which the source's objects were last read and found whole. `done` is filled on the way, for
     the caller to see what was done before an error. Raises `DrError` when either end cannot be used, when another
     repository is at `to`, or when the source never stood still; what is there by then is valid.
     """
@@ -123,49 +131,78 @@ class _Pass:
         *,
         insight: Insight | None,
         again: Collection[str],
-        proven: Mapping[str, str],
+        proven: KnownObjects | None,
         threads: int,
     ) -> None:
-        self._source, self._to, self._done, self._proven = source, to, done, proven
+        self._source, self._to, self._done, self._proven = source, to, done, proven or HeldObjects()
         self._insight, self._again, self._threads = insight, frozenset(again), threads
-        self._there: dict[str, int] = {}
-        self._wanted = (0, 0)  # bytes and objects that are to be copied
 
     def run(self) -> None:
         """Copy; `_VanishedError` when the source lost something meanwhile that the copy might need."""
-        before = set(self._listed("index/"))
-        snapshots, index = self._listed("snapshots/"), self._listed("index/")
-        keys, data = self._listed("keys/"), self._listed("data/")
-        if not before <= index.keys():
+        before = self._indexes()
+        self._stored = Inventory(chain.from_iterable(map(self._source.list, _ORDER)))
+        if not before <= {item.name for item in self._stored.in_order("index/")}:
             raise _VanishedError("index files vanished", hint="list again")
-        parts = (keys, data, index, snapshots)
-        self._done.objects = 1 + sum(map(len, parts))
-        self._there = {item.name: item.size for item in self._to.list() if not item.name.startswith("locks/")}
+        self._there = Inventory(self._to.list())
+        self._come = bytearray(len(self._stored))  # by row: whether it was copied in this pass
         config = self._config()
-        self._done.bytes = sum(sum(part.values()) for part in parts) + len(config)
-        lacking = [size for part in parts for name, size in part.items() if self._there.get(name) != size]
-        self._wanted = sum(lacking), len(lacking)
+        self._done.objects, self._done.bytes = 1 + len(self._stored), self._stored.bytes + len(config)
+        self._measure()
         with ThreadPoolExecutor(1) as pool:  # restic takes its time: it looks while objects are on their way
-            curious = self._insight and not snapshots.keys() <= self._there.keys()
+            curious = self._insight and any(there is None for _, there in self._both("snapshots/"))
             named = pool.submit(self._insight.named) if self._insight and curious else None
-            self._copy(keys)
+            self._copy("keys/")
             if _CONFIG not in self._there:
                 self._to.put(_CONFIG, config)
                 self._note(_CONFIG, len(config))
-            self._copy(data)
+            self._copy("data/")
             packs, untold = _told(named)
-            if not index.keys() <= set(self._listed("index/")):
+            if not {item.name for item in self._stored.in_order("index/")} <= self._indexes():
                 raise _VanishedError("index files vanished", hint="list again")
-        self._done.missing = {name for name in packs - self._there.keys() if not self._source.exists(name)}
-        self._copy(index)
+        self._done.missing = {name for name in self._lost(packs) if not self._source.exists(name)}
+        self._copy("index/")
         if untold and not self._done.corrupt:
             raise untold
-        self._done.held = self._held_back(snapshots, blind=untold is not None)
-        self._copy({name: size for name, size in snapshots.items() if _id(name) not in self._done.held})
-        self._done.snapshots = {_id(name) for name in self._there if name.startswith("snapshots/")}
+        self._done.held = self._held_back(blind=untold is not None)
+        self._copy("snapshots/", but=self._done.held)
+        self._done.snapshots = {id_of(name) for (name,) in self._present("snapshots/")}
 
-    def _listed(self, prefix: str) -> dict[str, int]:
-        return {item.name: item.size for item in self._source.list(prefix) if not is_unfinished(item.name)}
+    def _measure(self) -> None:
+        """Note the bytes and objects that are to be copied, and the parts of which none are."""
+        lacking = dict.fromkeys(PARTS, (0, 0))
+        for item, there in self._both():
+            if there is None or there.size != item.size:
+                part = f"{item.name.partition('/')[0]}/"
+                size, number = lacking[part]
+                lacking[part] = size + item.size, number + 1
+        self._wanted = sum(size for size, _ in lacking.values()), sum(number for _, number in lacking.values())
+        self._idle = {part for part, (_, number) in lacking.items() if not number}
+
+    def _indexes(self) -> set[str]:
+        """Return the names of the source's index files as it lists them now."""
+        return {item.name for item in Inventory(self._source.list("index/"))}
+
+    def _both(self, part: str = "") -> Iterator[tuple[Listed, Listed | None]]:
+        """Yield the source's objects with what the place listed of the same name, in the order of names."""
+        for _, item, there in side_by_side(self._stored.in_order(part), self._there.in_order(part)):
+            if item is not None:
+                yield item, there
+
+    def _present(self, part: str) -> Iterator[tuple[str]]:
+        """Yield the names of what is at the place now, in their order."""
+        for name, item, there in side_by_side(self._stored.in_order(part), self._there.in_order(part)):
+            if there is not None or (item is not None and self._come[item.row]):
+                yield (name,)
+
+    def _lost(self, packs: Inventory) -> Iterator[str]:
+        """Yield the names of packs that are not at the place now."""
+        present = self._present("data/") if len(packs) else iter(())
+        both = side_by_side(packs.in_order("data/"), present)
+        return (name for name, pack, there in both if pack and not there)
+
+    def _is_there(self, name: str) -> bool:
+        item = self._stored.find(name)
+        return name in self._there or (item is not None and bool(self._come[item.row]))
 
     def _config(self) -> bytes:
         """Return the source's `config`, which bears no hash; what is there must be the same.
@@ -181,27 +218,39 @@ class _Pass:
             )
         return config
 
-    def _copy(self, objects: dict[str, int]) -> None:
-        """Bring over what is missing, many at a time."""
-        todo = [n for n, size in sorted(objects.items()) if self._there.get(n) != size or n in self._again]
+    def _copy(self, part: str, *, but: Collection[str] = ()) -> None:
+        """Bring over what is missing of a part, but for some ids, many at a time."""
+        if part in self._idle and not self._again:
+            return
         with ThreadPoolExecutor(self._threads) as pool:
-            for name, good in _in_flight(pool, activity.carried(self._one), todo, at_once=self._threads * 2):
+            act = activity.carried(self._one)
+            for item, good in _in_flight(pool, act, self._todo(part, but), at_once=self._threads * 2):
                 if good:
-                    self._note(name, objects[name])
+                    self._come[item.row] = 1
+                    self._note(item.name, item.size)
                 else:
-                    self._done.corrupt.add(name)
+                    self._done.corrupt.add(item.name)
 
-    def _one(self, name: str) -> tuple[str, bool]:
+    def _todo(self, part: str, but: Collection[str]) -> Iterator[_Todo]:
+        both = ((item.name, item, there) for item, there in self._both(part))
+        for name, each, known in side_by_side(both, self._proven.in_order(part)):
+            if each is None or id_of(name) in but:
+                continue
+            _, item, there = each
+            if there is None or there.size != item.size or name in self._again:
+                yield item, known[1].version if known and known[1].read is not None else ""
+
+    def _one(self, todo: _Todo) -> tuple[Listed, bool]:
+        item, version = todo
         command.raise_if_stopping()
         try:
-            return name, self._to.take(name, self._source, sha256=_id(name), version=self._proven.get(name, ""))
+            return item, self._to.take(item.name, self._source, sha256=id_of(item.name), version=version)
         except DamageError:
-            if self._source.exists(name):
+            if self._source.exists(item.name):
                 raise
             raise _VanishedError("an object vanished", hint="list again") from None
 
     def _note(self, name: str, size: int) -> None:
-        self._there[name] = size
         self._done.objects_copied += 1
         self._done.bytes_copied += size
         total, objects = self._wanted
@@ -209,13 +258,13 @@ class _Pass:
         if len(self._done.written) < SAMPLE:
             self._done.written.append(name)
 
-    def _held_back(self, snapshots: dict[str, int], *, blind: bool) -> set[str]:
+    def _held_back(self, *, blind: bool) -> set[str]:
         """Return the snapshots, of those not there yet, that need what could not be brought; all, when `blind`."""
-        new = {_id(name) for name in snapshots if name not in self._there}
+        new = {id_of(item.name) for item, there in self._both("snapshots/") if there is None}
         lacking = [name for name in sorted(self._done.corrupt | self._done.missing) if not self._is_there_whole(name)]
         if not new or not (lacking or blind):
             return set()
-        packs = [_id(name) for name in lacking if name.startswith("data/")]
+        packs = [id_of(name) for name in lacking if name.startswith("data/")]
         if blind or any(name.startswith("index/") for name in lacking) or (packs and self._insight is None):
             return new
         if not packs or self._insight is None:
@@ -229,27 +278,31 @@ class _Pass:
 
     def _is_there_whole(self, name: str) -> bool:
         """Whether the place holds what the source has lost: it was copied while it was good."""
-        return name in self._there and self._to.sha256(name)[0] == _id(name)
+        return self._is_there(name) and self._to.sha256(name)[0] == id_of(name)
 
 
-def _told(named: Future[Collection[str]] | None) -> tuple[set[str], DrError | None]:
+def _told(named: Future[Inventory] | None) -> tuple[Inventory, DrError | None]:
     """Return the packs that the index names; or none, and why, when a damaged one cannot be read."""
     try:
-        return {_data(pack) for pack in named.result()} if named else set(), None
+        return named.result() if named else Inventory(), None
     except (InterruptedRunError, RefusedError, TargetDownError):
         raise
     except DrError as error:
-        return set(), error
+        return Inventory(), error
 
 
 def _in_flight(
-    pool: ThreadPoolExecutor, act: Callable[[str], tuple[str, bool]], names: Iterable[str], *, at_once: int
-) -> Iterator[tuple[str, bool]]:
+    pool: ThreadPoolExecutor,
+    act: Callable[[_Todo], tuple[Listed, bool]],
+    items: Iterable[_Todo],
+    *,
+    at_once: int,
+) -> Iterator[tuple[Listed, bool]]:
     """Keep a bounded number going; after the first error nothing more is begun, and what is under way ends."""
-    waiting: set[Future[tuple[str, bool]]] = set()
+    waiting: set[Future[tuple[Listed, bool]]] = set()
     try:
-        for name in names:
-            waiting.add(pool.submit(act, name))
+        for item in items:
+            waiting.add(pool.submit(act, item))
             if len(waiting) >= at_once:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -257,11 +310,3 @@ def _in_flight(
     finally:
         for future in waiting:
             future.cancel()
-
-
-def _id(name: str) -> str:
-    return name.rpartition("/")[2]
-
-
-def _data(pack: str) -> str:
-    return f"data/{pack[:2]}/{pack}"

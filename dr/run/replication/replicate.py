@@ -6,22 +6,24 @@ Deletions are not copied, and a backup may be at work meanwhile: see `dr.run.rep
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from dr.errors import DEGRADED, FAILED, INTERRUPTED, OK, DamageError, DrError, InterruptedRunError
 from dr.evidence.look import Known, Look
 from dr.evidence.record import Outcome, Point, Replication
+from dr.evidence.stored_object import KnownObjects
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.immutability.extend_all import said_of
 from dr.run.immutability.extend_locks import LockExtension
 from dr.run.points.presence import in_words, is_there, look_at, require_repository
 from dr.run.replication.copy_repository import Copied, copy_repository
+from dr.run.verification.inventory import Inventory, id_of
+from dr.run.verification.memory import Named, VerifyMemory, pack_name
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
-from dr.tools.restic_events import Index
 from dr.tools.store import is_unfinished
 
 log = logging.getLogger("dr.heal")
@@ -31,17 +33,16 @@ log = logging.getLogger("dr.heal")
 class ReplicateRequest:
     """What the caller knows before. `points` is asked after the copying: a backup may end meanwhile.
 
-    `again` names objects found damaged at the replica; `proven` are the versions (an ETag each, by name) in which the
-    primary's objects were last found whole; `known` is what was read of its index before; `spent` are the points that
-    the plan's retention has no use for.
+    `again` names objects found damaged at the replica; `proven` is what proofs saw of the primary's objects; `known`
+    what was read of its index before; `spent` are the points that the plan's retention has no use for.
     """
 
     run_id: str
     clock: Callable[[], datetime]
     points: Callable[[], Sequence[Point]]
     again: Collection[str] = ()
-    proven: Mapping[str, str] = field(default_factory=dict)
-    known: Index | None = None
+    proven: KnownObjects | None = None
+    known: VerifyMemory = field(default_factory=VerifyMemory)
     spent: Collection[str] = ()
 
 
@@ -51,7 +52,7 @@ class Replicated:
 
     fact: Replication
     exit_code: int
-    index: Index | None = None
+    index: Named | None = None
 
 
 @dataclass
@@ -59,12 +60,12 @@ class _Insight:
     """What restic tells of the primary."""
 
     place: Place
-    known: Index | None
-    index: Index | None = None
+    known: VerifyMemory
+    index: Named | None = None
 
-    def named(self) -> Collection[str]:
-        there = {item.name.rpartition("/")[2] for item in self.place.store.list("index/")}
-        self.index = self.place.repository.indexed(there, known=self.known)
+    def named(self) -> Inventory:
+        there = {id_of(item.name) for item in self.place.store.list("index/")}
+        self.index = self.known.named_by(there, lambda each: self.place.repository.indexed({each}).packs.items())
         return self.index.packs
 
     def needing(self, packs: Sequence[str]) -> Collection[str]:
@@ -159,16 +160,15 @@ def _look_for_gaps(source: Place, to: Place, insight: _Insight, request: Replica
     done.missing |= {f"index/{name}" for name in vanished}
 
 
-def _vanished(source: Place, known: Index | None) -> set[str]:
+def _vanished(source: Place, known: VerifyMemory) -> set[str]:
     """Return index files that the source had: a prune or a repair put others in their place, or they are lost."""
-    there = {item.name.rpartition("/")[2] for item in source.store.list("index/")}
-    return set(known.indexes) - there if known else set()
+    return set(known.indexes) - {id_of(item.name) for item in source.store.list("index/")}
 
 
-def _strays(source: Place, index: Index) -> bool:
+def _strays(source: Place, index: Named) -> bool:
     """Whether the source holds data that its index does not name."""
     names = (item.name for item in source.store.list("data/") if not is_unfinished(item.name))
-    return any(name.rpartition("/")[2] not in index.packs for name in names)
+    return any(pack_name(id_of(name)) not in index.packs for name in names)
 
 
 def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:

@@ -165,7 +165,7 @@ class Inventory:
                 low = middle + 1
             else:
                 high = middle
-        found = low * _ROW.size < len(packed) and packed[low * _ROW.size :].startswith(ident)
+        found = packed.startswith(ident, low * _ROW.size)
         return self.at(self._starts[self._names.index(folder)] + low) if found else None
 
     def apart(self, rows: array[int]) -> list[Sequence[int]]:

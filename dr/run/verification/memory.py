@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import field, replace
+from itertools import chain
 from typing import Self
 
 from dr.evidence.stored_object import HeldObjects, KnownObjects, StoredObject, moment, side_by_side
 from dr.late_dataclass import dataclass
 from dr.run.verification.inventory import Inventory, Listed, id_of
-from dr.tools.restic_events import Index
 from dr.tools.store import Stored
 
 
@@ -26,9 +26,8 @@ class VerifyMemory:
     config_hash: str = ""
 
     @classmethod
-    def of_index(cls, index: Index) -> Self:
+    def of_index(cls, named: Named) -> Self:
         """Return what is known where nothing was read but the index."""
-        named = Named.of(index.packs.items(), frozenset(index.indexes))
         return cls(Seen(Inventory(), HeldObjects(), named=named))
 
     @property
@@ -36,11 +35,17 @@ class VerifyMemory:
         """Whether nothing is known."""
         return next(self.objects.in_order(), None) is None
 
-    @property
-    def index(self) -> Index:
-        """What the index named."""
-        packs = {id_of(name): item.indexed for name, item in self.objects.in_order("data/") if item.indexed is not None}
-        return Index(packs, self.indexes)
+    def named_by(self, indexes: Collection[str], ask: Callable[[str], Iterable[tuple[str, int]]]) -> Named:
+        """Return what an index of these files names; `ask` reads one of them: packs, with the bytes in each.
+
+        An index file never changes. What is known of some counts while all of them are there.
+        """
+        known = frozenset(self.indexes)
+        known = known if known <= frozenset(indexes) else frozenset()
+        items = self.objects.in_order("data/") if known else ()
+        before = ((id_of(name), item.indexed) for name, item in items if item.indexed is not None)
+        more = (pack for each in sorted(frozenset(indexes) - known) for pack in ask(each))
+        return Named.of(chain(before, more), frozenset(indexes))
 
     @property
     def indexes(self) -> tuple[str, ...]:
@@ -51,12 +56,6 @@ class VerifyMemory:
     def needed(self) -> Iterator[tuple[str, int]]:
         """The objects that must still be there, with their sizes (bytes), in the order of names."""
         return ((name, item.size or 0) for name, item in self.objects.in_order() if is_needed(name, item))
-
-    @property
-    def proven(self) -> dict[str, str]:
-        """The version (an ETag) in which each object was last read and was what its name says, where one is told."""
-        objects = self.objects.in_order()
-        return {name: item.version for name, item in objects if item.version and item.read is not None}
 
     def without_keys(self, removed: Collection[str]) -> Self:
         """Return it without the keys that are on record as removed: they are not missing."""
