@@ -25,6 +25,7 @@ from scripts.servers.rclone import RcloneServer
 from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
+from tests import made_once
 from tests.forked import Forker
 from tests.in_memory import folder_in_memory
 from tests.quick_restic import make_quick
@@ -131,6 +132,15 @@ def plain_clients() -> Iterator[None]:
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", ":".join([*map(str, places[-1:]), os.environ["PATH"]]))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def directories_made_once() -> Iterator[None]:
+    """Database servers start from copies of a directory that was made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PostgresServer, "make_program", staticmethod(made_once.postgres_maker))
+        patch.setattr(MariadbServer, "make_program", staticmethod(made_once.mariadb_maker))
         yield
 
 

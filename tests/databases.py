@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.servers.mariadb import MariadbServer
+from scripts.servers.mysql import MysqlServer
 from scripts.servers.postgres import PostgresServer, program
+from tests import made_once
 from tests.waiting import soon
 
 #: Five hundred rows.
@@ -70,9 +72,17 @@ def mysql_database(server: MariadbServer, *tables: str, name: str = "lib", more:
             server.sql(f"drop database `{each}`")
 
 
-def source_of(server: PostgresServer | MariadbServer, databases: str) -> str:
-    """Return a plan's source named `database`; `databases` is the key that names them, with others behind it."""
+def source_of(server: PostgresServer | MariadbServer, databases: str, *, copied: bool = True) -> str:
+    """Return a plan's source named `database`; `databases` is the key that names them, with others behind it.
+
+    The directory of a drill's server is made by a copy, but where `databases` names a `bin`, or `copied` is not wanted:
+    where the test puts programs of its own first on the PATH.
+    """
+    kind, place = "mysql", f"socket: {server.socket}, user: root"
+    programs = None if isinstance(server, MysqlServer) else made_once.mariadb_programs
     if isinstance(server, PostgresServer):
-        place = f"host: {server.socket}, port: {server.port}, user: {server.user}"
-        return f"database: {{postgres: {{{databases}, {place}}}}}"
-    return f"database: {{mysql: {{{databases}, socket: {server.socket}, user: root}}}}"
+        kind, place = "postgres", f"host: {server.socket}, port: {server.port}, user: {server.user}"
+        programs = made_once.postgres_programs
+    if programs and copied and "bin:" not in databases:
+        place += f", bin: {programs()}"
+    return f"database: {{{kind}: {{{databases}, {place}}}}}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
+from dr.tools.agent import PLACE
+from dr.tools.digest import sha256_file
 from dr.tools.ssh import Login, SshHost
 from scripts.servers.sshd import Sshd
 
@@ -27,6 +31,13 @@ class Far(Sshd):
             folder.mkdir(parents=True)
         path = f"{self.bin}:/usr/local/bin:/usr/bin:/bin"
         super().__init__(place / "sshd", more=f"SetEnv HOME={self.user_home} PATH={path} LEFT_ALONE=yes")
+
+    def hold(self, restic: str) -> Self:
+        """Have restic there, as after a first time: to bring it takes a second."""
+        held = self.user_home / PLACE / f"restic-{sha256_file(restic)[0][:16]}"
+        held.parent.mkdir(mode=0o700, parents=True)
+        shutil.copy(restic, held)
+        return self
 
     def program(self, name: str, text: str) -> None:
         """Put a shell script before the machine's program of that name."""

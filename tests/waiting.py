@@ -12,8 +12,9 @@ LIMIT = 600.0
 def soon(condition: Callable[[], object]) -> bool:
     """Whether it comes true before the limit."""
     deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline:
+    while (began := time.monotonic()) < deadline:
         if condition():
             return True
-        time.sleep(0.02)
+        asked = time.monotonic() - began
+        time.sleep(min(max(0.02, 2 * asked), 0.2))  # what it takes to ask is taken from those who are waited for
     return bool(condition())

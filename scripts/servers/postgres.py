@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +35,8 @@ class PostgresServer:
     """
 
     user = "postgres"
+    #: Returns the `initdb` of the newest version here.
+    make_program: Callable[[], str] = staticmethod(lambda: program("initdb"))
 
     def __init__(
         self,
@@ -108,8 +111,9 @@ class PostgresServer:
         return self._process.pid
 
     def _make(self) -> None:
-        argv = ["initdb", "-D", str(self.data), "-U", self.user, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-        made = self._as_user([*argv, "--no-sync"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        maker = "initdb" if self._programs else self.make_program()
+        argv = [maker, "-D", str(self.data), "-U", self.user, "-A", "trust", "--no-sync", "-E", "UTF8"]
+        made = self._as_user([*argv, "--locale=C.UTF-8"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         _, told = made.communicate()
         if made.returncode != 0:
             raise AssertionError(told.decode())
@@ -118,7 +122,8 @@ class PostgresServer:
             (self.data / "pg_hba.conf").write_text(rules)
 
     def _as_user(self, argv: list[str], **more: object) -> subprocess.Popen[bytes]:
-        whole = [str(self._programs / argv[0]) if self._programs else program(argv[0]), *argv[1:]]
+        first = argv[0] if "/" in argv[0] else str(self._programs / argv[0]) if self._programs else program(argv[0])
+        whole = [first, *argv[1:]]
         whole = [*dying_with_us("QUIT"), *whole]
         if os.geteuid() == 0:
             whole = ["setpriv", "--reuid=postgres", f"--regid={_owner().pw_gid}", "--clear-groups", "--", *whole]

@@ -25,8 +25,8 @@ MORE = """drill:
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Iterator[Far]:
-    with Far(tmp_path / "far") as server:
+def far(tmp_path: Path, restic_program: str) -> Iterator[Far]:
+    with Far(tmp_path / "far").hold(restic_program) as server:
         yield server
 
 
@@ -91,7 +91,7 @@ def test_a_mysql_database_is_stored_from_its_host_and_serves_again(
 def test_rows_that_the_dump_lacks_are_seen_though_it_never_passed_here(
     offsite: Site, far: Far, postgres: PostgresServer, sis: str
 ) -> None:
-    write(offsite, far, source_of(postgres, f"database: {sis}"), targets="[offsite]")
+    write(offsite, far, source_of(postgres, f"database: {sis}", copied=False), targets="[offsite]")
     far.program("pg_dump", 'exec /usr/bin/pg_dump --exclude-table-data=students "$@"')
     offsite.dr("backup", "sis")
     (drill,) = offsite.dr("--json", "drill", "sis", code=1).document["drills"]
@@ -110,11 +110,10 @@ def test_a_dump_that_fails_there_leaves_no_snapshot(
     kind: str,
 ) -> None:
     server: PostgresServer | MariadbServer = postgres if kind == "postgres" else mariadb
-    write(
-        offsite, far, source_of(server, f"database: {sis if kind == 'postgres' else library[0]}"), targets="[offsite]"
-    )
-    for name in ("pg_dump", "mariadb-dump"):
-        far.program(name, f'/usr/bin/{name} "$@" | head -c 700; echo "the disk is gone" >&2; exit 3')
+    name = f"database: {sis if kind == 'postgres' else library[0]}"
+    write(offsite, far, source_of(server, name, copied=False), targets="[offsite]")
+    for program in ("pg_dump", "mariadb-dump"):
+        far.program(program, f'/usr/bin/{program} "$@" | head -c 700; echo "the disk is gone" >&2; exit 3')
     (run,) = offsite.dr("--json", "backup", "sis", code=1).document["runs"]
     assert "the disk is gone" in run["sources"][0]["error"] and run["sources"][0]["snapshot_id"] is None
     assert offsite.dr("--json", "points", "sis").document["points"] == []

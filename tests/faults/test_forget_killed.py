@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
-from dr.run.replication.retention.garbage import sweepable
-from dr.tools.disk import DiskStore
-from dr.tools.restic import Repository
-from tests.faults.test_replicate_killed import Repositories
-
-#: Takes away so many objects of what it is told, and perhaps a few more at the same time, says so, and waits for the
-#: kill; with `wrong` packs go before the index that names them.
-_FORGET = """
-import json, sys, threading, time
+import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from dr.run.replication.retention.forget import ForgetIntent, Gone, carry_out
+from dr.run.replication.retention.garbage import sweepable
 from dr.tools.disk import DiskStore
-numbers, guard, gone, stop = count(), threading.Lock(), [], int(sys.argv[4])
-class Halting(DiskStore):
-    def remove(self, name):
-        with guard:
-            number = next(numbers)
-        if number == stop or (number > stop and number % 2):
-            while len(gone) < stop:
-                time.sleep(0.001)
-            print("halted", flush=True)
-            time.sleep(600)
-        super().remove(name)
-        gone.append(name)
-snapshots, indexes, packs = map(set, json.loads(sys.argv[2]))
-if sys.argv[3] == "wrong":
-    snapshots, indexes, packs = packs, indexes, snapshots
-place = SimpleNamespace(store=Halting(Path(sys.argv[1])), repository=SimpleNamespace(occupied=lambda work: nullcontext()))
-carry_out(place, ForgetIntent(snapshots=snapshots, indexes=indexes, packs=packs), Gone(), work=Path("."))
-"""
+from dr.tools.restic import Repository
+from tests.faults.child import Child
+from tests.faults.test_replicate_killed import Repositories
+from tests.waiting import soon
+
 KILLS = 16
+
+
+class Halting(DiskStore):
+    """Takes away `stop` objects, and perhaps a few more at the same time; then it says so, and waits for the kill."""
+
+    def __init__(self, root: Path, stop: int, say: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._stop, self._say, self._numbers, self._gone = stop, say, count(), list[str]()
+        self._guard = threading.Lock()
+
+    def remove(self, name: str) -> None:
+        with self._guard:
+            number = next(self._numbers)
+        if number == self._stop or (number > self._stop and number % 2):
+            assert soon(lambda: len(self._gone) >= self._stop)
+            self._say()
+            threading.Event().wait()
+        super().remove(name)
+        self._gone.append(name)
 
 
 class Mirror(Repositories):
@@ -58,7 +55,7 @@ class Mirror(Repositories):
             self.grow_own(number)
         shutil.copytree(self.source, self.replica)
         self.restic(self.source, "forget", "--keep-last", "4", "--prune", "--max-unused", "0")
-        self.copy().communicate()
+        assert self.copy().wait() == 0
 
     def grow_own(self, number: int) -> None:
         for part in range(3):
@@ -85,13 +82,21 @@ class Mirror(Repositories):
         return [snapshots, sorted(f"index/{x}" for x in indexes), sorted(f"data/{x[:2]}/{x}" for x in packs)]
 
     def forget(self, at: Path, doomed: list[list[str]], how: str = "right", *, stop: int = 10**6) -> None:
-        """Let it take away `stop` objects, and kill it; all of them where there are no more."""
-        argv = [sys.executable, "-c", _FORGET, str(at), json.dumps(doomed), how, str(stop)]
-        with subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout
-            if process.stdout.readline():
-                process.kill()
-        assert process.returncode == (-signal.SIGKILL if stop < sum(map(len, doomed)) else 0)
+        """Let it take away `stop` objects, and kill it; all where there are no more. `wrong`: packs before indexes."""
+        snapshots, indexes, packs = map(set, doomed)
+        if how == "wrong":
+            snapshots, packs = packs, snapshots
+        intent = ForgetIntent(snapshots=snapshots, indexes=indexes, packs=packs)
+        repository = SimpleNamespace(occupied=lambda work: nullcontext())
+
+        def forgetting(say: Callable[[], object]) -> None:
+            place: Any = SimpleNamespace(store=Halting(at, stop, say), repository=repository)
+            carry_out(place, intent, Gone(), work=Path("."))
+
+        process = Child(forgetting)
+        if process.hears():
+            process.kill()
+        assert process.wait() == (-signal.SIGKILL if stop < sum(map(len, doomed)) else 0)
 
     def check(self, at: Path) -> None:
         self.restic(at, "check", "--read-data", "--no-cache", "--no-lock")

@@ -18,10 +18,10 @@ from tests.conftest import Site, plan_text
 from tests.waiting import LIMIT, soon
 
 
-@pytest.fixture(scope="session")
-def restic_program(plain_restic: str) -> str:
-    """restic as it is: some of these kills strike while a key takes its time."""
-    return plain_restic
+@pytest.fixture
+def restic_program(request: pytest.FixtureRequest, plain_restic: str, quick_restic: str) -> str:
+    """restic with quick keys, or as it is where that is asked for: then a kill may strike while a key takes its time."""
+    return plain_restic if getattr(request, "param", "quick") == "plain" else quick_restic
 
 
 def _snapshots(site: Site, target: str, system: str) -> set[str]:
@@ -61,8 +61,14 @@ def _left_running(site: Site) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_a_backup_killed_at_a_random_moment_is_healed_by_the_next_run(files_site: Site, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("restic_program", "seed", "longest"),
+    [("plain", 0, 4.0), ("plain", 1, 4.0), ("quick", 2, 1.6), ("quick", 3, 1.6)],
+    indirect=["restic_program"],
+)
+def test_a_backup_killed_at_a_random_moment_is_healed_by_the_next_run(
+    files_site: Site, seed: int, longest: float
+) -> None:
     site = files_site
     big = site.root / "source" / "big.bin"
     big.write_bytes(os.urandom(30_000_000))
@@ -75,7 +81,7 @@ def test_a_backup_killed_at_a_random_moment_is_healed_by_the_next_run(files_site
         ),
     )
     process = site.start("backup", "share")
-    time.sleep(random.Random(seed).uniform(0.3, 4.0))
+    time.sleep(random.Random(seed).uniform(0.3, longest))
     process.kill()
     process.communicate()
     assert not _left_running(site), "restic must end with its parent"
@@ -143,7 +149,7 @@ def test_a_recovery_killed_is_finished_by_the_next(files_site: Site, seed: int) 
     files_site.dr("backup", "share")
     out = files_site.root / "out"
     process = files_site.start("recover", "share", "--to", str(out), "--yes")
-    time.sleep(random.Random(seed).uniform(0.4, 1.4))
+    time.sleep(random.Random(seed).uniform(0.3, 1.2))
     process.kill()
     process.communicate()
     assert not _left_running(files_site)

@@ -6,22 +6,17 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-
-_COPY = """
-import sys
-from pathlib import Path
 from dr.run.replication.copy_repository import copy_repository
 from dr.tools.disk import DiskStore
-print("go", flush=True)
-copy_repository(DiskStore(Path(sys.argv[1])), DiskStore(Path(sys.argv[2])))
-"""
+from tests.conftest import ROOT
+from tests.faults.child import Child
+
 KILLS = 30
 
 
@@ -49,11 +44,15 @@ class Repositories:
             (self.tree / f"{number}-{part}").write_bytes(os.urandom(300_000))
         self.restic(self.source, "backup", "--pack-size", "4", str(self.tree))
 
-    def copy(self) -> subprocess.Popen[str]:
+    def copy(self) -> Child:
         """Start copying; return when it is about to."""
-        argv = [sys.executable, "-c", _COPY, str(self.source), str(self.replica)]
-        process = subprocess.Popen(argv, env=self.env, stdout=subprocess.PIPE, text=True)
-        assert process.stdout and process.stdout.readline() == "go\n"
+
+        def copying(say: Callable[[], object]) -> None:
+            say()
+            copy_repository(DiskStore(self.source), DiskStore(self.replica))
+
+        process = Child(copying)
+        assert process.hears()
         return process
 
     def whole(self, path: Path) -> set[str]:
@@ -72,15 +71,15 @@ def test_killed_at_random_moments_the_replica_is_whole_each_time(tmp_path: Path,
         pair.grow(number)
     began = time.monotonic()
     process = pair.copy()
-    process.communicate()
+    process.wait()
     seconds, checked, cut = time.monotonic() - began, 0, 0
     shutil.rmtree(pair.replica)
     for number in range(KILLS):
         process = pair.copy()
         time.sleep(rng.uniform(0, seconds))
-        seconds *= 0.8 if process.poll() is not None else 1.1  # however busy this machine is, most kills are to hit
+        seconds *= 0.8 if process.ended() else 1.1  # however busy this machine is, most kills are to hit
         process.kill()
-        process.communicate()
+        process.wait()
         if (pair.replica / "config").exists():
             pair.restic(pair.replica, "check", "--read-data", "--no-cache", "--no-lock")
             checked += 1
@@ -119,7 +118,7 @@ def test_a_prune_at_the_source_meanwhile_leaves_the_replica_whole(tmp_path: Path
         pruning = subprocess.Popen(argv, env=pair.env, stdout=subprocess.DEVNULL)
         copying = pair.copy()
         assert pruning.wait() == 0
-        copying.communicate()
+        copying.wait()
         pair.restic(pair.replica, "check", "--read-data", "--no-cache", "--no-lock")
         assert seen <= pair.whole(pair.replica), "deletions are not copied"
         seen = pair.whole(pair.replica)

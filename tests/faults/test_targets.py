@@ -166,7 +166,7 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
 ) -> None:
     _offsite(files_site, s3, bucket)
     _share(files_site, "[offsite]")
-    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(150_000_000))
+    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(60_000_000))
     process = files_site.start("backup", "share", "--json")
     client = s3.client()
     assert soon(lambda: "Contents" in client.list_objects_v2(Bucket=bucket, Prefix="share/data/"))
@@ -184,7 +184,7 @@ def test_the_server_killed_and_restarted_in_mid_backup_costs_time_and_nothing_el
 def test_the_server_killed_and_restarted_in_mid_drill_is_ridden_out_or_said(files_site: Site, s3, bucket: str) -> None:
     _offsite(files_site, s3, bucket)
     _share(files_site, "[offsite]")
-    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(250_000_000))
+    (files_site.root / "source" / "big.bin").write_bytes(os.urandom(100_000_000))
     files_site.dr("backup", "share")
     process = files_site.start("drill", "share", "--json")
     sandboxes = files_site.root / "state" / "sandboxes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,14 @@ from tests.sources.postgres_points import Capture, Point
 from tests.sources.rich import NAME, quoted, rich_server
 
 
-@pytest.fixture
-def captured(tmp_path: Path) -> Iterator[Capture]:
-    """Captures databases of a server."""
+@contextmanager
+def capturing(place: Path) -> Iterator[Capture]:
+    """Captures databases of a server into a place."""
     made: list[Point] = []
 
     def capture(of: PostgresServer, **declared: object) -> Point:
         whole = PostgresSource.model_validate({"host": str(of.socket), "user": "postgres", **declared})
-        kept = tmp_path / f"kept-{len(made)}"
+        kept = place / f"kept-{len(made)}"
         kept.mkdir()
         stream = Postgres("db", whole, host=ThisHost()).capture(kept, None)
         made.append(Point(stream.filename, b"".join(stream.chunks()), kept, whole))
@@ -37,6 +38,13 @@ def captured(tmp_path: Path) -> Iterator[Capture]:
     for point in made:
         for annex in point.annexes:
             shutil.rmtree(annex)
+
+
+@pytest.fixture
+def captured(tmp_path: Path) -> Iterator[Capture]:
+    """Captures databases of a server."""
+    with capturing(tmp_path) as capture:
+        yield capture
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.postgres.driver import Postgres
 from dr.tools.host import Host, ThisHost
 from scripts.servers.owned import own_folder
+from tests import made_once
 from tests.waiting import soon
 
 
@@ -39,7 +40,8 @@ class Point:
         host_: Host | None = None,
         **more: object,
     ) -> RestoredSource:
-        declared = self.declared.model_copy(update=more)
+        quick = {"bin": str(made_once.postgres_programs())} if self.declared.bin is None and host_ is None else {}
+        declared = self.declared.model_copy(update={**quick, **more})
         room = RestoreSlot(
             root=self.kept, apart=self.kept, annex=self.annex, token=token, real=real, replace=frozenset(replace)
         )

@@ -14,6 +14,8 @@ from dr.sources.driver import RestoredSource, RestoreSlot
 from dr.sources.mysql import Mysql
 from dr.tools.host import ThisHost
 from scripts.servers.mariadb import MariadbServer
+from scripts.servers.mysql import MysqlServer
+from tests import made_once
 
 BYTES = bytes(range(256)).hex()
 #: Everything that databases are made of, under names that are hard to quote. (No quote in the database's own name:
@@ -88,7 +90,8 @@ class Taken:
     def __init__(
         self, server: MariadbServer, work: Path, questions: tuple[tuple[str | None, str], ...] = (), **declared: Any
     ):
-        self.declared = MysqlSource.model_validate(server.declared(**declared))
+        quick = {} if isinstance(server, MysqlServer) else {"bin": str(made_once.mariadb_programs())}
+        self.declared = MysqlSource.model_validate(server.declared(**quick, **declared))
         self.doors = Mysql("db", self.declared, host=ThisHost(), questions=questions)
         work.mkdir(parents=True)
         stream = self.doors.capture(work, None)

@@ -28,6 +28,7 @@ from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
 from tests.far import Far, reached
+from tests.own_mounts import needs_mounts, own_mounts
 
 TAGS = {"run": "r", "source": "docs"}
 
@@ -136,17 +137,24 @@ def test_what_comes_back_is_equal_to_it_and_a_flipped_byte_is_seen(
     assert compare(back, tmp_path / "far" / MANIFEST, Terms()).differ == 1
 
 
+@needs_mounts
 @pytest.mark.parametrize("one_filesystem", [True, False])
-def test_a_listing_is_the_walk_of_this_house_across_file_systems(host: SshHost, one_filesystem: bool) -> None:
-    with tempfile.TemporaryDirectory(prefix="dr-test-", dir="/dev/shm") as ours:
-        Path(ours, "f").touch()
-        # Other programs' shared memory comes and goes, so of that file system only what is ours is looked at.
-        excluded = excluder(["/dev/pts", "/dev/fd", "/dev/std*", "/dev/shm/*", f"!{ours}"])
-        roots = ["/dev", "/dev/shm"]
-        walked = dict(
-            walk([os.fsencode(r) for r in roots], excluded=excluded, one_filesystem=one_filesystem, unreadable=print)
-        )
-        found = list_trees(host, roots, excluded=excluded, one_filesystem=one_filesystem).found
+def test_a_listing_is_the_walk_of_this_house_across_file_systems(one_filesystem: bool) -> None:
+    ours = Path("/dev/shm/dr-test")
+    excluded = excluder(["/dev/pts", "/dev/fd", "/dev/std*"])
+    roots = ["/dev", "/dev/shm"]
+    # Of its own: other programs' shared memory comes and goes, and is much to list.
+    with tempfile.TemporaryDirectory(dir="/tmp") as place, own_mounts() as mounts:
+        mounts.tmpfs(ours.parent)
+        ours.mkdir()
+        (ours / "f").touch()
+        with Far(Path(place, "far")) as server, reached(server) as host:
+            walked = dict(
+                walk(
+                    [os.fsencode(r) for r in roots], excluded=excluded, one_filesystem=one_filesystem, unreadable=print
+                )
+            )
+            found = list_trees(host, roots, excluded=excluded, one_filesystem=one_filesystem).found
     assert set(found) == set(walked) and len(found) > 10 and os.fsencode(ours) + b"/f" in found
     assert {path: s.st_mode for path, s in found.items()} == {path: s.st_mode for path, s in walked.items()}
 

@@ -56,7 +56,7 @@ def doors_of(kind: str, declared: FilesSource, place: Path, program: str) -> Ite
     if kind == "here":
         yield Files("docs", declared)
         return
-    with Far(place / "far") as server, reached(server) as host:
+    with Far(place / "far").hold(program) as server, reached(server) as host:
         yield (
             AgentFiles("docs", declared, Agent(host, program))
             if kind == "agent"

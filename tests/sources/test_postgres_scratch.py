@@ -18,7 +18,8 @@ from dr.sources import database_inventory as facts
 from dr.sources.driver import RestoredSource
 from dr.sources.postgres import roles, scratch
 from scripts.servers.postgres import PostgresServer, program
-from tests.sources.postgres_points import Capture, Point, both, gone_from, killed_amid, left_in, restored
+from tests.sources.conftest import capturing
+from tests.sources.postgres_points import Capture, both, gone_from, killed_amid, left_in, restored
 
 ODD = 'Schüler "A" b'
 ROLES = r"""
@@ -159,47 +160,62 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_what_differs_from_the_capture_shows(school: tuple[Point, RestoredSource], how: str) -> None:
-    _, instance = school
-    before, after = both(instance)
+def test_what_differs_from_the_capture_shows(school: RestoredSource, how: str) -> None:
+    before, after = both(school)
     assert (before.rows, before.objects) == (after.rows, after.objects)
-    change(instance, DAMAGE[how])
-    before, after = both(instance)
+    change(school, DAMAGE[how])
+    before, after = both(school)
     assert (before.rows != after.rows) == ("row" in how or "emptied" in how)
     assert (before.objects != after.objects) != (before.rows != after.rows)
 
 
+@pytest.fixture(scope="module")
+def school_once(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestoredSource]:
+    """The small database, restored; beside it a copy that nobody changes."""
+    with capturing(tmp_path_factory.mktemp("school")) as capture:
+        point = capture(server, database="school")
+        instance = point.restored()
+        try:
+            change(restored(point, instance), "create database as_it_was template school", "template1")
+            yield instance
+        finally:
+            instance.close()
+
+
 @pytest.fixture
-def school(captured: Capture) -> Iterator[tuple[Point, RestoredSource]]:
-    """The small database, restored."""
-    point = captured(database="school")
-    instance = point.restored()
-    try:
-        yield point, restored(point, instance)
-    finally:
-        instance.close()
+def school(school_once: RestoredSource) -> RestoredSource:
+    """The small database, as it was restored."""
+    change(school_once, "drop database school", "template1")
+    change(school_once, "create database school template as_it_was", "template1")
+    return school_once
 
 
-def change(instance: RestoredSource, sql: str) -> None:
+def change(instance: RestoredSource, sql: str, database: str = "school") -> None:
     """Change what was restored, by the connection that programs get."""
     env = {"PATH": os.environ["PATH"], **instance.connection()}
-    subprocess.run([program("psql"), "-Xqc", sql, env["DATABASE_URL"]], env=env, check=True)
-    subprocess.run([program("psql"), "-Xqc", "select 1"], env=env, check=True, stdout=subprocess.DEVNULL)
+    where = env["DATABASE_URL"].replace("/school?", f"/{database}?")
+    subprocess.run([program("psql"), "-Xqv", "ON_ERROR_STOP=1", "-c", sql, where], env=env, check=True)
 
 
-def test_a_probe_gives_text_and_cannot_write_and_says_what_is_wrong(school: tuple[Point, RestoredSource]) -> None:
-    _, instance = school
-    assert instance.probe("select count(*), 'more' from pupils;") == "500"
-    assert instance.probe("select null") is None and instance.probe("select 1 where false") is None
-    assert instance.probe("select '' -- nothing") == "" and instance.probe("select true") == "t"
-    assert instance.probe("select timestamptz '2026-01-02 03:04:05+05'") == "2026-01-01 22:04:05+00"
+def test_programs_reach_the_databases_by_what_they_are_told(school: RestoredSource) -> None:
+    env = {"PATH": os.environ["PATH"], **school.connection()}
+    for where in ([], [env["DATABASE_URL"]]):
+        argv = [program("psql"), "-XqAtc", "select current_database()", *where]
+        assert subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, text=True).stdout == "school\n"
+
+
+def test_a_probe_gives_text_and_cannot_write_and_says_what_is_wrong(school: RestoredSource) -> None:
+    assert school.probe("select count(*), 'more' from pupils;") == "500"
+    assert school.probe("select null") is None and school.probe("select 1 where false") is None
+    assert school.probe("select '' -- nothing") == "" and school.probe("select true") == "t"
+    assert school.probe("select timestamptz '2026-01-02 03:04:05+05'") == "2026-01-01 22:04:05+00"
     for query in ("delete from pupils", "drop table pupils", "create table x ()"):
         with pytest.raises(SourceError, match="read-only transaction"):
-            instance.probe(query)
+            school.probe(query)
     with pytest.raises(SourceError, match='relation "nowhere" does not exist') as caught:
-        instance.probe("select 1\nfrom nowhere")
+        school.probe("select 1\nfrom nowhere")
     assert "\n" not in str(caught.value) and caught.value.hint
-    assert instance.newest() is None
+    assert school.newest() is None
 
 
 def test_nothing_is_left_of_a_scratch_server(captured: Capture) -> None:
