@@ -18,8 +18,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
-def _as_a_person_has_it(plain_restic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DR_RESTIC", plain_restic)
+def _restic(
+    request: pytest.FixtureRequest, plain_restic: str, quick_restic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stops a demo has restic as a person has it, and may stop it amid a key; whoever plays it, with quick keys."""
+    plays = request.node.get_closest_marker("long")
+    monkeypatch.setenv("DR_RESTIC", quick_restic if plays else plain_restic)
 
 
 def start(place: Path, script: str = "demo.py") -> subprocess.Popen[str]:
