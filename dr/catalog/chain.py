@@ -97,10 +97,14 @@ def _note_gaps(db: Connection) -> None:
     _set_meta(db, "gaps", json.dumps(missing))
 
 
-def audit(db: Connection) -> ChainResult:
-    """Read the whole chain in its stored order, one record at a time; name the first that is not as it was."""
+def audit(db: Connection, *, look: reading.Look) -> ChainResult:
+    """Read the whole chain in its stored order, one record at a time; name the first that is not as it was.
+
+    `look` is given each thin row that is read, and what its chunk holds.
+    """
     gaps: list[int] = json.loads(_meta(db, "gaps", "[]"))
-    return verify_chain(reading.every(db), head=head(db), first=int(_meta(db, "first", "1")), gaps=frozenset(gaps))
+    records = reading.every(db, look=look)
+    return verify_chain(records, head=head(db), first=int(_meta(db, "first", "1")), gaps=frozenset(gaps))
 
 
 def _meta(db: Connection, key: str, default: str) -> str:

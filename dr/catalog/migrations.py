@@ -153,4 +153,13 @@ STEPS: tuple[str, ...] = (
         deletes integer not null, sent integer not null, received integer not null, restic_sent integer not null,
         primary key (system, target, month)) without rowid;
     """,
+    """
+    alter table changes rename to changes_before;
+    create table changes (
+        run_id text not null, source text not null, system text not null, at integer not null,
+        loud integer not null, body text not null, primary key (system, source, at, run_id)) without rowid;
+    insert into changes select run_id, source, system, at, loud, body from changes_before
+        order by system, source, at, run_id;
+    drop table changes_before;
+    """,
 )

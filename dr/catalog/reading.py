@@ -6,19 +6,20 @@ Whoever reads sees no difference. One record is held at a time, and of what is f
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from sqlite3 import Connection, Row
+from typing import TypeAlias
 
 from dr.catalog.values import moment, ref_key
 from dr.evidence.seal import Stored, text_of
 
+#: Is given a row of `folded` that is read, and what its chunk holds.
+Look: TypeAlias = Callable[[Row, list[str]], None]
 #: The kinds of which ordinary records are folded; any other lies open.
 FOLDED_KINDS = frozenset({"backup", "verify", "replicate", "expire", "prune"})
-#: So many chunks are kept unpacked: all that the records of one fold, read in their order, lie in.
-_CHUNKS = 48
 _BEFORE = """coalesce(f.prev, (select lower(hex(digest)) from folded b where b.seq = f.seq - 1),
     (select digest from evidence b where b.seq = f.seq - 1), '')"""
 _FOLDED = f"select f.*, lower(hex(f.digest)) as told, {_BEFORE} as before from folded f"  # noqa: S608 - constants
@@ -31,9 +32,12 @@ _SYSTEMS = "system in (select value from json_each(:systems))"
 _AFTER = "seq > :after"
 
 
-def every(db: Connection, *, since: int = 1) -> Iterator[Stored]:
-    """Yield the whole chain in its stored order, from a number on."""
-    return select(db, after=since - 1 if since > 1 else None)
+def every(db: Connection, *, since: int = 1, look: Look | None = None) -> Iterator[Stored]:
+    """Yield the whole chain in its stored order, or from a number on; `look` is given what the folded are read from."""
+    of = [_AFTER] if since > 1 else []
+    given = {"after": since - 1}
+    opened = map(_open, db.execute(_where("select * from evidence", of), given))
+    return heapq.merge(opened, _folded(db, db.execute(_where(_FOLDED, of), given), look), key=attrgetter("seq"))
 
 
 def select(
@@ -60,7 +64,7 @@ def select(
     found: list[Iterator[Stored]] = [map(_open, db.execute(_where("select * from evidence", of_open), given))]
     if kinds is None or not FOLDED_KINDS.isdisjoint(kinds):
         rows = db.execute(_where(_FOLDED, of_folded), given)
-        found.append(_stored(row, lines) for row, lines in with_lines(db, rows))
+        found.append(_folded(db, rows))
     merged = heapq.merge(*found, key=attrgetter("seq"))
     return (each for each in merged if (since is None or each.at >= since) and (ref is None or each.ref == ref))
 
@@ -80,15 +84,15 @@ def _open(row: Row) -> Stored:
     return Stored(**{name: row[name] for name in names}, text=row["body"])
 
 
-def with_lines(db: Connection, rows: Iterable[Row]) -> Iterator[tuple[Row, list[str]]]:
-    """Yield rows of folded records, each with what its chunk holds."""
-    kept: dict[int, list[str]] = {}
-    for row in rows:
-        lines = kept.pop(row["chunk"], None) or chunk(db, row["chunk"])
-        kept[row["chunk"]] = lines  # the last one used is the last to go
-        if len(kept) > _CHUNKS:
-            del kept[next(iter(kept))]
-        yield row, lines
+def _folded(db: Connection, rows: Iterator[Row], look: Look | None = None) -> Iterator[Stored]:
+    if (first := next(rows, None)) is None:
+        return  # in a young catalog nothing was: what unpacks it is not loaded
+    from dr.catalog.chunks import with_lines
+
+    for row, lines in with_lines(db, itertools.chain((first,), rows)):
+        if look:
+            look(row, lines)
+        yield _stored(row, lines)
 
 
 def _stored(row: Row, lines: Sequence[str]) -> Stored:
@@ -102,15 +106,6 @@ def _stored(row: Row, lines: Sequence[str]) -> Stored:
         seq=row["seq"], kind=row["kind"], ref=ref, system=row["system"], at=at, prev=row["before"], digest=row["told"],
         text=text,
     )  # fmt: skip
-
-
-def chunk(db: Connection, number: int) -> list[str]:
-    """Return what was folded into a chunk; nothing when it cannot be read, so that its records are seen as damaged."""
-    row = db.execute("select bodies from chunks where id = ?", (number,)).fetchone()
-    try:
-        return zlib.decompress(row["bodies"]).decode().split("\n") if row else []
-    except (zlib.error, UnicodeDecodeError, TypeError):
-        return []
 
 
 def exposed(db: Connection, systems: Sequence[str], *, since: int) -> Iterator[tuple[str, int, int]]:

@@ -112,8 +112,9 @@ class Records:
         from dr.catalog import derive, folding
 
         with self._connections.reading() as db:
-            result = chain.audit(db)
-            stray = None if result.first_bad else folding.first_stray(db) or derive.first_stray(db)
+            strays = folding.Strays()
+            result = chain.audit(db, look=strays.look)
+            stray = None if result.first_bad else strays.first or derive.first_stray(db)
         return replace(result, first_bad=stray) if stray else result
 
     def fold(self, *, now: datetime, seconds: float = 2.0) -> int:

@@ -65,12 +65,12 @@ def history(db: Connection, system: str, source: str, *, now: datetime) -> tuple
 _THIN_OUT = """
     delete from changes where system = :system and at < :before
         and not exists (select 1 from marks m where m.run_id = changes.run_id)
-        and (run_id, source) not in (
-            select run_id, source from (select run_id, source,
+        and (source, at, run_id) not in (
+            select source, at, run_id from (select source, at, run_id,
                 row_number() over (partition by source order by at desc) as nth from changes where system = :system)
             where nth <= :newest)
-        and (run_id, source) not in (
-            select run_id, source from (select run_id, source,
+        and (source, at, run_id) not in (
+            select source, at, run_id from (select source, at, run_id,
                 row_number() over (partition by source order by loud desc) as nth from changes
                 where system = :system and loud > 0 and at > :since) where nth <= :loudest)"""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -9,7 +10,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from dr.catalog import folding
+from dr.catalog import chunks, folding
 from dr.catalog.store import Catalog
 from dr.evidence.change import Change
 from dr.evidence.fact import Fact
@@ -204,6 +206,10 @@ def test_it_takes_a_fraction_of_the_room(whole: Path, folded: Path) -> None:
         ("delete from folded", None),
         ("delete from chunks", None),
         ("update chunks set bodies = x'0102' where id = (select chunk from folded where seq = 100)", None),
+        (
+            "update chunks set bodies = substr(bodies, 1, 99) where id = (select chunk from folded where seq = 100)",
+            None,
+        ),
     ],
 )
 def test_what_was_tampered_with_among_the_folded_is_named(folded: Path, statement: str, found: int | None) -> None:
@@ -215,18 +221,59 @@ def test_what_was_tampered_with_among_the_folded_is_named(folded: Path, statemen
 
 
 def test_a_body_that_was_edited_and_compressed_again_is_named(folded: Path) -> None:
-    import zlib
-
     row = _raw(folded, "select f.seq, f.nth, f.chunk, c.bodies from folded f join chunks c on c.id = f.chunk limit 1")[
         0
     ]
-    lines = zlib.decompress(row[3]).decode().split("\n")
+    lines = chunks.unpack(row[3])
     lines[row[1]] = lines[row[1]].replace('"bytes_added":0', '"bytes_added":1')
     with sqlite3.connect(folded / "catalog.sqlite") as db:
-        db.execute("update chunks set bodies = ? where id = ?", (zlib.compress("\n".join(lines).encode()), row[2]))
+        db.execute("update chunks set bodies = ? where id = ?", (chunks.pack(lines), row[2]))
     with _open(folded) as catalog:
         bad = catalog.audit().first_bad
     assert bad is not None and bad[0] == row[0] and "edited" in bad[1]
+
+
+def test_what_was_folded_with_zlib_before_is_read_beside_what_is_folded_now(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path / "c")
+    with _open(tmp_path / "c") as catalog:
+        with monkeypatch.context() as before:
+            before.setattr(chunks, "pack", lambda lines: zlib.compress("\n".join(lines).encode(), 6))
+            assert catalog.fold(now=BEGIN + folding.AGE + timedelta(days=40), seconds=60) > 100
+        (number,) = _raw(tmp_path / "c", "select count(*) from chunks")[0]
+        assert catalog.fold(now=FAR, seconds=60) > 100
+        begins = _raw(tmp_path / "c", f"select hex(substr(bodies, 1, 2)) = 'FD37' from chunks where id > {number - 2}")
+        assert begins[:4] == [(0,), (0,), (1,), (1,)], "both are there"
+        with _open(whole) as never:
+            assert _all_that_is_told(catalog, FAR) == _all_that_is_told(never, FAR)
+
+
+def test_what_changes_while_a_batch_is_packed_is_not_folded_as_it_was(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(whole, tmp_path / "c")
+    pack, calls = chunks.pack, itertools.count()
+
+    def meanwhile(lines: Iterable[str]) -> bytes:
+        call, known = next(calls), list(lines)
+        if call == 0:
+            with _open(tmp_path / "c") as another, monkeypatch.context() as once:
+                once.setattr(folding, "MOST", 20)
+                assert 0 < another.fold(now=FAR, seconds=0) < 20, "another folds a batch of the same"
+        elif call == 14:  # in a later batch than the first, which is read again
+            ref = known[0].partition("\t")[0]
+            _raw(tmp_path / "c", f"update runs set outcome = 'failed' where run_id = '{ref}'")
+            bad.extend(_raw(tmp_path / "c", f"select seq from runs where run_id = '{ref}'")[0])
+        return pack(known)
+
+    bad: list[int] = []
+    monkeypatch.setattr(chunks, "pack", meanwhile)
+    with _open(tmp_path / "c") as catalog, _open(whole) as never:
+        assert catalog.fold(now=FAR, seconds=60) > 300
+        assert list(catalog.records()) == list(never.records())
+        assert catalog.audit().first_bad == (bad[0], "edited: the index of runs says 'failed', the record says 'ok'")
+    assert _raw(tmp_path / "c", f"select count(*) from evidence where seq = {bad[0]}") == [(1,)], "no longer ordinary"
 
 
 def test_a_record_that_is_not_as_it_was_sealed_is_never_folded(whole: Path, tmp_path: Path) -> None:
@@ -240,17 +287,13 @@ def test_a_record_that_is_not_as_it_was_sealed_is_never_folded(whole: Path, tmp_
 
 def test_a_failed_run_cannot_be_passed_off_as_one_that_was_folded(folded: Path) -> None:
     """Who moves a record of a failure among those that went well would have it counted as one of them."""
-    import zlib
-
     seq, ref, body = _raw(
         folded,
         'select seq, ref, body from evidence where kind = \'backup\' and body like \'%"outcome":"failed","plan%\'',
     )[0]
     with sqlite3.connect(folded / "catalog.sqlite") as db:
         at, digest = db.execute("select at, digest from evidence where seq = ?", (seq,)).fetchone()
-        chunk = db.execute(
-            "insert into chunks (bodies) values (?)", (zlib.compress(f"{ref}\t{body}".encode()),)
-        ).lastrowid
+        chunk = db.execute("insert into chunks (bodies) values (?)", (chunks.pack([f"{ref}\t{body}"]),)).lastrowid
         finished = round(datetime.fromisoformat(at).timestamp() * 10**6)
         values = (
             seq,
@@ -300,7 +343,7 @@ _FOLD = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from dr.catalog import folding
+from dr.catalog import chunks, folding
 from dr.catalog.store import Catalog
 from dr.tools.state_dir import StateDir
 folding.FEWEST, folding.MOST, folding.IN_CHUNK = 4, 12, 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from dr.catalog.migrations import STEPS
 from dr.catalog.store import Catalog
-from dr.catalog.suspicion import LOUDEST, NEWEST
+from dr.catalog.suspicion import _NEWEST, LOUDEST, NEWEST, note_run
 from dr.evidence.acts import Trust
 from dr.evidence.change import Change
 from dr.evidence.record import BackupRun, SourceCapture, TargetState
@@ -128,6 +131,53 @@ def test_history_is_bounded_and_keeps_the_loudest_of_a_year(catalog: Catalog) ->
     found = catalog.change_history("sis", ["docs"], now=at(300))["docs"]
     assert NEWEST < len(found) <= NEWEST + LOUDEST
     assert found[0].change.changed == 90
+
+
+def _changes(catalog: Catalog) -> list[tuple[object, ...]]:
+    with catalog._connections.reading() as db:
+        return [tuple(row) for row in db.execute("select * from changes")]
+
+
+def test_a_change_that_is_noted_again_stands_there_once(catalog: Catalog) -> None:
+    facts = [run(1), run(2, suspect="a"), run(3, system="other")]
+    for fact in facts:
+        catalog.record(fact)
+    before = _changes(catalog)
+    assert len(before) == 3
+    with catalog._connections.writing() as db:
+        for record in catalog.records():
+            note_run(db, record.fact)  # type: ignore[arg-type]
+    assert _changes(catalog) == before
+
+
+def test_the_newest_changes_of_a_source_lie_side_by_side_and_there_is_nothing_else_to_keep(catalog: Catalog) -> None:
+    with catalog._connections.reading() as db:
+        asked = {"system": "sis", "source": "docs", "now": 1, "since": 0}
+        plan = [row["detail"] for row in db.execute(f"explain query plan {_NEWEST}", asked)]
+        assert plan[0] == "SEARCH c USING PRIMARY KEY (system=? AND source=? AND at<?)", plan
+        assert not any("TEMP B-TREE" in step for step in plan), plan
+        assert not db.execute("pragma index_list(changes)").fetchall()[1:], "no index but the rows themselves"
+
+
+def test_changes_that_were_kept_by_run_are_taken_over(tmp_path: Path) -> None:
+    with Catalog.open(StateDir(tmp_path / "new")) as catalog:
+        for fact in (run(1, changed=90), run(2, suspect="a"), run(3), run(2, system="other"), trust(2)):
+            catalog.record(fact)
+        told, rows = catalog.change_history("sis", ["docs"], now=at(9)), _changes(catalog)
+    by_run = next(number for number, step in enumerate(STEPS) if "create table changes (" in step and number > 9)
+    (tmp_path / "old").mkdir()
+    with closing(sqlite3.connect(tmp_path / "old" / "catalog.sqlite")) as old, old:
+        for statement in ";".join(STEPS[:by_run]).split(";"):
+            old.execute(statement)
+        old.execute(f"pragma user_version = {by_run}")
+        old.executemany("insert into changes values (?, ?, ?, ?, ?, ?)", rows)
+        old.execute("insert into marks values ('sis-2', 'sis', ?, 'a', 'the migration')", (rows[2][3],))
+        assert len(old.execute("pragma index_list(changes)").fetchall()) == 3
+    with Catalog.open(StateDir(tmp_path / "old")) as catalog:
+        assert _changes(catalog) == rows
+        assert catalog.change_history("sis", ["docs"], now=at(9)) == told
+        catalog.record(run(4))
+        assert len(catalog.change_history("sis", ["docs"], now=at(9))["docs"]) == 4
 
 
 def test_a_run_without_measures_leaves_no_mark(catalog: Catalog) -> None:
