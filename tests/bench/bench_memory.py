@@ -1,26 +1,28 @@
 """Peak memory of what might be held of all that is stored or captured, at two sizes: whether it grows with them.
 
-A proof of so many objects, without their bytes, of which earlier runs read all but a few; a sample's choice of so many
-files; a capture of so many files by SFTP, and by their own host; `dr points rebuild` of so many runs on record, with
-all that the program needs. Each in a process of its own. Run: `python tests/bench/bench_memory.py [--act proof]
-[--sizes 10000 100000]`; the captures of 100,000 files take minutes.
+Each row of `ROWS` is done in a process of its own, once for each size. What is held is counted above what the process
+held before; of whole commands all that the program needs is in it. Run: `python tests/bench/bench_memory.py`, or one
+row at any sizes: `… --act sftp --sizes 500000`.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import multiprocessing
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, cast
 
 from dr.catalog import chain
 from dr.catalog.store import Catalog
@@ -31,7 +33,9 @@ from dr.evidence.seal import seal
 from dr.evidence.stored_object import HeldObjects, StoredObject, moment
 from dr.operations.proof_memory import memory_of, remember
 from dr.plan.source_kinds import FilesSource
+from dr.run.backup.last_look import compare, keep, kept
 from dr.run.recovery.sample import choose, summed_up
+from dr.run.replication.copy_repository import copy_repository
 from dr.run.verification.comparison import ListingComparison
 from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
@@ -39,11 +43,15 @@ from dr.run.verification.rotation import ReadingRule, coverage_of, to_read
 from dr.sources.agent import AgentFiles
 from dr.sources.remote_files import RemoteFiles
 from dr.tools.agent import Agent
+from dr.tools.rclone import Rclone
+from dr.tools.rclone_store import RcloneStore
+from dr.tools.rest import RestService
+from dr.tools.rest_store import RestStore
 from dr.tools.restic import Repository
 from dr.tools.restic_program import find_restic
 from dr.tools.ssh import SshHost
 from dr.tools.state_dir import StateDir
-from dr.tools.store import Stored
+from dr.tools.store import ObjectStore, Stored
 from tests.bench.bench_manifest import make_small
 from tests.bench.measure import dr, dr_used, make_disk, make_files, make_plan
 from tests.far import Far, reached
@@ -106,6 +114,127 @@ def _stored(number: int) -> Iterator[tuple[str, int, str]]:
     for each in range(number):
         ident = f"{each * (256**4 // number):08x}" + hashlib.sha256(str(each).encode()).hexdigest()[8:]
         yield f"data/{ident[:2]}/{ident}", 17_000_000 + each, ident[32:]
+
+
+class Listing:
+    """A place that lists so many objects; but for some, where it is a `replica`. It takes what it is given."""
+
+    where = "a listing"
+
+    def __init__(self, number: int, *, replica: bool = False) -> None:
+        self.number, self.replica = number, replica
+
+    def list(self, prefix: str = "") -> Iterator[Stored]:
+        for each, (name, size, version) in enumerate(_stored(self.number)):
+            if name.startswith(prefix) and not (self.replica and each % NEW == 0):
+                yield Stored(name, size, _WRITTEN, version)
+        for part in ("index/",) if self.replica else ("index/", "snapshots/"):
+            if part.startswith(prefix):
+                yield Stored(f"{part}{'a' * 64}", 1_000, _WRITTEN)
+
+    def get(self, name: str) -> bytes:
+        return b"config"
+
+    def exists(self, name: str) -> bool:
+        return True
+
+    def put(self, name: str, data: bytes) -> None:
+        """See `ObjectStore`."""
+
+    def take(self, name: str, source: ObjectStore, *, sha256: str, version: str = "") -> bool:
+        return True
+
+
+class _ByIndex:
+    """What the index names of so many objects, beside what is known of them."""
+
+    def __init__(self, known: VerifyMemory, number: int) -> None:
+        self._known, self._number = known, number
+
+    def named(self) -> Inventory:
+        data = ((id_of(name), size) for name, size, _ in _stored(self._number) if name != "config")
+        return self._known.named_by({"a" * 64}, lambda each: data).packs
+
+    def needing(self, packs: object) -> tuple[str, ...]:
+        return ()
+
+
+def replicate(number: int) -> None:
+    """A copying of what is new of so many objects, to where the others are."""
+    with TemporaryDirectory() as folder:
+        _in_another_process(_known, Path(folder), number)
+        with Catalog.open(StateDir(Path(folder))) as catalog:
+            known = memory_of(catalog, "sis", "vault")
+            source, to = (cast("ObjectStore", Listing(number, replica=replica)) for replica in (False, True))
+            done = copy_repository(source, to, insight=_ByIndex(known, number), proven=known.objects)
+            assert done.objects_copied == number // NEW + 2 and len(done.snapshots) == 1, done
+
+
+def look(number: int) -> None:
+    """A backup's look at a target that holds so many objects, held against the last one."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "sis@disk.look")
+        keep(path, Inventory(Listing(number, replica=True).list()))
+        there = Inventory(Listing(number).list())
+        found = compare(kept(path), there, most=100)
+        assert found.known and found.grown and not (found.gone or found.number)
+        keep(path, there)
+
+
+class _Answering(BaseHTTPRequestHandler):
+    """A REST server with so many objects."""
+
+    number = 0
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        mark = b"["
+        for name, size, _ in _stored(self.number) if self.path.endswith("/data/") else ():
+            if name != "config":
+                self.wfile.write(mark + json.dumps({"name": id_of(name), "size": size}).encode())
+                mark = b","
+        self.wfile.write(b"]" if mark == b"," else b"[]")
+
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing."""
+
+
+def _answer(number: int, port: Any) -> None:
+    _Answering.number = number
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answering) as server:
+        port.send(server.server_address[1])
+        server.serve_forever()
+
+
+def rest(number: int) -> None:
+    """A listing of so many objects by a REST server."""
+    here, there = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_answer, args=(number, there))
+    server.start()
+    try:
+        store = RestStore(RestService(f"http://127.0.0.1:{here.recv()}"), "sis")
+        assert sum(1 for _ in store.list()) == number
+    finally:
+        server.terminate()
+        server.join()
+
+
+def rclone(number: int) -> None:
+    """A listing of so many objects by rclone, of a directory."""
+    with TemporaryDirectory() as folder:
+        for name, _, _ in _stored(number):
+            path = Path(folder, "sis", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        config = Path(folder, "rclone.conf")
+        config.write_text("[disk]\ntype = local\n")
+        store = RcloneStore(Rclone(f"disk:{folder}", config), "sis")
+        assert sum(1 for _ in store.list()) == number + 1
 
 
 def sample(number: int) -> None:
@@ -192,26 +321,69 @@ def _on_record(home: Path, number: int) -> None:
                 seq, last = sealed.seq, sealed.digest
 
 
-ACTS = {"proof": proof, "sample": sample, "sftp": sftp, "agent": agent, "rebuild": rebuild}
+class Row(NamedTuple):
+    """What is done, and at which sizes; how many MB it may hold at the largest, and more than at the smallest."""
+
+    act: Callable[[int], None]
+    sizes: tuple[int, ...]
+    most: int
+    grows: int = 10
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.act.__name__
+
+
+ROWS = (
+    Row(proof, (10_000, 100_000), 300, grows=30),
+    Row(look, (10_000, 100_000), 300, grows=30),
+    Row(replicate, (10_000, 100_000), 300, grows=30),
+    Row(rest, (10_000, 100_000), 150),
+    Row(rclone, (10_000, 100_000), 150),
+    Row(sample, (10_000, 100_000), 150),
+    Row(sftp, (10_000, 40_000), 150),
+    Row(agent, (10_000, 40_000), 150),
+    Row(rebuild, (10_000, 40_000), 150),
+)
 
 
 def main() -> None:
-    """Measure all; or, named one and a size, do that and print what it took."""
+    """Measure all rows, or one; or, as the process of one row and size, do that and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--act", choices=ACTS)
+    parser.add_argument("--sizes", type=int, nargs="+")
+    parser.add_argument("--act", choices=[row.name for row in ROWS])
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    if asked.act:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        ACTS[asked.act](asked.sizes[0])
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
-        return
-    for act in ACTS:
-        for size in asked.sizes:
-            argv = [sys.executable, __file__, "--act", act, "--sizes", str(size)]
-            *more, taken, _ = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
-            more = [line for line in more if line.startswith(" ")]
-            print(*more, f"{act}, {size:,}: {float(taken):.0f} MB", sep="\n", flush=True)
+    for row in ROWS:
+        if asked.act in (None, row.name):
+            if asked.here:
+                _do(row.act, *asked.sizes)
+            else:
+                _measure(row, asked.sizes or row.sizes)
+
+
+def _do(act: Callable[[int], None], size: int) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    act(size)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def _measure(row: Row, sizes: Sequence[int]) -> None:
+    taken = []
+    for size in sizes:
+        argv = [sys.executable, __file__, "--here", "--act", row.name, "--sizes", str(size)]
+        said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
+        *more, last, _ = said  # the last line is of the processor
+        taken.append(float(last))
+        goal = f" (goal {row.most} MB)" if size <= max(row.sizes) else ""
+        print(
+            *(line for line in more if line.startswith(" ")),
+            f"{row.name}, {size:,}: {taken[-1]:.0f} MB{goal}",
+            sep="\n",
+        )
+    if len(taken) > 1:
+        print(f"  {taken[-1] - taken[0]:+.0f} MB from {sizes[0]:,} to {sizes[-1]:,} (goal {row.grows} MB)", flush=True)
 
 
 if __name__ == "__main__":

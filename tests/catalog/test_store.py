@@ -282,6 +282,17 @@ def test_two_records_that_changed_places_are_found(tmp_path: Path) -> None:
         assert catalog.audit().first_bad is not None
 
 
+def test_what_a_target_lacks_is_given_out_a_few_records_at_a_time(catalog: Catalog) -> None:
+    """After a rebuild that may be all there are."""
+    records = [catalog.record(run(f"r{count}", system="sis" if count % 3 else "other")) for count in range(1, 9)]
+    mine, sent = [record for record in records if record.system == "sis"], []
+    while some := catalog.unsent("sis", "t", most=2):
+        assert len(some) <= 2
+        sent += some
+        catalog.mark_sent("sis", "t", some[-1].seq)
+    assert sent == mine
+
+
 def test_the_chain_goes_on_after_a_rebuild_with_a_known_gap(tmp_path: Path) -> None:
     with Catalog.open(StateDir(tmp_path / "a")) as catalog:
         records = [catalog.record(run(f"r{count}")) for count in range(1, 6)]
