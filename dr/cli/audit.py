@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from dr.cli.context import Context, pass_context
 from dr.errors import FAILED, OK
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("audit")

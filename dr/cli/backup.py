@@ -45,8 +45,8 @@ def _say_intent(context: Context, items: list[Loaded]) -> None:
 def say_backups(context: Context, results: list[Finished[BackupRun]]) -> None:
     """Tell of backup runs, and note their exit codes."""
     from dr.report.documents import backup_document
-    from dr.run.backup.backup import NOT_WHOLE
-    from dr.run.backup.capture import NO_TARGET
+    from dr.run.backup.backup_fact import NOT_WHOLE
+    from dr.run.backup.source_capture import NO_TARGET
     from dr.run.backup.unread import in_full
 
     context.put(runs=[backup_document(result.record, unread=result.details) for result in results])

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from dr.cli import complete
 from dr.cli.choose import declared_or_usable
 from dr.cli.context import Context, pass_context
 from dr.errors import OBJECTIVE_MISSED, OK, DrError, every_error
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("status")

@@ -10,7 +10,7 @@ from dr.operations.makers import own_runs
 from dr.operations.proof_memory import memory_of
 from dr.queries.expired import expired_now, missed_by
 from dr.queries.key_posture import removed_keys
-from dr.run.backup.capture import BackupRequest
+from dr.run.backup.progress import BackupRequest
 from dr.run.points.presence import live_ids_on
 from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dr.errors import (
-    DamageError,
-    DrError,
-    InterruptedRunError,
-    LockedError,
-    NoRepositoryError,
-    RefusedError,
-    SourceError,
-    TargetDownError,
-)
 from dr.evidence import manifest
 from dr.evidence.attributes import digest_of
 from dr.evidence.manifest import Entry, spelt
@@ -30,7 +18,8 @@ from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
 from dr.sources import attributes, mounts
 from dr.sources.attributes import COVERED, Attributes, attributes_there
-from dr.sources.driver import MANIFEST, AgentCapture, Kept, RestoredSource, RestoreSlot, Sent, SourceDriver
+from dr.sources.blame import blame
+from dr.sources.driver import MANIFEST, AgentCapture, Kept, Sent, SourceDriver
 from dr.sources.files import cleaned, entry_of, excluder_of, excludes_of, look, specials
 from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import Counting, holdings, places_of
@@ -40,9 +29,7 @@ from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
 from dr.sources.settle import settle
 from dr.sources.sorted_lines import OrderedStatus, SortedLines, status_of
-from dr.sources.tables import Beside
 from dr.sources.walk import Excluded
-from dr.tools import command
 from dr.tools.agent import PLACE, Agent, Placed
 from dr.tools.restic import Repository
 
@@ -53,8 +40,6 @@ if TYPE_CHECKING:
 _BODY, _FOUND, _FOUND_AFTER = ".listed", ".found", ".found-after"
 #: So many files are hashed, and asked for their attributes, at a time.
 _BATCH = 10_000
-#: What another target may do better; everything else is the source's own fault, or its host's.
-_OF_THE_TARGET = (TargetDownError, RefusedError, LockedError, NoRepositoryError, DamageError)
 
 
 class AgentFiles(SourceDriver):
@@ -268,70 +253,3 @@ def _led_to(path: str, listing: Listing) -> str:
     """Return where a link leads, by its own words."""
     target = os.fsdecode(listing.links.get(os.fsencode(path), b""))
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-
-
-class Piped(SourceDriver):
-    """What a program on the agent's host writes. `inner` are its doors as a stream: they bring it back."""
-
-    def __init__(
-        self, inner: SourceDriver, agent: Agent, argv: Sequence[str], *, filename: str, timeout: float
-    ) -> None:
-        super().__init__(inner.name)
-        self.kind = inner.kind
-        self._inner, self._agent = inner, agent
-        self._argv, self._filename, self._timeout = tuple(argv), filename, timeout
-
-    def capture(self, work: Path, reuse: Path | None) -> AgentCapture:
-        """See `SourceDriver`."""
-        return _SentOutput(self, work / MANIFEST)
-
-    def send(self, repository: Repository, tags: Mapping[str, str], path: Path) -> Sent:
-        """Let the program run, its output go to the repository, and write the manifest to `path`."""
-        started = datetime.now(UTC)
-        with blame(self.name):
-            done = self._agent.backup_command(
-                repository, self._argv, filename=self._filename, tags=tags, timeout=self._timeout
-            )
-        manifest.write_stream(
-            path, source=self.name, kind=self.kind, started=started, filename=self._filename,
-            size=done.bytes, sha256=done.sha256,
-        )  # fmt: skip
-        return Sent(stored=done.stored, files=1, bytes=done.bytes)
-
-    def restored(self, room: RestoreSlot) -> RestoredSource:
-        """See `SourceDriver`."""
-        return self._inner.restored(room)
-
-    def beside(self) -> Beside:
-        """See `SourceDriver`."""
-        return self._inner.beside()
-
-    @property
-    def host(self) -> str:
-        """The host in words."""
-        return self._agent.host.name
-
-
-class _SentOutput(AgentCapture):
-    def __init__(self, doors: Piped, path: Path) -> None:
-        self.host = doors.host
-        self._doors, self._path = doors, path
-
-    def send(self, repository: Repository, tags: Mapping[str, str]) -> Sent:
-        """See `AgentCapture`."""
-        return self._doors.send(repository, tags, self._path)
-
-
-@contextmanager
-def blame(name: str) -> Iterator[None]:
-    """Let the target's errors go on as they are; whatever else is raised is the source's."""
-    try:
-        yield
-    except _OF_THE_TARGET:
-        raise
-    except InterruptedRunError as error:
-        command.raise_if_stopping()
-        raise SourceError("restic was ended there from outside", name, hint="start the backup again") from error
-    except DrError:
-        with own_errors(name):
-            raise

@@ -74,7 +74,7 @@ def _piped(
     """Return the doors of a command's output, stored from its host where an agent is there."""
     if agent is None:
         return doors
-    from dr.sources.agent import Piped
+    from dr.sources.agent_stream import Piped
 
     return Piped(doors, agent, argv, filename=filename, timeout=timeout)
 

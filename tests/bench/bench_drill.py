@@ -25,7 +25,8 @@ from typing import Any
 from dr.evidence.record import Copy, Point
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.backup.backup import BackupRequest, run_backup
+from dr.run.backup.backup import run_backup
+from dr.run.backup.progress import BackupRequest
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.workspace.toolbox import Toolbox, open_toolbox

@@ -21,7 +21,7 @@ from dr.evidence.record import BackupRun, Copy, Drill, Point
 from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup.backup import run_backup
-from dr.run.backup.capture import BackupRequest
+from dr.run.backup.progress import BackupRequest
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.recover import run_recover
 from dr.run.recovery.request import RecoveryRequest

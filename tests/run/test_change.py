@@ -27,8 +27,8 @@ from dr.plan.plan import Plan
 from dr.plan.target import Target
 from dr.run.backup.backup import run_backup
 from dr.run.backup.baseline import baseline, recorded
-from dr.run.backup.capture import BackupRequest
 from dr.run.backup.change import Found, Watch
+from dr.run.backup.progress import BackupRequest
 from dr.run.backup.sampled_blocks import Blocks
 from dr.run.workspace.toolbox import open_toolbox
 from dr.sources.database_inventory import FILENAME, DatabaseInventory, write

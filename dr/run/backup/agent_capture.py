@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
 from dr.errors import DrError, InterruptedRunError, SourceError
+from dr.evidence.record import SourceCapture
 from dr.late_dataclass import dataclass
+from dr.run.backup import emptiness
 from dr.run.backup.catch_up import copy_snapshots
+from dr.run.backup.change import Watch
+from dr.run.backup.progress import BackupProgress
+from dr.run.backup.source_capture import as_found, omitted, source_fact, take_differences, take_notes, weighed
 from dr.run.backup.stored_manifest import StoredManifest
 from dr.run.workspace.toolbox import Place
-from dr.sources.driver import MANIFEST, AgentCapture, Sent
+from dr.sources.driver import MANIFEST, AgentCapture, Sent, SourceDriver
 from dr.tools import command
 
 log = logging.getLogger("dr.backup")
@@ -27,6 +32,38 @@ class Landed:
     snapshots: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, str] = field(default_factory=dict)
     lost: dict[str, DrError] = field(default_factory=dict)
+
+
+def capture_by_agent(
+    away: AgentCapture,
+    doors: SourceDriver,
+    progress: BackupProgress,
+    tags: Mapping[str, str],
+    *,
+    work: Path,
+    parts: StoredManifest,
+    watch: Watch,
+) -> SourceCapture:
+    """Have a source's own host store it, and return what came of it."""
+    landed = store_away(away, progress.ready, tags, work=work, parts=parts)
+    sent = landed.sent
+    for name, error in landed.lost.items():
+        progress.lose(name, error)
+    for name, snapshot in landed.snapshots.items():
+        progress.snapshots.setdefault(name, {})[doors.name] = snapshot
+        progress.manifests.setdefault(name, {})[doors.name] = landed.manifests[name]
+    stored = {landed.giver: sent.stored} if landed.snapshots else {}
+    progress.added[landed.giver] = progress.added.get(landed.giver, 0) + sent.stored.bytes_added
+    fact = source_fact(doors, progress, stored, files=sent.files, size=sent.bytes)
+    omissions = omitted(sent, sent.unreadable, sent.settled)
+    take_notes(progress, doors.name, sent, sent.unreadable)
+    take_differences(progress, doors.name, sent.settled)
+    fact = as_found(fact, sent.settled, unreadable=len(sent.unreadable), omissions=omissions)
+    if landed.snapshots:
+        giver = progress.ready[landed.giver].repository
+        why = emptiness.of_stored(giver, sent.stored.snapshot_id, work, files=sent.files, size=sent.bytes)
+        fact = weighed(fact, why, told=sent.emptied)
+    return replace(fact, change=watch.away(work, sent.stored))
 
 
 def store_away(

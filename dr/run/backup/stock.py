@@ -19,8 +19,8 @@ from dr.errors import DamageError
 from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
-from dr.run.backup.capture import BackupRequest
 from dr.run.backup.last_look import Difference, compare, keep, kept
+from dr.run.backup.progress import BackupRequest
 from dr.run.verification.inventory import Inventory, id_of, listed
 from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.verify import verify

@@ -16,7 +16,7 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
-from dr.sources.agent import blame
+from dr.sources.blame import blame
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.sources.mysql.capture import refused_in

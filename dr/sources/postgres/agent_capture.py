@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from dr.evidence import manifest
 from dr.sources import database_inventory as facts
-from dr.sources.agent import blame
+from dr.sources.blame import blame
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.sources.postgres import inventory
 from dr.sources.postgres.capture import GLOBALS, Dumps, snapshot_of
