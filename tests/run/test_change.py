@@ -343,7 +343,7 @@ def test_what_a_killed_run_had_seen_is_seen_by_the_next(school: School, monkeypa
     """It had captured the struck files, and their manifest is kept for its hashes; but nobody was told."""
     in_place(school)
     with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
-        dying.setattr("dr.run.backup.backup._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        dying.setattr("dr.run.backup.backup.judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         school.backup("share")
     reuse = school.home / "state" / "cache" / "manifests"
     assert baseline(reuse, "share") != reuse / "share"
