@@ -26,7 +26,7 @@ from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
 from tests import made_once
-from tests.forked import Forker
+from tests.forked import Forker, Running
 from tests.in_memory import folder_in_memory
 from tests.quick_restic import make_quick
 
@@ -37,6 +37,9 @@ ROOT = Path(__file__).parents[1]
 SERVERS = (S3Server, PostgresServer, MariadbServer, Sshd, RestServer, RcloneServer)
 #: Fixtures of tests that `make fast` leaves out: servers, repositories of restic, the program as typed.
 WHOLE = {"s3", "other_s3", "postgres", "mariadb", "sshd", "rest_server", "rclone_server", "restic_program"}
+#: How programs written in Go share the machine: one processor each, and no garbage collected before there is much.
+GO = {"GOMAXPROCS": "1", "GOGC": "400"}
+SHARED = pytest.StashKey[Forker]()
 # The same examples each time, however slow the machine: chance fails no run. `--hypothesis-profile=explore` looks for
 # others.
 settings.register_profile("explore", database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -52,11 +55,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Let tests write into memory, unless a place was named: here, or by the run whose worker this is."""
+    """Let tests write into memory, unless a place was named: here, or by the run whose worker this is.
+
+    Several workers share the program that is loaded; it is loaded while they collect the tests.
+    """
+    if getattr(config.option, "numprocesses", None) and not config.option.fast:
+        config.stash[SHARED] = forker = Forker()
+        config.add_cleanup(lambda: forker.__exit__())
     if config.option.basetemp or not (folder := folder_in_memory()):
         return
     config.option.basetemp = str(folder)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where the program is loaded."""
+    if forker := node.config.stash.get(SHARED, None):
+        node.workerinput["forker"] = forker.path
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -88,9 +104,9 @@ def no_servers(pytestconfig: pytest.Config) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def forker() -> Iterator[Forker]:
-    """The program, loaded once a session."""
-    with Forker() as running:
+def forker(pytestconfig: pytest.Config) -> Iterator[Forker]:
+    """The program, loaded once for all workers."""
+    with Forker(getattr(pytestconfig, "workerinput", {}).get("forker")) as running:
         yield running
 
 
@@ -116,13 +132,15 @@ def quick_restic(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_processor() -> Iterator[None]:
+def go_alone() -> Iterator[None]:
     """Programs written in Go take one processor each: what they do in a test is little, and its parts wait for others.
 
-    On two, a fifth of restic's time goes into looking for work that is not there.
+    On two, a fifth of restic's time goes into looking for work that is not there; and another fifth into collecting
+    garbage while there is little of it.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GOMAXPROCS", "1")
+        for name, value in GO.items():
+            patch.setenv(name, value)
         yield
 
 
@@ -283,8 +301,12 @@ class Site:
         assert code is None or ran.code == code, f"exit {ran.code}, not {code}\n{ran.out}\n{ran.err}"
         return ran
 
-    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        """Start the program."""
+    def start(self, *arguments: str, **env: str) -> Running:
+        """Start the program as typed, and return while it runs."""
+        return self.forker.start(self.argv(*arguments)[3:], env={**self.env, **env}, cwd=self.root, also=self.also)
+
+    def interpreter(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """Start the program in an interpreter of its own, which loads it."""
         return subprocess.Popen(
             self.argv(*arguments),
             env={**self.env, **env},
@@ -304,7 +326,7 @@ def site(tmp_path: Path, restic_program: str, forker: Forker, request: pytest.Fi
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "DR_RESTIC": restic_program,
-        "GOMAXPROCS": os.environ["GOMAXPROCS"],
+        **GO,
         "PYTHONPATH": str(ROOT),
         "LANG": "C.UTF-8",
         # Where coverage is measured, the program as typed counts too; not in slow tests, which it would slow down more.

@@ -1,17 +1,18 @@
 """The program, loaded once and forked for each command that a test types.
 
 Loading `dr` with boto3 and paramiko costs 0.3 to 1.3 s of CPU, and the suite types more than a thousand commands. A
-server that has loaded them (one for each worker) forks a process of its own for each command: it has its own
+server that has loaded them (one for all workers) forks a process of its own for each command: it has its own
 environment, directory, streams, signals and exit code, as a started one has. Only the loading is shared.
 
 Where the start itself is the point (streams that are closed, a locale, what is loaded), a test starts
-`python -m dr`: `Site.start`.
+`python -m dr`: `Site.interpreter`.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import dataclasses
 import gc
 import importlib
@@ -27,14 +28,16 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import coverage
 import pydantic
 
+from dr.report import html
 from dr.tools import s3_client
 from dr.tools.network import Way
 from dr.tools.secrets import S3Keys
@@ -43,10 +46,19 @@ ROOT = Path(__file__).parents[1]
 #: What is loaded where it is needed, and costs a command of a test 70 ms.
 _LATE = (
     "boto3.session", "botocore.exceptions", "concurrent.futures.thread", "configparser", "difflib", "http.server",
-    "jinja2", "obstore.store", "paramiko", "prometheus_client", "pydantic.json_schema", "rfc8785", "rich.console",
-    "s3transfer.manager", "shamir_mnemonic", "statistics", "tempfile", "tenacity", "textwrap", "urllib3.exceptions",
-    "yaml",
+    "jinja2", "obstore.store", "paramiko", "prometheus_client", "pydantic.json_schema", "pydantic.type_adapter",
+    "rfc8785", "rich.console", "s3transfer.manager", "shamir_mnemonic", "statistics", "tempfile", "tenacity",
+    "textwrap", "urllib3.exceptions", "yaml",
 )  # fmt: skip
+_DECLARED = {
+    "targets/disk.yaml": "target: disk\nlocal: {path: /disk}\n",
+    "plans/share.yaml": (
+        "system: share\ntitle: A share\nowner: {role: Data manager}\nobjectives: {rto: 1h, rpo: 4h, mtd: 8h}\n"
+        "sources: {docs: {files: {paths: [/srv]}}}\ntargets: [disk]\ndrill: {checks: [manifest]}\n"
+    ),
+}
+#: Bytes of a large page, and what asks the kernel to make one (`man 2 madvise`).
+_LARGE, _MADV_COLLAPSE = 2 << 20, 25
 #: Seconds for one command, however busy the machine.
 LIMIT = 900
 
@@ -58,22 +70,33 @@ class Forker:
         subprocess.TimeoutExpired: by `run`, where a command takes more than `LIMIT` seconds; it is killed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: str | None = None) -> None:
+        """Start the server, or share that of another process, by its `path`."""
         self._folder = tempfile.TemporaryDirectory(prefix="dr-forked-")
-        self._path = f"{self._folder.name}/socket"
+        self.path = shared or f"{self._folder.name}/socket"
+        self._server = None if shared else self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """Start the server, which loads while others do so too: who asks before it has, waits."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "LC_"))}
-        argv = [sys.executable, "-m", __name__, self._path]
-        self._server = subprocess.Popen(
-            argv, cwd=ROOT, env={**ours, "LANG": "C.UTF-8"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert self._server.stdout is not None
-        assert self._server.stdout.readline() == b"loaded\n"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path)
+            listener.listen(64)
+            number = listener.fileno()
+            return subprocess.Popen(
+                [sys.executable, "-m", __name__, str(number)],
+                cwd=ROOT,
+                env={**ours, "LANG": "C.UTF-8"},
+                stdin=subprocess.PIPE,
+                pass_fds=[number],
+            )
 
     def __enter__(self) -> Forker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.communicate()  # closes its stdin, which is what it ends by
+        if self._server:
+            self._server.communicate()  # closes its stdin, which is what it ends by
         self._folder.cleanup()
 
     def run(
@@ -93,23 +116,110 @@ class Forker:
         """
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             told: dict[str, Any] = {"argv": list(arguments), "env": dict(env), "also": list(also), "ahead": ahead}
-            code = self._ask({**told, "cwd": str(cwd), "out": str(out), "err": str(err)}, begun)
+            running = self._ask({**told, "cwd": str(cwd)}, [os.open(place, flags, 0o666) for place in (out, err)])
+            begun(running.pid)
+            try:
+                code = running.wait(LIMIT)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
             return code, out.read_text(errors="surrogateescape"), err.read_text(errors="surrogateescape")
 
-    def _ask(self, asked: dict[str, Any], begun: Callable[[int], None]) -> int:
-        with socket.socket(socket.AF_UNIX) as line, line.makefile("rw") as stream:
-            line.settimeout(LIMIT)
-            line.connect(self._path)
-            stream.write(json.dumps(asked) + "\n")
-            stream.flush()
-            process = int(stream.readline())
-            begun(process)
+    def start(
+        self, arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path, also: Sequence[str] = ()
+    ) -> Running:
+        """Start `dr` with `arguments`, and return while it runs; what it writes comes through pipes."""
+        (out, into), (err, along) = os.pipe(), os.pipe()
+        told = {"argv": list(arguments), "env": dict(env), "also": list(also), "ahead": 0.0, "cwd": str(cwd)}
+        running = self._ask(told, [into, along])
+        running.stdout, running.stderr = (open(end, encoding="utf-8") for end in (out, err))  # noqa: SIM115 - its own
+        return running
+
+    def _ask(self, asked: dict[str, Any], streams: list[int]) -> Running:
+        """Have a command started; its stdout and stderr are handed over."""
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(self.path)
+        text = json.dumps(asked).encode() + b"\n"
+        sent = socket.send_fds(line, [text], streams)
+        line.sendall(text[sent:])
+        for stream in streams:
+            os.close(stream)
+        return Running(asked["argv"], line)
+
+
+class Running:
+    """A command that runs, with what tests use of `subprocess.Popen`."""
+
+    def __init__(self, args: list[str], line: socket.socket) -> None:
+        self.args, self._line = args, line
+        self._told = line.makefile("r")
+        self.pid = int(self._told.readline())
+        self.returncode: int | None = None
+        self.stdout: TextIO | None = None
+        self.stderr: TextIO | None = None
+        self._guard = threading.Lock()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stream in filter(None, (self.stdout, self.stderr)):
+            stream.close()
+        self.wait()
+
+    def poll(self) -> int | None:
+        """Return how it ended; None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it ended, and return how.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._line], [], [], left)[0]:
+                assert timeout is not None
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            with self._guard:
+                if self.returncode is None:
+                    self.returncode = int(self._told.readline())
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """Return what it wrote on stdout and stderr, once it ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it still ran, and is killed.
+        """
+        assert self.stdout and self.stderr
+        with ThreadPoolExecutor(2) as pool:
+            read = [pool.submit(stream.read) for stream in (self.stdout, self.stderr)]
             try:
-                return int(stream.readline())
-            except TimeoutError:
-                os.kill(process, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(asked["argv"], LIMIT) from None
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+        return read[0].result(), read[1].result()
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Send it SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send it SIGKILL."""
+        self.send_signal(signal.SIGKILL)
 
 
 def _load() -> None:
@@ -127,58 +237,91 @@ def _load() -> None:
             if issubclass(each, pydantic.BaseModel):
                 each.model_rebuild()
     s3_client.client("http://127.0.0.1:9", S3Keys("none", "none"), region="us-east-1", way=Way(), proxy="")
+    _declare()
+    for template in html.templates().list_templates(["j2"]):
+        html.templates().get_template(template)
     gc.collect()
     gc.freeze()
+    _in_large_pages()
 
 
-def _serve(path: str) -> None:
-    """Answer each connection in a process of its own, until the owner is gone."""
-    _load()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
+def _declare() -> None:
+    """Read a plan and a target, whose models are made by it, and open a catalog."""
+    from dr.session import Session
+    from dr.tools.state_dir import StateDir
+
+    with tempfile.TemporaryDirectory() as folder:
+        for place, text in _DECLARED.items():
+            path = Path(folder, "config", place)
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        session = Session(path.parents[1], StateDir(Path(folder, "state")))
+        assert set(session.declarations.plans) == {"share"}, session.declarations.faults
+        assert session.catalog.points("share") == [], "nothing"
+        session.close()
+
+
+def _in_large_pages() -> None:
+    """Lay what is loaded into large pages: a fork copies the table of pages, which is most of what it costs then."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, rights, _, _, inode, *name = line.split()
+        first, end = (int(number, 16) for number in place.split("-"))
+        if rights == "rw-p" and inode == "0" and name in ([], ["[heap]"]):
+            for start in range(-(-first // _LARGE) * _LARGE, end - _LARGE + 1, _LARGE):
+                libc.madvise(start, _LARGE, _MADV_COLLAPSE)  # an old kernel does not know it: then all is as it was
+
+
+def _serve(number: int) -> None:
+    """Fork a process for each command that is asked for, and tell how it ended, until the owner is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen(64)
-        os.write(1, b"loaded\n")
-        for line in _lines(listener):
-            if os.fork() == 0:
-                listener.close()
-                _answer(line)
-            line.close()
+    _load()
+    asking: dict[int, tuple[int, socket.socket]] = {}  # by what tells of a process's end: its id, and who waits for it
+    with socket.socket(fileno=number) as listener:
+        while 0 not in (ready := select.select([0, listener, *asking], [], [])[0]):
+            for ended in asking.keys() & ready:
+                _tell_end(ended, *asking.pop(ended))
+            if listener in ready:
+                line = listener.accept()[0]
+                process = _begin(line)
+                asking[os.pidfd_open(process)] = process, line
 
 
-def _lines(listener: socket.socket) -> Iterator[socket.socket]:
-    """Yield each connection; end when stdin, which the owner holds, is closed."""
-    while True:
-        ready, _, _ = select.select([0, listener], [], [])
-        if 0 in ready:
-            return
-        yield listener.accept()[0]
+def _begin(line: socket.socket) -> int:
+    """Fork the command that is asked for; tell and return its process id."""
+    asked, streams, _, _ = socket.recv_fds(line, 1 << 16, 2)
+    while not asked.endswith(b"\n"):
+        asked += line.recv(1 << 16)
+    process = os.fork()
+    if process == 0:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _become(json.loads(asked), streams)
+    for stream in streams:
+        os.close(stream)
+    _tell(line, process)
+    return process
 
 
-def _answer(line: socket.socket) -> NoReturn:
-    """Fork the command, and tell its process id and how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with line.makefile("rw") as stream:
-        asked = json.loads(stream.readline())
-        process = os.fork()
-        if process == 0:
-            _become(asked)
-        stream.write(f"{process}\n")
-        stream.flush()
-        _, status = os.waitpid(process, 0)
-        stream.write(f"{os.waitstatus_to_exitcode(status)}\n")
-    os._exit(0)
+def _tell_end(ended: int, process: int, line: socket.socket) -> None:
+    """Tell who waits for a process how it ended."""
+    os.close(ended)
+    with line:
+        _tell(line, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 
 
-def _become(asked: dict[str, Any]) -> NoReturn:
+def _tell(line: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # who asked may have gone
+        line.sendall(f"{number}\n".encode())
+
+
+def _become(asked: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be the command: its environment, directory and streams, then its `main`."""
     os.environ.clear()
     os.environ.update(asked["env"])
     time.tzset()
     os.chdir(asked["cwd"])
-    _lead(asked["out"], asked["err"])
+    _lead(streams)
     if asked["ahead"]:
         _set_clock(timedelta(seconds=asked["ahead"]))
     sys.argv = [str(ROOT / "dr" / "__main__.py"), *asked["argv"]]
@@ -206,10 +349,9 @@ def _set_clock(ahead: timedelta) -> None:
     Session.__init__ = wrong  # type: ignore[method-assign]
 
 
-def _lead(out: str, err: str) -> None:
-    """Lead stdin nowhere, stdout and stderr into files, and close all that belongs to the server."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    for number, opened in enumerate((os.open(os.devnull, os.O_RDONLY), os.open(out, flags), os.open(err, flags))):
+def _lead(streams: Sequence[int]) -> None:
+    """Lead stdin nowhere, stdout and stderr where they were asked to, and close all that belongs to the server."""
+    for number, opened in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
         os.dup2(opened, number)
     os.closerange(3, 256)
 
@@ -236,4 +378,4 @@ def _end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(int(sys.argv[1]))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 
 from dr.plan.units import format_duration
+
+#: Unicode's category Cc, but for the ends of lines and tabs.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def duration(seconds: float | None, none: str = "not measured") -> str:
@@ -48,8 +52,7 @@ def writable(text: str) -> str:
     """Return text that every file can hold: lone surrogates and control characters are replaced."""
     if text.isprintable():
         return text
-    kept = "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else "\ufffd" for c in text)
-    return kept.encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("\ufffd", text).encode("utf-8", "replace").decode("utf-8")
 
 
 def isolated(text: str) -> str:

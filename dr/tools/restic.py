@@ -44,7 +44,7 @@ from dr.tools.restic_tries import Tries
 
 _KEEP_ENV = (
     "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy",
-    "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS",
+    "http_proxy", "NO_PROXY", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS", "GOGC",
 )  # fmt: skip
 
 #: How long restic waits for another program's lock on a repository.

@@ -40,6 +40,7 @@ class S3Server:
         self.port = 0
         self._ports: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: dict[tuple[str, str], Any] = {}
 
     #: Below this name a bucket may stand before the host's name; nobody resolves it.
     domain = "s3.district.example"
@@ -131,7 +132,13 @@ class S3Server:
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
     def client(self, user: str = "admin") -> Any:
-        """Return a boto3 client with the administrator's keys, or those of one of `USERS`."""
+        """Return a boto3 client with the administrator's keys, or those of one of `USERS`; one for all who ask."""
+        who = self.endpoint, user
+        if who not in self._clients:
+            self._clients[who] = self._client(user)
+        return self._clients[who]
+
+    def _client(self, user: str) -> Any:
         import boto3
         from botocore.config import Config
 

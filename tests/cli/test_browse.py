@@ -202,6 +202,6 @@ def test_without_a_terminal_or_its_library_one_sentence_says_so(files_site: Site
     hidden = files_site.root / "hidden"
     hidden.mkdir()
     (hidden / "textual.py").write_text("raise ImportError\n")
-    running = files_site.start("browse", "share", PYTHONPATH=f"{hidden}:{files_site.env['PYTHONPATH']}")
+    running = files_site.interpreter("browse", "share", PYTHONPATH=f"{hidden}:{files_site.env['PYTHONPATH']}")
     _, err = running.communicate(timeout=LIMIT)
     assert running.returncode == 1 and "pip install 'dr-orchestrator[browse]'" in err and err.count("\n") == 1, err

@@ -50,7 +50,7 @@ def test_with_json_help_and_version_are_in_the_one_document(site: Site, argument
 
 def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
     for more in ((), ("--json",)):
-        running = files_site.start("schema", *more)
+        running = files_site.interpreter("schema", *more)
         assert running.stdout and running.stderr
         running.stdout.close()
         assert running.stderr.read() == ""
@@ -142,7 +142,7 @@ def test_a_report_goes_to_stdout_or_to_a_file_whole(files_site: Site) -> None:
 def test_a_report_takes_the_place_of_no_device_no_pipe_and_no_link(files_site: Site) -> None:
     root = files_site.root
     os.mkfifo(root / "pipe")
-    running = files_site.start("report", "--format", "md", "-o", str(root / "pipe"))
+    running = files_site.interpreter("report", "--format", "md", "-o", str(root / "pipe"))
     assert (root / "pipe").read_text().startswith("# The share system"), "opened here too, or it would wait for ever"
     running.communicate(timeout=LIMIT)
     assert running.returncode == 0 and (root / "pipe").is_fifo()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.forked import Running
 from tests.waiting import LIMIT, soon
 
 
@@ -158,7 +159,7 @@ def test_an_odd_path_is_one_word_of_the_unit(site: Site) -> None:
 class Heard:
     """What a daemon says on stderr, while it runs."""
 
-    def __init__(self, daemon: subprocess.Popen[str]) -> None:
+    def __init__(self, daemon: Running) -> None:
         self.daemon, self.lines = daemon, list[str]()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.forked import Running
 from tests.waiting import LIMIT, soon
 
 READY = "Press Ctrl-C to unmount.\n"
@@ -66,7 +67,7 @@ def _plain_restic_mounts(site: Site, at: Path) -> bool:
         running.wait(timeout=LIMIT)
 
 
-def _mounted(site: Site, *arguments: str | Path) -> tuple[subprocess.Popen[str], str]:
+def _mounted(site: Site, *arguments: str | Path) -> tuple[Running, str]:
     """Start `dr mount`; return it with what it told, once it is mounted or has ended."""
     running = site.start("mount", "share", *map(str, arguments))
     assert running.stdout is not None
@@ -76,7 +77,7 @@ def _mounted(site: Site, *arguments: str | Path) -> tuple[subprocess.Popen[str],
     return running, told
 
 
-def _ended(running: subprocess.Popen[str], how: int = signal.SIGINT) -> tuple[int, str]:
+def _ended(running: Running, how: int = signal.SIGINT) -> tuple[int, str]:
     running.send_signal(how)
     _, err = running.communicate(timeout=LIMIT)
     return running.returncode, err

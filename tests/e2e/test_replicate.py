@@ -338,7 +338,7 @@ def test_the_program_killed_while_it_replicates_is_told_and_goes_on(providers: t
     rng = random.Random(5)
     for _ in range(3):
         process = site.start("replicate", "share")
-        time.sleep(rng.uniform(0.5, 1.6))
+        time.sleep(rng.uniform(0.1, 1.2))
         process.kill()
         process.communicate()
     done = replicate(site)["second"]

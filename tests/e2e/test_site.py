@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta
@@ -84,6 +85,7 @@ def test_limits_reach_restic_and_no_restore_is_slowed(files_site: Site) -> None:
     assert {"--limit-upload=4882", "--limit-download=1024"} <= set(repository.argv("backup"))
     assert [part for part in repository.argv("restore") if "limit" in part] == ["--limit-upload=4882"]
     assert repository.environment()["GOMEMLIMIT"] == f"{512 * 2**20}B"
+    assert repository.environment()["GOGC"] == os.environ["GOGC"], "what restic's own manual advises reaches it"
     assert Throttle().options("backup") == [] and Throttle().env == {}
     session.close()
     files_site.dr("backup", "share")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Site, plan_text
+from tests.forked import Running
 from tests.waiting import LIMIT, soon
 
 
@@ -47,7 +48,7 @@ def _slow(site: Site, then: str = "sleep 600") -> str:
     return f"slow: {{command: {{run: [sh, -c, 'echo x; touch {site.root}/begun; {then}'], filename: x}}}}"
 
 
-def _begun(site: Site, *arguments: str) -> subprocess.Popen[str]:
+def _begun(site: Site, *arguments: str) -> Running:
     """Start the program, and return once its source has begun."""
     running = site.start(*arguments)
     assert soon(lambda: (site.root / "begun").exists() or running.poll() is not None)
