@@ -21,10 +21,8 @@ from dr.evidence.fact import Fact, RecordKind
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
-from dr.operations import heartbeat
 from dr.operations.heal import heal, with_healed
 from dr.operations.self_backup import save_self
-from dr.operations.tell import tell
 from dr.plan.declarations import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
@@ -140,7 +138,7 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     heal(session, run.system)
     session.begin(run.loaded, verb.name, run.run_id, started=run.started, scenario=scenario)
     patience = retry.budget_for(run.loaded.plan.objectives.rpo) if verb.name not in _URGENT else retry.BUDGET_SECONDS
-    start = heartbeat.begun(session, run.system, verb.name, run.run_id)
+    start = _heart_beats(run, verb.name)
     with activity.run(verb.name, run.system, run.run_id), retry.within(patience), _line(run, verb.name):
         record = with_healed(session, _done(run, verb, act), run.system)
         if session.meters:
@@ -157,8 +155,20 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
     log = "\n".join(
         (f"{verb.name} of {run.system}: {record.outcome}", getattr(record, "error", None) or "", *run.problems)
     )
-    heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
+    if start:
+        from dr.operations import heartbeat
+
+        heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
     return _finished(run, verb, record, sealed, hint)
+
+
+def _heart_beats(run: Run, verb: str) -> threading.Thread | None:
+    """Say that a run begins, where somebody is to know; return what its end waits for."""
+    if run.session.declarations.site.heartbeat is None:
+        return None
+    from dr.operations import heartbeat
+
+    return heartbeat.begun(run.session, run.system, verb, run.run_id)
 
 
 def _with_traffic(session: Session, record: R, system: str) -> R:
@@ -276,7 +286,10 @@ def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]
     heal(session)
     found = session.each(items, act)
     save_self(session)
-    tell(session)
+    if session.declarations.site.notify:
+        from dr.operations.tell import tell
+
+        tell(session)
     for item in items:
         _count_late(session, item.plan.system)
     return found
