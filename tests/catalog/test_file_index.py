@@ -129,6 +129,21 @@ def test_an_index_that_is_damaged_or_of_another_version_is_made_again(tmp_path: 
         assert index.points() == []
 
 
+def test_what_an_earlier_release_kept_by_content_goes_with_the_next_point_and_nothing_else(tmp_path: Path) -> None:
+    with FileIndex(StateDir(tmp_path), "sis") as index:
+        take_in(index, tmp_path, 0, {b"/srv/a": 1})
+        path = index.path
+    with sqlite3.connect(path) as connection:
+        connection.execute("create index spans_content on spans (sha256) where sha256 is not null")
+    with FileIndex(StateDir(tmp_path), "sis") as index:
+        take_in(index, tmp_path, 1, {b"/srv/a": 2})
+        assert [each.size for each in index.history("docs", b"/srv/a")] == [2, 1]
+    connection = sqlite3.connect(path)
+    kept = connection.execute("select count(*) from sqlite_schema where name = 'spans_content'").fetchone()
+    connection.close()
+    assert kept == (0,)
+
+
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "index").write_text("a file in its place")
     with pytest.raises(CatalogError, match="the index of files cannot be used"), FileIndex(StateDir(tmp_path), "sis"):
