@@ -194,7 +194,9 @@ def _kit(fact: KitAct) -> _Said:
         shares = f" with the shares {', '.join(map(str, fact.shares))}" if fact.shares else ""
         told = f": {opened} of {counted(len(fact.repositories), 'repository', 'repositories')} opened"
         return _Said(f"{head} tested{shares}{told if fact.repositories else ''}", problem=problem)
-    opens = f": any {fact.threshold} of its {counted(len(fact.custodians), 'share')} open it" if fact.custodians else ""
+    number, shares = len(fact.custodians), counted(len(fact.custodians), "share")
+    opens = f": any {fact.threshold} of its {shares} open it" if fact.custodians else ""
+    opens = f": it opens with all of its {shares}" if number and fact.threshold == number else opens
     opens += f" ({', '.join(fact.custodians)})" if fact.custodians else ""
     made = "made" if fact.act == "made" else "made in place of another"
     return _Said(f"{head} {made}{opens}", problem=problem)

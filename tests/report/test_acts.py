@@ -76,6 +76,7 @@ def with_acts(facts: Sequence[Fact], **more: Any) -> Report:
             "destruction of the keys on offsite: 2 recovery points nobody can read any more", "", "", "",
         ),
         (KIT, "the recovery kit kit-7 made: any 2 of its 3 shares open it (Superintendent, Business manager, Director of technology)", "", "", ""),
+        (replace(KIT, threshold=3), "the recovery kit kit-7 made: it opens with all of its 3 shares (Superintendent, Business manager, Director of technology)", "", "", ""),
         (replace(KIT, act="replaced"), "the recovery kit kit-7 made in place of another: any 2 of its 3 shares open it (Superintendent, Business manager, Director of technology)", "", "", ""),
         (
             replace(KIT, act="tested", shares=(1, 3), repositories=OPENED, stale=("a plan changed",)),
