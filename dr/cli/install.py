@@ -154,6 +154,7 @@ def systemd_command(context: Context, output: Path | None) -> None:
     With --output each becomes a file. One that is there already, and is another, is left: move it away first.
     """
     context.session.reading = True
+    _warn_of_own_tmp(context)
     start = " ".join(map(_unit_word, _program(context)))
     named = sorted(set(_credentials(context)))
     places = [f"LoadCredential={name}:{context.config_dir.absolute() / 'secrets' / name}\n" for name in named]
@@ -166,6 +167,15 @@ def systemd_command(context: Context, output: Path | None) -> None:
         context.say(f"wrote {output / name}" if output else f"# /etc/systemd/system/{name}\n{text}")
     context.say("# then: systemctl daemon-reload && systemctl enable --now dr.timer")
     context.say("# or, resident: systemctl daemon-reload && systemctl enable --now dr-daemon.service")
+
+
+def _warn_of_own_tmp(context: Context) -> None:
+    """Warn of what the units would not see: they have a /tmp and a /var/tmp of their own (`PrivateTmp=`)."""
+    for what, path, better in (("plans and targets", context.config_dir, "/etc/dr"),
+                               ("the state directory", Path(context.state_dir), "/var/lib/dr")):  # fmt: skip
+        if any(path.absolute().is_relative_to(own) for own in ("/tmp", "/var/tmp")):  # noqa: S108 - looked for
+            told = f"{what} would not be found by the units, which have a temporary directory of their own"
+            context.warn(told, str(path), f"move {'them' if what.startswith('plans') else 'it'} to {better}")
 
 
 def _write_units(folder: Path, units: Mapping[str, str]) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -110,6 +111,16 @@ def test_the_units_are_what_systemd_understands(daily: Site, tmp_path: Path) -> 
         assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line or line.startswith("dr")], (
             done.stderr
         )
+
+
+def test_what_the_units_would_not_find_is_named(daily: Site) -> None:
+    """They have a /tmp of their own."""
+    with TemporaryDirectory(dir="/tmp") as folder:
+        shutil.copytree(daily.root / "config", Path(folder, "config"))
+        where = [f"--config={folder}/config", f"--state={folder}/state"]
+        warned = daily.dr("systemd", *where, "--json").document["warnings"]
+    assert [each["where"] for each in warned] == [f"{folder}/config", f"{folder}/state"], warned
+    assert [each["hint"] for each in warned] == ["move them to /etc/dr", "move it to /var/lib/dr"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
