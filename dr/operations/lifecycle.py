@@ -22,7 +22,6 @@ from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.operations.heal import heal, with_healed
-from dr.operations.self_backup import save_self
 from dr.plan.declarations import Loaded
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
@@ -285,6 +284,8 @@ def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]
     """Put right what was left, do one thing for several systems side by side, save the self-copy, and tell of it."""
     heal(session)
     found = session.each(items, act)
+    from dr.operations.self_backup import save_self
+
     save_self(session)
     if session.declarations.site.notify:
         from dr.operations.tell import tell

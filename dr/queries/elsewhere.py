@@ -11,7 +11,6 @@ from dr.errors import UsageError
 from dr.evidence.record import BackupRun, Drill, SourceCapture
 from dr.plan.declarations import Loaded
 from dr.plan.units import counted
-from dr.queries.attack_history import attacked, way_back
 from dr.run.points.choose import in_words
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session
@@ -84,6 +83,11 @@ def ways_on(session: Session, loaded: Loaded, request: RecoveryRequest, fact: Dr
 
 def back_before_attack(session: Session, loaded: Loaded, request: RecoveryRequest) -> str:
     """Return what to type when a recovery failed and a target was attacked; nothing when none was."""
+    from dr.queries.attack_history import (
+        attacked,
+        way_back,
+    )  # views of the past: a recovery that goes well asks for none
+
     if request.at:
         return ""
     places = loaded.plan.places if request.target is None else [request.target]

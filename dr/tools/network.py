@@ -48,13 +48,14 @@ def knock(url: str, ca_file: Path | None) -> None:
     `OSError` or `ValueError` for what is not there, `ssl.SSLError` among them for a certificate that is not trusted.
     """
     import socket
-    import ssl
 
     proxy = proxy_for(url, os.environ)
     parts = urlsplit(proxy or url)
     port = parts.port or (80 if parts.scheme == "http" else 443)
     with socket.create_connection((parts.hostname or "", port), timeout=5) as line:
         if url.startswith("https:") and not proxy:
+            import ssl
+
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.load_verify_locations(authorities(ca_file))
             with context.wrap_socket(line, server_hostname=parts.hostname):
