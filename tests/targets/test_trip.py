@@ -80,7 +80,7 @@ def test_old_points_go_from_every_kind_also_after_a_kill(
     site.plan("share", plan_text("share", source, targets="[place]", more=keep))
     site.dr("backup", "share")
     assert site.dr("verify", "share", "--json").document["proofs"][0]["level_reached"] == 3
-    first, newest = sorted(point["run_id"] for point in site.dr("points", "--json").document["points"])
+    newest, first = (point["run_id"] for point in site.dr("points", "--json").document["points"])
     (done,) = site.dr("expire", "share", "--confirm-many", "--json").document["expirations"]
     assert [point["run_id"] for point in done["expired"]] == [first] and done["pruned"] and done["outcome"] == "ok"
     drill = site.dr("drill", "share", "--json").document["drills"][0]
