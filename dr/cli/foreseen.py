@@ -10,10 +10,9 @@ import click
 
 from dr.cli.context import Context
 from dr.cli.files import files_of
-from dr.cli.tables import tables_in_words
 from dr.errors import UsageError
 from dr.late_dataclass import dataclass
-from dr.plan.units import format_bytes, format_duration
+from dr.plan.units import counted, format_bytes, format_duration
 
 if TYPE_CHECKING:
     from dr.plan.declarations import Loaded
@@ -32,9 +31,10 @@ def agreed_to(
     foreseen = intent(context.session, loaded, request)
     if selected:
         foreseen = replace(foreseen, bytes=selected.bytes, sources=tuple(sorted(selected.sources)))
-    told = foreseen_in_words(foreseen, selected=selected.count if selected else 0)
     if request.tables:
-        told = tables_in_words(foreseen, request)
+        told = tables_in_words(foreseen, len(request.tables))
+    else:
+        told = foreseen_in_words(foreseen, selected=selected.count if selected else 0)
     if dry_run:
         steps, seconds = list(foreseen.steps), foreseen.estimate_seconds
         context.put(dry_run=True, would=told, steps=steps, estimate_seconds=seconds)
@@ -80,14 +80,31 @@ def foreseen_in_words(foreseen: RecoveryPlan, *, selected: int = 0) -> str:
     verb = "go on with the unfinished recovery of" if foreseen.resumes else "recover"
     size = "nobody knows how large" if foreseen.bytes is None else format_bytes(foreseen.bytes)
     room = "" if foreseen.fits else f"; there is room for {format_bytes(foreseen.available_bytes)} only"
-    steps = "".join(f"\n  {number}. {step}" for number, step in enumerate(foreseen.steps, 1))
-    notes = "".join(f"\n  note: {note}" for note in foreseen.notes)
     return (
         f"would {verb} {foreseen.system} into {foreseen.to}: {', '.join(foreseen.sources)}, "
-        f"{size}, as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
-        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){room}"
-        f"{steps}\n  {estimated}{notes}"
+        f"{size}, {_as_of(foreseen)}{room}{_steps(foreseen)}\n  {estimated}{_notes(foreseen)}"
     )
+
+
+def tables_in_words(foreseen: RecoveryPlan, number: int) -> str:
+    """Return what a recovery of so many tables would do."""
+    what = f"would bring back {counted(number, 'table')} of {foreseen.system}"
+    return f"{what}, {_as_of(foreseen)}{_steps(foreseen)}{_notes(foreseen)}"
+
+
+def _as_of(foreseen: RecoveryPlan) -> str:
+    return (
+        f"as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
+        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level})"
+    )
+
+
+def _steps(foreseen: RecoveryPlan) -> str:
+    return "".join(f"\n  {number}. {step}" for number, step in enumerate(foreseen.steps, 1))
+
+
+def _notes(foreseen: RecoveryPlan) -> str:
+    return "".join(f"\n  note: {note}" for note in foreseen.notes)
 
 
 def _estimated(foreseen: RecoveryPlan) -> str:

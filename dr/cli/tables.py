@@ -12,7 +12,6 @@ from dr.plan.units import counted
 
 if TYPE_CHECKING:
     from dr.evidence.record import Drill
-    from dr.run.recovery.foresee import RecoveryPlan
     from dr.run.recovery.request import RecoveryRequest
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -64,17 +63,6 @@ def refuse_mixed(request: RecoveryRequest) -> None:
             f"--beside takes a new name alone, not {request.beside!r}", "--beside",
             hint="leave out the database and the schema: the table stays in its own",
         )  # fmt: skip
-
-
-def tables_in_words(foreseen: RecoveryPlan, request: RecoveryRequest) -> str:
-    """Return what would be done."""
-    steps = "".join(f"\n  {number}. {step}" for number, step in enumerate(foreseen.steps, 1))
-    notes = "".join(f"\n  note: {note}" for note in foreseen.notes)
-    return (
-        f"would bring back {counted(len(request.tables), 'table')} of {foreseen.system}, "
-        f"as of {foreseen.consistency_time:%Y-%m-%d %H:%M:%S} UTC "
-        f"(point {foreseen.run_id} on {foreseen.target}, proof level {foreseen.proof_level}){steps}{notes}"
-    )
 
 
 def lines_of(fact: Drill) -> list[str]:

@@ -9,7 +9,17 @@ from dr.errors import DrError
 from dr.evidence.record import BackupRun, Outcome
 from dr.operations.backup_request import request_of
 from dr.operations.index_files import index_files
-from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of, unless_locked
+from dr.operations.lifecycle import (
+    Finished,
+    Run,
+    Verb,
+    across,
+    came_to_nothing,
+    carry_out,
+    not_begun,
+    run_of,
+    unless_locked,
+)
 from dr.operations.rotate_keys import keep_keys
 from dr.plan.declarations import Loaded
 from dr.queries.attack_history import attacks
@@ -76,16 +86,7 @@ def locked_there(kept: Mapping[str, LockExtension]) -> list[Locked]:
 
 def _nothing(run: Run, error: DrError, outcome: Outcome) -> BackupRun:
     """The fact of a run that came to nothing."""
-    return BackupRun(
-        run_id=run.run_id,
-        system=run.system,
-        outcome=outcome,
-        started=run.started,
-        finished=run.session.clock(),
-        error=str(error),
-        error_hint=error.hint,
-        plan_digest=run.loaded.digest,
-    )
+    return came_to_nothing(BackupRun, run, error, outcome)
 
 
 BACKUP = Verb(name="backup", prefix="", nothing=_nothing)

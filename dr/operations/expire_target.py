@@ -18,6 +18,7 @@ from dr.operations.expiry_situation import BEGUN, situation
 from dr.operations.lifecycle import (
     Run,
     Verb,
+    came_to_nothing,
     outcome_of,
 )
 from dr.plan.retention import RULES
@@ -147,10 +148,6 @@ def expiring(target: str) -> Verb[Expiration]:
     """Return the verb of expiring one target."""
 
     def nothing(run: Run, error: DrError, outcome: Outcome) -> Expiration:
-        return Expiration(
-            run_id=run.run_id, system=run.system, target=target, started=run.started,
-            finished=run.session.clock(), outcome=outcome, error=str(error), error_hint=error.hint,
-            plan_digest=run.loaded.digest,
-        )  # fmt: skip
+        return came_to_nothing(Expiration, run, error, outcome, target=target)
 
     return Verb(name="expire", prefix="expire-", nothing=nothing)

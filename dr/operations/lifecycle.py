@@ -296,6 +296,14 @@ def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]
     return found
 
 
+def came_to_nothing(kind: Callable[..., R], run: Run, error: DrError, outcome: Outcome, **about: object) -> R:
+    """Return the record of a run that came to nothing, of a kind; `about` is what that has beside what all have."""
+    return kind(
+        run_id=run.run_id, system=run.system, started=run.started, finished=run.session.clock(), outcome=outcome,
+        error=str(error), error_hint=error.hint, plan_digest=run.loaded.digest, **about,
+    )  # fmt: skip
+
+
 def outcome_of(error: DrError) -> Outcome:
     """Return the outcome of what ended by an error."""
     return "aborted" if isinstance(error, InterruptedRunError) else "failed"

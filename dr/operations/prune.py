@@ -11,6 +11,7 @@ from dr.operations.lifecycle import (
     Finished,
     Run,
     Verb,
+    came_to_nothing,
     carry_out,
     run_of,
 )
@@ -87,10 +88,6 @@ def _pruning(target: str) -> Verb[Pruning]:
     """Return the verb of pruning one target."""
 
     def nothing(run: Run, error: DrError, outcome: Outcome) -> Pruning:
-        return Pruning(
-            run_id=run.run_id, system=run.system, target=target, started=run.started,
-            finished=run.session.clock(), outcome=outcome, error=str(error), error_hint=error.hint,
-            plan_digest=run.loaded.digest,
-        )  # fmt: skip
+        return came_to_nothing(Pruning, run, error, outcome, target=target)
 
     return Verb(name="prune", prefix="prune-", nothing=nothing)

@@ -8,6 +8,7 @@ from dr.operations.lifecycle import (
     Finished,
     Run,
     Verb,
+    came_to_nothing,
     not_begun,
     run_of,
 )
@@ -33,17 +34,6 @@ def verb_of(target: str) -> Verb[Replication]:
     """Return the verb of bringing one target up to date."""
 
     def nothing(run: Run, error: DrError, outcome: Outcome) -> Replication:
-        return Replication(
-            run_id=run.run_id,
-            system=run.system,
-            source=run.loaded.plan.targets[0],
-            target=target,
-            started=run.started,
-            finished=run.session.clock(),
-            outcome=outcome,
-            error=str(error),
-            error_hint=error.hint,
-            plan_digest=run.loaded.digest,
-        )
+        return came_to_nothing(Replication, run, error, outcome, source=run.loaded.plan.targets[0], target=target)
 
     return Verb(name="replicate", prefix="replicate-", nothing=nothing)

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools import command, line, retry
-from dr.tools.json_items import items_of
+from dr.tools.json_items import items_of, pieces_of
 from dr.tools.meter import Meter
 
 _BLOCK = 1 << 20
@@ -154,9 +154,7 @@ class Rclone:
             response = connection.getresponse()
             if to is None or response.status != 200:
                 return response.status, response.read()
-            shutil.copyfileobj(response, to, 1 << 16)
-            if response.length:  # it broke off, which is not said where a part is read
-                raise http.client.IncompleteRead(b"", response.length)
+            to.writelines(pieces_of(response))
             return response.status, b""
         except (OSError, http.client.HTTPException) as error:
             connection.close()

@@ -18,14 +18,14 @@ from urllib.parse import quote, urlsplit
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
 from dr.tools import line, retry
-from dr.tools.json_items import items_of
+from dr.tools.json_items import items_of, pieces_of
 from dr.tools.meter import Meter, RequestClass
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time
 
 _BLOCK = 1 << 20
-#: Bytes of a listing that are read at a time, and that are held in memory.
-_PIECE, _IN_MEMORY = 1 << 16, 4 << 20
+#: Bytes of a listing that are held in memory.
+_IN_MEMORY = 4 << 20
 _CONNECT_SECONDS = 5.0
 _LISTED = {"Accept": "application/vnd.x.restic.rest.v2"}
 _PORTS = {"http": 80, "https": 443}
@@ -104,10 +104,7 @@ class RestService:
                 response.read()
                 return False
             self._judge(response.status, f"listing {path}")
-            for block in self._meter.taking(iter(lambda: response.read(_PIECE), b"")):
-                to.write(block)
-            if response.length:  # it broke off, which is not said where a part is read
-                raise http.client.IncompleteRead(b"", response.length)
+            to.writelines(self._meter.taking(pieces_of(response)))
         return True
 
     def make(self, repository: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dr.errors import DrError
@@ -48,9 +48,16 @@ def of_plan(plan: Plan, folder: Path) -> Iterator[Finding]:
 
 def _land(what: str, host: Host) -> Iterator[Finding]:
     """What a drill needs on another host, whatever it restores there."""
-    asked = host.run(["sh", "-c", _ASK, "ask", *_LAND], timeout=_SECONDS).stdout.decode().split("\n")
-    if lacking := [name for name in _LAND if name not in asked]:
+    there = _there(host, _LAND)
+    if lacking := [name for name in _LAND if name not in there]:
         yield Finding(what, "degraded", f"not found on {host.name}: {', '.join(lacking)}", "install it there")
+
+
+def _there(host: Host, names: Collection[str]) -> set[str]:
+    """Return which of some programs a host has."""
+    if not names:
+        return set()
+    return set(host.run(["sh", "-c", _ASK, "ask", *names], timeout=_SECONDS).stdout.decode().split("\n"))
 
 
 def _runs_programs(plan: Plan) -> bool:
@@ -62,9 +69,9 @@ def _runs_programs(plan: Plan) -> bool:
 def _check_programs(plan: Plan, folder: Path, host: Host) -> Iterator[Finding]:
     """What the plan's checks start: beside the plan, or on the host of its drills."""
     named = dict.fromkeys(check.body.starts[0] for check in plan.drill.checks if check.body.starts)
-    asked = [name for name in named if name.startswith("/") or "/" not in name]
-    found = host.run(["sh", "-c", _ASK, "ask", *asked], timeout=_SECONDS).stdout.decode().split("\n") if asked else []
-    there = [name for name in named if (name in found if name in asked else _executable(folder / name, host))]
+    beside = {name for name in named if "/" in name and not name.startswith("/")}
+    there = _there(host, [name for name in named if name not in beside])
+    there |= {name for name in beside if _executable(folder / name, host)}
     if lacking := [name for name in named if name not in there]:
         observed = f"not found, or not executable: {', '.join(lacking)}"
         hint = f"correct its name, run `chmod +x` on it, or install it on {host.name}; a drill's check fails without it"
@@ -116,7 +123,7 @@ def _programs(what: str, source: Source, host: Host) -> Iterator[Finding]:
 def _lacking(groups: tuple[tuple[str, ...], ...], source: Source, host: Host) -> list[str]:
     folder = source.database.bin if source.database else None
     names = {name: f"{folder}/{name}" if folder else name for group in groups for name in group}
-    found = host.run(["sh", "-c", _ASK, "ask", *names.values()], timeout=_SECONDS).stdout.decode().split("\n")
+    found = _there(host, names.values())
     return [" or ".join(group) for group in groups if not any(names[name] in found for name in group)]
 
 
