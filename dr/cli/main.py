@@ -263,22 +263,55 @@ def _listen(context: Context, arguments: list[str]) -> None:
     handler.setFormatter(_formatter(context))
     logging.basicConfig(level=level, handlers=[handler])
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        from dr.tools import command
+    stops = _Stops()
+    sys.unraisablehook = stops.raise_again
+    signal.signal(signal.SIGINT, stops.hear)
+    signal.signal(signal.SIGTERM, stops.hear)
 
-        if not hasattr(command, "raise_if_stopping"):  # the signal fell into this module's import: nothing runs yet
-            raise KeyboardInterrupt
-        stopped = command.interrupt_all()
-        if not stopped.first:
+
+class _Stops:
+    """The stops that were asked for by signals.
+
+    A handler runs inside whatever the main thread is doing, and the next signal's inside it. So nothing is locked
+    here, and nothing loaded: a second stop would fall into the import, and both would be lost.
+    """
+
+    def __init__(self) -> None:
+        self._early = False
+        self._unwinding = False
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Pass a stop on to what runs. Raises `KeyboardInterrupt` once: another would meet what puts things right."""
+        first, children = self._pass_on()
+        if first:
+            self._unwinding = False
+        else:
             _end_soon()
-        if not stopped.children or not stopped.first:
+        if first and children:
+            if os.isatty(2):
+                os.write(2, b"\ndr: stopping what runs; press Ctrl-C again to stop at once\n")
+        elif not self._unwinding:
+            self._unwinding = True
             raise KeyboardInterrupt
-        if os.isatty(2):
-            os.write(2, b"\ndr: stopping what runs; press Ctrl-C again to stop at once\n")
 
-    sys.unraisablehook = _unraised
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    def _pass_on(self) -> tuple[bool, int]:
+        """Tell what runs; return whether that was for the first time, and how many children ran."""
+        command = sys.modules.get("dr.tools.command")
+        early, self._early = self._early, not hasattr(command, "raise_if_stopping")
+        if command is None or self._early:  # it is not loaded to its end: nothing runs yet
+            return not early, 0
+        stopped = command.interrupt_all()
+        return stopped.first and not early, stopped.children
+
+    def raise_again(self, told: sys.UnraisableHookArgs) -> None:
+        """Stop again, a moment later, where a stop fell into what cannot pass it on, such as a module's last lines."""
+        if not issubclass(told.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(told)
+            return
+        self._unwinding = False
+        again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
 
 
 def _formatter(context: Context) -> logging.Formatter:
@@ -303,24 +336,14 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 def _end_soon() -> None:
     """End at once where the second stop is not heard within a moment: threads that wait for a network hear none."""
-    _thread.start_new_thread(_end, (_PATIENCE_SECONDS,))  # a Thread takes a lock when it starts: see `_listen`
+    _thread.start_new_thread(_end, (_PATIENCE_SECONDS,))  # a Thread takes a lock when it starts: see `_Stops`
 
 
 def _end(after: float) -> None:
+    time.sleep(after)
     from dr.tools import command
 
-    time.sleep(after)
     command.kill_all()
     shown = b"\x1b[?25h" if os.isatty(2) else b""  # the live view hides the cursor
     os.write(2, shown + b"dr: stopped at once. Start the command again: it first puts right what is left\n")
     os._exit(INTERRUPTED)
-
-
-def _unraised(told: sys.UnraisableHookArgs) -> None:
-    """Stop again, a moment later, where a stop fell into code that cannot pass it on, such as a module's last lines."""
-    if not issubclass(told.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(told)
-        return
-    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
-    again.daemon = True
-    again.start()

@@ -177,19 +177,19 @@ import threading
 from dr.cli import main
 def program(**given):
     held = threading.Event()
-    work = threading.Thread(target=held.wait)
-    work.start()
-    print("at work", flush=True)
-    try:
-        work.join()
-    finally:
-        work.join()  # as a pool is left
+    while True:
+        try:
+            print("at work", flush=True)
+            held.wait()
+        except BaseException:
+            print("heard", flush=True)
 main.program, main.require_values = program, lambda *given: {}
 main.main(["backup"])
 """
 
 
-def test_a_second_stop_ends_at_once_what_does_not_hear_the_first() -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_second_stop_ends_at_once_what_does_not_hear_the_first(at_once: bool) -> None:
     env = {"PYTHONPATH": str(Path(dr.__file__).parents[1])}
     argv = [sys.executable, "-c", DEAF]
     running = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -197,9 +197,44 @@ def test_a_second_stop_ends_at_once_what_does_not_hear_the_first() -> None:
         assert running.stdout is not None
         assert running.stdout.readline() == "at work\n"
         running.send_signal(signal.SIGINT)
+        if not at_once:
+            assert running.stdout.readline() == "heard\n"
         running.send_signal(signal.SIGTERM)
         _, err = running.communicate(timeout=LIMIT)
     finally:
         running.kill()
     assert running.returncode == 130
     assert "dr: stopped at once. Start the command again: it first puts right what is left\n" in err
+
+
+UNWINDING = """
+import threading
+from dr.cli import main
+def program(**given):
+    held = threading.Event()
+    try:
+        print("at work", flush=True)
+        held.wait()
+    finally:
+        print("puts things right", flush=True)
+        held.wait(1.0)
+        print("all is right", flush=True)
+main.program, main.require_values = program, lambda *given: {}
+main.main(["backup"])
+"""
+
+
+def test_a_second_stop_leaves_what_the_first_began_to_put_right_its_moment() -> None:
+    env = {"PYTHONPATH": str(Path(dr.__file__).parents[1])}
+    argv = [sys.executable, "-c", UNWINDING]
+    running = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "at work\n"
+        running.send_signal(signal.SIGINT)
+        assert running.stdout.readline() == "puts things right\n"
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=LIMIT)
+    finally:
+        running.kill()
+    assert running.returncode == 130 and out.startswith("all is right\n")
