@@ -50,6 +50,11 @@ class S3Server:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid_file(self) -> Path:
+        """Holds the id of its process, while it runs."""
+        return self.directory / "pid"
+
     def __enter__(self) -> Self:
         self._ports = own_ports(8)
         self.port = self._ports[6]
@@ -79,6 +84,7 @@ class S3Server:
             start_new_session=True,
         )
         log.close()
+        self.pid_file.write_text(str(self._process.pid))
         self._wait()
         return self
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from scripts.servers.s3 import S3Server
-from tests.bench.measure import dr, environment, interleaved, make_files, restic, say, scratch
+from tests.bench.measure import costs, dr, environment, make_files, restic, say_costs, scratch
 
 REPETITIONS = 3
 
@@ -94,10 +94,12 @@ def measure(home: Path, one: S3Server, two: S3Server, title: str) -> None:
         rclone(home, {"ONE": one, "TWO": two}, "sync", "ONE:first/files", to)
         rclone(home, {"ONE": one, "TWO": two}, "check", "--download", "ONE:first/files", to)
 
-    found = interleaved(REPETITIONS, ours=ours, restic=by_restic, rclone=by_rclone, proven=by_rclone_proven)
-    say(f"dr replicate / restic copy, {title}", found["ours"], found["restic"], "0.36; between two services 0.50")
-    say(f"dr replicate / rclone sync, {title}", found["ours"], found["rclone"], "none: it proves nothing")
-    say(
+    servers = list(dict.fromkeys((one.pid_file, two.pid_file)))
+    acts = {"ours": ours, "restic": by_restic, "rclone": by_rclone, "proven": by_rclone_proven}
+    found = costs(REPETITIONS, servers, **acts)
+    say_costs(f"dr replicate / restic copy, {title}", found["ours"], found["restic"], "0.36; between two services 0.50")
+    say_costs(f"dr replicate / rclone sync, {title}", found["ours"], found["rclone"], "none: it proves nothing")
+    say_costs(
         f"dr replicate / rclone sync and check --download, {title}",
         found["ours"],
         found["proven"],
