@@ -6,6 +6,7 @@ Most are held by tests/test_house.py, which asks them here.
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import subprocess
@@ -57,6 +58,12 @@ print("worked", code or 0, *sorted(name[len(root) + 1 :] for name in found if na
 """
 
 
+@functools.cache
+def nodes_of(text: str) -> tuple[ast.AST, ...]:
+    """Return all that the text of a module consists of, the module first; parsed once, whoever asks again."""
+    return tuple(ast.walk(ast.parse(text)))
+
+
 def measure() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     """Return files and functions, each with its length in lines, longest first."""
     files: list[tuple[int, str]] = []
@@ -71,6 +78,7 @@ def measure() -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
     return sorted(files, reverse=True), sorted(functions, reverse=True)
 
 
+@functools.cache
 def fan_out() -> list[tuple[int, str]]:
     """Return each module of ours with the number of others of ours that it imports, the most first.
 
@@ -96,7 +104,7 @@ def forms_of_a_drill() -> list[str]:
         (_name(path), node)
         for room in rooms
         for path in _modules(f"dr/{room}")
-        for node in ast.parse(path.read_text("utf-8")).body
+        for node in _top(path)
         if isinstance(node, ast.ClassDef)
     ]
     return [
@@ -121,7 +129,7 @@ def class_names_twice() -> dict[str, list[str]]:
     """Return the names of classes that stand more than once in what is done, each with its modules."""
     found: dict[str, list[str]] = {}
     for path in [*_modules("dr/run"), *_modules("dr/operations")]:
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in _top(path):
             if isinstance(node, ast.ClassDef):
                 found.setdefault(node.name, []).append(_name(path))
     return {name: modules for name, modules in found.items() if len(modules) > 1}
@@ -179,12 +187,18 @@ def _modules(below: str) -> list[Path]:
     return sorted((ROOT / below).rglob("*.py"))
 
 
+def _top(path: Path) -> list[ast.stmt]:
+    """Return the statements of a module that stand in no other."""
+    first = nodes_of(path.read_text("utf-8"))[0]
+    return first.body if isinstance(first, ast.Module) else []
+
+
 def _name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes_of(path.read_text("utf-8")):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dr."):
             for each in node.names:
                 whole = f"{node.module}.{each.name}"
