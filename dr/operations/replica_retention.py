@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime
 
@@ -43,7 +43,7 @@ class _RetentionWork:
     gone: Gone = field(default_factory=Gone)
     earlier: list[Absence] = field(default_factory=list)
     begun: list[Absence] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
 
     @property
@@ -87,7 +87,7 @@ def _judged(done: Replicated, *, stopped: bool) -> Replicated:
 
 def _told(work: _RetentionWork, seconds: float) -> Forgetting:
     """Sum up what went, in this run and in one that was killed on the way."""
-    sizes = work.sizes | {absence.name: absence.size for absence in work.earlier}
+    earlier = {absence.name: absence.size for absence in work.earlier}
     names = work.gone.names | {absence.name for absence in work.earlier}
     begun = {each.name: each.point for each in (*work.begun, *work.earlier) if each.point}
     left = {point for name, point in begun.items() if name not in names}
@@ -97,7 +97,7 @@ def _told(work: _RetentionWork, seconds: float) -> Forgetting:
         points=tuple(sorted({point for name, point in begun.items() if name in names} - left)),
         snapshots=tuple(sorted(snapshots)),
         objects=len(names),
-        bytes=sum(sizes.get(name, 0) for name in names),
+        bytes=sum(earlier.get(name) or work.sizes.get(name, 0) for name in names),
         seconds=seconds,
     )
 

@@ -12,7 +12,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field
 from datetime import datetime, timedelta
@@ -73,7 +73,7 @@ class View:
 
     since: datetime
     until: datetime
-    objects: dict[str, tuple[Version, ...]]
+    objects: Mapping[str, tuple[Version, ...]]
     gone: dict[str, tuple[Version, ...]] = field(default_factory=dict)  # deleted before, or written later
 
     @classmethod

@@ -18,11 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
+from uuid import UUID
 
 from dr.catalog import chain
 from dr.catalog.store import Catalog
@@ -33,13 +36,18 @@ from dr.evidence.seal import seal
 from dr.evidence.stored_object import HeldObjects, StoredObject, moment
 from dr.operations.proof_memory import memory_of, remember
 from dr.plan.source_kinds import FilesSource
+from dr.plan.target_kind import Immutability
 from dr.run.backup.last_look import compare, keep, kept
+from dr.run.immutability.extend_locks import extend_locks
 from dr.run.recovery.sample import choose, summed_up
 from dr.run.replication.copy_repository import copy_repository
+from dr.run.replication.retention.forget import look as look_at_both
+from dr.run.replication.retention.pending_deletion import looked
 from dr.run.verification.comparison import ListingComparison
 from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Expected, Named, Seen, VerifyMemory
 from dr.run.verification.rotation import ReadingRule, coverage_of, to_read
+from dr.run.workspace.toolbox import Place
 from dr.sources.agent import AgentFiles
 from dr.sources.remote_files import RemoteFiles
 from dr.tools.agent import Agent
@@ -49,9 +57,11 @@ from dr.tools.rest import RestService
 from dr.tools.rest_store import RestStore
 from dr.tools.restic import Repository
 from dr.tools.restic_program import find_restic
+from dr.tools.s3_bucket import S3Bucket
+from dr.tools.s3_versions import Lock
 from dr.tools.ssh import SshHost
 from dr.tools.state_dir import StateDir
-from dr.tools.store import ObjectStore, Stored
+from dr.tools.store import ObjectStore, Stored, Version
 from tests.bench.bench_manifest import make_small
 from tests.bench.measure import dr, dr_used, make_disk, make_files, make_plan
 from tests.far import Far, reached
@@ -181,6 +191,49 @@ def look(number: int) -> None:
         keep(path, there)
 
 
+def forget(number: int) -> None:
+    """A look at a primary and its replica, of which one in a thousand objects is at the replica alone."""
+    places = (cast("ObjectStore", Listing(number, replica=replica)) for replica in (True, False))
+    seen = look_at_both(*places)
+    now = datetime.now(UTC)
+    gone = looked([], seen.sizes, seen.at_primary, now=now, delay=86_400)
+    assert len(gone) == number // NEW + 1, len(gone)
+
+
+class _Vault:
+    """A bucket with Object Lock that holds so many objects, each locked for thirty days, but lists no restic."""
+
+    where, calls, number = "a vault", 0, 0
+
+    def now(self) -> None:
+        """See `S3Bucket`."""
+
+    def versions(self) -> Iterator[Version]:
+        for name, size, version in _stored(self.number):
+            yield Version(name, str(UUID(version)), size, _WRITTEN, latest=True)
+
+    def lock_of(self, name: str, version: str) -> Lock:
+        return Lock("compliance", _WRITTEN + timedelta(days=30))
+
+
+def locks(number: int) -> None:
+    """Two runs that look at the locks of so many objects, of which none is due."""
+    bucket = _Vault()
+    bucket.number = number
+    rules = Immutability.model_validate({"mode": "compliance", "days": 30})
+    place = SimpleNamespace(
+        name="vault", target=SimpleNamespace(locks=rules, place=("s3", "vault")), repository=SimpleNamespace(host="sis")
+    )
+    with TemporaryDirectory() as folder:
+        for _ in range(2):
+            found = extend_locks(
+                cast("Place", place), cast("S3Bucket", bucket), state=StateDir(Path(folder)), now=moment(NOW), live=()
+            )
+            assert found.state.outcome == "ok" and found.state.needed == number + 1, found.state
+            assert found.of_snapshots(["none"]) is None and found.needed
+            del found
+
+
 class _Answering(BaseHTTPRequestHandler):
     """A REST server with so many objects."""
 
@@ -243,7 +296,7 @@ def sample(number: int) -> None:
         listed = Path(folder, "dr-manifest")
         manifest.write(listed, {}, _entries(number))
         files = {"data": partial(manifest.read, listed)}
-        found = choose(files, {}, limit=number * 1_000, begin=0)
+        found = choose(files, {}, limit=number * 500, begin=0)
         assert found is not None and summed_up(found, files, {}).files
 
 
@@ -339,6 +392,8 @@ ROWS = (
     Row(proof, (10_000, 100_000), 300, grows=30),
     Row(look, (10_000, 100_000), 300, grows=30),
     Row(replicate, (10_000, 100_000), 300, grows=30),
+    Row(forget, (10_000, 100_000), 300, grows=30),
+    Row(locks, (10_000, 100_000), 300, grows=30),
     Row(rest, (10_000, 100_000), 150),
     Row(rclone, (10_000, 100_000), 150),
     Row(sample, (10_000, 100_000), 150),

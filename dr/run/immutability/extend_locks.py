@@ -17,6 +17,7 @@ import functools
 import itertools
 import logging
 import time
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,10 +26,11 @@ from datetime import datetime, timedelta
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError
 from dr.evidence.posture import LockState
+from dr.evidence.stored_object import micros, moment
 from dr.late_dataclass import dataclass
 from dr.plan.target_kind import Immutability
 from dr.plan.units import format_duration
-from dr.run.immutability.lock_state import LockMemory, ObjectLockState
+from dr.run.immutability.lock_state import LockMemory, NeededLocks, ObjectLockState
 from dr.run.immutability.original_versions import object_name, originals
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
@@ -62,10 +64,16 @@ class LockExtension:
     needed: Mapping[str, ObjectLockState] = field(default_factory=dict)
 
     @functools.cached_property
-    def _ends(self) -> tuple[list[datetime], list[datetime]]:
+    def _ends(self) -> tuple[array[int], array[int]]:
         """When objects were written, in order, and until when the last of those written by then is locked."""
-        ordered = sorted((held.modified, held.until) for held in self.needed.values() if held.until)
-        return [written for written, _ in ordered], list(itertools.accumulate((end for _, end in ordered), max))
+        written, ends = array("q"), array("q")
+        for held in self.needed.values():
+            if held.until:
+                written.append(micros(held.modified))
+                ends.append(micros(held.until))
+        order = sorted(range(len(written)), key=written.__getitem__)
+        last = itertools.accumulate((ends[each] for each in order), max)
+        return array("q", (written[each] for each in order)), array("q", last)
 
     def of_snapshots(self, ids: Collection[str]) -> tuple[datetime, datetime] | None:
         """Return when the first and the last lock run out on what these snapshots need; None when one has no lock.
@@ -77,8 +85,8 @@ class LockExtension:
         if not ids or None in there or self.state.protected_until is None:
             return None
         written, last = self._ends
-        place = bisect.bisect_right(written, max(held.modified for held in there if held))
-        return self.state.protected_until, last[place - 1]
+        place = bisect.bisect_right(written, micros(max(held.modified for held in there if held)))
+        return self.state.protected_until, moment(last[place - 1])
 
 
 @dataclass
@@ -154,37 +162,45 @@ def _refuse_wrong_clock(bucket: S3Bucket, now: datetime) -> None:
 
 
 def _keep(work: _Work, place: Place, live: Collection[str], dropped: Collection[str]) -> LockExtension:
-    versions = [version for version in work.bucket.versions() if not version.name.startswith("locks/")]
-    kept = originals(work.bucket, versions)
-    work.memory.take(kept)
+    memory = work.memory
+    _take(work)
     _infer(work)
-    limit = work.now + timedelta(days=work.rules.margin)
-    due = [name for name, held in work.memory.objects.items() if held.until is None or held.until < limit]
+    due = memory.due(work.now + timedelta(days=work.rules.margin))
     scope = _KNOWN
     if due:
-        heads = {version.name for version in versions if version.latest and not version.marker}
-        work.memory.spare, scope = _spare(work, place, heads, live)
-        work.memory.spare |= _dropped(work, heads, dropped) if scope == _EXACT else frozenset()
-    needed = [name for name in due if name not in work.memory.spare]
-    needed.sort(key=lambda name: work.memory.objects[name].until or _never(work.now))
+        spare, scope = _spare(work, place, live)
+        memory.spare((*spare, *_dropped(work, dropped)) if scope == _EXACT else ())
+    needed = memory.first_to_run_out(due)
     try:
         _lengthen(work, needed[: max(0, work.rules.max_calls - work.bucket.calls)])
     except DrError as error:
         work.failed(error)
-    work.memory.save()
+    memory.save()
     _count(work, needed)
     return _told(work, place, scope, due=len(needed))
 
 
-def _count(work: _Work, needed: Sequence[str]) -> None:
+def _take(work: _Work) -> None:
+    """Find the version of each object that is to be kept locked."""
+    bucket = work.bucket
+    there = (version for version in bucket.versions() if not version.name.startswith("locks/"))
+    if not work.memory.take(originals(bucket, there)):  # a service that lists them in no order
+        there = (version for version in bucket.versions() if not version.name.startswith("locks/"))
+        work.memory.take(originals(bucket, sorted(there, key=lambda version: version.name)))
+
+
+def _count(work: _Work, needed: Sequence[int]) -> None:
     """Say what was done of what was due, and what was not."""
-    ends = {name: work.memory.objects[name].until for name in needed}
-    done = [name for name, end in ends.items() if end is not None and end >= work.until - _SLACK]
-    gone = sum(work.memory.objects[name].gone for name in needed)
-    work.extended, work.left = len(done), len(needed) - len(done) - gone
+    memory, now, wanted = work.memory, micros(work.now), micros(work.until - _SLACK)
+    done = bare = gone = 0
+    for row in needed:
+        _, end = memory.times(row)
+        done += end is not None and end >= wanted
+        bare += end is None or end <= now
+        gone += memory.gone(row)
+    work.extended, work.left, bare = done, len(needed) - done - gone, bare - gone
     if gone:
         work.notes.append(f"{gone:,} objects went away before they could be locked")
-    bare = sum(end is None or end <= work.now for end in ends.values()) - gone
     limit = f"a run may make {work.rules.max_calls:,} requests (immutability.max_calls)"
     if bare and not work.error:
         work.error = f"{bare:,} needed objects have no lock now: {limit}"
@@ -192,18 +208,19 @@ def _count(work: _Work, needed: Sequence[str]) -> None:
         work.notes.append(f"{work.left:,} objects due are left for the next run: {limit}")
 
 
-def _never(now: datetime) -> datetime:
-    return now - timedelta(days=36_500)
-
-
 def _told(work: _Work, place: Place, scope: str, *, due: int) -> LockExtension:
-    needed = {name: held for name, held in work.memory.objects.items() if name not in work.memory.spare}
-    ends = [held.until for held in needed.values()]
-    whole = bool(ends) and None not in ends
-    known = [end for end in ends if end]
-    ceiling = in_days(work.now, work.rules.max_lock_days) + timedelta(days=1)
-    if over := sum(end > ceiling for end in known):
+    ceiling = micros(in_days(work.now, work.rules.max_lock_days) + timedelta(days=1))
+    over, bare, first, last = 0, False, None, None
+    for row in work.memory.needed():
+        _, end = work.memory.times(row)
+        if end is None:
+            bare = True
+            continue
+        over += end > ceiling
+        first, last = end if first is None else min(first, end), end if last is None else max(last, end)
+    if over:
         work.notes.append(f"{over:,} objects are locked past the ceiling of {work.rules.max_lock_days} days")
+    needed = NeededLocks(work.memory)
     state = LockState(
         target=place.name,
         mode=work.rules.mode,
@@ -212,43 +229,45 @@ def _told(work: _Work, place: Place, scope: str, *, due: int) -> LockExtension:
         needed=len(needed),
         due=due,
         left=work.left,
-        protected_until=min(known) if whole else None,
-        locked_until=max(known, default=None),
+        protected_until=None if bare or first is None else moment(first),
+        locked_until=None if last is None else moment(last),
     )
     return LockExtension(state=state, needed=needed)
 
 
-def _spare(work: _Work, place: Place, heads: Collection[str], live: Collection[str]) -> tuple[frozenset[str], str]:
-    """Return the stored names that nothing needs, and how that is known.
+def _spare(work: _Work, place: Place, live: Collection[str]) -> tuple[Sequence[int], str]:
+    """Return what is stored that nothing needs, and how that is known.
 
     What is no longer at the head of a sound repository was taken away by restic, and needs no lock; but when a snapshot
     of a recovery point on record is missing, or the repository was made anew, somebody else did it, and all is kept.
     Keys are, unless their removal is on record.
     """
-    stored, frozen = work.memory.objects, work.memory.frozen
+    memory, frozen = work.memory, work.memory.frozen
     if frozen and work.now < frozen:
-        return frozenset(), f"{_ALL}, until {frozen:%Y-%m-%d}: the repository was gone and has been made again"
-    lost = [each for each in live if f"snapshots/{each}" not in heads]
+        return (), f"{_ALL}, until {frozen:%Y-%m-%d}: the repository was gone and has been made again"
+    lost = [each for each in live if not _is_head(memory, f"snapshots/{each}")]
     if lost:
-        return frozenset(), f"{_ALL}: {len(lost)} snapshots of recovery points are missing at the head"
+        return (), f"{_ALL}: {len(lost)} snapshots of recovery points are missing at the head"
     try:
         short = place.repository.unneeded_packs(timeout=WALK_SECONDS)
     except InterruptedRunError:
         raise
     except DrError as error:
-        return frozenset(), f"{_ALL}: {error.what}"
-    packs: dict[str, list[str]] = {}
-    for name in stored:
-        if name.startswith("data/"):
-            packs.setdefault(name.rpartition("/")[2][:8], []).append(name)
-    unneeded = [names[0] for digits in short if len(names := packs.get(digits, [])) == 1]
-    taken = [name for name in stored if name.startswith(_TAKEN) and name not in heads]
-    return frozenset((*unneeded, *taken)), _EXACT
+        return (), f"{_ALL}: {error.what}"
+    unneeded = [row for digits in short if (row := memory.pack(digits)) is not None]
+    taken = [row for row in range(len(memory)) if not memory.is_head(row) and memory.name(row).startswith(_TAKEN)]
+    return [*unneeded, *taken], _EXACT
 
 
-def _dropped(work: _Work, heads: Collection[str], ids: Collection[str]) -> frozenset[str]:
+def _is_head(memory: LockMemory, name: str) -> bool:
+    row = memory.find(name)
+    return row is not None and memory.is_head(row)
+
+
+def _dropped(work: _Work, ids: Collection[str]) -> Sequence[int]:
     """The keys that were removed on record, and are: one that somebody else took away is still kept."""
-    return frozenset(name for each in ids if (name := f"keys/{each}") in work.memory.objects and name not in heads)
+    rows = (work.memory.find(f"keys/{each}") for each in ids)
+    return [row for row in rows if row is not None and not work.memory.is_head(row)]
 
 
 def _infer(work: _Work) -> None:
@@ -256,34 +275,31 @@ def _infer(work: _Work) -> None:
 
     One without a lock in the sample, and all count as without: they are then locked, not believed.
     """
-    new = {name: held for name, held in work.memory.objects.items() if held.until is None and not held.asked}
+    memory = work.memory
+    new = memory.new()
     if not new:
         return
-    sample = sorted(new)[:: max(1, len(new) // SAMPLE)][:SAMPLE]
-    try:
-        locks = [(work.bucket.lock_of(object_name(name), new[name].version), new[name]) for name in sample]
-    except (RefusedError, DamageError):
-        locks = [(None, held) for held in new.values()]
-    spans = [lock.until - held.modified if lock else None for lock, held in locks]
-    known = [span for span in spans if span is not None]
-    if len(known) < len(spans) or max(known) - min(known) > _SLACK:
+    sample = [(memory.name(row), memory.at(row)) for row in new[:: max(1, len(new) // SAMPLE)][:SAMPLE]]
+    locks: list[Lock | None] = [None]
+    with suppress(RefusedError, DamageError):
+        locks = [work.bucket.lock_of(object_name(name), held.version) for name, held in sample]
+    known = [lock.until - held.modified for lock, (_, held) in zip(locks, sample, strict=False) if lock]
+    alike = len(known) == len(sample) and max(known) - min(known) <= _SLACK
+    if not alike:
         log.info("%s: new objects have no lock, or not one lock: each is locked", work.bucket.where)
-        work.memory.update({name: replace(held, asked=True) for name, held in new.items()})
-        return
-    work.memory.update(
-        {name: replace(held, until=held.modified + min(known), asked=True) for name, held in new.items()}
-    )
+    for row in new:
+        memory.locked(row, memory.at(row).modified + min(known) if alike else None)
 
 
 # -- the lengthening ---------------------------------------------------------------------------------
 
 
-def _lengthen(work: _Work, names: Sequence[str]) -> None:
+def _lengthen(work: _Work, rows: Sequence[int]) -> None:
     """Lock in batches, and keep what was done every few seconds: that much work a kill costs, and no lock."""
     saved = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(names), BATCH):
-            part = names[start : start + BATCH]
+        for start in range(0, len(rows), BATCH):
+            part = rows[start : start + BATCH]
             first = 1 if start == 0 else 0  # the right to do it shows with one
             _batch(work, pool, part[:first])
             _batch(work, pool, part[first:])
@@ -293,50 +309,55 @@ def _lengthen(work: _Work, names: Sequence[str]) -> None:
             command.raise_if_stopping()
 
 
-def _batch(work: _Work, pool: ThreadPoolExecutor, names: Sequence[str]) -> None:
+def _batch(work: _Work, pool: ThreadPoolExecutor, rows: Sequence[int]) -> None:
     """Lock these side by side; after the first error nothing more is begun, and what was done is known."""
     errors: list[DrError] = []
 
-    def guarded(name: str) -> tuple[str, ObjectLockState] | None:
+    def guarded(row: int) -> tuple[int, datetime | None] | None:
         if errors or command.stopping():
             return None
         try:
-            return _one(work, name)
+            return row, _one(work, row)
         except DrError as error:
             errors.append(error)
             return None
 
-    work.memory.update(dict(found for found in pool.map(guarded, names) if found))
+    for found in pool.map(guarded, rows):
+        if found:
+            row, until = found
+            work.memory.locked(row, until) if until else work.memory.went(row)
     if errors:
         raise errors[0]
 
 
-def _one(work: _Work, name: str) -> tuple[str, ObjectLockState]:
-    held = work.memory.objects[name]
+def _one(work: _Work, row: int) -> datetime | None:
+    """Lock one version, and return until when it is; None when it is gone."""
+    name, held = object_name(work.memory.name(row)), work.memory.at(row)
     wanted = Lock(work.rules.mode, work.until)
     try:
-        work.bucket.lock(object_name(name), held.version, wanted)
+        work.bucket.lock(name, held.version, wanted)
     except DamageError:
-        return name, replace(held, gone=True)
+        return None
     except DrError as error:
         if error.retryable:
             raise
-        return name, _despite(work, name, held, wanted, error)
-    return name, replace(held, until=work.until, asked=True)
+        return _despite(work, name, held, wanted, error)
+    return work.until
 
 
-def _despite(work: _Work, name: str, held: ObjectLockState, wanted: Lock, error: DrError) -> ObjectLockState:
+def _despite(work: _Work, name: str, held: ObjectLockState, wanted: Lock, error: DrError) -> datetime:
     """What was refused may be locked longer already, or in the other mode: then that one is lengthened.
 
+    Returns until when it is locked.
     Services call it by several names: some refuse a shorter lock as access denied, some as an invalid request.
     """
     with suppress(RefusedError):
-        there = work.bucket.lock_of(object_name(name), held.version)
+        there = work.bucket.lock_of(name, held.version)
         if there and there.until >= wanted.until - _SLACK:
-            return replace(held, until=there.until, asked=True)
+            return there.until
         if there and there.mode != wanted.mode:
-            work.bucket.lock(object_name(name), held.version, Lock(there.mode, wanted.until))
-            return replace(held, until=wanted.until, asked=True)
+            work.bucket.lock(name, held.version, Lock(there.mode, wanted.until))
+            return wanted.until
     if not isinstance(error, RefusedError):
         raise error
     raise RefusedError(

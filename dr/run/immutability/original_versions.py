@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from dr.tools.s3_versions import S3Versions
 from dr.tools.store import Version
@@ -10,20 +11,27 @@ from dr.tools.view import by_name, hash_in
 
 #: Set behind the name of an object of which a second version is kept.
 OLDEST = "?oldest"
+#: A name, the version of it to keep, and whether a reader is given some version of it now.
+Original = tuple[str, Version, bool]
 
 
-def originals(bucket: S3Versions, versions: Iterable[Version]) -> Mapping[str, Version]:
-    """Return by name the version to keep: the oldest, as restic writes each object once.
+def originals(bucket: S3Versions, versions: Iterable[Version]) -> Iterator[Original]:
+    """Yield of each name the version to keep: the oldest, as restic writes each object once.
 
-    Where versions of one name differ, they are read, oldest first, until one has the hash that is its name. `config`
-    bears no hash, and one may be of a repository that was begun anew: its newest version is kept, and the oldest too.
+    The versions of one name must come one behind the other. Where they differ, they are read, oldest first, until one
+    has the hash that is its name. `config` bears no hash, and one may be of a repository that was begun anew: its
+    newest version is kept, and the oldest too.
     """
-    grouped = by_name(version for version in versions if not version.marker)
-    kept = {name: _original(bucket, name, several) for name, several in grouped.items()}
-    if len(several := grouped.get("config", [])) > 1:
-        kept["config" + OLDEST] = kept["config"]
-        kept["config"] = max(reversed(several), key=lambda version: (version.latest, version.modified))
-    return kept
+    data = (version for version in versions if not version.marker)
+    for name, group in groupby(data, key=lambda version: version.name):
+        several = by_name(group)[name]
+        oldest, on_top = _original(bucket, name, several), any(version.latest for version in several)
+        if name == "config" and len(several) > 1:
+            newest = max(reversed(several), key=lambda version: (version.latest, version.modified))
+            yield name, newest, on_top
+            yield name + OLDEST, oldest, False
+        else:
+            yield name, oldest, on_top
 
 
 def object_name(key: str) -> str:

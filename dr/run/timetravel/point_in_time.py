@@ -233,5 +233,5 @@ def _with_key_in_use(view: View, place: Place) -> View:
     """Show the key in use too, where it was made since by a rotation: keys of all times wrap the same master key."""
     name = f"keys/{place.repository.env.get('RESTIC_KEY_HINT', '')}"
     if name not in view.objects and (versions := view.of_name(name)):
-        view.objects[name] = versions
+        return replace(view, objects={**view.objects, name: versions})
     return view

@@ -11,7 +11,7 @@ import re
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
@@ -211,6 +211,25 @@ class Inventory:
     def read_rows(self) -> Iterator[bool]:
         """Yield of each row whether it was read in this run."""
         return (state in (_WHOLE, _BAD) for state in self._state)
+
+
+class SizesByName(Mapping[str, int]):
+    """The sizes (bytes) of what is stored, by name; nothing is held but the rows."""
+
+    def __init__(self, stored: Inventory) -> None:
+        self._stored = stored
+
+    def __getitem__(self, name: str) -> int:
+        item = self._stored.find(name)
+        if item is None:
+            raise KeyError(name)
+        return item.size
+
+    def __iter__(self) -> Iterator[str]:
+        return (item.name for item in self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
 def listed(store: ObjectStore) -> Inventory:

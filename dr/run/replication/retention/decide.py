@@ -90,13 +90,13 @@ def judge(here: Situation) -> Judgement:
     useless, gone, odd, known = expired(here.plan, here.points), {}, {}, set[str]()
     for point in here.points:
         names = here.snapshots_of(point)
-        lost = names - set(here.at_primary)
+        lost = {name for name in names if name not in here.at_primary}
         known |= names
         if lost and point.run_id not in useless:
             odd[point.run_id] = lost
         elif lost and lost == names:
             gone[point.run_id] = names
-    absent = {name for name in here.there if name.startswith("snapshots/")} - set(here.at_primary)
+    absent = {name for name in here.there if name.startswith("snapshots/") and name not in here.at_primary}
     strangers = absent - known - set(here.begun)
     alarm = _alarm(here, sorted(odd)) if odd else None
     return Judgement(gone, alarm, {*strangers, *(name for names in odd.values() for name in names)}, len(strangers))
@@ -158,6 +158,6 @@ def obstacles(here: Situation, judged: Judgement, points: Collection[str]) -> It
             yield f"the system is on hold ({hold.hold_id})"
     last = max((p.consistency_time for p in here.points if p.run_id in points), default=None)
     newer = [p for p in here.points if _whole(here, p) and (last is None or p.consistency_time > last)]
-    at_both = [p for p in newer if here.snapshots_of(p) <= set(here.at_primary)]
+    at_both = [p for p in newer if all(name in here.at_primary for name in here.snapshots_of(p))]
     if not any(point.proof_level >= PROVEN for point in at_both):
         yield f"no newer point that {here.primary} and {here.replica} both hold is proven: run `dr verify`"

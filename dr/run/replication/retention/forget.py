@@ -8,7 +8,7 @@ it will be is shown to restic and checked before anything is taken away: an inde
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import field, replace
@@ -25,10 +25,11 @@ from dr.run.replication.retention.decide import Chosen, Judgement, Situation, ch
 from dr.run.replication.retention.garbage import sweepable
 from dr.run.replication.retention.pending_deletion import ripe
 from dr.run.replication.retention.preview import without
+from dr.run.verification.inventory import Inventory, SizesByName, listed
 from dr.run.workspace.toolbox import Place
 from dr.tools import command
 from dr.tools.state_dir import StateDir
-from dr.tools.store import ObjectStore, Stored
+from dr.tools.store import ObjectStore
 
 #: Objects taken away at once.
 THREADS = 8
@@ -40,19 +41,24 @@ _SAMPLE = 20
 class Look:
     """What the primary and the replica hold at one time: the replica's first, so that nothing new seems absent."""
 
-    there: Mapping[str, Stored]
-    at_primary: Collection[str]
+    there: Inventory
+    primary: Inventory
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> SizesByName:
         """The replica's objects: names and sizes."""
-        return {name: item.size for name, item in self.there.items()}
+        return SizesByName(self.there)
+
+    @property
+    def at_primary(self) -> SizesByName:
+        """The primary's objects."""
+        return SizesByName(self.primary)
 
 
 def look(primary: ObjectStore, replica: ObjectStore) -> Look:
     """List both, but for locks. Raises as the stores do."""
-    there = {item.name: item for item in replica.list() if not item.name.startswith("locks/")}
-    return Look(there, {item.name for item in primary.list()})
+    there = listed(replica)
+    return Look(there, listed(primary))
 
 
 def wrong_clock(places: Sequence[Place], now: datetime) -> str | None:
@@ -152,14 +158,15 @@ def _sweep(place: Place, seen: Look, found: ForgetIntent, old: Sequence[Absence]
     with without(place, seen.there, found.snapshots, state=state) as outlook:
         short = outlook.unneeded_packs(timeout=WALK_SECONDS)
         files = outlook.index_files()
-    digits: dict[str, list[str]] = {}
-    for name in seen.there:
-        if name.startswith("data/"):
-            digits.setdefault(_id(name)[:8], []).append(name)
-    unneeded = {names[0] for each in short if len(names := digits.get(each, [])) == 1}
+    packs_of: dict[str, list[str]] = {each: [] for each in short}
+    for item in seen.there.in_order("data/"):
+        if (begin := _id(item.name)[:8]) in packs_of:
+            packs_of[begin].append(item.name)
+    unneeded = {names[0] for names in packs_of.values() if len(names) == 1}
     packs = {_id(absence.name) for absence in old if absence.name in unneeded}
-    ordered = sorted((x for x in old if x.name.startswith("index/")), key=lambda x: seen.there[x.name].modified)
-    indexes, packs = sweepable(files, [_id(absence.name) for absence in ordered], packs)
+    there = (seen.there.find(absence.name) for absence in old if absence.name.startswith("index/"))
+    written = [(each.modified, each.name) for each in there if each]
+    indexes, packs = sweepable(files, [_id(name) for _, name in sorted(written)], packs)
     found.indexes = {f"index/{each}" for each in indexes}
     found.packs = {absence.name for absence in old if _id(absence.name) in packs}
     found.needed = {absence.name for absence in old} - found.names

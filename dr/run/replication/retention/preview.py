@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from dr.errors import DamageError
+from dr.evidence.stored_object import moment
+from dr.run.verification.inventory import Inventory
 from dr.run.workspace.serve_view import seen_through
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic import Repository
@@ -67,19 +69,33 @@ def version_of(item: Stored) -> Version:
     return Version(item.name, "", item.size, item.modified, latest=True)
 
 
+class _Shown(Mapping[str, tuple[Version, ...]]):
+    """What is listed and not hidden, each as the only version of its name; made when it is asked for."""
+
+    def __init__(self, there: Inventory, hidden: Collection[str]) -> None:
+        self._there, self._hidden = there, hidden
+
+    def __getitem__(self, name: str) -> tuple[Version, ...]:
+        item = None if name in self._hidden else self._there.find(name)
+        if item is None:
+            raise KeyError(name)
+        return (Version(name, "", item.size, moment(item.modified), latest=True),)
+
+    def __iter__(self) -> Iterator[str]:
+        return (item.name for item in self._there if item.name not in self._hidden)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @contextmanager
-def without(
-    place: Place, objects: Mapping[str, Stored], hidden: Collection[str], *, state: StateDir
-) -> Iterator[Repository]:
+def without(place: Place, there: Inventory, hidden: Collection[str], *, state: StateDir) -> Iterator[Repository]:
     """Show a place to restic as if the `hidden` of its objects were gone; read only.
 
     Raises `DamageError` in the end when one of those shown has not the bytes that its name promises.
     """
-    now = max(item.modified for item in objects.values())
-    shown: dict[str, tuple[Version, ...]] = {
-        name: (version_of(item),) for name, item in objects.items() if name not in hidden
-    }
-    store = ViewStore(_Head(place.store), View(now, now, shown))
+    now = moment(max(item.modified for item in there))
+    store = ViewStore(_Head(place.store), View(now, now, _Shown(there, hidden)))
     where = f"{place.repository.where} as it will be"
     with ExitStack() as until:
         yield seen_through(store, place.repository, where=where, state=state, until=until)
