@@ -140,6 +140,22 @@ def test_a_lost_tree_pack_is_not_made_up_for_by_the_cache(one: Site, restic_prog
     assert one.dr("drill", "share", "--json", code=1).document["drills"][0]["outcome"] == "failed"
 
 
+def test_one_file_comes_back_by_the_cache_of_folders_and_from_a_spoilt_one(one: Site) -> None:
+    cache = one.root / "state" / "cache" / "restic"
+    kept = {path.name: path for path in cache.rglob("data/*/*")}
+    for path in kept.values():
+        path.chmod(0o600)
+        path.write_bytes(bytes(path.stat().st_size))
+    back = ("recover", "share", "--path", "letter.txt", "--yes", "--json")
+    assert one.dr(*back, "--to", str(one.root / "one")).document["drills"][0]["outcome"] == "ok"
+    assert not list((one.root / "state" / "sandboxes").iterdir()), "it took no cache of its own"
+    for path in [path for path in (_disk(one) / "data").rglob("*") if path.name in kept]:
+        path.unlink()
+    shown = one.dr(*back, "--to", str(one.root / "two")).document["drills"][0]
+    assert shown["outcome"] == "ok", "its content is at the target, and is what the manifest says"
+    one.dr("drill", "share", code=1)
+
+
 def test_a_drill_uses_the_point_that_is_there_and_says_that_the_newest_is_not(one: Site) -> None:
     newest, older = _points(one)
     _take(one, *newest["snapshots"].values())

@@ -41,7 +41,7 @@ def provision(recovery: Recovery) -> None:
     recovery.root = site.prepare(step.point, known_size(recovery))
     if request.in_sandbox and recovery.isolation is None and _runs_programs(recovery):
         recovery.isolation = isolate(site.land, recovery.root, reach=recovery.toolbox.plan.drill.reach)
-    recovery.step = replace(step, place=recovery.cache.seen(step.place))
+    recovery.step = step if request.selected else replace(step, place=recovery.cache.seen(step.place))
     recovery.wanted, recovery.alone = None, {}
     _make_rooms(recovery)
     if request.tables:

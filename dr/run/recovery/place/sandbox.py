@@ -143,6 +143,8 @@ class FreshCache:
     restic keeps snapshots, indexes and trees in a cache, and answers from there without asking whether the target
     still has them: what was lost at the target would come back in a drill, and on no other machine. So a drill and a
     recovery begin with an empty cache of their own. Not without any: each tree would then be one request more.
+    Whoever brings back single files or tables proves each by its hash, and nothing of the point: they take the cache
+    that is there, since the index of a large repository is read in minutes.
     """
 
     def __init__(self, state: StateDir, drill_id: str) -> None:
