@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import dr
 from dr.catalog.connection import copy_of
 from dr.catalog.store import Catalog
-from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, UsageError, every_error
+from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, RefusedError, UsageError, every_error
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
 from dr.plan.declarations import Declarations, Loaded
@@ -396,10 +396,7 @@ class Session:
         for place in places:
             try:
                 with every_error():
-                    while some := self.catalog.unsent(system, place.name):
-                        for sealed in some:
-                            place.evidence.put(sealed.name, sealed.to_json())
-                            self.catalog.mark_sent(system, place.name, sealed.seq)
+                    self._send_evidence(place, system)
                 if place.root is not None:
                     self.reached[place.name] = place.root
             except DrError as error:
@@ -408,6 +405,27 @@ class Session:
                 hint = error.hint or "fix the target; the next run sends it"
                 self.problem(Problem(f"{what} ({error.cause})" if error.cause else what, system, hint))
         return whole
+
+    def _send_evidence(self, place: Place, system: str) -> None:
+        """Put what a target lacks there. Where nothing counts as sent, as after a rebuild, it lists what it has.
+
+        A record that is listed with its name, which has its hash, and its size counts as sent: `dr audit` reads it.
+        """
+        there = {} if self.catalog.has_sent(system, place.name) else _sizes(place.evidence)
+        while some := self.catalog.unsent(system, place.name):
+            for sealed in some:
+                data = sealed.to_json()
+                if there.get(sealed.name) != len(data):
+                    place.evidence.put(sealed.name, data)
+                    self.catalog.mark_sent(system, place.name, sealed.seq)
+            self.catalog.mark_sent(system, place.name, some[-1].seq)
+
+
+def _sizes(store: ObjectStore) -> dict[str, int]:
+    """Return the sizes (bytes) of what a place lists, by name; nothing where that may not be asked."""
+    with suppress(RefusedError):
+        return {item.name: item.size for item in store.list()}
+    return {}
 
 
 def _known(names: list[str]) -> str:

@@ -134,6 +134,12 @@ class Records:
             found = reading.select(db, systems=[system], after=sent)
             return [stored.sealed() for stored in islice(found, most)]
 
+    def has_sent(self, system: str, target: str) -> bool:
+        """Whether a target was given any record of a system, as far as this catalog knows: not after a rebuild."""
+        with self._connections.reading() as db:
+            found = db.execute("select 1 from sent where system = ? and target = ?", (system, target)).fetchone()
+        return found is not None
+
     def mark_sent(self, system: str, target: str, seq: int) -> None:
         """Note that a target has all records of a system up to one."""
         with self._connections.writing() as db:

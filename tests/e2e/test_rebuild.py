@@ -44,6 +44,25 @@ def test_the_sizes_of_points_are_those_of_the_backup_also_without_any_evidence(t
     assert {each["outcome"] for each in found} == {"ok"}
 
 
+def test_the_run_after_a_rebuild_sends_the_records_that_a_target_lacks_and_no_others(two: Site) -> None:
+    places = {name: two.root / name / "_evidence" / "share" for name in ("disk", "vault")}
+    two.dr("backup", "share")
+    before = sorted(path.name for path in places["vault"].iterdir())
+    assert len(before) == 3 and before == sorted(path.name for path in places["disk"].iterdir())
+    lacking, cut, _ = before
+    (places["vault"] / lacking).unlink()
+    whole = (places["vault"] / cut).read_bytes()
+    (places["vault"] / cut).write_bytes(whole[:-1])
+    written = {path: path.stat().st_mtime_ns for path in (*places["disk"].iterdir(), *places["vault"].iterdir())}
+    _lose_the_catalog(two)
+    two.dr("points", "--rebuild")
+    two.dr("backup", "share")
+    again = {path for path, was in written.items() if path.stat().st_mtime_ns != was}
+    assert again == {places["vault"] / cut} and (places["vault"] / cut).read_bytes() == whole
+    assert (places["vault"] / lacking).exists() and len(list(places["disk"].iterdir())) == len(before) + 1
+    assert two.dr("audit", "--json").document["outcome"] == "ok"
+
+
 def test_a_secret_that_is_not_there_stops_the_rebuild_of_no_other_system(two: Site) -> None:
     plan = two.root / "config" / "plans" / "other.yaml"
     plan.write_text(plan.read_text() + "secrets: {passphrase: {file: /nonexistent/secret}}\n")
