@@ -5,13 +5,20 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from dr.evidence.posture import Finding
+from dr.errors import DrError
+from dr.evidence.posture import Attempt, Finding
 from dr.plan.units import format_duration
 
 #: S3 services refuse requests from 15 minutes on.
 SKEW_SECONDS = 60.0
 CLOCK_HINT = "set the clock, and keep it by NTP: objectives and locks are measured by it"
 _LOOPBACK = ("localhost", "::1")
+
+
+def unwritable(error: DrError) -> Attempt:
+    """Return what is said of a place that took not even the canary: no backup can be stored there."""
+    observed = f"nothing can be stored here: {error}"
+    return Attempt(what="write an object", outcome="refused", severity="high", observed=observed, hint=error.hint)
 
 
 def tls(endpoint: str) -> Finding:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from dr.errors import DamageError, DrError, InterruptedRunError, TargetDownError
 from dr.evidence.posture import Attempt, Probe
+from dr.targets.findings import unwritable
 from dr.tools.store import ObjectStore
 
 _FOLDER, _CANARY = "_probe", "canary"
@@ -19,10 +20,10 @@ _OTHER = _TEXT + b"Overwritten.\n"
 
 
 def probe_plain(root: ObjectStore, now: datetime, *, hint: str) -> Probe:
-    """Try it. Raises `DrError` where the canary cannot even be written or read; leaves nothing else behind."""
+    """Try it. Raises `DrError` where the canary cannot even be read; leaves nothing else behind."""
     place = root.child(_FOLDER)
-    if not _reads(place, _TEXT):
-        place.put(_CANARY, _TEXT)
+    if not _reads(place, _TEXT) and (refused := _try(lambda: place.put(_CANARY, _TEXT))):
+        return Probe(tried=now, attempts=(unwritable(refused),))
     return Probe(tried=now, attempts=tuple(_attempts(place, hint)))
 
 

@@ -23,6 +23,7 @@ from dr.errors import (
 )
 from dr.late_dataclass import dataclass
 from dr.tools import activity, command, restic_tries
+from dr.tools.s3_actions import denied, denied_to_restic
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
 INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 130
@@ -263,6 +264,8 @@ def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
         )
     if restic_tries.SPACE.search(heard):
         return DrError(f"{doing} failed: the disk is full", where, cause, hint="free some space, then try again")
+    if action := denied_to_restic(heard):
+        return denied(action, where, cause)
     if restic_tries.REFUSED.search(heard):
         return RefusedError(
             "the target refused the credentials", where, cause, hint="check the target's key pair and its rights"

@@ -19,6 +19,7 @@ from dr.tools import line, s3_meter
 from dr.tools.digest import sha256_of
 from dr.tools.meter import Meter
 from dr.tools.network import Way, knock, proxy_for, why_untrusted
+from dr.tools.s3_actions import action_of
 from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
 from dr.tools.s3_client import client
 from dr.tools.s3_posture import object_lock, public_access, versioning
@@ -120,9 +121,8 @@ class S3Store:
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
         with self._errors("looking at the bucket"):
-            headers = self._client.head_bucket(Bucket=self._bucket)["ResponseMetadata"]["HTTPHeaders"]
-            clock = http_time(headers.get("date"))
-            self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+            page = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix, MaxKeys=1)
+            clock = http_time(page["ResponseMetadata"]["HTTPHeaders"].get("date"))
         client, bucket = self._client, self._bucket
         return Posture(versioning(client, bucket), object_lock(client, bucket), public_access(client, bucket), clock)
 
@@ -377,7 +377,7 @@ class S3Store:
         return self._shared["client"]
 
     @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def _errors(self, doing: str, *, of_version: bool = False) -> Iterator[None]:
         """Turn what botocore raises into ours; its texts hold no secrets, its request objects might."""
         from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
         from urllib3.exceptions import HTTPError
@@ -386,7 +386,8 @@ class S3Store:
             yield
         except ClientError as error:
             asked = Asked(self._bucket, self._endpoint, self.where, self.seen)
-            raise meaning(error.response, doing, asked) from None
+            action = action_of(error.operation_name, of_version=of_version)
+            raise meaning(error.response, doing, asked, action=action) from None
         except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
             if why := why_untrusted(error):
                 raise self._distrusted(why) from None

@@ -7,6 +7,7 @@ from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
+from dr.tools.s3_actions import denied
 from dr.tools.s3_tries import is_passing
 
 #: Code -> what to do about keys that were refused.
@@ -36,11 +37,15 @@ class Asked:
     seen: bool = False
 
 
-def meaning(response: Mapping[str, Any], doing: str, asked: Asked) -> DrError:
-    """Return the error that an answer deserves, which came while we were `doing` something."""
+def meaning(response: Mapping[str, Any], doing: str, asked: Asked, *, action: str = "") -> DrError:
+    """Return the error that an answer deserves, which came while we were `doing` something that needs an `action`."""
     bucket, where = asked.bucket, asked.where
     told, about = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, status, headers = str(told.get("Code", "")), int(about.get("HTTPStatusCode", 0)), about.get("HTTPHeaders", {})
+    code, status, headers = (
+        str(told.get("Code") or ""),
+        int(about.get("HTTPStatusCode", 0)),
+        about.get("HTTPHeaders", {}),
+    )
     if code == "NoSuchBucket" or (status == 404 and "bucket" in doing):
         return _no_bucket(asked)
     if code in _ELSEWHERE:
@@ -55,7 +60,13 @@ def meaning(response: Mapping[str, Any], doing: str, asked: Asked) -> DrError:
             code,
             "set the clock, and keep it by NTP",
         )
+    if code == "AccessDenied" and action:
+        return denied(action, where, code)
     if code in _REFUSED or status in (401, 403):
+        if action and (not code or is_bare(response)):  # as to a head request: no body says why
+            return RefusedError(
+                f"the target refused the credentials, or denies them {action}", where, code, _REFUSED["403"]
+            )
         hint = _REFUSED.get(code, _REFUSED["403"])
         return RefusedError("the target refused the credentials", where, code, hint=hint)
     if status == 404:

@@ -160,7 +160,7 @@ class S3Versions(S3Store):
 
     def _blocks(self, name: str, version_id: str, **part: str) -> Iterator[bytes]:
         self._count()
-        with self._errors(f"reading a version of {name}"):
+        with self._errors(f"reading a version of {name}", of_version=True):
             key = self._prefix + name
             body = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id, **part)["Body"]  # type: ignore[arg-type]
             with body:
@@ -211,7 +211,7 @@ class S3Versions(S3Store):
 
     def _head(self, name: str, version_id: str) -> Mapping[str, Any]:
         self._count()
-        with self._errors(f"looking at {name}"):
+        with self._errors(f"looking at {name}", of_version=True):
             return self._client.head_object(Bucket=self._bucket, Key=self._prefix + name, VersionId=version_id)
 
     def _retention(self, name: str, version_id: str, head: Mapping[str, Any]) -> Lock | None:
@@ -278,7 +278,7 @@ class S3Versions(S3Store):
 
     def _change(self, doing: str, act: str, **arguments: Any) -> None:
         self._count()
-        with self._errors(doing):
+        with self._errors(doing, of_version="VersionId" in arguments):
             getattr(self._client, act)(Bucket=self._bucket, **arguments)
 
     def _answer(self, question: str, nothing: Collection[str], **arguments: Any) -> dict[str, Any]:

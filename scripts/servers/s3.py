@@ -137,6 +137,17 @@ class S3Server:
         ]}  # fmt: skip
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
+    def deny(self, bucket: str, *actions: str, user: str = "writer") -> None:
+        """Deny a user some actions (`GetObject`) on a bucket and what is in it; with none, no action any more."""
+        if not actions:
+            self.client().delete_bucket_policy(Bucket=bucket)
+            return
+        place = f"arn:aws:s3:::{bucket}"
+        whom = {"Effect": "Deny", "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{user}"}}
+        statement = {"Sid": "d", **whom, "Action": [f"s3:{act}" for act in actions], "Resource": [place, f"{place}/*"]}
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
     def client(self, user: str = "admin") -> Any:
         """Return a boto3 client with the administrator's keys, or those of one of `USERS`; one for all who ask."""
         who = self.endpoint, user

@@ -56,7 +56,7 @@ def answering() -> Iterator[Answering]:
         (400, "ExpiredToken", "refused the credentials", "get new keys with a new session token: theirs has expired"),
         (403, "InvalidAccessKeyId", "refused the credentials", "the service does not know this one"),
         (403, "SignatureDoesNotMatch", "refused the credentials", "correct the secret access key"),
-        (403, "AccessDenied", "refused the credentials", "belongs to somebody else answers alike"),
+        (403, "AccessDenied", "the target denies these keys s3:", "belongs to somebody else answers alike"),
         (301, "PermanentRedirect", "the bucket copies is in another region", "write region: eu-west-1, and that"),
         (400, "AuthorizationHeaderMalformed", "the bucket copies is in another region", "write region: eu-west-1"),
     ],
@@ -70,11 +70,12 @@ def test_a_refusal_is_told_by_its_reason(
         ask(answering(status, code, **region))
     error = caught.value
     assert what in error.what and error.cause == code and hint in error.hint
-    assert isinstance(error, RefusedError) == ("credentials" in what)
+    assert isinstance(error, RefusedError) == ("credentials" in what or "denies" in what)
     assert "planted" not in f"{error}{error!r}{error.hint}"
 
 
 def test_a_refusal_without_a_reason_is_told_by_its_status(answering: Answering) -> None:
     with pytest.raises(RefusedError) as caught:
         answering(403, "").exists("config")
+    assert caught.value.what == "the target refused the credentials, or denies them s3:GetObject"
     assert caught.value.hint == "check the target's key pair and its rights"

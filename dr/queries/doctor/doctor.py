@@ -33,7 +33,7 @@ def examine(session: Session) -> list[Finding]:
         findings += _places(session, loaded)
         findings += needs.of_plan(loaded.plan, loaded.path.parent)
         findings += _omissions(session, loaded)
-    return findings + _targets(session) + _without_us(session)
+    return findings + _targets(session, findings) + _without_us(session)
 
 
 def _without_us(session: Session) -> list[Finding]:
@@ -110,6 +110,9 @@ def _plans(session: Session) -> Finding:
     return Finding("plans", "ok", f"{count} without a fault")
 
 
+_DETACHED = "the disk is detached (allowed: `offline: true`)"
+
+
 def _places(session: Session, loaded: Loaded) -> list[Finding]:
     """Whether a plan's secrets are there and its targets answer; how they are kept is looked at once a target."""
     try:
@@ -120,7 +123,7 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
     for place in toolbox.everywhere:
         name = f"{loaded.plan.system} on {place.name}"
         if is_detached(place):
-            findings.append(Finding(name, "ok", "the disk is detached (allowed: `offline: true`)"))
+            findings.append(Finding(name, "ok", _DETACHED))
             continue
         try:
             place.store.reachable()
@@ -148,17 +151,26 @@ def _omissions(session: Session, loaded: Loaded) -> Iterator[Finding]:
         yield from (Finding(f"{what}: whole", "degraded", each.what, each.hint) for each in omissions)
 
 
-def _targets(session: Session) -> list[Finding]:
-    """The posture of each target that a plan uses; what its keys could do is told as it was last tried."""
+def _targets(session: Session, told: list[Finding]) -> list[Finding]:
+    """The posture of each target that a plan uses; what its keys could do is told as it was last tried.
+
+    One that cannot be looked at is a failure, unless a plan that uses it was `told` to fail there, or to do without.
+    """
     used = {name for loaded in session.declarations.plans.values() for name in loaded.plan.places}
     names = sorted(used & session.declarations.targets.keys())
     found = check(session, [session.declarations.targets[name] for name in names], probing=False)
-    return [finding for checked in found for finding in _of_posture(checked.posture)]
+    said = {each.what.rpartition(" on ")[2] for each in told if each.outcome == "failed" or each.observed == _DETACHED}
+    return [finding for checked in found for finding in _of_posture(checked.posture, said)]
 
 
-def _of_posture(posture: TargetPosture) -> Iterator[Finding]:
-    if posture.error:  # the plans that use it say so
+def _of_posture(posture: TargetPosture, said: set[str]) -> Iterator[Finding]:
+    if posture.error:
+        if posture.target not in said:
+            yield Finding(f"{posture.target}: how it is kept", "failed", posture.error, posture.error_hint)
         return
+    if posture.probe and posture.probe.error:
+        tried = f"{posture.probe.error}, {posture.probe.tried:%Y-%m-%d}"
+        yield Finding(f"{posture.target}: probe", "ok", tried, posture.probe.error_hint)
     tries = posture.probe.attempts if posture.probe else ()
     whole: tuple[PostureFinding | Attempt, ...] = (*posture.findings, *tries)
     for item in whole:

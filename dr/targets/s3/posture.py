@@ -71,6 +71,9 @@ def _versioning(settings: Settings, rules: Immutability) -> Finding:
     return Finding(what="versioning", severity=severity, observed=observed, hint="turn it on: `dr target create`")
 
 
+_UNASKED = "none declared, and these keys may not ask whether there is one (GetBucketObjectLockConfiguration)"
+
+
 def _lock(settings: Settings, rules: Immutability) -> Iterator[Finding]:
     what = "object lock"
     there = f"{settings.default_mode} {settings.default_days} days" if settings.default_days else "no default"
@@ -80,6 +83,7 @@ def _lock(settings: Settings, rules: Immutability) -> Iterator[Finding]:
         else:
             hint = "make a bucket with Object Lock and declare it under immutability: see `dr target create`"
             observed = "none declared: who holds keys that may delete can delete every copy here"
+            observed = _UNASKED if settings.lock is None else observed
             yield Finding(what=what, severity="low", observed=observed, hint=hint)
         return
     wanted = f"{rules.mode} {rules.days} days declared"

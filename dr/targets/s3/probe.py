@@ -20,6 +20,7 @@ from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, T
 from dr.evidence.posture import Attempt, Probe, Severity
 from dr.late_dataclass import dataclass
 from dr.plan.target_s3 import S3Place
+from dr.targets.findings import unwritable
 from dr.targets.s3.bucket import open_bucket
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
@@ -57,16 +58,21 @@ class _Victim:
 def probe(place: S3Place, *, now: datetime) -> Probe:
     """Try it, and return what was refused and what was not. Never leaves the bucket weaker than it was.
 
-    Raises `TargetDownError` and `RefusedError` where the canary cannot even be written or read.
+    Raises `TargetDownError`, and `RefusedError` where the canary's versions cannot even be listed or read.
     """
     bucket = open_bucket(place)
     victim = _victim(bucket, now)
+    if isinstance(victim, DrError):
+        return Probe(tried=now, attempts=(unwritable(victim),))
     attempts = list(_attempts(victim, place.immutability.mode, now))
     return Probe(tried=now, attempts=tuple(attempts))
 
 
-def _victim(bucket: S3Bucket, now: datetime) -> _Victim:
-    """Return a canary whose lock lives, or a new one. What is left of old ones is cleared away where that can be."""
+def _victim(bucket: S3Bucket, now: datetime) -> _Victim | RefusedError:
+    """Return a canary whose lock lives, or a new one. What is left of old ones is cleared away where that can be.
+
+    Where a new one was to be written and these keys may not, the refusal.
+    """
     there = [version for version in bucket.versions(CANARY) if not version.marker and version.id != "null"]
     there.sort(key=lambda version: version.modified)
     locks = {version.id: _lock_of(bucket, version.id) for version in there}
@@ -78,7 +84,10 @@ def _victim(bucket: S3Bucket, now: datetime) -> _Victim:
     never = [version for version in left if locks[version][0] is None]
     if len(never) > 1:  # no lock comes by itself here, and these keys cannot delete: another would only pile up
         return _taken(bucket, never[0], locks[never[0]], others=len(left) - 1)
-    made = bucket.put_version(CANARY, _TEXT)
+    try:
+        made = bucket.put_version(CANARY, _TEXT)
+    except RefusedError as refused:
+        return refused
     lock, known = _lock_of(bucket, made)
     return _Victim(bucket, made, _TEXT, lock, lock_known=known, others=len(left))
 
