@@ -16,7 +16,8 @@ from typing import Self
 class Proxy:
     """Passes TCP on from a port of its own to `port`; a context. After `cut_after` bytes to the server it is dead.
 
-    While it is `down` it hangs up on whoever comes.
+    While it is `down` it hangs up on whoever comes. After `drop_after` more bytes to the client it drops all that is
+    open, once.
     """
 
     def __init__(self, port: int, *, cut_after: int | None = None) -> None:
@@ -27,6 +28,7 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self.visits = 0
         self.down = False
+        self.drop_after: int | None = None
 
     @property
     def endpoint(self) -> str:
@@ -46,6 +48,10 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """Drop what is open."""
         with self._guard:
             for each in self._open:
                 with contextlib.suppress(OSError):
@@ -74,6 +80,12 @@ class Proxy:
                     self._left -= len(block)
                     if self._left < 0:
                         self.cut()
+                        return
+                if not counted and self.drop_after is not None:
+                    self.drop_after -= len(block)
+                    if self.drop_after < 0:
+                        self.drop_after = None
+                        self.drop()
                         return
                 to.sendall(block)
             to.shutdown(socket.SHUT_WR)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import io
 import json
 import re
@@ -14,13 +13,6 @@ _PIECE = 1 << 16
 #: How a text begins: an array, or an object whose one key has it.
 _BEGIN = re.compile(r'\s*(?P<within>\{\s*"[^"\\]*"\s*:\s*)?(?:\[|null\s*\}?\s*\Z)')
 _SPACE = re.compile(r"\s*")
-
-
-def pieces_of(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Yield an answer's body. Raises `IncompleteRead` where it breaks off: that is not said where a part is read."""
-    yield from iter(lambda: response.read(_PIECE), b"")
-    if response.length:
-        raise http.client.IncompleteRead(b"", response.length)
 
 
 def items_of(file: IO[bytes]) -> Iterator[Any]:

@@ -12,9 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 from dr.late_dataclass import dataclass
 from dr.tools import command
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
 
 #: A pause is taken in pieces, so that a Ctrl-C is heard; seconds.
 _PIECE = 0.2
@@ -84,6 +88,18 @@ def fetched(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def pieces(read: Callable[[int], bytes], most: int) -> Iterator[bytes]:
     """Yield what `read`, which is asked for so many bytes, returns until nothing comes, no faster than it may."""
     return fetched(iter(lambda: read(piece(most)), b""))
+
+
+def body(response: HTTPResponse, most: int) -> Iterator[bytes]:
+    """Yield an answer's body, no faster than it may come. Raises `IncompleteRead` where it breaks off.
+
+    Nobody else says so where a body is read part by part, and half an object would be taken for a damaged one.
+    """
+    yield from pieces(response.read, most)
+    if response.length:
+        from http.client import IncompleteRead
+
+        raise IncompleteRead(b"", response.length)
 
 
 def piece(most: int) -> int:

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools import command, line, retry
-from dr.tools.json_items import items_of, pieces_of
+from dr.tools.json_items import items_of
 from dr.tools.meter import Meter
 
 _BLOCK = 1 << 20
@@ -128,7 +128,7 @@ class Rclone:
             if response.status not in (200, 206, 416):
                 raise self._meaning(response.read(300).decode("utf-8", "replace").strip(), doing)
             if response.status != 416:
-                yield from self.meter.taking(line.pieces(response.read, _BLOCK))
+                yield from self.meter.taking(line.body(response, _BLOCK))
             done = response.isclosed()
         except (OSError, http.client.HTTPException) as error:
             raise self._broke(error, doing) from error
@@ -154,7 +154,7 @@ class Rclone:
             response = connection.getresponse()
             if to is None or response.status != 200:
                 return response.status, response.read()
-            to.writelines(pieces_of(response))
+            to.writelines(line.body(response, _BLOCK))
             return response.status, b""
         except (OSError, http.client.HTTPException) as error:
             connection.close()

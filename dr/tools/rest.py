@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
 from dr.tools import line, retry
-from dr.tools.json_items import items_of, pieces_of
+from dr.tools.json_items import items_of
 from dr.tools.meter import Meter, RequestClass
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
 from dr.tools.s3 import http_time
@@ -104,7 +104,7 @@ class RestService:
                 response.read()
                 return False
             self._judge(response.status, f"listing {path}")
-            to.writelines(self._meter.taking(pieces_of(response)))
+            to.writelines(self._meter.taking(line.body(response, _BLOCK)))
         return True
 
     def make(self, repository: str) -> None:
@@ -152,7 +152,7 @@ class RestService:
             if response.status == 416:  # nothing is that far in it
                 return
             self._judge(response.status, doing)
-            yield from self._meter.taking(line.pieces(response.read, _BLOCK))
+            yield from self._meter.taking(line.body(response, _BLOCK))
 
     # -- mechanism ----------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from dr.errors import DamageError, DrError, RefusedError
 from dr.late_dataclass import dataclass
-from dr.tools import line
+from dr.tools import line, retry
 from dr.tools.digest import sha256_of
 from dr.tools.rest import RestService
 from dr.tools.store import ObjectStore, Posture, Stored
@@ -155,7 +155,7 @@ class RestStore:
 
     def sha256(self, name: str) -> tuple[str, int]:
         """See `ObjectStore`."""
-        return sha256_of(self.blocks(name))
+        return retry.persist(lambda: sha256_of(self.blocks(name)), what=self.where)
 
     # -- changing -----------------------------------------------------------------------------------
 
@@ -253,7 +253,9 @@ class RestStore:
         """Read the first line of an object; None for one that is not ours, or is spoilt."""
         doing = f"reading {top}/data/{made}"
         try:
-            first = b"".join(self.service.blocks(f"{top}/data/{made}", doing, end=min(size, _HEAD)))
+            end = min(size, _HEAD)
+            blocks = lambda: b"".join(self.service.blocks(f"{top}/data/{made}", doing, end=end))  # noqa: E731
+            first = retry.persist(blocks, what=self.where)
             line, mark, _ = first.partition(b"\n")
             said = json.loads(line)
             return _Named(made, str(said["name"]), _time(said["written"]), size - len(line) - 1, len(line) + len(mark))

@@ -379,7 +379,13 @@ class S3Store:
     @contextmanager
     def _errors(self, doing: str, *, of_version: bool = False) -> Iterator[None]:
         """Turn what botocore raises into ours; its texts hold no secrets, its request objects might."""
-        from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, HTTPClientError
+        from botocore.exceptions import (
+            BotoCoreError,
+            ClientError,
+            EndpointConnectionError,
+            HTTPClientError,
+            IncompleteReadError,
+        )
         from urllib3.exceptions import HTTPError
 
         try:
@@ -388,7 +394,7 @@ class S3Store:
             asked = Asked(self._bucket, self._endpoint, self.where, self.seen)
             action = action_of(error.operation_name, of_version=of_version)
             raise meaning(error.response, doing, asked, action=action) from None
-        except (EndpointConnectionError, HTTPClientError, HTTPError, OSError) as error:
+        except (EndpointConnectionError, HTTPClientError, IncompleteReadError, HTTPError, OSError) as error:
             if why := why_untrusted(error):
                 raise self._distrusted(why) from None
             raise TargetDownError(
