@@ -409,11 +409,15 @@ class Session:
     def _send_evidence(self, place: Place, system: str) -> None:
         """Put what a target lacks there. Where nothing counts as sent, as after a rebuild, it lists what it has.
 
-        A record that is listed with its name, which has its hash, and its size counts as sent: `dr audit` reads it.
+        A record that is listed with its name, which has its hash, and its size counts as sent: `dr points rebuild`
+        reads it. One that is not as it was sealed is never sent: what lies there may be whole.
         """
         there = {} if self.catalog.has_sent(system, place.name) else _sizes(place.evidence)
         while some := self.catalog.unsent(system, place.name):
             for sealed in some:
+                if fault := sealed.fault():
+                    hint = "see `dr audit`; the records beside the repositories stay as they are"
+                    raise CatalogError(f"record {sealed.seq} of the catalog was {fault}", hint=hint)
                 data = sealed.to_json()
                 if there.get(sealed.name) != len(data):
                     place.evidence.put(sealed.name, data)

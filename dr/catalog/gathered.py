@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Self, TypeAlias
 
 from dr.errors import CatalogError
-from dr.evidence.seal import Sealed, is_readable
+from dr.evidence.seal import Sealed, fault_of, is_readable
 
 #: Number, digest of the record before, own digest.
 Link = tuple[int, str, str]
+Named: TypeAlias = Callable[[str, str], bool]
 
 #: `links` are what was read; those without a number are not as they were sealed. `chain` is what is on record, and what
 #: is taken onto it, by its `id`; `pieces` are linked records without a gap, from the first number to the last.
 _TABLES = """
     create table links (
-        id integer primary key, digest blob not null unique, seq integer, prev blob, at text, ref blob not null);
+        id integer primary key, digest blob not null unique, seq integer, prev blob, at text, ref blob not null,
+        kind text);
     create table texts (id integer primary key, text blob not null);
     create table chain (seq integer primary key, prev blob not null, digest blob not null, id integer);
     create table pieces (first integer not null, last integer not null, at text not null, digest blob not null);
     create table kept (first integer primary key, last integer not null);
+    create table named (ref blob, kind text, primary key (ref, kind)) without rowid;
 """
 #: Made once all is read.
 _INDEXES = """
@@ -53,6 +56,7 @@ class Gathered:
 
     def __init__(self, folder: Path) -> None:
         self._where = folder
+        self._named: Named = lambda ref, kind: False
         with self._errors():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with TemporaryDirectory(dir=folder) as made:
@@ -89,32 +93,41 @@ class Gathered:
                     self._db.execute(f"delete from {table} where id > ?", (before,))  # noqa: S608 - constants
             raise
 
-    def add(self, text: bytes) -> None:
-        """Take a record as it lies at a target (JSON). What is none is left out: the chain shows the gap."""
+    def add(self, text: bytes) -> str:
+        """Take a record as it lies at a target (JSON), and return its name there.
+
+        Of what is none, or not as it was sealed, or of a kind that nobody here knows, the name is empty. What is none
+        is left out: the chain shows the gap.
+        """
         record = Sealed.from_json(text)
         if record is None:
-            return
+            return ""
         digest = _bytes(record.digest)
         with self._errors():
             known = self._db.execute("select id, seq from links where digest = ?", (digest,)).fetchone()
             if known and known[1] is not None:
-                return
-            link = (record.seq, _bytes(record.prev), record.at) if is_readable(record) else (None, None, None)
+                return record.name if fault_of(record) is None else ""
+            sound = is_readable(record)
+            link = (record.seq, _bytes(record.prev), record.at) if sound else (None, None, None)
             if known:
                 self._db.execute("delete from texts where id = ?", known[:1])
             row = self._db.execute(
-                "insert or replace into links (digest, seq, prev, at, ref) values (?, ?, ?, ?, ?)",
-                (digest, *link, _bytes(record.ref)),
+                "insert or replace into links (digest, seq, prev, at, ref, kind) values (?, ?, ?, ?, ?, ?)",
+                (digest, *link, _bytes(record.ref), record.kind if sound else None),
             )
             if link[0] is not None:
                 self._db.execute("insert into texts values (?, ?)", (row.lastrowid, zlib.compress(text, 1)))
+        return record.name if sound else ""
 
-    def fitting(self, there: Iterable[Link]) -> Iterator[Sealed]:
+    def fitting(self, there: Iterable[Link], named: Named = lambda ref, kind: False) -> Iterator[Sealed]:
         """Yield the records that belong onto a chain, by number; of it those are `there`. To be asked once.
+
+        `named` says of a run or act, and a kind, whether its record is there: no second one is taken.
 
         Of several chains where nothing is there, else what links to that: in its gaps, before its first and after its
         last.
         """
+        self._named = named
         with self._errors():
             for statement in _INDEXES.split(";"):
                 self._db.execute(statement)
@@ -180,7 +193,10 @@ class Gathered:
                 digest = prev
 
     def _take(self, seq: int, prev: bytes, digest: bytes, number: int) -> None:
-        self._db.execute("insert into chain values (?, ?, ?, ?)", (seq, prev, digest, number))
+        ref, kind = self._db.execute("select ref, kind from links where id = ?", (number,)).fetchone()
+        first = self._db.execute("insert or ignore into named values (?, ?)", (ref, kind)).rowcount
+        if first and not self._named(ref.decode(), kind):
+            self._db.execute("insert into chain values (?, ?, ?, ?)", (seq, prev, digest, number))
 
     def _find_pieces(self) -> None:
         """Note each end that nothing follows, and where what leads to it began."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dr.catalog import chain, reading
 from dr.catalog.connection import Connections
-from dr.evidence.seal import ChainResult, Sealed, Stored, text_of
+from dr.evidence.seal import ChainResult, NumberSpan, Sealed, Stored, name_of, text_of
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -107,6 +107,11 @@ class Records:
         with self._connections.reading() as db:
             return chain.head(db)
 
+    def missing(self) -> list[NumberSpan]:
+        """Return the numbers of records that nobody found when the catalog was made again, in spans."""
+        with self._connections.reading() as db:
+            return chain.gaps(db)
+
     def audit(self) -> ChainResult:
         """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
         from dr.catalog import derive, folding
@@ -139,6 +144,18 @@ class Records:
         with self._connections.reading() as db:
             found = db.execute("select 1 from sent where system = ? and target = ?", (system, target)).fetchone()
         return found is not None
+
+    def sent_names(self, system: str, target: str) -> set[str]:
+        """Return the names of the records that a target was given, as they lie there."""
+        query = (
+            "select seq, digest from evidence where system = :system and seq <= :sent"
+            " union all select seq, lower(hex(digest)) from folded where system = :system and seq <= :sent"
+        )
+        asked = "select coalesce((select seq from sent where system = ? and target = ?), 0)"
+        with self._connections.reading() as db:
+            (sent,) = db.execute(asked, (system, target)).fetchone()
+            rows = db.execute(query, {"system": system, "sent": sent})
+            return {name_of(int(row[0]), str(row[1])) for row in rows}
 
     def mark_sent(self, system: str, target: str, seq: int) -> None:
         """Note that a target has all records of a system up to one."""

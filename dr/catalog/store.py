@@ -69,6 +69,9 @@ class Catalog(TargetsSeen):
     def quick_check(self) -> None:
         """Raise `CatalogError` when the file is damaged."""
         quick_check(self._connections)
+        with self._connections.reading() as db:
+            chain.head(db)
+            chain.gaps(db)
 
     def copy(self) -> bytes:
         """Return the whole file as it is at one moment, whoever writes meanwhile."""

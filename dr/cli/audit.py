@@ -19,6 +19,10 @@ def audit_command(context: Context) -> None:
     bad = result.first_bad
     context.put(**audit_document(result))
     context.say(f"{result.records} records, head {result.head}: {result.outcome}")
+    if result.missing:
+        from dr.operations.gather_evidence import missing_in_words
+
+        context.warn(missing_in_words(result.missing), "the chain of evidence")
     if bad:
         context.complain(
             f"record {bad[0]} was {bad[1]}",

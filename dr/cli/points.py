@@ -132,6 +132,7 @@ def _trust(context: Context, loaded: Loaded, run_id: str, because: str) -> None:
 
 
 def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: tuple[str, ...]) -> None:
+    from dr.operations.gather_evidence import missing_in_words
     from dr.operations.rebuild import rebuild
 
     done = rebuild(context.session, items, at=at, adopt=adopt)
@@ -141,6 +142,13 @@ def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: 
         context.say(f"  {note}")
     for other in done.others:
         context.warn(other, hint="take them over, if no other machine stores there, by `dr points rebuild --adopt ID`")
+    for odd in done.odd:
+        for text in odd.in_words():
+            context.warn(text, odd.where, "see who can write there: `dr target check`")
+    if done.missing:
+        context.warn(
+            missing_in_words(done.missing), "the chain of evidence", "rebuild again with all plans and targets"
+        )
     for where, error in done.problems:
         hint = error.hint or "fix the target"
         context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")

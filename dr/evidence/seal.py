@@ -11,15 +11,24 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from dr.evidence.canonical import canonical, quoted
 from dr.evidence.fact import KINDS, Fact, RecordKind, identity
 
 GENESIS = "0" * 64
+#: Numbers of records are smaller.
+_NUMBERS = 1 << 53
+#: From one number to another, both with it.
+NumberSpan: TypeAlias = tuple[int, int]
+
+
+def name_of(seq: int, digest: str) -> str:
+    """Return the name that a record has on a target, by its number and digest."""
+    return f"{seq:08d}-{digest[:12]}.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +47,7 @@ class Sealed:
     @property
     def name(self) -> str:
         """The name of its object on a target."""
-        return f"{self.seq:08d}-{self.digest[:12]}.json"
+        return name_of(self.seq, self.digest)
 
     @property
     def fact(self) -> Fact:
@@ -136,11 +145,15 @@ class Link(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ChainResult:
-    """What reading the whole chain showed. `first_bad` is the number of a record and what is wrong."""
+    """What reading the whole chain showed. `first_bad` is the number of a record and what is wrong.
+
+    `missing` are records that nobody found when the catalog was made again: nothing is known of them.
+    """
 
     records: int
     head: str
     first_bad: tuple[int, str] | None = None
+    missing: tuple[NumberSpan, ...] = ()
 
     @property
     def outcome(self) -> str:
@@ -177,8 +190,13 @@ def fault_of(record: Sealed) -> str | None:
 
 
 def is_readable(record: Sealed) -> bool:
-    """Whether a record is as it was sealed, and of a kind that this release knows."""
-    return fault_of(record) is None and known_fact(record) is not None
+    """Whether a record is as it was sealed, and of a kind that this release knows, with values of their types."""
+    if fault_of(record) is not None or not 0 < record.seq < _NUMBERS:
+        return False
+    from dr.evidence.conforms import conforms  # who only reads our own records needs none of it
+
+    fact = known_fact(record)
+    return fact is not None and conforms(fact, type(fact))
 
 
 def known_fact(record: Sealed) -> Fact | None:
@@ -191,25 +209,27 @@ def known_fact(record: Sealed) -> Fact | None:
 
 
 def verify_chain(
-    records: Iterable[Link], *, head: tuple[int, str] | None = None, first: int = 1, gaps: Collection[int] = ()
+    records: Iterable[Link], *, head: tuple[int, str] | None = None, first: int = 1, gaps: Iterable[NumberSpan] = ()
 ) -> ChainResult:
     """Read a chain in its stored order and name the first record edited, removed or reordered.
 
     `head` is the number and digest that the last record must have; `first` the number of the first; `gaps` are numbers
-    known to be missing, as after a rebuild in part: what stands around one is not held to be linked. Holds one record
-    at a time.
+    known to be missing (each span from its first to its last), as after a rebuild in part: what stands around one is
+    not held to be linked. Holds one record at a time.
     """
     count, prev, expected = 0, None, first
+    missing = dict(gaps)
     for record in records:
-        while expected in gaps:
-            prev, expected = None, expected + 1
+        while (last := missing.get(expected, 0)) >= expected:
+            prev, expected = None, last + 1
         if problem := _problem(record, expected, prev):
             return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
         count, prev, expected = count + 1, record.digest, expected + 1
+    told = tuple(sorted(missing.items()))
     if head and head != (expected - 1, prev or GENESIS):
         problem = (min(expected, head[0]) or 1, "removed, or the head was edited: the chain does not end as it should")
-        return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
-    return ChainResult(records=count, head=prev or GENESIS)
+        return ChainResult(records=count, head=prev or GENESIS, first_bad=problem, missing=told)
+    return ChainResult(records=count, head=prev or GENESIS, missing=told)
 
 
 def _problem(record: Link, expected: int, prev: str | None) -> tuple[int, str] | None:

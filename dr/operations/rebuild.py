@@ -8,11 +8,13 @@ from dataclasses import field, replace
 from datetime import UTC, datetime
 
 from dr.catalog.gathered import Gathered
+from dr.catalog.store import Catalog
 from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
 from dr.evidence.look import NOTHING, Look
 from dr.evidence.record import Point, Rebuild, TargetState
 from dr.late_dataclass import dataclass
+from dr.operations.gather_evidence import OddEvidence, gather
 from dr.operations.lifecycle import put_on_record
 from dr.operations.makers import makers_of
 from dr.plan.declarations import Loaded
@@ -35,6 +37,8 @@ class RebuildDone:
     strangers: int
     notes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()  # what another installation made, in words, place by place
+    missing: tuple[tuple[int, int], ...] = ()  # numbers of records that nobody found
+    odd: tuple[OddEvidence, ...] = ()  # evidence that is not as it was put there, place by place
 
     @property
     def exit_code(self) -> int:
@@ -59,7 +63,7 @@ def rebuild(
     started = session.clock()
     _move_damaged_aside(session, started)
     with Gathered(session.state.work) as records:
-        read = _Read(records)
+        read = _Read(records, session.catalog)
         _read_all(session, items, at, read)
         return _taken(session, read, started=started, whole=at is None, adopt=adopt)
 
@@ -95,18 +99,22 @@ def _taken(session: Session, read: _Read, *, started: datetime, whole: bool, ado
         catalog.met(system, place.name, met)
         others += [text for text in [strangers_in_words(system, place.name, met, own=session.installation)] if text]
     fact = _record(session, started, read, taken)
-    strangers = read.records.strangers()
-    return RebuildDone(fact, tuple(read.problems), strangers, tuple(read.notes), tuple(others))
+    strangers, missing = read.records.strangers(), tuple(catalog.missing())
+    return RebuildDone(
+        fact, tuple(read.problems), strangers, tuple(read.notes), tuple(others), missing, tuple(read.odd)
+    )
 
 
 @dataclass
 class _Read:
-    """What the targets hold, and where something could not be read."""
+    """What the targets hold, and where something could not be read. `catalog` is as it was before."""
 
     records: Gathered
+    catalog: Catalog
     found: list[tuple[str, Place, list[Point], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    odd: list[OddEvidence] = field(default_factory=list)
 
     @property
     def points(self) -> list[Point]:
@@ -118,7 +126,8 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.reach()
         place = travel.seen(place, evidence=True) if travel.at else place
-        _read_evidence(place, read.records)
+        odd = gather(system, place, read.records, read.catalog, whole=travel.at is None)
+        read.odd += [odd] if odd else []
         read.found.append((system, place, points_in(place, system), _identity(place)))
     except (InterruptedRunError, CatalogError):
         raise
@@ -176,13 +185,6 @@ def _move_damaged_aside(session: Session, now: datetime) -> None:
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
         session.__dict__.pop("catalog", None)
-
-
-def _read_evidence(place: Place, records: Gathered) -> None:
-    """Gather the records beside a repository: all or none."""
-    with records.whole():
-        for stored in place.evidence.list():
-            records.add(place.evidence.get(stored.name))
 
 
 def adopted(point: Point) -> AdoptedPoint:

@@ -246,7 +246,14 @@ def audit_document(result: ChainResult) -> dict[str, Any]:
     """What `dr audit` found."""
     bad = result.first_bad
     first = {"record": bad[0], "problem": bad[1]} if bad else None
-    return {"records": result.records, "head": result.head, "outcome": result.outcome, "first_bad": first}
+    missing = [list(each) for each in result.missing]
+    return {
+        "records": result.records,
+        "head": result.head,
+        "outcome": result.outcome,
+        "first_bad": first,
+        "missing": missing,
+    }
 
 
 def held_back_document(system: str, verb: str, opens: datetime) -> dict[str, Any]:

@@ -150,8 +150,8 @@ def test_records_that_are_gathered_leave_no_file_and_a_folder_that_takes_none_is
 
 def _killed(folder: Path, found: list[Sealed]) -> None:
     class Killing(Gathered):
-        def fitting(self, there: Any) -> Iterator[Sealed]:
-            for number, record in enumerate(super().fitting(there)):
+        def fitting(self, there: Any, *more: Any) -> Iterator[Sealed]:
+            for number, record in enumerate(super().fitting(there, *more)):
                 if number == 3:
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield record

@@ -1,0 +1,143 @@
+"""Evidence that somebody forged, altered, cut short or took away: it is told, never trusted, and stands in no way."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dr.evidence.seal import digest_of, name_of
+from tests.conftest import Site, plan_text
+
+
+@pytest.fixture
+def kept(files_site: Site) -> Site:
+    """A system with two points and a proof on record, on one target."""
+    source = files_site.root / "source"
+    files_site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{source}]}}}}", targets="[disk]"))
+    files_site.dr("backup", "share")
+    files_site.dr("backup", "share")
+    files_site.dr("verify", "share", "--level", "1")
+    return files_site
+
+
+def evidence(site: Site) -> list[Path]:
+    return sorted((site.root / "disk" / "_evidence" / "share").iterdir())
+
+
+def lose_the_catalog(site: Site) -> None:
+    for path in (site.root / "state").glob("catalog.sqlite*"):
+        path.unlink()
+
+
+def forge(site: Site, number: int, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Put a record beside the others that is sealed as it should be, and was never made."""
+    record = json.loads(evidence(site)[number].read_bytes())
+    change(record)
+    record["digest"] = digest_of(record)
+    path = evidence(site)[0].with_name(name_of(record["seq"], record["digest"]))
+    path.write_text(json.dumps(record))
+    return path
+
+
+def test_a_forged_number_makes_a_gap_that_is_kept_as_two_numbers_and_told(kept: Site) -> None:
+    forge(kept, 1, lambda record: record.update(seq=9_000_000_000, ref="never", prev="f" * 64))
+    lose_the_catalog(kept)
+    ran = kept.dr("points", "rebuild")
+    assert "nothing is known of them: 8999999996 records (4 to 8999999999)" in ran.err
+    audit = kept.dr("audit", "--json")
+    assert audit.document["missing"] == [[4, 8_999_999_999]] and audit.document["outcome"] == "ok"
+    assert "8999999996 records" in audit.err
+    with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
+        assert db.execute("select value from meta where key = 'gaps'").fetchone()[0] == "[[4, 8999999999]]"
+
+
+@pytest.mark.parametrize("number", [5, 900])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_second_record_of_one_run_is_left_out(kept: Site, number: int, lost: bool) -> None:
+    last = json.loads(evidence(kept)[-1].read_bytes())["digest"]
+    forge(kept, 1, lambda record: record.update(seq=number, prev=last if number == 4 else "f" * 64))
+    if lost:
+        lose_the_catalog(kept)
+    ran = kept.dr("points", "rebuild", "--json")
+    assert len(ran.document["points"]) == 2 and "not of this chain stay there: 1" in ran.err
+    assert kept.dr("audit", "--json").document["missing"] == []
+
+
+def _in_body(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda record: (record.update(seq=900, ref="never", prev="f" * 64), record["body"].update(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _in_body(targets=[{"target": 5, "outcome": {}, "snapshots": "x"}]),
+        _in_body(finished="2026-11-29T09:00:00"),
+        _in_body(finished="0001-01-01T00:00:00+14:00"),
+        _in_body(started=None),
+        _in_body(run_id=[]),
+        _in_body(looks=[{"target": "disk", "at": "2026-11-29T09:00:00Z", "whole": True, "lost": "abc", "gone": 7}]),
+        _in_body(system={"a": 1}),
+        lambda record: record.update(seq=-4, ref="never"),
+        lambda record: record.update(seq=0, ref="never"),
+    ],
+    ids=range(9),
+)
+def test_a_sealed_record_whose_values_are_of_other_types_is_left_out(
+    kept: Site, change: Callable[[dict[str, Any]], object]
+) -> None:
+    name = forge(kept, 1, change).name
+    lose_the_catalog(kept)
+    ran = kept.dr("points", "rebuild", "--json")
+    assert len(ran.document["points"]) == 2 and name in ran.err
+    assert kept.dr("audit", "--json").document["records"] == 4, "three, and the rebuild"
+
+
+def test_evidence_that_was_altered_cut_short_or_removed_is_told_and_sent_again(kept: Site) -> None:
+    first, second, third = evidence(kept)
+    whole = {path.name: path.read_bytes() for path in (first, second, third)}
+    first.write_bytes(whole[first.name].replace(b'"ok"', b'"failed"', 1))
+    second.write_bytes(whole[second.name][:200])
+    third.unlink()
+    ran = kept.dr("points", "rebuild")
+    assert f"altered or removed, and is sent there again by the next run: {first.name}, {second.name}" in ran.err
+    assert f"not as it was sealed, or of a later release: {first.name}, {second.name}" in ran.err
+    kept.dr("backup", "share")
+    assert {path.name: path.read_bytes() for path in evidence(kept) if path.name in whole} == whole
+    assert "evidence" not in kept.dr("points", "rebuild").err
+
+
+@pytest.mark.parametrize(("key", "value"), [("head_seq", "x"), ("gaps", "{"), ("gaps", "[[1]]"), ("gaps", '["a"]')])
+def test_a_catalog_whose_own_notes_are_damaged_says_so_and_is_made_again(kept: Site, key: str, value: str) -> None:
+    with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
+        db.execute("insert or replace into meta values (?, ?)", (key, value))
+    ran = kept.dr("audit", code=1)
+    assert "the catalog is damaged" in ran.err and "dr points rebuild" in ran.err
+    assert len(kept.dr("points", "rebuild", "--json").document["points"]) == 2
+    kept.dr("audit")
+    assert list((kept.root / "state").glob("catalog.sqlite.damaged-*"))
+
+
+def test_gaps_as_an_earlier_release_kept_them_are_read(kept: Site) -> None:
+    evidence(kept)[1].unlink()
+    lose_the_catalog(kept)
+    kept.dr("points", "rebuild")
+    with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
+        db.execute("insert or replace into meta values ('gaps', '[2]')")
+    assert kept.dr("audit", "--json").document["missing"] == [[2, 2]]
+
+
+def test_a_record_that_was_altered_in_the_catalog_is_sent_over_no_whole_one(kept: Site) -> None:
+    first, second, third = evidence(kept)
+    whole = second.read_bytes()
+    first.unlink()
+    kept.dr("points", "rebuild")
+    with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
+        db.execute("update evidence set body = replace(body, 'share', 'other') where seq = 2")
+    ran = kept.dr("backup", "share", code=3)
+    assert "record 2 of the catalog was edited" in ran.err and "dr audit" in ran.err
+    assert first.exists() and second.read_bytes() == whole and third.exists()
