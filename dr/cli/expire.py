@@ -117,7 +117,10 @@ def _say_expired(context: Context, result: ExpireResult, *, dry_run: bool) -> No
         ends = f", locked until {fact.destroyable_from:%Y-%m-%d}" if fact.destroyable_from else ""
         context.say(f"{where}: what went stays below as versions{ends}")
     for why in fact.blocked:
-        context.complain(f"nothing expires: {why}", where)
+        if fact.outcome == "ok":  # a hold, which a person ordered
+            context.say(f"{where}: nothing expires: {why}")
+        else:
+            context.complain(f"nothing expires: {why}", where)
     if fact.error:
         context.complain(fact.error.removeprefix(f"{where}: "), where, fact.error_hint or way_on(fact.outcome))
     for note in dict.fromkeys((*fact.notes, *result.expiration.problems)):

@@ -125,7 +125,7 @@ def _on_target(
         run = run_of(session, loaded, verb)
         act = foresee if options.dry_run else carry_out
         expiration = act(run, verb, lambda run: expired_of(run, toolbox, place, options, held))
-    worked = expiration is None or expiration.record.outcome == "ok"
+    worked = expiration is None or (expiration.record.outcome == "ok" and not expiration.record.blocked)
     if options.prune and worked and place.target.expires and not options.dry_run and not command.stopping():
         pruning = prune_target(session, loaded, toolbox, place)
     return ExpireResult(loaded.plan.system, place.name, expiration, pruning, held[0] if held else None)

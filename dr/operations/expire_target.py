@@ -55,7 +55,7 @@ def expired_of(run: Run, toolbox: Toolbox, place: Place, options: ExpireOptions,
     if here.left:
         run.problems.append(left_in_words(here.left, place.name, ahead=options.dry_run))
     if found.blocked or options.dry_run:
-        fact = replace(fact, outcome="degraded" if found.blocked else "ok", blocked=tuple(found.blocked))
+        fact = replace(fact, outcome="degraded" if found.is_odd else "ok", blocked=tuple(found.blocked))
         removed = Removed(points={} if options.dry_run else dict(found.gone))
     else:
         versions = locked_versions(place, {f"snapshots/{each}" for each in found.ids(found.may)})

@@ -104,6 +104,17 @@ def test_a_point_on_hold_outlives_retention(five: Expiring) -> None:
     assert story.points_at("first") == [story.made[0], *story.made[3:]]
 
 
+def test_a_system_on_hold_keeps_all_and_a_nightly_run_is_no_failure(five: Expiring) -> None:
+    story, before = five, five.names("first")
+    story.site.dr("verify", "share", code=None)  # by the clock of today
+    story.site.dr("hold", "place", "share", "--reason", "a lawsuit")
+    ran = story.site.dr("expire", "share")
+    assert "nothing expires: the system is on hold" in ran.out and "nothing expires" not in ran.err
+    [expired] = typed(story)["expirations"]  # type: ignore[misc]
+    assert expired["outcome"] == "ok" and "on hold" in expired["blocked"][0] and expired["expired"] == []
+    assert story.names("first") == before
+
+
 def test_a_clock_that_was_set_back_lets_nothing_go(five: Expiring) -> None:
     story = five
     story.now -= 30 * DAY

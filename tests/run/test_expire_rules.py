@@ -102,6 +102,12 @@ def test_a_point_on_hold_stays_until_the_hold_runs_out() -> None:
 def test_while_anything_is_odd_nothing_expires(more: dict[str, Any], why: str) -> None:
     found = decide(here(SIX, **more))
     assert found.may == {} and found.going and any(why in text for text in found.blocked), found.blocked
+    assert found.is_odd == ("holds" not in more), "a hold is ordered: nothing is wrong"
+
+
+def test_a_hold_hides_nothing_else_that_is_in_the_way_and_asks_for_no_confirmation() -> None:
+    assert not decide(here(SIX, holds=[hold(None)], confirmed=False)).is_odd
+    assert decide(here(SIX, holds=[hold(None)], proof="failed")).is_odd
 
 
 def test_while_nothing_is_proven_nothing_expires_and_that_is_an_obstacle() -> None:

@@ -63,13 +63,22 @@ class ExpirySituation:
 
 @dataclass
 class Decision:
-    """What stays and why, by run id; what expires, oldest first, with the rule; and what stands in the way of all."""
+    """What stays and why, by run id; what expires, oldest first, with the rule; and what stands in the way of all.
+
+    `held` is what of that are holds on the whole system: a person ordered those, and nothing is wrong.
+    """
 
     here: ExpirySituation
     kept: dict[str, str] = field(default_factory=dict)
     going: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     blocked: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether anything is in the way that somebody should look at."""
+        return self.blocked != self.held
 
     @property
     def may(self) -> dict[str, str]:
@@ -108,7 +117,8 @@ def decide(here: ExpirySituation) -> Decision:
         else:
             found.going[run_id] = here.begun.get(run_id) or _rule(here.plan, point)
     if found.going or waiting:
-        found.blocked += _obstacles(here, there, found.going)
+        found.held = [f"the system is on hold ({x.hold_id})" for x in here.holds if not x.point and x.holds(here.now)]
+        found.blocked = [*found.held, *_obstacles(here, there, {} if found.held else found.going)]
     return found
 
 
@@ -158,10 +168,9 @@ def _otherwise(point: Point) -> str:
 
 
 def _obstacles(here: ExpirySituation, there: Sequence[Point], going: Collection[str]) -> Iterator[str]:
-    """Yield why nothing at all may go now."""
+    """Yield why nothing at all may go now, beside holds."""
     if here.frozen:
         yield f"retention is frozen: {here.frozen}"
-    yield from (f"the system is on hold ({x.hold_id})" for x in here.holds if x.point is None and x.holds(here.now))
     if here.clock:
         yield here.clock
     if lost := _lost(here, there):
