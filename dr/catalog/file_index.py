@@ -20,7 +20,7 @@ from dr.errors import CatalogError
 from dr.evidence import manifest
 from dr.evidence.file_version import Found
 from dr.evidence.manifest import Entry
-from dr.evidence.manifest_changes import pairs
+from dr.evidence.manifest_changes import differing
 from dr.late_dataclass import dataclass
 from dr.tools.state_dir import StateDir
 
@@ -333,10 +333,9 @@ def _fresh(before: Path | None, listed: Path, gone: list[bytes]) -> Iterator[Ent
     Raises `DamageError` when one cannot be understood.
     """
     try:
-        for was, now in pairs(before, listed):
-            if was != now:
-                gone += [was] if was else []
-                yield from [manifest.entry_of(now)] if now else ()
+        for was, now in differing(before, listed):
+            gone += [was] if was else []
+            yield from [manifest.entry_of(now)] if now else ()
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise manifest.damaged(listed, error) from error
 

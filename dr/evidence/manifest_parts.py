@@ -29,7 +29,7 @@ from pathlib import Path
 from dr.errors import DamageError
 from dr.evidence import manifest
 from dr.evidence.manifest import key_of
-from dr.evidence.manifest_changes import pairs
+from dr.evidence.manifest_changes import differing
 
 SCHEMA = 2
 BASE, HEAD = "base", "head"
@@ -47,7 +47,7 @@ def changes(old: Path, new: Path) -> Iterator[bytes]:
 
     Raises `DamageError` when one cannot be read.
     """
-    return (now or key_of(was) + b"]\n" for was, now in pairs(old, new) if was != now)
+    return (now or key_of(was) + b"]\n" for was, now in differing(old, new))
 
 
 def write_head(folder: Path, deltas: int, whole: Path) -> None:
