@@ -31,8 +31,9 @@ from dr.late_dataclass import dataclass
 #: How old a record lies open at least. Longer than the time over which the board tells exposure.
 AGE = timedelta(days=35)
 #: So few are not worth it; so many are folded at once; so many bodies are in a chunk. Of a thousand systems few records
-#: of each would be in a small batch, and what is the same in all of a system would be kept that much more often.
-FEWEST, MOST, IN_CHUNK = 4096, 4096, 512
+#: of each would be in a small batch, and what is the same in all of a system would be kept that much more often. Chunks
+#: twice as long take 4 % less room, and whoever reads the records of one system unpacks them in 1.7 times the time.
+FEWEST, MOST, IN_CHUNK = 4096, 4096, 256
 #: Of so many characters a batch is full, and a longer record lies open: what is read back must fit into memory.
 MOST_TEXT, LONGEST = 12 * 2**20, 2**20
 #: The number up to which all was looked at already.

@@ -162,4 +162,9 @@ STEPS: tuple[str, ...] = (
         order by system, source, at, run_id;
     drop table changes_before;
     """,
+    """
+    create index copies_damaged on copies (run_id) where damaged = 1;
+    create index copies_missing on copies (run_id) where missing = 1;
+    create index copies_locked on copies (protected_until) where protected_until is not null;
+    """,
 )

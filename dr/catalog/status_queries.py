@@ -35,7 +35,7 @@ _EXPOSURE = """
         from (
             select system, consistency, finished from points p
             where complete = 1 and consistency <= :now and system in (select value from json_each(:systems))
-                and (not exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.missing = 1)
+                and (run_id not in (select run_id from copies where complete = 1 and missing = 1)
                     or exists (select 1 from copies c where c.run_id = p.run_id and c.complete = 1 and c.damaged = 0
                         and c.missing = 0))
             union all select json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')

@@ -26,7 +26,8 @@ def status_command(context: Context, systems: tuple[str, ...], nagios: bool) -> 
         return
     found = board(context.session, declared_or_usable(context, systems))
     now = context.session.clock()
-    context.put(systems=[entry_document(each.row, each.next_due, each.holds, now=now) for each in found])
+    if context.as_json:  # a thousand of them take a while
+        context.put(systems=[entry_document(each.row, each.next_due, each.holds, now=now) for each in found])
     context.plain_rows([status_row(entry.row) for entry in found])
     for entry in found:
         for line in status_lines(entry.row, entry.holds, asked=bool(systems)):

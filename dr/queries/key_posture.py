@@ -19,10 +19,16 @@ def removed_keys(session: Session, system: str) -> set[str]:
     return {key for change in changes for key in change.removed}
 
 
+def wants_escrow(session: Session) -> bool:
+    """Whether passphrases are sealed for somebody here. Reads the state alone."""
+    return recipient_of(session.state, make=False) is not None
+
+
 def key_problems(session: Session, loaded: Loaded) -> Iterator[SystemProblem]:
-    """Yield what is not as it should be with the keys of a system that has points. Reads the state alone."""
-    if recipient_of(session.state, make=False) is None:
-        return
+    """Yield what is not as it should be with the keys of a system that has points, where escrow is wanted.
+
+    Reads the state alone.
+    """
     for name in loaded.plan.targets:
         yield from _on_target(
             loaded.plan.system, name, KeyRecord.read(record_path(session.state, loaded.plan.system, name))

@@ -17,7 +17,7 @@ from dr.evidence.problem import SystemProblem
 from dr.evidence.system_status import SystemStatus
 from dr.late_dataclass import dataclass
 from dr.plan.declarations import Declarations, Loaded
-from dr.queries.key_posture import key_problems
+from dr.queries.key_posture import key_problems, wants_escrow
 from dr.queries.schedule import VERBS, expiring_targets, in_window, next_due, replicate_due
 from dr.report.board import Row, overdue, row_of
 from dr.session import Session
@@ -49,18 +49,19 @@ def board(session: Session, items: Sequence[Loaded]) -> list[BoardRow]:
     standings = session.catalog.standings(names, now=now, since=now - PERIOD)
     holds = [hold for hold in session.catalog.holds() if hold.holds(now)]
     targets, rows = session.declarations.targets, []
+    escrow = any(standing.consistency_time for standing in standings.values()) and wants_escrow(session)
     for loaded in items:
         entry = _board_row(loaded, standings[loaded.plan.system], targets, now)
         held = tuple(hold for hold in holds if hold.system == loaded.plan.system)
-        more = _beside(session, loaded, standings[loaded.plan.system])
+        more = _beside(session, loaded, escrow=escrow and bool(standings[loaded.plan.system].consistency_time))
         problems = (*entry.row.problems, *more)
         rows.append(replace(entry, row=replace(entry.row, problems=problems), holds=held))
     return rows
 
 
-def _beside(session: Session, loaded: Loaded, standing: SystemStatus) -> Iterator[SystemProblem]:
+def _beside(session: Session, loaded: Loaded, *, escrow: bool) -> Iterator[SystemProblem]:
     """Yield what the state directory knows beside the catalog: of keys, and of recoveries that are under way."""
-    if standing.consistency_time:
+    if escrow:
         yield from key_problems(session, loaded)
     if not session.state.recoveries.is_dir():
         return
