@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,7 @@ from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
 from tests import made_once
 from tests.forked import Forker, Running
-from tests.in_memory import folder_in_memory
+from tests.in_memory import folder_in_memory, temporary_beside
 from tests.quick_restic import make_quick
 
 if TYPE_CHECKING:
@@ -57,15 +59,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests write into memory, unless a place was named: here, or by the run whose worker this is.
 
-    Several workers share the program that is loaded; it is loaded while they collect the tests.
+    So do servers, and programs that make temporary files. Several workers share the program that is loaded; it is
+    loaded while they collect the tests.
     """
+    if not config.option.basetemp and (folder := folder_in_memory()):
+        config.option.basetemp = str(folder)
+        os.environ["TMPDIR"] = str(temporary := temporary_beside(folder))
+        tempfile.tempdir = None  # asked again, also by workers
+        for made in (folder, temporary):
+            config.add_cleanup(functools.partial(shutil.rmtree, made, ignore_errors=True))
     if getattr(config.option, "numprocesses", None) and not config.option.fast:
         config.stash[SHARED] = forker = Forker()
         config.add_cleanup(lambda: forker.__exit__())
-    if config.option.basetemp or not (folder := folder_in_memory()):
-        return
-    config.option.basetemp = str(folder)
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -321,7 +326,7 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path, restic_program: str, forker: Forker, request: pytest.FixtureRequest) -> Site:
     """An empty site."""
-    counted = () if request.node.get_closest_marker("slow") else [x for x in os.environ if x.startswith("COVERAGE_")]
+    counted = [] if request.node.get_closest_marker("slow") else [x for x in os.environ if x.startswith("COVERAGE_")]
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -330,7 +335,7 @@ def site(tmp_path: Path, restic_program: str, forker: Forker, request: pytest.Fi
         "PYTHONPATH": str(ROOT),
         "LANG": "C.UTF-8",
         # Where coverage is measured, the program as typed counts too; not in slow tests, which it would slow down more.
-        **{name: os.environ[name] for name in counted},
+        **{name: os.environ[name] for name in [*counted, "TMPDIR"] if name in os.environ},
     }
     (tmp_path / "config" / "plans").mkdir(parents=True)
     made = Site(tmp_path, env, forker)

@@ -319,6 +319,7 @@ def _become(asked: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be the command: its environment, directory and streams, then its `main`."""
     os.environ.clear()
     os.environ.update(asked["env"])
+    tempfile.tempdir = None  # that of the server, until it is asked for again
     time.tzset()
     os.chdir(asked["cwd"])
     _lead(streams)

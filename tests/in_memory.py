@@ -15,6 +15,7 @@ from dr.run.workspace.machine import memory_available
 
 _SHARED = Path("/dev/shm")
 _MARK = "pytest-mem-"  # no name that a test excludes
+_TEMPORARY = "tests-"  # a directory below it still has a short path, as sockets of servers need
 #: Bytes that must be free of the disk and of the memory: four times what the suite was seen to hold at once.
 NEEDED = 4 << 30
 
@@ -28,7 +29,20 @@ def folder_in_memory(shared: Path = _SHARED, needed: int = NEEDED) -> Path | Non
     free = min(status.f_bavail * status.f_frsize, memory_available())
     if free < needed or status.f_flag & os.ST_NOEXEC or not os.access(shared, os.W_OK):
         return None
-    for left in shared.glob(f"{_MARK}*"):
-        if not Path("/proc", left.name.removeprefix(_MARK)).exists():
-            shutil.rmtree(left, ignore_errors=True)
+    for mark in (_MARK, _TEMPORARY):
+        for left in shared.glob(f"{mark}*"):
+            process = left.name.removeprefix(mark)
+            if process.isdigit() and not Path("/proc", process).exists():
+                shutil.rmtree(left, ignore_errors=True)
     return shared / f"{_MARK}{os.getpid()}"
+
+
+def temporary_beside(folder: Path) -> Path:
+    """Make the `TMPDIR` of a run beside its folder: any user gets in, as servers do, and sockets have room in its name.
+
+    To copy the directory of a database server costs many times the processor time on a disk, and each drill makes one.
+    """
+    made = folder.with_name(f"{_TEMPORARY}{folder.name.removeprefix(_MARK)}")
+    made.mkdir()
+    made.chmod(0o1777)
+    return made

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def test_nothing_of_a_killed_program_stays(monkeypatch: pytest.MonkeyPatch) -> N
         (folder / "data").mkdir()
         mine = owned.own_folder("test-")
         assert folder.exists(), "the control: its maker lives"
+        # What has it end with its maker is set before it becomes what it is to be, not before its maker goes on.
+        assert soon(lambda: Path(f"/proc/{server}/comm").read_text() == "sleep\n")
         os.kill(maker.pid, signal.SIGKILL)
         maker.wait()
     assert soon(lambda: not _runs(server))
@@ -43,6 +46,24 @@ def test_nothing_of_a_killed_program_stays(monkeypatch: pytest.MonkeyPatch) -> N
     assert mine.exists() and another.exists(), "the control: ours are in use"
     for each in (mine, another):
         shutil.rmtree(each)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "taken"),
+    [("short", 0o755, True), ("too-long-for-sockets-" * 3, 0o755, False), ("closed-to-servers", 0o700, False)],
+)
+def test_a_folder_lies_in_a_tmpdir_that_suits_servers(
+    monkeypatch: pytest.MonkeyPatch, name: str, mode: int, taken: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        named = Path(top, name)
+        named.mkdir()
+        named.chmod(mode)
+        monkeypatch.setenv("TMPDIR", str(named))
+        made = owned.own_folder("test-")
+        assert made.parent == (named if taken else Path("/tmp"))
+        made.rmdir()
 
 
 def _runs(pid: int) -> bool:

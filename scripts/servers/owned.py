@@ -1,7 +1,7 @@
 """What throw-away servers leave behind when their program is killed: nothing that stays.
 
-A server ends with the thread that started it, and a folder in `/tmp` that no living program has locked is removed by
-the next that asks for one.
+A server ends with the thread that started it, and a folder in `TMPDIR` (or `/tmp`) that no living program has locked is
+removed by the next that asks for one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-_TOP = Path("/tmp")
 _MARK = "own-"
+#: Bytes of the name of a place in which a socket of a server still has room for its own.
+_LONGEST = 40
 #: So old is a folder at least that is taken for left behind: in between its maker locks it.
 _FRESH_SECONDS = 60.0
 _locks: list[int] = []
@@ -24,10 +25,18 @@ _locks: list[int] = []
 def own_folder(prefix: str) -> Path:
     """Make a folder with a short path, ours as long as this process lives; the caller removes it."""
     _sweep()
-    made = Path(tempfile.mkdtemp(prefix=f"{_MARK}{prefix}", dir=_TOP))
+    made = Path(tempfile.mkdtemp(prefix=f"{_MARK}{prefix}", dir=_top()))
     _locks.append(os.open(made, os.O_RDONLY | os.O_CLOEXEC))
     fcntl.flock(_locks[-1], fcntl.LOCK_EX)
     return made
+
+
+def _top() -> Path:
+    """Return `TMPDIR` where its name is short and every user gets in, as those of servers must; else `/tmp`."""
+    named = Path(os.environ.get("TMPDIR") or "/tmp").absolute()
+    if not named.is_dir() or len(os.fsencode(named)) > _LONGEST:
+        return Path("/tmp")
+    return named if all(place.stat().st_mode & 0o001 for place in (named, *named.parents)) else Path("/tmp")
 
 
 def dying_with_us(signal: str = "KILL") -> list[str]:
@@ -38,7 +47,7 @@ def dying_with_us(signal: str = "KILL") -> list[str]:
 
 def _sweep() -> None:
     """Remove the folders whose makers are gone."""
-    for folder in _TOP.glob(f"{_MARK}*"):
+    for folder in _top().glob(f"{_MARK}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime < _FRESH_SECONDS:
                 continue

@@ -46,7 +46,7 @@ class FarAway(Far):
 @pytest.fixture
 def short() -> Iterator[Path]:
     """A place with a short path, into which anybody may look."""
-    place = own_folder("far-")
+    place = own_folder("f-")
     place.chmod(0o755)
     yield place
     shutil.rmtree(place)
@@ -211,7 +211,7 @@ def test_a_sample_is_restored_there_as_well(disk: Site, far: FarAway) -> None:
 def test_the_place_that_the_plan_names_there_is_used_and_a_sample_too_large_for_it_is_refused(
     disk: Site, far: FarAway
 ) -> None:
-    place = far.temporary / "drills"
+    place = far.temporary / "d"
     smoke(disk, f'case "$DR_SANDBOX" in {place}/dr-*) ;; *) echo "$DR_SANDBOX"; exit 1 ;; esac')
     more = held_there(far, "manifest", "command: {run: [./smoke]}", more=f"  sandbox: {place}\n  sample: 50KB\n")
     disk.plan("sis", plan_text("sis", *files_and_more(disk)[:1], targets="[disk]", more=more))
