@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dr.errors import DamageError
+from dr.errors import DamageError, DrError
+from dr.tools.disk import DiskStore
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys
 from scripts.servers.s3 import S3Server
@@ -99,3 +102,23 @@ def test_a_service_that_copies_wrongly_is_told_and_leaves_nothing_there(
         with pytest.raises(DamageError, match="the service's copy of x is not what was copied"):
             there.take("x", source, sha256=DIGEST, version=version)
         assert not there.exists("x")
+
+
+@pytest.mark.parametrize("way", ["take", "put"])
+def test_what_is_altered_on_its_way_is_refused_by_the_service(s3: S3Server, tmp_path: Path, way: str) -> None:
+    """By the checksum that it is given."""
+    source, there = DiskStore(tmp_path), Watched(s3)
+    source.put("x", DATA)
+
+    def alter(request: Any, **_: object) -> None:
+        request.body = DATA[:-1] + b"!"
+
+    events: Any = there._client.meta.events
+    events.register("before-send.s3.PutObject", alter)
+    try:
+        with pytest.raises(DrError, match="writing x failed"):
+            there.take("x", source, sha256=DIGEST) if way == "take" else there.put("x", DATA)
+    finally:
+        events.unregister("before-send.s3.PutObject", alter)
+    assert not there.exists("x")
+    assert there.take("x", source, sha256=DIGEST) and there.get("x") == DATA
