@@ -61,7 +61,7 @@ def drill_command(
         require_target(loaded, target)
     known_point(context, items, point, at)
     from dr.operations.drill import drill
-    from dr.queries.elsewhere import require_time
+    from dr.queries.recovery_points import require_time
     from dr.run.recovery.request import RecoveryRequest
 
     require_time(context.session, items, at)
@@ -75,6 +75,6 @@ def known_point(context: Context, items: list[Loaded], point: str | None, at: da
     """Refuse a point beside a time, and one that no system has."""
     if point and at:
         raise UsageError("a point is named, or a time: not both", "--point", hint="leave out --at or --point")
-    from dr.queries.elsewhere import require_point
+    from dr.queries.recovery_points import require_point
 
     require_point(context.session, items, point)

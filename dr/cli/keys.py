@@ -163,9 +163,8 @@ def destroy_command(context: Context, system: str, confirm: str | None, confirm_
 
 
 def _say_condemned(context: Context, verdict: Verdict) -> None:
-    from dr.plan.units import format_bytes
+    from dr.plan.units import counted, format_bytes
     from dr.report.keys import condemned_document
-    from dr.report.phrases import counted
 
     would = [
         condemned_document(each.target, keys=each.keys, versions=each.traces, points=[x.run_id for x in each.points])

@@ -13,7 +13,6 @@ from dr.operations.lifecycle import (
     Finished,
     Run,
     Verb,
-    across,
     came_to_nothing,
     carry_out,
     not_begun,
@@ -21,6 +20,7 @@ from dr.operations.lifecycle import (
     unless_locked,
 )
 from dr.operations.rotate_keys import keep_keys
+from dr.operations.side_by_side import across
 from dr.plan.declarations import Loaded
 from dr.queries.attack_history import attacks
 from dr.run.backup.backup import BackupDone, run_backup

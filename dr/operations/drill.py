@@ -9,13 +9,13 @@ from typing import Literal
 from dr.errors import INTERRUPTED, DrError
 from dr.evidence.record import Drill, ObjectivesThen, Outcome
 from dr.operations.heal import heal
-from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, restoring, run_of
+from dr.operations.lifecycle import Finished, Run, Verb, carry_out, run_of
 from dr.operations.scenarios import driver_of, refuse_unfit
 from dr.operations.self_backup import save_self
+from dr.operations.side_by_side import across, restoring
 from dr.plan.declarations import Loaded
 from dr.plan.scenario import SCENARIOS
-from dr.queries.elsewhere import lacks_of, ways_on
-from dr.queries.named import known_here, points_for
+from dr.queries.recovery_points import known_here, lacks_of, points_for, ways_on
 from dr.queries.target_posture import posture_of
 from dr.report.verdict import drill_exit_code
 from dr.run.recovery.recover import refuse_live, run_recover

@@ -15,13 +15,13 @@ from dr.operations.expire_target import ExpireOptions, expired_of, expiring
 from dr.operations.lifecycle import (
     Finished,
     Run,
-    across,
     carry_out,
     foresee,
     not_begun,
     run_of,
 )
 from dr.operations.prune import prune_target
+from dr.operations.side_by_side import across
 from dr.plan.declarations import Loaded
 from dr.queries.schedule import due_now, expiring_targets
 from dr.run.expiry.rules import Decision

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -35,8 +35,6 @@ T = TypeVar("T")
 _URGENT = ("drill", "recovery")
 #: Whose records tell how large a repository was when it was listed.
 _LISTING = ("verify", "expire", "prune")
-#: Two drills that begin at once are counted together.
-_one = threading.Lock()
 
 
 @dataclass
@@ -267,33 +265,6 @@ def not_begun(
 ) -> Finished[R]:
     """Return what a run came to that was never opened: it is told, and not put on record."""
     return Finished(record=verb.nothing(run, error, outcome), exit_code=error.exit_code if code is None else code)
-
-
-@contextmanager
-def restoring(session: Session, loaded: Loaded) -> Iterator[None]:
-    """Hold the room that a drill needs, once there is enough beside the others of this command."""
-    from dr.run.recovery.place.side_by_side import SideBySide, claim_of
-
-    with _one:
-        restores = session.restores = session.restores or SideBySide.of(loaded.site.limits)
-    with restores.held(claim_of(loaded, session.catalog.last_that_worked([loaded.plan.system]), session.state)):
-        yield
-
-
-def across(session: Session, items: Sequence[Loaded], act: Callable[[Loaded], T]) -> list[T]:
-    """Put right what was left, do one thing for several systems side by side, save the self-copy, and tell of it."""
-    heal(session)
-    found = session.each(items, act)
-    from dr.operations.self_backup import save_self
-
-    save_self(session)
-    if session.declarations.site.notify:
-        from dr.operations.tell import tell
-
-        tell(session)
-    for item in items:
-        _count_late(session, item.plan.system)
-    return found
 
 
 def came_to_nothing(kind: Callable[..., R], run: Run, error: DrError, outcome: Outcome, **about: object) -> R:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dr.errors import DrError, UsageError
+from dr.errors import UsageError
 from dr.evidence.acts import Mounting
 from dr.evidence.point_there import PointThere
 from dr.late_dataclass import dataclass
@@ -14,18 +14,14 @@ from dr.operations.lifecycle import put_on_record
 from dr.operations.self_backup import save_self
 from dr.operations.trust import who
 from dr.plan.declarations import Loaded
-from dr.queries.elsewhere import require_point
-from dr.run.points.choose import none_usable
-from dr.run.points.there import HeldThere, points_there
+from dr.queries.recovery_points import require_point
+from dr.run.points.there import HeldThere, Say, first_with_points
 from dr.run.recovery.checks.pattern import bases_of
 from dr.run.recovery.point_folders import claimed, fill, refuse_unfit
-from dr.run.workspace.toolbox import Place, Toolbox
+from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
 from dr.tools.fuse import require_fuse
 from dr.tools.restic_mount import Serving, mounted
-
-#: What is told while it is done: what, and why.
-Say = Callable[[str, DrError], None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,14 @@ def mount(session: Session, loaded: Loaded, request: MountRequest, *, say: Say) 
     refuse_unfit(request.at)
     require_fuse()
     with claimed(request.at) as repository:
-        place, held = _first_with_points(session, loaded, request, say)
+        place, held = first_with_points(
+            session.toolbox(loaded),
+            session.points(loaded),
+            session.clock(),
+            target=request.target,
+            named=request.point,
+            say=say,
+        )
         tags = (f"dr-system={place.system}", "dr-part=data", *([f"dr-run={request.point}"] if request.point else []))
         with mounted(place.repository, repository, tags=tags) as serving:
             _record(session, loaded, request, place, held)
@@ -83,49 +86,6 @@ def _refuse_captured(session: Session, at: Path) -> None:
                     str(at),
                     hint="name a directory elsewhere, such as one below /mnt",
                 )
-
-
-def _first_with_points(session: Session, loaded: Loaded, request: MountRequest, say: Say) -> tuple[Place, HeldThere]:
-    """Return the target to read from, and what it holds: the one that was named, else the first that has any point."""
-    toolbox, on_record = session.toolbox(loaded), session.points(loaded)
-    errors: dict[str, DrError] = {}
-    for place in _asked(toolbox, request.target):
-        try:
-            held = points_there(place, on_record, named=request.point)
-        except DrError as error:
-            if request.target:
-                raise
-            errors[place.name] = error
-            say(f"{place.name} is passed over", error)
-            continue
-        _tell(loaded.plan.system, place, held, say)
-        if held.points:
-            return place, held
-    if len(errors) == 1 and len(toolbox.everywhere) == 1:
-        raise next(iter(errors.values()))
-    if errors or request.point:
-        raise DrError(
-            "no target that answers holds " + (f"the point {request.point}" if request.point else "a recovery point"),
-            loaded.plan.system,
-            "; ".join(f"{name}: {error.what}" for name, error in errors.items()),
-            hint="see what is wrong with the targets by `dr doctor`, or name another point",
-        )
-    raise none_usable(on_record, session.clock(), request.target)
-
-
-def _asked(toolbox: Toolbox, target: str | None) -> tuple[Place, ...]:
-    return toolbox.everywhere if target is None else (toolbox.place(target),)
-
-
-def _tell(system: str, place: Place, held: HeldThere, say: Say) -> None:
-    if held.lost:
-        hint = f"see with `dr verify {system}` what is lost there, or mount another target with --target"
-        lost = DrError("the target does not list them, although it should", place.repository.where, hint=hint)
-        say(f"left out: {', '.join(held.lost[:3])}{' and others' if len(held.lost) > 3 else ''}", lost)
-    if held.unknown:
-        hint = f"`dr points rebuild {system}` takes them in, or name one with --point"
-        strange = DrError("they are not on record here", place.repository.where, hint=hint)
-        say(f"left out: {held.unknown} recovery points", strange)
 
 
 def _record(session: Session, loaded: Loaded, request: MountRequest, place: Place, held: HeldThere) -> None:

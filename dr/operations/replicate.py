@@ -7,11 +7,11 @@ from dr.evidence.record import Replication
 from dr.operations.bring_missed import bring
 from dr.operations.lifecycle import (
     Finished,
-    across,
     carry_out,
     run_of,
 )
 from dr.operations.replication_verb import untouched, verb_of
+from dr.operations.side_by_side import across
 from dr.operations.update_replica import update_replica
 from dr.plan.declarations import Loaded
 from dr.queries.expired import missed_by

@@ -13,7 +13,7 @@ from dr.evidence.record import Drill
 from dr.operations.ransomware_target import scratch_of
 from dr.plan.declarations import Loaded
 from dr.plan.scenario import SCENARIOS
-from dr.queries.named import points_for
+from dr.queries.recovery_points import points_for
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session

@@ -20,6 +20,7 @@ from dr.evidence.problem import SystemProblem
 from dr.late_dataclass import dataclass
 from dr.notify.deliver import deliver
 from dr.notify.message import Message, compose
+from dr.operations import summaries
 from dr.plan import cadence
 from dr.plan.declarations import Loaded
 from dr.plan.window import opens
@@ -135,8 +136,8 @@ def _summaries(session: Session, channel: Channel, seen: _Seen, state: ChannelSt
     """Send the digest and the report when they are due; the first time counts from now on."""
     now, zone = session.clock(), session.declarations.site.timezone
     made: dict[str, tuple[str | None, Callable[[str], Message]]] = {
-        "digest": (channel.digest, lambda id: _digest(session, seen, id)),
-        "report": (channel.report, lambda id: _report(session, seen, id)),
+        "digest": (channel.digest, lambda id: summaries.digest_of(session, seen.rows, seen.notices, id)),
+        "report": (channel.report, lambda id: summaries.report_of(session, seen.items, id)),
     }
     for name, (text, make) in made.items():
         if text is None or text == "never":
@@ -149,30 +150,6 @@ def _summaries(session: Session, channel: Channel, seen: _Seen, state: ChannelSt
             state = sent(session, channel, make(f"{name}-{channel.name}-{due:%Y%m%dT%H%M%SZ}"), state)
         state = replace(state, digest=now) if name == "digest" else replace(state, report=now)
         session.catalog.notices.keep(state)
-
-
-def _digest(session: Session, seen: _Seen, id: str) -> Message:
-    from dr.report.digest import digest
-
-    organisation = session.declarations.site.organisation
-    text, subject = digest([entry.row for entry in seen.rows], seen.notices, now=session.clock())
-    return Message(id=id, subject=headed(organisation, subject), text=text, organisation=organisation)
-
-
-def _report(session: Session, seen: _Seen, id: str) -> Message:
-    from dr.queries.report import report
-    from dr.report.html import render
-
-    organisation = session.declarations.site.organisation
-    page = render(report(session, seen.items))
-    text = "The report on all systems is attached: one file, readable offline and on paper.\n"
-    subject = headed(organisation, f"the report of {session.clock():%Y-%m-%d}")
-    return Message(id=id, subject=subject, text=text, organisation=organisation, page=page)
-
-
-def headed(organisation: str, subject: str) -> str:
-    """Return a subject that says whose message it is."""
-    return f"[dr] {organisation}: {subject}" if organisation else f"[dr] {subject}"
 
 
 def new_id() -> str:

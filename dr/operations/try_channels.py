@@ -9,7 +9,8 @@ from dr.catalog.notices import ChannelState
 from dr.errors import DrError, InterruptedRunError
 from dr.late_dataclass import dataclass
 from dr.notify.message import Message
-from dr.operations.tell import headed, new_id, sent
+from dr.operations.summaries import headed
+from dr.operations.tell import new_id, sent
 from dr.session import Session
 
 if TYPE_CHECKING:

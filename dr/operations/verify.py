@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dr.errors import LOCKED, OK, CatalogError, DrError, InterruptedRunError, every_error
 from dr.evidence.record import Outcome, Proof
-from dr.operations.lifecycle import Finished, Run, Verb, across, carry_out, not_begun, run_of
+from dr.operations.lifecycle import Finished, Run, Verb, carry_out, not_begun, run_of
 from dr.operations.proof_memory import memory_of, remember
+from dr.operations.side_by_side import across
 from dr.plan.declarations import Loaded
 from dr.queries.attack_history import attacks
 from dr.queries.expired import expired_now

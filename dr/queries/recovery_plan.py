@@ -9,8 +9,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence.record import Drill
 from dr.plan.declarations import Loaded
 from dr.plan.scenario import WHOLE
-from dr.queries.elsewhere import back_before_attack, lacks_of
-from dr.queries.named import known_here, points_for
+from dr.queries.recovery_points import back_before_attack, known_here, lacks_of, points_for
 from dr.run.recovery.foresee import RecoveryPlan, plan_recover
 from dr.run.recovery.request import RecoveryRequest
 from dr.session import Session

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dr.evidence import manifest
-from dr.sources.blame import blame
 from dr.sources.driver import MANIFEST, AgentCapture, RestoredSource, RestoreSlot, Sent, SourceDriver
+from dr.sources.own_errors import blame
 from dr.sources.tables import Beside
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository

@@ -17,6 +17,9 @@ from dr.late_dataclass import dataclass
 
 FILENAME = "dr-facts.json"
 SCHEMA = 1
+#: What is kept in `DatabaseInventory.lacking` of a point without accounts, or without their passwords.
+ACCOUNTS = "accounts"
+PASSWORDS = "passwords"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,6 @@ from collections.abc import Sequence
 
 from dr.evidence.record import Omission
 
-#: What is kept among `DatabaseInventory.lacking` of a point without accounts, or without their passwords.
-ACCOUNTS = "accounts"
-PASSWORDS = "passwords"
-
 
 def unseen(what: str, hint: str, *, names: tuple[str, ...], everything: bool, owners: Sequence[str] = ()) -> Omission:
     """Return what to tell of accounts, or passwords of theirs, that cannot be seen.

@@ -168,7 +168,7 @@ def test_known_hashes_are_used_again_while_nothing_says_that_a_file_changed(
         hashed.extend(paths)
         return hash_files(host, paths, at_once=at_once)
 
-    monkeypatch.setattr("dr.sources.agent.hash_files", counting)
+    monkeypatch.setattr("dr.sources.agent_hashing.hash_files", counting)
     monkeypatch.setattr("dr.sources.last_hashes._RACY_NS", -60_000_000_000)  # these files were made a moment ago
     os.utime(there / "letter.txt", (1, 1))
     doors = files(agent, there)

@@ -8,19 +8,16 @@ is out of the ordinary is suspect: kept as it is, and said. The run ends there; 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import datetime
-from pathlib import Path
 
 from dr.errors import OK
 from dr.evidence.look import LateCopy, Stranger
 from dr.evidence.record import BackupRun
 from dr.late_dataclass import dataclass
-from dr.plan.hook import Hook
 from dr.run.backup.backup_fact import NOT_BEGUN, backup_fact, exit_code_of
-from dr.run.backup.capture import capture_one
+from dr.run.backup.capture_all import capture_all, run_capture_hook
 from dr.run.backup.catch_up import catch_up
 from dr.run.backup.judge import judge
 from dr.run.backup.progress import BackupProgress, BackupRequest
@@ -28,11 +25,8 @@ from dr.run.backup.source_capture import skipped
 from dr.run.backup.targets_ready import make_ready, take_stock
 from dr.run.immutability.extend_all import Needed, keep_all_locked, with_locks
 from dr.run.immutability.extend_locks import LockExtension
-from dr.run.workspace.hooks import problem, run_hook
 from dr.run.workspace.toolbox import Toolbox
-from dr.tools import activity, command
-
-log = logging.getLogger("dr.backup")
+from dr.tools import activity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +49,12 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
     consistency: datetime | None = None
     if not progress.ready:
         progress.captures += [skipped(toolbox, name, "no target can be used") for name in toolbox.plan.sources]
-    elif not _hook(toolbox, request, progress, toolbox.plan.hooks.capture.before, "before capture"):
+    elif not run_capture_hook(toolbox, request, progress, toolbox.plan.hooks.capture.before, "before capture"):
         progress.captures += [skipped(toolbox, name, NOT_BEGUN) for name in toolbox.plan.sources]
-        _hook(toolbox, request, progress, toolbox.plan.hooks.capture.on_failure, "on failure of capture")
+        run_capture_hook(toolbox, request, progress, toolbox.plan.hooks.capture.on_failure, "on failure of capture")
     else:
         work, consistency = toolbox.work(), request.clock()
-        _capture_all(toolbox, request, progress, work, consistency)
+        capture_all(toolbox, request, progress, work, consistency)
         judge(toolbox, request, progress, consistency)
         with activity.step("look at what is stored"):
             take_stock(toolbox, request, progress)
@@ -88,37 +82,3 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
         unread=progress.unread,
         met=progress.met,
     )
-
-
-def _capture_all(
-    toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, work: Path, consistency: datetime
-) -> None:
-    """Capture every source, and say so to the hooks, whatever happens: an application may wait for it."""
-    hooks = toolbox.plan.hooks.capture
-    try:
-        for name in toolbox.plan.sources:
-            command.raise_if_stopping()
-            capture = capture_one(toolbox, request, progress, name, work=work, when=consistency)
-            progress.captures.append(capture)
-    except BaseException:
-        _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
-        raise
-    if all(capture.whole for capture in progress.captures):
-        _hook(toolbox, request, progress, hooks.after, "after capture")
-    else:
-        _hook(toolbox, request, progress, hooks.on_failure, "on failure of capture")
-
-
-def _hook(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, hook: Hook | None, moment: str) -> bool:
-    """Run one of the plan's hooks, where the system lives, and return whether all is well."""
-    if hook is None:
-        return True
-    host, plan = toolbox.host(), toolbox.plan
-    env = {"DR_SYSTEM": plan.system, "DR_RUN": request.run_id}
-    cwd = str(toolbox.plan_dir) if host.here else None
-    run = run_hook(host, hook, moment, env=env, cwd=cwd, regardless=moment.startswith("on failure"))
-    progress.hooks.append(run)
-    if run.outcome != "ok":
-        progress.notes.append(problem(run))
-        log.info("%s: %s", plan.system, problem(run))
-    return run.outcome == "ok"

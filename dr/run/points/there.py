@@ -6,14 +6,19 @@ snapshot either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
+from dr.errors import DrError
 from dr.evidence.point_there import Condition, PointThere
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
-from dr.run.points.choose import ready
+from dr.run.points.choose import none_usable, ready
 from dr.run.points.discover import points_in
-from dr.run.workspace.toolbox import Place
+from dr.run.workspace.toolbox import Place, Toolbox
+
+#: What is told while targets are asked: what, and why.
+Say = Callable[[str, DrError], None]
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,55 @@ def points_there(place: Place, on_record: Sequence[Point], *, named: str | None 
         unknown=0 if named else len(found) - len(wanted),
         lost=tuple(sorted(should - {point.run_id for point in found})),
     )
+
+
+def first_with_points(
+    toolbox: Toolbox, on_record: Sequence[Point], now: datetime, *, target: str | None, named: str | None, say: Say
+) -> tuple[Place, HeldThere]:
+    """Return the target to read from, and what it holds: the one that was named, else the first that has any point.
+
+    `say` hears of targets that could not be used, and of points that are left out. Raises as the targets do, and
+    `DrError` where none that answers holds what is asked for.
+    """
+    system = toolbox.plan.system
+    errors: dict[str, DrError] = {}
+    for place in _asked(toolbox, target):
+        try:
+            held = points_there(place, on_record, named=named)
+        except DrError as error:
+            if target:
+                raise
+            errors[place.name] = error
+            say(f"{place.name} is passed over", error)
+            continue
+        _tell(system, place, held, say)
+        if held.points:
+            return place, held
+    if len(errors) == 1 and len(toolbox.everywhere) == 1:
+        raise next(iter(errors.values()))
+    if errors or named:
+        raise DrError(
+            "no target that answers holds " + (f"the point {named}" if named else "a recovery point"),
+            system,
+            "; ".join(f"{name}: {error.what}" for name, error in errors.items()),
+            hint="see what is wrong with the targets by `dr doctor`, or name another point",
+        )
+    raise none_usable(on_record, now, target)
+
+
+def _asked(toolbox: Toolbox, target: str | None) -> tuple[Place, ...]:
+    return toolbox.everywhere if target is None else (toolbox.place(target),)
+
+
+def _tell(system: str, place: Place, held: HeldThere, say: Say) -> None:
+    if held.lost:
+        hint = f"see with `dr verify {system}` what is lost there, or mount another target with --target"
+        lost = DrError("the target does not list them, although it should", place.repository.where, hint=hint)
+        say(f"left out: {', '.join(held.lost[:3])}{' and others' if len(held.lost) > 3 else ''}", lost)
+    if held.unknown:
+        hint = f"`dr points rebuild {system}` takes them in, or name one with --point"
+        strange = DrError("they are not on record here", place.repository.where, hint=hint)
+        say(f"left out: {held.unknown} recovery points", strange)
 
 
 def _is_held(point: Point, target: str) -> bool:

@@ -10,22 +10,20 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from dr.errors import DrError, InterruptedRunError, LockedError, RefusedError, TargetDownError
+from dr.errors import DrError
 from dr.evidence.record import Damage, Point, Proof
 from dr.run.points.presence import ExchangedError, look, missing_snapshots, require_repository
 from dr.run.verification.conclude import conclude
 from dr.run.verification.decrypted_share import decrypt_share
-from dr.run.verification.findings import Findings, IndexDamage, snapshots_of
+from dr.run.verification.findings import Findings, snapshots_of
 from dr.run.verification.inventory import Inventory, id_of, listed
-from dr.run.verification.memory import VerifyMemory, pack_name
+from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.object_hashes import keys_gone
-from dr.run.verification.rebuilt_index import rebuilt
 from dr.run.verification.rotation import ReadingRule
 from dr.run.verification.stored_bytes import prove_bytes
+from dr.run.verification.structure import prove_structure, told_apart
 from dr.run.workspace.stale_locks import unlock
 from dr.run.workspace.toolbox import Place, Toolbox
-from dr.tools import activity
-from dr.tools.restic_events import Checked
 
 
 def verify(
@@ -62,11 +60,11 @@ def verify(
         if stored.locks and not keyless:
             found.healed = unlock(place)
             stored = listed(place.store)
-        checked = None if keyless else _structure(place, found, gone)
+        checked = None if keyless else prove_structure(place, found, gone)
         found.damage = list({item.object: item for item in (*found.damage, *found_before)}.values())
         if level >= 2:
             memory = prove_bytes(place, found, stored, checked, previous, rule=rule, clock=clock, keep=keep)
-        found.apart = _told_apart(toolbox, place, found, checked)
+        found.apart = told_apart(toolbox, place, found, checked)
         if level >= 3 and found.level == 2:  # what nothing names harms nothing
             memory = decrypt_share(place, found, memory, stored, rule=rule, clock=clock)
         if not _holds(stored, "snapshots/"):
@@ -127,56 +125,3 @@ def _has_no_key(found: Findings, stored: Inventory, gone: Sequence[str]) -> bool
     found.problems.append("no key is stored there, so no passphrase opens the repository")
     found.hint = "put `keys/` back from another copy of this repository; until then recover from another target"
     return True
-
-
-def _structure(place: Place, found: Findings, gone: Sequence[str]) -> Checked | None:
-    """Level 1. A repository that cannot even be opened is damaged; the bytes are still looked at.
-
-    restic checks with an empty cache of its own: what it finds is what the target gives. `gone` are keys that were
-    there: a passphrase that opens nothing any more is not a wrong one then.
-    """
-    try:
-        with activity.step("check structure"):
-            checked = place.repository.check()
-    except (InterruptedRunError, TargetDownError, LockedError):
-        raise
-    except RefusedError:
-        if not gone:
-            raise
-        found.damage += [Damage(object=name, problem="missing") for name in gone]
-        return None
-    except DrError as error:
-        found.problems.append(str(error))
-        found.hint = error.hint
-        return None
-    if checked.clean:
-        found.level = 1
-        return checked
-    found.damage += [Damage(object=pack_name(pack), problem="missing") for pack in checked.missing]
-    found.damage += [
-        Damage(object=pack_name(pack), problem="truncated" if got < want else "corrupt")
-        for pack, (got, want) in checked.truncated.items()
-    ]
-    named = {*checked.missing, *checked.truncated}
-    found.damage += [Damage(object=pack_name(p), problem="corrupt") for p in checked.broken_packs if p not in named]
-    if not found.damage:
-        found.problems.append(checked.errors[0][:300] if checked.errors else "the structure is not sound")
-    return checked
-
-
-def _told_apart(toolbox: Toolbox, place: Place, found: Findings, checked: Checked | None) -> IndexDamage | None:
-    """Tell index damage from data damage, by making the index anew beside it; None where there is none, or no telling.
-
-    What the packs hold stands in the packs themselves: an index file that is lost or spoilt loses nothing.
-    """
-    if checked is None or not (checked.index_broken or checked.blobs or checked.trees):
-        return None
-    bad = [item.object for item in found.real]
-    try:
-        hit = None if checked.index_broken else frozenset(place.repository.lacking(checked))
-        with rebuilt(place, toolbox.state, hidden=bad) as there:
-            return IndexDamage(hit, there.lacking)
-    except (InterruptedRunError, RefusedError, TargetDownError):
-        raise
-    except DrError:
-        return None  # what cannot be told apart is not vouched for

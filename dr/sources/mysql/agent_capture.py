@@ -16,7 +16,6 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
-from dr.sources.blame import blame
 from dr.sources.database_inventory import DatabaseInventory
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
 from dr.sources.mysql.capture import refused_in
@@ -24,6 +23,7 @@ from dr.sources.mysql.capture_plan import Questions, Subject
 from dr.sources.mysql.connection import PASSING, Server
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.split_dump import SEVERAL_WHOLE, file_of
+from dr.sources.own_errors import blame
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 

@@ -10,14 +10,13 @@ from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.plan.source_kinds import MysqlSource
 from dr.sources import database_inventory as facts
-from dr.sources.database_inventory import DatabaseInventory
+from dr.sources.database_inventory import ACCOUNTS, DatabaseInventory
 from dr.sources.kept import is_kept
 from dr.sources.mysql import accounts, lacking, rights
-from dr.sources.mysql.connection import Server
+from dr.sources.mysql.connection import QUERY_SECONDS, Server
 from dr.sources.mysql.inventory import ENCRYPTION, Inventory, Table, databases_of, definers_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.spelling import SPELLING
-from dr.sources.unseen import ACCOUNTS
 
 log = logging.getLogger("dr.mysql")
 
@@ -169,12 +168,13 @@ def named(session: Session, declared: MysqlSource, where: str) -> tuple[str, ...
     return tuple(name for name in there if not is_kept(name))
 
 
-def omissions(session: Session, declared: MysqlSource, where: str) -> list[Omission]:
+def omissions(server: Server, declared: MysqlSource, where: str) -> list[Omission]:
     """Return what a capture made now would not take, could not see, or would find lacking at the source."""
-    databases = named(session, declared, where)
-    tables = Inventory(session, databases).tables()
-    broken, gone = lacking.broken_views(session, databases), lacking.gone_owners(session, databases)
-    return _omissions(session, declared, databases, tables, broken, gone)
+    with Session(server, timeout=QUERY_SECONDS) as session:
+        databases = named(session, declared, where)
+        tables = Inventory(session, databases).tables()
+        broken, gone = lacking.broken_views(session, databases), lacking.gone_owners(session, databases)
+        return _omissions(session, declared, databases, tables, broken, gone)
 
 
 def _omissions(

@@ -19,6 +19,8 @@ CLIENTS = ("mariadb", "mysql")
 DUMPS = ("mariadb-dump", "mysqldump")
 #: Databases of the server itself.
 SYSTEM = frozenset({"information_schema", "performance_schema", "sys", "mysql"})
+#: Seconds that a query may take.
+QUERY_SECONDS = 600
 #: The largest row that programs take, in bytes: the most a server can send.
 LARGEST = "--max-allowed-packet=1073741824"
 UTF8 = "--default-character-set=utf8mb4"

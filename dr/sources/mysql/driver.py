@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from dr.evidence.record import Omission
 from dr.plan.source_kinds import MysqlSource
 from dr.sources.driver import AgentCapture, RestoredSource, RestoreSlot, SourceDriver, Stream
-from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.capture import Capture
 from dr.sources.mysql.capture_plan import omissions
 from dr.sources.mysql.connection import reach
 from dr.sources.mysql.live import Live
 from dr.sources.mysql.programs import suited
 from dr.sources.mysql.scratch import Scratch
-from dr.sources.mysql.session import Session
 from dr.sources.own_errors import own_errors
 from dr.sources.tables import Beside
 from dr.tools.host import Host
@@ -56,8 +54,7 @@ class Mysql(SourceDriver):
         """See `SourceDriver`."""
         with own_errors(self.name):
             server = reach(self._declared, self._host, self.name)
-            with Session(server, timeout=pour.QUERY_SECONDS) as session:
-                return omissions(session, self._declared, self.name)
+            return omissions(server, self._declared, self.name)
 
     def restored(self, room: RestoreSlot) -> RestoredSource:
         """See `SourceDriver`: in a drill on a server of its own, else on the plan's."""

@@ -20,7 +20,7 @@ from dr.sources.mysql.inventory import account_of, databases_of, first_value
 from dr.sources.mysql.programs import suited
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.swap import Swap
+from dr.sources.mysql.swap import Swap, kept_in
 from dr.tools.host import Host
 
 log = logging.getLogger("dr.recover")
@@ -91,7 +91,7 @@ class Live(Restored):
 
     @property
     def _kept(self) -> Path:
-        return self.room.apart / undo.FILENAME
+        return kept_in(self.room.apart)
 
     def pour(self, filename: str, chunks: Iterator[bytes]) -> None:
         """See `RestoredSource`: into new databases beside the live ones. Their events do not run before `accept`."""

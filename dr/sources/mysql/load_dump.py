@@ -10,7 +10,7 @@ from urllib.parse import quote
 from dr.errors import SourceError
 from dr.late_dataclass import dataclass
 from dr.sources import several
-from dr.sources.mysql.connection import Server, complaint, quoted
+from dr.sources.mysql.connection import QUERY_SECONDS, Server, complaint, quoted
 from dr.sources.mysql.inventory import first_value
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.split_dump import (
@@ -27,8 +27,7 @@ from dr.sources.own_errors import own_errors
 from dr.tools import command
 from dr.tools.host import Host, script
 
-#: Seconds that a check's query may take, and that a restore may.
-QUERY_SECONDS = 600
+#: Seconds that a restore may take.
 RESTORE_SECONDS = 7 * 24 * 3600
 _LOCK_WAIT = 60
 

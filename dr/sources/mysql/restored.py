@@ -9,7 +9,7 @@ from datetime import datetime
 
 from dr.errors import SourceError
 from dr.plan.source_kinds import MysqlSource
-from dr.sources.database_inventory import FILENAME, DatabaseInventory
+from dr.sources.database_inventory import ACCOUNTS, FILENAME, DatabaseInventory
 from dr.sources.driver import Foretold, Refused, RestoredSource, RestoreSlot
 from dr.sources.mysql import accounts, code
 from dr.sources.mysql import load_dump as pour
@@ -22,7 +22,6 @@ from dr.sources.mysql.spelling import SPELLING
 from dr.sources.mysql.swap import Change
 from dr.sources.mysql.table_names import foreseen
 from dr.sources.tables import Table, Tables
-from dr.sources.unseen import ACCOUNTS
 
 _LONGEST_NAME = 64
 _UNSEEN = (

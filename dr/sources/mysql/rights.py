@@ -14,11 +14,11 @@ from dataclasses import field
 from dr.errors import SourceError
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
+from dr.sources.database_inventory import ACCOUNTS
 from dr.sources.mysql.accounts import matches, pattern_of
 from dr.sources.mysql.connection import quoted
 from dr.sources.mysql.inventory import account_of, server_of
 from dr.sources.mysql.session import Session
-from dr.sources.unseen import ACCOUNTS
 from dr.sources.unseen import unseen as not_seen
 
 _GRANT = re.compile(

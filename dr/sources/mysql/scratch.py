@@ -10,14 +10,13 @@ from dr.errors import SourceError
 from dr.plan.source_kinds import MysqlSource
 from dr.sources import scratch
 from dr.sources.driver import RestoreSlot
-from dr.sources.mysql import accounts, programs, undo
+from dr.sources.mysql import accounts, programs
 from dr.sources.mysql import load_dump as pour
-from dr.sources.mysql.code import Sorting
 from dr.sources.mysql.connection import CLIENTS, DUMPS, Server
 from dr.sources.mysql.inventory import ENCRYPTION, NAMES_CASE
 from dr.sources.mysql.restored import Restored
 from dr.sources.mysql.session import Session
-from dr.sources.mysql.swap import Change, Swap
+from dr.sources.mysql.swap import Change, Swap, copy_empty, kept_in
 from dr.sources.own_errors import own_errors
 from dr.tools.command import Done, TimeoutExpiredError
 from dr.tools.host import Host, Process, script
@@ -108,24 +107,17 @@ class Scratch(Restored):
     def rehearse(self) -> None:
         """See `RestoredSource`: databases without rows take the places of those restored, and make room again."""
         with Session(self.server, timeout=pour.RESTORE_SECONDS) as session:
+            places = {name: self.beside(name) for name in self.actual}
             for database in self.actual:
-                self._copy_empty(session, database)
-            restored, self.actual = self.actual, {name: self.beside(name) for name in self.actual}
+                copy_empty(self.server, session, database, places)
+            restored, self.actual = self.actual, places
             try:
                 self._swap(session, self.changes(restored), lambda session: None).rehearse()
             finally:
                 self.actual = restored
 
-    def _copy_empty(self, session: Session, database: str) -> None:
-        beside = self.beside(database)
-        pour.create(session, beside)
-        argv = self.server.dump_argv("--force", "--no-data", "--skip-triggers", "--", database)
-        done = self.server.host.run(argv, env=self.server.env, timeout=pour.RESTORE_SECONDS)
-        sorting = Sorting(database, {name: self.beside(name) for name in self.actual})
-        pour.load(self.server, beside, sorting.passing([done.stdout]), log_bin=False)
-
     def _swap(self, session: Session, changes: list[Change], rights: Callable[[Session], None]) -> Swap:
-        kept = self.room.apart / undo.FILENAME
+        kept = kept_in(self.room.apart)
         return Swap(self.server, session, changes, kept=kept, rights=rights, lacking=self._refused)
 
     def connection(self) -> Mapping[str, str]:

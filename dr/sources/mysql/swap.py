@@ -18,7 +18,7 @@ from dr.late_dataclass import dataclass
 from dr.sources.mysql import accounts, code, undo
 from dr.sources.mysql import load_dump as pour
 from dr.sources.mysql.code import Code, Fault, Piece, Sorting
-from dr.sources.mysql.connection import Server, complaint, quoted, text_of
+from dr.sources.mysql.connection import QUERY_SECONDS, Server, complaint, quoted, text_of
 from dr.sources.mysql.inventory import Inventory, databases_of
 from dr.sources.mysql.session import Session
 from dr.sources.mysql.undo import Drop, Move, Way
@@ -69,6 +69,22 @@ class _Old:
     tables: bytes
     code: Code
     grants: tuple[str, ...]
+
+
+def kept_in(apart: Path) -> Path:
+    """Return where the script is kept that undoes a swap: in the directory beside the data of a restore."""
+    return apart / undo.FILENAME
+
+
+def copy_empty(server: Server, session: Session, database: str, places: Mapping[str, str]) -> None:
+    """Copy a database without its rows to its place; `places` are those of all, by their names.
+
+    Raises `SourceError` as the server refuses.
+    """
+    pour.create(session, places[database])
+    argv = server.dump_argv("--force", "--no-data", "--skip-triggers", "--", database)
+    done = server.host.run(argv, env=server.env, timeout=pour.RESTORE_SECONDS)
+    pour.load(server, places[database], Sorting(database, dict(places)).passing([done.stdout]), log_bin=False)
 
 
 @dataclass
@@ -130,7 +146,7 @@ class Swap:
         options = ("--force", "--no-data", "--routines", "--events", "--triggers")
         with own_errors(self.server.where):
             argv = self.server.dump_argv(*options, "--", change.live)
-            done = self.server.host.run(argv, env=self.server.env, timeout=pour.QUERY_SECONDS)
+            done = self.server.host.run(argv, env=self.server.env, timeout=QUERY_SECONDS)
         command.raise_if_stopping()
         said = done.stderr.decode("utf-8", "replace")
         if b"\n-- Dump completed" not in done.stdout[-200:]:

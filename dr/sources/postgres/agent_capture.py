@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 
 from dr.evidence import manifest
 from dr.sources import database_inventory as facts
-from dr.sources.blame import blame
 from dr.sources.driver import MANIFEST, AgentCapture, Sent
+from dr.sources.own_errors import blame
 from dr.sources.postgres import inventory
-from dr.sources.postgres.capture import GLOBALS, Dumps, snapshot_of
+from dr.sources.postgres.capture import Dumps, snapshot_of
 from dr.sources.postgres.connection import Session
+from dr.sources.postgres.names import GLOBALS
 from dr.sources.postgres.restored import KIND
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository

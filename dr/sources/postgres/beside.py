@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dr.errors import SourceError, UsageError
 from dr.plan.source_kinds import PostgresSource
 from dr.sources.postgres.connection import Login, Server, identifier, literal
-from dr.sources.postgres.table_names import is_suited
+from dr.sources.postgres.names import is_suited
 from dr.sources.postgres.tables import run
 from dr.sources.tables import Beside, Table
 from dr.tools.host import Host

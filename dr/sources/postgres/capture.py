@@ -29,15 +29,12 @@ from dr.sources.own_errors import own_errors
 from dr.sources.postgres import inventory, queries, rights
 from dr.sources.postgres.connection import Login, Server, Session
 from dr.sources.postgres.inventory import Asked, Inventory
-from dr.sources.postgres.names import SEVERAL, file_of
+from dr.sources.postgres.names import GLOBALS, SEVERAL, file_of
 from dr.sources.postgres.rights import Sight
-from dr.sources.unseen import PASSWORDS
 from dr.tools.host import Host, Process
 
 log = logging.getLogger("dr.backup")
 
-#: The accounts: roles, their passwords as digests where that may be read, their memberships.
-GLOBALS = "globals.sql"
 _FIRST = ("postgres", "template1")
 _NO_ENTRY = "permission denied for database"
 
@@ -150,7 +147,7 @@ class Dumps(Stream):
     def write_globals(self) -> None:
         """Write the accounts beside the dumps, for our eyes only."""
         text, with_passwords = _globals(self.server, next(iter(self.databases)))
-        self._lacking = () if with_passwords else (PASSWORDS,)
+        self._lacking = () if with_passwords else (facts.PASSWORDS,)
         with os.fdopen(os.open(self.work / GLOBALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(text)
 

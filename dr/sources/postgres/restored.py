@@ -11,18 +11,15 @@ from typing import Any
 
 from dr.errors import SourceError
 from dr.plan.source_kinds import PostgresSource
-from dr.sources.database_inventory import FILENAME, DatabaseInventory
+from dr.sources.database_inventory import FILENAME, PASSWORDS, DatabaseInventory
 from dr.sources.driver import ALONE, Foretold, Refused, RestoredSource, RestoreSlot
 from dr.sources.postgres import completing, inventory, queries, roles
 from dr.sources.postgres import create_database as making
-from dr.sources.postgres.capture import GLOBALS
 from dr.sources.postgres.connection import Server, Session
 from dr.sources.postgres.load_dump import pour_dump, raise_refused
-from dr.sources.postgres.names import dumps_in
-from dr.sources.postgres.table_names import foreseen
+from dr.sources.postgres.names import GLOBALS, dumps_in, foreseen
 from dr.sources.postgres.toc import Refusal
 from dr.sources.tables import Table, Tables
-from dr.sources.unseen import PASSWORDS
 
 KIND = "postgres"
 _NAMED = 5

@@ -19,7 +19,7 @@ from dr.late_dataclass import dataclass
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import table_queries as queries
 from dr.sources.postgres.connection import Server, identifier, literal
-from dr.sources.postgres.table_names import table_of
+from dr.sources.postgres.names import table_of
 from dr.sources.tables import Script, Table, Tables, of_condition, with_crlf
 
 _ASIDE = "dr_aside"

@@ -90,7 +90,13 @@ def read_keys(declared: Credentials | None) -> S3Keys:
     return S3Keys(*pair, os.environ.get("AWS_SESSION_TOKEN", ""))
 
 
-def carried_place(state: StateDir, target: str, place: S3Place) -> S3Place:
-    """Return the place as it is reached from here: on the machine that a kit was opened on, with what it brought."""
-    carried = state.carried_authorities(target)
-    return place.model_copy(update={"ca_file": carried}) if carried.is_file() else place
+def as_carried(state: StateDir | None, target: str, place: S3Place) -> tuple[S3Place, S3Keys]:
+    """Return the place and its keys as they are here: on the machine that a kit was opened on, with what it brought.
+
+    Raises `RefusedError` where there are no keys.
+    """
+    if state is None:
+        return place, read_keys(place.credentials)
+    authorities, keys = state.carried_authorities(target), state.carried_keys(target)
+    place = place.model_copy(update={"ca_file": authorities}) if authorities.is_file() else place
+    return place, read_aws_file(keys, "default") if keys.is_file() else read_keys(place.credentials)

@@ -13,7 +13,7 @@ from dr.evidence.posture import Finding, Probe
 from dr.targets.driver import ByHand, Opened, TargetDriver
 from dr.targets.making import BucketPlan
 from dr.targets.s3.bucket import (
-    carried_place,
+    as_carried,
     open_locks,
     open_store,
     read_keys,
@@ -24,7 +24,6 @@ from dr.targets.s3.bucket import (
 from dr.tools.erase import Eraser, S3Eraser, StoreEraser
 from dr.tools.s3 import S3Store
 from dr.tools.s3_versions import S3Versions
-from dr.tools.secrets import read_aws_file
 from dr.tools.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -44,10 +43,7 @@ class S3Driver(TargetDriver):
 
     def open(self, *, seen: bool = False) -> Opened:
         """See `TargetDriver`."""
-        place, carried = self._declared, None
-        if self._state:
-            place, carried = carried_place(self._state, self.name, place), self._state.carried_keys(self.name)
-        keys = read_aws_file(carried, "default") if carried and carried.is_file() else read_keys(place.credentials)
+        place, keys = as_carried(self._state, self.name, self._declared)
         store = open_store(place, keys, seen=seen, meter=self.meter)
         env, options = restic_env(place, keys), restic_options(place)
         return Opened(store=store, location=restic_location(place), env=env, options=options)

@@ -1,19 +1,54 @@
-"""What the record tells of recovery points that no recovery chooses by itself, and of what else there is."""
+"""The points that a drill or a recovery chooses from; those that only a person names, and what else there is."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from dr.errors import UsageError
-from dr.evidence.record import BackupRun, Drill, SourceCapture
+from dr.evidence.record import BackupRun, Drill, Point, SourceCapture
 from dr.plan.declarations import Loaded
 from dr.plan.units import counted
 from dr.run.points.choose import in_words
+from dr.run.points.discover import points_in
+from dr.run.points.left_behind import OwnRuns
 from dr.run.recovery.request import RecoveryRequest
+from dr.run.workspace.toolbox import Toolbox
 from dr.session import Session
+
+
+def points_for(session: Session, loaded: Loaded, toolbox: Toolbox, run_id: str | None) -> list[Point]:
+    """Return the points on record; with that of another installation when `run_id` names it, which is held against it.
+
+    It is read from the targets now. Raises as they do.
+    """
+    points = session.points(loaded)
+    if run_id is None or any(point.run_id == run_id for point in points):
+        return points
+    stranger = _stranger(session, loaded, toolbox, run_id)
+    return [*points, stranger] if stranger else points
+
+
+def known_here(session: Session) -> OwnRuns:
+    """Return which installation this is, and which runs are on record here."""
+    return OwnRuns(installation=session.installation, is_known=session.catalog.is_known)
+
+
+def _stranger(session: Session, loaded: Loaded, toolbox: Toolbox, run_id: str) -> Point | None:
+    system, found = loaded.plan.system, None
+    for place in toolbox.everywhere:
+        if not any(each.run_id == run_id for each in session.catalog.strangers(system, place.name)):
+            continue
+        for point in points_in(place, system):
+            if point.run_id == run_id:
+                found = replace(found, copies=(*found.copies, *point.copies)) if found else point
+    if found is None:
+        return None
+    by = f" ({found.maker} on {found.machine})" if found.maker else ""
+    return replace(found, suspect=f"another installation made it{by}")
 
 
 def require_point(session: Session, items: list[Loaded], run_id: str | None) -> None:
