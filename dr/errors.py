@@ -101,6 +101,11 @@ class TargetDownError(DrError):
 
 
 @dataclass
+class AbsentError(TargetDownError):
+    """A disk that may be taken away is not there, or was never used: no error, where that is foreseen."""
+
+
+@dataclass
 class NoRepositoryError(DrError):
     """The target answers, but no repository is there yet."""
 

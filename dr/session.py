@@ -15,25 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import dr
-from dr.catalog.connection import copy_of
 from dr.catalog.store import Catalog
 from dr.errors import CatalogError, DrError, Fault, InterruptedRunError, Problem, RefusedError, UsageError, every_error
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
 from dr.plan.declarations import Declarations, Loaded
-from dr.plan.window import HeldBack, opens
+from dr.plan.window import Held, HeldBack, opens
 from dr.tools import command
 from dr.tools.network import is_this_host
 from dr.tools.state_dir import StateDir
 
 if TYPE_CHECKING:
-    from dr.plan.site import Held
     from dr.plan.unchanged import Unchanged
     from dr.run.recovery.place.side_by_side import SideBySide
-    from dr.run.workspace.breaker import Breaker
     from dr.run.workspace.toolbox import Place, Toolbox
     from dr.tools.meter import Meter
-    from dr.tools.store import ObjectStore
 
 T = TypeVar("T")
 
@@ -66,7 +62,7 @@ class Session:
     clock: Callable[[], datetime] = utc_now
     jobs: int = field(default_factory=lambda: os.cpu_count() or 1)
     #: The targets that this command reached: where the self-copy goes in its end (`dr.operations.self_backup`).
-    reached: dict[str, ObjectStore] = field(default_factory=dict, repr=False)
+    reached: dict[str, Place] = field(default_factory=dict, repr=False)
     #: What went wrong beside the work, or in one system while others were done: told in the end, whatever the verb.
     problems: list[Problem] = field(default_factory=list, repr=False)
     #: What is due and was not begun, since its window is closed.
@@ -136,7 +132,7 @@ class Session:
         from tempfile import TemporaryDirectory
 
         self._aside = TemporaryDirectory(prefix="dr-")  # removed with the session
-        if not copy_of(self.state, aside := StateDir(Path(self._aside.name))):
+        if not Catalog.copied(self.state, aside := StateDir(Path(self._aside.name))):
             raise unwritable
         return aside
 
@@ -228,7 +224,7 @@ class Session:
 
     def toolbox(self, loaded: Loaded, *, known: bool = False) -> Toolbox:
         """Return the live tools of a plan; `known`: by what is kept of it and its targets, the rest read when asked."""
-        from dr.run.workspace.toolbox import open_toolbox
+        from dr.run.workspace.open_toolbox import open_toolbox
 
         with self._guard:
             restic, versions = self.restic, self.versions
@@ -244,15 +240,11 @@ class Session:
             known=self.catalog.repositories(loaded.plan.system) if self._catalog_there() else {},
             installation=self.installation if self._catalog_there() else "",
             limits=loaded.site.limits,
-            breaker=functools.partial(self._breaker, loaded.plan.objectives.rpo),
+            clock=self.clock,
+            begun=self.begun,
+            unattended=self.unattended,
             meters=self.meters,
         )
-
-    def _breaker(self, rpo: float, target: str) -> Breaker:
-        from dr.run.workspace.breaker import Breaker, believed_from
-
-        since = believed_from(self.clock(), begun=self.begun, rpo=rpo, unattended=self.unattended)
-        return Breaker(self.state.down / target, self.clock, since)
 
     def begin(self, loaded: Loaded, verb: str, run_id: str, *, started: datetime, scenario: str = "") -> None:
         """Note that a run begins, with its plan as it is now, before its first step."""
@@ -398,7 +390,7 @@ class Session:
                 with every_error():
                     self._send_evidence(place, system)
                 if place.root is not None:
-                    self.reached[place.name] = place.root
+                    self.reached[place.name] = place
             except DrError as error:
                 whole = False
                 what = f"evidence could not be put on {place.name}: {error.what}"
@@ -412,7 +404,7 @@ class Session:
         A record that is listed with its name, which has its hash, and its size counts as sent: `dr points rebuild`
         reads it. One that is not as it was sealed is never sent: what lies there may be whole.
         """
-        there = {} if self.catalog.has_sent(system, place.name) else _sizes(place.evidence)
+        there = {} if self.catalog.has_sent(system, place.name) else _evidence_sizes(place)
         while some := self.catalog.unsent(system, place.name):
             for sealed in some:
                 if fault := sealed.fault():
@@ -425,10 +417,10 @@ class Session:
             self.catalog.mark_sent(system, place.name, some[-1].seq)
 
 
-def _sizes(store: ObjectStore) -> dict[str, int]:
-    """Return the sizes (bytes) of what a place lists, by name; nothing where that may not be asked."""
+def _evidence_sizes(place: Place) -> dict[str, int]:
+    """Return the sizes (bytes) of the evidence that a place lists, by name; nothing where that may not be asked."""
     with suppress(RefusedError):
-        return {item.name: item.size for item in store.list()}
+        return {item.name: item.size for item in place.evidence.list()}
     return {}
 
 

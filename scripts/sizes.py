@@ -120,11 +120,6 @@ def _fields(node: ast.ClassDef) -> set[str]:
     return {target.id for target in declared if isinstance(target, ast.Name)}
 
 
-def is_of_recovery(module: str) -> bool:
-    """Whether a module is part of drills and recoveries."""
-    return module.startswith(("dr.run.recovery.", "dr.operations.drill", "dr.operations.scenarios"))
-
-
 def class_names_twice() -> dict[str, list[str]]:
     """Return the names of classes that stand more than once in what is done, each with its modules."""
     found: dict[str, list[str]] = {}
@@ -208,15 +203,14 @@ def _imports(path: Path) -> Iterator[str]:
 def main() -> None:
     """Print them."""
     files, functions = measure()
-    for title, items in (("longest files", files), ("longest functions", functions), ("widest imports", fan_out())):
+    widest = ("widest imports (15 at most)", fan_out())
+    for title, items in (("longest files", files), ("longest functions", functions), widest):
         print(title)
         for count, name in items[:10]:
             print(f"  {count:4d}  {name}")
     print(f"modules that `dr status` loads: {len(loaded_by_the_board())} (100 at most)")
     print(f"files whose code an everyday drill runs: {len(files_of_a_drill())} (wanted: 55)")
     print(f"forms of one drill: {len(forms_of_a_drill())} (6 at most)")
-    widest = max(count for count, name in fan_out() if is_of_recovery(name))
-    print(f"widest imports of what recovers: {widest} (15 at most)")
     print(f"lines of the command line that say Any: {untyped_per_thousand():.1f} in 1,000 (5 at most)")
     print(f"class names that stand twice in what is done: {len(class_names_twice())} (none)")
 

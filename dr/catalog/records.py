@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dr.catalog import chain, reading
+from dr.catalog import chain, reading, suspicion
 from dr.catalog.connection import Connections
 from dr.evidence.seal import ChainResult, NumberSpan, Sealed, Stored, name_of, text_of
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dr.catalog.report_queries import Span, Tally
     from dr.evidence.acts import Hold
+    from dr.evidence.change import Past
     from dr.evidence.fact import Fact
     from dr.evidence.monthly_traffic import MonthlyTraffic
     from dr.evidence.posture import Traffic
@@ -184,11 +185,17 @@ class Records:
         with self._connections.reading() as db:
             return traffic.months(db, systems)
 
+    def change_history(self, system: str, sources: Sequence[str], *, now: datetime) -> dict[str, tuple[Past, ...]]:
+        """Return the ordinary changes of each source, by which the next one is judged."""
+        with self._connections.reading() as db:
+            return {source: suspicion.history(db, system, source, now=now) for source in sources}
+
     def holds(self, system: str | None = None) -> list[Hold]:
         """Return the holds on a system, or on any, oldest first; the released and those that ran out too.
 
         They are read from the chain itself: a row that went missing in an index could not lift a hold.
         """
-        from dr.catalog.holds import held
+        from dr.evidence.acts import HoldEvent, held
 
-        return held(self.facts(("hold",), systems=None if system is None else [system]))
+        records = self.facts(("hold",), systems=None if system is None else [system])
+        return held(record.fact for record in records if isinstance(record.fact, HoldEvent))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
-from sqlite3 import Row
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from dr.catalog import attempts, chain, suspicion
-from dr.catalog.connection import Connections, quick_check
+from dr.catalog import attempts, chain
+from dr.catalog.connection import Connections, copy_of, quick_check
+from dr.catalog.known_points import KnownPoints
 from dr.catalog.status_queries import (
     notice,
     place_states,
@@ -22,30 +20,31 @@ from dr.catalog.status_queries import (
     run_counts,
     standings,
 )
-from dr.catalog.targets_seen import TargetsSeen
-from dr.catalog.values import UNKNOWN, AdoptedPoint, Locked, micros, moment
-from dr.evidence.record import Copy, Drill, Point
+from dr.catalog.values import Locked, micros, moment
+from dr.evidence.record import Drill
 from dr.evidence.seal import Sealed, seal
-from dr.evidence.suspicion import frozen, held_against
 from dr.tools import process
 
 if TYPE_CHECKING:
     from dr.catalog.aborted import OpenRun
-    from dr.catalog.gathered import Gathered
     from dr.catalog.notices import Notices
-    from dr.evidence.change import Past
     from dr.evidence.fact import Fact
     from dr.evidence.system_status import Attempts, PlaceState, SystemStatus
     from dr.tools.state_dir import StateDir
 
 
-class Catalog(TargetsSeen):
+class Catalog(KnownPoints):
     """The catalog in a state directory. Safe for several threads and processes."""
 
     @classmethod
     def open(cls, state: StateDir) -> Catalog:
         """Open, or make, `STATE/catalog.sqlite`. Raises `CatalogError`."""
         return cls(Connections(state.catalog))
+
+    @staticmethod
+    def copied(state: StateDir, to: StateDir) -> bool:
+        """Copy the catalog of a state directory that takes nothing into that of another; False where there is none."""
+        return copy_of(state, to)
 
     def __enter__(self) -> Self:
         return self
@@ -185,46 +184,6 @@ class Catalog(TargetsSeen):
             row = db.execute("select text from plans where digest = ?", (digest,)).fetchone()
         return str(row[0]) if row else None
 
-    # -- points -------------------------------------------------------------------------------------
-
-    def points(
-        self, systems: Sequence[str] | None = None, *, limit: int = -1, run_ids: Sequence[str] | None = None
-    ) -> list[Point]:
-        """Return recovery points, newest first; of some systems, or of all; of all runs, or of some."""
-        chosen = json.dumps(list(systems)) if systems is not None else None
-        query = (
-            "select * from points where (? is null or system in (select value from json_each(?)))"
-            " and (? is null or run_id in (select value from json_each(?)))"
-            " order by consistency desc, run_id desc limit ?"
-        )
-        named = json.dumps(list(run_ids)) if run_ids is not None else None
-        with self._connections.reading() as db:
-            rows = db.execute(query, (chosen, chosen, named, named, limit)).fetchall()
-            ids = json.dumps([row["run_id"] for row in rows])
-            copies = db.execute(
-                "select * from copies where run_id in (select value from json_each(?))", (ids,)
-            ).fetchall()
-            marks = suspicion.marks(db, systems)
-        grouped: dict[str, list[Copy]] = {}
-        for row in copies:
-            grouped.setdefault(row["run_id"], []).append(_copy(row))
-        points = [_point(row, grouped.get(row["run_id"], [])) for row in rows]
-        against = {p.run_id: held_against(marks.get(p.system, ()), p.run_id, p.consistency_time) for p in points}
-        return [replace(point, suspect=against[point.run_id]) if against[point.run_id] else point for point in points]
-
-    def change_history(self, system: str, sources: Sequence[str], *, now: datetime) -> dict[str, tuple[Past, ...]]:
-        """Return the ordinary changes of each source, by which the next one is judged."""
-        with self._connections.reading() as db:
-            return {source: suspicion.history(db, system, source, now=now) for source in sources}
-
-    def retention_frozen(self, system: str) -> str | None:
-        """Return why no recovery point of a system may be expired now; None when they may.
-
-        Whatever removes recovery points asks this first: while a point is suspect, those before it are what is left.
-        """
-        with self._connections.reading() as db:
-            return frozen(suspicion.marks(db, [system]).get(system, ()))
-
     def place_states(self, systems: Sequence[str], *, now: datetime) -> dict[str, dict[str, PlaceState]]:
         """Return by system and target how its copies stand there by `now`, as recorded."""
         with self._connections.reading() as db:
@@ -236,19 +195,6 @@ class Catalog(TargetsSeen):
         """Return, of the places of systems, what decides when they are replicated to; see `PlaceState`."""
         with self._connections.reading() as db:
             return replication_states(db, places, now=now)
-
-    def missing_on(self, system: str, target: str) -> list[Point]:
-        """Return the complete points that a target lacks, newest first.
-
-        Not those that it had and lost, or that are damaged there: a person looks first, and says `dr target begin`.
-        """
-        return [
-            point
-            for point in self.points([system])
-            if point.complete
-            and target not in {copy.target for copy in point.usable}
-            and not any(copy.target == target and (copy.damaged or copy.missing) for copy in point.copies)
-        ]
 
     # -- what helps the next run --------------------------------------------------------------------
 
@@ -273,62 +219,3 @@ class Catalog(TargetsSeen):
         rows = [(*key.split("\n", 1), text) for key, text in items.items()]
         with self._connections.writing() as db:
             db.executemany("insert or replace into plan_cache values (?, ?, ?)", rows)
-
-    # -- the way back -------------------------------------------------------------------------------
-
-    def adopt(self, records: Gathered) -> int:
-        """Take records found on targets; see `dr.catalog.chain.adopt`."""
-        with self._connections.writing() as db:
-            return chain.adopt(db, records)
-
-    def adopt_points(
-        self, system: str, target: str, points: Sequence[AdoptedPoint], *, at: datetime, whole: bool = True
-    ) -> None:
-        """Make what the catalog knows of a target what the target holds. May be called twice.
-
-        Unless the points are the `whole` of what it holds, what is known beside them stays.
-        """
-        from dr.catalog import derive
-
-        with self._connections.writing() as db:
-            there = json.dumps([point.run_id for point in points])
-            db.execute(
-                "delete from copies where ? and target = ? and run_id in (select run_id from points where system = ?)"
-                " and run_id not in (select value from json_each(?))",
-                (whole, target, system, there),
-            )
-            for point in points:
-                derive.adopt_point(db, system, target, point, seen=at)
-
-
-def _point(row: Row, copies: Iterable[Copy]) -> Point:
-    return Point(
-        run_id=row["run_id"],
-        system=row["system"],
-        consistency_time=moment(row["consistency"]),
-        finished=moment(row["finished"]),
-        outcome=row["outcome"],
-        kinds=json.loads(row["kinds"]),
-        bytes=None if row["bytes"] == UNKNOWN else row["bytes"],
-        copies=tuple(copies),
-    )
-
-
-def _copy(row: Row) -> Copy:
-    return Copy(
-        target=row["target"],
-        complete=bool(row["complete"]),
-        snapshots=json.loads(row["snapshots"]),
-        manifests=json.loads(row["manifests"]),
-        proof_level=row["proof_level"],
-        proven_at=moment(row["proven_at"]) if row["proven_at"] else None,
-        damaged=bool(row["damaged"]),
-        doubtful=bool(row["doubtful"]),
-        destroyed=bool(row["destroyed"]),
-        missing=bool(row["missing"]),
-        seen=moment(row["seen"]) if row["seen"] else None,
-        lock_mode=row["lock_mode"],
-        protected_until=moment(row["protected_until"]) if row["protected_until"] else None,
-        locked_until=moment(row["locked_until"]) if row["locked_until"] else None,
-        more=tuple(json.loads(row["more"])),
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from collections.abc import Iterable
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -325,3 +326,27 @@ class Pruning:
     plan_digest: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     traffic: tuple[Traffic, ...] = ()  # what was moved to and from each target; absent in older records
+
+
+def held(events: Iterable[HoldEvent]) -> list[Hold]:
+    """Return the holds that events tell of, oldest first; the released and those that ran out too."""
+    found: dict[str, Hold] = {}
+    for event in events:
+        _note(found, event)
+    return list(found.values())
+
+
+def _note(found: dict[str, Hold], event: HoldEvent) -> None:
+    """Bring the holds up to date with what happened to one of them."""
+    if event.act == "placed":
+        found[event.hold_id] = Hold(
+            hold_id=event.hold_id,
+            system=event.system,
+            reason=event.reason,
+            placed=event.started,
+            until=event.until,
+            point=event.point,
+        )
+    elif event.hold_id in found:
+        released = replace(found[event.hold_id], released=event.started, released_reason=event.reason)
+        found[event.hold_id] = released

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dr.errors import DamageError, DrError, InterruptedRunError, UsageError, code_of, every_error
+from dr.errors import AbsentError, DamageError, DrError, InterruptedRunError, UsageError, code_of, every_error
 from dr.evidence.acts import KitAct, KitRepository
 from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
@@ -20,7 +20,6 @@ from dr.run.kit.kit import KitFolder, find_kit, identity_of, read_shares
 from dr.run.recovery.place.sandbox import Sandbox
 from dr.run.workspace.toolbox import Place
 from dr.session import Session, new_id
-from dr.tools.disk import AbsentError
 from dr.tools.shares import Share
 
 

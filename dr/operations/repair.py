@@ -7,20 +7,15 @@ from dataclasses import replace
 
 from dr.errors import DrError, UsageError
 from dr.evidence.acts import Repair
-from dr.evidence.record import Outcome, Point, Proof
+from dr.evidence.record import Outcome, Point
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
-from dr.operations.proof_memory import memory_of
 from dr.operations.rebuild import adopted
+from dr.operations.repair_look import look, problem_of, still_unusable
 from dr.operations.self_backup import save_self
 from dr.operations.verify import prove, waits
 from dr.plan.declarations import Loaded
-from dr.plan.units import counted
-from dr.queries.expired import expired_now
-from dr.queries.key_posture import removed_keys
 from dr.run.repair.repair import Mended, repair, repair_snapshots, require_what_it_was
-from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.rotation import ReadingRule
-from dr.run.verification.verify import verify
 from dr.run.workspace.file_lists import write_names
 from dr.run.workspace.toolbox import Place, Toolbox, is_detached
 from dr.session import Session
@@ -96,8 +91,8 @@ def _mend(
     session = run.session
     place.store.reachable()
     require_what_it_was(place)
-    before, memory = _look(session, run.loaded, toolbox, place, run.run_id)
-    fact = replace(fact, problem=_problem(before), level_reached=before.level_reached)
+    before, memory = look(session, run.loaded, toolbox, place, run.run_id)
+    fact = replace(fact, problem=problem_of(before), level_reached=before.level_reached)
     if before.outcome == "ok" and not named:
         return fact
     if before.outcome != "ok":
@@ -117,34 +112,8 @@ def _mend(
     proof = after.record
     outcome: Outcome = "ok" if proof.outcome == "ok" and not mended.left else "degraded"
     if proof.outcome != "ok":
-        mended.left.append(_still(proof))
+        mended.left.append(still_unusable(proof))
         outcome = "degraded" if mended.done else "failed"
     return replace(
         fact, outcome=outcome, level_reached=proof.level_reached, proof=proof.run_id, shortened=len(mended.names)
     )
-
-
-def _look(session: Session, loaded: Loaded, toolbox: Toolbox, place: Place, run_id: str) -> tuple[Proof, VerifyMemory]:
-    """Look at every object, as a proof does that is not recorded: that which follows counts."""
-    memory = memory_of(session.catalog, place.system, place.name)
-    memory = memory.without_keys(removed_keys(session, place.system))
-    proof, _ = verify(
-        toolbox, place, level=2, points=session.catalog.points([place.system]), previous=memory, clock=session.clock,
-        run_id=run_id, spent=expired_now(session, loaded.plan), rule=ReadingRule.of(loaded.plan).whole(),
-    )  # fmt: skip
-    return proof, memory
-
-
-def _problem(proof: Proof) -> str:
-    """Say in a sentence what was found."""
-    if proof.outcome == "ok":
-        return ""
-    real = [item for item in proof.damage if item.problem != "unreferenced"]
-    kinds = [f"{item.object} is {item.problem}" for item in real[:3]]
-    more = [f"{len(real) - 3} more"] if len(real) > 3 else []
-    return "; ".join(filter(None, (*kinds, *more, proof.error))) or "the structure is not sound"
-
-
-def _still(proof: Proof) -> str:
-    points = counted(len(proof.damaged_points), "recovery point")
-    return f"{points} cannot be used on {proof.target} all the same: {_problem(proof)}"

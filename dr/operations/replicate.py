@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dr.errors import LOCKED, OK, DrError
+from dr.errors import LOCKED, OK, AbsentError, DrError
 from dr.evidence.record import Replication
 from dr.operations.bring_missed import bring
 from dr.operations.lifecycle import (
@@ -19,7 +19,6 @@ from dr.queries.schedule import due_replicas
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.session import Session
 from dr.tools import command
-from dr.tools.disk import AbsentError
 
 
 def replicate_all(session: Session, items: list[Loaded], *, due_only: bool = False) -> list[Finished[Replication]]:

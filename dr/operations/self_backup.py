@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from dr.errors import DrError, InterruptedRunError, Problem, every_error
+from dr.errors import AbsentError, DrError, InterruptedRunError, Problem, every_error
 from dr.queries.self_backup import MEMORY, Saved, material_of, saved_on
 from dr.run.keys import host_keys
 from dr.run.keys.recipient import recipient_of
@@ -14,7 +14,6 @@ from dr.run.kit import self_backup as selfcopy
 from dr.run.kit.contents import CATALOG, gather
 from dr.session import Session
 from dr.tools import age
-from dr.tools.disk import AbsentError
 from dr.tools.store import ObjectStore
 
 #: A catalog larger than this goes along once a day only: it can be made again from what lies on the targets.
@@ -34,7 +33,7 @@ def save_self(session: Session) -> None:
         return
     try:
         with every_error():
-            _save(session, reached)
+            _save(session, {name: place.root for name, place in reached.items() if place.root})
     except InterruptedRunError:
         return  # the next run does it
     except DrError as error:
@@ -53,7 +52,7 @@ def save_everywhere(session: Session) -> None:
                 continue
             try:
                 place.root.reachable()
-                session.reached[place.name] = place.root
+                session.reached[place.name] = place
             except InterruptedRunError:
                 raise
             except AbsentError:

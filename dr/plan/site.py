@@ -14,9 +14,8 @@ from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
 from dr.plan.cadence import known_zone
 from dr.plan.secret import SecretPlace
 from dr.plan.units import parse_bytes
-from dr.plan.window import parse_window
+from dr.plan.window import Held, parse_window
 
-Held = Literal["backup", "verify", "drill", "replicate", "expire", "prune"]
 #: What can change, and be told of; and the words that stand for several.
 Kind = Literal["backup", "proof", "drill", "objective", "posture", "suspect", "silence", "recovered"]
 Group = Literal["failed", "missed"]

@@ -9,9 +9,13 @@ import functools
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from dr.late_dataclass import dataclass
+
+#: What waits for windows.
+Held = Literal["backup", "verify", "drill", "replicate", "expire", "prune"]
 
 _FORM = re.compile(r"\s*(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})\s*")
 

@@ -16,11 +16,11 @@ from dr.sources.agent_trees import BODY, SentTrees, TreesThere
 from dr.sources.attributes import COVERED
 from dr.sources.driver import AgentCapture, SourceDriver
 from dr.sources.files import cleaned, excluder_of, excludes_of, look
-from dr.sources.foreseen import foreseen_there
 from dr.sources.holdings import Counting, places_of
 from dr.sources.listing import Listing
 from dr.sources.mounts import Mounted
 from dr.sources.own_errors import own_errors
+from dr.sources.remote_look import foreseen_there
 from dr.sources.sorted_lines import SortedLines
 from dr.tools.agent import PLACE, Agent, Placed
 

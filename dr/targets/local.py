@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dr.errors import AbsentError
 from dr.evidence.posture import Finding
 from dr.targets.driver import ByHand, Opened, TargetDriver
-from dr.tools.disk import AbsentError, DiskStore
+from dr.tools.disk import DiskStore
 from dr.tools.erase import DiskEraser, Eraser, StoreEraser
 from dr.tools.store import ObjectStore
 

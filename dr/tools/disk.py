@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dr.errors import DamageError, DrError, RefusedError, TargetDownError
+from dr.errors import AbsentError, DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.store import ObjectStore, Posture, Stored
 
 _BLOCK = 1 << 20
@@ -22,10 +22,6 @@ _BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")
 
 #: The file by which a disk that is taken away is known when it is there.
 MARK = ".dr-target"
-
-
-class AbsentError(TargetDownError):
-    """A disk that may be taken away is not there, or was never used: no error, where that is foreseen."""
 
 
 class DiskStore:

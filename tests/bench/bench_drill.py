@@ -29,7 +29,8 @@ from dr.run.backup.backup import run_backup
 from dr.run.backup.progress import BackupRequest
 from dr.run.recovery.drill import run_drill
 from dr.run.recovery.request import RecoveryRequest
-from dr.run.workspace.toolbox import Toolbox, open_toolbox
+from dr.run.workspace.open_toolbox import open_toolbox
+from dr.run.workspace.toolbox import Toolbox
 from dr.tools.restic_program import find_restic
 from dr.tools.state_dir import StateDir
 

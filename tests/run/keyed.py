@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.workspace.toolbox import Place, Toolbox, open_place
+from dr.run.workspace.open_toolbox import open_place
+from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.restic import make_if_absent
 from dr.tools.state_dir import StateDir
 

@@ -30,7 +30,7 @@ from dr.run.backup.baseline import baseline, recorded
 from dr.run.backup.change import Found, Watch
 from dr.run.backup.progress import BackupRequest
 from dr.run.backup.sampled_blocks import Blocks
-from dr.run.workspace.toolbox import open_toolbox
+from dr.run.workspace.open_toolbox import open_toolbox
 from dr.sources.database_inventory import FILENAME, DatabaseInventory, write
 from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Stored

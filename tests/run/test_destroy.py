@@ -19,7 +19,8 @@ from dr.plan.target import Target
 from dr.run.keys.destruction import destroy_here, destroy_on, examine
 from dr.run.keys.escrow import escrow_store, sealed_path
 from dr.run.keys.key_versions import kept_versions
-from dr.run.workspace.toolbox import Place, open_place
+from dr.run.workspace.open_toolbox import open_place
+from dr.run.workspace.toolbox import Place
 from dr.tools.erase import DiskEraser, S3Eraser, Trace
 from dr.tools.restic_keys import add_key, key_names, keys_of, opened_by, repository_id
 from dr.tools.s3_versions import S3Versions

@@ -10,7 +10,8 @@ import pytest
 from dr.errors import InterruptedRunError, RefusedError
 from dr.plan.target import Target
 from dr.run.keys.replica_keys import hand_on, take_back
-from dr.run.workspace.toolbox import Place, open_place
+from dr.run.workspace.open_toolbox import open_place
+from dr.run.workspace.toolbox import Place
 from dr.tools.disk import DiskStore
 from dr.tools.state_dir import StateDir
 from tests.run.keyed import plan_of

@@ -12,7 +12,8 @@ import pytest
 from dr.errors import RefusedError
 from dr.plan.plan import Plan
 from dr.plan.target import Target
-from dr.run.workspace.toolbox import Place, open_place
+from dr.run.workspace.open_toolbox import open_place
+from dr.run.workspace.toolbox import Place
 from dr.targets.s3.bucket import read_keys
 from dr.tools.state_dir import StateDir
 from scripts.servers.s3 import S3Server
