@@ -71,7 +71,7 @@ class Session:
     healed: list[tuple[str, str]] = field(default_factory=list, repr=False)
     #: Whether nobody sits at the terminal (`dr run`, `dr daemon`): what was seen a few minutes ago still counts then.
     unattended: bool = False
-    #: The drills at work, where several are held at once (`dr.operations.lifecycle`).
+    #: The drills at work, where several are held at once (`dr.operations.side_by_side`).
     restores: SideBySide | None = field(default=None, repr=False)
     #: The worst exit code that the heartbeat was told of each system and verb, and what it may still cost this command.
     beats: dict[tuple[str, str], int] = field(default_factory=dict, repr=False)
