@@ -1,11 +1,12 @@
-"""What is looked at in the same way at any service: the line there, and the clock."""
+"""What is looked at in the same way at any service: the line there, the clock, and what it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from dr.errors import DrError
+from dr.errors import DrError, InterruptedRunError, TargetDownError
 from dr.evidence.posture import Attempt, Finding
 from dr.plan.units import format_duration
 
@@ -13,6 +14,19 @@ from dr.plan.units import format_duration
 SKEW_SECONDS = 60.0
 CLOCK_HINT = "set the clock, and keep it by NTP: objectives and locks are measured by it"
 _LOOPBACK = ("localhost", "::1")
+
+
+def refusal_of(act: Callable[[], object]) -> DrError | None:
+    """Do it; return the refusal, None when it was taken. Raises where a service is down: that is no refusal."""
+    try:
+        act()
+    except InterruptedRunError:
+        raise
+    except DrError as error:
+        if isinstance(error, TargetDownError) and error.retryable:
+            raise
+        return error
+    return None
 
 
 def unwritable(error: DrError) -> Attempt:

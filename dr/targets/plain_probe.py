@@ -6,12 +6,12 @@ bytes can still be read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
-from dr.errors import DamageError, DrError, InterruptedRunError, TargetDownError
+from dr.errors import DamageError, DrError
 from dr.evidence.posture import Attempt, Probe
-from dr.targets.findings import unwritable
+from dr.targets.findings import refusal_of, unwritable
 from dr.tools.store import ObjectStore
 
 _FOLDER, _CANARY = "_probe", "canary"
@@ -22,21 +22,21 @@ _OTHER = _TEXT + b"Overwritten.\n"
 def probe_plain(root: ObjectStore, now: datetime, *, hint: str) -> Probe:
     """Try it. Raises `DrError` where the canary cannot even be read; leaves nothing else behind."""
     place = root.child(_FOLDER)
-    if not _reads(place, _TEXT) and (refused := _try(lambda: place.put(_CANARY, _TEXT))):
+    if not _reads(place, _TEXT) and (refused := refusal_of(lambda: place.put(_CANARY, _TEXT))):
         return Probe(tried=now, attempts=(unwritable(refused),))
     return Probe(tried=now, attempts=tuple(_attempts(place, hint)))
 
 
 def _attempts(place: ObjectStore, hint: str) -> Iterator[Attempt]:
-    refused = _try(lambda: place.put(_CANARY, _OTHER))
+    refused = refusal_of(lambda: place.put(_CANARY, _OTHER))
     what = "overwrite an object"
     if _reads(place, _TEXT):
         yield Attempt(what=what, outcome="refused", severity="ok", observed=_how(refused))
     else:
         observed = "the old bytes are gone: who has these credentials replaces every object"
         yield Attempt(what=what, outcome="allowed", severity="high", observed=observed, hint=hint)
-    _try(lambda: place.put(_CANARY, _TEXT))
-    refused, what = _try(lambda: place.remove(_CANARY)), "delete an object"
+    refusal_of(lambda: place.put(_CANARY, _TEXT))
+    refused, what = refusal_of(lambda: place.remove(_CANARY)), "delete an object"
     if place.exists(_CANARY):
         yield Attempt(what=what, outcome="refused", severity="ok", observed=_how(refused))
     else:
@@ -53,16 +53,3 @@ def _reads(place: ObjectStore, text: bytes) -> bool:
         return place.get(_CANARY) == text
     except DamageError:
         return False
-
-
-def _try(act: Callable[[], object]) -> DrError | None:
-    """Do it; return the refusal, None when it was taken. A service that is down is not a refusal."""
-    try:
-        act()
-    except InterruptedRunError:
-        raise
-    except DrError as error:
-        if isinstance(error, TargetDownError) and error.retryable:
-            raise
-        return error
-    return None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
+from dr.errors import DamageError, DrError, RefusedError
 from dr.evidence.posture import Attempt, Finding, Probe
 from dr.sources.secret import read_secret
 from dr.targets.driver import ByHand, Opened, TargetDriver
-from dr.targets.findings import clock, tls
+from dr.targets.findings import clock, refusal_of, tls
 from dr.tools.rest import RestService
 from dr.tools.rest_store import RestStore
 
@@ -106,14 +106,17 @@ class RestDriver(TargetDriver):
 
 def _attempts(service: RestService) -> Iterator[Attempt]:
     what, path, other = "overwrite an object", f"_probe/data/{_ID}", _CANARY[::-1]
-    refused = _try(lambda: service.ask("POST", path, "overwriting a canary", body=other, size=len(other)))
+    refused = refusal_of(lambda: service.ask("POST", path, "overwriting a canary", body=other, size=len(other)))
     if _stands(service):
         yield Attempt(what=what, outcome="refused", severity="ok", observed=_how(refused))
     else:
         observed = "the old bytes are gone: who has this login replaces every object"
         hint = "start the server without --no-verify-upload, and with --append-only"
         yield Attempt(what=what, outcome="allowed", severity="high", observed=observed, hint=hint)
-    what, refused = "delete an object", _try(lambda: service.ask("DELETE", path, "deleting a canary", missing=True))
+    what, refused = (
+        "delete an object",
+        refusal_of(lambda: service.ask("DELETE", path, "deleting a canary", missing=True)),
+    )
     if _stands(service):
         yield Attempt(what=what, outcome="refused", severity="ok", observed=_how(refused))
     else:
@@ -131,16 +134,3 @@ def _stands(service: RestService) -> bool:
 
 def _how(refused: DrError | None) -> str:
     return "refused" if refused else "the server took the request, and the object stayed"
-
-
-def _try(act: Callable[[], object]) -> DrError | None:
-    """Do it; return the refusal, None when it was taken. A server that is down is not a refusal."""
-    try:
-        act()
-    except InterruptedRunError:
-        raise
-    except DrError as error:
-        if isinstance(error, TargetDownError) and error.retryable:
-            raise
-        return error
-    return None

@@ -13,14 +13,14 @@ up: at most two for each period of its lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dr.errors import DamageError, DrError, InterruptedRunError, RefusedError, TargetDownError
 from dr.evidence.posture import Attempt, Probe, Severity
 from dr.late_dataclass import dataclass
 from dr.plan.target_s3 import S3Place
-from dr.targets.findings import unwritable
+from dr.targets.findings import refusal_of, unwritable
 from dr.targets.s3.bucket import open_bucket
 from dr.tools.s3_bucket import S3Bucket
 from dr.tools.s3_versions import Lock
@@ -132,22 +132,9 @@ def _attempts(victim: _Victim, mode: str, now: datetime) -> Iterator[Attempt]:
     yield _versioning(victim)
 
 
-def _try(act: Callable[[], object]) -> DrError | None:
-    """Do it; return the refusal, None when the service took it. A service that is down is no refusal."""
-    try:
-        act()
-    except (TargetDownError, InterruptedRunError) as error:
-        if isinstance(error, InterruptedRunError) or error.retryable:
-            raise
-        return error
-    except DrError as error:
-        return error
-    return None
-
-
 def _delete(victim: _Victim, *, bypass: bool) -> Attempt:
     what = "delete a version round governance" if bypass else "delete a version"
-    refused = _try(lambda: victim.bucket.delete_version(CANARY, victim.version, bypass=bypass))
+    refused = refusal_of(lambda: victim.bucket.delete_version(CANARY, victim.version, bypass=bypass))
     if victim.stands():
         how = _held(victim) if refused else "the service took the request, and kept the version"
         return Attempt(what=what, outcome="refused", severity="ok", observed=how)
@@ -166,7 +153,7 @@ def _overwrite(victim: _Victim) -> Attempt:
     if victim.versioned and victim.others:
         observed = "a new version came over it before, and the old one is still read"
         return Attempt(what=what, outcome="allowed", severity="ok", observed=observed)
-    refused = _try(lambda: victim.bucket.put_version(CANARY, _TEXT + b"Overwritten.\n"))
+    refused = refusal_of(lambda: victim.bucket.put_version(CANARY, _TEXT + b"Overwritten.\n"))
     if refused:
         return Attempt(what=what, outcome="refused", severity="ok", observed="refused")
     if victim.versioned and victim.stands():
@@ -185,11 +172,11 @@ def _shorten(victim: _Victim, now: datetime, *, bypass: bool) -> Attempt:
     before = victim.lock
     assert before is not None  # noqa: S101 - the caller has looked
     shorter = Lock(before.mode, max(now + timedelta(minutes=10), before.until - timedelta(days=1)))
-    _try(lambda: victim.bucket.lock(CANARY, victim.version, shorter, bypass=bypass))
+    refusal_of(lambda: victim.bucket.lock(CANARY, victim.version, shorter, bypass=bypass))
     after, _ = _lock_of(victim.bucket, victim.version)
     if after and after.until >= before.until:
         return Attempt(what=what, outcome="refused", severity="ok", observed=_held(victim))
-    _try(lambda: victim.bucket.lock(CANARY, victim.version, before, bypass=bypass))
+    refusal_of(lambda: victim.bucket.lock(CANARY, victim.version, before, bypass=bypass))
     hint = "take PutObjectRetention and BypassGovernanceRetention from these keys, or use compliance mode"
     observed = "a lock can be shortened with these keys, then the version deleted"
     return Attempt(what=what, outcome="allowed", severity="high", observed=observed, hint=hint)
@@ -200,7 +187,7 @@ def _versioning(victim: _Victim) -> Attempt:
     what = "change bucket settings"
     if not victim.versioned:
         return _not_tried(what, "versioning is off: nothing could be tried without a change", "ok")
-    if _try(victim.bucket.set_versioning):
+    if refusal_of(victim.bucket.set_versioning):
         return Attempt(what=what, outcome="refused", severity="ok", observed="versioning: refused")
     severity: Severity = "medium" if victim.lock else "high"
     observed = "these keys may set versioning (turned on where it is on; nothing changed), and so may suspend it"
