@@ -20,7 +20,7 @@ from dr.session import Session
 from dr.tools.state_dir import StateDir
 session = Session(Path(sys.argv[1]), StateDir(Path(sys.argv[2])))
 item = session.usable()[0][0]
-session.reached = {place.name: place.root for place in session.toolbox(item).places}
+session.reached = {place.name: place for place in session.toolbox(item).places}
 save_self(session)
 assert session.problems == []
 print(sorted({"boto3", "paramiko", "reportlab", "shamir_mnemonic"} & set(sys.modules)))

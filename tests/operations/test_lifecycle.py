@@ -52,7 +52,7 @@ VERBS = {
     "recover": Typed(
         ("recover", "share", "--to", "OUT", "--yes"), dr.operations.drill, "run_recover", "drills"
     ),
-    "repair": Typed(("repair", "share", "--target", "disk"), dr.operations.repair, "_look", "repairs", "share"),
+    "repair": Typed(("repair", "share", "--target", "disk"), dr.operations.repair, "look", "repairs", "share"),
     "expire": Typed(("expire", "share"), dr.operations.expire_target, "situation", "expirations", "share"),
     "keys": Typed(("keys", "rotate", "share"), dr.operations.rotate_keys, "rotate", "changes", "share.keys"),
 }  # fmt: skip

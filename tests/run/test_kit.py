@@ -171,7 +171,7 @@ def test_a_large_catalog_goes_along_once_a_day(session: Session, monkeypatch: py
         plan.write_text(plan.read_text() + f"# {hours}\n")
         fresh = Session(session.config, session.state, clock=session.clock)
         loaded = fresh.chosen(["share"])[0]
-        fresh.reached = {place.name: place.root for place in fresh.toolbox(loaded).places if place.root}
+        fresh.reached = {place.name: place for place in fresh.toolbox(loaded).places}
         for place in fresh.toolbox(loaded).places:
             place.store.reachable()
         saving.save_self(fresh)
