@@ -188,7 +188,7 @@ _CONFIG = re.compile(r"config file has zero size|unable to (?:load|open) config.
 _DOWN = re.compile(
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
     r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
-    r"internal ?error|context deadline exceeded|broken pipe",
+    r"internal ?error|context deadline exceeded|broken pipe|use of closed network connection",
     re.IGNORECASE,
 )
 _DAMAGE = re.compile(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.errors import SourceError
+from dr.errors import REFUSED, SourceError
 from dr.plan.source_kinds import PostgresSource
 from dr.sources import database_inventory as facts
 from dr.sources.database_inventory import DatabaseInventory, key_of
@@ -379,6 +379,7 @@ def test_a_wrong_password_is_said_plainly_and_not_shown(
     with pytest.raises(SourceError, match="password authentication failed") as caught:
         opened(server, tmp_path, database=school, host="127.0.0.1", password={"env": "THE_PASSWORD"})
     assert not caught.value.retryable and "mistyped" not in repr(caught.value)
+    assert caught.value.exit_code == REFUSED and caught.value.hint.startswith("correct the password")
     with pytest.raises(SourceError, match="no password supplied"):  # and nobody is asked for it
         opened(server, tmp_path, database=school, host="127.0.0.1")
     with pytest.raises(SourceError, match="THE_OTHER is not set"):

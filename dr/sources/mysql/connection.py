@@ -159,6 +159,8 @@ def _hint(number: int) -> str:
         return "see the server's log: the connection was ended there"
     if number in (1142, 1143, 1227, 1370, 1419):
         return "grant the account the right that is missing"
+    if number == 1205:
+        return "see by SHOW FULL PROCESSLIST who holds the tables, end that, then try again"
     if number == 1356:
         return "repair or drop that view: nobody can read it"
     return "see the server's log, or run the statement by hand"

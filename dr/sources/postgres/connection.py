@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dr.errors import SourceError
+from dr.errors import FAILED, REFUSED, SourceError
 from dr.late_dataclass import dataclass
 from dr.plan.on_disk import why_no_file
 from dr.plan.secret import SecretPlace
@@ -56,6 +56,8 @@ _LOST = re.compile(
     r"|database system is|SSL SYSCALL|lost connection|too many clients|no connection to the server"
 )
 _REFUSED = re.compile(r"authentication|password|pg_hba|does not exist|permission denied|not permitted|role .* cannot")
+#: What a server says that does not let us in.
+_LOGIN = re.compile(r"authentication failed|no password supplied|no pg_hba\.conf entry")
 _SKEW = re.compile(r"server version: (\d+)[^;]*; \w+ version: (\d+)")
 
 
@@ -188,7 +190,8 @@ class Server:
             )  # fmt: skip
         why = "; ".join(told(done.stderr)[:2]) or done.last_words or _ending(done)
         lost = bool(_LOST.search(text)) and not _REFUSED.search(text)
-        return SourceError(doing, self.name, why, hint=_hint(why, lost=lost), retryable=lost)
+        code = REFUSED if _LOGIN.search(why) else FAILED
+        return SourceError(doing, self.name, why, hint=_hint(why, lost=lost), retryable=lost, exit_code=code)
 
     def _through(self, process: Process, sql: str, doing: str) -> bytes:
         with process, own_errors(self.name):
@@ -314,6 +317,7 @@ def _ending(done: Done) -> str:
 def _hint(why: str, *, lost: bool) -> str:
     hints: Sequence[tuple[str, str]] = (
         ("Peer authentication", "map this user in pg_ident.conf, or declare `user` and a password"),
+        ("password authentication failed", "correct the password that the plan names: the server does not take it"),
         ("password", "name the password by `password`, `passfile` or `service`"),
         ("pg_hba", "let this host in by the server's pg_hba.conf"),
         ("does not exist", "correct the name in the plan"),
