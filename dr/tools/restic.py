@@ -31,6 +31,7 @@ from dr.tools.restic_events import (
     Restored,
     Snapshot,
     Stored,
+    broken_off,
     checked_of,
     failure,
     snapshot_of,
@@ -214,6 +215,8 @@ class Repository:
         summary = events.summary
         if done.code not in (0, 1) or (done.code and not summary):
             raise failure(done.code, events, where=self.where, doing="the restore")
+        if done.code and (broken := broken_off(events, where=self.where, doing="the restore")):
+            raise broken
         errors = tuple(f"{item}: {text}" if item else text for item, text in events.errors)
         if done.code and not errors:
             errors = (events.complaint,)

@@ -242,6 +242,27 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
 _CANCELLED = "context canceled"
 
 
+#: What a line that broke leaves: never what a stored object that is too short does, of which restic says just that.
+_BROKE = re.compile(rf"{_DOWN.pattern}|connection lost|request timeout|ssh command exited", re.IGNORECASE)
+
+
+def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
+    """Return the error of a process that lost its line to the target; None where anything else ails it too.
+
+    restic tells of each file then that it is not whole, which says nothing of what is stored.
+    """
+    causes = list(events.failing.values())
+    if not causes or not all(map(_BROKE.search, causes)) or any(_DAMAGE.search(text) for _, text in events.errors):
+        return None
+    return TargetDownError(
+        f"{doing} failed: the connection to the target broke",
+        where,
+        " ".join(causes[0].split())[:300],
+        hint="check the network and the service, then try again",
+        retryable=True,
+    )
+
+
 def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
     if _CONFIG.search(heard):
         return DamageError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from dr.tools.store import ObjectStore
 from scripts.servers.rclone import RcloneServer, rclone_program
 from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
+from scripts.servers.sshd import Sshd
+from tests.conftest import Site, plan_text
 from tests.proxy import Proxy
 
 DATA = os.urandom(3_000_000)
@@ -56,3 +59,24 @@ def test_what_broke_off_once_is_read_again_and_half_is_never_taken_for_all(cut: 
         for _ in store.blocks(NAME):
             pass
     assert caught.value.retryable and caught.value.hint
+
+
+def test_a_recovery_whose_line_breaks_says_so_and_calls_nothing_damaged_or_empty(files_site: Site, sshd: Sshd) -> None:
+    proxy = Proxy(sshd.port)
+    (files_site.root / "source" / "large.bin").write_bytes(DATA)
+    with proxy:
+        old, new = str(sshd.port), str(proxy.port)
+        known = files_site.root / "known"
+        known.write_text(sshd.known_hosts.read_text().replace(old, new))
+        place = {"ssh": sshd.address.replace(old, new), "path": str(files_site.root / "far")}
+        declared = {**place, "known_hosts": str(known), "key": str(sshd.key)}
+        files_site.target("far", json.dumps({"target": "far", "offsite": False, "sftp": declared}))
+        source = f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
+        files_site.plan("share", plan_text("share", source, targets="[far]"))
+        files_site.dr("backup", "share")
+        proxy.drop_after = 1_000_000
+        ran = files_site.dr("recover", "share", "--yes", "--to", str(files_site.root / "to"), code=1)
+        assert proxy.drop_after is None, "it was dropped"
+        assert "the connection to the target broke" in ran.err and "check the network" in ran.err.lower()
+        assert "holds nothing" not in ran.err and "damaged" not in ran.err
+        files_site.dr("recover", "share", "--yes", "--to", str(files_site.root / "again"))

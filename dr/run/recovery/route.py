@@ -238,7 +238,8 @@ def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | 
     same = following.point.run_id == step.point.run_id
     if not recovery.site.empty(sorted(step.copy.snapshots), same=same):
         return None
-    what = f"the copy of {step.point.run_id} on {step.where} is not whole ({why.what})"
+    how = "is not whole" if isinstance(why, DamageError | NoRepositoryError) else "could not be used"
+    what = f"the copy of {step.point.run_id} on {step.where} {how} ({why.what})"
     recovery.journal.note(f"{what}: going on with {_in_words(following, same=same)}", outcome="degraded")
     reason = " ".join(filter(None, (step.how, why.what)))
     recovery.passed_over.append(PassedOver(run_id=step.point.run_id, target=step.copy.target, reason=reason))
