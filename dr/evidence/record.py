@@ -179,7 +179,7 @@ class Proof:
     error: str | None = None
     error_hint: str = ""  # what to do about it
     versions: dict[str, str] = field(default_factory=dict)
-    object_lock: str = ""  # as the bucket said it, where the target declares one; "off" when it has none
+    object_lock: str = ""  # as the bucket said it, where one is declared; "off" for none, "not told" to these keys
     looks: tuple[Look, ...] = ()  # one, unless the target could not be listed
     healed: tuple[str, ...] = ()  # what earlier processes left, and this run put right
     coverage: Coverage | None = None  # what was read when, where stored bytes were looked at

@@ -17,6 +17,7 @@ from dr.plan.target import Target
 from dr.plan.target_kind import Credentials, Immutability
 from dr.run.immutability.posture import look
 from dr.run.immutability.probe_state import is_fresh, keep_probe, last_probe
+from dr.targets.kinds import driver_of
 from dr.targets.making import build_bucket
 from dr.targets.s3.bucket import open_bucket
 from dr.targets.s3.posture import lifecycle
@@ -182,6 +183,15 @@ def test_what_cannot_be_reached_or_is_refused_is_raised(make: Make, tmp_path: Pa
     Path(str(s3_of(target).credentials.file)).write_text("[default]\naws_access_key_id=x\naws_secret_access_key=y\n")
     with pytest.raises(RefusedError):
         look(target, now=now())
+
+
+def test_a_lock_that_these_keys_may_not_ask_for_is_not_called_off(make: Make, s3: S3Server) -> None:
+    told = {}
+    for kind, user in (("compliance", "admin"), ("plain", "admin"), ("compliance", "writer")):
+        driver = driver_of(make(kind, user=user, declared="compliance"))
+        s3.deny(s3_of(driver.target).bucket, "GetBucketObjectLockConfiguration")
+        told[kind, user] = driver.object_lock(driver.open().store)
+    assert list(told.values()) == ["compliance 30 days", "off", "not told"]
 
 
 # -- trying ------------------------------------------------------------------------------------------

@@ -107,15 +107,15 @@ class S3Driver(TargetDriver):
         return open_locks(self._declared, meter=self.meter)
 
     def object_lock(self, store: ObjectStore) -> str:
-        """See `TargetDriver`. Keys that back up often may not ask: then those for locks do."""
+        """See `TargetDriver`. Keys that back up often may not ask: then those for locks do; else nobody was told."""
         place = self._declared
         try:
-            said = store.preflight().object_lock
-            if said is None and place.immutability.credentials:
-                said = open_locks(place, meter=self.meter).preflight().object_lock
+            asked = [cast("S3Store", store)]
+            asked += [open_locks(place, meter=self.meter)] if place.immutability.credentials else []
+            said = next(filter(None, (each.preflight().object_lock for each in asked)), None)
+            return said or ("off" if any(each.lockless for each in asked) else "not told")
         except DrError:
             return ""
-        return said or "off"
 
     def lock_on_top(self, store: ObjectStore, name: str) -> tuple[datetime | None, bool]:
         """See `TargetDriver`."""
