@@ -6,17 +6,28 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-_PROGRAM = '''#!{python}
+#: It is started for every question that a recovery asks: with no more than it needs, in a third of the time.
+_PROGRAM = '''#!{python} -IS
 """Passes its input on line by line, counts the lines of all that are called so, and blows at one."""
-import fcntl, os, pathlib, signal, subprocess, sys
+import fcntl, os, sys
 
-place, caller = pathlib.Path(__file__).resolve().parent, os.getppid()
+place, caller = os.path.dirname(os.path.realpath(__file__)), os.getppid()
 argv = ["setpriv", "--pdeathsig", "KILL", "--", {real!r}, *sys.argv[1:]]
-child = subprocess.Popen(argv, stdin=subprocess.PIPE)
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    try:
+        os.dup2(reading, 0)
+        os.execvp(argv[0], argv)
+    finally:
+        os._exit(127)
+os.close(reading)
+with open(place + "/blows") as file:
+    how, at = file.read().split(" ", 1)
 
 
 def count():
-    with open(place / "count", "r+") as file:
+    with open(place + "/count", "r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         number = int(file.read()) + 1
         file.seek(0)
@@ -25,23 +36,19 @@ def count():
 
 
 for line in iter(sys.stdin.buffer.readline, b""):
-    how, at = (place / "blows").read_text().split(" ", 1)
     number = count()
     if line.startswith(at.encode()) if not at.isdigit() else number == int(at):
-        child.kill()
+        os.kill(child, 9)
         if how == "killed":
-            os.kill(caller, signal.SIGKILL)
+            os.kill(caller, 9)
         sys.exit(1)
     try:
-        child.stdin.write(line)
-        child.stdin.flush()
+        while line:
+            line = line[os.write(writing, line) :]
     except BrokenPipeError:
         break
-try:
-    child.stdin.close()
-except BrokenPipeError:
-    pass
-sys.exit(child.wait())
+os.close(writing)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 '''
 
 
