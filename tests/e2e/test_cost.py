@@ -23,8 +23,8 @@ def own(front: Busy, since: int = 0) -> list[Exchange]:
 
 
 def before_record(exchanges: list[Exchange]) -> list[Exchange]:
-    """What it asked for until it sent the first record of the run."""
-    ends = [n for n, each in enumerate(exchanges) if each.asked.startswith("PUT") and "/_evidence/" in each.asked]
+    """What it asked for until it sent the first record of the run, or asked which records are there."""
+    ends = [n for n, each in enumerate(exchanges) if "_evidence" in each.asked]
     return exchanges[: ends[0]]
 
 
