@@ -16,7 +16,9 @@ from dr.tools import digest
 from dr.tools.state_dir import StateDir
 
 _BUSY_SECONDS = 30.0
-_REBUILD = "free the disk, or let `dr points rebuild` make it again from the targets"
+#: With less room, in bytes, the log's index cannot grow.
+_LEAST_ROOM = 64 << 10
+_REBUILD = "see the disk, or let `dr points rebuild` make it again from the targets"
 
 
 class Connections:
@@ -66,6 +68,9 @@ class Connections:
             yield
         except sqlite3.OperationalError as error:
             reason = str(error)
+            if self._is_full(error):
+                what, hint = f"{doing} the catalog failed: its disk is full", "free some space there, then start again"
+                raise CatalogError(what, str(self.path), reason, hint=hint) from error
             hint = "wait for the other run to end" if "locked" in reason else _REBUILD
             raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=hint) from error
         except sqlite3.IntegrityError as error:  # it is whole, and refuses this: two runs of one id, for instance
@@ -85,6 +90,14 @@ class Connections:
         except OSError as error:
             reason = error.strerror or str(error)
             raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=_REBUILD) from error
+
+    def _is_full(self, error: sqlite3.OperationalError) -> bool:
+        """Whether a full disk is behind it: where only the log's index finds no room, SQLite names no cause."""
+        with suppress(OSError):
+            disk = os.statvfs(self.path.parent)
+            short = disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+            return error.sqlite_errorcode == sqlite3.SQLITE_FULL or (short and "locked" not in str(error))
+        return False
 
     def _connection(self) -> sqlite3.Connection:
         mine: sqlite3.Connection | None = getattr(self._mine, "connection", None)

@@ -78,7 +78,7 @@ class Gathered:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            what, hint = "the records that were found cannot be laid down", "free the disk, then try again"
+            what, hint = "the records that were found cannot be laid down", "free some space there, then try again"
             raise CatalogError(what, str(self._where), str(error), hint=hint) from error
 
     @contextmanager

@@ -422,7 +422,7 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
             with pytest.raises(CatalogError) as caught:
                 for count in range(2000):
                     catalog.record(run(f"r{count}"))
-            assert "rebuild" in caught.value.hint and count > 5
+            assert "its disk is full" in str(caught.value) and "free some space" in caught.value.hint and count > 5
         (place / "catalog.sqlite-shm").unlink(missing_ok=True)
         database = sqlite3.connect(f"file:{place}/catalog.sqlite?mode=ro", uri=True)
         assert database.execute("select count(*) from evidence").fetchone()[0] == count
