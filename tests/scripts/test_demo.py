@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,38 +28,45 @@ def _restic(
     monkeypatch.setenv("DR_RESTIC", quick_restic if plays else plain_restic)
 
 
-def start(place: Path, script: str = "demo.py") -> subprocess.Popen[str]:
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """The demo's own place for temporary files: its name is short, and every user gets in, so its servers lie there."""
+    with tempfile.TemporaryDirectory(prefix="demo-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def start(place: Path, temporary: Path, script: str = "demo.py") -> subprocess.Popen[str]:
     """Start a demo with its own directory for temporary files and its own place for the report."""
-    (place / "tmp").mkdir()
     return subprocess.Popen(
         [sys.executable, ROOT / "scripts" / script, "--report", place / "report"],
-        env={**os.environ, "TMPDIR": str(place / "tmp")}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def running(place: Path) -> list[str]:
-    """Return the command lines of the processes that name the place, but for those that are ending."""
+def running(temporary: Path) -> list[str]:
+    """Return the command lines of the processes that name its directory, but for those that are ending."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
         except OSError:
             continue
-        if f"{place}/tmp".encode() in told:
+        if os.fsencode(temporary) in told:
             found.append(told[:200].replace(b"\0", b" ").decode("utf-8", "replace"))
     return found
 
 
-def soon_nothing_runs(place: Path) -> bool:
+def soon_nothing_runs(temporary: Path) -> bool:
     """Whether within two minutes nothing runs there."""
-    soon(lambda: not running(place))
-    return not running(place)
+    soon(lambda: not running(temporary))
+    return not running(temporary)
 
 
 @pytest.mark.long
-def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
-    demo = start(tmp_path)
+def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, temporary: Path) -> None:
+    demo = start(tmp_path, temporary)
     out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "160 photos, 4200 students, the database is sound" in out
@@ -66,21 +75,21 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) ->
     assert "is corrupt" in out and "look encrypted" in out
     assert "delete a version (refused)" in out and "deletions of what lies below were refused" in out
     assert "objects attacked; the snapshots expired" in out and "drill (control-loss) ok" in out
-    assert soon_nothing_runs(tmp_path)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert soon_nothing_runs(temporary)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.long
-def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path) -> None:
-    demo = start(tmp_path, "demo_services.py")
+def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, temporary: Path) -> None:
+    demo = start(tmp_path, temporary, "demo_services.py")
     out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "20000 students in the live database, 40 forms" in out
     assert "nothing was touched: the database students is on the server" in out
     assert "observed status 200" in out and "expected > 30000; observed 30000" in out
     assert (tmp_path / "report" / "services.html").read_text().startswith("<!doctype html>")
-    assert soon_nothing_runs(tmp_path)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert soon_nothing_runs(temporary)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -93,21 +102,23 @@ def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_pa
     ],
     ids=["INT-at the start", "HUP-at the start", "INT-in a backup", "TERM-in a backup"],
 )
-def test_a_demo_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals, line: str) -> None:
-    demo = start(tmp_path)
+def test_a_demo_that_is_stopped_leaves_nothing(
+    tmp_path: Path, temporary: Path, number: signal.Signals, line: str
+) -> None:
+    demo = start(tmp_path, temporary)
     assert demo.stdout
     if line:
         while line not in (said := demo.stdout.readline()):
             assert said, "the demo ended before that line"
     else:
-        while not running(tmp_path) or not list((tmp_path / "tmp").glob("dr-demo-*")):
+        while not running(temporary) or not list(temporary.glob("dr-demo-*")):
             assert demo.poll() is None
             time.sleep(0.05)
     time.sleep(0.5)
-    assert running(tmp_path)
+    assert running(temporary)
     demo.send_signal(number)
     rest, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 130, rest
     assert "Traceback" not in rest
-    assert soon_nothing_runs(tmp_path)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert soon_nothing_runs(temporary)
+    assert list(temporary.iterdir()) == []

@@ -76,6 +76,6 @@ def rich_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbSe
 @pytest.fixture
 def annexes() -> Iterator[Callable[[str], Path]]:
     """Makes directories with short paths, and removes them."""
-    with tempfile.TemporaryDirectory(prefix="dr-a-", dir="/tmp", ignore_cleanup_errors=True) as top:
+    with tempfile.TemporaryDirectory(prefix="dr-a-", ignore_cleanup_errors=True) as top:
         Path(top).chmod(0o755)
         yield lambda kind: Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=top))

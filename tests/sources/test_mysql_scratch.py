@@ -100,7 +100,7 @@ def test_what_is_lost_after_the_restore_is_found(
 def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Taken, RestoredSource]]:
     """A restored database, to be spoilt bit by bit."""
     work = tmp_path_factory.mktemp("lossy")
-    with MariadbServer(work) as running, tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as top:
+    with MariadbServer(work) as running, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as top:
         Path(top).chmod(0o755)
         running.sql(
             "CREATE DATABASE `-second`; USE `-second`; CREATE TABLE s (id INT PRIMARY KEY, at DATETIME, KEY k (at));"
@@ -289,7 +289,7 @@ def test_it_is_made_with_a_place_of_its_own_for_temporary_tables(
 def test_encrypted_tables_come_back_on_a_server_with_keys_of_its_own(
     tmp_path: Path, annexes: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+    with tempfile.TemporaryDirectory() as place:
         keys = Path(place, "keys")
         keys.write_text(f"1;{'ab' * 32}\n")
         for each in (keys.parent, keys):
