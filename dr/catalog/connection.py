@@ -13,11 +13,9 @@ from dr.catalog.migrations import STEPS
 from dr.catalog.values import ref_key
 from dr.errors import CatalogError
 from dr.tools import digest
-from dr.tools.state_dir import StateDir
+from dr.tools.state_dir import StateDir, is_full
 
 _BUSY_SECONDS = 30.0
-#: With less room, in bytes, the log's index cannot grow.
-_LEAST_ROOM = 64 << 10
 _REBUILD = "see the disk, or let `dr points rebuild` make it again from the targets"
 
 
@@ -93,10 +91,11 @@ class Connections:
 
     def _is_full(self, error: sqlite3.OperationalError) -> bool:
         """Whether a full disk is behind it: where only the log's index finds no room, SQLite names no cause."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # what Python itself refuses to read has none
+        if code not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return code == sqlite3.SQLITE_FULL
         with suppress(OSError):
-            disk = os.statvfs(self.path.parent)
-            short = disk.f_bavail * disk.f_frsize < _LEAST_ROOM
-            return error.sqlite_errorcode == sqlite3.SQLITE_FULL or (short and "locked" not in str(error))
+            return is_full(self.path.parent)
         return False
 
     def _connection(self) -> sqlite3.Connection:

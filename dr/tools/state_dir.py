@@ -174,9 +174,15 @@ class StateDir(os.PathLike[str]):
 
     def require_room(self) -> None:
         """Raise `DrError` when the disk is so full that not even a look could be noted."""
-        if (disk := os.statvfs(self.path)).f_bavail * disk.f_frsize < _LEAST_ROOM:
+        if is_full(self.path):
             cause, hint = "its disk is full", "free some space"
             raise DrError("the state directory cannot be written", str(self), cause, hint=hint)
+
+
+def is_full(directory: Path) -> bool:
+    """Whether the disk below a directory has no room for the next entry. Raises `OSError` where it cannot be asked."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize < _LEAST_ROOM
 
 
 @contextmanager

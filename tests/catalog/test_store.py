@@ -431,6 +431,14 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+def test_text_that_python_cannot_read_is_a_clear_error_too(tmp_path: Path) -> None:
+    with Catalog.open(StateDir(tmp_path)) as catalog:
+        catalog.record(run("r"))
+    _raw(tmp_path, "update points set kinds = cast(x'ff' as text)")
+    with Catalog.open(StateDir(tmp_path)) as catalog, pytest.raises(CatalogError, match="reading the catalog failed"):
+        catalog.points()
+
+
 def test_the_file_is_private(tmp_path: Path) -> None:
     Catalog.open(StateDir(tmp_path)).close()
     assert (tmp_path / "catalog.sqlite").stat().st_mode & 0o077 == 0
