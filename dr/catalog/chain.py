@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
@@ -72,8 +73,7 @@ def adopt(db: Connection, records: Gathered) -> int:
     from dr.catalog import derive, traffic
 
     number, since = 0, 1
-    named = lambda ref, kind: _is_named(db, ref, kind)  # noqa: E731 - one question among others
-    for number, record in enumerate(records.fitting(reading.links(db), named), 1):
+    for number, record in enumerate(records.fitting(reading.links(db), partial(_is_named, db)), 1):
         fact = record.fact
         put(db, record)
         close_run(db, record, fact)

@@ -88,3 +88,12 @@ def micros(at: datetime) -> int:
 def moment(count: int) -> datetime:
     """Return microseconds since 1970 as a moment."""
     return _BEGINNING + timedelta(microseconds=count)
+
+
+def raw_of(digits: str) -> bytes | None:
+    """Return the bytes of hex digits in small letters; None of anything else."""
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return raw if raw.hex() == digits else None

@@ -12,7 +12,7 @@ from dr.evidence.record import Omission
 from dr.plan.source_kinds import FilesSource
 from dr.sources import mounts
 from dr.sources.driver import shown
-from dr.sources.files import foreseen
+from dr.sources.files import cleaned, foreseen
 from dr.sources.mounts import Mounted
 from dr.sources.walk import Excluded
 from dr.tools.sftp import Sftp, Status
@@ -43,7 +43,7 @@ def mounted_there(name: str, declared: FilesSource, host: SshHost, session: Sftp
             name,
             hint="take `one_filesystem` out of the plan, and exclude what is mounted below",
         )
-    return mounts.mounted(table, map(os.fsencode, map(_clean, declared.paths)))
+    return mounts.mounted(table, map(os.fsencode, cleaned(declared.paths)))
 
 
 def look_there(
@@ -51,7 +51,7 @@ def look_there(
 ) -> tuple[list[tuple[bytes, Status]], list[str]]:
     """Split the declared paths into those to capture and those not. Raises `SourceError` where none is to be."""
     there, missing = [], []
-    for path in dict.fromkeys(map(_clean, declared.paths)):
+    for path in cleaned(declared.paths):
         try:
             status = session.lstat(os.fsencode(path))
         except OSError:
@@ -82,7 +82,3 @@ def _led_to(session: Sftp, path: str) -> str:
     """Return where a link leads, by its own words."""
     target = os.fsdecode(session.readlink(os.fsencode(path)))
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
-
-
-def _clean(path: str) -> str:
-    return posixpath.normpath(path).replace("//", "/")

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from rich.console import Console
@@ -188,21 +190,28 @@ main.main(["backup"])
 """
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_second_stop_ends_at_once_what_does_not_hear_the_first(at_once: bool) -> None:
+@contextmanager
+def at_work(code: str) -> Iterator[tuple[subprocess.Popen[str], IO[str]]]:
+    """Run code that says when it is at work; return its process and the lines that it writes after that."""
     env = {"PYTHONPATH": str(Path(dr.__file__).parents[1])}
-    argv = [sys.executable, "-c", DEAF]
+    argv = [sys.executable, "-c", code]
     running = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert running.stdout is not None
         assert running.stdout.readline() == "at work\n"
-        running.send_signal(signal.SIGINT)
-        if not at_once:
-            assert running.stdout.readline() == "heard\n"
-        running.send_signal(signal.SIGTERM)
-        _, err = running.communicate(timeout=LIMIT)
+        yield running, running.stdout
     finally:
         running.kill()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_second_stop_ends_at_once_what_does_not_hear_the_first(at_once: bool) -> None:
+    with at_work(DEAF) as (running, lines):
+        running.send_signal(signal.SIGINT)
+        if not at_once:
+            assert lines.readline() == "heard\n"
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=LIMIT)
     assert running.returncode == 130
     assert "dr: stopped at once. Start the command again: it first puts right what is left\n" in err
 
@@ -225,16 +234,9 @@ main.main(["backup"])
 
 
 def test_a_second_stop_leaves_what_the_first_began_to_put_right_its_moment() -> None:
-    env = {"PYTHONPATH": str(Path(dr.__file__).parents[1])}
-    argv = [sys.executable, "-c", UNWINDING]
-    running = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert running.stdout is not None
-        assert running.stdout.readline() == "at work\n"
+    with at_work(UNWINDING) as (running, lines):
         running.send_signal(signal.SIGINT)
-        assert running.stdout.readline() == "puts things right\n"
+        assert lines.readline() == "puts things right\n"
         running.send_signal(signal.SIGTERM)
         out, _ = running.communicate(timeout=LIMIT)
-    finally:
-        running.kill()
     assert running.returncode == 130 and out.startswith("all is right\n")

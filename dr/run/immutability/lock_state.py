@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dr.errors import DrError
-from dr.evidence.stored_object import micros, moment
+from dr.evidence.stored_object import micros, moment, raw_of
 from dr.late_dataclass import dataclass
 from dr.run.immutability.original_versions import Original
 
@@ -268,7 +268,7 @@ def _packed_name(name: str) -> bytes:
         folder = "data/"
     elif folder == "data/":
         folder = ""
-    if folder in _FOLDERS and (raw := _raw(digits)):
+    if folder in _FOLDERS and (raw := raw_of(digits)):
         return _FOLDERS[folder] + raw
     return _AS_IT_IS + name.encode(errors="surrogateescape")
 
@@ -277,7 +277,7 @@ def _packed_version(version: str) -> bytes:
     """Return a version's id: those in hex digits, also as a UUID, take half the room."""
     digits = version.replace("-", "") if version.count("-") == 4 else version
     kind = b"u" if digits != version else b"h"
-    raw = _raw(digits) if len(digits) == 32 else None
+    raw = raw_of(digits) if len(digits) == 32 else None
     packed = kind + raw if raw else b""
     return packed if packed and _version(packed) == version else _AS_IT_IS + version.encode()
 
@@ -289,12 +289,3 @@ def _version(packed: bytes) -> str:
     digits = rest.hex()
     parts = (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
     return "-".join(parts) if kind == b"u" else digits
-
-
-def _raw(digits: str) -> bytes | None:
-    """Return the bytes of hex digits in small letters; None of anything else."""
-    try:
-        raw = bytes.fromhex(digits)
-    except ValueError:
-        return None
-    return raw if raw.hex() == digits else None

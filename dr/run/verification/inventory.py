@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
+from dr.evidence.stored_object import raw_of
 from dr.tools.store import ObjectStore, Stored, is_unfinished
 
 PARTS = ("data/", "index/", "keys/", "snapshots/")
@@ -83,7 +84,7 @@ class Inventory:
     def _packed(self, version: str) -> tuple[int, bytes]:
         if not version:
             return _NONE, b""
-        if len(version) == 32 and (raw := _raw(version)):
+        if len(version) == 32 and (raw := raw_of(version)):
             return _DIGITS, raw
         self._versions.append(version)
         return _OTHER, (len(self._versions) - 1).to_bytes(8, "little")
@@ -154,7 +155,7 @@ class Inventory:
 
     def find(self, name: str) -> Listed | None:
         """Return an object by its name; None where it is not listed."""
-        folder, ident = name[:-64], _raw(name[-64:])
+        folder, ident = name[:-64], raw_of(name[-64:])
         packed = self._rows.get(folder)
         if packed is None or ident is None:
             return next((each for each in self._others if each.name == name), None)
@@ -244,17 +245,8 @@ def id_of(name: str) -> str:
 
 def _id_of(folder: str, digits: str) -> bytes | None:
     """Return the id that a regular name ends with; None where it lies in another folder than restic gives it."""
-    ident = _raw(digits)
+    ident = raw_of(digits)
     return ident if ident and (folder[:5] != "data/" or folder[5:7] == digits[:2]) else None
-
-
-def _raw(digits: str) -> bytes | None:
-    """Return the bytes of hex digits in small letters; None of anything else."""
-    try:
-        raw = bytes.fromhex(digits)
-    except ValueError:
-        return None
-    return raw if raw.hex() == digits else None
 
 
 def _written(item: Stored) -> int:
