@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import posixpath
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from dr.sources.agent_hashing import Hashing
 from dr.sources.agent_trees import BODY, SentTrees, TreesThere
 from dr.sources.attributes import COVERED
 from dr.sources.driver import AgentCapture, SourceDriver
-from dr.sources.files import cleaned, excluder_of, excludes_of, look
+from dr.sources.files import RemoteSourceHost, cleaned, excluder_of, excludes_of, look
 from dr.sources.holdings import Counting, places_of
 from dr.sources.listing import Listing
 from dr.sources.mounts import Mounted
@@ -78,16 +77,9 @@ class AgentFiles(SourceDriver):
         return mounts.mounted(table.stdout if table.code == 0 else b"", tops)
 
     def _look(self, trees: TreesThere, first: Listing) -> tuple[list[str], list[str]]:
-        return look(
-            self.name,
-            trees.tops,
-            trees.excluded,
-            lstat=lambda path: first.lstat(os.fsencode(path)),
-            real=lambda path: _led_to(path, first),
+        there = RemoteSourceHost(
+            self._agent.host.name,
+            mode=lambda path: first.lstat(path).st_mode,
+            target=lambda path: first.links.get(path, b""),
         )
-
-
-def _led_to(path: str, listing: Listing) -> str:
-    """Return where a link leads, by its own words."""
-    target = os.fsdecode(listing.links.get(os.fsencode(path), b""))
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        return look(self.name, trees.tops, trees.excluded, there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import pwd
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -102,24 +103,54 @@ class Files(SourceDriver):
         return foreseen(self.name, self._declared, mounted, self._excludes)
 
 
+class SourceHost:
+    """Where declared paths are looked at: this host, or another one, which has a name."""
+
+    name = ""
+
+    def mode(self, path: str) -> int:
+        """Return the type and the rights of what is at `path`, of a link those of itself. Raises `OSError`."""
+        return os.lstat(path).st_mode
+
+    def led_to(self, path: str) -> str:
+        """Return the path that a link leads to."""
+        return os.path.realpath(path)
+
+
+class RemoteSourceHost(SourceHost):
+    """Another host, by its own words: what it says of a path, and of the target of a link."""
+
+    def __init__(self, name: str, mode: Callable[[bytes], int], target: Callable[[bytes], bytes]) -> None:
+        self.name, self._mode, self._target = name, mode, target
+
+    def mode(self, path: str) -> int:
+        """See `SourceHost`."""
+        return self._mode(os.fsencode(path))
+
+    def led_to(self, path: str) -> str:
+        """See `SourceHost`: one step."""
+        target = os.fsdecode(self._target(os.fsencode(path)))
+        return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+
 def foreseen(
     name: str,
     declared: FilesSource,
     mounted: mounts.Mounted,
     excludes: Sequence[str],
     *,
-    lstat: Callable[[str], os.stat_result] = os.lstat,
-    real: Callable[[str], str] = os.path.realpath,
+    host: SourceHost | None = None,
 ) -> tuple[Omission, ...]:
     """Return what a capture made now would not take, by its declared paths and what is mounted below.
 
     Nothing is walked. Raises `SourceError` when there is nothing to capture.
     """
+    host = host or SourceHost()
     excluded = excluder_of(name, (*excludes, *mounted.excludes))
-    there, missing = look(name, declared.paths, excluded, lstat=lstat, real=real)
+    there, missing = look(name, declared.paths, excluded, host)
     elsewhere = mounted.elsewhere if declared.one_filesystem else ()
     left_out = mounts.left_out(point for point in elsewhere if not excluded(point))
-    odd = specials((path, lstat(path).st_mode) for path in there)
+    odd = specials((path, host.mode(path)) for path in there)
     return (*not_there(missing), *left_out, *odd, *mounts.not_mounted(mounted.waiting, excluded))
 
 
@@ -157,26 +188,28 @@ def excluder_of(name: str, patterns: Sequence[str]) -> Excluded:
 
 
 def look(
-    name: str,
-    paths: Sequence[str],
-    excluded: Excluded,
-    *,
-    lstat: Callable[[str], os.stat_result] = os.lstat,
-    real: Callable[[str], str] = os.path.realpath,
+    name: str, paths: Sequence[str], excluded: Excluded, host: SourceHost | None = None
 ) -> tuple[list[str], list[str]]:
-    """Split the declared paths into those to capture and those not. restic would skip the latter silently."""
+    """Split the declared paths into those to capture and those not. restic would skip the latter silently.
+
+    Raises:
+        SourceError: a path is a symbolic link, or none is to be captured.
+    """
+    host = host or SourceHost()
+    where = f"on {host.name}" if host.name else "there"
     there, missing = [], []
     for path in cleaned(paths):
         try:
-            status = lstat(path)
+            mode = host.mode(path)
         except (OSError, ValueError):
             missing.append(path)
             continue
-        if stat.S_ISLNK(status.st_mode):
+        if stat.S_ISLNK(mode):
+            named = f"{shown(path)} {where}" if host.name else shown(path)
             raise SourceError(
-                f"{shown(path)} is a symbolic link, and a backup would hold the link alone",
+                f"{named} is a symbolic link, and a backup would hold the link alone",
                 name,
-                hint=f"declare the real path: {shown(real(path))}",
+                hint=f"declare the real path: {shown(host.led_to(path))}",
             )
         if excluded(os.fsencode(path)):
             missing.append(f"{path} (left out by an exclude)")
@@ -185,7 +218,9 @@ def look(
     if not there:
         names = ", ".join(map(shown, missing))
         raise SourceError(
-            f"no declared path is there: {names}", name, hint="mount the disk, or correct the paths or excludes"
+            f"no declared path is {where}: {names}",
+            name,
+            hint="mount the disk, or correct the paths or excludes",
         )
     return there, missing
 

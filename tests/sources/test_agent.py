@@ -277,7 +277,7 @@ def test_declared_paths_that_are_not_there_are_told_and_links_refused(
 ) -> None:
     sent = send(files(agent, there / "deep", there / "nowhere", exclude=["*.x"]), repository, tmp_path / "far")
     assert sent.missing == (str(there / "nowhere"),)
-    with pytest.raises(SourceError, match="no declared path is there"):
+    with pytest.raises(SourceError, match="no declared path is on "):
         files(agent, there / "nowhere").capture(tmp_path, None)
     with pytest.raises(SourceError, match="symbolic link") as caught:
         files(agent, there / "link").capture(tmp_path, None)
