@@ -26,31 +26,38 @@ _FILE = b"# file: "
 Attributes = dict[str, bytes]
 
 
-def attributes_here(path: bytes) -> Attributes:
-    """Return a file's attributes; links are not followed. What may not be read is left out, as in what is stored."""
+def attributes_here(file: bytes | int) -> Attributes:
+    """Return the attributes of a file, by its path or open; links are not followed.
+
+    What may not be read is left out, as in what is stored.
+    """
+    opened = isinstance(file, int)
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(file, follow_symlinks=opened)
     except OSError:
         return {}
     found = {}
     for name in names:
         if covers(name):
             try:
-                found[name] = os.getxattr(path, name, follow_symlinks=False)
+                found[name] = os.getxattr(file, name, follow_symlinks=opened)
             except OSError as error:
                 if error.errno not in (*_NONE, errno.EACCES, errno.EPERM):
                     raise
     return found
 
 
-def digest_here(path: bytes) -> str | None:
-    """Return the digest of a file's attributes; None when it has none: one call of the kernel then, as for most."""
+def digest_here(file: bytes | int) -> str | None:
+    """Return the digest of the attributes of a file, by its path or open; None when it has none.
+
+    Of one that has none that is one call of the kernel; of an open one its name is not looked up again.
+    """
     try:
-        if not os.listxattr(path, follow_symlinks=False):
+        if not os.listxattr(file, follow_symlinks=isinstance(file, int)):
             return None
     except OSError:
         return None
-    found = attributes_here(path)
+    found = attributes_here(file)
     return digest_of(found) if found else None
 
 

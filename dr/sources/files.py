@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dr.errors import SourceError
 from dr.evidence import manifest
-from dr.evidence.manifest import Entry, Kind
+from dr.evidence.manifest import Entry, Kind, State
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
@@ -26,7 +26,7 @@ from dr.sources.last_hashes import LastHashes
 from dr.sources.settle import differs, settle
 from dr.sources.walk import Excluded, Found, excluder, literally, walk
 from dr.tools import command
-from dr.tools.digest import NotAFileError, in_threads, open_file, sha256_open
+from dr.tools.digest import NotAFileError, in_threads, open_unseen, read_and_close
 
 #: So many entries are hashed at a time, or so many bytes.
 _BATCH = (256, 32 << 20)
@@ -262,7 +262,7 @@ def _clean(path: str) -> str:
 def _entries(found: Iterable[Found], last: LastHashes, unreadable: Collection[bytes]) -> Iterator[Entry]:
     """Yield what is there, with the hashes that are known; what cannot be listed is `unreadable` before it comes."""
     for path, status in found:
-        entry = entry_of(path, status, last, read_link=_read_link, attributes=digest_here)
+        entry = entry_of(path, status, last, read_link=_read_link, attributes=digest_here, when_read=True)
         yield entry._replace(state="unreadable") if path in unreadable else entry
 
 
@@ -273,8 +273,12 @@ def entry_of(
     *,
     read_link: Callable[[bytes], bytes | None],
     attributes: Callable[[bytes], str | None],
+    when_read: bool = False,
 ) -> Entry:
-    """Return what is at `path`, with its hash when that is known already. Each path comes after the one before."""
+    """Return what is at `path`, with its hash when that is known already. Each path comes after the one before.
+
+    With `when_read` the attributes of a file whose hash is not known are not asked for: whoever reads it does.
+    """
     kind: Kind = "other"
     size, digest, target = 0, None, None
     before = None
@@ -291,7 +295,9 @@ def entry_of(
     return Entry(
         path, kind, size, digest, status.st_mode,
         status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev, target,
-        attributes=before.attributes if before and last.covered else attributes(path),
+        attributes=before.attributes if before and last.covered
+        else None if when_read and kind == "file" and not before
+        else attributes(path),
     )  # fmt: skip
 
 
@@ -371,23 +377,22 @@ def _hash(entry: Entry) -> Entry | None:
     if command.stopping():
         command.raise_if_stopping()
     try:
-        descriptor = open_file(entry.path)
+        descriptor = open_unseen(entry.path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except NotAFileError:
-        return entry._replace(state="changed")
     except OSError as error:
-        became_a_link = error.errno == errno.ELOOP
-        return entry._replace(state="changed" if became_a_link else "unreadable")
+        odd = isinstance(error, NotAFileError) or error.errno == errno.ELOOP  # it became a link
+        return _not_read(entry, "changed" if odd else "unreadable")
     try:
-        digest, size = sha256_open(descriptor)
-        after = os.fstat(descriptor)
+        digest, size, attributes, after = read_and_close(descriptor, entry.size, digest_here)
     except NotAFileError:
-        return entry._replace(state="changed")
+        return _not_read(entry, "changed")
     except OSError:
-        return entry._replace(state="unreadable")
-    finally:
-        os.close(descriptor)
+        return _not_read(entry, "unreadable")
     if size != entry.size or differs(entry, after):
-        return entry._replace(size=size, sha256=digest, state="changed")
-    return entry._replace(sha256=digest)
+        return entry._replace(size=size, sha256=digest, state="changed", attributes=attributes)
+    return Entry._make((*entry[:3], digest, *entry[4:13], attributes))  # `_replace` takes twice as long
+
+
+def _not_read(entry: Entry, state: State) -> Entry:
+    return entry._replace(attributes=digest_here(entry.path), state=state)

@@ -44,6 +44,8 @@ class LastHashes:
 
         Each path that is asked for comes after the one before, by the order of lines.
         """
+        if not self._line:
+            return None
         wanted = f"[{spelt(path)}".encode("ascii")
         while self._line and self._key < wanted:
             self._line = next(self._lines, b"")

@@ -15,6 +15,7 @@ from typing import TypeVar
 _BLOCK = 1 << 20
 _AHEAD = 4  # items for each thread
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_UNNOTICED = _FLAGS | getattr(os, "O_NOATIME", 0)
 THREADS = os.cpu_count() or 1
 A = TypeVar("A")
 B = TypeVar("B")
@@ -22,6 +23,8 @@ B = TypeVar("B")
 
 #: Files that this process has locked, by device and inode: see `leave_closed`.
 _locked: dict[tuple[int, int], Path] = {}
+#: Descriptors of such that were opened all the same, and must stay open.
+_met: list[int] = []
 
 
 class NotAFileError(OSError):
@@ -43,9 +46,11 @@ def _identity(path: Path) -> tuple[int, int]:
 def _is_locked(identity: tuple[int, int]) -> bool:
     """Whether it is one of those files still. One that is gone has left its inode to some other file."""
     path = _locked.get(identity)
+    if path is None:
+        return False
     with suppress(FileNotFoundError):
-        if path is None or _identity(path) == identity:
-            return path is not None
+        if _identity(path) == identity:
+            return True
     _locked.pop(identity, None)
     return False
 
@@ -67,8 +72,12 @@ def open_file(path: Path | bytes | str) -> int:
     status = os.lstat(path)
     if _locked and _is_locked((status.st_dev, status.st_ino)):
         raise NotAFileError("this process has locked it")
+    return _open(path)
+
+
+def _open(path: Path | bytes | str) -> int:
     try:
-        return os.open(path, _FLAGS | getattr(os, "O_NOATIME", 0))
+        return os.open(path, _UNNOTICED)
     except PermissionError:  # only the owner and root may leave the access time alone
         return os.open(path, _FLAGS)
 
@@ -96,6 +105,50 @@ def sha256_open(descriptor: int) -> tuple[str, int]:
         digest.update(view[:count])
         total += count
     return digest.hexdigest(), total
+
+
+def open_unseen(path: bytes) -> int:
+    """Open a file as `open_file` does, without a look at it before: it may be closed by `read_and_close` alone."""
+    return open_file(path) if _met else _open(path)
+
+
+def read_and_close(descriptor: int, size: int, ask: Callable[[int], A]) -> tuple[str, int, A, os.stat_result]:
+    """Read a file that had `size` bytes when it was looked at, by as few calls of the kernel as tell whether it has.
+
+    Return its SHA-256 (hex), its bytes, what `ask` said of the open file, and how it stood after that. Raises
+    `OSError`; `NotAFileError` as `open_file` and `sha256_open` do.
+    """
+    after = None
+    try:
+        data = _small(descriptor, size)
+        digest, size = sha256_open(descriptor) if data is None else (hashlib.sha256(data).hexdigest(), size)
+        asked = ask(descriptor)
+        after = os.fstat(descriptor)
+    finally:
+        _close(descriptor, after or os.fstat(descriptor))
+    return digest, size, asked, after
+
+
+def _small(descriptor: int, size: int) -> bytes | None:
+    """Return all of a file of so many bytes; None where it has others, is large, or no file: nothing is taken then.
+
+    Read by position, which pipes, terminals and tapes refuse.
+    """
+    if size >= _BLOCK:
+        return None
+    try:
+        data = os.pread(descriptor, size + 1, 0)
+    except OSError:
+        return None
+    return data if len(data) == size else None
+
+
+def _close(descriptor: int, status: os.stat_result) -> None:
+    """Close a file that was opened unseen; one that this process has locked stays open."""
+    if _locked and _is_locked((status.st_dev, status.st_ino)):
+        _met.append(descriptor)
+        raise NotAFileError("this process has locked it")
+    os.close(descriptor)
 
 
 def in_threads(

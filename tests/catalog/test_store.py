@@ -453,10 +453,10 @@ Catalog.open(StateDir(Path(sys.argv[1]))).close()
 """
 
 
-@pytest.mark.parametrize("doing", ["opening the catalog again", "hashing its files"])
+@pytest.mark.parametrize("doing", ["opening the catalog again", "hashing its files", "capturing its files"])
 def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, doing: str) -> None:
     """POSIX drops a process's locks on a file when it closes it anywhere; then another may drop the log in use."""
-    from dr.tools.digest import NotAFileError, sha256_file
+    from dr.tools.digest import NotAFileError, open_unseen, read_and_close, sha256_file
 
     first = Catalog.open(StateDir(tmp_path))
     _begin(first, "one")
@@ -466,7 +466,10 @@ def test_no_other_process_can_throw_away_what_this_one_writes(tmp_path: Path, do
     else:
         for path in tmp_path.glob("catalog.sqlite*"):
             with pytest.raises(NotAFileError):
-                sha256_file(path)
+                if doing == "hashing its files":
+                    sha256_file(path)
+                else:
+                    read_and_close(open_unseen(os.fsencode(path)), path.stat().st_size, lambda opened: opened)
     subprocess.run([sys.executable, "-c", _LAST_CLOSER, str(tmp_path)], check=True)
     _begin(first, "two")
     assert (tmp_path / "catalog.sqlite-wal").exists(), "the log that is in use is there"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dr.tools.digest import NotAFileError, in_threads, leave_closed, open_file, sha256_file
+from dr.tools import digest
+from dr.tools.digest import NotAFileError, in_threads, leave_closed, open_file, open_unseen, read_and_close, sha256_file
 
 BLOCK = 1 << 20
 
@@ -19,6 +20,32 @@ def test_a_file_has_its_sha256_at_every_size(tmp_path: Path, size: int) -> None:
     data = os.urandom(size)
     (tmp_path / "f").write_bytes(data)
     assert sha256_file(tmp_path / "f") == (hashlib.sha256(data).hexdigest(), size)
+
+
+@pytest.mark.parametrize("grown", [-1, 0, 1])
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, 3 * BLOCK + 7])
+def test_a_file_read_by_the_size_it_had_has_its_sha256_whatever_it_has_now(
+    tmp_path: Path, size: int, grown: int
+) -> None:
+    data = os.urandom(size + grown)
+    (tmp_path / "f").write_bytes(data)
+    descriptor = open_unseen(os.fsencode(tmp_path / "f"))
+    read = read_and_close(descriptor, size, lambda opened: opened)
+    assert read == (hashlib.sha256(data).hexdigest(), len(data), descriptor, (tmp_path / "f").stat())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_nothing_is_taken_from_a_pipe_that_came_in_place_of_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p")
+    pipe = os.open(tmp_path / "p", os.O_RDWR)
+    os.write(pipe, b"for somebody else")
+    for name in ("p", "."):
+        descriptor = open_unseen(os.fsencode(tmp_path / name))
+        with pytest.raises(NotAFileError):
+            read_and_close(descriptor, 3, lambda opened: opened)
+    assert os.read(pipe, 100) == b"for somebody else"
+    os.close(pipe)
 
 
 def test_one_flipped_bit_is_another_hash(tmp_path: Path) -> None:
@@ -100,6 +127,20 @@ def test_a_file_that_this_process_has_locked_is_not_opened(tmp_path: Path) -> No
     (tmp_path / "other name").hardlink_to(tmp_path / "locked")
     with pytest.raises(NotAFileError):
         sha256_file(tmp_path / "other name")
+
+
+def test_a_locked_file_that_is_opened_unseen_is_never_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locked").write_bytes(b"x")
+    leave_closed(tmp_path / "locked")
+    monkeypatch.setattr(digest, "_met", met := list[int]())
+    descriptor = open_unseen(os.fsencode(tmp_path / "locked"))
+    with pytest.raises(NotAFileError):
+        read_and_close(descriptor, 1, lambda opened: opened)
+    assert met == [descriptor]
+    os.fstat(descriptor)
+    with pytest.raises(NotAFileError):  # from now on each is looked at first
+        open_unseen(os.fsencode(tmp_path / "locked"))
+    os.close(descriptor)
 
 
 def test_a_file_with_the_inode_of_one_that_was_locked_and_is_gone_is_like_any_other(tmp_path: Path) -> None:
