@@ -29,6 +29,8 @@ SORTED = "sorted"
 _BATCH = 1000
 _TAIL = 4096  # bytes in which the last line is
 _BLOCK = 1 << 20
+_A_FILE = b'", "file", '  # no path holds this: its quotes are escaped
+_DIGITS = 64  # of a SHA-256
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -133,6 +135,25 @@ def key_of(line: bytes) -> bytes:
     """
     end = line.find(b'", "')
     return line[: end + 1] if end >= 0 else line[:-2]
+
+
+def file_of(line: bytes) -> bytes | None:
+    """Return the path of the line of a file, without decoding it; None where only `entry_of` can tell."""
+    end = line.find(_A_FILE)
+    path = line[2:end]
+    return path if end > 0 and b"\\" not in path else None
+
+
+def tells_of(line: bytes, path: bytes, status: os.stat_result) -> bool:
+    """Whether a line (whose path is `path`: see `file_of`) is that of a file of this status, and of its state `ok`."""
+    begin, at = b'", "file", %d, "' % status.st_size, 2 + len(path)
+    return line.startswith(begin, at) and line.startswith(
+        b'", %d, %d, %d, %d, %d, %d, %d, null, "ok"' % (
+            status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino,
+            status.st_dev,
+        ),
+        at + len(begin) + _DIGITS,
+    )  # fmt: skip
 
 
 def write_stream(

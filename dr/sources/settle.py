@@ -38,8 +38,13 @@ def settle(
     `vanished` files were gone before they could be hashed. Raises what listing a snapshot raises.
     """
     seen, counts = _Again(lstat, attributes, stirred=vanished > 0), Counts(tops)
-    for entry in counts.passing(_read(path)):
-        seen.look(entry)
+    for line in manifest.lines(path):
+        if seen.is_untouched(line):
+            counts.add_files(1)
+        else:
+            entry = manifest.entry_of(line)
+            counts.add(entry)
+            seen.look(entry)
     header = _header(path)
     if kept and (seen.stirred or seen.gone or not counts.agree(kept)):
         entries = list(seen.marked(path))
@@ -61,6 +66,14 @@ class _Again:
     gone: int = 0
     fresh: set[bytes] = field(default_factory=set)
     changed: list[bytes] = field(default_factory=list)
+
+    def is_untouched(self, line: bytes) -> bool:
+        """Whether a line is that of a file that is now as it says. Nothing is decoded: so it is with most."""
+        path = manifest.file_of(line)
+        try:
+            return path is not None and manifest.tells_of(line, path, self.lstat(path))
+        except OSError:
+            return False
 
     def look(self, entry: Entry) -> None:
         """Look at one entry as it is now."""

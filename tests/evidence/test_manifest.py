@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,35 @@ def test_whatever_is_written_is_read(tmp_path: Path, listed: list[Entry]) -> Non
     manifest.write(tmp_path / "m", {"source": "docs"}, listed)
     assert list(manifest.read(tmp_path / "m")) == listed
     assert manifest.header(tmp_path / "m")["source"] == "docs"
+
+
+FIELDS = ("size", "mode", "uid", "gid", "mtime_ns", "ctime_ns", "inode", "device")
+
+
+PATHS = [b"/srv/a, b", b"/", b'/srv/", "file", 1, "', b"/back\\slash", b"/\xff", "/ü".encode()]
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(entries, st.sampled_from(PATHS), st.none() | st.sampled_from(FIELDS))
+def test_a_line_tells_of_a_status_just_when_its_entry_does(entry: Entry, path: bytes, changed: str | None) -> None:
+    """What is compared as text is never taken for the same where a value is another."""
+    entry = entry._replace(path=path)
+    values = {name: getattr(entry, name) for name in FIELDS}
+    if changed:
+        values[changed] ^= 1
+    numbers = (values[name] for name in ("mode", "inode", "device"))
+    status = os.stat_result(
+        (*numbers, 1, values["uid"], values["gid"], values["size"], 0, 0, 0),
+        {"st_mtime_ns": values["mtime_ns"], "st_ctime_ns": values["ctime_ns"]},
+    )
+    line = manifest.line_of(entry)
+    found = manifest.file_of(line)
+    if found is None:
+        assert entry.kind != "file" or b"\\" in line
+        return
+    assert found == path and entry.kind == "file"
+    alike = entry.sha256 is not None and entry.link_target is None and entry.state == "ok" and not changed
+    assert manifest.tells_of(line, found, status) == alike
 
 
 def test_a_manifest_with_any_byte_flipped_is_refused(tmp_path: Path) -> None:
