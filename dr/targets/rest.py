@@ -43,7 +43,14 @@ class RestDriver(TargetDriver):
             "RESTIC_CACERT": str(ca_file or ""),
         }
         env = {name: value for name, value in env.items() if value}
-        return Opened(store=RestStore(service), location=f"rest:{declared.url}", env=env)
+        return Opened(store=RestStore(service, kept=self._names_kept), location=f"rest:{declared.url}", env=env)
+
+    @property
+    def _names_kept(self) -> Path | None:
+        """The file of what names of our own were read from the server, by its address."""
+        if not self._state:
+            return None
+        return self._state.names(hashlib.sha256(self._declared.url.encode()).hexdigest()[:16])
 
     def _password(self) -> str:
         carried = self._state.carried_keys(self.name) if self._state else None

@@ -11,17 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from dr.errors import DamageError, DrError, RefusedError
-from dr.late_dataclass import dataclass
 from dr.tools import line, retry
 from dr.tools.digest import sha256_of
 from dr.tools.rest import RestService
+from dr.tools.rest_names import Named, RestNames
 from dr.tools.store import ObjectStore, Posture, Stored
 
 _TYPES = ("data", "index", "keys", "snapshots", "locks")
@@ -30,36 +30,21 @@ _IN_MEMORY = 24 << 20
 #: Bytes in which the first line of what has a name of its own fits.
 _HEAD = 2048
 _THREADS = 16
+#: Seconds for which a list is recent enough to write something beside it: it is asked for what is overwritten alone.
+_RECENT = 10.0
 #: The protocol tells no time of an object.
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """One object that has a name of its own; `size` is that of its content, behind the first line."""
-
-    id: str
-    name: str
-    written: datetime
-    size: int
-    head: int
-
-
-class _Memory:
-    """What is known of objects with names, by folder and id. They never change."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, str], _Named | None] = {}
-        self.made: set[str] = set()
-        self.guard = threading.Lock()
 
 
 class RestStore:
     """Objects below a path of a server. Safe for several threads."""
 
-    def __init__(self, service: RestService, prefix: str = "", memory: _Memory | None = None) -> None:
+    def __init__(
+        self, service: RestService, prefix: str = "", names: RestNames | None = None, *, kept: Path | None = None
+    ) -> None:
+        """Take a server and a path on it; what is read of names is `kept` in a file, where one is given."""
         self.service, self._prefix = service, prefix.strip("/")
-        self._memory = memory or _Memory()
+        self._names = names or RestNames(kept)
 
     @property
     def where(self) -> str:
@@ -68,7 +53,7 @@ class RestStore:
 
     def child(self, prefix: str) -> RestStore:
         """See `ObjectStore`. Shares the connections."""
-        return RestStore(self.service, f"{self._prefix}/{prefix}", self._memory)
+        return RestStore(self.service, f"{self._prefix}/{prefix}", self._names)
 
     def reachable(self) -> None:
         """See `ObjectStore`."""
@@ -107,9 +92,9 @@ class RestStore:
         if self._has_names():
             inner = self._split("")[1]
             start = f"{inner}/" if inner else ""
-            for found in self._named(top).values():
-                if found.name.startswith(start + prefix):
-                    yield Stored(found.name[len(start) :], found.size, found.written)
+            self._relist(top)
+            for found in self._names.below(top, start + prefix):
+                yield Stored(found.name[len(start) :], found.size, found.written)
             return
         for kind in _TYPES:
             if f"{kind}/".startswith(prefix) or prefix.startswith(f"{kind}/"):
@@ -129,7 +114,8 @@ class RestStore:
         """See `ObjectStore`."""
         if self._has_names(name):
             top, rest = self._split(name)
-            return rest in self._named(top)
+            self._relist(top)
+            return self._names.newest(top, rest) is not None
         try:
             return self._size(name) is not None
         except DamageError:
@@ -206,72 +192,81 @@ class RestStore:
             self.service.ask("DELETE", self._path(name), f"removing {name}", missing=True)
             return
         top, rest = self._split(name)
-        self._named(top)
-        with self._memory.guard:
-            same = [each.id for (at, _), each in self._memory.known.items() if each and (at, each.name) == (top, rest)]
-        for each in same:
+        self._relist(top)
+        for each in self._names.ids(top, rest):
             self.service.ask("DELETE", f"{top}/data/{each}", f"removing {name}", missing=True)
+            self._names.drop(top, each)
 
     def _make(self, top: str) -> None:
-        if top not in self._memory.made:
+        if top not in self._names.made:
             self.service.make(top)
-            self._memory.made.add(top)
+            self._names.made.add(top)
 
     # -- names of our own ---------------------------------------------------------------------------
 
     def _put_named(self, name: str, data: bytes) -> None:
         top, rest = self._split(name)
-        before = self._named(top).get(rest)
+        if self._names.age(top) > _RECENT:
+            self._relist(top)
+        before = self._names.newest(top, rest)
         now = datetime.now(UTC)
         written = max(now, before.written + timedelta(microseconds=1)) if before else now
-        line = json.dumps({"name": rest, "written": written.isoformat()}).encode() + b"\n"
-        whole = line + data
+        first = json.dumps({"name": rest, "written": written.isoformat()}).encode() + b"\n"
+        whole = first + data
         made = hashlib.sha256(whole).hexdigest()
         self._make(top)
         self.service.ask("POST", f"{top}/data/{made}", f"writing {name}", body=whole, size=len(whole))
-        with self._memory.guard:
-            self._memory.known[top, made] = _Named(made, rest, written, len(data), len(line))
+        self._names.add(top, Named(made, rest, written, len(data), len(first)))
         if before:
             with suppress(RefusedError):  # where nothing may be deleted, the newest counts all the same
                 self.service.ask("DELETE", f"{top}/data/{before.id}", f"removing an older {name}", missing=True)
+                self._names.drop(top, before.id)
 
-    def _named(self, top: str) -> dict[str, _Named]:
-        """Return what has a name below a folder of ours, by name: the newest of each, as the server lists it now."""
-        there = dict(self.service.listed(f"{top}/data"))
-        fresh = [each for each in there if (top, each) not in self._memory.known]
+    def _relist(self, top: str) -> None:
+        """Ask the server what lies in a folder of ours, and read the first line of what is new."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            read = list(pool.map(lambda each: self._head(top, each, there[each]), fresh))
-        with self._memory.guard:
-            self._memory.known |= {(top, each): found for each, found in zip(fresh, read, strict=True)}
-            known = [self._memory.known[top, each] for each in there]
-        found: dict[str, _Named] = {}
-        for item in sorted((item for item in known if item), key=lambda item: (item.written, item.id)):
-            found[item.name] = item
-        return found
+            self._names.relist(
+                top,
+                self.service.listed(f"{top}/data"),
+                lambda fresh: list(pool.map(lambda item: self._head(top, *item), fresh)),
+            )
 
-    def _head(self, top: str, made: str, size: int) -> _Named | None:
+    def _head(self, top: str, made: str, size: int) -> Named | None:
         """Read the first line of an object; None for one that is not ours, or is spoilt."""
         doing = f"reading {top}/data/{made}"
         try:
             end = min(size, _HEAD)
             blocks = lambda: b"".join(self.service.blocks(f"{top}/data/{made}", doing, end=end))  # noqa: E731
-            first = retry.persist(blocks, what=self.where)
-            line, mark, _ = first.partition(b"\n")
-            said = json.loads(line)
-            return _Named(made, str(said["name"]), _time(said["written"]), size - len(line) - 1, len(line) + len(mark))
+            return _said(retry.persist(blocks, what=self.where), made, size)
         except (ValueError, KeyError, TypeError, DamageError):
             return None
 
     def _content(self, name: str) -> bytes:
         """Return the content of what has a name; `DamageError` when it is not there, or not what was written."""
         top, rest = self._split(name)
-        item = self._named(top).get(rest)
+        item = self._names.given(top, rest)
+        if item:
+            with suppress(DamageError):  # since it was listed, another may have been written in its place
+                return self._content_of(top, item, name)
+        self._relist(top)
+        item = self._names.newest(top, rest)
         if item is None:
             raise DamageError(f"reading {name}: it is not there", self.where, hint="run `dr verify` to see all")
+        return self._content_of(top, item, name)
+
+    def _content_of(self, top: str, item: Named, name: str) -> bytes:
         whole = self.service.ask("GET", f"{top}/data/{item.id}", f"reading {name}").body
-        if hashlib.sha256(whole).hexdigest() != item.id:
+        if hashlib.sha256(whole).hexdigest() != item.id or _said(whole, item.id, len(whole)).name != item.name:
             raise DamageError(f"{name} is not what was written", self.where, hint="see the server's disk")
         return whole[item.head :]
+
+
+def _said(text: bytes, made: str, size: int) -> Named:
+    """Return what the first line of an object says; `ValueError`, `KeyError` or `TypeError` where it is not ours."""
+    first = text.partition(b"\n")[0]
+    said = json.loads(first)
+    head = len(first) + 1
+    return Named(made, str(said["name"]), _time(said["written"]), size - head, head)
 
 
 def _time(text: str) -> datetime:

@@ -86,6 +86,10 @@ class StateDir(os.PathLike[str]):
         """The last manifests of a system, whose hashes the next backup uses again."""
         return self.cache / "manifests" / system
 
+    def names(self, place: str) -> Path:
+        """The file of what was read of the names of objects at a place that knows objects by their hash alone."""
+        return self.cache / "names" / f"{place}.sqlite"
+
     @property
     def index(self) -> Path:
         """The index of files over all points, a folder a system."""

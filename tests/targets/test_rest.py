@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
-from dr.errors import RefusedError
+from dr.errors import DamageError, RefusedError
 from dr.plan.target import Target
 from dr.run.immutability.posture import look
 from dr.targets.kinds import driver_of
+from dr.tools.state_dir import StateDir
 from scripts.servers.rest import RestServer
 from tests.conftest import Site, plan_text
 from tests.far import Far
+from tests.proxy import busy
 from tests.tls import Authority
 
 pytestmark = pytest.mark.slow
@@ -123,3 +125,39 @@ def test_a_host_with_an_agent_sends_to_it_by_itself(site: Site, rest_server: Res
         site.dr("backup", "share")
         proof = site.dr("verify", "share", "--level", "3", "--json").document["proofs"][0]
         assert (proof["outcome"], proof["level_reached"]) == ("ok", 3)
+
+
+def test_names_are_read_once_by_all_programs_of_a_state_directory(rest_server: RestServer, tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    with busy(rest_server.port) as front:
+        place = target(rest_server, url=f"{front.endpoint}/{tmp_path.name}")
+
+        def opened() -> Any:
+            front.seen.clear()
+            return driver_of(place, state).open().store.child("_evidence/share")
+
+        first = opened()
+        for number in range(30):
+            first.put(f"{number:04}.json", str(number).encode())
+        assert len([each for each in front.seen if each.asked.startswith("GET")]) == 1, "one list, and no head"
+        again = opened()
+        assert [(item.name, again.get(item.name)) for item in again.list()] == [
+            (f"{number:04}.json", str(number).encode()) for number in range(30)
+        ]
+        assert len(front.seen) == 31, "one list, and each content"
+        opened().put("0030.json", b"30")
+        assert len(front.seen) == 3, "one list, the folder, the object"
+        (kept,) = (state.cache / "names").iterdir()
+        kept.write_bytes(b"not a database" * 1000)
+        assert [item.size for item in opened().list()] == [1] * 10 + [2] * 21
+        assert len(front.seen) == 32, "what was kept is damaged: the heads are read again"
+        assert len(list(opened().list())) == 31
+        assert len(list(opened().list())) == 31 and len(front.seen) == 1, "and kept again"
+        stale = driver_of(place, state).open().store.child("_evidence/share")
+        assert {item.name for item in stale.list()} >= {"0003.json"}
+        opened().remove("0003.json")
+        with pytest.raises(DamageError, match="not there"):
+            opened().get("0003.json")
+        with pytest.raises(DamageError):
+            stale.get("0003.json")
+        assert not stale.exists("0003.json")
