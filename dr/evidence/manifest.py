@@ -138,21 +138,29 @@ def key_of(line: bytes) -> bytes:
 
 
 def file_of(line: bytes) -> bytes | None:
-    """Return the path of the line of a file, without decoding it; None where only `entry_of` can tell."""
+    """Return the path of the line of a file, of which nothing else is decoded; None where there is none."""
     end = line.find(_A_FILE)
+    if end < 0:
+        return None
     path = line[2:end]
-    return path if end > 0 and b"\\" not in path else None
+    if b"\\" not in path:
+        return path
+    try:
+        return bytes(_decode(line[1 : end + 1].decode("ascii"))[0].encode("utf-8", "surrogateescape"))
+    except ValueError:
+        return None
 
 
-def tells_of(line: bytes, path: bytes, status: os.stat_result) -> bool:
-    """Whether a line (whose path is `path`: see `file_of`) is that of a file of this status, and of its state `ok`."""
-    begin, at = b'", "file", %d, "' % status.st_size, 2 + len(path)
-    return line.startswith(begin, at) and line.startswith(
+def tells_of(line: bytes, status: os.stat_result) -> bool:
+    """Whether a line is that of a file of this status, and of the state `ok`. Nothing is decoded."""
+    end = line.find(_A_FILE)
+    begin = b'", "file", %d, "' % status.st_size
+    return line.startswith(begin, end) and line.startswith(
         b'", %d, %d, %d, %d, %d, %d, %d, null, "ok"' % (
             status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns, status.st_ctime_ns, status.st_ino,
             status.st_dev,
         ),
-        at + len(begin) + _DIGITS,
+        end + len(begin) + _DIGITS,
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
+from typing import TypeGuard
 
 from dr.errors import SourceError
 from dr.evidence import manifest
@@ -22,7 +24,7 @@ from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
 from dr.sources.driver import MANIFEST, SourceDriver, Tree, shown
 from dr.sources.holdings import Counting, holdings, places_of
-from dr.sources.last_hashes import LastHashes
+from dr.sources.last_hashes import LastHashes, Unchanged
 from dr.sources.settle import differs, settle
 from dr.sources.walk import Excluded, Found, excluder, literally, walk
 from dr.tools import command
@@ -63,7 +65,7 @@ class Files(SourceDriver):
         listed = counting.passing(_entries(found, last, unreadable))
         tally, body = _Tally(frozenset(map(os.fsencode, there))), work / _BODY
         with body.open("wb") as file:
-            file.writelines(map(manifest.line_of, tally.passing(_hashed(listed))))
+            file.writelines(map(_line, tally.passing(_hashed(listed))))
         unreadable |= tally.unreadable
         if mounted.waiting:  # walking them may have mounted something
             mounted = mounts.here(mounted.tops)
@@ -259,9 +261,12 @@ def _clean(path: str) -> str:
     return os.path.normpath(path).replace("//", "/")
 
 
-def _entries(found: Iterable[Found], last: LastHashes, unreadable: Collection[bytes]) -> Iterator[Entry]:
+def _entries(found: Iterable[Found], last: LastHashes, unreadable: Collection[bytes]) -> Iterator[Entry | Unchanged]:
     """Yield what is there, with the hashes that are known; what cannot be listed is `unreadable` before it comes."""
     for path, status in found:
+        if stat.S_ISREG(status.st_mode) and (same := last.unchanged(path, status)):
+            yield same
+            continue
         entry = entry_of(path, status, last, read_link=_read_link, attributes=digest_here, when_read=True)
         yield entry._replace(state="unreadable") if path in unreadable else entry
 
@@ -325,13 +330,16 @@ class _Tally:
     unreadable: set[bytes] = field(default_factory=set)
     odd: dict[bytes, int] = field(default_factory=dict)
 
-    def passing(self, entries: Iterable[Entry | None]) -> Iterator[Entry]:
+    def passing(self, entries: Iterable[Entry | Unchanged | None]) -> Iterator[Entry | Unchanged]:
         """Let what is there pass; what vanished is None."""
         for entry in entries:
             if entry is None:
                 self.vanished += 1
                 continue
-            if entry.state == "unreadable":
+            if isinstance(entry, Unchanged):
+                self.files += 1
+                self.size += entry.size
+            elif entry.state == "unreadable":
                 self.unreadable.add(entry.path)
             elif entry.kind == "file":
                 self.files += 1
@@ -346,30 +354,46 @@ def _read(body: Path) -> Iterator[Entry]:
         yield from map(manifest.entry_of, file)
 
 
-def _hashed(entries: Iterable[Entry]) -> Iterator[Entry | None]:
+def _line(entry: Entry | Unchanged) -> bytes:
+    return entry.line if isinstance(entry, Unchanged) else manifest.line_of(entry)
+
+
+@dataclass
+class _Batch:
+    """Some entries, and how many of them are to be read."""
+
+    entries: list[Entry | Unchanged] = field(default_factory=list)
+    unknown: int = 0
+
+    def hashed(self) -> Sequence[Entry | Unchanged | None]:
+        """Return the entries, all with their hashes; None for a file that vanished."""
+        if not self.unknown:
+            return self.entries
+        return [_hash(entry) if _is_unknown(entry) else entry for entry in self.entries]
+
+
+def _hashed(entries: Iterable[Entry | Unchanged]) -> Iterator[Entry | Unchanged | None]:
     """Hash the files whose hash is not known, a few batches ahead; yield all, and None for a file that vanished."""
-    for batch in in_threads(_hash_each, _batches(entries), worth=lambda batch: any(map(_is_unknown, batch))):
+    for batch in in_threads(_Batch.hashed, _batches(entries), worth=attrgetter("unknown")):
         yield from batch
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def _batches(entries: Iterable[Entry | Unchanged]) -> Iterator[_Batch]:
     """Yield entries in batches that take a while to read, and not too long."""
-    batch, size = list[Entry](), 0
+    batch, size = _Batch(), 0
     for entry in entries:
-        batch.append(entry)
-        size += entry.size if entry.sha256 is None else 0
-        if len(batch) >= _BATCH[0] or size >= _BATCH[1]:
+        batch.entries.append(entry)
+        if _is_unknown(entry):
+            batch.unknown += 1
+            size += entry.size
+        if len(batch.entries) >= _BATCH[0] or size >= _BATCH[1]:
             yield batch
-            batch, size = [], 0
+            batch, size = _Batch(), 0
     yield batch
 
 
-def _hash_each(batch: list[Entry]) -> list[Entry | None]:
-    return [_hash(entry) if _is_unknown(entry) else entry for entry in batch]
-
-
-def _is_unknown(entry: Entry) -> bool:
-    return entry.kind == "file" and entry.sha256 is None
+def _is_unknown(entry: Entry | Unchanged) -> TypeGuard[Entry]:
+    return not isinstance(entry, Unchanged) and entry.kind == "file" and entry.sha256 is None
 
 
 def _hash(entry: Entry) -> Entry | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dr.errors import DamageError
 from dr.evidence import manifest
@@ -17,12 +17,14 @@ from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
 from dr.sources.driver import shown, upward
+from dr.sources.last_hashes import Unchanged
 from dr.sources.mounts import Mounted, not_data
 from dr.sources.walk import Excluded
 
 #: A file system that was there and is not mounted now is missed when less than this share of its files is left.
 _LEFT = 0.5
 Held = dict[str, list[int]]  # path -> files and bytes
+Listed = TypeVar("Listed", bound=Entry | Unchanged)
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ class Counting:
         self._folder: bytes | None = None
         self._above: list[list[int]] = []
 
-    def passing(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def passing(self, entries: Iterable[Listed]) -> Iterator[Listed]:
         """Let entries pass. Those of one folder are best together."""
         for entry in entries:
             if entry.kind == "file":
                 self._add(entry)
             yield entry
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: Entry | Unchanged) -> None:
         folder = entry.path.rpartition(b"/")[0] or b"/"
         if folder != self._folder:
             self._folder = folder

@@ -5,9 +5,11 @@ They are asked for in the order of a manifest's lines, so that the last one is r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from dr.errors import DamageError
 from dr.evidence import manifest
@@ -19,6 +21,19 @@ from dr.sources.attributes import COVERED
 _RACY_NS = 2_000_000_000
 
 
+class Unchanged(NamedTuple):
+    """A file that is just as the last manifest has it: its line there is its line now."""
+
+    path: bytes
+    size: int
+    line: bytes
+
+    @property
+    def kind(self) -> Literal["file"]:
+        """See `Entry`."""
+        return "file"
+
+
 class LastHashes:
     """What the last manifest says of each path that is asked for, in order. One that is damaged says nothing."""
 
@@ -26,8 +41,7 @@ class LastHashes:
         self._lines, self._settled, self.covered = iter(list[bytes]()), 0, False
         if reuse is not None and manifest.is_whole(reuse):
             self._open(reuse)
-        self._line = next(self._lines, b"")
-        self._key = key_of(self._line)
+        self._line, self._at = next(self._lines, b""), b""  # the path of that line, once it was asked for
 
     def _open(self, reuse: Path) -> None:
         try:
@@ -39,18 +53,22 @@ class LastHashes:
         self.covered = bool(header.get(COVERED))
         self._lines = _readable(ordered(reuse))
 
+    def unchanged(self, path: bytes, status: os.stat_result) -> Unchanged | None:
+        """Return what was captured of a file, where its hash still counts and all else is as its line says.
+
+        Nothing is decoded: so it is with most. Each path comes after the one before, as with `of`.
+        """
+        if not self.covered or status.st_ctime_ns >= self._settled or status.st_mtime_ns >= self._settled:
+            return None
+        same = self._goes_to(path) and manifest.tells_of(self._line, status)
+        return Unchanged(path, status.st_size, self._line) if same else None
+
     def of(self, path: bytes) -> Entry | None:
         """Return what was captured at a path, where its hash still counts while the file is the same.
 
         Each path that is asked for comes after the one before, by the order of lines.
         """
-        if not self._line:
-            return None
-        wanted = f"[{spelt(path)}".encode("ascii")
-        while self._line and self._key < wanted:
-            self._line = next(self._lines, b"")
-            self._key = key_of(self._line)
-        if self._key != wanted:
+        if not self._goes_to(path):
             return None
         try:
             entry = manifest.entry_of(self._line)
@@ -58,6 +76,21 @@ class LastHashes:
         except (ValueError, TypeError, AttributeError, RecursionError):
             return None
         return entry if counts else None
+
+    def _goes_to(self, path: bytes) -> bool:
+        """Go on to the line of a path; whether there is one."""
+        if path == self._at:
+            return True
+        if self._at:
+            self._line = next(self._lines, b"")
+        if manifest.file_of(self._line) != path:  # as it is mostly, where nothing is new: no path is spelt
+            wanted = f"[{spelt(path)}".encode("ascii")
+            while self._line and key_of(self._line) < wanted:
+                self._line = next(self._lines, b"")
+            if key_of(self._line) != wanted:
+                path = b""
+        self._at = path
+        return bool(path)
 
 
 def _readable(lines: Iterator[bytes]) -> Iterator[bytes]:

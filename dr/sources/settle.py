@@ -71,7 +71,7 @@ class _Again:
         """Whether a line is that of a file that is now as it says. Nothing is decoded: so it is with most."""
         path = manifest.file_of(line)
         try:
-            return path is not None and manifest.tells_of(line, path, self.lstat(path))
+            return path is not None and manifest.tells_of(line, self.lstat(path))
         except OSError:
             return False
 

@@ -15,7 +15,7 @@ from dr.evidence import manifest
 from dr.plan.source_kinds import FilesSource
 from dr.sources.driver import RestoreSlot, Tree
 from dr.sources.files import Files, _entries, _hash, _hashed, _Tally
-from dr.sources.last_hashes import LastHashes
+from dr.sources.last_hashes import LastHashes, Unchanged
 from dr.sources.settle import settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
@@ -374,6 +374,39 @@ def test_the_hashes_of_ten_thousand_files_are_used_again(tmp_path: Path) -> None
     found = [e for e in manifest.read(again.cwd / again.manifest_name) if e.kind == "file"]
     assert len(found) == again.files == 10_000
     assert all(e.sha256 == f"{int(os.path.basename(e.path)):064x}" for e in found), "reused, not one of them read"
+
+
+def test_a_line_that_is_taken_over_is_the_line_that_would_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = hostile(tmp_path)
+    (tree / "gone").write_text("gone")
+    (tree / "touched").write_text("touched")
+    first = capture(tmp_path, [tree])
+    kept = (first.cwd / first.manifest_name).replace(tmp_path / "kept")
+    known = {os.path.basename(entry.path): "f" * 64 for entry in manifest.read(kept) if entry.kind == "file"}
+    forge(kept, known)
+    os.utime(tree / "touched", (2, 2))
+    (tree / "gone").unlink()
+    for name in ("before all", "zz after all"):
+        (tree / name).write_text("new")
+
+    def body() -> list[bytes]:
+        again = capture(tmp_path, [tree], kept)
+        return list(manifest.lines(again.cwd / again.manifest_name))
+
+    taken, unchanged = list[bytes](), LastHashes.unchanged
+
+    def noting(last: LastHashes, path: bytes, status: os.stat_result) -> Unchanged | None:
+        found = unchanged(last, path, status)
+        taken.extend([os.path.basename(path)] if found else [])
+        return found
+
+    monkeypatch.setattr(LastHashes, "unchanged", noting)
+    one = body()
+    assert sorted(taken) == sorted(known.keys() - {b"gone", b"touched"})
+    monkeypatch.setattr(LastHashes, "unchanged", lambda *_: None)
+    assert body() == one == sorted(one)
 
 
 def test_a_manifest_survives_names_that_are_no_text(tmp_path: Path) -> None:
