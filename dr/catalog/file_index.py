@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from dr.tools.state_dir import StateDir
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION = 1
+_BATCH = 1000  # entries that are put at a time
 _SCHEMA = """
 create table points (
     seq integer primary key, source text not null, run_id text not null, at integer not null, unique (source, run_id));
@@ -186,13 +188,9 @@ class FileIndex:
         with self._writing() as connection:
             connection.execute("drop index if exists spans_content")  # of earlier releases: nothing asks by content
             seq = self._next(connection, source, run_id, at)
-            names = _Names(connection, source)
-            fresh = _fresh(before, listed, gone)
-            rows = ((names.of(entry.path), seq, *_values(entry)) for entry in fresh)
-            made = connection.executemany(
-                f"insert or replace into spans (name, first, {_COLUMNS}) values (?,?,?,?,?,?,?,?,?,?,?,?)",  # noqa: S608
-                rows,
-            ).rowcount
+            names, fresh, made = _Names(connection, source), _fresh(before, listed, gone), 0
+            while batch := list(islice(fresh, _BATCH)):
+                made += _put(connection, seq, [(names.of(entry.path), entry) for entry in batch])
             self._close(connection, source, seq, map(manifest.entry_of, gone))
         self._remember(source, listed)
         return made
@@ -373,12 +371,22 @@ class _Names:
         return int(self._cursor.execute(made[1], values).fetchone()[0])
 
 
-def _values(entry: Entry) -> tuple[object, ...]:
-    digest = bytes.fromhex(entry.sha256) if entry.sha256 else None
-    return (
-        entry.kind, entry.size, digest, entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.link_target,
-        entry.state, entry.attributes,
-    )  # fmt: skip
+def _put(connection: sqlite3.Connection, seq: int, entries: Iterable[tuple[int, Entry]]) -> int:
+    """Begin the spans of some names; return how many. Few entries have a link or attributes: others do not name them.
+
+    An array of bytes is bound at once; for `bytes`, and for each None, sqlite3 first looks for an adapter.
+    """
+    plain, more = list[tuple[object, ...]](), list[tuple[object, ...]]()
+    for name, (_, kind, size, sha256, mode, uid, gid, mtime, _, _, _, link, state, attributes) in entries:
+        digest = bytearray.fromhex(sha256) if sha256 else None
+        row = (name, seq, kind, size, digest, mode, uid, gid, mtime, state)
+        if link is None and attributes is None:
+            plain.append(row)
+        else:
+            more.append((*row, link, attributes))
+    into = "insert or replace into spans (name, first, kind, size, sha256, mode, uid, gid, mtime, state"
+    made = connection.executemany(f"{into}) values (?,?,?,?,?,?,?,?,?,?)", plain).rowcount
+    return made + connection.executemany(f"{into}, link, attributes) values (?,?,?,?,?,?,?,?,?,?,?,?)", more).rowcount
 
 
 def _microseconds(moment: datetime) -> int:
