@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import pwd
@@ -10,28 +9,23 @@ import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
-from typing import TypeGuard
 
 from dr.errors import SourceError
 from dr.evidence import manifest
-from dr.evidence.manifest import Entry, Kind, State
+from dr.evidence.manifest import Entry, Kind
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
 from dr.plan.source_kinds import FilesSource
 from dr.sources import mounts
 from dr.sources.attributes import COVERED, digest_here
 from dr.sources.driver import MANIFEST, SourceDriver, Tree, shown
+from dr.sources.hashing import hashed
 from dr.sources.holdings import Counting, holdings, places_of
 from dr.sources.last_hashes import LastHashes, Unchanged
-from dr.sources.settle import differs, settle
+from dr.sources.settle import settle
 from dr.sources.walk import Excluded, Found, excluder, literally, walk
-from dr.tools import command
-from dr.tools.digest import NotAFileError, in_threads, open_unseen, read_and_close
 
-#: So many entries are hashed at a time, or so many bytes.
-_BATCH = (256, 32 << 20)
 _BODY = ".listed"
 
 
@@ -65,7 +59,7 @@ class Files(SourceDriver):
         listed = counting.passing(_entries(found, last, unreadable))
         tally, body = _Tally(frozenset(map(os.fsencode, there))), work / _BODY
         with body.open("wb") as file:
-            file.writelines(map(_line, tally.passing(_hashed(listed))))
+            file.writelines(map(_line, tally.passing(hashed(listed))))
         unreadable |= tally.unreadable
         if mounted.waiting:  # walking them may have mounted something
             mounted = mounts.here(mounted.tops)
@@ -356,67 +350,3 @@ def _read(body: Path) -> Iterator[Entry]:
 
 def _line(entry: Entry | Unchanged) -> bytes:
     return entry.line if isinstance(entry, Unchanged) else manifest.line_of(entry)
-
-
-@dataclass
-class _Batch:
-    """Some entries, and how many of them are to be read."""
-
-    entries: list[Entry | Unchanged] = field(default_factory=list)
-    unknown: int = 0
-
-    def hashed(self) -> Sequence[Entry | Unchanged | None]:
-        """Return the entries, all with their hashes; None for a file that vanished."""
-        if not self.unknown:
-            return self.entries
-        return [_hash(entry) if _is_unknown(entry) else entry for entry in self.entries]
-
-
-def _hashed(entries: Iterable[Entry | Unchanged]) -> Iterator[Entry | Unchanged | None]:
-    """Hash the files whose hash is not known, a few batches ahead; yield all, and None for a file that vanished."""
-    for batch in in_threads(_Batch.hashed, _batches(entries), worth=attrgetter("unknown")):
-        yield from batch
-
-
-def _batches(entries: Iterable[Entry | Unchanged]) -> Iterator[_Batch]:
-    """Yield entries in batches that take a while to read, and not too long."""
-    batch, size = _Batch(), 0
-    for entry in entries:
-        batch.entries.append(entry)
-        if _is_unknown(entry):
-            batch.unknown += 1
-            size += entry.size
-        if len(batch.entries) >= _BATCH[0] or size >= _BATCH[1]:
-            yield batch
-            batch, size = _Batch(), 0
-    yield batch
-
-
-def _is_unknown(entry: Entry | Unchanged) -> TypeGuard[Entry]:
-    return not isinstance(entry, Unchanged) and entry.kind == "file" and entry.sha256 is None
-
-
-def _hash(entry: Entry) -> Entry | None:
-    """Read one file; None when it vanished. One that is not the same before and after is `changed`, never wrong."""
-    if command.stopping():
-        command.raise_if_stopping()
-    try:
-        descriptor = open_unseen(entry.path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        odd = isinstance(error, NotAFileError) or error.errno == errno.ELOOP  # it became a link
-        return _not_read(entry, "changed" if odd else "unreadable")
-    try:
-        digest, size, attributes, after = read_and_close(descriptor, entry.size, digest_here)
-    except NotAFileError:
-        return _not_read(entry, "changed")
-    except OSError:
-        return _not_read(entry, "unreadable")
-    if size != entry.size or differs(entry, after):
-        return entry._replace(size=size, sha256=digest, state="changed", attributes=attributes)
-    return Entry._make((*entry[:3], digest, *entry[4:13], attributes))  # `_replace` takes twice as long
-
-
-def _not_read(entry: Entry, state: State) -> Entry:
-    return entry._replace(attributes=digest_here(entry.path), state=state)

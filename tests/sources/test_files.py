@@ -14,7 +14,8 @@ from dr.errors import SourceError
 from dr.evidence import manifest
 from dr.plan.source_kinds import FilesSource
 from dr.sources.driver import RestoreSlot, Tree
-from dr.sources.files import Files, _entries, _hash, _hashed, _Tally
+from dr.sources.files import Files, _entries, _Tally
+from dr.sources.hashing import _hash, hashed
 from dr.sources.last_hashes import LastHashes, Unchanged
 from dr.sources.settle import settle
 from dr.tools.digest import sha256_file
@@ -277,7 +278,7 @@ def test_files_that_vanish_before_they_are_read_are_counted(tmp_path: Path) -> N
     found = [(os.fsencode(tree / name), (tree / name).lstat()) for name in ("a", "b", "c")]
     (tree / "b").unlink()
     tally = _Tally(frozenset())
-    kept = list(tally.passing(_hashed(_entries(found, LastHashes(None), set()))))
+    kept = list(tally.passing(hashed(_entries(found, LastHashes(None), set()))))
     assert ([os.path.basename(e.path) for e in kept], tally.vanished, tally.files) == ([b"a", b"c"], 1, 2)
     manifest.write_sorted(tmp_path / "m", {}, kept)
     settled = settle(tmp_path / "m", vanished=tally.vanished)
