@@ -1,22 +1,17 @@
-"""The chain of evidence in the catalog: what is put onto it, what is adopted from targets, and whether it is whole."""
+"""The chain of evidence in the catalog: what is put onto it, what is known to be missing, and whether it is whole."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from sqlite3 import Connection
-from typing import TYPE_CHECKING
 
 from dr.catalog import attempts, reading
-from dr.catalog.values import micros, ref_key
+from dr.catalog.values import micros
 from dr.errors import CatalogError
 from dr.evidence.canonical import canonical
 from dr.evidence.fact import Fact
-from dr.evidence.seal import GENESIS, ChainResult, NumberSpan, Sealed, known_fact, verify_chain
-
-if TYPE_CHECKING:
-    from dr.catalog.gathered import Gathered
+from dr.evidence.seal import GENESIS, NUMBERS, ChainResult, NumberSpan, Sealed, verify_chain
 
 #: Numbers between which records are missing.
 _GAPS = """
@@ -26,7 +21,16 @@ _GAPS = """
 
 def head(db: Connection) -> tuple[int, str]:
     """Return the number and digest of the last record; 0 and zeros when there is none."""
-    return _number(db, "head_seq", "0"), _meta(db, "head_digest", GENESIS)
+    number = _number(db, "head_seq", "0")
+    if not 0 <= number < NUMBERS:
+        raise _damaged(db, "head_seq")
+    return number, _meta(db, "head_digest", GENESIS)
+
+
+def told_end(db: Connection) -> int:
+    """Return the greatest number that the catalog tells of beside its chain: of what was sent, and of what has run."""
+    told = "select max(seq) from (select seq from sent union all select seq from runs where seq is not null)"
+    return int(db.execute(told).fetchone()[0] or 0)
 
 
 def put(db: Connection, record: Sealed) -> None:
@@ -37,8 +41,7 @@ def put(db: Connection, record: Sealed) -> None:
         (record.seq, record.kind, record.ref, record.system, record.at, record.prev, record.digest, body),
     )
     if record.seq > head(db)[0]:
-        _set_meta(db, "head_seq", str(record.seq))
-        _set_meta(db, "head_digest", record.digest)
+        set_head(db, record.seq, record.digest)
 
 
 def close_run(db: Connection, record: Sealed, fact: Fact) -> None:
@@ -62,51 +65,21 @@ def close_run(db: Connection, record: Sealed, fact: Fact) -> None:
     attempts.note(db, **row)
 
 
-def adopt(db: Connection, records: Gathered) -> int:
-    """Take records found on targets; return how many were taken. Holds one at a time.
-
-    Into a catalog without any, those of one chain; else those that link to what is there: in its gaps, before its
-    first and after its last, so that a rebuild in part can be completed. What is not as it was sealed, or of another
-    chain, is left out, and so is a second record of one run. Numbers that are missing are remembered as gaps, so that
-    `audit` tells a known gap from a new.
-    """
-    from dr.catalog import derive, traffic
-
-    number, since = 0, 1
-    for number, record in enumerate(records.fitting(reading.links(db), partial(_is_named, db)), 1):
-        fact = record.fact
-        put(db, record)
-        close_run(db, record, fact)
-        traffic.add_fact(db, fact)
-        since = record.seq if number == 1 else since
-    if number:
-        _note_gaps(db)
-        for fact in _facts(db, since):
-            derive.apply(db, fact)  # later records have the last word
-    return number
-
-
-def _is_named(db: Connection, ref: str, kind: str) -> bool:
-    """Whether a record of that run, or act, is there: there is one of each."""
-    asked = (
-        "select 1 from evidence where ref = ? and kind = ?"
-        " union all select 1 from folded where ref_key = ? and kind = ? limit 1"
-    )
-    return db.execute(asked, (ref, kind, ref_key(ref), kind)).fetchone() is not None
-
-
-def _facts(db: Connection, since: int) -> Iterator[Fact]:
-    """Yield the facts from a number on; of what is not as it was sealed there is none."""
-    for stored in reading.every(db, since=since):
-        if stored.fault() is None and (fact := known_fact(stored.sealed())):
-            yield fact
-
-
-def _note_gaps(db: Connection) -> None:
+def note_gaps(db: Connection) -> None:
     """Keep which numbers are missing, as spans: a stranger's record may bear any number, and leave a gap as wide."""
-    (first,) = db.execute("select min(seq) from (select seq from evidence union all select seq from folded)").fetchone()
-    _set_meta(db, "first", str(first))
-    _set_meta(db, "gaps", json.dumps([(seq + 1, after - 1) for seq, after in db.execute(_GAPS)]))
+    ends = "select min(seq), max(seq) from (select seq from evidence union all select seq from folded)"
+    first, last = db.execute(ends).fetchone()
+    found = [(seq + 1, after - 1) for seq, after in db.execute(_GAPS)] if last else []
+    before = [(1, first - 1)] if first and first > 1 else []
+    behind = [((last or 0) + 1, head(db)[0])] if head(db)[0] > (last or 0) else []
+    _set_meta(db, "first", "1")
+    _set_meta(db, "gaps", json.dumps([*before, *found, *behind]))
+
+
+def set_head(db: Connection, number: int, digest: str) -> None:
+    """Let a record be the last one."""
+    _set_meta(db, "head_seq", str(number))
+    _set_meta(db, "head_digest", digest)
 
 
 def gaps(db: Connection) -> list[NumberSpan]:
@@ -127,8 +100,12 @@ def audit(db: Connection, *, look: reading.Look) -> ChainResult:
 
     `look` is given each thin row that is read, and what its chunk holds.
     """
-    records = reading.every(db, look=look)
-    return verify_chain(records, head=head(db), first=_number(db, "first", "1"), gaps=gaps(db))
+    last, told = head(db), told_end(db)
+    found = verify_chain(reading.every(db, look=look), head=last, first=_number(db, "first", "1"), gaps=gaps(db))
+    if found.first_bad is None and told > last[0]:
+        cut = last[0] + 1, f"removed, and the head was set back: there were records up to {told}"
+        return replace(found, first_bad=cut)
+    return found
 
 
 def _number(db: Connection, key: str, default: str) -> int:

@@ -377,12 +377,19 @@ def _ids(row: Row) -> frozenset[str]:
 
 def first_stray(db: Connection) -> tuple[int, str] | None:
     """Return the first record with which the index disagrees, and how; None when all agree."""
-    row = db.execute(
+    return next(iter(strays(db, most=1)), None)
+
+
+def strays(db: Connection, most: int = -1) -> list[tuple[int, str]]:
+    """Return the first so many records, or all, with which the index disagrees, and how."""
+    rows = db.execute(
         "select e.seq, r.outcome as noted, json_extract(e.body, '$.outcome') as told from evidence e"
         " left join runs r on r.run_id = e.ref"
         " where json_valid(e.body) and (r.run_id is null or r.outcome is not json_extract(e.body, '$.outcome')"
-        " or r.seq is not e.seq or r.system is not e.system) order by e.seq limit 1"
-    ).fetchone()
-    if row is None:
-        return None
-    return int(row["seq"]), f"edited: the index of runs says {row['noted']!r}, the record says {row['told']!r}"
+        " or r.seq is not e.seq or r.system is not e.system) order by e.seq limit ?",
+        (most,),
+    )
+    return [
+        (int(row["seq"]), f"edited: the index of runs says {row['noted']!r}, the record says {row['told']!r}")
+        for row in rows
+    ]

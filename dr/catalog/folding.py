@@ -248,15 +248,17 @@ class Strays:
 
     def look(self, row: Any, lines: Sequence[str]) -> None:
         """Look at a row of `folded`, with what its chunk holds. Rows are looked at by their numbers."""
-        if self.first:
-            return
-        try:
-            ref, _, text = lines[row["nth"]].partition("\t")
-            told = _contradiction(row, ref, json.loads(text))
-        except (IndexError, TypeError, ValueError, OverflowError):
-            told = "the index of folded runs cannot be read"
-        if told:
+        if self.first is None and (told := stray(row, lines)):
             self.first = int(row["seq"]), f"edited: {told}"
+
+
+def stray(row: Any, lines: Sequence[str]) -> str:
+    """Return in what a row of `folded` differs from the record it was made of; "" where it does not."""
+    try:
+        ref, _, text = lines[row["nth"]].partition("\t")
+        return _contradiction(row, ref, json.loads(text))
+    except (IndexError, TypeError, ValueError, OverflowError):
+        return "the index of folded runs cannot be read"
 
 
 def _contradiction(row: Any, ref: str, body: Any) -> str:

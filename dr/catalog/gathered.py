@@ -24,7 +24,9 @@ Link = tuple[int, str, str]
 Named: TypeAlias = Callable[[str, str], bool]
 
 #: `links` are what was read; those without a number are not as they were sealed. `chain` is what is on record, and what
-#: is taken onto it, by its `id`; `pieces` are linked records without a gap, from the first number to the last.
+#: is taken onto it, by its `id`; `pieces` are linked records without a gap, from the first number to the last. Of what
+#: is on record `doubted` are the numbers of what is not as it was sealed, and `wanted` the digests that are told of it.
+#: `seen` is what was whole at each place.
 _TABLES = """
     create table links (
         id integer primary key, digest blob not null unique, seq integer, prev blob, at text, ref blob not null,
@@ -34,6 +36,9 @@ _TABLES = """
     create table pieces (first integer not null, last integer not null, at text not null, digest blob not null);
     create table kept (first integer primary key, last integer not null);
     create table named (ref blob, kind text, primary key (ref, kind)) without rowid;
+    create table doubted (seq integer primary key);
+    create table seen (place text, name text, primary key (place, name)) without rowid;
+    create table wanted (digest blob primary key) without rowid;
 """
 #: Made once all is read.
 _INDEXES = """
@@ -41,6 +46,7 @@ _INDEXES = """
     create index links_ref on links (ref);
 """
 _SOUND = "select seq, id, digest, prev, at from links where seq is not null order by seq"
+_WANTED = "exists (select 1 from wanted w where w.digest = links.digest) desc"
 _LONGEST = "select first, last, digest from pieces order by last - first desc, at desc, digest desc"
 #: Whether the last piece kept that begins before a number ends behind another.
 _MET = "select last >= ? from kept where first <= ? order by first desc limit 1"
@@ -93,8 +99,8 @@ class Gathered:
                     self._db.execute(f"delete from {table} where id > ?", (before,))  # noqa: S608 - constants
             raise
 
-    def add(self, text: bytes) -> str:
-        """Take a record as it lies at a target (JSON), and return its name there.
+    def add(self, text: bytes, *, where: str = "") -> str:
+        """Take a record as it lies at a target (JSON), and return its name there; it is `seen` at that place.
 
         Of what is none, or not as it was sealed, or of a kind that nobody here knows, the name is empty. What is none
         is left out: the chain shows the gap.
@@ -106,7 +112,7 @@ class Gathered:
         with self._errors():
             known = self._db.execute("select id, seq from links where digest = ?", (digest,)).fetchone()
             if known and known[1] is not None:
-                return record.name if fault_of(record) is None else ""
+                return self._seen(record, where) if fault_of(record) is None else ""
             sound = is_readable(record)
             link = (record.seq, _bytes(record.prev), record.at) if sound else (None, None, None)
             if known:
@@ -117,15 +123,32 @@ class Gathered:
             )
             if link[0] is not None:
                 self._db.execute("insert into texts values (?, ?)", (row.lastrowid, zlib.compress(text, 1)))
-        return record.name if sound else ""
+            return self._seen(record, where) if sound else ""
 
-    def fitting(self, there: Iterable[Link], named: Named = lambda ref, kind: False) -> Iterator[Sealed]:
+    def _seen(self, record: Sealed, where: str) -> str:
+        if where:
+            self._db.execute("insert or ignore into seen values (?, ?)", (where, record.name))
+        return record.name
+
+    def seen(self, where: str) -> set[str]:
+        """Return the names of the records that were found whole at a place."""
+        with self._errors():
+            return {str(name) for (name,) in self._db.execute("select name from seen where place = ?", (where,))}
+
+    def fitting(
+        self,
+        there: Iterable[Link],
+        named: Named = lambda ref, kind: False,
+        *,
+        doubted: Iterable[int] = (),
+        wanted: Iterable[str] = (),
+    ) -> Iterator[Sealed]:
         """Yield the records that belong onto a chain, by number; of it those are `there`. To be asked once.
 
         `named` says of a run or act, and a kind, whether its record is there: no second one is taken.
 
         Of several chains where nothing is there, else what links to that: in its gaps, before its first and after its
-        last.
+        last. For a record of it that is `doubted` only that is taken whose digest is `wanted`, or told by what follows.
         """
         self._named = named
         with self._errors():
@@ -133,7 +156,9 @@ class Gathered:
                 self._db.execute(statement)
             known = ((seq, _bytes(prev), _bytes(digest)) for seq, prev, digest in there)
             self._db.executemany("insert or replace into chain values (?, ?, ?, null)", known)
-            if self._db.execute("select 1 from chain limit 1").fetchone():
+            self._db.executemany("insert or ignore into doubted values (?)", ((seq,) for seq in doubted))
+            self._db.executemany("insert or ignore into wanted values (?)", ((_bytes(each),) for each in wanted))
+            if self._db.execute("select 1 from chain union all select 1 from doubted limit 1").fetchone():
                 self._link()
             else:
                 self._keep_longest()
@@ -165,14 +190,20 @@ class Gathered:
     def _link(self) -> None:
         """Take what links to what is there, first downwards from each gap's end, then upwards."""
         for order in ("desc", "asc"):
-            for seq, number, digest, prev, _ in self._db.execute(f"{_SOUND} {order}, id"):
+            for seq, number, digest, prev, _ in self._db.execute(f"{_SOUND} {order}, {_WANTED}, id"):
                 near = self._db.execute("select seq, prev, digest from chain where seq between ? and ?", _around(seq))
                 known = {each: (before, own) for each, before, own in near}
                 after, before = known.get(seq + 1), known.get(seq - 1)
-                if seq in known or not known:
+                if seq in known or not (after or self._is_wanted(digest) or (before and not self._is_doubted(seq))):
                     continue
                 if (after is None or after[0] == digest) and (before is None or before[1] == prev):
                     self._take(seq, prev, digest, number)
+
+    def _is_wanted(self, digest: bytes) -> bool:
+        return self._db.execute("select 1 from wanted where digest = ?", (digest,)).fetchone() is not None
+
+    def _is_doubted(self, seq: int) -> bool:
+        return self._db.execute("select 1 from doubted where seq = ?", (seq,)).fetchone() is not None
 
     def _keep_longest(self) -> None:
         """Take the records of one chain; it may have gaps.

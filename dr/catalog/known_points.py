@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from sqlite3 import Row
 from typing import TYPE_CHECKING
 
-from dr.catalog import chain, suspicion
+from dr.catalog import suspicion
 from dr.catalog.records import Records
 from dr.catalog.status_queries import known_repositories
 from dr.catalog.values import UNKNOWN, AdoptedPoint, moment
@@ -17,6 +17,7 @@ from dr.evidence.record import Copy, Point
 from dr.evidence.suspicion import frozen, held_against
 
 if TYPE_CHECKING:
+    from dr.catalog.adopting import Adopted
     from dr.catalog.gathered import Gathered
     from dr.catalog.stored_objects import Changes, StoredRows
     from dr.catalog.values import Locked
@@ -74,10 +75,14 @@ class KnownPoints(Records):
             and not any(copy.target == target and (copy.damaged or copy.missing) for copy in point.copies)
         ]
 
-    def adopt(self, records: Gathered) -> int:
-        """Take records found on targets; see `dr.catalog.chain.adopt`."""
+    def adopt(
+        self, records: Gathered, *, whole: bool = False, aside: Callable[[Iterable[str]], None] = lambda _: None
+    ) -> Adopted:
+        """Take records found on targets; see `dr.catalog.adopting.adopt`."""
+        from dr.catalog.adopting import adopt
+
         with self._connections.writing() as db:
-            return chain.adopt(db, records)
+            return adopt(db, records, whole=whole, aside=aside)
 
     def adopt_points(
         self, system: str, target: str, points: Sequence[AdoptedPoint], *, at: datetime, whole: bool = True

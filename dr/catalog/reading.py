@@ -24,8 +24,8 @@ _BEFORE = """coalesce(f.prev, (select lower(hex(digest)) from folded b where b.s
     (select digest from evidence b where b.seq = f.seq - 1), '')"""
 _FOLDED = f"select f.*, lower(hex(f.digest)) as told, {_BEFORE} as before from folded f"  # noqa: S608 - constants
 _LINKS = """
-    select seq, prev, digest from evidence
-    union all select f.seq, {before}, lower(hex(f.digest)) from folded f"""
+    select seq, prev, digest from evidence where seq between :first and :last
+    union all select f.seq, {before}, lower(hex(f.digest)) from folded f where f.seq between :first and :last"""
 #: What may be asked for, of those that lie open and of those that were folded.
 _KINDS = "kind in (select value from json_each(:kinds))"
 _SYSTEMS = "system in (select value from json_each(:systems))"
@@ -73,10 +73,15 @@ def _where(query: str, conditions: Sequence[str]) -> str:
     return f"{query}{' where ' if conditions else ''}{' and '.join(conditions)} order by seq"
 
 
-def links(db: Connection) -> Iterator[tuple[int, str, str]]:
-    """Yield the number of each record, the digest of the record before, and its own."""
-    for row in db.execute(_LINKS.format(before=_BEFORE)):
+def links(db: Connection, span: tuple[int, int] = (-(2**63), 2**63 - 1)) -> Iterator[tuple[int, str, str]]:
+    """Yield the number of each record, or of those in a span, the digest of the record before, and its own."""
+    for row in db.execute(_LINKS.format(before=_BEFORE), {"first": span[0], "last": span[1]}):
         yield int(row["seq"]), str(row["prev"]), str(row["digest"])
+
+
+def opened(db: Connection, seq: int) -> Stored:
+    """Return a record that lies open."""
+    return _open(db.execute("select * from evidence where seq = ?", (seq,)).fetchone())
 
 
 def _open(row: Row) -> Stored:

@@ -27,6 +27,6 @@ def audit_command(context: Context) -> None:
         context.complain(
             f"record {bad[0]} was {bad[1]}",
             "the chain of evidence",
-            "compare it with the records beside the repositories, under _evidence",
+            "`dr points rebuild` puts the whole one back, where a target holds it under _evidence, and keeps this one",
         )
     context.ended(FAILED if bad else OK)

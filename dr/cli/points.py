@@ -132,7 +132,7 @@ def _trust(context: Context, loaded: Loaded, run_id: str, because: str) -> None:
 
 
 def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: tuple[str, ...]) -> None:
-    from dr.operations.gather_evidence import missing_in_words
+    from dr.operations.gather_evidence import altered_in_words, missing_in_words
     from dr.operations.rebuild import rebuild
 
     done = rebuild(context.session, items, at=at, adopt=adopt)
@@ -145,6 +145,10 @@ def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: 
     for odd in done.odd:
         for text in odd.in_words():
             context.warn(text, odd.where, "see who can write there: `dr target check`")
+    if done.altered:
+        context.warn(
+            altered_in_words(fact), str(done.altered), "see who can write into the state directory; then `dr audit`"
+        )
     if done.missing:
         context.warn(
             missing_in_words(done.missing), "the chain of evidence", "rebuild again with all plans and targets"

@@ -9,7 +9,7 @@ from typing import Literal
 
 from dr.evidence.look import LeftBehind
 from dr.evidence.posture import Traffic
-from dr.evidence.record import Outcome
+from dr.evidence.record import Outcome, TargetState
 from dr.late_dataclass import dataclass
 
 
@@ -350,3 +350,23 @@ def _note(found: dict[str, Hold], event: HoldEvent) -> None:
     elif event.hold_id in found:
         released = replace(found[event.hold_id], released=event.started, released_reason=event.reason)
         found[event.hold_id] = released
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuild:
+    """The catalog was made anew from the targets.
+
+    Numbers of records that were not as they were sealed: whole ones were `put_back`; where no target held a whole one
+    it was `set_aside`, and is missing.
+    """
+
+    run_id: str
+    started: datetime
+    finished: datetime
+    outcome: Outcome
+    points: int = 0
+    records: int = 0
+    targets: tuple[TargetState, ...] = ()
+    error: str | None = None
+    put_back: tuple[tuple[int, int], ...] = ()
+    set_aside: tuple[tuple[int, int], ...] = ()

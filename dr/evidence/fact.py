@@ -12,11 +12,12 @@ from dr.evidence.acts import (
     Mounting,
     NewBeginning,
     Pruning,
+    Rebuild,
     Repair,
     Rewind,
     Trust,
 )
-from dr.evidence.record import BackupRun, Drill, Proof, Rebuild, Replication
+from dr.evidence.record import BackupRun, Drill, Proof, Replication
 
 RecordKind = Literal[
     "backup",

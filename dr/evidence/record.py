@@ -362,20 +362,6 @@ class Drill:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rebuild:
-    """The catalog was made anew from the targets."""
-
-    run_id: str
-    started: datetime
-    finished: datetime
-    outcome: Outcome
-    points: int = 0
-    records: int = 0
-    targets: tuple[TargetState, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Copy:
     """A recovery point on one target: its data snapshots, and its stream manifests, by source."""
 

@@ -21,7 +21,7 @@ from dr.evidence.fact import KINDS, Fact, RecordKind, identity
 
 GENESIS = "0" * 64
 #: Numbers of records are smaller.
-_NUMBERS = 1 << 53
+NUMBERS = 1 << 53
 #: From one number to another, both with it.
 NumberSpan: TypeAlias = tuple[int, int]
 
@@ -191,7 +191,7 @@ def fault_of(record: Sealed) -> str | None:
 
 def is_readable(record: Sealed) -> bool:
     """Whether a record is as it was sealed, and of a kind that this release knows, with values of their types."""
-    if fault_of(record) is not None or not 0 < record.seq < _NUMBERS:
+    if fault_of(record) is not None or not 0 < record.seq < NUMBERS:
         return False
     from dr.evidence.conforms import conforms  # who only reads our own records needs none of it
 
@@ -226,6 +226,8 @@ def verify_chain(
             return ChainResult(records=count, head=prev or GENESIS, first_bad=problem)
         count, prev, expected = count + 1, record.digest, expected + 1
     told = tuple(sorted(missing.items()))
+    if head and (last := missing.get(expected, 0)) >= expected:
+        prev, expected = head[1], last + 1
     if head and head != (expected - 1, prev or GENESIS):
         problem = (min(expected, head[0]) or 1, "removed, or the head was edited: the chain does not end as it should")
         return ChainResult(records=count, head=prev or GENESIS, first_bad=problem, missing=told)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dr.catalog.gathered import Gathered
 from dr.catalog.store import Catalog
+from dr.evidence.acts import Rebuild
 from dr.evidence.seal import NumberSpan
 from dr.late_dataclass import dataclass
 from dr.run.workspace.toolbox import Place
@@ -36,31 +37,56 @@ class OddEvidence:
         return told
 
 
-def gather(system: str, place: Place, records: Gathered, catalog: Catalog, *, whole: bool) -> OddEvidence | None:
-    """Gather the records beside a repository, all or none; return what is wrong with them, None for nothing.
-
-    What the catalog holds, and the target no longer does, is to be sent there again, unless this is not the `whole` of
-    what there is now.
-    """
-    sound, spoilt = set[str](), list[str]()
+def gather(system: str, place: Place, records: Gathered) -> list[str]:
+    """Gather the records beside a repository, all or none; return the names of what is not as it was sealed."""
+    spoilt = list[str]()
     with records.whole():
         for stored in place.evidence.list():
-            name = records.add(place.evidence.get(stored.name))
-            if name == stored.name:
-                sound.add(name)
-            else:
+            name = records.add(place.evidence.get(stored.name), where=_where(system, place.name))
+            if name != stored.name:
                 spoilt.append(stored.name)
-    lost = catalog.sent_names(system, place.name) - sound if whole else set[str]()
-    if lost:
-        catalog.mark_sent(system, place.name, int(min(lost).partition("-")[0]) - 1)
-    return OddEvidence(f"{system}@{place.name}", tuple(sorted(spoilt)), tuple(sorted(lost))) if spoilt or lost else None
+    return spoilt
+
+
+def odd_of(
+    gathered: Iterable[tuple[str, str, list[str]]], records: Gathered, catalog: Catalog, *, whole: bool
+) -> Iterator[OddEvidence]:
+    """Yield what is wrong with the evidence of places, once what was gathered there is in the catalog.
+
+    What the catalog holds, and the target no longer does, is to be sent there again, unless what was seen is not the
+    `whole` of what there is now.
+    """
+    for system, target, spoilt in gathered:
+        where = _where(system, target)
+        lost = catalog.sent_names(system, target) - records.seen(where) if whole else set[str]()
+        if lost:
+            catalog.mark_sent(system, target, int(min(lost).partition("-")[0]) - 1)
+        if spoilt or lost:
+            yield OddEvidence(where, tuple(sorted(spoilt)), tuple(sorted(lost)))
+
+
+def _where(system: str, target: str) -> str:
+    return f"{system}@{target}"
 
 
 def missing_in_words(missing: Sequence[NumberSpan]) -> str:
     """Say which records nobody found when the catalog was made again."""
-    spans = [str(first) if first == last else f"{first} to {last}" for first, last in missing]
-    count = sum(last - first + 1 for first, last in missing)
-    return f"on no target that was read, so that nothing is known of them: {count} records ({_some(spans)})"
+    return f"on no target that was read, so that nothing is known of them: {_records(missing)}"
+
+
+def altered_in_words(rebuilt: Rebuild) -> str:
+    """Say what became of records of the catalog that were not as they were sealed, or not in their place."""
+    told = []
+    if rebuilt.put_back:
+        told.append(f"put back from the targets: {_records(rebuilt.put_back)}")
+    if rebuilt.set_aside:
+        told.append(f"whole on no target, and missing from now on: {_records(rebuilt.set_aside)}")
+    return f"the catalog was altered; what stood there is kept in this file; {'; '.join(told)}"
+
+
+def _records(spans: Sequence[NumberSpan]) -> str:
+    named = [str(first) if first == last else f"{first} to {last}" for first, last in spans]
+    return f"{sum(last - first + 1 for first, last in spans)} records ({_some(named)})"
 
 
 def _some(names: Sequence[str]) -> str:

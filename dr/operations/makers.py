@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from dr.catalog.values import AdoptedPoint
 from dr.evidence.look import Stranger
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
@@ -79,4 +80,19 @@ def own_runs(session: Session, system: str, targets: Iterable[str]) -> OwnRuns:
         is_known=catalog.is_known,
         is_over=lambda run_id: run_id not in at_work and catalog.is_known(run_id),
         met={target: tuple(catalog.strangers(system, target)) for target in targets},
+    )
+
+
+def adopted(point: Point) -> AdoptedPoint:
+    """Return a point recognised on one target as the catalog takes it."""
+    copy = point.copies[0]
+    return AdoptedPoint(
+        run_id=point.run_id,
+        consistency_time=point.consistency_time,
+        finished=point.finished,
+        complete=copy.complete,
+        kinds=point.kinds,
+        snapshots=copy.snapshots,
+        manifests=copy.manifests,
+        bytes=point.bytes,
     )

@@ -6,23 +6,27 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.catalog.gathered import Gathered
-from dr.catalog.store import Catalog
-from dr.catalog.values import AdoptedPoint
 from dr.errors import CatalogError, DrError, InterruptedRunError, code_of, worst
+from dr.evidence.acts import Rebuild
 from dr.evidence.look import NOTHING, Look
-from dr.evidence.record import Point, Rebuild, TargetState
+from dr.evidence.record import Point, TargetState
 from dr.late_dataclass import dataclass
-from dr.operations.gather_evidence import OddEvidence, gather
+from dr.operations.gather_evidence import OddEvidence, gather, odd_of
 from dr.operations.lifecycle import put_on_record
-from dr.operations.makers import makers_of
+from dr.operations.makers import adopted, makers_of
 from dr.plan.declarations import Loaded
 from dr.run.points.discover import points_in
 from dr.run.points.presence import require_repository, strangers_in_words
 from dr.run.timetravel.point_in_time import Travel
 from dr.run.workspace.toolbox import Place, is_detached
 from dr.session import Session, new_id
+
+if TYPE_CHECKING:
+    from dr.catalog.adopting import Adopted
 
 #: A look that tells of the repository alone.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,6 +43,7 @@ class RebuildDone:
     others: tuple[str, ...] = ()  # what another installation made, in words, place by place
     missing: tuple[tuple[int, int], ...] = ()  # numbers of records that nobody found
     odd: tuple[OddEvidence, ...] = ()  # evidence that is not as it was put there, place by place
+    altered: Path | None = None  # the file with what the catalog held of records that were not as they were sealed
 
     @property
     def exit_code(self) -> int:
@@ -56,15 +61,18 @@ def rebuild(
     What another installation made is not taken over, unless its id is in `adopt`: see `dr.operations.makers`.
     With `at` from the targets as they were then, where they keep versions; what is known of later points stays.
 
-    May be called twice. A damaged catalog is moved aside, never deleted. A target that cannot be read, or a
-    secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
-    is told, not recorded: the record would take a number that belongs to one which the next rebuild finds.
+    May be called twice. A damaged catalog is moved aside, never deleted, and so is a record of it that is not as it
+    was sealed, where a target holds it whole, or every target was read and none does. A target that cannot be read, or
+    a secret that is not there, makes the outcome degraded, and what is known of it is left as it is. A rebuild in part
+    is told, not recorded, unless such a record was put back: the record would take a number that belongs to one which
+    the next rebuild finds.
     """
     started = session.clock()
     _move_damaged_aside(session, started)
     with Gathered(session.state.work) as records:
-        read = _Read(records, session.catalog)
+        read = _Read(records, whole=_is_all(session, items))
         _read_all(session, items, at, read)
+        read.whole &= at is None and not read.problems
         return _taken(session, read, started=started, whole=at is None, adopt=adopt)
 
 
@@ -74,6 +82,7 @@ def _read_all(session: Session, items: list[Loaded], at: datetime | None, read: 
         try:
             toolbox = session.toolbox(loaded)
             places = [place for place in toolbox.everywhere if not is_detached(place)]
+            read.whole &= len(places) == len(toolbox.everywhere)
         except DrError as error:
             read.problems += [(f"{system}@{name}", error) for name in loaded.plan.places]
             continue
@@ -87,7 +96,12 @@ def _taken(session: Session, read: _Read, *, started: datetime, whole: bool, ado
     catalog, points = session.catalog, read.points
     runs = {point.run_id for point in points}
     known = catalog.known_of(runs) if catalog.points(limit=1) else None
-    taken = catalog.adopt(read.records)
+    kept: list[Path] = []
+    taken = catalog.adopt(
+        read.records,
+        whole=read.whole,
+        aside=lambda lines: kept.append(session.state.keep_altered(lines, now=started)),
+    )
     _require_what_is_on_record(session, read)
     makers = makers_of(session, read.points, known=known, beside=read.records.strange(runs), adopt=adopt)
     others = []
@@ -99,22 +113,32 @@ def _taken(session: Session, read: _Read, *, started: datetime, whole: bool, ado
         catalog.met(system, place.name, met)
         others += [text for text in [strangers_in_words(system, place.name, met, own=session.installation)] if text]
     fact = _record(session, started, read, taken)
-    strangers, missing = read.records.strangers(), tuple(catalog.missing())
     return RebuildDone(
-        fact, tuple(read.problems), strangers, tuple(read.notes), tuple(others), missing, tuple(read.odd)
+        fact,
+        tuple(read.problems),
+        read.records.strangers(),
+        tuple(read.notes),
+        tuple(others),
+        tuple(catalog.missing()),
+        tuple(odd_of(read.evidence, read.records, catalog, whole=whole)),
+        next(iter(kept), None),
     )
 
 
 @dataclass
 class _Read:
-    """What the targets hold, and where something could not be read. `catalog` is as it was before."""
+    """What the targets hold, and where something could not be read.
+
+    `whole`: every target of every system was read, as it is now. `evidence`: of which places the records were gathered,
+    with the names of those that are not as they were sealed.
+    """
 
     records: Gathered
-    catalog: Catalog
+    whole: bool
     found: list[tuple[str, Place, list[Point], Look | None]] = field(default_factory=list)
     problems: list[tuple[str, DrError]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    odd: list[OddEvidence] = field(default_factory=list)
+    evidence: list[tuple[str, str, list[str]]] = field(default_factory=list)
 
     @property
     def points(self) -> list[Point]:
@@ -126,8 +150,7 @@ def _read_place(system: str, place: Place, read: _Read, travel: Travel) -> None:
     try:
         place.reach()
         place = travel.seen(place, evidence=True) if travel.at else place
-        odd = gather(system, place, read.records, read.catalog, whole=travel.at is None)
-        read.odd += [odd] if odd else []
+        read.evidence.append((system, place.name, gather(system, place, read.records)))
         read.found.append((system, place, points_in(place, system), _identity(place)))
     except (InterruptedRunError, CatalogError):
         raise
@@ -156,7 +179,12 @@ def _require_what_is_on_record(session: Session, read: _Read) -> None:
             read.problems.append((f"{system}@{place.name}", error))
 
 
-def _record(session: Session, started: datetime, read: _Read, adopted: int) -> Rebuild:
+def _is_all(session: Session, items: list[Loaded]) -> bool:
+    known = session.declarations
+    return len(items) == len(known.plans) and not known.stopping(()) and not known.unread
+
+
+def _record(session: Session, started: datetime, read: _Read, taken: Adopted) -> Rebuild:
     failed = [
         TargetState(target=where, outcome="failed", error=str(error), error_hint=error.hint)
         for where, error in read.problems
@@ -168,11 +196,13 @@ def _record(session: Session, started: datetime, read: _Read, adopted: int) -> R
         finished=session.clock(),
         outcome="ok" if not failed else "degraded" if whole else "failed",
         points=len({point.run_id for point in read.points}),
-        records=adopted,
+        records=taken.records,
         targets=(*whole, *failed),
         error="; ".join(f"{state.target}: {state.error}" for state in failed) or None,
+        put_back=taken.put_back,
+        set_aside=taken.set_aside,
     )
-    if fact.outcome == "ok":
+    if fact.outcome == "ok" or fact.put_back or fact.set_aside:
         put_on_record(session, fact)
     return fact
 
@@ -185,18 +215,3 @@ def _move_damaged_aside(session: Session, now: datetime) -> None:
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%SZ}"))
         session.__dict__.pop("catalog", None)
-
-
-def adopted(point: Point) -> AdoptedPoint:
-    """Return a point recognised on one target as the catalog takes it."""
-    copy = point.copies[0]
-    return AdoptedPoint(
-        run_id=point.run_id,
-        consistency_time=point.consistency_time,
-        finished=point.finished,
-        complete=copy.complete,
-        kinds=point.kinds,
-        snapshots=copy.snapshots,
-        manifests=copy.manifests,
-        bytes=point.bytes,
-    )

@@ -9,7 +9,7 @@ from dr.errors import DrError, UsageError
 from dr.evidence.acts import Repair
 from dr.evidence.record import Outcome, Point
 from dr.operations.lifecycle import Finished, Run, Verb, carry_out, foresee, run_of
-from dr.operations.rebuild import adopted
+from dr.operations.makers import adopted
 from dr.operations.repair_look import look, problem_of, still_unusable
 from dr.operations.self_backup import save_self
 from dr.operations.verify import prove, waits

@@ -14,12 +14,13 @@ from dr.evidence.acts import (
     Mounting,
     NewBeginning,
     Pruning,
+    Rebuild,
     Repair,
     Rewind,
     Trust,
 )
 from dr.evidence.fact import Fact
-from dr.evidence.record import Outcome, Rebuild
+from dr.evidence.record import Outcome
 from dr.evidence.seal import Sealed
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
@@ -125,6 +126,8 @@ def _in_words(fact: Fact) -> _Said:
             return _Said(f"{what} {done}".rstrip(), problem=fact.error or "")
         case Rebuild():
             found = f"{counted(fact.points, 'point')} and {counted(fact.records, 'record')}"
+            if number := sum(last - first + 1 for first, last in (*fact.put_back, *fact.set_aside)):
+                found += f"; {counted(number, 'record')} of the catalog had been altered"
             return _Said(f"a rebuild of the catalog from the targets: {found}", problem=fact.error or "")
         case _:
             raise ValueError(f"{type(fact).__name__} is not an act")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,19 @@ class StateDir(os.PathLike[str]):
     def catalog_files(self) -> tuple[Path, ...]:
         """Return the catalog and what SQLite keeps beside it while it is open."""
         return (self.catalog, *(self.catalog.with_name(f"{self.catalog.name}-{kind}") for kind in ("wal", "shm")))
+
+    def keep_altered(self, lines: Iterable[str], *, now: datetime) -> Path:
+        """Write records of the catalog that were altered into a file beside it; return that. Raises `DrError`."""
+        path = self.catalog.with_name(f"{self.catalog.name}.altered-{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}.jsonl")
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            what, hint = "altered records of the catalog cannot be kept", "free some space there, then try again"
+            raise DrError(what, str(path), error.strerror or "", hint=hint) from error
+        return path
 
     @property
     def installation(self) -> Path:

@@ -16,7 +16,7 @@ def adopt(catalog: Catalog, records: Iterable[Sealed]) -> int:
     with TemporaryDirectory() as folder, Gathered(Path(folder)) as gathered:
         for record in records:
             gathered.add(record.to_json())
-        return catalog.adopt(gathered)
+        return catalog.adopt(gathered).records
 
 
 def by_dictionaries(found: Iterable[Sealed], there: Mapping[int, tuple[str, str]]) -> list[Sealed]:

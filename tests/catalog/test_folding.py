@@ -212,12 +212,16 @@ def test_it_takes_a_fraction_of_the_room(whole: Path, folded: Path) -> None:
         ),
     ],
 )
-def test_what_was_tampered_with_among_the_folded_is_named(folded: Path, statement: str, found: int | None) -> None:
+def test_what_was_tampered_with_among_the_folded_is_named_and_put_back_from_targets(
+    folded: Path, whole: Path, statement: str, found: int | None
+) -> None:
     (seq,) = _raw(folded, "select seq from folded where consistency is not null and seq >= 90 limit 1")[0]
     _raw(folded, statement.replace("100", str(seq)))
-    with _open(folded) as catalog:
+    with _open(folded) as catalog, _open(whole) as never:
         bad = catalog.audit().first_bad
-    assert bad is not None and (found is None or bad[0] == seq), bad
+        assert bad is not None and (found is None or bad[0] == seq), bad
+        adopt(catalog, never.records())
+        assert catalog.audit().first_bad is None and list(catalog.records()) == list(never.records())
 
 
 def test_a_body_that_was_edited_and_compressed_again_is_named(folded: Path) -> None:

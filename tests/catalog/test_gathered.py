@@ -100,7 +100,7 @@ def test_what_is_taken_is_what_dictionaries_of_all_records_take(tmp_path: Path, 
                 with Gathered(tmp_path / "work") as records:
                     for record in some:
                         records.add(_text(record))
-                    assert catalog.adopt(records) == len(expected)
+                    assert catalog.adopt(records).records == len(expected)
                     known = {record.digest: record for record in catalog.records()}
                     assert set(known) == {own for _, own in there.values()} | {each.digest for each in expected}
                     assert catalog.audit().first_bad is None
@@ -150,8 +150,8 @@ def test_records_that_are_gathered_leave_no_file_and_a_folder_that_takes_none_is
 
 def _killed(folder: Path, found: list[Sealed]) -> None:
     class Killing(Gathered):
-        def fitting(self, there: Any, *more: Any) -> Iterator[Sealed]:
-            for number, record in enumerate(super().fitting(there, *more)):
+        def fitting(self, there: Any, *more: Any, **named: Any) -> Iterator[Sealed]:
+            for number, record in enumerate(super().fitting(there, *more, **named)):
                 if number == 3:
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield record

@@ -26,7 +26,7 @@ from dr.errors import CatalogError
 from dr.evidence.acts import NewBeginning
 from dr.evidence.look import LateCopy, Look
 from dr.evidence.record import BackupRun, Drill, ObjectivesThen, Proof, SourceCapture, TargetState
-from dr.operations.rebuild import adopted
+from dr.operations.makers import adopted
 from dr.plan.units import format_bytes
 from dr.run.points.discover import points_from
 from dr.tools.restic_events import Snapshot, snapshot_of

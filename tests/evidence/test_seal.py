@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dr.evidence.acts import KitAct, KitRepository
+from dr.evidence.acts import KitAct, KitRepository, Rebuild
 from dr.evidence.record import (
     BackupRun,
     CheckResult,
@@ -18,7 +18,6 @@ from dr.evidence.record import (
     Event,
     ObjectivesThen,
     Proof,
-    Rebuild,
     SourceCapture,
     TargetState,
 )

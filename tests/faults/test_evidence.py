@@ -141,3 +141,75 @@ def test_a_record_that_was_altered_in_the_catalog_is_sent_over_no_whole_one(kept
     ran = kept.dr("backup", "share", code=3)
     assert "record 2 of the catalog was edited" in ran.err and "dr audit" in ran.err
     assert first.exists() and second.read_bytes() == whole and third.exists()
+
+
+@pytest.fixture
+def twice(files_site: Site) -> Site:
+    """A system with two points on two targets, and a proof on record."""
+    source = files_site.root / "source"
+    files_site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{source}]}}}}"))
+    files_site.dr("backup", "share")
+    files_site.dr("backup", "share")
+    return files_site
+
+
+def alter(site: Site, statement: str) -> None:
+    with sqlite3.connect(site.root / "state" / "catalog.sqlite") as db:
+        db.execute(statement)
+    db.close()
+    site.dr("audit", code=1)
+
+
+ALTERED = "update evidence set body = replace(body, '\"ok\"', '\"failed\"') where seq = 1"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ALTERED,
+        "update evidence set digest = 'f' where seq = 1",
+        "update evidence set ref = 'other' where seq = 1",
+        "delete from evidence where seq = 1",
+        "delete from evidence",
+        "delete from evidence where seq = 2",
+    ],
+    ids=["edited", "digest", "run", "removed", "all removed", "cut at the end"],
+)
+def test_a_record_altered_in_the_catalog_and_at_one_of_two_targets_is_put_back_from_the_other(
+    twice: Site, statement: str
+) -> None:
+    alter(twice, statement)
+    first = evidence(twice)[0]
+    whole = first.read_bytes()
+    first.write_bytes(whole.replace(b'"ok"', b'"failed"', 1))
+    ran = twice.dr("points", "rebuild")
+    assert first.name in ran.err
+    audit = twice.dr("audit", "--json").document
+    assert (audit["outcome"], audit["records"], audit["missing"]) == ("ok", 3, []), "and the rebuild"
+    kept = list((twice.root / "state").glob("catalog.sqlite.altered-*.jsonl"))
+    if "update" in statement:
+        assert str(kept[0]) in ran.err and "put back from the targets: 1 records (1)" in ran.err
+        assert json.loads(kept[0].read_text())["seq"] == 1 and kept[0].stat().st_mode & 0o077 == 0
+        acts = twice.dr("report", "--format", "json", "-o", "-").document["acts"]
+        assert "1 record of the catalog had been altered" in json.dumps(acts)
+    else:
+        assert kept == []
+    twice.dr("backup", "share")
+    assert first.read_bytes() == whole and twice.dr("points", "rebuild").err == ""
+
+
+def test_a_record_altered_everywhere_is_set_aside_once_every_target_was_read(twice: Site) -> None:
+    alter(twice, ALTERED)
+    for name in ("disk", "vault"):
+        first = sorted((twice.root / name / "_evidence" / "share").iterdir())[0]
+        first.write_bytes(first.read_bytes().replace(b'"ok"', b'"failed"', 1))
+    twice.target("vault", "target: vault\nlocal: {path: /nonexistent/place/vault}\n")
+    assert "altered-" not in twice.dr("points", "rebuild", code=3).err, "the vault may hold it"
+    twice.dr("audit", code=1)
+    twice.target("vault", f"target: vault\nlocal: {{path: {twice.root}/vault}}\n")
+    ran = twice.dr("points", "rebuild")
+    assert "whole on no target, and missing from now on: 1 records (1)" in ran.err
+    audit = twice.dr("audit", "--json").document
+    assert (audit["outcome"], audit["missing"]) == ("ok", [[1, 1]])
+    twice.dr("backup", "share")
+    twice.dr("points", "rebuild", "--json")

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, KitRepository, Rewind, Trust
+from dr.evidence.acts import HoldEvent, KeyChange, KeyEvent, KitAct, KitRepository, Rebuild, Rewind, Trust
 from dr.evidence.fact import Fact
-from dr.evidence.record import Rebuild
 from dr.report import html, text
 from dr.report.acts import acts_of
 from dr.report.figures import LISTED, Report
