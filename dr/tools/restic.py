@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from dr.tools.restic_events import (
     told,
     unneeded_of,
 )
+from dr.tools.restic_reading import stream_of
 from dr.tools.restic_room import Room
 from dr.tools.restic_stream import StreamBackup
 from dr.tools.restic_tries import Tries
@@ -208,9 +209,15 @@ class Repository:
     def restore(
         self, snapshot_id: str, to: Path, *, include: Sequence[str] | Path = (), overwrite: str = "if-changed"
     ) -> Restored:
-        """Write a snapshot, or what patterns (or a file's lines) `include`, below `to`; damage is in `errors`."""
+        """Write a snapshot, or what patterns (or a file's lines) `include`, below `to`; damage is in `errors`.
+
+        Where the line to the target breaks amid it, it goes on with what is not there yet.
+        """
         argv = ["restore", snapshot_id, "--no-lock", "--target", str(to), "--overwrite", overwrite]
         argv += [f"--include-file={include}"] if isinstance(include, Path) else [f"--include={one}" for one in include]
+        return retry.persist(lambda: self._restored(argv), what=self.where)
+
+    def _restored(self, argv: Sequence[str]) -> Restored:
         done, events = self._run(*argv)
         summary = events.summary
         if done.code not in (0, 1) or (done.code and not summary):
@@ -226,21 +233,12 @@ class Repository:
         """Return one file of a snapshot."""
         return self._call("dump", "--no-lock", snapshot_id, path, doing="reading a stored file").stdout
 
-    @contextmanager
-    def reading(self, snapshot_id: str, path: str) -> Iterator[Iterator[bytes]]:
-        """Give the bytes of one file of a snapshot, as they come; what ails restic is raised at their end."""
+    def reading(self, snapshot_id: str, path: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Give the bytes of one file of a snapshot, as they come; what ails restic is raised at their end.
 
-        def chunks() -> Iterator[bytes]:
-            while block := running.read():
-                yield block
-            done, events = running.finish(), Events()
-            events.feed_all(done.stderr)
-            if done.code != 0:
-                raise failure(done.code, events, where=self.where, doing="reading a stored stream")
-
-        argv = self.argv("dump", "--no-lock", snapshot_id, path)
-        with command.Running(argv, env=self.environment(), death="INT", heed=Tries(self.where)) as running:
-            yield chunks()
+        Where the line to the target breaks amid it, it is read again from there.
+        """
+        return stream_of(self.argv("dump", "--no-lock", snapshot_id, path), env=self.environment(), where=self.where)
 
     def ls(self, snapshot_id: str) -> list[dict[str, Any]]:
         """Return the nodes of a snapshot, as restic describes them."""
@@ -397,6 +395,7 @@ class Repository:
         if lines:
             events.feed(lines[-1])
         events.feed_all(done.stderr)
+        events.given_up = heed.gave_up
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return command.Done(done.argv, done.code, text, done.stderr, done.seconds), events
 
@@ -405,7 +404,7 @@ class Repository:
             own, heed = self.environment(), Tries(self.where)
             done = command.run(self.argv(*arguments), env=own, death="INT", heed=heed)
             if done.code != 0:
-                events = Events()
+                events = Events(given_up=heed.gave_up)
                 events.feed_all(done.stderr)
                 raise failure(done.code, events, where=self.where, doing=doing)
             return done

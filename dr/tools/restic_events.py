@@ -119,6 +119,8 @@ class Events:
     fatal: str = ""
     #: Operations that failed and did not work since: the last cause of each.
     failing: dict[str, str] = field(default_factory=dict)
+    #: Whether we ended it, since another try could not help, or its tries were too many.
+    given_up: bool = False
     _rclone: str = ""
 
     def feed(self, line: str) -> None:
@@ -188,7 +190,8 @@ _CONFIG = re.compile(r"config file has zero size|unable to (?:load|open) config.
 _DOWN = re.compile(
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
     r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
-    r"internal ?error|context deadline exceeded|broken pipe|use of closed network connection",
+    r"internal ?error|context deadline exceeded|broken pipe|use of closed network connection|"
+    r"connection lost|ssh command exited: exit status 255|unable to start the sftp session",
     re.IGNORECASE,
 )
 _DAMAGE = re.compile(
@@ -212,13 +215,13 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
     """
     cause = events.complaint
     heard = " ".join([events.fatal, *(text for _, text in events.errors), *events.messages])
-    if code == WRONG_PASSWORD:
+    if code == WRONG_PASSWORD and not events.failing:  # else its keys could not be listed, or read
         return RefusedError(
             "the passphrase does not open the repository",
             where,
             hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets",
         )
-    if events.failing and (code in (INTERRUPTED, -2, -9) or _CANCELLED in heard):  # its tries were ended by us
+    if events.failing and (events.given_up or code in (INTERRUPTED, -2, -9) or _CANCELLED in heard):
         causes = list(events.failing.values())  # what failed first was given up, unless another cannot change at all
         why = " ".join(next(filter(restic_tries.is_permanent, causes), causes[0]).split())[:300]
         given_up = _by_words(why, where=where, doing=doing, cause=why)
@@ -235,7 +238,7 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
         return TargetDownError("there is no such bucket", where, cause, hint=hint)
     if code == NO_REPOSITORY and not _DOWN.search(heard):
         return NoRepositoryError("there is no repository here", where, hint="the first backup makes one")
-    return _by_words(heard, where=where, doing=doing, cause=cause)
+    return broken_off(events, where=where, doing=doing) or _by_words(heard, where=where, doing=doing, cause=cause)
 
 
 #: What restic says of what it was doing when it was asked to stop.
@@ -243,7 +246,7 @@ _CANCELLED = "context canceled"
 
 
 #: What a line that broke leaves: never what a stored object that is too short does, of which restic says just that.
-_BROKE = re.compile(rf"{_DOWN.pattern}|connection lost|request timeout|ssh command exited", re.IGNORECASE)
+_BROKE = re.compile(rf"{_DOWN.pattern}|request timeout|ssh command exited", re.IGNORECASE)
 
 
 def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
@@ -251,8 +254,8 @@ def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
 
     restic tells of each file then that it is not whole, which says nothing of what is stored.
     """
-    causes = list(events.failing.values())
-    if not causes or not all(map(_BROKE.search, causes)) or any(_DAMAGE.search(text) for _, text in events.errors):
+    causes, complaints = list(events.failing.values()), [events.fatal, *(text for _, text in events.errors)]
+    if not causes or not all(map(_BROKE.search, causes)) or any(map(_DAMAGE.search, complaints)):
         return None
     return TargetDownError(
         f"{doing} failed: the connection to the target broke",

@@ -83,10 +83,13 @@ def worked(line: str) -> str:
 
 
 class Tries:
-    """Hears one restic process: call it with each line of its standard error; True when it is to be ended."""
+    """Hears one restic process: call it with each line of its standard error; True when it is to be ended.
+
+    `gave_up` once it said so.
+    """
 
     def __init__(self, where: str) -> None:
-        self._where, self._patience, self._rclone = where, Patience(), ""
+        self._where, self._patience, self._rclone, self.gave_up = where, Patience(), "", False
 
     def __call__(self, line: str) -> bool:
         """Whether to end it now. Every try is said."""
@@ -97,6 +100,7 @@ class Tries:
             return False
         why = cause_of(found, self._rclone)
         if is_permanent(why) or self._patience.is_spent(found.doing, found.wait):
+            self.gave_up = True
             return True
         log.warning("%s: %s: %s; trying again in %.0f s", self._where, found.doing, why, found.wait)
         return False

@@ -70,6 +70,25 @@ class Patience:
         self._since.pop(doing, None)
 
 
+class Again:
+    """Tries of what goes on where it broke: as many as `persist` makes, from the last that brought something."""
+
+    def __init__(self, what: str, *, first_wait: float = 1.0) -> None:
+        self._what, self._wait, self._failed = what, first_wait, 0
+
+    def worked(self) -> None:
+        """Note that the last try brought something."""
+        self._failed = 0
+
+    def wait_after(self, error: DrError) -> None:
+        """Say that there is another try and wait for it; where none can help or is left, raise the error."""
+        self._failed += 1
+        if not error.retryable or self._failed >= TRIES:
+            raise error
+        log.warning("%s; trying again (%d of %d)", _told(self._what, error), self._failed, TRIES - 1)
+        time.sleep(min(20.0, self._wait * 2 ** (self._failed - 1)))
+
+
 def persist(attempt: Callable[[], T], *, what: str, tries: int = TRIES, first_wait: float = 1.0) -> T:
     """Return what `attempt` returns, trying at most `tries` times while its error is `retryable`.
 
@@ -81,7 +100,7 @@ def persist(attempt: Callable[[], T], *, what: str, tries: int = TRIES, first_wa
     except DrError as error:
         if not error.retryable or tries < 2:
             raise
-        log.warning("%s: %s; trying again (1 of %d)", what, error, tries - 1)
+        log.warning("%s; trying again (1 of %d)", _told(what, error), tries - 1)
     return _persist(attempt, what=what, tries=tries - 1, first_wait=first_wait)
 
 
@@ -90,7 +109,7 @@ def _persist(attempt: Callable[[], T], *, what: str, tries: int, first_wait: flo
 
     def say(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("%s: %s; trying again (%d of %d)", what, error, state.attempt_number + 1, tries)
+        log.warning("%s; trying again (%d of %d)", _told(what, error), state.attempt_number + 1, tries)
 
     time.sleep(first_wait)
     retrying = Retrying(
@@ -101,3 +120,8 @@ def _persist(attempt: Callable[[], T], *, what: str, tries: int, first_wait: flo
         reraise=True,
     )
     return retrying(attempt)
+
+
+def _told(what: str, error: BaseException | None) -> str:
+    """Say what failed of what: most errors name that themselves."""
+    return str(error) if str(error).startswith(f"{what}: ") else f"{what}: {error}"

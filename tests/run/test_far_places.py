@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,15 @@ from dr.plan.source import Source
 from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
 from dr.run.recovery.place.remote_dirs import RECORD, FarPlaces
+from dr.run.recovery.place.restore_host import RemoteHost, packed
 from dr.run.recovery.place.tree import TreeThere
 from dr.sources.driver import RestoreSlot
 from dr.sources.files import Files
 from dr.sources.kinds import open_source
+from dr.tools import retry
 from dr.tools.ssh import SshHost as Remote
-from tests.far import Far, reached
+from tests.far import Far, login, reached
+from tests.proxy import Proxy
 from tests.waiting import LIMIT
 
 
@@ -153,3 +157,30 @@ def test_a_host_without_sqlite3_is_told_what_it_lacks(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match=r"'sqlite3' is not on .*@127") as raised:
             instance.start()
     assert "sqlite3" in raised.value.hint
+
+
+def test_what_is_laid_down_on_another_host_is_laid_again_where_the_line_broke(
+    far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: None)
+    for name in ("from", "to"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "from" / "file").write_bytes(os.urandom(3_000_000))
+    with Proxy(far.port) as proxy:
+        known = tmp_path / "known"
+        known.write_text(far.known_hosts.read_text().replace(str(far.port), str(proxy.port)))
+        with closing(Remote(login(far, port=proxy.port, known_hosts=known))) as host:
+            there = RemoteHost(host, machine="", owners=True, free=0, kept=tmp_path, root=tmp_path)
+            turns = iter((True, False))
+
+            @contextmanager
+            def opened() -> Iterator[Iterator[bytes]]:
+                breaks = next(turns)
+                with packed(str(tmp_path / "from")) as chunks:
+                    yield (
+                        chunk for number, chunk in enumerate(chunks) if not (breaks and number == 1 and proxy.drop())
+                    )
+
+            there._unpack(opened, tmp_path / "to")
+        assert next(turns, None) is None and "trying again (1 of 3)" in caplog.text
+    assert (tmp_path / "to" / "file").read_bytes() == (tmp_path / "from" / "file").read_bytes()

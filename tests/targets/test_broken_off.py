@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from dr.errors import TargetDownError
 from dr.plan.target import Target
+from dr.session import Session
 from dr.targets.kinds import driver_of
+from dr.tools import retry
+from dr.tools.restic import Repository
+from dr.tools.state_dir import StateDir
 from dr.tools.store import ObjectStore
 from scripts.servers.rclone import RcloneServer, rclone_program
 from scripts.servers.rest import RestServer
@@ -61,10 +67,11 @@ def test_what_broke_off_once_is_read_again_and_half_is_never_taken_for_all(cut: 
     assert caught.value.retryable and caught.value.hint
 
 
-def test_a_recovery_whose_line_breaks_says_so_and_calls_nothing_damaged_or_empty(files_site: Site, sshd: Sshd) -> None:
-    proxy = Proxy(sshd.port)
+@pytest.fixture
+def behind(files_site: Site, sshd: Sshd) -> Iterator[Proxy]:
+    """The wire to a target of kind `sftp`, which holds a point of files and of a command's output."""
     (files_site.root / "source" / "large.bin").write_bytes(DATA)
-    with proxy:
+    with Proxy(sshd.port) as proxy:
         old, new = str(sshd.port), str(proxy.port)
         known = files_site.root / "known"
         known.write_text(sshd.known_hosts.read_text().replace(old, new))
@@ -74,9 +81,51 @@ def test_a_recovery_whose_line_breaks_says_so_and_calls_nothing_damaged_or_empty
         source = f"docs: {{files: {{paths: [{files_site.root}/source]}}}}"
         files_site.plan("share", plan_text("share", source, targets="[far]"))
         files_site.dr("backup", "share")
-        proxy.drop_after = 1_000_000
-        ran = files_site.dr("recover", "share", "--yes", "--to", str(files_site.root / "to"), code=1)
-        assert proxy.drop_after is None, "it was dropped"
-        assert "the connection to the target broke" in ran.err and "check the network" in ran.err.lower()
-        assert "holds nothing" not in ran.err and "damaged" not in ran.err
-        files_site.dr("recover", "share", "--yes", "--to", str(files_site.root / "again"))
+        yield proxy
+
+
+def test_a_recovery_whose_line_breaks_goes_on_once_it_is_there_again(files_site: Site, behind: Proxy) -> None:
+    behind.drop_after = 1_000_000
+    ran = files_site.dr("recover", "share", "--yes", "--to", str(files_site.root / "to"))
+    assert behind.drop_after is None, "it was dropped"
+    assert "the connection to the target broke" in ran.err and "trying again (1 of 3)" in ran.err
+    assert "holds nothing" not in ran.err and "damaged" not in ran.err
+
+
+def test_a_recovery_whose_line_stays_broken_says_so_and_calls_nothing_damaged_or_empty(
+    files_site: Site, behind: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _repository(files_site) as repository:
+        monkeypatch.setattr(retry.time, "sleep", lambda seconds: setattr(behind, "down", True))
+        (snapshot,) = [each for each in repository.snapshots() if each.tags["part"] == "data"]
+        behind.drop_after = 1_000_000
+        with pytest.raises(TargetDownError) as caught:
+            repository.restore(snapshot.id, files_site.root / "to")
+        assert behind.down and "damaged" not in str(caught.value) and "network" in caught.value.hint
+
+
+def test_a_stored_stream_that_broke_off_is_read_on_from_there(
+    files_site: Site, behind: Proxy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: None)
+    with _repository(files_site) as repository:
+        (snapshot,) = [each for each in repository.snapshots() if each.tags["part"] == "data"]
+        with repository.reading(snapshot.id, "/") as chunks:
+            whole = b"".join(chunks)
+        behind.drop_after = 1_000_000
+        with repository.reading(snapshot.id, "/") as chunks:
+            assert b"".join(chunks) == whole and DATA in whole
+        assert behind.drop_after is None and "trying again (1 of 3)" in caplog.text
+        behind.drop_after = 1_000_000
+        with repository.reading(snapshot.id, "/") as chunks, pytest.raises(TargetDownError):
+            for _ in chunks:
+                behind.down = True
+
+
+@contextmanager
+def _repository(site: Site) -> Iterator[Repository]:
+    """Lend the repository of the system, as a run has it."""
+    session = Session(site.root / "config", StateDir(site.root / "state"))
+    with closing(session):
+        (place,) = session.toolbox(session.chosen(["share"])[0]).everywhere
+        yield place.repository

@@ -136,3 +136,12 @@ def test_what_rclone_says_is_the_cause_where_restic_hears_no_more_than_500(caplo
         error = error_for(130, events, where="share on far", doing="the backup")
         assert ("the disk is full" in error.what) is ends and "Post request put error" in error.cause, error
     assert "Method Not Allowed; trying again in 1 s" in caplog.text and "ERROR" not in caplog.text
+
+
+def test_keys_that_could_not_be_listed_are_no_wrong_passphrase() -> None:
+    """restic ends with its code for that when it is ended amid such a listing."""
+    events = Events(given_up=True)
+    events.feed("List(key) returned error, retrying after 45s: unexpected EOF")
+    events.feed('{"message_type":"exit_error","code":12,"message":"Fatal: wrong password or no key found"}')
+    error = error_for(12, events, where="sis on vault", doing="the restore")
+    assert isinstance(error, TargetDownError) and error.cause == "unexpected EOF" and not error.retryable

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -21,7 +22,7 @@ from dr.run.recovery.place.space import Disk
 from dr.run.recovery.place.tree import RestoredTree, TreeHere, TreeThere
 from dr.run.workspace.machine import describe_machine
 from dr.sources.driver import MANIFEST, RestoredSource, RestoreSlot
-from dr.tools import command
+from dr.tools import command, retry
 from dr.tools.host import Host, ThisHost, script
 from dr.tools.restic import Repository
 
@@ -202,7 +203,7 @@ class RemoteHost:
         """Lay some files down: restic picks them here, and they go on from here."""
         with TemporaryDirectory(dir=self._kept, prefix=".some-") as folder:
             errors = repository.restore(snapshot, Path(folder), include=include, overwrite="always").errors
-            complaints = self._unpack(lambda: _packed(folder), room.root)
+            complaints = self._unpack(lambda: packed(folder), room.root)
         return errors + complaints
 
     def _unpack(self, opened: Callable[[], AbstractContextManager[Iterator[bytes]]], root: Path) -> tuple[str, ...]:
@@ -212,8 +213,7 @@ class RemoteHost:
         """
         which = "*" if self.owners else "user.*"
         for more in ((*_KINDS, f"--xattrs-include={which}"), ()):
-            with opened() as chunks:
-                done = self._unpacked(chunks, root, more)
+            done = retry.persist(partial(self._unpacked, opened, root, more), what=self.host.name)
             if not (more and done.code and _UNKNOWN.search(done.stderr)):
                 break
         if done.code == 0:
@@ -223,9 +223,11 @@ class RemoteHost:
             raise DrError(f"tar failed on {self.host.name}", str(root), done.last_words, hint="run tar there and see")
         return tuple(lines[:_COMPLAINTS])
 
-    def _unpacked(self, chunks: Iterator[bytes], root: Path, more: Sequence[str]) -> command.Done:
+    def _unpacked(
+        self, opened: Callable[[], AbstractContextManager[Iterator[bytes]]], root: Path, more: Sequence[str]
+    ) -> command.Done:
         argv = ["tar", "-x", "-p", "-f", "-", "--numeric-owner", *more]
-        with self.host.start(argv, env=_TAR, cwd=str(root), feed=True) as unpacking:
+        with opened() as chunks, self.host.start(argv, env=_TAR, cwd=str(root), feed=True) as unpacking:
             for chunk in chunks:
                 command.raise_if_stopping()
                 try:
@@ -244,7 +246,7 @@ class RemoteHost:
 
 
 @contextmanager
-def _packed(folder: str) -> Iterator[Iterator[bytes]]:
+def packed(folder: str) -> Iterator[Iterator[bytes]]:
     """Give the bytes of a tar of a directory here. Raises `DrError` when it is not whole."""
     argv = ["tar", "-c", *_KINDS, "--xattrs-include=*", "-f", "-", "-C", folder, "."]
 
