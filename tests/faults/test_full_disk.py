@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.servers.postgres import PostgresServer
 from tests.conftest import Site, plan_text
+from tests.databases import postgres_database, source_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 
@@ -151,6 +153,25 @@ def test_a_sandbox_that_fills_fails_the_drill_and_is_destroyed(files_site: Site)
         assert _says_full(site, drill["error"]) or "too small" in drill["error"]
         assert set(os.listdir(site.root / "state" / "sandboxes")) <= {"ballast", ".lock"}
     assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok"
+
+
+@pytest.mark.parametrize("leave", ["0", "1MB"])
+def test_a_scratch_server_whose_disk_fills_fails_the_drill_with_a_sentence_that_names_the_disk(
+    files_site: Site, postgres: PostgresServer, leave: str
+) -> None:
+    """Where something is left the server says that it cannot extend a file, or no more than that it went away."""
+    site, small = files_site, files_site.root / "small"
+    fill = f"dd if=/dev/zero of={small}/ballast bs=64k 2>/dev/null; truncate -s -{leave} {small}/ballast"
+    more = f"drill: {{sandbox: {small}}}\nhooks: {{restore: {{before: [sh, -c, '{fill}']}}}}\n"
+    large = "create table large as select repeat('x', 500) as text from generate_series(1, 9000)"
+    with postgres_database(postgres, large) as name, small_disk(small, "200m"):
+        small.chmod(0o755)
+        site.plan("share", plan_text("share", source_of(postgres, f"database: {name}"), more=more))
+        site.dr("backup", "share")
+        drill = site.dr("drill", "share", "--json", code=1).document["drills"][0]
+        assert drill["outcome"] == "failed" and drill["sandbox"] == "destroyed"
+        assert "the disk is full: " in drill["error"] and f"B left at {small}" in drill["error"]
+        assert [path.name for path in small.iterdir()] == ["ballast"]
 
 
 def test_a_dump_larger_than_the_state_disk_streams_through(files_site: Site) -> None:

@@ -96,6 +96,18 @@ def programs(folder: Path, pg_dump: str) -> str:
     return str(folder)
 
 
+def test_a_database_that_is_dropped_while_all_are_captured_is_left_out_by_another_try(
+    server: PostgresServer, school: str, tmp_path: Path
+) -> None:
+    server.psql("create database zoo")
+    stream = opened(server, tmp_path, all=True)
+    server.psql("drop database zoo")
+    with pytest.raises(SourceError, match="zoo was dropped while the source was captured") as caught:
+        taken(stream, tmp_path)
+    assert caught.value.retryable and "plan" not in caught.value.hint
+    assert taken(opened(server, tmp_path, all=True), tmp_path)[1].databases == (school,)
+
+
 def test_one_database_is_what_pg_dump_writes_and_pg_restore_reads(
     server: PostgresServer, school: str, tmp_path: Path
 ) -> None:

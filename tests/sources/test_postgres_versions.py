@@ -76,6 +76,21 @@ def test_a_server_of_this_system_is_drilled_in_the_newest(postgres: PostgresServ
         instance.close()
 
 
+def test_what_the_newest_version_wrote_is_recovered_into_an_older_server_by_the_newest_programs(
+    newest: PostgresServer, postgres: PostgresServer, captured: Capture
+) -> None:
+    """A dump sets what only newer servers know, for the session that loads it: nothing is missing by that."""
+    with postgres_database(newest, "create table t as select 1 as one", name="went") as name:
+        point = captured(newest, database=name, bin=str(newest_postgres()))
+    older = {"host": str(postgres.socket), "port": postgres.port, "bin": str(newest_postgres())}
+    instance = point.restored(real=True, replace=(name,), **older)
+    try:
+        before, after = both(restored(point, instance))
+        assert (instance.refusals, instance.remarks) == ([], []) and before.rows == after.rows
+    finally:
+        instance.close()
+
+
 def test_older_programs_are_refused_with_what_to_install(newest: PostgresServer, captured: Capture) -> None:
     with pytest.raises(SourceError, match=r"is older than the server, which is PostgreSQL 1[6-9]") as caught:
         captured(newest, database="school")

@@ -1,11 +1,13 @@
-"""What surrounds a restore: the plan's hooks, putting what passed into its real place, and what is said in the end."""
+"""What surrounds a restore: the plan's hooks, what goes wrong, putting into the real place, what is said in the end."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dr.errors import DrError
+from dr.errors import DrError, InterruptedRunError, as_error
 from dr.run.recovery import lacking
 from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.sandbox import Disposition
@@ -105,3 +107,26 @@ def say_lost(recovery: Recovery, travel: Travel) -> None:
     if lost:
         some = ", ".join(list(lost)[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")
         recovery.journal.note(f"the target has lost {some}: use another target or an older point", outcome="degraded")
+
+
+@contextmanager
+def faults_become_facts(recovery: Recovery) -> Iterator[None]:
+    """Keep what ails the work within as the recovery's error. Only faults of the program itself go on."""
+    try:
+        yield
+    except InterruptedRunError as error:
+        recovery.aborted = command.stopping()
+        recovery.error = str(error) if recovery.aborted else "restic was ended from outside"
+    except DrError as raised:
+        from dr.run.recovery.full_disk import named
+
+        told = named(recovery, raised)
+        recovery.error, recovery.error_hint, recovery.error_code = str(told), told.hint, told.exit_code
+    except OSError as error:
+        from dr.run.recovery.full_disk import of_this_host
+
+        full = of_this_host(recovery, error)
+        recovery.error = str(full) if full else f"the restored data cannot be worked with: {error.strerror}"
+        recovery.error_hint = full.hint if full else as_error(error).hint
+        if error.filename:  # in the list of names, as the names of files are no evidence
+            recovery.names.append(("restored data", str(error.strerror), os.fsencode(error.filename)))

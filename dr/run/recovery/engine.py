@@ -7,13 +7,12 @@ turns out not to be whole is passed over for the next one (`dr.run.recovery.rout
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
 
-from dr.errors import DamageError, DrError, InterruptedRunError, as_error
+from dr.errors import DamageError, DrError
 from dr.evidence.record import Drill, Point
-from dr.run.recovery.around import hook, put_into_place, say_end, say_lost
+from dr.run.recovery.around import faults_become_facts, hook, put_into_place, say_end, say_lost
 from dr.run.recovery.provision import provision
 from dr.run.recovery.request import RecoveryRequest
 from dr.run.recovery.restore import bring
@@ -24,16 +23,15 @@ from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.state import Recovery, begin
 from dr.run.recovery.tables import bring_tables
 from dr.run.workspace.toolbox import Toolbox
-from dr.tools import command
 
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, site: RestoreSite) -> Drill:
     """Do the whole of it and return the fact; the site is always put away, and what runs there ended."""
     recovery = begin(toolbox, request, site)
     try:
-        with _faults_become_facts(recovery):
+        with faults_become_facts(recovery):
             _stages(recovery, points)
-        with _faults_become_facts(recovery):
+        with faults_become_facts(recovery):
             put_into_place(recovery)
     finally:
         if request.travel:
@@ -52,22 +50,6 @@ def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryReques
     recovery.machine = site.land.machine
     say_end(recovery, fate)
     return make_fact(recovery, fate)
-
-
-@contextmanager
-def _faults_become_facts(recovery: Recovery) -> Iterator[None]:
-    try:
-        yield
-    except InterruptedRunError as error:
-        recovery.aborted = command.stopping()
-        recovery.error = str(error) if recovery.aborted else "restic was ended from outside"
-    except DrError as error:
-        recovery.error, recovery.error_hint, recovery.error_code = str(error), error.hint, error.exit_code
-    except OSError as error:
-        recovery.error = f"the restored data cannot be worked with: {error.strerror}"
-        if error.filename:  # in the list of names, as the names of files are no evidence
-            recovery.names.append(("restored data", str(error.strerror), os.fsencode(error.filename)))
-        recovery.error_hint = as_error(error).hint
 
 
 def _stages(recovery: Recovery, points: Sequence[Point]) -> None:

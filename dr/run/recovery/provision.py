@@ -85,9 +85,14 @@ def _or_lost(recovery: Recovery, name: str, act: Callable[[str], T | None]) -> T
     except InterruptedRunError:
         raise
     except DrError as error:
-        if not recovery.chosen.salvage or "disk is full" in error.what:
+        if not recovery.chosen.salvage:
             raise
-        recovery.lost[name] = error
+        from dr.run.recovery.full_disk import named
+
+        told = named(recovery, error)
+        if "disk is full" in told.what:
+            raise told from error
+        recovery.lost[name] = told
         return None
 
 

@@ -19,13 +19,17 @@ from dr.tools import command
 
 def start(recovery: Recovery) -> None:
     """Bring the restored data to life. What does not start fails the drill, but is still checked."""
+    from dr.run.recovery.full_disk import named
+
     for name, item in recovery.restored.items():
         try:
             item.instance.start()
         except InterruptedRunError:
             raise
-        except DrError as error:
-            recovery.error = recovery.error or f"{name} does not start: {error}"
+        except DrError as raised:
+            if not recovery.error:
+                error = named(recovery, raised)
+                recovery.error, recovery.error_hint = f"{name} does not start: {error}", error.hint
     if recovery.request.tables:
         return  # what else of the databases did not come back is of no use here
     lacking.tell(recovery)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,7 +174,7 @@ class Dumps(Stream):
         self._open.close()
 
     def _dump(self, database: str, found: list[Inventory]) -> Iterator[bytes]:
-        with self._open:
+        with self._open, _unless_dropped(database):
             session = self._open.enter_context(Session(self.server, database))
             snapshot = snapshot_of(session, self.server.name)
             process = self._open.enter_context(self.server.start("pg_dump", *self.options(database, snapshot)))
@@ -191,6 +191,18 @@ class Dumps(Stream):
         counted = pool.submit(inventory.take, session, database, self.sights[database])
         self._open.callback(lambda: None if counted.done() else session.kill())
         return counted
+
+
+@contextmanager
+def _unless_dropped(database: str) -> Iterator[None]:
+    """Let another try help where a database went while others were captured: it asks anew which there are."""
+    try:
+        yield
+    except SourceError as error:
+        if f'database "{database}" does not exist' not in error.cause:
+            raise
+        what = f"the database {database} was dropped while the source was captured"
+        raise SourceError(what, error.where, hint="run the backup again", retryable=True) from error
 
 
 def _whole(server: Server, process: Process, database: str, counted: Future[Inventory]) -> Iterator[bytes]:

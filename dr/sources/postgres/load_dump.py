@@ -164,7 +164,9 @@ class _Loader:
         listed = toc.entries(_listed(self._server, self._head).stdout)
         owners = [str(name) for name in self._server.rows(self._database, "select to_json(rolname) from pg_roles")]
         found = toc.refusals(done.stderr, listed, owners)
-        return found or [Refusal(kind="TABLE DATA", cause=f"{count[1]} statements were refused")]
+        if not found:
+            return [Refusal(kind="TABLE DATA", cause=f"{count[1]} statements were refused")]
+        return [each for each in found if not each.of_session]
 
 
 def _feed(process: Process, blocks: Iterable[bytes]) -> None:

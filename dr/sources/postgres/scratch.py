@@ -23,6 +23,7 @@ from dr.sources.postgres.connection import Login, Server
 from dr.sources.postgres.inventory import LARGE_OBJECTS, major_of
 from dr.sources.postgres.restored import Restored
 from dr.sources.postgres.roles import settings_of_all
+from dr.tools.command import Done
 from dr.tools.host import Host, Process, own_environment, script
 
 SUPERUSER = "postgres"
@@ -146,7 +147,7 @@ class ScratchServer(Restored):
             if done.code == 0:
                 return
         raise SourceError(
-            "the scratch server could not be made", self.name, done.last_words, hint="see the disk and its rights"
+            "the scratch server could not be made", self.name, _why(done), hint="see the disk and its rights"
         )
 
     def _run(self, programs: Path) -> Process:
@@ -171,6 +172,12 @@ class ScratchServer(Restored):
         except SourceError:
             return False
         return True
+
+
+def _why(done: Done) -> str:
+    """Return why a server was not made: the last that is said is that what was begun is removed."""
+    lines = done.stderr.decode("utf-8", "replace").splitlines()
+    return next((line for line in lines if "error:" in line or "FATAL:" in line or "PANIC:" in line), done.last_words)
 
 
 def wait_for_end(running: Process) -> None:

@@ -51,6 +51,11 @@ class Refusal:
         return self.kind in _DATA and not self.statement.startswith(("ALTER", "COMMENT", "GRANT", "REVOKE"))
 
     @property
+    def of_session(self) -> bool:
+        """Whether it is a setting of the session that loads, which a newer release knows: nothing is missing by it."""
+        return not self.tag and self.statement.startswith("SET ") and "unrecognized configuration" in self.cause
+
+    @property
     def name(self) -> str:
         """The object's name below its database, quoted as SQL would."""
         parts = self.tag.split(" ", 1) if self.kind in _OF_TABLES else [self.tag]
