@@ -13,7 +13,7 @@ from dr.catalog.migrations import STEPS
 from dr.catalog.values import ref_key
 from dr.errors import CatalogError
 from dr.tools import digest
-from dr.tools.state_dir import StateDir, is_full
+from dr.tools.state_dir import StateDir, is_full, is_read_only
 
 _BUSY_SECONDS = 30.0
 _REBUILD = "see the disk, or let `dr points rebuild` make it again from the targets"
@@ -69,6 +69,10 @@ class Connections:
             if self._is_full(error):
                 what, hint = f"{doing} the catalog failed: its disk is full", "free some space there, then start again"
                 raise CatalogError(what, str(self.path), reason, hint=hint) from error
+            if self._is_read_only(error):
+                what = f"{doing} the catalog failed: its file system is read-only"
+                hint = "see why in the kernel's log, mount it for writing, then start again"
+                raise CatalogError(what, str(self.path), reason, hint=hint) from error
             hint = "wait for the other run to end" if "locked" in reason else _REBUILD
             raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=hint) from error
         except sqlite3.IntegrityError as error:  # it is whole, and refuses this: two runs of one id, for instance
@@ -97,6 +101,11 @@ class Connections:
         with suppress(OSError):
             return is_full(self.path.parent)
         return False
+
+    def _is_read_only(self, error: sqlite3.OperationalError) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        odd = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        return odd and is_read_only(self.path.parent)
 
     def _connection(self) -> sqlite3.Connection:
         mine: sqlite3.Connection | None = getattr(self._mine, "connection", None)

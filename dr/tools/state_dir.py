@@ -181,8 +181,8 @@ class StateDir(os.PathLike[str]):
         except OSError as error:
             why, hint = error.strerror or "", _mending(error.errno)
             raise DrError("the state directory cannot be made", str(self), why, hint=hint) from error
-        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):  # of what is there already nothing was made now
-            fixed = os.statvfs(self.path).f_flag & os.ST_RDONLY
+        fixed = is_read_only(self.path)  # of what is there already nothing was made now
+        if fixed or not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             why = "its file system is read-only" if fixed else "its rights forbid it"
             mending = (
                 "mount it for writing" if fixed else "run as its owner, or correct that; or name another with --state"
@@ -200,6 +200,20 @@ def is_full(directory: Path) -> bool:
     """Whether the disk below a directory has no room for the next entry. Raises `OSError` where it cannot be asked."""
     disk = os.statvfs(directory)
     return disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+
+
+def is_read_only(directory: Path) -> bool:
+    """Whether the file system of a directory takes nothing.
+
+    One that Linux made so after a fault of its disk does not say it of itself: it is seen by a file without a name.
+    """
+    try:
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            return True
+        os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 @contextmanager

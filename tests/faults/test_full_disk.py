@@ -93,6 +93,43 @@ def test_a_state_that_cannot_be_written_is_said_with_what_mends_it(files_site: S
         subprocess.run(["umount", "-l", state], check=True)
 
 
+def test_a_state_whose_disk_the_kernel_made_read_only_amid_a_run_is_said_and_the_board_still_tells(
+    files_site: Site,
+) -> None:
+    """Such a file system still says of itself that it takes writes."""
+    site, disk = files_site, files_site.root / "state"
+    shutil.rmtree(disk, ignore_errors=True)
+    with _failing_disk(disk) as fail:
+        site.dr("backup", "share")
+        known = site.dr("points", "--json").document["points"]
+        hook = f"hooks: {{capture: {{before: [sh, -c, 'echo x > {fail}']}}}}\n"
+        site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", more=hook))
+        told = site.dr("backup", "share", code=1).err
+        assert "its file system is read-only" in told and "mount it for writing" in told
+        assert site.dr("backup", "share", code=1).err.count(FIXED) == 1
+        ran = site.dr("points", "--json")
+        assert ran.document["points"] == known and FIXED in ran.err
+
+
+@contextmanager
+def _failing_disk(at: Path) -> Iterator[Path]:
+    """A file system of its own; who writes into the file that is lent has Linux find it damaged."""
+    image = at.with_name("image")
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    at.mkdir(mode=0o700, parents=True, exist_ok=True)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-e", "remount-ro", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, at], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        source = subprocess.run(["findmnt", "-no", "SOURCE", at], check=True, capture_output=True, text=True).stdout
+        shutil.rmtree(at / "lost+found")
+        at.chmod(0o700)
+        yield Path("/sys/fs/ext4") / Path(source.strip()).name / "trigger_fs_error"
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+
+
 def test_a_full_state_disk_is_one_clear_error_and_the_chain_stays_whole(files_site: Site) -> None:
     site = files_site
     with small_disk(site.root / "state", "4m"):
