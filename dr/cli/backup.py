@@ -54,7 +54,7 @@ def say_backups(context: Context, results: list[Finished[BackupRun]]) -> None:
         run = result.record
         size, added = sum(s.bytes for s in run.sources), sum(s.bytes_added for s in run.sources)
         files = sum(s.files for s in run.sources)
-        took = format_duration((run.finished - run.started).total_seconds())
+        took = format_duration(result.seconds)
         context.say(
             f"{run.system}: {run.outcome}, {counted(files, 'file')}, {format_bytes(size)} "
             f"({format_bytes(added)} new) in {took}, point {run.run_id}"

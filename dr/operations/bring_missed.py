@@ -84,7 +84,7 @@ def _what_is_there(
         outcome=outcome_of(problem) if problem else "degraded" if left else "ok",
         points=tuple(there),
         late_copies=late,
-        seconds=round((now - run.started).total_seconds(), 3),
+        seconds=round((run.clock() - run.started).total_seconds(), 3),
         notes=tuple(notes),
         error=str(problem) if problem else notes[0] if notes else _STILL if left else None,
         error_hint=problem.hint if problem else "",

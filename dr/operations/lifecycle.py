@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
@@ -82,8 +82,8 @@ class Run:
 class Finished(Generic[R]):
     """What a run came to: its record, the exit code it deserves, and what else is to be told.
 
-    `sealed` is None where nothing was put on record. `details` are names for the person who asked, not for the
-    evidence.
+    `sealed` is None where nothing was put on record; `seconds` are what it took, whatever clock was set meanwhile.
+    `details` are names for the person who asked, not for the evidence.
     """
 
     record: R
@@ -92,6 +92,7 @@ class Finished(Generic[R]):
     problems: tuple[str, ...] = ()
     hint: str = ""
     details: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -156,7 +157,7 @@ def carry_out(run: Run, verb: Verb[R], act: Callable[[Run], R], *, scenario: str
         from dr.operations import heartbeat
 
         heartbeat.ended(session, run.system, verb.name, run.run_id, code=code, log=log.strip(), start=start)
-    return _finished(run, verb, record, sealed, hint)
+    return replace(_finished(run, verb, record, sealed, hint), seconds=seconds)
 
 
 def _heart_beats(run: Run, verb: str) -> threading.Thread | None:

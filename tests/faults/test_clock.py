@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dr.operations.backup import backup_one
 from dr.operations.run_due import run_due
+from dr.operations.verify import verify_one
 from dr.queries.status import board
 from dr.session import Session
 from tests.conftest import Site, plan_text
@@ -94,3 +96,24 @@ def test_a_clock_that_jumps_during_a_drill_does_not_bend_what_is_measured(at: Ca
     drill = drill_one(session, loaded, RecoveryRequest()).record
     assert drill.outcome == "ok"
     assert drill.rta_seconds is not None and drill.rta_seconds < 3600
+
+
+@pytest.mark.parametrize("years", [10, -20])
+def test_a_clock_that_jumps_during_a_backup_or_a_proof_does_not_bend_what_it_took(
+    at: Callable[[timedelta], Session], years: int
+) -> None:
+    session, looks = at(timedelta()), 0
+
+    def jumping() -> datetime:
+        nonlocal looks
+        looks += 1
+        return datetime.now(UTC) + timedelta(days=365 * years if looks > 4 else 0)
+
+    session.clock = jumping
+    (loaded,) = session.chosen(["share"])
+    done = backup_one(session, loaded)
+    assert done.record.outcome == "ok" and 0 < done.seconds < 3600
+    looks = 0
+    for proof in verify_one(session, loaded, level=2):
+        assert proof.record.outcome == "ok" and 0 < proof.record.seconds < 3600
+    assert session.catalog.audit().first_bad is None

@@ -44,7 +44,6 @@ def conclude(
         level_reached=level if not real else 0,
         objects=found.objects,
         bytes=found.bytes,
-        seconds=round((finished - started).total_seconds(), 3),
         damage=tuple(found.damage),
         points=tuple(p.run_id for p in here if p.run_id not in hit),
         damaged_points=tuple(p.run_id for p in here if p.run_id in hit),

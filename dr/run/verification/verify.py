@@ -6,6 +6,7 @@ decrypted share that rotates, so that so many runs have read everything.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -48,7 +49,7 @@ def verify(
     `spent` are the points that retention has no use for: that all snapshots of one of them are gone is no damage.
     That those of any other whole point are not listed is, whatever was proven before.
     """
-    started, found = clock(), Findings()
+    started, began, found = clock(), time.monotonic(), Findings()
     memory = previous
     if is_unfilled(place, points, previous):
         raise DrError("there is no repository yet", place.repository.where, hint="run `dr backup` first")
@@ -71,7 +72,7 @@ def verify(
             found.level = 0
             found.notes.append("no snapshot is stored there, so nothing is proven")
     proof = conclude(toolbox, place, found, points, started=started, finished=clock(), asked=level, run_id=run_id)
-    return proof, memory
+    return replace(proof, seconds=round(time.monotonic() - began, 3)), memory
 
 
 def is_unfilled(place: Place, points: Sequence[Point], previous: VerifyMemory) -> bool:
