@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from sqlite3 import Connection
 
@@ -11,7 +12,7 @@ from dr.catalog.values import micros
 from dr.errors import CatalogError
 from dr.evidence.canonical import canonical
 from dr.evidence.fact import Fact
-from dr.evidence.seal import GENESIS, NUMBERS, ChainResult, NumberSpan, Sealed, verify_chain
+from dr.evidence.seal import GENESIS, NUMBERS, ChainResult, NumberSpan, Sealed, Stored, verify_chain
 
 #: Numbers between which records are missing.
 _GAPS = """
@@ -95,13 +96,17 @@ def gaps(db: Connection) -> list[NumberSpan]:
     return found
 
 
-def audit(db: Connection, *, look: reading.Look) -> ChainResult:
+def audit(
+    db: Connection, *, look: reading.Look, passing: Callable[[Iterator[Stored]], Iterator[Stored]] = iter
+) -> ChainResult:
     """Read the whole chain in its stored order, one record at a time; name the first that is not as it was.
 
-    `look` is given each thin row that is read, and what its chunk holds.
+    `look` is given each thin row that is read, and what its chunk holds; all records are `passing` by another.
     """
     last, told = head(db), told_end(db)
-    found = verify_chain(reading.every(db, look=look), head=last, first=_number(db, "first", "1"), gaps=gaps(db))
+    found = verify_chain(
+        passing(reading.every(db, look=look)), head=last, first=_number(db, "first", "1"), gaps=gaps(db)
+    )
     if found.first_bad is None and told > last[0]:
         cut = last[0] + 1, f"removed, and the head was set back: there were records up to {told}"
         return replace(found, first_bad=cut)

@@ -116,11 +116,12 @@ class Records:
     def audit(self) -> ChainResult:
         """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
         from dr.catalog import derive, folding
+        from dr.catalog.borne_out import Claims
 
         with self._connections.reading() as db:
-            strays = folding.Strays()
-            result = chain.audit(db, look=strays.look)
-            stray = None if result.first_bad else strays.first or derive.first_stray(db)
+            strays, claims = folding.Strays(), Claims.of(db)
+            result = chain.audit(db, look=strays.look, passing=claims.passing)
+            stray = None if result.first_bad else strays.first or derive.first_stray(db) or claims.stray(db)
         return replace(result, first_bad=stray) if stray else result
 
     def fold(self, *, now: datetime, seconds: float = 2.0) -> int:

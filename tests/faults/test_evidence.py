@@ -213,3 +213,22 @@ def test_a_record_altered_everywhere_is_set_aside_once_every_target_was_read(twi
     assert (audit["outcome"], audit["missing"]) == ("ok", [[1, 1]])
     twice.dr("backup", "share")
     twice.dr("points", "rebuild", "--json")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update copies set proof_level = 5",
+        "update copies set proof_level = 'x'",
+        "update copies set proof_level = 1, proven_at = coalesce(proven_at, 0) + 1",
+        "update copies set proof_level = 3, proven_at = (select max(proven_at) from copies) where target = 'disk'",
+    ],
+)
+def test_proof_that_was_written_into_the_index_is_named_and_taken_back(kept: Site, statement: str) -> None:
+    shown = [(each["run_id"], each["proof_level"]) for each in kept.dr("points", "--json").document["points"]]
+    assert {level for _, level in shown} == {1}
+    alter(kept, statement)
+    assert "the index says of its proof on disk" in kept.dr("audit", code=1).err
+    kept.dr("points", "rebuild")
+    assert kept.dr("audit", "--json").document["outcome"] == "ok"
+    assert [(each["run_id"], each["proof_level"]) for each in kept.dr("points", "--json").document["points"]] == shown
