@@ -26,6 +26,9 @@ _FOLDED = f"select f.*, lower(hex(f.digest)) as told, {_BEFORE} as before from f
 _LINKS = """
     select seq, prev, digest from evidence where seq between :first and :last
     union all select f.seq, {before}, lower(hex(f.digest)) from folded f where f.seq between :first and :last"""
+_DIGESTS = """
+    select seq, digest from evidence where system = :system and seq <= :last
+    union all select seq, lower(hex(digest)) from folded where system = :system and seq <= :last"""
 #: What may be asked for, of those that lie open and of those that were folded.
 _KINDS = "kind in (select value from json_each(:kinds))"
 _SYSTEMS = "system in (select value from json_each(:systems))"
@@ -38,6 +41,11 @@ def every(db: Connection, *, since: int = 1, look: Look | None = None) -> Iterat
     given = {"after": since - 1}
     opened = map(_open, db.execute(_where("select * from evidence", of), given))
     return heapq.merge(opened, _folded(db, db.execute(_where(_FOLDED, of), given), look), key=attrgetter("seq"))
+
+
+def digests(db: Connection, system: str, *, to: int = 2**62) -> Iterator[tuple[int, str]]:
+    """Yield the numbers and digests of a system's records, up to a number, in no order."""
+    return ((int(seq), str(digest)) for seq, digest in db.execute(_DIGESTS, {"system": system, "last": to}))
 
 
 def select(

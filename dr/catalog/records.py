@@ -149,15 +149,15 @@ class Records:
 
     def sent_names(self, system: str, target: str) -> set[str]:
         """Return the names of the records that a target was given, as they lie there."""
-        query = (
-            "select seq, digest from evidence where system = :system and seq <= :sent"
-            " union all select seq, lower(hex(digest)) from folded where system = :system and seq <= :sent"
-        )
         asked = "select coalesce((select seq from sent where system = ? and target = ?), 0)"
         with self._connections.reading() as db:
             (sent,) = db.execute(asked, (system, target)).fetchone()
-            rows = db.execute(query, {"system": system, "sent": sent})
-            return {name_of(int(row[0]), str(row[1])) for row in rows}
+            return {name_of(seq, digest) for seq, digest in reading.digests(db, system, to=sent)}
+
+    def record_digests(self, system: str) -> dict[str, str]:
+        """Return the digests of all records of a system, by the names that they have on a target."""
+        with self._connections.reading() as db:
+            return {name_of(seq, digest): digest for seq, digest in reading.digests(db, system)}
 
     def mark_sent(self, system: str, target: str, seq: int) -> None:
         """Note that a target has all records of a system up to one."""

@@ -10,6 +10,7 @@ from dr.evidence.acts import Rebuild
 from dr.evidence.seal import NumberSpan
 from dr.late_dataclass import dataclass
 from dr.run.workspace.toolbox import Place
+from dr.tools.digest import in_threads
 
 #: So many names are said; the others are counted.
 _NAMED = 3
@@ -41,10 +42,11 @@ def gather(system: str, place: Place, records: Gathered) -> list[str]:
     """Gather the records beside a repository, all or none; return the names of what is not as it was sealed."""
     spoilt = list[str]()
     with records.whole():
-        for stored in place.evidence.list():
-            name = records.add(place.evidence.get(stored.name), where=_where(system, place.name))
-            if name != stored.name:
-                spoilt.append(stored.name)
+        read = in_threads(lambda stored: (stored.name, place.evidence.get(stored.name)), place.evidence.list())
+        for stored_as, text in read:
+            name = records.add(text, where=_where(system, place.name))
+            if name != stored_as:
+                spoilt.append(stored_as)
     return spoilt
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dr.evidence.canonical import canonical
 from dr.evidence.seal import digest_of, name_of
 from tests.conftest import Site, plan_text
 
@@ -232,3 +234,76 @@ def test_proof_that_was_written_into_the_index_is_named_and_taken_back(kept: Sit
     kept.dr("points", "rebuild")
     assert kept.dr("audit", "--json").document["outcome"] == "ok"
     assert [(each["run_id"], each["proof_level"]) for each in kept.dr("points", "--json").document["points"]] == shown
+
+
+def _resealed(site: Site, number: int, change: Callable[[dict[str, Any]], object]) -> None:
+    """Write the catalog again from one record on, as who may write there can: each digest and link is right."""
+    parts = ("seq", "kind", "ref", "system", "at", "prev", "body")
+    with sqlite3.connect(site.root / "state" / "catalog.sqlite") as db:
+        rows = db.execute("select seq, kind, ref, system, at, prev, body from evidence where seq >= ?", (number,))
+        last = ""
+        for row in rows.fetchall():
+            record = dict(zip(parts, row, strict=True)) | {"body": json.loads(row[-1])}
+            if record["seq"] == number:
+                change(record)
+            record["prev"] = last or record["prev"]
+            last = digest_of(record)
+            body = canonical(record["body"])
+            db.execute(
+                "update evidence set prev = ?, digest = ?, body = ? where seq = ?",
+                (record["prev"], last, body, record["seq"]),
+            )
+        db.execute("update meta set value = ? where key = 'head_digest'", (last,))
+
+
+def names(witness: dict[str, Any]) -> list[str]:
+    return [each["name"] for each in witness["strange"]]
+
+
+def test_a_catalog_that_was_written_again_as_a_whole_is_found_by_what_lies_at_the_target(kept: Site) -> None:
+    before = kept.dr("audit", "--targets", "--json").document
+    (witness,) = before["witnesses"]
+    assert (witness["outcome"], witness["records"], witness["unsent"]) == ("agrees", 3, 0)
+    _resealed(kept, 3, lambda record: record["body"].update(seconds=1.0))
+    plain = kept.dr("audit", "--json").document
+    assert plain["outcome"] == "ok" and "witnesses" not in plain, "by itself the chain is whole"
+    ran = kept.dr("audit", "--targets", "--json", code=1)
+    (witness,) = ran.document["witnesses"]
+    assert witness["outcome"] == "differs" and names(witness) == [evidence(kept)[2].name]
+    assert len(witness["lost"]) == 1 and witness["lost"] != names(witness)
+    assert f"records were sealed that the catalog does not hold: {evidence(kept)[2].name}" in ran.err
+    lose_the_catalog(kept)
+    kept.dr("points", "rebuild")
+    assert kept.dr("audit", "--targets", "--json").document["witnesses"][0]["records"] == 3, "as the hint says"
+
+
+def test_a_catalog_that_was_set_back_is_found_by_what_lies_at_the_target(kept: Site) -> None:
+    catalog = kept.root / "state" / "catalog.sqlite"
+    with contextlib.closing(sqlite3.connect(catalog)) as db:
+        db.execute("vacuum into ?", (str(kept.root / "older"),))
+    kept.dr("backup", "share")
+    lose_the_catalog(kept)
+    (kept.root / "older").rename(catalog)
+    kept.dr("audit")
+    (witness,) = kept.dr("audit", "--targets", "--json", code=3).document["witnesses"]
+    assert (
+        witness["outcome"] == "strange"
+        and names(witness) == [evidence(kept)[3].name]
+        and witness["records"] == 3
+        and not witness["lost"]
+    )
+
+
+def test_evidence_that_was_altered_or_removed_at_a_target_is_found_without_a_rebuild(kept: Site) -> None:
+    first, second, _ = evidence(kept)
+    first.write_bytes(first.read_bytes().replace(b'"ok"', b'"failed"', 1))
+    second.unlink()
+    ran = kept.dr("audit", "--targets", "--json", code=1)
+    (witness,) = ran.document["witnesses"]
+    assert witness["altered"] == [first.name] and witness["lost"] == [first.name, second.name]
+    assert ran.document["outcome"] == "ok" and "dr points rebuild" in ran.err
+    kept.dr("hold", "share", "--until", "2030-01-01", "--reason", "a matter of law")
+    assert kept.dr("audit", "--targets", "--json", code=1).document["witnesses"][0]["unsent"] in (0, 1)
+    (kept.root / "disk").rename(kept.root / "elsewhere")
+    ran = kept.dr("audit", "--targets", "--json", code=1)
+    assert ran.document["witnesses"][0]["outcome"] == "unread" and "no repository is there" in ran.err

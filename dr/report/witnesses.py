@@ -1,0 +1,65 @@
+"""What `dr audit --targets` found, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dr.evidence.seal import encode
+from dr.evidence.witness import Witness
+from dr.plan.units import counted
+
+#: So many names are said; the others are counted.
+_NAMED = 3
+_STRANGE = (
+    "if another machine recovered, drilled or backed up this system at that time, that is why; else the catalog was "
+    "changed, cut short or set back: move catalog.sqlite out of the state directory, keep it, and have it made again: "
+    "`dr points rebuild`"
+)
+
+
+def witness_document(witness: Witness) -> dict[str, Any]:
+    """What one target keeps of the records of one system, held against the chain."""
+    error = witness.error
+    return {
+        "system": witness.system,
+        "target": witness.target,
+        "outcome": witness.outcome,
+        "records": witness.records,
+        "strange": [encode(each) for each in witness.strange],
+        "altered": list(witness.altered),
+        "lost": list(witness.lost),
+        "unsent": witness.unsent,
+        "error": str(error) if error else None,
+        "hint": error.hint if error else None,
+    }
+
+
+def witness_in_words(witness: Witness) -> str:
+    """Return one line on what agrees."""
+    if witness.outcome == "detached":
+        return f"{witness.system}@{witness.target}: the disk is detached, and was not read"
+    unsent = f", {witness.unsent} not sent yet" if witness.unsent else ""
+    return f"{witness.system}@{witness.target}: {counted(witness.records, 'record')} as in the catalog{unsent}"
+
+
+def differences(witness: Witness) -> Iterator[tuple[str, str]]:
+    """Yield what does not agree, each with what to do."""
+    if witness.strange:
+        told = [f"{each.name} ({each.kind} {each.run_id}, {each.at})" for each in witness.strange]
+        yield f"records were sealed that the catalog does not hold: {_some(told)}", _STRANGE
+    if witness.altered:
+        yield (
+            f"not as it was sealed, or of a later release: {_some(witness.altered)}",
+            "see who can write there: `dr target check`",
+        )
+    if witness.lost:
+        yield (
+            f"records that were sent there are altered or removed: {_some(witness.lost)}",
+            "see who can write there: `dr target check`; `dr points rebuild` has them sent again",
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
