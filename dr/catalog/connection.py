@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -58,6 +59,17 @@ class Connections:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
+
+    @staticmethod
+    @contextmanager
+    def odd_text(connection: sqlite3.Connection) -> Iterator[None]:
+        """Read text that is none as the bytes it is made of: otherwise a row with it cannot be read at all."""
+        before = connection.text_factory
+        connection.text_factory = _text_or_bytes
+        try:
+            yield
+        finally:
+            connection.text_factory = before
 
     @contextmanager
     def errors(self, doing: str) -> Iterator[None]:
@@ -173,14 +185,41 @@ def copy_of(state: StateDir, to: StateDir) -> bool:
     return True
 
 
+def _text_or_bytes(stored: bytes) -> str | bytes:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
+
+
+#: What is read by itself: records that cannot be read are put back one by one.
+_RECORDS = ("evidence", "folded", "chunks")
+
+
 def quick_check(connections: Connections) -> None:
-    """Raise `CatalogError` when SQLite finds the file damaged."""
+    """Raise `CatalogError` when SQLite finds the file damaged, or something of it but the records cannot be read."""
     with connections.reading() as connection, closing(connection.execute("pragma quick_check(1)")) as rows:
         answer = str(rows.fetchone()[0])
-    if answer != "ok":
+    if answer == "ok":
+        answer = _unreadable(connections)
+    if answer:
         raise CatalogError(
             "the catalog is damaged",
             str(connections.path),
             answer[:200],
             hint="run `dr points rebuild`: it moves the damaged file aside and reads the targets",
         )
+
+
+def _unreadable(connections: Connections) -> str:
+    """Return what is wrong with the first row that cannot be read: its text is none."""
+    with connections.reading() as connection:
+        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            if table in _RECORDS:
+                continue
+            try:
+                deque(connection.execute(f"select * from {table}"), maxlen=0)  # noqa: S608 - a name of ours
+            except sqlite3.OperationalError as error:
+                return f"{table}: {error}"
+    return ""

@@ -81,7 +81,7 @@ class KnownPoints(Records):
         """Take records found on targets; see `dr.catalog.adopting.adopt`."""
         from dr.catalog.adopting import adopt
 
-        with self._connections.writing() as db:
+        with self._connections.writing() as db, self._connections.odd_text(db):
             return adopt(db, records, whole=whole, aside=aside)
 
     def adopt_points(

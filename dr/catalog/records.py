@@ -118,7 +118,7 @@ class Records:
         from dr.catalog import derive, folding
         from dr.catalog.borne_out import Claims
 
-        with self._connections.reading() as db:
+        with self._connections.reading() as db, self._connections.odd_text(db):
             strays, claims = folding.Strays(), Claims.of(db)
             result = chain.audit(db, look=strays.look, passing=claims.passing)
             stray = None if result.first_bad else strays.first or derive.first_stray(db) or claims.stray(db)

@@ -65,6 +65,11 @@ def altered(tmp_path: Path) -> Altered:
 EDITS = {
     "body": "update evidence set body = replace(body, '\"ok\"', '\"failed\"') where seq = 3",
     "body that is none": "update evidence set body = '{' where seq = 3",
+    "body that is no text": "update evidence set body = cast(x'7bff7d' as text) where seq = 3",
+    "body of bytes": "update evidence set body = x'7bff7d' where seq = 3",
+    "run that is no text": "update evidence set ref = cast(x'ff' as text) where seq = 3",
+    "kind and digest that are no text": "update evidence set kind = cast(x'ff' as text), digest = cast(x'fe' as text)"
+    " where seq = 3",
     "all bodies": "update evidence set body = '{}'",
     "digest": "update evidence set digest = 'f' where seq = 3",
     "prev": "update evidence set prev = 'f' where seq = 3",

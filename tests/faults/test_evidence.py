@@ -113,6 +113,14 @@ def test_evidence_that_was_altered_cut_short_or_removed_is_told_and_sent_again(k
     assert "evidence" not in kept.dr("points", "rebuild").err
 
 
+def test_a_catalog_with_text_that_is_none_is_made_again(kept: Site) -> None:
+    with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
+        db.execute("update copies set snapshots = cast(x'7bff7d' as text)")
+    assert "dr points rebuild" in kept.dr("points", code=1).err
+    assert len(kept.dr("points", "rebuild", "--json").document["points"]) == 2
+    assert list((kept.root / "state").glob("catalog.sqlite.damaged-*"))
+
+
 @pytest.mark.parametrize(("key", "value"), [("head_seq", "x"), ("gaps", "{"), ("gaps", "[[1]]"), ("gaps", '["a"]')])
 def test_a_catalog_whose_own_notes_are_damaged_says_so_and_is_made_again(kept: Site, key: str, value: str) -> None:
     with sqlite3.connect(kept.root / "state" / "catalog.sqlite") as db:
@@ -170,12 +178,12 @@ ALTERED = "update evidence set body = replace(body, '\"ok\"', '\"failed\"') wher
     [
         ALTERED,
         "update evidence set digest = 'f' where seq = 1",
-        "update evidence set ref = 'other' where seq = 1",
+        "update evidence set body = cast(x'7bff7d' as text) where seq = 1",
         "delete from evidence where seq = 1",
         "delete from evidence",
         "delete from evidence where seq = 2",
     ],
-    ids=["edited", "digest", "run", "removed", "all removed", "cut at the end"],
+    ids=["edited", "digest", "no text", "removed", "all removed", "cut at the end"],
 )
 def test_a_record_altered_in_the_catalog_and_at_one_of_two_targets_is_put_back_from_the_other(
     twice: Site, statement: str
