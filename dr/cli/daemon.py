@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import field
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from dr.errors import OK, DrError, Fault, Problem, every_error
 from dr.late_dataclass import dataclass
 from dr.plan.unchanged import Unchanged
 from dr.plan.window import HeldBack
+
+if TYPE_CHECKING:
+    from dr.session import Session
 
 log = logging.getLogger("dr.daemon")
 
@@ -92,6 +96,7 @@ class _Said:
     problems: set[Problem] = field(default_factory=set)
     held_back: set[HeldBack] = field(default_factory=set)
     error: str = ""
+    stuck: bool = False
     unchanged: Unchanged = field(default_factory=Unchanged)
 
 
@@ -122,10 +127,26 @@ def _look(context: Context, said: _Said) -> None:
             said.held_back = set(session.held_back)
             problems = [*session.problems, *filter(None, [left(session)])]
             context.tell_problems(problem for problem in problems if problem not in said.problems)
-            said.problems = set(problems)
+            said.problems, said.stuck = set(problems), False
     except DrError as error:
         said.error = str(error)
         if said.error != before:
             context.failed(error)
+        if not said.stuck:
+            said.stuck = _stuck(context, session, error)
     finally:
         session.close()
+
+
+def _stuck(context: Context, session: Session, error: DrError) -> bool:
+    """Whether nothing can be done since the catalog takes nothing; then the channels are told."""
+    from dr.operations.failed_units import note_stuck
+
+    try:
+        with every_error():
+            return note_stuck(session, error)
+    except DrError as failed:
+        context.failed(failed)
+        return False
+    finally:
+        context.tell_problems(session.problems)

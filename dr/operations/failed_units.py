@@ -27,6 +27,8 @@ from dr.tools.network import is_this_host
 
 #: The last start of the unit that came to its end and told what it found.
 _TOLD = "told-by-itself"
+#: The unit that stays: see `dr systemd`.
+_DAEMON = "dr-daemon.service"
 _UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]{1,255}")
 #: By what systemd calls the result of a unit (systemd.exec(5), $SERVICE_RESULT), what befell it.
 _BEFELL = {
@@ -60,6 +62,22 @@ def note_failed(session: Session, unit: str, env: Mapping[str, str]) -> str:
         _tell_directly(session, {unit: entry})
         _write(session, {**known, unit: {**entry, "directly": "yes"}})
     return why
+
+
+def note_stuck(session: Session, error: DrError) -> bool:
+    """Tell the channels that the daemon stays and can do nothing, where that is since the catalog takes nothing.
+
+    Once, until a run comes to its end again, if there is a place that takes a note of it. Return whether it is so.
+    """
+    if _is_writable(session):
+        return False
+    known = failed_units(session.state)
+    if not known.get(_DAEMON, {}).get("directly"):
+        since = f"{session.clock():%Y-%m-%dT%H:%M:%SZ}"
+        entry = {"since": since, "why": f"can do nothing ({error})", "directly": "yes"}
+        _tell_directly(session, {_DAEMON: entry})
+        _write_first(session, FAILED_UNITS, json.dumps({**known, _DAEMON: entry}))
+    return True
 
 
 @contextmanager

@@ -101,6 +101,24 @@ def test_where_the_catalog_cannot_be_written_the_channels_are_told_all_the_same_
     assert host.told() == []
 
 
+def test_a_daemon_that_stays_and_can_write_nothing_tells_the_channels_once_and_that_it_is_over(host: Host) -> None:
+    catalog = host.site.root / "state" / "catalog.sqlite"
+    kept = {path: path.read_bytes() for path in catalog.parent.glob("catalog.sqlite*")}
+    for path in kept:
+        path.unlink()
+    catalog.write_bytes(b"no database" * 1000)
+    host.dr("daemon", "--once", code=1)
+    [told] = host.told()
+    assert "the unit dr-daemon.service can do nothing" in told and "catalog" in told
+    host.dr("daemon", "--once", code=1)
+    assert host.told() == []
+    for path, content in kept.items():
+        path.write_bytes(content)
+    host.dr("daemon", "--once")
+    [well] = host.told()
+    assert "well again: the unit dr-daemon.service" in well
+
+
 def test_where_the_state_directory_takes_nothing_the_room_that_systemd_gives_keeps_it(
     host: Host, tmp_path: Path
 ) -> None:
