@@ -8,6 +8,7 @@ greatest burst that was ordinary is ordinary again. Fewer than a floor is never 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -111,10 +112,12 @@ class Change:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Change:
         """Return a change from its stored values. Keys of a later release are left out."""
-        return cls(**{key: values[key] for key in _KEYS if key in values})
+        return cls(**{key: values[key] for key in _keys() if key in values})
 
 
-_KEYS = tuple(field.name for field in fields(Change))
+@functools.cache
+def _keys() -> tuple[str, ...]:
+    return tuple(field.name for field in fields(Change))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import json
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias, cast
 
 from dr.evidence.canonical import canonical, quoted
 from dr.evidence.fact import KINDS, Fact, RecordKind, identity
+from dr.late_dataclass import dataclass
 
 GENESIS = "0" * 64
 #: Numbers of records are smaller.
@@ -74,7 +74,7 @@ class Sealed:
         return record if sound and isinstance(record.body, dict) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """One record as it is stored: its `text` is that of its body, which nobody needs to parse to see that it is whole.
 

@@ -147,7 +147,7 @@ class Sent:
     stored: Stored
     files: int
     bytes: int
-    settled: Settled = Settled()
+    settled: Settled = field(default_factory=Settled)
     unreadable: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     omissions: tuple[Omission, ...] = ()

@@ -6,7 +6,6 @@ is found by the names that people type, compared letter by letter; nothing is gu
 
 from __future__ import annotations
 
-import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -147,6 +146,8 @@ def _parts(text: str) -> Iterator[str]:
 
 def unknown(missing: Sequence[str], listed: Iterable[Table], system: str) -> DrError:
     """Return the error for tables that are not there: with the nearest names, or those there are."""
+    import difflib  # who brings one file back waits for every import
+
     names = {each.name: each for each in listed}
     forms = {form.lower(): each.name for each in names.values() for form in (*each.also, each.name)}
     near = difflib.get_close_matches(missing[0].lower(), list(forms), n=_NAMED, cutoff=0.6)

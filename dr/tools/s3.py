@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -435,6 +434,8 @@ def _room_here() -> Iterator[None]:
 
 def http_time(text: str | None) -> datetime | None:
     """Return the moment of a `Date` header (RFC 9110, 5.6.7); None for none, or one that is no date."""
+    from email.utils import parsedate_to_datetime  # who brings one file back waits for every import
+
     try:
         moment = parsedate_to_datetime(text or "")
     except ValueError:

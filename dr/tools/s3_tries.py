@@ -11,7 +11,6 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from dr.tools import command, retry
@@ -81,6 +80,8 @@ def retry_after(headers: Mapping[str, str]) -> float:
 
     0 where it does not say so, or says it in a way that nobody can read.
     """
+    from email.utils import parsedate_to_datetime  # few answers ask so
+
     named = {name.lower(): value.strip() for name, value in headers.items()}
     told = named.get("retry-after", "")
     if told.isdecimal():
