@@ -3,13 +3,17 @@
 `dataclasses.dataclass` writes five to nine methods of each class as text and has Python compile them: half a
 millisecond a class. A command loads hundreds of these classes and makes values of a few. So here the decorator leaves
 a class as it stands; its first value, or whoever asks for its fields, also by way of a class that inherits, has it
-made. From then on it has what `dataclasses` gives it.
+made. From then on it has what `dataclasses` gives it; what compares, hashes and shows a value is made without the
+compiler, which takes a third off.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -25,6 +29,10 @@ else:
 _one = threading.RLock()
 #: What a twin does not take over.
 _OWN = ("__dict__", "__weakref__", "__init__", "__dataclass_fields__")
+
+
+#: What `_complete` makes, for classes that have none of it themselves, and no other options than these.
+_COMPLETED, _SIMPLE = {"__repr__", "__eq__", "__hash__"}, {"frozen", "kw_only"}
 
 
 class _Fields:
@@ -62,7 +70,11 @@ def _make(cls: type, options: dict[str, Any]) -> None:
     own = {name: value for name, value in vars(cls).items() if name not in _OWN}
     twin: Any = type(cls)(cls.__name__, cls.__bases__, own | {"__qualname__": cls.__qualname__})
     before = dict(vars(twin))
-    dataclasses.dataclass(twin, **options)
+    if vars(twin).keys().isdisjoint(_COMPLETED) and options.keys() <= _SIMPLE:
+        dataclasses.dataclass(twin, **options, repr=False, eq=False)
+        _complete(twin, hashed=options.get("frozen", False))
+    else:
+        dataclasses.dataclass(twin, **options)
     made = {name: value for name, value in vars(twin).items() if before.get(name) is not value}
     if options.get("frozen"):  # its own speak of the twin
         made |= {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}
@@ -72,6 +84,34 @@ def _make(cls: type, options: dict[str, Any]) -> None:
     for name in before.keys() & vars(cls).keys() - vars(twin).keys():
         delattr(cls, name)  # what stood there for a default that is made anew for each value
     cls.__init__ = init  # type: ignore[misc]
+
+
+def _complete(cls: Any, *, hashed: bool) -> None:
+    """Give a class the methods for which `dataclasses` would have text compiled."""
+    fields = dataclasses.fields(cls)
+    compared = _values([each.name for each in fields if each.compare])
+    in_hash = _values([each.name for each in fields if (each.compare if each.hash is None else each.hash)])
+    shown = [each.name for each in fields if each.repr]
+
+    def equals(self: Any, other: Any) -> bool:
+        return compared(self) == compared(other) if other.__class__ is self.__class__ else NotImplemented
+
+    def show(self: Any) -> str:
+        return f"{self.__class__.__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    def hash_of(self: Any) -> int:
+        return hash(in_hash(self))
+
+    cls.__eq__, cls.__repr__ = equals, recursive_repr()(show)
+    if hashed:
+        cls.__hash__ = hash_of
+
+
+def _values(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    get = attrgetter(*names) if names else None  # of one name it returns no tuple
+    return lambda self: (get(self),) if get else ()
 
 
 def _refuse_to_set(self: object, name: str, value: object) -> NoReturn:

@@ -52,6 +52,64 @@ def test_a_class_made_late_is_what_dataclasses_makes_of_it() -> None:
     assert _what_it_is(*_classes(dataclass)) == _what_it_is(*_classes(dataclasses.dataclass))
 
 
+def _simple_classes(decorator: Any) -> list[Any]:
+    @decorator(frozen=True, kw_only=True)
+    class Some:
+        name: str = "a"
+        secret: str = field(default="b", repr=False)
+        noted: list[int] = field(default_factory=list, compare=False)
+        counted: float = field(default=float("nan"), hash=False)
+
+    @decorator(frozen=True)
+    class One(Some):
+        name: str = "one"
+
+    class Heir(One):
+        """Not decorated."""
+
+    @decorator
+    class Open:
+        inner: Any = None
+
+    @decorator(frozen=True)
+    class Single:
+        value: float = 1
+
+    @decorator(frozen=True)
+    class Empty:
+        pass
+
+    @decorator(frozen=True)
+    class Own:
+        value: int = 1
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return 7
+
+        def __repr__(self) -> str:
+            return "own"
+
+    return [Some, One, Heir, Open, Single, Empty, Own]
+
+
+def _how_they_compare(classes: list[Any]) -> list[object]:
+    values = [cls() for cls in classes] + [cls() for cls in classes]
+    changed = [classes[0](secret="c"), classes[0](noted=[1]), classes[0](counted=0.5), classes[4](value=1.0)]
+    values[3].inner = values[3]  # shows itself
+    values[10].inner = 5
+    found: list[object] = [repr(each) for each in (*values, *changed)]
+    found += [one == two for one in (*values, *changed) for two in (*values, *changed, None, 1)]
+    hashed = [each for each in (*values, *changed) if not isinstance(each, classes[3])]
+    return [*found, *(hash(one) == hash(two) for one in hashed for two in hashed)]
+
+
+def test_values_made_late_compare_hash_and_show_as_those_of_dataclasses_do() -> None:
+    assert _how_they_compare(_simple_classes(dataclass)) == _how_they_compare(_simple_classes(dataclasses.dataclass))
+
+
 def test_whoever_asks_for_the_fields_of_a_class_without_values_has_it_made() -> None:
     parent, child, _ = _classes(dataclass)
     assert dataclasses.is_dataclass(parent) and [each.name for each in dataclasses.fields(child)] == [
