@@ -9,6 +9,7 @@ from typing import Any
 from dr.evidence.notice import Notice
 from dr.evidence.seal import encode
 from dr.late_dataclass import dataclass
+from dr.plan.units import first_few
 
 _MOST = 3  # systems that a subject names
 
@@ -57,6 +58,4 @@ def _subject(notices: Sequence[Notice]) -> str:
 
 
 def _names(notices: Sequence[Notice]) -> str:
-    names = list(dict.fromkeys(notice.system or "this site" for notice in notices))
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"{', '.join(names[:_MOST])}{more}"
+    return first_few(list(dict.fromkeys(notice.system or "this site" for notice in notices)), _MOST)

@@ -9,11 +9,9 @@ from dr.catalog.store import Catalog
 from dr.evidence.acts import Rebuild
 from dr.evidence.seal import NumberSpan
 from dr.late_dataclass import dataclass
+from dr.plan.units import first_few
 from dr.run.workspace.toolbox import Place
 from dr.tools.digest import in_threads
-
-#: So many names are said; the others are counted.
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,11 @@ class OddEvidence:
         """Say it."""
         told = []
         if self.spoilt:
-            told.append(f"among the evidence, not as it was sealed, or of a later release: {_some(self.spoilt)}")
+            told.append(f"among the evidence, not as it was sealed, or of a later release: {first_few(self.spoilt)}")
         if self.lost:
-            told.append(f"evidence was altered or removed, and is sent there again by the next run: {_some(self.lost)}")
+            told.append(
+                f"evidence was altered or removed, and is sent there again by the next run: {first_few(self.lost)}"
+            )
         return told
 
 
@@ -88,9 +88,4 @@ def altered_in_words(rebuilt: Rebuild) -> str:
 
 def _records(spans: Sequence[NumberSpan]) -> str:
     named = [str(first) if first == last else f"{first} to {last}" for first, last in spans]
-    return f"{sum(last - first + 1 for first, last in spans)} records ({_some(named)})"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
+    return f"{sum(last - first + 1 for first, last in spans)} records ({first_few(named)})"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from dr.evidence.seal import encode
 from dr.evidence.witness import Witness
-from dr.plan.units import counted
+from dr.plan.units import counted, first_few
 
-#: So many names are said; the others are counted.
-_NAMED = 3
 _STRANGE = (
     "if another machine recovered, drilled or backed up this system at that time, that is why; else the catalog was "
     "changed, cut short or set back: move catalog.sqlite out of the state directory, keep it, and have it made again: "
@@ -47,19 +45,14 @@ def differences(witness: Witness) -> Iterator[tuple[str, str]]:
     """Yield what does not agree, each with what to do."""
     if witness.strange:
         told = [f"{each.name} ({each.kind} {each.run_id}, {each.at})" for each in witness.strange]
-        yield f"records were sealed that the catalog does not hold: {_some(told)}", _STRANGE
+        yield f"records were sealed that the catalog does not hold: {first_few(told)}", _STRANGE
     if witness.altered:
         yield (
-            f"not as it was sealed, or of a later release: {_some(witness.altered)}",
+            f"not as it was sealed, or of a later release: {first_few(witness.altered)}",
             "see who can write there: `dr target check`",
         )
     if witness.lost:
         yield (
-            f"records that were sent there are altered or removed: {_some(witness.lost)}",
+            f"records that were sent there are altered or removed: {first_few(witness.lost)}",
             "see who can write there: `dr target check`; `dr points rebuild` has them sent again",
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
+from dr.plan.units import first_few
 from dr.sources.driver import shown, upward
 from dr.sources.walk import Excluded, literally
 
@@ -171,7 +172,8 @@ def left_out(points: Iterable[bytes]) -> tuple[Omission, ...]:
     if not names:
         return ()
     many = "1 file system that is" if len(names) == 1 else f"{len(names)} file systems that are"
-    what = f"{many} mounted below the declared paths left out, as the plan says (`one_filesystem`): {_some(names)}"
+    some = first_few(names, _FIRST)
+    what = f"{many} mounted below the declared paths left out, as the plan says (`one_filesystem`): {some}"
     listed = ", ".join(f'"{name}"' for name in names[:_FIRST])
     hint = (
         f"to store what is there take `one_filesystem` out of the plan; to be told no more write `exclude: [{listed}]`"
@@ -184,7 +186,7 @@ def not_mounted(points: Iterable[bytes], excluded: Excluded) -> tuple[Omission, 
     names = tuple(shown(point) for point in points if not excluded(point))
     if not names:
         return ()
-    what = f"nothing is mounted at the automount point{'' if len(names) == 1 else 's'} {_some(names)}"
+    what = f"nothing is mounted at the automount point{'' if len(names) == 1 else 's'} {first_few(names, _FIRST)}"
     hint = f"see why with `ls {names[0]}`, declare the directories that are mounted there by name, or exclude it"
     return (Omission(what=what, hint=hint, names=names),)
 
@@ -193,10 +195,5 @@ def not_data(mounts: Sequence[Mount]) -> str:
     """Say which pseudo file systems are not walked; nothing where there are none."""
     if not mounts:
         return ""
-    named = _some([f"{shown(mount.point)} ({mount.kind})" for mount in mounts])
+    named = first_few([f"{shown(mount.point)} ({mount.kind})" for mount in mounts], _FIRST)
     return f"not data, so never stored: what is in {named}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _FIRST
-    return ", ".join(names[:_FIRST]) + (f" and {more} more" if more > 0 else "")

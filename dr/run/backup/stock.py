@@ -18,7 +18,7 @@ from pathlib import Path
 from dr.errors import DamageError
 from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
-from dr.plan.units import counted
+from dr.plan.units import counted, first_few
 from dr.run.backup.last_look import Difference, compare, keep, kept
 from dr.run.backup.progress import BackupRequest
 from dr.run.verification.inventory import Inventory, id_of, listed
@@ -106,7 +106,7 @@ def notes(found: Stock, target: str, system: str, harmed: Sequence[str]) -> list
     """Say which earlier points rest on the same, and what else is to be said."""
     told = [found.note] if found.note else []
     if harmed:
-        some = ", ".join(harmed[:3]) + (f" and {len(harmed) - 3} more" if len(harmed) > 3 else "")
+        some = first_few(harmed)
         told.append(
             f"{counted(len(harmed), 'earlier recovery point')} on {target} cannot be used as it is there "
             f"({_in_words(found.damage)}): {some}; {_mend(system, target)}"

@@ -16,7 +16,7 @@ from dr.evidence.record import Copy, Outcome, Point
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
 from dr.plan.retention import RULES
-from dr.plan.units import counted, format_duration
+from dr.plan.units import counted, first_few, format_duration
 from dr.run.points.retention import expired, rules
 
 #: A point counts as proven once every stored byte of its repository was read; as restored once a drill brought it back.
@@ -174,7 +174,7 @@ def _obstacles(here: ExpirySituation, there: Sequence[Point], going: Collection[
     if here.clock:
         yield here.clock
     if lost := _lost(here, there):
-        named = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+        named = first_few(lost)
         yield f"{here.target} has lost {named}, which the plan's retention keeps: see `dr verify {here.plan.system}`"
     if here.proof and here.proof != "ok":
         yield f"the last verification of {here.target} was not ok: see `dr verify {here.plan.system}`"

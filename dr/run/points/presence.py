@@ -15,7 +15,7 @@ from dr.errors import DamageError, DrError, NoRepositoryError, RefusedError
 from dr.evidence.look import NOTHING, Known, LeftBehind, Look, Stranger
 from dr.evidence.record import Copy, Damage, Point
 from dr.late_dataclass import dataclass
-from dr.plan.units import counted
+from dr.plan.units import counted, first_few
 from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_events import Snapshot
@@ -268,7 +268,7 @@ def in_words(seen: Look, points: Sequence[Point]) -> str | None:
     copies = [copy for point, copy in _copies_on(seen.target, points) if point.run_id in seen.noticed]
     last = max((copy.seen for copy in copies if copy.seen), default=None)
     when = f", last seen there {last:%Y-%m-%d %H:%M}Z" if last else ""
-    some = ", ".join(seen.noticed[:3]) + (f" and {len(seen.noticed) - 3} more" if len(seen.noticed) > 3 else "")
+    some = first_few(seen.noticed)
     return f"{seen.target} has lost {counted(len(seen.noticed), 'recovery point')} that should be there: {some}{when}"
 
 

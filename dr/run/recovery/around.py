@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dr.errors import DrError, InterruptedRunError, as_error
+from dr.plan.units import first_few
 from dr.run.recovery import lacking
 from dr.run.recovery.compare import chosen
 from dr.run.recovery.place.sandbox import Disposition
@@ -105,8 +106,9 @@ def say_lost(recovery: Recovery, travel: Travel) -> None:
         recovery.journal.note(f"left out, as their bytes are not what their names promise: {len(junk):,} objects")
     recovery.names += [("repository", reason, name.encode()) for name, reason in lost.items()]
     if lost:
-        some = ", ".join(list(lost)[:3]) + (f" and {len(lost) - 3:,} more" if len(lost) > 3 else "")
-        recovery.journal.note(f"the target has lost {some}: use another target or an older point", outcome="degraded")
+        recovery.journal.note(
+            f"the target has lost {first_few(list(lost))}: use another target or an older point", outcome="degraded"
+        )
 
 
 @contextmanager

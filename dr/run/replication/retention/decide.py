@@ -15,6 +15,7 @@ from dr.evidence.forgetting import Absence, Waiting
 from dr.evidence.record import Point
 from dr.late_dataclass import dataclass
 from dr.plan.plan import Plan
+from dr.plan.units import first_few
 from dr.run.points.retention import expired
 from dr.run.replication.retention.pending_deletion import due, ripe
 
@@ -103,7 +104,7 @@ def judge(here: Situation) -> Judgement:
 
 
 def _alarm(here: Situation, lost: Sequence[str]) -> str:
-    named = ", ".join(lost[:3]) + (f" and {len(lost) - 3} more" if len(lost) > 3 else "")
+    named = first_few(lost)
     return f"{here.primary} has lost {named}, which the plan's retention keeps: nothing is forgotten at {here.replica}"
 
 
