@@ -13,8 +13,8 @@ WHERE_RESTIC_MATTERS := tests/tools/test_restic.py tests/sources/test_files.py t
 	$(patsubst %,tests/run/test_%.py,drill escrow keys locks recover verify) tests/e2e/test_trip.py tests/e2e/test_rebuild.py
 # What is pure or nearly so. Of these too, --fast leaves out what starts servers or takes time.
 FAST := tests/plan tests/evidence tests/catalog tests/report tests/tools tests/test_house.py tests/test_changelog.py
-# Twice as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
-PYTEST := $(PY) -m pytest -n 4 --dist worksteal -q -p tests.no_skips
+# Three times as many workers as two cores: most tests wait for servers. A module's tests mostly stay with one worker.
+PYTEST := $(PY) -m pytest -n 6 --dist worksteal -q -p tests.no_skips
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
