@@ -146,7 +146,7 @@ class Demo(Stage):
         )
         self.dr("status")
         self.step("The evidence: every run, drill and act, chained; and the same records beside each repository.")
-        self.dr("audit")
+        self.dr("audit", "--targets")
         self.step("The report a superintendent reads and an auditor works from.")
         self.dr("report", "-o", str(self.root / "report.html"))
         drills = json.loads(self.dr("report", "--system", "sis", "--format", "json", show=False))["drills"]
