@@ -70,8 +70,12 @@ class DrError(Exception):
 
     def __str__(self) -> str:
         """One sentence: `where: what (cause)`."""
-        head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head} ({self.cause})" if self.cause else head
+        return f"{self.where}: {self.sentence}" if self.where else self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """Return `what (cause)`, for who says the place beside it."""
+        return f"{self.what} ({self.cause})" if self.cause else self.what
 
 
 @dataclass
@@ -202,7 +206,7 @@ class Problem:
     @staticmethod
     def of(error: DrError, where: str = "", *, exit_code: int = DEGRADED) -> Problem:
         """Return an error as a problem of `where`."""
-        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        what = error.sentence
         place = error.where if not where or error.where.startswith(where) else where
         if error.where and place == where:
             what = f"{error.where}: {what}"

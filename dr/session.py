@@ -393,9 +393,9 @@ class Session:
                     self.reached[place.name] = place
             except DrError as error:
                 whole = False
-                what = f"evidence could not be put on {place.name}: {error.what}"
+                what = f"evidence could not be put on {place.name}: {error.sentence}"
                 hint = error.hint or "fix the target; the next run sends it"
-                self.problem(Problem(f"{what} ({error.cause})" if error.cause else what, system, hint))
+                self.problem(Problem(what, system, hint))
         return whole
 
     def _send_evidence(self, place: Place, system: str) -> None:

@@ -47,12 +47,11 @@ def _hear(context: Context) -> list[int]:
     for witness in witnesses(context.session, declared_or_usable(context, ())):
         told.append(witness_document(witness))
         codes.append(witness.exit_code)
-        where = f"{witness.system}@{witness.target}"
         if error := witness.error:
-            context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, error.hint)
+            context.complain(error.sentence, witness.where, error.hint)
             continue
         context.say(witness_in_words(witness))
         for what, hint in differences(witness):
-            context.complain(what, where, hint)
+            context.complain(what, witness.where, hint)
     context.put(witnesses=told)
     return codes

@@ -133,7 +133,7 @@ class Context:
             for fault in error.faults:
                 self.fault(fault)
         else:
-            what = f"{error.what} ({error.cause})" if error.cause else error.what
+            what = error.sentence
             self.complain(what, error.where, error.hint)
         self.ended(error.exit_code)
 

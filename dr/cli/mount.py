@@ -41,7 +41,7 @@ def mount_command(
     require_target(loaded, target)
 
     def say(what: str, why: DrError) -> None:
-        reason = f"{why.what} ({why.cause})" if why.cause else why.what
+        reason = why.sentence
         context.warn(f"{what}: {reason}", why.where or system, why.hint)
 
     request = MountRequest(whole_path(directory), point, target, because)

@@ -155,7 +155,7 @@ def _rebuild(context: Context, items: list[Loaded], at: datetime | None, adopt: 
         )
     for where, error in done.problems:
         hint = error.hint or "fix the target"
-        context.complain(f"{error.what} ({error.cause})" if error.cause else error.what, where, f"{hint}; then rebuild")
+        context.complain(error.sentence, where, f"{hint}; then rebuild")
     if done.strangers:
         context.warn(
             f"records on the targets that are not of this chain stay there: {done.strangers}",

@@ -54,7 +54,7 @@ def _probe(context: Context, systems: tuple[str, ...]) -> None:
             if faults and state != nagios.CRITICAL:
                 state, text = nagios.unknown(f"{faults[0].where}: {faults[0].what}")
     except DrError as error:
-        state, text = nagios.unknown(f"{error.what} ({error.cause})" if error.cause else error.what)
+        state, text = nagios.unknown(error.sentence)
     context.put(nagios=nagios.document(state, text))
     context.say(text)
     context.ended(state)

@@ -36,6 +36,11 @@ class Witness:
     error: DrError | None = None
 
     @property
+    def where(self) -> str:
+        """The repository that it lies beside, in words."""
+        return f"{self.system}@{self.target}"
+
+    @property
     def outcome(self) -> str:
         """`agrees`, `strange` (all that was sent is there, and more), `differs`, `detached` or `unread`."""
         if self.error:

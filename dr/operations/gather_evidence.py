@@ -11,7 +11,7 @@ from dr.evidence.seal import NumberSpan
 from dr.late_dataclass import dataclass
 from dr.plan.units import first_few
 from dr.run.workspace.toolbox import Place
-from dr.tools.digest import in_threads
+from dr.tools.store import contents
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ def gather(system: str, place: Place, records: Gathered) -> list[str]:
     """Gather the records beside a repository, all or none; return the names of what is not as it was sealed."""
     spoilt = list[str]()
     with records.whole():
-        read = in_threads(lambda stored: (stored.name, place.evidence.get(stored.name)), place.evidence.list())
-        for stored_as, text in read:
+        for stored_as, text in contents(place.evidence):
             name = records.add(text, where=_where(system, place.name))
             if name != stored_as:
                 spoilt.append(stored_as)

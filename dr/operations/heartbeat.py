@@ -60,7 +60,7 @@ def _ping(session: Session, check: tuple[str, ...], signal: str, run_id: str, lo
     except InterruptedRunError:
         return
     except DrError as error:
-        problem = f"{error.what} ({error.cause})" if error.cause else error.what
+        problem = error.sentence
     if problem:
         session.beat_seconds_left -= time.monotonic() - began
         hint = "see the service and its address; the run itself is not concerned"

@@ -146,7 +146,7 @@ def _opened(place: Place, sealed: bytes | None, identity: str, notes: list[str])
     except (InterruptedRunError, AbsentError):
         raise
     except DrError as error:
-        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        what = error.sentence
         return replace(told, error=what, error_hint=error.hint)
 
 

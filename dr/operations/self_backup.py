@@ -63,8 +63,8 @@ def save_everywhere(session: Session) -> None:
 
 
 def _unsaved(session: Session, target: str, error: DrError) -> None:
-    what = f"no self-copy could be put on {target}: {error.what}"
-    session.problem(Problem(f"{what} ({error.cause})" if error.cause else what, hint=error.hint or _AGAIN))
+    what = f"no self-copy could be put on {target}: {error.sentence}"
+    session.problem(Problem(what, hint=error.hint or _AGAIN))
 
 
 def _save(session: Session, reached: Mapping[str, ObjectStore]) -> None:

@@ -120,7 +120,7 @@ def sent(session: Session, channel: Channel, message: Message, state: ChannelSta
         raise
     except DrError as error:
         wait = min(timedelta(minutes=2**state.tries), LONGEST_WAIT) if state.tries < 8 else LONGEST_WAIT
-        what = f"{error.what} ({error.cause})" if error.cause else error.what
+        what = error.sentence
         failing = state.failing or now
         session.catalog.notices.keep(
             replace(state, failing=failing, error=what, tries=state.tries + 1, next_try=now + wait)

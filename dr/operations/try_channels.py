@@ -41,6 +41,6 @@ def try_channels(session: Session, channels: Sequence[Channel]) -> list[Tried]:
         except InterruptedRunError:
             raise
         except DrError as error:
-            what = f"{error.what} ({error.cause})" if error.cause else error.what
+            what = error.sentence
             found.append(Tried(channel.name, what, error.hint))
     return found

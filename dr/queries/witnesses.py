@@ -15,8 +15,7 @@ from dr.plan.declarations import Loaded
 from dr.plan.target import Target
 from dr.session import Session
 from dr.targets.kinds import driver_of
-from dr.tools.digest import in_threads
-from dr.tools.store import ObjectStore
+from dr.tools.store import contents
 
 
 def witnesses(session: Session, items: Sequence[Loaded]) -> Iterator[Witness]:
@@ -48,9 +47,9 @@ def _witness(session: Session, system: str, target: Target, held: Mapping[str, s
             f"{system} on {target.target}",
             hint="mount its disk, or correct its path, bucket or prefix",
         )
-    evidence, agreed = store.child(f"_evidence/{system}"), set[str]()
-    strange, altered = list[StrangeRecord](), list[str]()
-    for name, record in in_threads(lambda name: _read(evidence, name), [item.name for item in evidence.list()]):
+    agreed, strange, altered = set[str](), list[StrangeRecord](), list[str]()
+    for name, text in contents(store.child(f"_evidence/{system}")):
+        record = _sealed(name, text)
         if record is None:
             altered.append(name)
         elif held.get(name) == record.digest:
@@ -69,7 +68,7 @@ def _witness(session: Session, system: str, target: Target, held: Mapping[str, s
     )
 
 
-def _read(evidence: ObjectStore, name: str) -> tuple[str, Sealed | None]:
-    """Read one record; return its name, and None where it is not as it was sealed, or has another's name."""
-    record = Sealed.from_json(evidence.get(name))
-    return name, record if record and record.name == name and record.fault() is None else None
+def _sealed(name: str, text: bytes) -> Sealed | None:
+    """Return a record; None where it is not as it was sealed, or has another's name."""
+    record = Sealed.from_json(text)
+    return record if record and record.name == name and record.fault() is None else None

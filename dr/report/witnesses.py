@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dr.evidence.seal import encode
 from dr.evidence.witness import Witness
 from dr.plan.units import counted, first_few
+from dr.report.documents import picked
 
 _STRANGE = (
     "if another machine recovered, drilled or backed up this system at that time, that is why; else the catalog was "
@@ -20,14 +20,7 @@ def witness_document(witness: Witness) -> dict[str, Any]:
     """What one target keeps of the records of one system, held against the chain."""
     error = witness.error
     return {
-        "system": witness.system,
-        "target": witness.target,
-        "outcome": witness.outcome,
-        "records": witness.records,
-        "strange": [encode(each) for each in witness.strange],
-        "altered": list(witness.altered),
-        "lost": list(witness.lost),
-        "unsent": witness.unsent,
+        **picked(witness, "system", "target", "outcome", "records", "strange", "altered", "lost", "unsent"),
         "error": str(error) if error else None,
         "hint": error.hint if error else None,
     }
@@ -36,9 +29,9 @@ def witness_document(witness: Witness) -> dict[str, Any]:
 def witness_in_words(witness: Witness) -> str:
     """Return one line on what agrees."""
     if witness.outcome == "detached":
-        return f"{witness.system}@{witness.target}: the disk is detached, and was not read"
+        return f"{witness.where}: the disk is detached, and was not read"
     unsent = f", {witness.unsent} not sent yet" if witness.unsent else ""
-    return f"{witness.system}@{witness.target}: {counted(witness.records, 'record')} as in the catalog{unsent}"
+    return f"{witness.where}: {counted(witness.records, 'record')} as in the catalog{unsent}"
 
 
 def differences(witness: Witness) -> Iterator[tuple[str, str]]:

@@ -234,11 +234,11 @@ class RestStore:
     def _head(self, top: str, made: str, size: int) -> Named | None:
         """Read the first line of an object; None for one that is not ours, or is spoilt."""
         doing = f"reading {top}/data/{made}"
+        end = min(size, _HEAD)
+        blocks = lambda: b"".join(self.service.blocks(f"{top}/data/{made}", doing, end=end))  # noqa: E731
         try:
-            end = min(size, _HEAD)
-            blocks = lambda: b"".join(self.service.blocks(f"{top}/data/{made}", doing, end=end))  # noqa: E731
-            return _said(retry.persist(blocks, what=self.where), made, size)
-        except (ValueError, KeyError, TypeError, DamageError):
+            return _named(retry.persist(blocks, what=self.where), made, size)
+        except DamageError:
             return None
 
     def _content(self, name: str) -> bytes:
@@ -256,17 +256,20 @@ class RestStore:
 
     def _content_of(self, top: str, item: Named, name: str) -> bytes:
         whole = self.service.ask("GET", f"{top}/data/{item.id}", f"reading {name}").body
-        if hashlib.sha256(whole).hexdigest() != item.id or _said(whole, item.id, len(whole)).name != item.name:
+        if hashlib.sha256(whole).hexdigest() != item.id or _named(whole, item.id, len(whole)) != item:
             raise DamageError(f"{name} is not what was written", self.where, hint="see the server's disk")
         return whole[item.head :]
 
 
-def _said(text: bytes, made: str, size: int) -> Named:
-    """Return what the first line of an object says; `ValueError`, `KeyError` or `TypeError` where it is not ours."""
+def _named(text: bytes, made: str, size: int) -> Named | None:
+    """Return what the first line of an object of `size` bytes says; None of one that is not ours."""
     first = text.partition(b"\n")[0]
-    said = json.loads(first)
-    head = len(first) + 1
-    return Named(made, str(said["name"]), _time(said["written"]), size - head, head)
+    try:
+        said = json.loads(first)
+        head = len(first) + 1
+        return Named(made, str(said["name"]), _time(said["written"]), size - head, head)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _time(text: str) -> datetime:

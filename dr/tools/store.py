@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from dr.late_dataclass import dataclass
+from dr.tools.digest import in_threads
 
 _UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-(?:tmp|restic-temp)-\w+")
 Access = Literal["open", "closed", "unknown"]
@@ -107,3 +108,8 @@ class ObjectStore(Protocol):
 def is_unfinished(name: str) -> bool:
     """Whether a restic that was killed left this in a directory: part of an object, under a name that none has."""
     return bool(_UNFINISHED.fullmatch(name))
+
+
+def contents(store: ObjectStore) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each object of a store, several read at a time: of small ones."""
+    return in_threads(lambda item: (item.name, store.get(item.name)), store.list())
