@@ -46,6 +46,18 @@ def test_each_verb_names_the_action_that_is_denied(
         assert f"llow these keys s3:{action}" in ran.err or code == 3, ran.err
 
 
+def test_versions_serve_keys_that_may_not_read_what_is_on_top_though_nothing_was_overwritten(
+    denied: Callable[[str], Attacked],
+) -> None:
+    attacked = denied("GetObject")
+    for kind in ("Versions", "DeleteMarkers"):  # restic's own lock came and went: nothing else ever did
+        for item in attacked.client.list_object_versions(Bucket=attacked.bucket).get(kind, ()):
+            if "/locks/" in item["Key"]:
+                attacked.client.delete_object(Bucket=attacked.bucket, Key=item["Key"], VersionId=item["VersionId"])
+    drill = attacked.site.dr("drill", "share", code=3)
+    assert "offsite as it was at" in drill.out and "6 equal" in drill.out, drill.out
+
+
 def test_doctor_says_that_nothing_can_be_stored_once_that_was_tried(denied: Callable[[str], Attacked]) -> None:
     site = denied("PutObject").site
     site.dr("target", "check", "--json", code=3)

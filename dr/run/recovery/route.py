@@ -62,6 +62,7 @@ class Route:
     _steps: Iterator[RecoveryStep] | None = None
     _tried: set[str] = field(default_factory=set)
     _whys: list[str] = field(default_factory=list)
+    _refusing: set[str] = field(default_factory=set)  # the targets that denied these keys something
     _until: ExitStack = field(default_factory=ExitStack)
     _anew: dict[str, Place | None] = field(default_factory=dict)
     _listed: dict[str, list[Version]] = field(default_factory=dict)
@@ -69,7 +70,7 @@ class Route:
     def begin(self) -> RecoveryStep:
         """Return the best there is. Raises `DrError` when there is nothing."""
         self._steps = in_turn(
-            self.toolbox, self.points, self.before, target=self.target, say=self.say, through=self.through,
+            self.toolbox, self.points, self.before, target=self.target, say=self._hear, through=self.through,
             below=self._below,
         )  # fmt: skip
         return next(self._steps)
@@ -87,6 +88,11 @@ class Route:
     def close(self) -> None:
         """Show nothing more. May be called twice."""
         self._until.close()
+
+    def _hear(self, target: str, error: DrError) -> None:
+        if isinstance(error, RefusedError):
+            self._refusing.add(target)
+        self.say(target, error)
 
     # -- what else there is of a point -------------------------------------------------------------
 
@@ -112,8 +118,8 @@ class Route:
             try:
                 seen = travel.seen(place, point.finished)
                 view = shows(seen.store)
-                if view is None or not (_differs(view.view) or any(map(_SLIPPED_IN.search, self._whys))):
-                    continue  # it keeps no versions, or nothing there was ever overwritten, deleted or slipped in
+                if view is None or not (self._may_serve(copy.target) or _differs(view.view)):
+                    continue  # it keeps no versions, or nothing there was ever overwritten or deleted
                 ready(seen)
                 if not holds(seen, copy.ids):
                     continue
@@ -123,6 +129,14 @@ class Route:
                 self.say(copy.target, error)
                 continue
             yield RecoveryStep(point, copy, seen, f"as it was at {in_words(point.finished)}", point.finished)
+
+    def _may_serve(self, target: str) -> bool:
+        """Whether versions may serve though nothing was overwritten or deleted.
+
+        An object was slipped in, which the view leaves out; or these keys may read versions, but not what is on top:
+        services ask for another right (GetObjectVersion) there.
+        """
+        return target in self._refusing or any(map(_SLIPPED_IN.search, self._whys))
 
     def _with_index_anew(self, point: Point) -> Iterator[RecoveryStep]:
         """What is said of a copy tells whether it is the index that is damaged."""
