@@ -28,6 +28,7 @@ from scripts.servers.rest import RestServer
 from scripts.servers.s3 import S3Server
 from scripts.servers.sshd import Sshd
 from tests import made_once
+from tests.compiled import compile_once
 from tests.forked import Forker, Running
 from tests.in_memory import folder_in_memory, temporary_beside
 from tests.quick_restic import make_quick
@@ -59,8 +60,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let tests write into memory, unless a place was named: here, or by the run whose worker this is.
 
-    So do servers, and programs that make temporary files. Several workers share the program that is loaded; it is
-    loaded while they collect the tests.
+    So do servers, and programs that make temporary files. Several workers share the program that is loaded, and what
+    their modules are compiled to; the program is loaded while they collect the tests.
     """
     if not config.option.basetemp and (folder := folder_in_memory()):
         config.option.basetemp = str(folder)
@@ -71,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and not config.option.fast:
         config.stash[SHARED] = forker = Forker()
         config.add_cleanup(lambda: forker.__exit__())
+        compile_once(config.args)
 
 
 @pytest.hookimpl(optionalhook=True)
