@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import field, replace
@@ -27,6 +26,7 @@ from dr.tools.restic_events import (
     STATUS,
     Checked,
     Events,
+    Expected,
     Index,
     Restored,
     Snapshot,
@@ -35,6 +35,7 @@ from dr.tools.restic_events import (
     checked_of,
     failure,
     snapshot_of,
+    snapshots_in,
     stored_of,
     told,
     unneeded_of,
@@ -92,9 +93,9 @@ class Repository:
 
     # -- making and finding -------------------------------------------------------------------------
 
-    def init(self) -> None:
-        """Make the repository; `DrError` when there is one already."""
-        self._json("init", doing="making the repository")
+    def init(self) -> str:
+        """Make the repository, and return the id that it was given; `DrError` when there is one already."""
+        return str(self._json("init", doing="making the repository").get("id", ""))
 
     def identity(self) -> str:
         """Return the id that the repository was given when it was made; it never changes."""
@@ -121,29 +122,32 @@ class Repository:
         tags: Mapping[str, str],
         excludes: Sequence[str] = (),
         one_filesystem: bool = False,
+        expected: Expected | None = None,
     ) -> Stored:
         """Store paths (absolute, or relative to `cwd`) as one snapshot.
 
-        What restic could not read, or skipped without a word, is in the result, not an error. Where it leaves out what
-        it cannot read of the snapshot before, all is read again, without that one.
+        Where it is `expected` how much there is, restic does not walk it all a second time to find that out. What it
+        could not read, or skipped without a word, is in the result, not an error. Where it leaves out what it cannot
+        read of the snapshot before, all is read again, without that one.
         """
         own = [x for x in paths if not x.startswith("/")]
         argv = ["backup", *self.tags_of(tags), "--group-by", "host,paths"]
         argv += [f"--exclude={pattern}" for pattern in excludes]
         argv += [f"--exclude=!{cwd / x}" for x in own if excludes]
         argv += ["--one-file-system"] if one_filesystem else []
-        stored = self._store(*argv, "--", *paths, cwd=cwd)
+        argv += ["--no-scan"] if expected else []
+        stored = self._store(*argv, "--", *paths, cwd=cwd, expected=expected)
         if not stored.gaps:
             return stored
-        whole = self._store(*argv, "--force", "--", *paths, cwd=cwd)
+        whole = self._store(*argv, "--force", "--", *paths, cwd=cwd, expected=expected)
         with suppress(
             RefusedError, LockedError, DamageError
         ):  # where nothing may be removed, the later one of a run counts
             self.forget([stored.snapshot_id])
         return whole
 
-    def _store(self, *arguments: str, cwd: Path) -> Stored:
-        done, events = self._run(*arguments, cwd=cwd)
+    def _store(self, *arguments: str, cwd: Path, expected: Expected | None) -> Stored:
+        done, events = self._run(*arguments, cwd=cwd, expected=expected)
         if done.code not in (0, INCOMPLETE) or "snapshot_id" not in events.summary:
             raise failure(done.code or 1, events, where=self.where, doing="the backup")
         return stored_of(events)
@@ -308,7 +312,7 @@ class Repository:
         found = self._needing("--blob", checked.blobs)
         for start in range(0, len(checked.trees), 500):
             done, _ = self._run("find", "--no-lock", "--tree", *checked.trees[start : start + 500])
-            found |= _snapshots_in(done)
+            found |= snapshots_in(done)
         return found
 
     def repair_index(self) -> None:
@@ -349,7 +353,7 @@ class Repository:
             done, events = self._run("find", "--no-lock", kind, *ids[start : start + 500])
             if done.code != 0:
                 raise failure(done.code, events, where=self.where, doing="finding what a pack holds")
-            found |= _snapshots_in(done)
+            found |= snapshots_in(done)
         return found
 
     # -- mechanism ----------------------------------------------------------------------------------
@@ -377,14 +381,18 @@ class Repository:
         return ["--host", self.host, *(f"--tag={pair}" for pair in pairs)]
 
     def _run(
-        self, *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        expected: Expected | None = None,
     ) -> tuple[command.Done, Events]:
         events, lines, room = Events(), [], Room(self.cache, self.location, self.where)
 
         def take(line: str) -> None:
             if line.startswith(STATUS):
                 room.heed(line)
-                told(line)
+                told(line, expected)
                 return
             lines.append(line)
             if len(lines) < 10_000:
@@ -423,25 +431,18 @@ class Repository:
         return retry.persist(once, what=self.where)
 
 
-def _snapshots_in(found: command.Done) -> set[str]:
-    """Return the snapshots in what restic found, and those that it could not search, which it says and ends with 0."""
-    text = (found.stdout + found.stderr).decode("utf-8", "replace")
-    return set(re.findall(r'(?:"snapshot":"|belongs to snapshot )([0-9a-f]{64})', text))
-
-
-def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> bool:
-    """Make the repository unless `exists` says that it is there; return whether it was made now.
+def make_if_absent(repository: Repository, *, exists: Callable[[], bool]) -> str:
+    """Make the repository unless `exists` says that it is there; return its id where it was made now, else "".
 
     Two makers at once: the loser finds the winner's.
     """
     if exists():
-        return False
+        return ""
     try:
-        repository.init()
+        return repository.init()
     except (TargetDownError, NoRepositoryError):
         raise
     except DrError:
         if exists():
-            return False
+            return ""
         raise
-    return True

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dr.errors import (
     DamageError,
@@ -66,6 +66,13 @@ class Stored:
     raw_added: int = 0
     dirs: int = 0
     gaps: bool = False  # restic left something out because what it reads of the snapshot before is damaged
+
+
+class Expected(NamedTuple):
+    """How many files and bytes a backup is about to find, by who has just walked them."""
+
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -156,15 +163,18 @@ class Events:
         return " ".join(next((x for x in texts if x), "no reason given").split())[:300]
 
 
-def told(line: str) -> None:
-    """Pass on how far restic says it is: bytes and files of a backup or a restore. Names of files are left out."""
+def told(line: str, expected: Expected | None = None) -> None:
+    """Pass on how far restic says it is: bytes and files of a backup or a restore. Names of files are left out.
+
+    `expected` is of how much, where restic does not count that itself.
+    """
     if activity.watched() and (event := _json(line)) is not None:
         done, files = (event.get("bytes_done", event.get("bytes_restored")), event.get("files_done"))
         activity.progress(
             done or 0,
-            event.get("total_bytes"),
+            expected.bytes if expected else event.get("total_bytes"),
             files=files if files is not None else event.get("files_restored"),
-            total_files=event.get("total_files"),
+            total_files=expected.files if expected else event.get("total_files"),
         )
 
 
@@ -381,3 +391,9 @@ def unneeded_of(text: str) -> set[str]:
         raise DrError("restic does not say which packs are needed", hint="update restic, or this program")
     stray = re.search(r"following unreferenced packs:\s*\{([0-9a-f\s]*)\}", text)
     return {*found[1].split(), *(stray[1].split() if stray else ())}
+
+
+def snapshots_in(found: command.Done) -> set[str]:
+    """Return the snapshots in what restic found, and those that it could not search, which it says and ends with 0."""
+    text = (found.stdout + found.stderr).decode("utf-8", "replace")
+    return set(re.findall(r'(?:"snapshot":"|belongs to snapshot )([0-9a-f]{64})', text))

@@ -31,7 +31,7 @@ class Room:
 
     def heed(self, line: str) -> None:
         """Take a line that says how far it is. Raises `DrError` when it gets no further, and a disk has no room."""
-        self.judge(line.partition('"total_files"')[2])  # what stands before it is time, which always goes on
+        self.judge(line.partition('"percent_done"')[2])  # what stands before it is time, which always goes on
 
     def judge(self, at: str) -> None:
         """Take how far it is, in any words. Raises as `heed`."""

@@ -24,6 +24,7 @@ from dr.cli.events import Events
 from dr.cli.live import LiveView
 from dr.tools import activity
 from dr.tools.activity import Activity
+from dr.tools.restic_events import Expected, told
 from tests.conftest import Site
 from tests.waiting import LIMIT
 
@@ -117,6 +118,21 @@ def test_a_pools_thread_works_in_the_name_of_its_run() -> None:
 
     (told,) = [each for each in heard(work) if each.event == "progress"]
     assert (told.system, told.step, told.amount.bytes, told.amount.total_bytes) == ("share", "restore", 1, 2)
+
+
+def test_what_restic_is_not_to_count_is_told_by_who_walked_it() -> None:
+    line = '{"message_type":"status","percent_done":0,"files_done":3,"bytes_done":5000%s}'
+
+    def work() -> None:
+        with activity.run("backup", "share", "r"), activity.step("store"):
+            told(line % "", Expected(files=9, bytes=7000))
+            told(line % ',"total_files":8,"total_bytes":6000')
+
+    amounts = [each.amount for each in heard(work) if each.event == "progress"]
+    assert [(x.files, x.total_files, x.bytes, x.total_bytes) for x in amounts] == [
+        (3, 9, 5000, 7000),
+        (3, 8, 5000, 6000),
+    ]
 
 
 def test_a_step_keeps_the_name_source_and_target_of_the_one_around_it() -> None:

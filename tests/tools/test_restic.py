@@ -46,7 +46,7 @@ def repository(place: Path, program: str, *, password: str = "x", name: str = "r
 @pytest.fixture
 def repo(place: Path, restic_program: str) -> Repository:
     made = repository(place, restic_program)
-    make_if_absent(made, exists=lambda: False)
+    assert make_if_absent(made, exists=lambda: False) == made.identity()
     return made
 
 
@@ -62,7 +62,7 @@ def test_a_repository_that_is_not_there_is_told_from_one_that_refuses(
 
 def test_a_second_maker_finds_what_the_first_made(repo: Repository) -> None:
     answers = iter([False, True])
-    assert make_if_absent(repo, exists=lambda: next(answers)) is False
+    assert make_if_absent(repo, exists=lambda: next(answers)) == ""
 
 
 def test_a_missing_path_that_restic_skips_silently_is_reported(place: Path, repo: Repository) -> None:

@@ -35,7 +35,7 @@ def make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgres
         place.reach()
         made = require_repository(place) is None
         if made:
-            make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+            place = _made(place)
         else:
             _heal(place, progress)
         return made, look_closely(
@@ -66,6 +66,14 @@ def make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgres
         strange = strangers_in_words(toolbox.plan.system, name, seen.met, own=request.own_runs.installation)
         said = (in_words(seen.look, request.points), found_in_words(seen.look), strange)
         progress.notes.extend(text for text in said if text)
+
+
+def _made(place: Place) -> Place:
+    """Make the repository; return the place as it is known now, for which nobody has to open it."""
+    made = make_if_absent(place.repository, exists=lambda: place.store.exists("config"))
+    if not made:  # another was sooner
+        return place
+    return replace(place, known=replace(place.known, id=made, config=place.store.sha256("config")[0], begun=False))
 
 
 def _heal(place: Place, progress: BackupProgress) -> None:

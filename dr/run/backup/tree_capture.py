@@ -18,7 +18,7 @@ from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.toolbox import Place
 from dr.sources.driver import Kept, Settled, SourceDriver, Tree
 from dr.tools import activity
-from dr.tools.restic_events import Stored
+from dr.tools.restic_events import Expected, Stored
 
 
 def store_tree(
@@ -41,6 +41,7 @@ def store_tree(
                 tags={**tags, "part": "data", "beside": str(beside.bytes)},
                 excludes=tree.excludes,
                 one_filesystem=tree.one_filesystem,
+                expected=Expected(tree.files + beside.files, tree.bytes + beside.bytes),
             )
 
     with parts.laid(tree.cwd / tree.manifest_name) as beside:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -111,7 +112,7 @@ def ensure_escrow(place: Place, state: StateDir) -> Ensured:
     foreign = known is not None and known.recipient not in ("", recipient)
     if known and known.escrow and there == known.ids and not foreign and _is_settled(place, state, known):
         return Ensured("kept", known, _notes(place, known))
-    return _put_right(place, state, recipient, renew=foreign)
+    return _put_right(place, state, recipient, renew=foreign, listed=there)
 
 
 def renew_escrow(place: Place, state: StateDir, recipient: str | None = None) -> Ensured:
@@ -137,10 +138,13 @@ def _is_settled(place: Place, state: StateDir, known: KeyRecord) -> bool:
     return here == there and here is not None and _digest(here) == known.sealed and not _coming(place, state).exists()
 
 
-def _put_right(place: Place, state: StateDir, recipient: str, *, renew: bool) -> Ensured:
-    keys = keys_of(place.repository)
-    coming, beside = _bytes(_coming(place, state)), load_sealed_there(place)
-    found = _found(keys, coming, load_sealed(state, place.system, place.name), beside)
+def _put_right(place: Place, state: StateDir, recipient: str, *, renew: bool, listed: Collection[str] = ()) -> Ensured:
+    coming, here, beside = (
+        _bytes(_coming(place, state)), load_sealed(state, place.system, place.name), load_sealed_there(place)
+    )  # fmt: skip
+    alone = len(listed) == 1 and not (coming or here or beside)
+    keys = [_sole(*listed)] if alone else keys_of(place.repository)
+    found = _found(keys, coming, here, beside)
     if found and renew and not (found[0] == coming and found[2] == _user_of(coming, recipient)):
         found = None
     sealed, key_id, user = found or _make(place, state, recipient)
@@ -163,6 +167,14 @@ def _put_right(place: Place, state: StateDir, recipient: str, *, renew: bool) ->
     )
     record.write(_record(place, state))
     return Ensured("adopted" if found else "made", record, _notes(place, record), removed)
+
+
+def _sole(key_id: str) -> Key:
+    """Return the only key there is, as a new repository has it: nobody need open the repository to list it.
+
+    It is ours: no other can let in who adds the next one, which fails otherwise.
+    """
+    return Key(key_id, user="", host="", created=datetime.min.replace(tzinfo=UTC), current=True)  # whoever asks lists
 
 
 def _make(place: Place, state: StateDir, recipient: str) -> tuple[bytes, str, str]:
