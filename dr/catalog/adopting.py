@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
 from dr.catalog import chain, derive, doubts, reading, traffic
-from dr.catalog.borne_out import KINDS, Claims
 from dr.catalog.values import ref_key
 from dr.evidence.fact import Fact
 from dr.evidence.seal import GENESIS, NumberSpan, known_fact
@@ -69,7 +67,6 @@ def adopt(
     _settle(db, head=max(number, chain.told_end(db)), stay=stay)
     for fact in _facts(db, since) if taken else ():
         derive.apply(db, fact)  # later records have the last word
-    _put_proofs_right(db)
     return Adopted(records=taken, put_back=_spans(put_back), set_aside=_spans(doubt.seq for doubt in left))
 
 
@@ -87,13 +84,6 @@ def _settle(db: Connection, *, head: int, stay: Sequence[int]) -> None:
         if record.fault() is None and (fact := known_fact(record.sealed())):
             db.execute("delete from runs where run_id = ?", (record.ref,))
             chain.close_run(db, record.sealed(), fact)
-
-
-def _put_proofs_right(db: Connection) -> None:
-    claims = Claims.of(db)
-    if claims.left:
-        deque(claims.passing(reading.select(db, KINDS)), maxlen=0)
-        claims.put_right(db)
 
 
 def _is_named(db: Connection, ref: str, kind: str) -> bool:

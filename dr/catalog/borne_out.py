@@ -9,14 +9,14 @@ from datetime import datetime
 from sqlite3 import Connection
 from typing import Any
 
-from dr.catalog.values import micros, moment, ref_key
+from dr.catalog.index_check import record_of
+from dr.catalog.values import micros, moment
 from dr.evidence.seal import Stored, text_of
 from dr.late_dataclass import dataclass
 
 #: The kinds of records that prove something of copies.
 KINDS = ("verify", "drill", "recovery")
 _CLAIMS = "select run_id, target, proof_level, proven_at from copies where proof_level > 0"
-_RECORD = "select seq from runs where run_id = :run union all select seq from folded where ref_key = :key limit 1"
 
 
 @dataclass
@@ -71,11 +71,9 @@ class Claims:
     def stray(self, db: Connection) -> tuple[int, str] | None:
         """Return of which record's point more is said than was shown, and what; None where all was borne out."""
         for (run_id, target), claim in sorted(self.left.items()):
-            row = db.execute(_RECORD, {"run": run_id, "key": ref_key(run_id)}).fetchone()
             told = f"level {claim.level}" if claim.met < claim.level else f"a time, {claim.at}"
-            return int(
-                row["seq"] or 0
-            ) if row else 0, f"edited: the index says of its proof on {target} {told}, and no record does"
+            said = f"edited: the index says of its proof on {target} {told}, and no record does"
+            return record_of(db, run_id), said
         return None
 
     def put_right(self, db: Connection) -> None:

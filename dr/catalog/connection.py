@@ -47,6 +47,16 @@ class Connections:
             yield self._connection()
 
     @contextmanager
+    def one_moment(self) -> Iterator[sqlite3.Connection]:
+        """Lend this thread's connection to who reads much as it is at one moment, whoever writes meanwhile."""
+        with self.reading() as connection:
+            connection.execute("begin")
+            try:
+                yield connection
+            finally:
+                connection.execute("rollback")
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Lend this thread's connection within one transaction: all of it is kept, or nothing."""
         with self.errors("writing"):

@@ -17,6 +17,7 @@ from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
 from dr.evidence.look import LeftBehind, Look
 from dr.evidence.record import BackupRun, Drill, Proof, Replication
+from dr.late_dataclass import dataclass
 
 
 def apply(db: Connection, fact: Fact) -> None:
@@ -111,31 +112,55 @@ def _backup(db: Connection, run: BackupRun) -> None:
     for state in run.targets:
         if state.outcome == "ok":
             _place(db, run.system, state.target, seen=run.finished)
-    stored = [state for state in run.targets if state.snapshots]
-    if run.consistency_time is None or not stored:
+    copies = copies_of(run)
+    if run.consistency_time is None or not copies:
         return
-    kinds = {source.source: source.kind for source in run.sources if source.snapshot_id}
     db.execute(
-        "insert or replace into points values (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            run.run_id,
-            run.system,
-            micros(run.consistency_time),
-            micros(run.finished),
-            run.outcome,
-            int(run.complete),
-            sum(source.bytes for source in run.sources),
-            json.dumps(kinds),
-        ),
+        "insert or replace into points values"
+        " (:run_id, :system, :consistency, :finished, :outcome, :complete, :bytes, :kinds)",
+        point_row(run),
     )
-    whole = {source.source for source in run.sources if source.whole}
-    everything = bool(run.sources) and len(whole) == len(run.sources)
-    for state in stored:
-        complete = everything and set(state.snapshots) == whole
-        put_copy(db, run.run_id, state.target, complete=complete, snapshots=state.snapshots, manifests=state.manifests,
-                 seen=run.finished)  # fmt: skip
+    for copy in copies:
+        put_copy(db, run.run_id, copy.target, complete=copy.complete, snapshots=copy.snapshots,
+                 manifests=copy.manifests, seen=run.finished)  # fmt: skip
     for look in run.looks:
         _harmed(db, look)
+
+
+@dataclass(frozen=True)
+class StoredCopy:
+    """What one run stored of its point on one target."""
+
+    target: str
+    complete: bool
+    snapshots: Mapping[str, str]
+    manifests: Mapping[str, str]
+
+
+def copies_of(run: BackupRun) -> list[StoredCopy]:
+    """Return what a run stored, by its record."""
+    whole = {source.source for source in run.sources if source.whole}
+    everything = bool(run.sources) and len(whole) == len(run.sources)
+    return [
+        StoredCopy(state.target, everything and set(state.snapshots) == whole, state.snapshots, state.manifests)
+        for state in run.targets
+        if state.snapshots
+    ]
+
+
+def point_row(run: BackupRun) -> dict[str, str | int]:
+    """Return the row of the point that a run took, by its record; it has a consistency time."""
+    kinds = {source.source: source.kind for source in run.sources if source.snapshot_id}
+    return {
+        "run_id": run.run_id,
+        "system": run.system,
+        "consistency": micros(run.consistency_time or run.started),
+        "finished": micros(run.finished),
+        "outcome": run.outcome,
+        "complete": int(run.complete),
+        "bytes": sum(source.bytes for source in run.sources),
+        "kinds": json.dumps(kinds),
+    }
 
 
 def _late(db: Connection, run: BackupRun | Replication) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -115,14 +114,17 @@ class Records:
 
     def audit(self) -> ChainResult:
         """Read the whole chain, and what was derived from it; name the first record that is not as it was."""
-        from dr.catalog import derive, folding
-        from dr.catalog.borne_out import Claims
+        from dr.catalog.audit import audit
 
-        with self._connections.reading() as db, self._connections.odd_text(db):
-            strays, claims = folding.Strays(), Claims.of(db)
-            result = chain.audit(db, look=strays.look, passing=claims.passing)
-            stray = None if result.first_bad else strays.first or derive.first_stray(db) or claims.stray(db)
-        return replace(result, first_bad=stray) if stray else result
+        with self._connections.one_moment() as db, self._connections.odd_text(db):
+            return audit(db)
+
+    def put_index_right(self) -> None:
+        """Let the index of points say what the records do, where it says otherwise and they tell."""
+        from dr.catalog.audit import put_right
+
+        with self._connections.writing() as db, self._connections.odd_text(db):
+            put_right(db)
 
     def fold(self, *, now: datetime, seconds: float = 2.0) -> int:
         """Let what is old and ordinary take less room; see `dr.catalog.folding`. Return how many records did."""

@@ -112,6 +112,7 @@ def _taken(session: Session, read: _Read, *, started: datetime, whole: bool, ado
         catalog.looked(system, [seen] if seen and whole else [])
         catalog.met(system, place.name, met)
         others += [text for text in [strangers_in_words(system, place.name, met, own=session.installation)] if text]
+    catalog.put_index_right()
     fact = _record(session, started, read, taken)
     return RebuildDone(
         fact,

@@ -244,6 +244,29 @@ def test_proof_that_was_written_into_the_index_is_named_and_taken_back(kept: Sit
     assert [(each["run_id"], each["proof_level"]) for each in kept.dr("points", "--json").document["points"]] == shown
 
 
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("update copies set damaged = 1", "'damaged'"),
+        ("update copies set missing = 1", "'missing'"),
+        ("update copies set complete = 0", "'not whole'"),
+        ("update points set complete = 0, consistency = consistency - 3600000000", "consistency, complete"),
+    ],
+)
+def test_what_was_written_into_the_index_of_points_is_named_and_taken_back(
+    kept: Site, statement: str, told: str
+) -> None:
+    shown = kept.dr("points", "--json").document["points"]
+    alter(kept, statement)
+    bad = kept.dr("audit", "--json", code=1)
+    assert told in bad.document["first_bad"]["problem"] and "dr points rebuild" in bad.err
+    kept.dr("points", "rebuild")
+    assert kept.dr("audit", "--json").document["outcome"] == "ok"
+    again = kept.dr("points", "--json").document["points"]
+    names = ("run_id", "complete", "consistency_time")
+    assert [[each[name] for name in names] for each in again] == [[each[name] for name in names] for each in shown]
+
+
 def _resealed(site: Site, number: int, change: Callable[[dict[str, Any]], object]) -> None:
     """Write the catalog again from one record on, as who may write there can: each digest and link is right."""
     parts = ("seq", "kind", "ref", "system", "at", "prev", "body")
