@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ class Proxy:
     """Passes TCP on from a port of its own to `port`; a context. After `cut_after` bytes to the server it is dead.
 
     While it is `down` it hangs up on whoever comes. After `drop_after` more bytes to the client it drops all that is
-    open, once.
+    open, once. Each block waits `delay` seconds.
     """
 
     def __init__(self, port: int, *, cut_after: int | None = None) -> None:
@@ -29,6 +30,7 @@ class Proxy:
         self.visits = 0
         self.down = False
         self.drop_after: int | None = None
+        self.delay = 0.0
 
     @property
     def endpoint(self) -> str:
@@ -64,11 +66,14 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 self.visits += 1
-                if self.down:
-                    client.close()
-                    continue
-                server = socket.create_connection(("127.0.0.1", self._to))
-                with self._guard:
+                with self._guard:  # who comes amid a `drop` is dropped, too
+                    try:
+                        server = None if self.down else socket.create_connection(("127.0.0.1", self._to))
+                    except OSError:
+                        server = None
+                    if server is None:
+                        client.close()
+                        continue
                     self._open += [client, server]
                 threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
                 threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
@@ -76,6 +81,8 @@ class Proxy:
     def _pass(self, source: socket.socket, to: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
             while block := source.recv(65536):
+                if self.delay:
+                    time.sleep(self.delay)
                 if counted and self._left is not None:
                     self._left -= len(block)
                     if self._left < 0:

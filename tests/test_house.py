@@ -96,7 +96,7 @@ NO_HINT = {
 #: Tests that sleep, or hold a time against a limit, each with its reason.
 HASTY = {
     "tests/chaos/interruptions.py": "strikes at moments left to chance",
-    "tests/chaos/wire.py": "a network that takes its time",
+    "tests/proxy.py": "a network that takes its time",
     "tests/faults/test_killed.py": "kills at moments left to chance",
     "tests/faults/test_replicate_killed.py": "kills at moments left to chance",
     "tests/e2e/test_replicate.py": "kills at moments left to chance",

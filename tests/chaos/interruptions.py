@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.servers.s3 import S3Server
-from tests.chaos.wire import Wire
 from tests.chaos.world import SYSTEM, World
+from tests.proxy import Proxy
 
 
 @dataclass
@@ -118,30 +118,30 @@ class KillService(Interruption):
 class Cut(Interruption):
     """The network is cut, and is whole again after the command has ended."""
 
-    wire: Wire
+    wire: Proxy
     name: str = "cut the network"
 
     def strike(self, world: World, process: int) -> bool:
         """Do it."""
-        self.wire.cut()
+        self.wire.down = True
+        self.wire.drop()
         return True
 
     def mend(self, world: World) -> None:
         """Let it pass again."""
-        self.wire.join()
+        self.wire.down = False
 
 
 @dataclass
 class Blink(Interruption):
     """All connections break once, and new ones are taken at once."""
 
-    wire: Wire
+    wire: Proxy
     name: str = "break every connection once"
 
     def strike(self, world: World, process: int) -> bool:
         """Do it."""
-        self.wire.cut()
-        self.wire.join()
+        self.wire.drop()
         return True
 
 
@@ -149,7 +149,7 @@ class Blink(Interruption):
 class Slow(Interruption):
     """The network takes its time."""
 
-    wire: Wire
+    wire: Proxy
     name: str = "slow the network"
     standing = True
 

@@ -39,10 +39,10 @@ from tests.chaos.interruptions import (
     commands,
     interrupted,
 )
-from tests.chaos.wire import Wire
 from tests.chaos.world import SYSTEM, WELL, Live, World, digest_of, make_world
 from tests.conftest import Site
 from tests.databases import mysql_database, postgres_database
+from tests.proxy import Proxy
 
 #: So many interruptions befall one district, one after the other: what one leaves behind meets the next.
 CHAIN = 10
@@ -88,7 +88,7 @@ def _on_disk(
 
 
 def _in_a_bucket(
-    site: Site, chance: random.Random, restic: str, s3: S3Server, wire: Wire
+    site: Site, chance: random.Random, restic: str, s3: S3Server, wire: Proxy
 ) -> tuple[World, list[Interruption]]:
     bucket = f"chaos-{secrets.token_hex(6)}"
     s3.client().create_bucket(Bucket=bucket)
@@ -127,7 +127,7 @@ def test_whatever_interrupts_it_the_next_run_puts_it_right(
     record_property: Callable[[str, object], None],
 ) -> None:
     chance = random.Random(chain)
-    with Wire(s3.port) as wire, _live(request, chain) as live:
+    with Proxy(s3.port) as wire, _live(request, chain) as live:
         if chain % 3 == 0:
             world, kinds = _in_a_bucket(room, chance, quick_restic, s3, wire)
         else:
