@@ -15,6 +15,13 @@ _ADDRESS = re.compile(r"(?:([^@\s:,/]+)@)?(\[[0-9a-fA-F:.]+\]|[^@\s:,/\[\]]+)(?:
 #: (files: by SFTP). `agent`: restic runs there and sends straight to the target.
 Mode = Literal["stream", "agent", "sftp"]
 
+#: The key `known_hosts` of whatever is reached over SSH.
+KNOWN_HOSTS = Field(
+    description="File with the host's public key, in OpenSSH's format. A host that is not in the file is "
+    "refused. Default: ~/.ssh/known_hosts of the user who runs dr.",
+    examples=["/etc/dr/known_hosts"],
+)
+
 
 def split_address(text: str) -> tuple[str | None, str, int]:
     """Return user, host and port of `user@host:port`. Raises `ValueError` in plain words."""
@@ -46,14 +53,7 @@ class SshHost(Declaration):
             examples=["backup@sis.district.example"],
         ),
     ]
-    known_hosts: Annotated[
-        ConfigPath | None,
-        Field(
-            description="File with the host's public key, in OpenSSH's format. A host that is not in the file is "
-            "refused. Default: ~/.ssh/known_hosts of the user who runs dr.",
-            examples=["/etc/dr/known_hosts"],
-        ),
-    ] = None
+    known_hosts: Annotated[ConfigPath | None, KNOWN_HOSTS] = None
     key: Annotated[
         ConfigPath | None,
         Field(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, field_validator
 
 from dr.plan.base import ConfigPath, PositiveDuration
-from dr.plan.host import split_address
+from dr.plan.host import KNOWN_HOSTS, split_address
 from dr.plan.on_disk import Found, kept_file, no_file, secret_faults
 from dr.plan.secret import SecretPlace
 from dr.plan.target_kind import CA_FILE, TargetKind
@@ -135,14 +135,7 @@ class SftpPlace(TargetKind):
             examples=["/srv/dr"],
         ),
     ]
-    known_hosts: Annotated[
-        ConfigPath | None,
-        Field(
-            description="File with the host's public key, in OpenSSH's format. A host that is not in the file is "
-            "refused. Default: ~/.ssh/known_hosts of the user who runs dr.",
-            examples=["/etc/dr/known_hosts"],
-        ),
-    ] = None
+    known_hosts: Annotated[ConfigPath | None, KNOWN_HOSTS] = None
     login_key: Annotated[
         ConfigPath | None,
         Field(
