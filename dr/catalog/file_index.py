@@ -151,12 +151,13 @@ class FileIndex:
     def matching(self, glob: str, *, whole: bool, any_case: bool) -> Iterator[Found]:
         """Yield every version of every name that matches a pattern of SQLite's GLOB: `*`, `?`, `[abc]`.
 
-        `whole`: the whole path is to match, not the last part of it. Newest version of each name first.
+        `whole`: the whole path is to match, not the last part of it. `any_case`: capital letters of ASCII are taken
+        for small ones, which is what the pattern has then. Newest version of each name first.
         """
         name = "cast(n.base as text)"
         if whole:
             name = "rtrim(cast(f.path as text), '/') || '/' || cast(n.base as text)"
-        name, glob = (f"lower({name})", glob.lower()) if any_case else (name, glob)
+        name = f"lower({name})" if any_case else name
         yield from self._found(f"{name} glob ? order by f.source, f.path, n.base, s.first desc", (glob,))
 
     def changed(self, source: str, one: int, two: int) -> Iterator[Found]:
@@ -170,7 +171,8 @@ class FileIndex:
     def names_like(self, text: str, most: int) -> list[str]:
         """Return up to `most` different last parts of names, those that hold any part of a text first."""
         rows = self._rows(
-            "select distinct base from names order by cast(base as text) not like ? limit ?", (f"%{text[:4]}%", most)
+            "select distinct base from names order by cast(base as text) not like cast(? as text) limit ?",
+            (os.fsencode(f"%{text[:4]}%"), most),
         )
         return [os.fsdecode(name) for (name,) in rows]
 

@@ -63,6 +63,9 @@ def ls_command(context: Context, /, system: str, path: str | None, **asked: Any)
             context.stream_rows(entry_row(entry) for entry in found)
 
 
+_STARS = "a part of a name needs stars around it: '*part*'"
+
+
 @click.command("find")
 @_SYSTEM
 @click.argument("pattern")
@@ -86,7 +89,10 @@ def find_command(
     the whole. The same content is the same version, by the hash taken at capture.
     """
     from dr.report.files import version_document, version_row
+    from dr.report.phrases import when
 
+    if not pattern:
+        raise UsageError("an empty pattern matches nothing", "PATTERN", hint="find everything with '*'")
     with _files(context, system) as files:
         found = files.versions(pattern, any_case=ignore_case, since=since, source=source)
         near = files.nearest(pattern) if not found else []
@@ -96,8 +102,10 @@ def find_command(
     context.put(matches=[version_document(each) for each in found])
     context.plain_rows([version_row(each) for each in found])
     if not found:
-        hint = f"names like it: {', '.join(near)}" if near else "a part of a name needs stars around it: '*part*'"
-        context.complain(f"no recovery point holds {pattern!r}", system, hint)
+        stars = f"see what the newest one holds with `dr ls {system}`" if "*" in pattern else _STARS
+        hint = f"names like it: {', '.join(near)}" if near else stars
+        of_then = f" since {when(since)}" if since else ""
+        context.complain(f"no recovery point{of_then} holds {pattern!r}", system, hint)
         context.ended(FAILED)
 
 

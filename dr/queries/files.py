@@ -4,6 +4,7 @@ changed from one point to another. Answered from the index of files, which is br
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.declarations import Loaded
 from dr.queries.file_changes import compared, content_of, found_of, same, within
 from dr.report.phrases import writable
+from dr.run.recovery.checks.pattern import in_all_points
 from dr.run.recovery.selected import outermost, pattern_of, tops_of
 from dr.session import Session
 
@@ -66,17 +68,7 @@ class Files:
 
     def point(self, asked: Asked) -> Point:
         """Return the point that is meant. Raises `DrError` where there is none."""
-        if self._destroyed and not self._points:
-            raise DrError(
-                "no file of it can be listed or brought back: its keys were destroyed",
-                self._loaded.plan.system,
-                hint=f"see when, and by whom, with `dr keys {self._loaded.plan.system}`",
-            )
-        if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
-            raise UsageError(
-                f"no recovery point has a source {asked.source!r}", self._loaded.plan.system,
-                hint=f"the plan's: {', '.join(self._loaded.plan.pattern_bases)}",
-            )  # fmt: skip
+        self._refuse_what_is_nowhere(asked)
         points = [point for point in self._points.values() if self._has(point, asked)]
         if asked.point is not None:
             if asked.point not in self._points:
@@ -95,6 +87,25 @@ class Files:
                 hint=f"see them with `dr points {self._loaded.plan.system}`",
             )
         return max(points, key=lambda point: point.consistency_time)
+
+    def _refuse_what_is_nowhere(self, asked: Asked) -> None:
+        """Raise `DrError` where nothing can be read any more, or no point has the source or the target."""
+        system = self._loaded.plan.system
+        if self._destroyed and not self._points:
+            raise DrError(
+                "no file of it can be listed or brought back: its keys were destroyed", system,
+                hint=f"see when, and by whom, with `dr keys list {system}`",
+            )  # fmt: skip
+        if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
+            raise UsageError(
+                f"no recovery point has a source {asked.source!r}", system,
+                hint=f"the plan's: {', '.join(self._loaded.plan.pattern_bases)}",
+            )  # fmt: skip
+        held = sorted({copy.target for point in self._points.values() for copy in point.copies})
+        if held and asked.target is not None and asked.target not in held:
+            raise UsageError(
+                f"no recovery point lies on a target {asked.target!r}", system, hint=f"they lie on: {', '.join(held)}"
+            )
 
     def lists(self, point: Point, source: str | None = None) -> bool:
         """Whether the files of a point can be told: of those of an attacked target, say, only a view of its past can.
@@ -171,12 +182,21 @@ class Files:
     ) -> list[Version]:
         """Return every version of the names that match, the newest first; each content of a name once.
 
-        A pattern without `/` is held against the last part of a name, another against the whole path.
+        A pattern without `/` is held against the last part of a name, another against the whole path. Raises `DrError`
+        where no point can be read any more, or none has the source.
         """
+        self._refuse_what_is_nowhere(Asked(source=source))
         self.bring_up_to_date()
         whole = "/" in pattern
-        glob = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"
-        versions = self._versions_of(self._index.matching(glob, whole=whole, any_case=any_case), source)
+        wanted = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"
+        glob, exact = in_all_points(wanted, any_case=any_case)
+        found = self._index.matching(glob, whole=whole, any_case=any_case)
+        named = (
+            entry
+            for entry in found
+            if exact.fullmatch(os.fsdecode(entry.path if whole else entry.path.rpartition(b"/")[2]))
+        )
+        versions = self._versions_of(named, source)
         return [version for version in versions if since is None or version.last_seen >= since]
 
     def _versions_of(self, entries: Iterator[Found], source: str | None = None) -> list[Version]:

@@ -24,7 +24,7 @@ def entry_document(entry: Found) -> dict[str, Any]:
     known = _known(entry)
     return {
         "source": entry.source,
-        "path": shown(entry.path),
+        "path": _exact(entry.path),
         "kind": entry.kind,
         "bytes": entry.size if entry.kind == "file" else None,
         "modified": encode(_modified(entry)) if known else None,
@@ -32,7 +32,7 @@ def entry_document(entry: Found) -> dict[str, Any]:
         "owner": f"{entry.uid}:{entry.gid}" if known else None,
         "acl": entry.attributes is not None,
         "sha256": entry.sha256,
-        "link_target": None if entry.link is None else shown(entry.link),
+        "link_target": None if entry.link is None else _exact(entry.link),
     }
 
 
@@ -55,7 +55,7 @@ def version_document(version: Version) -> dict[str, Any]:
     entry = version.entry
     return {
         "source": entry.source,
-        "path": shown(entry.path),
+        "path": _exact(entry.path),
         "kind": entry.kind,
         "sha256": entry.sha256,
         "bytes": entry.size if entry.kind == "file" else None,
@@ -84,11 +84,11 @@ def difference_document(each: Difference) -> dict[str, Any]:
     """One change of `dr diff`."""
     return {
         "source": each.source,
-        "path": shown(each.path),
+        "path": _exact(each.path),
         "change": each.change,
         "bytes_before": each.bytes_before,
         "bytes_after": each.bytes_after,
-        "moved_from": None if each.moved_from is None else shown(each.moved_from),
+        "moved_from": None if each.moved_from is None else _exact(each.moved_from),
     }
 
 
@@ -132,6 +132,11 @@ def shown(path: bytes) -> str:
     return writable(os.fsdecode(path)).replace("\n", "\ufffd")
 
 
+def _exact(path: bytes) -> str:
+    """Return a path for a document, which can hold control characters; each byte that is no text is `?`."""
+    return os.fsdecode(path).encode("utf-8", "replace").decode("utf-8")
+
+
 def ends_document(before: Point, after: Point | None) -> dict[str, str | None]:
     """Between what `dr diff` looked: two points, or one and what lies there now."""
     return {"from": before.run_id, "to": after.run_id if after else None}
@@ -150,4 +155,4 @@ def in_place_document(told: InPlace) -> dict[str, Any]:
 
 
 def _named(entry: Found) -> dict[str, Any]:
-    return {"source": entry.source, "path": shown(entry.path)}
+    return {"source": entry.source, "path": _exact(entry.path)}

@@ -21,12 +21,8 @@ def pattern_of(bases: Iterable[str], paths: Sequence[str]) -> re.Pattern[bytes]:
 
 
 def exactly(path: bytes) -> str:
-    """Return the pattern for one path alone, absolute, as a person would type it.
-
-    What is a sign in a pattern stands between brackets. restic takes a backslash for one within them too, so that any
-    one character stands for it: a pattern may match more there, never less.
-    """
-    return re.sub(r"[*?\[]", r"[\g<0>]", os.fsdecode(path)).replace("\\", "?")
+    """Return the pattern for one path alone, absolute, as a person would type it: signs stand between brackets."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", os.fsdecode(path))
 
 
 def include_of(bases: Iterable[str], paths: Sequence[str], *, alone: set[bytes]) -> list[str]:
