@@ -142,3 +142,29 @@ def test_a_host_that_runs_no_programs_or_is_away_is_told_before_anything_is_touc
     ran = share.dr(*_asked("letter.txt"), code=1)
     assert "it cannot be reached" in ran.err and ran.err.count("\n") == 1, ran.err
     assert share.dr("audit", "--json").document["records"] == records and letter.read_text() == "of today\n"
+
+
+@pytest.mark.slow
+def test_after_a_lost_connection_it_is_looked_what_was_done_and_gone_on(share: Site) -> None:
+    source = share.root / "source"
+    letter, link = source / "letter.txt", source / "deep" / "link"
+    letter.write_text("of today\n")
+    link.unlink()
+    link.symlink_to("/etc/passwd")
+    (source / "deep" / "file-1.bin").write_bytes(b"of today")
+    (source / "deep" / ODD.decode("utf-8", "surrogateescape")).unlink()
+    ran = share.dr(*_asked(".", more=("--yes", "--json")), CUT="LINK:before UNPACK:after TAKE:after")
+    assert ran.err.count("was lost; trying again") == 3, ran.err
+    drill = ran.document["drills"][0]
+    assert drill["outcome"] == "ok", drill
+    told = [event["text"] for event in drill["events"] if "in its place" in event["text"]]
+    assert told and "1 brought back; 3 overwritten" in told[0], told
+    assert letter.read_text() == "of the point\n" and os.readlink(link) == "file-1.bin"
+    kept = [*_kept(letter), *_kept(source / "deep" / "file-1.bin")]
+    assert [path.read_text().strip() for path in kept] == ["of today"] * 2 and len(_kept(link)) == 1
+    assert os.readlink(_kept(link)[0]) == "/etc/passwd"
+    assert not _left(share) and not any((share.root / "state" / "sandboxes").glob("recovery-*"))
+    shutil.rmtree(source / "deep")
+    ran = share.dr(*_asked("deep"), CUT="MKDIR:after DRESS:after TAKE:before KEPT:after")
+    assert ran.err.count("was lost; trying again") == 4, ran.err
+    assert stat.S_IMODE((source / "deep").stat().st_mode) == 0o750 and len(os.listdir(source / "deep")) == 7

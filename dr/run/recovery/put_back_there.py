@@ -3,6 +3,10 @@
 As on this host: each is made beside its place under a name of ours, made lasting, hashed there, and takes the name in
 one step; what it takes the place of stays beside it. Sent as a tar, folder by folder, into a shell that has walked
 there and follows no link. Nothing is installed there: GNU tar, coreutils and findutils do it.
+
+Where the connection was lost nobody knows how far the shell there came, nor whether it is at work still. So what it
+needs to go on is taken away first; then it is looked again what lies there, and what is not in its place is sent under
+new names. What it kept beside is never the name of anything else.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import field
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 from dr.errors import DrError, MachineError
 from dr.evidence import manifest
@@ -24,6 +30,7 @@ from dr.late_dataclass import dataclass
 from dr.plan.host import SshHost
 from dr.run.recovery.checks.context import Restored
 from dr.run.recovery.place.live_there import LivePlaceThere
+from dr.run.recovery.place.put_back_scripts import DRESS, KEPT, LINK, MKDIR, TAKE, UNPACK
 from dr.run.recovery.place.remote_halves import (
     A_LINK,
     NO_FOLDER,
@@ -39,9 +46,11 @@ from dr.run.recovery.put_back_here import shortened
 from dr.run.recovery.putting import Putting
 from dr.run.recovery.state import Recovery
 from dr.sources.attributes import COVERED
-from dr.tools import command
+from dr.tools import command, retry
 from dr.tools.command import Done
 from dr.tools.host import Process
+
+T = TypeVar("T")
 
 #: So many files, bytes of names, and bytes are sent at a time: what is sent is on its way for that long.
 _FILES, _NAMES, _BYTES = 100, 8 << 10, 256 << 20
@@ -54,48 +63,30 @@ _WALKS = {
     SHUT: "this login may not look at its folder",
 }
 _NOT_WHOLE = "what arrived there is not what was sent"
-_MKDIR = 'mkdir -m 700 -- "./$1";'
-_UNPACK = """
-umask 077; tar -x -p -f - --numeric-owner || exit 90;
-for n in "$@"; do sync -- "$n" 2>/dev/null || { sync; break; }; done;
-sha256sum -b -- "$@" || exit 91;
-"""
-#: Pairs of a name and what the link says.
-_LINK = 'while [ "$#" -ge 2 ]; do ln -sn -- "$2" "$1" || exit 90; shift 2; done;'
-#: Fours: the new file, its name, the name for what is there, and a name for a copy of that on its way.
-_TAKE = """
-while [ "$#" -ge 4 ]; do n=$1; b=$2; k=$3; o=$4; shift 4; s=new;
-if [ -L "./$b" ] || [ -e "./$b" ]; then s=kept;
-if [ -d "./$b" ]; then [ -L "./$b" ] || s=folder; fi;
-if [ "$s" = kept ]; then ln -P -- "./$b" "./$k" 2>/dev/null || {
-cp -a -- "./$b" "./$o" && { [ -L "./$o" ] || sync -- "./$o" 2>/dev/null || sync; } && mv -fT -- "./$o" "./$k"; }
-|| s=failed; fi; fi;
-case "$s" in new|kept) mv -fT -- "./$n" "./$b" || { [ "$s" = new ] || rm -f -- "./$k"; s=failed; };; esac;
-echo "$s"; done;
-sync -- . 2>/dev/null || sync;
-"""
-#: Fours: a name, its owner, mode and time, each of which may be nothing.
-_DRESS = """
-while [ "$#" -ge 4 ]; do n=$1; u=$2; m=$3; t=$4; shift 4; s=ok;
-if [ -L "./$n" ]; then m=; fi;
-[ -z "$u" ] || chown -h -- "$u" "./$n" || s=failed;
-[ -z "$m" ] || chmod -- "$m" "./$n" || s=failed;
-[ -z "$t" ] || touch -h -c -d "$t" -- "./$n" || s=failed;
-echo "$s"; done;
-"""
 
 
 @dataclass(frozen=True)
 class _Item:
-    """One file or link on its way, under a name of ours."""
+    """One file or link on its way, under a name of ours; and the name under which what was there is kept."""
 
     entry: Entry
     new: str
     old: str
+    kept: str
 
     @property
     def base(self) -> bytes:
         return os.path.basename(self.entry.path)
+
+
+@dataclass
+class _Became:
+    """What became of some files and links: those in their place, with whether what was there is kept; those that are
+    not, with why, also in words that name no file; and how the program ended that could not do all."""
+
+    there: list[tuple[_Item, bool]] = field(default_factory=list)
+    refused: list[tuple[Entry, str, str]] = field(default_factory=list)
+    done: Done | None = None
 
 
 class PuttingThere(Putting):
@@ -109,6 +100,7 @@ class PuttingThere(Putting):
         self._halves = FarHalves(recovery.root)
         self._marks = Marks(self._host) if covered else None
         self._waiting: list[Entry] = []
+        self._unanswered: set[bytes] = set()  # folders that may have been made, and nobody heard of it
         self._number = 0
 
     def __exit__(self, *_: object) -> None:
@@ -121,15 +113,26 @@ class PuttingThere(Putting):
             self.settle(entry, judged)
         self._send_waiting()
         for entry in sorted(self.made.values(), key=lambda each: each.path, reverse=True):
-            self._dress(self._folder_of(entry), [entry], times=True)
+            self._surely(partial(self._dress, self._folder_of(entry), [entry], times=True))
         if self._marks:
             self.counts["without attributes"] += self._marks.lost
         self.say()
 
     def put_rights(self, entry: Entry) -> None:
         """See `Putting`."""
-        if self._dress(self._folder_of(entry), [entry], times=False):
+        if self._surely(partial(self._dress, self._folder_of(entry), [entry], times=False)):
             self.told(entry, "rights put back")
+
+    def _surely(self, act: Callable[[], T]) -> T:
+        """Do what may be done twice, again where the connection was lost."""
+        lost = self._marks.lost if self._marks else 0
+
+        def attempt() -> T:
+            if self._marks:
+                self._marks.lost = lost
+            return act()
+
+        return retry.persist(attempt, what=self._name)
 
     def _folder_of(self, entry: Entry) -> Folder:
         """Return the folder that an entry lies in."""
@@ -142,7 +145,7 @@ class PuttingThere(Putting):
 
     def put_folder(self, entry: Entry, *, there: bool) -> None:
         """See `Putting`."""
-        if not there and (why := self._make_folder(self._folder(entry.path))):
+        if not there and (why := self._surely(partial(self._make_folder, self._folder(entry.path)))):
             self.problem(entry, why)
             return
         self.made[entry.path] = entry
@@ -152,12 +155,15 @@ class PuttingThere(Putting):
         """Make a folder, and those above it that are gone too; return why not, nothing when it is there."""
         base = os.fsdecode(os.path.basename(folder.path))
         above = self._folder(os.path.dirname(folder.path))
-        done = self._run(above, _MKDIR, base)
+        again = folder.path in self._unanswered
+        self._unanswered.add(folder.path)
+        done = self._run(above, MKDIR, base)
         if done.code == NO_FOLDER and above.way:
             if why := self._make_folder(above):
                 return why
-            done = self._run(above, _MKDIR, base)
-        if done.code == 0:
+            done = self._run(above, MKDIR, base)
+        self._unanswered.discard(folder.path)
+        if done.code == 0 or (again and b"File exists" in done.stderr):
             if (entry := self.folder_of(folder.path)) is not None:
                 self.made[folder.path] = entry
             return ""
@@ -176,32 +182,77 @@ class PuttingThere(Putting):
     def _send_waiting(self) -> None:
         """Put those back that wait: made beside, hashed there, and then given their names."""
         entries, self._waiting = self._waiting, []
-        if not entries:
-            return
-        folder = self._folder_of(entries[0])
-        items = [self._named(entry) for entry in entries]
-        halves = _halves_of(items)
+        again, tried = retry.Again(self._name), list[_Item]()
+        while entries:
+            folder = self._folder_of(entries[0])
+            try:
+                entries = self._settled(folder, tried, entries) if tried else entries
+                items = [self._named(entry, first=not tried) for entry in entries]
+                tried += items
+                self._send(folder, items, halves=_halves_of(tried))
+                return
+            except DrError as error:
+                again.wait_after(error)
+
+    def _send(self, folder: Folder, items: Sequence[_Item], *, halves: Sequence[str]) -> None:
+        """Make files and links beside their places, and give them their names. No half of ours is left, of any try.
+
+        What became of them is noted in the end: until then the connection may be lost, and all be asked again.
+        """
         self._halves.note(self._declared, folder, halves)
+        became = _Became()
         try:
-            whole = self._made_beside(folder, items)
-            self._take(folder, whole)
+            self._take(folder, self._made_beside(folder, items, became), became)
+            if became.done or len(halves) > len(_halves_of(items)):
+                remove(self._host, folder, halves)
         except BaseException:
             with suppress(DrError):  # of a host that is gone: what is written down is removed by the next run
                 if remove(self._host, folder, halves).code == 0:
                     self._halves.done()
             raise
         self._halves.done()
+        for entry, why, common in became.refused:
+            self.problem(entry, why, common=common)
+        for item, kept in became.there:
+            self._in_place(item.entry, item.kept if kept else None)
+        if became.done:
+            self._heed_space(became.done)
 
-    def _named(self, entry: Entry) -> _Item:
+    def _settled(self, folder: Folder, tried: Sequence[_Item], entries: Sequence[Entry]) -> list[Entry]:
+        """Return what broken tries did not put into its place; the rest is.
+
+        What they made is removed first: a shell there that is still at work can give nothing its name any more.
+        """
+        remove(self._host, folder, _halves_of(tried))
+        judged = list(self._place.judged(entries))
+        pairs = [text for item in tried for text in (os.fsdecode(item.base), item.kept)]
+        said = self._run(folder, KEPT, *pairs).stdout.decode("ascii", "replace").split()
+        kept = {item.entry.path: item.kept for item, what in zip(tried, said, strict=False) if what == "kept"}
+        other = [entry for entry, each in judged if each.standing == "rights"]
+        undressed = [entry for entry in other if not self._dress(folder, [entry], times=True)]
+        for entry, each in judged:
+            if each.standing == "blocked":
+                self.problem(entry, each.why)
+            elif each.standing in ("same", "rights") and entry not in undressed:
+                self._in_place(entry, kept.get(entry.path))
+        return [entry for entry, each in judged if each.standing in ("absent", "other")]
+
+    def _in_place(self, entry: Entry, kept: str | None) -> None:
+        """Note that a file or link has its name; `kept` is that of what was there."""
+        self.counts["of another owner"] += not self._root and entry.uid != self._place.uid
+        self.overwritten(entry, os.fsencode(kept) if kept else None)
+
+    def _named(self, entry: Entry, *, first: bool) -> _Item:
         self._number += 1
         new, old = (f".{self._mark}.{self._number}.{what}" for what in ("new", "old"))
-        return _Item(entry, new, old)
+        more = f".before-{self._mark}" + ("" if first else f".{self._number}")
+        return _Item(entry, new, old, os.fsdecode(shortened(os.path.basename(entry.path), more)))
 
-    def _made_beside(self, folder: Folder, items: Sequence[_Item]) -> list[_Item]:
+    def _made_beside(self, folder: Folder, items: Sequence[_Item], became: _Became) -> list[_Item]:
         """Make files and links under names of ours; return those that are whole there: that host has hashed them."""
         files = [item for item in items if item.entry.kind == "file"]
         links = [item for item in items if item.entry.kind == "link"]
-        whole = self._linked(folder, links)
+        whole = self._linked(folder, links, became)
         if files:
             done = self._where_it_is(folder, lambda: self._unpacked(folder, files))
             digests = dict(_digests(done.stdout))
@@ -209,7 +260,7 @@ class PuttingThere(Putting):
                 if digests.get(item.new) == item.entry.sha256:
                     whole.append(item)
                 else:
-                    self.problem(item.entry, _why(done) if done.code else _NOT_WHOLE, common=_common(done))
+                    became.refused.append((item.entry, _why(done) if done.code else _NOT_WHOLE, _common(done)))
         if self._marks:
             self._marks.give(folder, [(item.new, item.entry, self.staged(item.entry)) for item in whole])
         if lost := [item.new for item in items if item not in whole]:
@@ -224,22 +275,21 @@ class PuttingThere(Putting):
         self._heed_space(done)
         return done
 
-    def _linked(self, folder: Folder, links: Sequence[_Item]) -> list[_Item]:
+    def _linked(self, folder: Folder, links: Sequence[_Item], became: _Became) -> list[_Item]:
         if not links:
             return []
         pairs = [text for item in links for text in (item.new, os.fsdecode(item.entry.link_target or b""))]
-        done = self._where_it_is(folder, lambda: self._run(folder, _LINK, *pairs))
+        done = self._where_it_is(folder, lambda: self._run(folder, LINK, *pairs))
         if done.code:
-            for item in links:
-                self.problem(item.entry, _why(done))
+            became.refused += [(item.entry, _why(done), "") for item in links]
             return []
         dresses = [text for item in links for text in (item.new, *self._rights(item.entry, times=True))]
-        self._run(folder, _DRESS, *dresses)
+        self._run(folder, DRESS, *dresses)
         return list(links)
 
     def _unpacked(self, folder: Folder, files: Sequence[_Item]) -> Done:
         """Send files as a tar, and return what that host says of them."""
-        argv = walking(folder, _UNPACK, *(item.new for item in files))
+        argv = walking(folder, UNPACK, *(item.new for item in files))
         with self._host.start(argv, env=_PLAIN, feed=True) as process:
             with suppress(_EndedError):  # its exit code and words say why
                 self._pack(process, files)
@@ -254,27 +304,20 @@ class PuttingThere(Putting):
                 with open(self.staged(item.entry), "rb") as staged:
                     packed.addfile(_header(item, os.fstat(staged.fileno()).st_size), staged)
 
-    def _take(self, folder: Folder, items: Sequence[_Item]) -> None:
+    def _take(self, folder: Folder, items: Sequence[_Item], became: _Became) -> None:
         """Give files and links their names; what was there stays beside."""
         if not items:
             return
-        kept = [shortened(item.base, f".before-{self._mark}") for item in items]
-        fours = [
-            text
-            for item, name in zip(items, kept, strict=True)
-            for text in (item.new, os.fsdecode(item.base), os.fsdecode(name), item.old)
-        ]
-        done = self._run(folder, _TAKE, *fours)
+        fours = [text for item in items for text in (item.new, os.fsdecode(item.base), item.kept, item.old)]
+        done = self._run(folder, TAKE, *fours)
         said = [*done.stdout.decode("ascii", "replace").split(), *["failed"] * len(items)][: len(items)]
-        for item, name, what in zip(items, kept, said, strict=True):
+        for item, what in zip(items, said, strict=True):
             if what in ("new", "kept"):
-                self.counts["of another owner"] += not self._root and item.entry.uid != self._place.uid
-                self.overwritten(item.entry, name if what == "kept" else None)
+                became.there.append((item, what == "kept"))
             else:
-                self.problem(item.entry, "a folder is in its place now" if what == "folder" else _why(done))
-        if any(what not in ("new", "kept") for what in said):
-            remove(self._host, folder, _halves_of(items))
-            self._heed_space(done)
+                why = "a folder is in its place now" if what == "folder" else _why(done)
+                became.refused.append((item.entry, why, ""))
+                became.done = done
 
     # -- rights -----------------------------------------------------------------------------------------
 
@@ -283,11 +326,11 @@ class PuttingThere(Putting):
         rights = [self._rights(entry, times=times) for entry in entries]
         bases = [os.fsdecode(os.path.basename(entry.path)) for entry in entries]
         arguments = [text for base, three in zip(bases, rights, strict=True) for text in (base, *three)]
-        done = self._run(folder, _DRESS, *arguments)
+        done = self._run(folder, DRESS, *arguments)
         if self._marks:
             named = [(base, each, self.staged(each)) for base, each in zip(bases, entries, strict=True)]
             if self._marks.give(folder, named):
-                done = self._run(folder, _DRESS, *arguments)
+                done = self._run(folder, DRESS, *arguments)
         said = [*done.stdout.decode("ascii", "replace").split(), *["failed"] * len(entries)]
         for entry, what in zip(entries, said, strict=False):
             if what != "ok":

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -24,6 +24,7 @@ from dr.run.recovery.place.tree import RestoredTree, TreeThere
 from dr.sources.attributes import Attributes, attributes_there
 from dr.sources.hosts import open_host
 from dr.sources.listing import Listing, hash_files, list_paths, writable
+from dr.tools import retry
 from dr.tools.host import Host, script
 
 #: So many entries are looked at by one round of programs.
@@ -76,7 +77,7 @@ class LivePlaceThere:
         """Yield what lies where each entry was, by its kind, content and rights. Files of their size are hashed."""
         rest = iter(entries)
         while batch := list(islice(rest, _AT_ONCE)):
-            yield from zip(batch, self._judged(batch), strict=True)
+            yield from zip(batch, retry.persist(partial(self._judged, batch), what=self.host.name), strict=True)
 
     def _judged(self, entries: Sequence[Entry]) -> list[Judged]:
         seen = _Sight(self, entries)
@@ -195,9 +196,18 @@ class _NamedTree(TreeThere):
         super().__init__(host, Path("/"), aside=aside)
         self._top, self._paths = b"", paths
 
+    def digests(self, paths: Sequence[bytes]) -> Mapping[bytes, str]:
+        """See `RestoredTree`."""
+        return retry.persist(partial(super().digests, paths), what=self._host.name)
+
     @cached_property
     def _listing(self) -> Listing:
-        return list_paths(self._host, self._paths)
+        return retry.persist(partial(list_paths, self._host, self._paths), what=self._host.name)
+
+    @cached_property
+    def _marked(self) -> dict[bytes, Attributes] | None:
+        asked = partial(attributes_there, self._host, list(self._listing.found))
+        return retry.persist(asked, what=self._host.name)
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
