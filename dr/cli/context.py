@@ -84,7 +84,8 @@ class Context:
     def say(self, text: str = "") -> None:
         """Print a line of result, unless a document is asked for."""
         if not self.as_json and not self.quiet:
-            click.echo(text)
+            with _going_on(1):
+                click.echo(text)
 
     def put(self, **keys: object) -> None:
         """Add keys to the document."""
@@ -110,12 +111,14 @@ class Context:
 
     def _log(self, level: Level, what: str, where: str, hint: str) -> None:
         if self.log_format == "text":
-            click.echo(f"dr: {'warning: ' if level == 'warning' else ''}{_line(what, where, hint)}", err=True)
-            return
-        from dr.cli.log_format import line
+            told = f"dr: {'warning: ' if level == 'warning' else ''}{_line(what, where, hint)}"
+        else:
+            from dr.cli.log_format import line
 
-        told = line(self.log_format, level, _line(what, where, hint), command=self.command, **said(what, where, hint))
-        click.echo(told, err=True)
+            more = said(what, where, hint)
+            told = line(self.log_format, level, _line(what, where, hint), command=self.command, **more)
+        with _going_on(2):
+            click.echo(told, err=True)
 
     def fault(self, fault: Fault) -> None:
         """Say a fault of a declaration."""
@@ -192,10 +195,14 @@ class Context:
         if sys.stdout.isatty():
             _rich_table(rows, title)
             return
-        _aligned(rows, _widths(rows))
+        with _going_on(1):
+            _aligned(rows, _widths(rows))
 
     def stream_rows(self, rows: Iterator[Mapping[str, str]]) -> None:
-        """Print rows of which there may be a million: few as ever, more in batches as they come, aligned as they go."""
+        """Print rows of which there may be a million: few as ever, more in batches as they come, aligned as they go.
+
+        Who reads no more than the first of them ends the command: `BrokenPipeError`.
+        """
         first = list(islice(rows, _BATCH))
         if len(first) < _BATCH or self.as_json or self.quiet:
             self.plain_rows(first)
@@ -204,6 +211,15 @@ class Context:
         while batch := list(islice(rows, _BATCH)):
             widths = [max(pair) for pair in zip(widths, _widths(batch), strict=True)]
             _aligned(batch, widths, head=False)
+
+
+@contextlib.contextmanager
+def _going_on(stream: int) -> Iterator[None]:
+    """Let no work, and no exit code, end with whoever read what it says: then it is said nowhere."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _widths(rows: Sequence[Mapping[str, str]]) -> list[int]:

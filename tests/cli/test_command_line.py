@@ -58,6 +58,16 @@ def test_a_reader_who_has_read_enough_is_no_fault(files_site: Site) -> None:
         assert running.wait(timeout=LIMIT) in (0, 1)
 
 
+@pytest.mark.parametrize("merged", ["", "2>&1"])
+def test_a_reader_who_leaves_changes_no_work_and_no_exit_code(files_site: Site, merged: str) -> None:
+    files_site.plan("other", plan_text("other", f"docs: {{files: {{paths: [{files_site.root / 'source'}]}}}}"))
+    for typed, code in ((("backup", "--all"), 0), (("status",), 0), (("points",), 0), (("drill", "other"), 0)):
+        told = f"{shlex.join(files_site.argv(*typed))} {merged} | true; echo ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", told], env=files_site.env, capture_output=True, text=True)
+        assert (done.stdout.strip(), typed) == (str(code), typed)
+    assert len(files_site.dr("points", "--json").document["points"]) == 2
+
+
 @pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
 def test_a_closed_stream_harms_no_work_and_its_exit_code(files_site: Site, closed: str) -> None:
     typed = f"{shlex.join(files_site.argv('backup', 'share'))} {closed}"
