@@ -7,7 +7,7 @@ said in one line, and is tried again later.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from dr.operations import summaries
 from dr.plan import cadence
 from dr.plan.declarations import Loaded
 from dr.plan.window import opens
-from dr.queries.status import HEARTBEAT, BoardRow, board, site_problems, unusable_plans
+from dr.queries.status import HEARTBEAT, BoardRow, board, channel_problem, site_problems, unusable_plans
 from dr.session import Session
 from dr.tools import command
 
@@ -43,11 +43,40 @@ def tell(session: Session) -> None:
     if not channels or command.stopping():
         return
     with _harmless(session, "notify"), _alone(session):
-        now, seen = session.clock(), _look(session)
+        now = session.clock()
         session.catalog.notices.forget([HEARTBEAT, *(channel.name for channel in channels)])
-        for channel in channels:
+        failing = _try_failing(session, channels, now)
+        seen = _look(session)
+        for channel in sorted(channels, key=lambda each: each.name not in failing):
             with _harmless(session, f"notify: {channel.name}"):
                 _tell_one(session, channel, seen, now)
+
+
+def _try_failing(session: Session, channels: Sequence[Channel], now: datetime) -> set[str]:
+    """Return the channels that take nothing. Where several do, each is first told of itself, if it takes that: what
+    they would be told of each other was seen before they came back."""
+    states = session.catalog.notices.channels()
+    failing = [each for each in channels if each.name in states and states[each.name].failing]
+    for channel in failing if len(failing) > 1 else ():
+        if _is_due(session, channel, states[channel.name], now):
+            with _harmless(session, f"notify: {channel.name}"):
+                sent(session, channel, _of_itself(session, states[channel.name]), states[channel.name])
+    return {each.name for each in failing}
+
+
+def _of_itself(session: Session, state: ChannelState) -> Message:
+    """Return the message that a channel takes notices again: true, if it is taken."""
+    problem = channel_problem(state)
+    (notice,) = notices_of([problem])
+    id = f"again-{state.name}-{state.failing:%Y%m%dT%H%M%SZ}"
+    return compose([replace(notice, well=True)], id=id, organisation=session.declarations.site.organisation)
+
+
+def _is_due(session: Session, channel: Channel, state: ChannelState, now: datetime) -> bool:
+    """Whether a channel may be sent something now: it is open, and not to be left alone since it failed."""
+    if opens(channel.hours or (), session.declarations.site.timezone, now) != now:
+        return False
+    return not (state.next_try and now < state.next_try <= now + LONGEST_WAIT)
 
 
 @dataclass(frozen=True)
@@ -74,8 +103,10 @@ def _look(session: Session) -> _Seen:
 
 
 def _tell_one(session: Session, channel: Channel, seen: _Seen, now: datetime) -> None:
-    notices, zone = session.catalog.notices, session.declarations.site.timezone
-    present = {notice.identity for notice in seen.notices}
+    notices = session.catalog.notices
+    states = notices.channels()
+    true = [each for each in seen.notices if not _came_back(each, states)]
+    present = {notice.identity for notice in true}
 
     def over(notice: Notice) -> bool | None:
         if notice.system and notice.system not in seen.declared:
@@ -83,11 +114,10 @@ def _tell_one(session: Session, channel: Channel, seen: _Seen, now: datetime) ->
         looked = not notice.system or notice.system in seen.judged or notice.problem == "plan_unusable"
         return looked and notice.identity not in present
 
-    found = [notice for notice in seen.notices if _matches(channel, notice)]
+    found = [notice for notice in true if _matches(channel, notice)]
     notices.reconcile(channel.name, found, judged=over, wants_well="recovered" in channel.kinds)
-    state = notices.channels().get(channel.name, ChannelState(name=channel.name))
-    closed = opens(channel.hours or (), zone, now) != now
-    if closed or (state.next_try and now < state.next_try <= now + LONGEST_WAIT):
+    state = states.get(channel.name, ChannelState(name=channel.name))
+    if not _is_due(session, channel, state, now):
         return
     organisation = session.declarations.site.organisation
     for claim, some in notices.claims(channel.name, new_id):
@@ -99,6 +129,11 @@ def _tell_one(session: Session, channel: Channel, seen: _Seen, now: datetime) ->
             raise
         notices.confirm(channel.name, claim)
     _summaries(session, channel, seen, state)
+
+
+def _came_back(notice: Notice, states: Mapping[str, ChannelState]) -> bool:
+    """Whether a notice tells of a channel that has taken something since it was looked."""
+    return notice.problem == "channel_failed" and not states[notice.subject].failing
 
 
 def _matches(channel: Channel, notice: Notice) -> bool:

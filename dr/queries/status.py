@@ -23,6 +23,7 @@ from dr.report.board import Row, overdue, row_of
 from dr.session import Session
 
 if TYPE_CHECKING:
+    from dr.catalog.notices import ChannelState
     from dr.plan.target import Target
     from dr.tools.state_dir import StateDir
 
@@ -116,15 +117,20 @@ def site_problems(session: Session) -> Iterator[SystemProblem]:
                 todo="see the service and `heartbeat` in site.yaml",
             )
         elif state.failing and name in names:
-            yield SystemProblem(
-                kind="channel_failed",
-                system="",
-                severity="failed",
-                subject=name,
-                since=state.failing,
-                text=f"the channel {name} takes no notices: {state.error}",
-                todo=f"run `dr notify test {name}`",
-            )
+            yield channel_problem(state)
+
+
+def channel_problem(state: ChannelState) -> SystemProblem:
+    """Return the problem of a channel that takes nothing."""
+    return SystemProblem(
+        kind="channel_failed",
+        system="",
+        severity="failed",
+        subject=state.name,
+        since=state.failing,
+        text=f"the channel {state.name} takes no notices: {state.error}",
+        todo=f"run `dr notify test {state.name}`",
+    )
 
 
 def _of_room(session: Session) -> Iterator[SystemProblem]:

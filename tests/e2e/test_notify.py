@@ -513,6 +513,31 @@ def test_a_channel_that_fails_is_on_the_board_and_makes_no_backup_fail(files_sit
     assert files_site.dr("status", "--json", code=None).document["site"]["problems"] == []
 
 
+def test_channels_that_come_back_at_once_are_told_of_themselves_and_not_that_the_others_fail(
+    files_site: Site, sink: SmtpSink
+) -> None:
+    sink.refusal = "451 not today"
+    closed = "  - {name: tickets, to: {command: {run: ['false']}}}\n"
+    write_site(files_site, f"notify:\n{channel(sink)}{channel(sink, 'head')}{closed}")
+    away = (files_site.root / "source").rename(files_site.root / "away")
+    files_site.dr("backup", "share", code=1)
+    away.rename(files_site.root / "source")
+    files_site.dr("backup", "share")
+    sink.refusal = ""
+    ahead = timedelta(minutes=5)
+    session = files_site.session(clock=lambda: datetime.now(UTC) + ahead)
+    tell(session)
+    assert [problem.where for problem in session.problems] == ["notify: tickets"]
+    session.close()
+    told = [mail.get_content() for mail in sink.mails]
+    again = [text for text in told if "well again. It was: the channel " in text]
+    assert len(again) == 2 and "channel ops" in again[0] and "channel head" in again[1], told
+    assert all(text.count("takes no notices") == 1 and "the channel tickets" in text for text in told[2:]), told
+    assert len(told) == 4
+    shown = files_site.dr("status", "--json", code=None).document
+    assert [each["subject"] for each in shown["site"]["findings"]] == ["tickets"]
+
+
 def test_a_refused_recipient_is_said_and_the_others_are_not_told_twice(files_site: Site, sink: SmtpSink) -> None:
     sink.unknown = {"gone@district.example"}
     line = channel(sink).replace("[ops@district.example]", "[ops@district.example, gone@district.example]")
