@@ -21,6 +21,7 @@ from dr.plan.unchanged import Unchanged
 from dr.plan.window import HeldBack
 
 if TYPE_CHECKING:
+    from dr.operations.failed_units import Stuck
     from dr.session import Session
 
 log = logging.getLogger("dr.daemon")
@@ -96,7 +97,7 @@ class _Said:
     problems: set[Problem] = field(default_factory=set)
     held_back: set[HeldBack] = field(default_factory=set)
     error: str = ""
-    stuck: bool = False
+    stuck: Stuck | None = None
     unchanged: Unchanged = field(default_factory=Unchanged)
 
 
@@ -125,9 +126,10 @@ def _look(context: Context, said: _Said) -> None:
             say_all(context, done)
             context.tell_held_back([each for each in session.held_back if each not in said.held_back])
             said.held_back = set(session.held_back)
+            _unstuck(session, said)
             problems = [*session.problems, *filter(None, [left(session)])]
             context.tell_problems(problem for problem in problems if problem not in said.problems)
-            said.problems, said.stuck = set(problems), False
+            said.problems = set(problems)
     except DrError as error:
         said.error = str(error)
         if said.error != before:
@@ -138,8 +140,17 @@ def _look(context: Context, said: _Said) -> None:
         session.close()
 
 
-def _stuck(context: Context, session: Session, error: DrError) -> bool:
-    """Whether nothing can be done since the catalog takes nothing; then the channels are told."""
+def _unstuck(session: Session, said: _Said) -> None:
+    """Tell that something can be done again, once."""
+    if said.stuck:
+        from dr.operations.failed_units import note_unstuck
+
+        stuck, said.stuck = said.stuck, None
+        note_unstuck(session, stuck)
+
+
+def _stuck(context: Context, session: Session, error: DrError) -> Stuck | None:
+    """Return that nothing can be done since the catalog takes nothing, once the channels are told; else None."""
     from dr.operations.failed_units import note_stuck
 
     try:
@@ -147,6 +158,6 @@ def _stuck(context: Context, session: Session, error: DrError) -> bool:
             return note_stuck(session, error)
     except DrError as failed:
         context.failed(failed)
-        return False
+        return None
     finally:
         context.tell_problems(session.problems)

@@ -14,10 +14,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import field, replace
 
 from dr.errors import DrError, InterruptedRunError, PlanError, Problem, UsageError, every_error
 from dr.evidence.notice import Notice, notices_of
+from dr.late_dataclass import dataclass
 from dr.notify.deliver import deliver
 from dr.notify.message import compose
 from dr.operations.tell import new_id, tell
@@ -42,6 +43,13 @@ _BEFELL = {
 }
 
 
+@dataclass(frozen=True)
+class Stuck:
+    """That the daemon can do nothing; `told` is what the channels know of it and no file does, by unit."""
+
+    told: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
 def note_failed(session: Session, unit: str, env: Mapping[str, str]) -> str:
     """Tell the channels that a unit failed, unless it told them itself; return what befell it, "" where it did.
 
@@ -64,20 +72,28 @@ def note_failed(session: Session, unit: str, env: Mapping[str, str]) -> str:
     return why
 
 
-def note_stuck(session: Session, error: DrError) -> bool:
+def note_stuck(session: Session, error: DrError) -> Stuck | None:
     """Tell the channels that the daemon stays and can do nothing, where that is since the catalog takes nothing.
 
-    Once, until a run comes to its end again, if there is a place that takes a note of it. Return whether it is so.
+    Once, until a run comes to its end again, if there is a place that takes a note of it; else for as long as the
+    daemon keeps what is returned. None where it is not so.
     """
     if _is_writable(session):
-        return False
+        return None
     known = failed_units(session.state)
-    if not known.get(_DAEMON, {}).get("directly"):
-        since = f"{session.clock():%Y-%m-%dT%H:%M:%SZ}"
-        entry = {"since": since, "why": f"can do nothing ({error})", "directly": "yes"}
-        _tell_directly(session, {_DAEMON: entry})
-        _write_first(session, FAILED_UNITS, json.dumps({**known, _DAEMON: entry}))
-    return True
+    if known.get(_DAEMON, {}).get("directly"):
+        return Stuck()
+    since = f"{session.clock():%Y-%m-%dT%H:%M:%SZ}"
+    entry = {"since": since, "why": f"can do nothing ({error})", "directly": "yes"}
+    _tell_directly(session, {_DAEMON: entry})
+    noted = _write_first(session, FAILED_UNITS, json.dumps({**known, _DAEMON: entry}))
+    return Stuck({} if noted else {_DAEMON: entry})
+
+
+def note_unstuck(session: Session, stuck: Stuck) -> None:
+    """Tell the channels that it is over, where no place took a note of it: else the run that ended did."""
+    if stuck.told:
+        _tell_directly(session, stuck.told, well=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Ran, Site, plan_text
 from tests.e2e.test_notify import channel, write_site
 from tests.smtp_sink import SmtpSink
+from tests.waiting import LIMIT, soon
 
 #: What systemd gives to whatever `OnFailure=` starts, of a unit that was killed for want of memory.
 OOM = {"MONITOR_SERVICE_RESULT": "oom-kill", "MONITOR_EXIT_STATUS": "KILL", "MONITOR_INVOCATION_ID": "start-1"}
@@ -117,6 +118,28 @@ def test_a_daemon_that_stays_and_can_write_nothing_tells_the_channels_once_and_t
     host.dr("daemon", "--once")
     [well] = host.told()
     assert "well again: the unit dr-daemon.service" in well
+
+
+def test_a_daemon_whose_state_takes_no_note_either_tells_all_the_same_that_it_is_over(host: Host) -> None:
+    state = host.site.root / "state"
+    kept = {path: path.read_bytes() for path in state.glob("catalog.sqlite*")}
+    for path in kept:
+        path.unlink()
+    (state / "catalog.sqlite").write_bytes(b"no database" * 1000)
+    (state / "failed-units.json.new").mkdir()  # a name that cannot be written, also by root
+    daemon = host.site.start("daemon", "--every", "1")
+    assert soon(lambda: len(host.sink.mails) > host.heard)
+    [told] = host.told()
+    assert "the unit dr-daemon.service can do nothing" in told and not (state / "failed-units.json").exists()
+    for path, content in sorted(kept.items(), reverse=True):
+        whole = host.site.root / "whole"
+        whole.write_bytes(content)
+        whole.replace(path)
+    assert soon(lambda: len(host.sink.mails) > host.heard)
+    daemon.terminate()
+    daemon.communicate(timeout=LIMIT)
+    [well] = host.told()
+    assert "well again: the unit dr-daemon.service can do nothing" in well and daemon.returncode == 0
 
 
 def test_where_the_state_directory_takes_nothing_the_room_that_systemd_gives_keeps_it(
