@@ -5,6 +5,7 @@ does one after its end, which would reach Python's own end. In between, `dr.cli.
 """
 
 try:
+    import gc
     import os
     import signal
     import sys
@@ -56,6 +57,8 @@ def main() -> None:
         _end()
     finally:
         _listen(_end)
+        gc.disable()  # Python would look for rings in all that was ever loaded, which the system takes back anyway
+        gc.freeze()
 
 
 _listen(_end_unbegun)
