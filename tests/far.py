@@ -30,7 +30,7 @@ class Far(Sshd):
         for folder in (self.user_home, self.bin):
             folder.mkdir(parents=True)
         path = f"{self.bin}:/usr/local/bin:/usr/bin:/bin"
-        super().__init__(place / "sshd", more=f"SetEnv HOME={self.user_home} PATH={path} LEFT_ALONE=yes")
+        super().__init__(place / "sshd", env={"HOME": str(self.user_home), "PATH": path, "LEFT_ALONE": "yes"})
 
     def hold(self, restic: str) -> Self:
         """Have restic there, as after a first time: to bring it takes a second."""

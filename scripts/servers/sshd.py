@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -37,18 +38,26 @@ UseDNS no
 MaxStartups 100
 MaxSessions 100
 Subsystem sftp internal-sftp
+KexAlgorithms -sntrup*
+SetEnv {env}
 {more}
 """
 
 
 class Sshd:
-    """The server; a context that starts it and ends it with every session. `more` is added to its configuration."""
+    """The server; a context that starts it and ends it with every session. `more` is added to its configuration.
+
+    Sessions have a home of their own, and what `env` adds: the start-up files of who runs the server are not read.
+    Those may print, put other programs first, or take a tenth of a second of processor time for each command. Nor does
+    `ssh` make a key against quantum computers, which takes as long.
+    """
 
     host = _HOST
     as_user: str | None = None  # who runs it, when root starts it for another; then that user alone is let in
 
-    def __init__(self, home: Path, *, more: str = "") -> None:
+    def __init__(self, home: Path, *, more: str = "", env: Mapping[str, str] | None = None) -> None:
         self.home, self.user, self._more = home, getpass.getuser(), more
+        self.env = {"HOME": str(home / "user"), **(env or {})}
         (self.port,) = own_ports(1)
         self.key, self.known_hosts = home / "user_key", home / "known_hosts"
         self._listener: subprocess.Popen[bytes] | None = None
@@ -59,7 +68,9 @@ class Sshd:
         make_key(self.key)
         shutil.copyfile(f"{self.key}.pub", self.home / "authorized_keys")
         self.known_hosts.write_text(self.known_line())
-        (self.home / "sshd_config").write_text(_CONFIG.format(port=self.port, home=self.home, more=self._more))
+        (self.home / "user").mkdir(mode=0o700, exist_ok=True)
+        env = " ".join(f"{name}={value}" for name, value in self.env.items())
+        (self.home / "sshd_config").write_text(_CONFIG.format(port=self.port, home=self.home, env=env, more=self._more))
         if os.geteuid() == 0:  # without root it asks for none
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.start()

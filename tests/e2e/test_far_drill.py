@@ -35,8 +35,8 @@ class FarAway(Far):
     def __init__(self, place: Path, temporary: Path) -> None:
         super().__init__(place)
         self.temporary = temporary
-        self._more = self._more.replace("LEFT_ALONE=yes", f"THERE=yes TMPDIR={temporary}")
-        self._more = self._more.replace(":/usr/bin", ":/usr/sbin:/usr/bin")
+        path = self.env["PATH"].replace(":/usr/bin", ":/usr/sbin:/usr/bin")
+        self.env |= {"PATH": path, "THERE": "yes", "TMPDIR": str(temporary)}
 
     def left(self) -> list[Path]:
         """What drills have there now."""

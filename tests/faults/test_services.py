@@ -163,7 +163,7 @@ def test_a_host_that_is_down_fails_the_point_and_says_so(disk: Site, tmp_path: P
 
 def test_a_full_disk_on_the_other_host_leaves_no_snapshot(disk: Site, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    with small_disk(small, "1m"), Sshd(tmp_path / "sshd", more=f"SetEnv TMPDIR={small}") as server:
+    with small_disk(small, "1m"), Sshd(tmp_path / "sshd", env={"TMPDIR": str(small)}) as server:
         subprocess.run(["sqlite3", f"{tmp_path}/big.db", "create table t as select zeroblob(3000000) as z"], check=True)
         disk.plan(
             "sis",

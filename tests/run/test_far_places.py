@@ -147,7 +147,7 @@ def test_a_database_there_answers_as_one_here(host: Remote, far: Far, tmp_path: 
 
 def test_a_host_without_sqlite3_is_told_what_it_lacks(tmp_path: Path) -> None:
     server = Far(tmp_path / "bare")
-    server._more = server._more.replace(":/usr/local/bin:/usr/bin:/bin", "")
+    server.env["PATH"] = server.env["PATH"].replace(":/usr/local/bin:/usr/bin:/bin", "")
     for name in ("sh", "dd", "setsid"):
         (server.bin / name).symlink_to(f"/usr/bin/{name}")
     (tmp_path / "a.db").touch()
