@@ -109,7 +109,6 @@ HASTY = {
     "tests/scripts/test_demo.py": "interrupts in the midst of the work",
     "tests/tools/test_ssh.py": "silence for a while is not a loss",
     "tests/tools/test_agent.py": "what is to be ended must run for a while",
-    "tests/tools/test_command.py": "what must not run gets the time to",
     "tests/sources/test_mysql_capture.py": "measures that nobody is held up",
     "tests/sources/test_mysql_live.py": "a server's event must have had its second",
     "tests/sources/test_postgres_capture.py": "a writer writes on in the midst of the dump",

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,8 @@ from tests.waiting import LIMIT, soon
 def test_a_program_whose_parent_died_before_it_could_be_tied_to_it_never_runs(tmp_path: Path, killed: bool) -> None:
     slow = tmp_path / "bin" / "setpriv"
     slow.parent.mkdir()
-    slow.write_text(f'#!/bin/sh\ntouch {tmp_path}/begun\nsleep 0.5\nexec {shutil.which("setpriv")} "$@"\n')
+    waits = f"mv {tmp_path}/its {tmp_path}/begun; until test -e {tmp_path}/gate; do sleep 0.05; done"
+    slow.write_text(f'#!/bin/sh\necho $$ >{tmp_path}/its; {waits}\nexec {shutil.which("setpriv")} "$@"\n')
     slow.chmod(0o755)
     parent = subprocess.Popen(
         [sys.executable, "-c", f"from dr.tools import command\ncommand.run(['touch', '{tmp_path}/ran'])"],
@@ -31,8 +31,11 @@ def test_a_program_whose_parent_died_before_it_could_be_tied_to_it_never_runs(tm
     assert soon(lambda: (tmp_path / "begun").exists())
     if killed:
         parent.kill()
+        parent.wait()
+    (tmp_path / "gate").touch()
     parent.wait()
-    time.sleep(1.0)
+    child = Path("/proc", (tmp_path / "begun").read_text().strip(), "cmdline")
+    assert soon(lambda: not (child.exists() and child.read_bytes())), "it has come to its end, one way or the other"
     assert (tmp_path / "ran").exists() is not killed
 
 
