@@ -18,6 +18,22 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is not a number; YAML reads on, off, yes and no as true or false")
+    return value
+
+
+#: A number of things; numbers in JSON hold no more than a few million times as many.
+Count = Annotated[int, BeforeValidator(_number), Field(le=1_000_000_000)]
+
+#: Whole days, a hundred years at most: calendars hold no more.
+Days = Annotated[int, BeforeValidator(_number), Field(le=36_600)]
+
+#: An amount of money.
+Money = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1e12, allow_inf_nan=False)]
+
+
 def _from_config(value: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base", "")
     if any(not character.isprintable() for character in str(value)):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dr.plan.base import Declaration, Duration, Name, PositiveDuration
+from dr.plan.base import Count, Declaration, Duration, Name, PositiveDuration
 from dr.plan.expect import Expectation as Plain
 from dr.plan.expect import check_expectation
 from dr.plan.source_kinds import Capability
@@ -241,7 +241,7 @@ class FileCheck(CheckBody):
 class CommandExpectation(Declaration):
     """How a command must end."""
 
-    exit: Annotated[int, Field(description="The exit code.", examples=[0])] = 0
+    exit: Annotated[Count, Field(description="The exit code.", examples=[0])] = 0
     stdout: Annotated[
         Expectation | None,
         Field(
@@ -292,7 +292,7 @@ class CommandCheck(CheckBody):
 class HttpExpectation(Declaration):
     """What a service must answer."""
 
-    status: Annotated[int, Field(ge=100, le=599, description="The HTTP status.", examples=[200])] = 200
+    status: Annotated[Count, Field(ge=100, le=599, description="The HTTP status.", examples=[200])] = 200
     body: Annotated[
         Expectation | None,
         Field(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dr.plan.base import ConfigPath, Declaration, PositiveDuration
+from dr.plan.base import ConfigPath, Count, Declaration, PositiveDuration
 
 _ADDRESS = re.compile(r"(?:([^@\s:,/]+)@)?(\[[0-9a-fA-F:.]+\]|[^@\s:,/\[\]]+)(?::(\d{1,5}))?")
 
@@ -90,7 +90,7 @@ class SshHost(Declaration):
         ),
     ] = 15
     at_once: Annotated[
-        int,
+        Count,
         Field(
             ge=1,
             le=64,

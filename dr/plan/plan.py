@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from dr.plan import cadence
-from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration, Size
+from dr.plan.base import ConfigPath, Count, Declaration, Name, PositiveDuration, Size
 from dr.plan.check import Check
 from dr.plan.check_kinds import ManifestCheck
 from dr.plan.hook import AllHooks
@@ -271,7 +271,7 @@ class Plan(Declaration):
         ),
     ] = ""
     priority: Annotated[
-        int,
+        Count,
         Field(
             ge=0,
             strict=True,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dr.plan.base import Declaration, PositiveDuration, Size
+from dr.plan.base import Count, Declaration, PositiveDuration, Size
 
 
 class ProofReading(Declaration):
@@ -28,7 +28,7 @@ class ProofReading(Declaration):
         Size, Field(gt=0, description="How much one run reads at most of each target.", examples=["50GiB"])
     ] = 50 << 30
     minutes: Annotated[
-        int,
+        Count,
         Field(
             ge=1,
             strict=True,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dr.plan.base import Declaration, Size
+from dr.plan.base import Count, Declaration, Size
 
 #: The keys of `Retention` that keep recovery points, in the order in which they are named.
 RULES = ("last", "daily", "weekly", "monthly", "yearly")
@@ -19,18 +19,18 @@ class Retention(Declaration):
     once `cadence` has `expire`; a replica removes them later, when its target has `forget_after`.
     """
 
-    last: Annotated[int, Field(ge=1, description="The newest recovery points, whatever their day.", examples=[6])] = 6
+    last: Annotated[Count, Field(ge=1, description="The newest recovery points, whatever their day.", examples=[6])] = 6
     daily: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many days.", examples=[14])
+        Count, Field(ge=0, description="The newest recovery point of each of this many days.", examples=[14])
     ] = 14
     weekly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many weeks.", examples=[8])
+        Count, Field(ge=0, description="The newest recovery point of each of this many weeks.", examples=[8])
     ] = 8
     monthly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many months.", examples=[12])
+        Count, Field(ge=0, description="The newest recovery point of each of this many months.", examples=[12])
     ] = 12
     yearly: Annotated[
-        int, Field(ge=0, description="The newest recovery point of each of this many years.", examples=[1])
+        Count, Field(ge=0, description="The newest recovery point of each of this many years.", examples=[1])
     ] = 1
     max_repack: Annotated[
         Size | None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from dr.plan.base import ConfigPath, Declaration, Name, PositiveDuration
+from dr.plan.base import ConfigPath, Count, Declaration, Name, PositiveDuration
 from dr.plan.cadence import known_zone
 from dr.plan.secret import SecretPlace
 from dr.plan.units import parse_bytes
@@ -37,11 +37,11 @@ class Limits(Declaration):
     """How much of this host, of its line and of other hosts the work may take."""
 
     systems: Annotated[
-        int | None,
+        Count | None,
         Field(ge=1, strict=True, description="Systems at work at once. Default: one for each processor.", examples=[4]),
     ] = None
     per_host: Annotated[
-        int | None,
+        Count | None,
         Field(
             ge=1,
             strict=True,
@@ -67,7 +67,7 @@ class Limits(Declaration):
         ),
     ] = None
     restores: Annotated[
-        int | None,
+        Count | None,
         Field(
             ge=1,
             strict=True,

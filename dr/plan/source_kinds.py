@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from dr.plan.base import ConfigPath, Declaration, Duration, PositiveDuration
+from dr.plan.base import ConfigPath, Count, Declaration, Duration, PositiveDuration
 from dr.plan.cadence import checked_zone
 from dr.plan.secret import SecretPlace
 
@@ -246,7 +246,7 @@ class DatabaseSource(SourceBody):
         ),
     ] = None
     port: Annotated[
-        Annotated[int, Field(gt=0, lt=65536)] | None,
+        Annotated[Count, Field(gt=0, lt=65536)] | None,
         Field(description="The server's port. Default: what the server's own programs use.", examples=[5433]),
     ] = None
     user: Annotated[

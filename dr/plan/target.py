@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationInfo, create_model, field_validator, model_validator
 
-from dr.plan.base import Declaration, Name, PositiveDuration, Size
+from dr.plan.base import Days, Declaration, Money, Name, PositiveDuration, Size
 from dr.plan.target_kind import Immutability, Media, TargetKind
 from dr.plan.target_plain import LocalPlace, RclonePlace, RestPlace, SftpPlace
 from dr.plan.target_s3 import S3Place
@@ -20,7 +20,6 @@ KINDS: dict[str, type[TargetKind]] = {
 }
 
 _UNITS = {"GB": 10**9, "GiB": 2**30}
-Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class RequestPrices(Declaration):
@@ -71,7 +70,7 @@ class Prices(Declaration):
         ),
     ] = 0
     minimum_days: Annotated[
-        int,
+        Days,
         Field(
             ge=0,
             strict=True,

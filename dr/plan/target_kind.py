@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from dr.plan.base import ConfigPath, Declaration
+from dr.plan.base import ConfigPath, Count, Days, Declaration, Money
 from dr.plan.on_disk import Found
 
 #: Of a kind that is reached by TLS.
@@ -92,7 +92,7 @@ class Immutability(Declaration):
         ),
     ] = "none"
     days: Annotated[
-        int,
+        Days,
         Field(
             ge=0,
             description="For how many days an object that a recovery point needs is locked, and locked again after a "
@@ -101,11 +101,11 @@ class Immutability(Declaration):
         ),
     ] = 30
     max_lock_days: Annotated[
-        int,
+        Days,
         Field(ge=1, description="No lock is ever set further ahead than this many days.", examples=[90]),
     ] = 90
     margin_days: Annotated[
-        Annotated[int, Field(ge=1)] | None,
+        Annotated[Days, Field(ge=1)] | None,
         Field(
             description="A lock is extended once fewer than this many days of it are left; less than `days`. Default: "
             "a third of `days`.",
@@ -113,7 +113,7 @@ class Immutability(Declaration):
         ),
     ] = None
     max_calls: Annotated[
-        int,
+        Count,
         Field(
             ge=1,
             description="How many requests about locks one run may make; the next run continues. The locks that end "
@@ -122,7 +122,7 @@ class Immutability(Declaration):
         ),
     ] = 20_000
     price_per_1000: Annotated[
-        Annotated[float, Field(ge=0)] | None,
+        Money | None,
         Field(
             description="What a thousand requests cost at your provider, in your currency; used for the cost in the "
             "record alone. Default: no cost is recorded.",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 MONTH_DAYS = 365.25 / 12
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST = 100 * 366 * 86_400
+_LARGEST = 2**53 - 1
 _PART = re.compile(r"(\d+)\s*([wdhms])", re.IGNORECASE)
 _WHOLE = re.compile(r"(?:\s*\d+\s*[wdhms]\s*)+", re.IGNORECASE)
 
@@ -83,7 +84,17 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]i?|)b?(?:/s)?\s*", re.IGNORECAS
 
 
 def parse_bytes(value: object) -> int:
-    """Return a number of bytes from "5MB", "512KiB", "5MB/s" or a number. Raises `ValueError` in plain words."""
+    """Return a number of bytes from "5MB", "512KiB", "5MB/s" or a number.
+
+    At most 9 PB: numbers in JSON hold no more. Raises `ValueError` in plain words.
+    """
+    size = _bytes(value)
+    if size > _LARGEST:
+        raise ValueError(f"{value!r} is more than 9 PB")
+    return size
+
+
+def _bytes(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     found = _SIZE.fullmatch(value) if isinstance(value, str) and len(value) < 40 else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from dr.plan import check, check_kinds, hook, host, kit, plan, secret, site, source, source_kinds, target, target_kind
 from dr.plan.schema import LENT, schema
@@ -123,3 +125,22 @@ def test_defaults_are_told_as_people_write_them() -> None:
     assert parts["ManifestCheck"]["properties"]["sample"]["default"] == "100%"
     assert parts["SshHost"]["properties"]["keepalive"]["default"] == "15s"
     assert spell_duration(0) == "0s"
+
+
+def _numbers() -> list[tuple[str, Any]]:
+    """Return each key that is a number, and what judges it."""
+    found = []
+    for kind in MODELS.values():
+        for name, field in kind.model_fields.items():
+            if {*(typing.get_args(field.annotation) or [field.annotation])} <= {int, float, type(None)}:
+                found.append((f"{kind.__name__}.{name}", TypeAdapter(Annotated[field.annotation, *field.metadata])))
+    return found
+
+
+@pytest.mark.parametrize("value", [True, 10**30, float("inf"), "1e400"])
+def test_no_number_is_a_yes_or_more_than_a_document_can_hold(value: object) -> None:
+    taken = []
+    for name, judge in _numbers():
+        with contextlib.suppress(ValidationError):
+            taken.append((name, judge.validate_python(value)))
+    assert len(_numbers()) > 30 and taken == []
