@@ -156,6 +156,9 @@ def _print(
 
 def _two(files: Files, system: str, one: str | None, two: str | None) -> tuple[Point, Point]:
     """Return the two points that are meant, the older first."""
+    from dr.queries.files import Asked
+
+    files.require(Asked())
     points = files.by_time()
     if one is None:
         if len(points) < 2:

@@ -50,6 +50,7 @@ class Files:
     def __init__(self, session: Session, loaded: Loaded, *, say: Callable[[str, DrError], None]) -> None:
         self._session, self._loaded, self._say = session, loaded, say
         found = session.points(loaded)
+        self._none = not found
         points = (point for point in found if any(_readable(point, source) for source in point.kinds))
         self._points = {point.run_id: point for point in points}
         self._destroyed = any(copy.destroyed for point in found for copy in point.copies)
@@ -68,7 +69,7 @@ class Files:
 
     def point(self, asked: Asked) -> Point:
         """Return the point that is meant. Raises `DrError` where there is none."""
-        self._refuse_what_is_nowhere(asked)
+        self.require(asked)
         points = [point for point in self._points.values() if self._has(point, asked)]
         if asked.point is not None:
             if asked.point not in self._points:
@@ -88,9 +89,14 @@ class Files:
             )
         return max(points, key=lambda point: point.consistency_time)
 
-    def _refuse_what_is_nowhere(self, asked: Asked) -> None:
-        """Raise `DrError` where nothing can be read any more, or no point has the source or the target."""
+    def require(self, asked: Asked) -> None:
+        """Raise `DrError` where nothing is on record, or can be read any more, or no point has the source or target."""
         system = self._loaded.plan.system
+        if self._none:
+            raise DrError(
+                "there is no recovery point yet", system,
+                hint="run `dr backup`, or `dr points rebuild` if the catalog is new",
+            )  # fmt: skip
         if self._destroyed and not self._points:
             raise DrError(
                 "no file of it can be listed or brought back: its keys were destroyed", system,
@@ -185,7 +191,7 @@ class Files:
         A pattern without `/` is held against the last part of a name, another against the whole path. Raises `DrError`
         where no point can be read any more, or none has the source.
         """
-        self._refuse_what_is_nowhere(Asked(source=source))
+        self.require(Asked(source=source))
         self.bring_up_to_date()
         whole = "/" in pattern
         wanted = pattern if not whole or pattern.startswith(("/", "*")) else f"*/{pattern}"

@@ -84,3 +84,9 @@ def test_names_with_signs_come_back_as_they_are_typed(files_site: Site) -> None:
     )
     for typed in (("find", "share", "*", "--source", "x"), ("ls", "share", "--target", "x"), ("find", "share", "")):
         files_site.dr(*typed, code=2)
+
+
+def test_where_the_catalog_is_new_no_file_is_said_to_be_nowhere(files_site: Site) -> None:
+    for typed in (("ls", "share"), ("find", "share", "*"), ("diff", "share"), ("diff", "share", "--live")):
+        told = files_site.dr(*typed, code=1).err
+        assert "there is no recovery point yet" in told and "`dr points rebuild`" in told
