@@ -115,7 +115,7 @@ class Services(Stage):
         self.step("Negative control: the plan is made to expect more books than there are. The drill must fail.")
         self._expect_too_much()
         self.step("Disaster: grades are wiped in the live database. Recovery beside it, then a swap, for real.")
-        servers.postgres.psql("delete from meals; delete from attendance; delete from students", "students")
+        servers.postgres.psql("truncate students, attendance, meals", "students")
         to = str(self.root / "recovered")
         self.dr("recover", "students", "--to", to, "--yes", expect=2)
         self.dr("recover", "students", "--to", to, "--replace", "students", "--dry-run")
