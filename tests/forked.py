@@ -279,13 +279,18 @@ def _serve(number: int) -> None:
     _load()
     asking: dict[int, tuple[int, socket.socket]] = {}  # by what tells of a process's end: its id, and who waits for it
     with socket.socket(fileno=number) as listener:
-        while 0 not in (ready := select.select([0, listener, *asking], [], [])[0]):
+        while 0 not in (ready := _to_read([0, listener, *asking])):
             for ended in asking.keys() & ready:
                 _tell_end(ended, *asking.pop(ended))
             if listener in ready:
                 line = listener.accept()[0]
                 process = _begin(line)
                 asking[os.pidfd_open(process)] = process, line
+
+
+def _to_read(places: list[int | socket.socket]) -> list[int | socket.socket]:
+    """Wait until there is something to be read, and return where."""
+    return select.select(places, [], [])[0]
 
 
 def _begin(line: socket.socket) -> int:

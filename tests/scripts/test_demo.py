@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Forker
 from tests.waiting import LIMIT, soon
 
 ROOT = Path(__file__).parents[2]
@@ -36,10 +37,27 @@ def temporary() -> Iterator[Path]:
         yield Path(made)
 
 
-def start(place: Path, temporary: Path, script: str = "demo.py") -> subprocess.Popen[str]:
-    """Start a demo with its own directory for temporary files and its own place for the report."""
+#: Plays a demo whose commands are forked from the program that is loaded already.
+_PLAYED = """
+import os, runpy, sys
+_, place, root, script, *sys.argv[1:] = sys.argv
+sys.path[:0] = [root, root + "/scripts"]
+import stage
+from tests.forked import Forker
+with Forker(place) as loaded:
+    stage.finish = lambda argv, cwd: loaded.run(argv[3:], env={**os.environ, "PYTHONPATH": root}, cwd=cwd)
+    runpy.run_path(script, run_name="__main__")
+"""
+
+
+def start(place: Path, temporary: Path, script: str = "demo.py", *, loaded: str = "") -> subprocess.Popen[str]:
+    """Start a demo with its own directory for temporary files and its own place for the report.
+
+    Where the program is `loaded` already (see `Forker`), the demo loads it for none of its commands.
+    """
+    played = ["-c", _PLAYED, loaded, str(ROOT)] if loaded else []
     return subprocess.Popen(
-        [sys.executable, ROOT / "scripts" / script, "--report", place / "report"],
+        [sys.executable, *played, ROOT / "scripts" / script, "--report", place / "report"],
         env={**os.environ, "TMPDIR": str(temporary)}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
@@ -65,8 +83,8 @@ def soon_nothing_runs(temporary: Path) -> bool:
 
 
 @pytest.mark.long
-def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, temporary: Path) -> None:
-    demo = start(tmp_path, temporary)
+def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, temporary: Path, forker: Forker) -> None:
+    demo = start(tmp_path, temporary, loaded=forker.path)
     out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "160 photos, 4200 students, the database is sound" in out
@@ -80,8 +98,10 @@ def test_the_demo_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, te
 
 
 @pytest.mark.long
-def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(tmp_path: Path, temporary: Path) -> None:
-    demo = start(tmp_path, temporary, "demo_services.py")
+def test_the_demo_of_services_plays_to_its_end_and_leaves_only_the_report(
+    tmp_path: Path, temporary: Path, forker: Forker
+) -> None:
+    demo = start(tmp_path, temporary, "demo_services.py", loaded=forker.path)
     out, _ = demo.communicate(timeout=LIMIT)
     assert demo.returncode == 0, out
     assert "20000 students in the live database, 40 forms" in out
