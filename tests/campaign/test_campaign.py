@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -17,7 +16,8 @@ from typing import Literal
 import pytest
 
 from scripts.servers.mariadb import MariadbServer
-from scripts.servers.postgres import PostgresServer, program
+from scripts.servers.postgres import PostgresServer
+from tests import made_once
 from tests.campaign import mysql_seeded, postgres_seeded
 from tests.campaign.fuse import Fuse
 from tests.campaign.seeded import Seeded
@@ -73,7 +73,10 @@ class _Servers:
                 )
                 self._running[kind].append(server.__enter__())
         live, bare = (
-            MariadbKind(each) if isinstance(each, MariadbServer) else PostgresKind(each) for each in self._running[kind]
+            MariadbKind(each, programs=made_once.mariadb_programs())
+            if isinstance(each, MariadbServer)
+            else PostgresKind(each, programs=made_once.postgres_programs())
+            for each in self._running[kind]
         )
         return live, bare
 
@@ -103,8 +106,8 @@ def test_a_recovery_that_was_ended_at_any_statement_leaves_the_live_databases_wh
     site: Site, servers: Callable[[str], tuple[Kind, Kind]], kind: str, tmp_path: Path
 ) -> None:
     live, bare = servers(kind)
-    client = Path(shutil.which("mariadb") or "") if kind == "mysql" else Path(program("psql"))
-    fuse = Fuse(tmp_path / "programs", client)
+    assert live.programs
+    fuse = Fuse(tmp_path / "programs", live.programs / ("mariadb" if kind == "mysql" else "psql"))
     live.programs = fuse.place
     numbers = DOZEN[kind][-2:]
     made = [make(kind, number).called(f"cut_{secrets.token_hex(3)}") for number in numbers]
