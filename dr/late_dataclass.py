@@ -31,6 +31,7 @@ _one = threading.RLock()
 _OWN = ("__dict__", "__weakref__", "__init__", "__dataclass_fields__")
 
 
+_ABSENT = object()
 #: What `_complete` makes, for classes that have none of it themselves, and no other options than these.
 _COMPLETED, _SIMPLE = {"__repr__", "__eq__", "__hash__"}, {"frozen", "kw_only"}
 
@@ -75,7 +76,7 @@ def _make(cls: type, options: dict[str, Any]) -> None:
         _complete(twin, hashed=options.get("frozen", False))
     else:
         dataclasses.dataclass(twin, **options)
-    made = {name: value for name, value in vars(twin).items() if before.get(name) is not value}
+    made = {name: value for name, value in vars(twin).items() if before.get(name, _ABSENT) is not value}
     if options.get("frozen"):  # its own speak of the twin
         made |= {"__setattr__": _refuse_to_set, "__delattr__": _refuse_to_delete}
     init = made.pop("__init__")
@@ -103,8 +104,7 @@ def _complete(cls: Any, *, hashed: bool) -> None:
         return hash(in_hash(self))
 
     cls.__eq__, cls.__repr__ = equals, recursive_repr()(show)
-    if hashed:
-        cls.__hash__ = hash_of
+    cls.__hash__ = hash_of if hashed else None  # what compares by values that may change is in no set
 
 
 def _values(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -110,6 +110,39 @@ def test_values_made_late_compare_hash_and_show_as_those_of_dataclasses_do() -> 
     assert _how_they_compare(_simple_classes(dataclass)) == _how_they_compare(_simple_classes(dataclasses.dataclass))
 
 
+def _mutable_classes(decorator: Any) -> list[Any]:
+    @decorator
+    class Open:
+        value: int = 1
+
+    class Heir(Open):
+        """Not decorated."""
+
+    @decorator
+    class Shown(Open):
+        def __repr__(self) -> str:
+            return "shown"
+
+    @decorator
+    class Own(Open):
+        def __hash__(self) -> int:
+            return 7
+
+    @decorator(eq=False)
+    class Itself(Own):
+        pass
+
+    return [Open, Heir, Shown, Own, Itself]
+
+
+@pytest.mark.parametrize("decorator", [dataclass, dataclasses.dataclass])
+def test_what_compares_by_values_that_may_change_has_no_hash(decorator: Any) -> None:
+    made = [cls() for cls in _mutable_classes(decorator)]
+    told = [_raised(lambda each=each: hash(each)) for each in made[:3]]  # type: ignore[misc]
+    assert [each.partition(" type: ")[0] for each in told] == ["TypeError: unhashable"] * 3
+    assert [hash(each) for each in made[3:]] == [7, 7]
+
+
 def test_whoever_asks_for_the_fields_of_a_class_without_values_has_it_made() -> None:
     parent, child, _ = _classes(dataclass)
     assert dataclasses.is_dataclass(parent) and [each.name for each in dataclasses.fields(child)] == [
