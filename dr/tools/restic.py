@@ -90,6 +90,7 @@ class Repository:
     limits: Throttle = Throttle()
     #: What runs restic for captures: here, unless `dr.tools.agent` runs it on another host.
     runner: Callable[..., command.Done] = field(default=command.run, repr=False, compare=False)
+    locks_left: set[str] = field(default_factory=set, repr=False, compare=False)  # see `Events.locks_left`
 
     # -- making and finding -------------------------------------------------------------------------
 
@@ -140,9 +141,7 @@ class Repository:
         if not stored.gaps:
             return stored
         whole = self._store(*argv, "--force", "--", *paths, cwd=cwd, expected=expected)
-        with suppress(
-            RefusedError, LockedError, DamageError
-        ):  # where nothing may be removed, the later one of a run counts
+        with suppress(RefusedError, LockedError, DamageError):  # the later one of a run counts
             self.forget([stored.snapshot_id])
         return whole
 
@@ -164,7 +163,7 @@ class Repository:
         """Begin a snapshot of bytes that the caller writes; see `StreamBackup`."""
         name = ("--stdin-filename", filename, "--stdin-from-command")
         argv, room = self.argv("backup", *self.tags_of(tags), *name), Room(self.cache, self.location, self.where)
-        return StreamBackup(argv, env=self.environment(), where=self.where, work=work, room=room)
+        return StreamBackup(argv, env=self.environment(), where=self.where, work=work, room=room, left=self.locks_left)
 
     def copy_from(self, other: Repository, snapshot_ids: Sequence[str]) -> None:
         """Copy snapshots from another repository, keeping time, host and tags; what is there stays.
@@ -404,6 +403,7 @@ class Repository:
             events.feed(lines[-1])
         events.feed_all(done.stderr)
         events.given_up = heed.gave_up
+        self.locks_left.update(events.locks_left)
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return command.Done(done.argv, done.code, text, done.stderr, done.seconds), events
 

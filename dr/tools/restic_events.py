@@ -31,6 +31,7 @@ INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD, INTERRUPTED = 3, 10, 11, 12, 
 #: How a line begins that says how far restic is.
 STATUS = '{"message_type":"status"'
 
+_LOCK_LEFT = re.compile(r"Remove\(<lock/\w+>\) failed: (.+)")
 _PACK = r"pack ([0-9a-f]{64}):? "
 
 
@@ -154,6 +155,11 @@ class Events:
         """Take many lines."""
         for line in text.decode("utf-8", "replace").splitlines():
             self.feed(line)
+
+    @property
+    def locks_left(self) -> list[str]:
+        """Why restic could not remove its own lock in the end, which it ends well with all the same."""
+        return [found[1].strip() for message in self.messages if (found := _LOCK_LEFT.match(message))]
 
     @property
     def complaint(self) -> str:

@@ -26,11 +26,20 @@ class StreamBackup:
 
     restic reads a named pipe through a guard that succeeds only when `commit` was called. So whatever
     else happens (the source fails, we are killed, the pipe breaks) there is no snapshot. `argv` is restic's command
-    line up to the command that it is to read.
+    line up to the command that it is to read. `left` gets why it left its lock there, if it did.
     """
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], where: str, work: Path, room: Room) -> None:
-        self._where = where
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        where: str,
+        work: Path,
+        room: Room,
+        left: set[str],
+    ) -> None:
+        self._where, self._left = where, left
         token = secrets.token_hex(6)
         self._pipe, self._okay = work / f"pipe-{token}", work / f"okay-{token}"
         os.mkfifo(self._pipe, 0o600)
@@ -66,6 +75,7 @@ class StreamBackup:
                 events.feed(line.decode("utf-8", "replace"))
             done = running.finish()
         events.feed_all(done.stderr)
+        self._left.update(events.locks_left)
         self._tidy()
         if done.code != 0 or "snapshot_id" not in events.summary:
             raise self._still.error or failure(done.code or 1, events, where=self._where, doing="the backup")

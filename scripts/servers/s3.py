@@ -137,14 +137,16 @@ class S3Server:
         ]}  # fmt: skip
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
-    def deny(self, bucket: str, *actions: str, user: str = "writer") -> None:
-        """Deny a user some actions (`GetObject`) on a bucket and what is in it; with none, no action any more."""
+    def deny(self, bucket: str, *actions: str, user: str = "writer", on: str = "") -> None:
+        """Deny a user some actions (`GetObject`) on a bucket and what is in it, or only `on` what is named so; with
+        none, no action any more."""
         if not actions:
             self.client().delete_bucket_policy(Bucket=bucket)
             return
         place = f"arn:aws:s3:::{bucket}"
         whom = {"Effect": "Deny", "Principal": {"AWS": f"arn:aws:iam::000000000000:user/{user}"}}
-        statement = {"Sid": "d", **whom, "Action": [f"s3:{act}" for act in actions], "Resource": [place, f"{place}/*"]}
+        wide = [f"{place}/{on}"] if on else [place, f"{place}/*"]
+        statement = {"Sid": "d", **whom, "Action": [f"s3:{act}" for act in actions], "Resource": wide}
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 

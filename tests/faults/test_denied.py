@@ -9,7 +9,7 @@ import pytest
 
 from dr.tools.s3_actions import denied_to_restic
 from scripts.servers.s3 import S3Server
-from tests.conftest import Site
+from tests.conftest import Site, plan_text
 from tests.e2e.bucket import Attacked, make_attacked
 
 
@@ -56,6 +56,23 @@ def test_versions_serve_keys_that_may_not_read_what_is_on_top_though_nothing_was
                 attacked.client.delete_object(Bucket=attacked.bucket, Key=item["Key"], VersionId=item["VersionId"])
     drill = attacked.site.dr("drill", "share", code=3)
     assert "offsite as it was at" in drill.out and "6 equal" in drill.out, drill.out
+
+
+def test_a_backup_whose_keys_may_not_remove_restics_lock_says_so(
+    denied: Callable[[str], Attacked], s3: S3Server
+) -> None:
+    attacked = denied("DeleteObject")
+    s3.deny(attacked.bucket, "DeleteObject", on="*/locks/*")
+    output = "listed: {command: {run: [echo, x], filename: listed.txt}}"
+    source = f"docs: {{files: {{paths: [{attacked.source}]}}}}"
+    for sources in ((source,), (source, output)):
+        attacked.site.plan("share", plan_text("share", *sources, targets="[offsite]"))
+        done = attacked.site.dr("backup", "share", "--json", code=3).document["runs"][0]
+        assert done["outcome"] == "degraded"
+        (told,) = [note for note in done["notes"] if note.startswith("restic's own lock stays on offsite")]
+        assert "the target denies these keys s3:DeleteObject; allow it, at least on locks/*" in told
+    s3.deny(attacked.bucket, "DeleteObject", on="another/*")
+    assert not attacked.site.dr("backup", "share", "--json").document["runs"][0]["notes"], "the control"
 
 
 def test_doctor_says_that_nothing_can_be_stored_once_that_was_tried(denied: Callable[[str], Attacked]) -> None:

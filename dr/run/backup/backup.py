@@ -22,7 +22,7 @@ from dr.run.backup.catch_up import catch_up
 from dr.run.backup.judge import judge
 from dr.run.backup.progress import BackupProgress, BackupRequest
 from dr.run.backup.source_capture import skipped
-from dr.run.backup.targets_ready import make_ready, take_stock
+from dr.run.backup.targets_ready import make_ready, note_locks_left, take_stock
 from dr.run.immutability.extend_all import Needed, keep_all_locked, with_locks
 from dr.run.immutability.extend_locks import LockExtension
 from dr.run.workspace.toolbox import Toolbox
@@ -60,6 +60,7 @@ def run_backup(toolbox: Toolbox, request: BackupRequest) -> BackupDone:
             take_stock(toolbox, request, progress)
         missed = request.missed(progress.looks)
         caught = catch_up(toolbox, progress.ready, missed, work=work, notes=progress.notes)
+        note_locks_left(progress)
     run = backup_fact(toolbox, request, progress, started=started, consistency=consistency)
     run = replace(
         run,

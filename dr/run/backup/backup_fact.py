@@ -70,7 +70,7 @@ def _outcome(progress: BackupProgress, targets: tuple[TargetState, ...], *, comp
         return "failed"
     hooked = any(hook.outcome != "ok" for hook in progress.hooks)
     robbed = any(look.noticed or look.harmed for look in progress.looks)
-    if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or robbed or hooked:
+    if "degraded" in outcomes or any(t.outcome != "ok" for t in targets) or robbed or hooked or progress.locks_left:
         return "degraded"
     if progress.suspect:
         return "degraded"

@@ -63,6 +63,7 @@ class BackupProgress:
     added: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     healed: list[str] = field(default_factory=list)  # what an earlier process left on a target, and was put right
+    locks_left: set[str] = field(default_factory=set)  # targets on which restic's own lock stays
     codes: list[int] = field(default_factory=list)  # the exit codes that failed sources deserve
     hooks: list[HookRun] = field(default_factory=list)
     strange: list[tuple[str, str, bytes]] = field(default_factory=list)  # source, how it looks, file

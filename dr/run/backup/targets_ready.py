@@ -21,8 +21,10 @@ from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.stale_locks import remove_stale
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.restic import make_if_absent
+from dr.tools.s3_actions import denied_to_restic
 
 log = logging.getLogger("dr.backup")
+_ALLOW = "allow it, at least on locks/*"
 
 
 def make_ready(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress) -> None:
@@ -84,7 +86,17 @@ def _heal(place: Place, progress: BackupProgress) -> None:
     except InterruptedRunError:
         raise
     except DrError as error:
-        progress.notes.append(f"a lock that a killed process left on {place.name} stays: {error}")
+        progress.notes.append(f"a lock that an earlier process left on {place.name} stays: {error}")
+
+
+def note_locks_left(progress: BackupProgress) -> None:
+    """Note where restic could not remove its own lock, by its own word."""
+    for name, place in progress.ready.items():
+        for why in sorted(place.repository.locks_left)[:1]:
+            action = denied_to_restic(why)
+            what = f"the target denies these keys {action}" if action else why
+            progress.notes.append(f"restic's own lock stays on {name}, and a prune waits for it: {what}; {_ALLOW}")
+            progress.locks_left.add(name)
 
 
 def take_stock(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress) -> None:
