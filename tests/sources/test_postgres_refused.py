@@ -31,6 +31,15 @@ create function counted() returns bigint language plpgsql as 'begin return (sele
 create materialized view totals as select counted() as n; create index on totals (n);
 create view over_totals as select n from totals;
 create materialized view never_filled as select counted() as n with no data;
+create function measured(t text) returns int language plpgsql immutable as 'begin return length(lower_of(t)); end';
+create function of_its_own(text) returns int language sql immutable set search_path = app as 'select measured($1)';
+create table with_size (k text, n int generated always as (measured(k)) stored, m int generated always as (of_its_own(k))
+  stored);
+insert into with_size values ('Abc');
+create operator === (leftarg = text, rightarg = text, function = texteq);
+create table by_size (k text, n int) partition by list (measured(k)); create table by_size_2 partition of by_size
+  for values in (2);
+create table by_size_else partition of by_size default; insert into by_size values ('xy', 1), ('xyz', 2);
 """
 
 
@@ -59,6 +68,7 @@ def test_functions_that_go_by_the_path_and_checks_of_other_tables_come_back(
         assert before.rows == after.rows and before.rows[f"{by_path}.app.checked_first"] == 300
         assert before.objects == after.objects
         assert instance.probe("select n from totals") == "2"
+        assert instance.probe("select concat(n, m) from with_size") == "33"
         said = "select obj_description(oid, 'pg_constraint') from pg_constraint where conname = 'is_known'"
         assert instance.probe(said) == "by another table"
     finally:

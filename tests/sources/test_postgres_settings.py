@@ -54,6 +54,18 @@ def test_settings_of_a_database_change_nothing_of_what_is_captured_and_restored(
         instance.close()
 
 
+def test_settings_of_a_database_change_nothing_of_the_accounts(postgres: PostgresServer, captured: Capture) -> None:
+    with postgres_database(postgres, name="hasty") as name:
+        for setting in ("datestyle = 'SQL, DMY'", "timezone = 'Asia/Kolkata'"):
+            postgres.psql(f"alter database {name} set {setting}")
+        postgres.psql("create role keeps_it login password 'x' valid until '2030-01-02 00:00+00'")
+        try:
+            text = (captured(postgres, database=name).kept / "globals.sql").read_text()
+            assert "PASSWORD 'SCRAM" in text and "VALID UNTIL '2030-01-02 00:00:00+00'" in text
+        finally:
+            postgres.psql("drop role keeps_it")
+
+
 def test_settings_of_a_live_server_change_nothing_of_what_is_restored(
     captured: Capture, postgres: PostgresServer
 ) -> None:

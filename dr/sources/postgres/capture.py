@@ -246,15 +246,15 @@ def read_globals(server: Server, database: str) -> bytes:
 
 def _globals(server: Server, database: str) -> tuple[bytes, bool]:
     """Return the same, and whether passwords are in it."""
-    options = ("--globals-only", "-w", "-l", server.conninfo(database))
-    done = None
-    for more in ((), ("--no-role-passwords",)):
-        with server.start("pg_dumpall", *options, *more) as process, own_errors(server.name):
+    readable = bool(server.rows(database, queries.READS_PASSWORDS)[0])
+    options = ("--globals-only", "-w", *(() if readable else ("--no-role-passwords",)), "-l", server.conninfo(database))
+    for settings in (server.reading(database), {}):  # a connection pooler may take no settings
+        with server.start("pg_dumpall", *options, more=settings) as process, own_errors(server.name):
             text = b"".join(iter(process.read, b""))
             done = process.finish()
         if done.code == 0:
             of_all = "".join(f"{each}\n" for each in server.rows(database, queries.SETTINGS_OF_ALL))
-            return text + of_all.encode("utf-8", "surrogateescape"), not more
-        log.info("%s: accounts%s: %s", server.name, " without passwords" if more else "", done.last_words)
-    assert done is not None  # noqa: S101 - the loop ran
+            return text + of_all.encode("utf-8", "surrogateescape"), readable
+        if b"startup parameter" not in done.stderr:
+            break
     raise server.failure(done, "the accounts could not be read")

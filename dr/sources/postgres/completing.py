@@ -9,7 +9,8 @@ in full: what calls a function that does not spell them is tried again with the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from dr.late_dataclass import dataclass
@@ -33,6 +34,26 @@ where k.contype = 'c' and k.coninhcount = 0 and exists (select from pg_catalog.p
   where d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass and d.objid = k.oid and d.refobjid >= 16384
     and d.refclassid in ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass))
 order by k.oid
+"""
+#: Functions that are called while rows come, for generated columns and to find the partition of a row, and have no path
+#: of their own. Of generated columns some versions put it down at the column, others at its expression.
+COMPUTING = """
+select json_build_array(format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)))
+from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+where p.oid >= 16384 and p.prokind = 'f'
+  and not exists (select from unnest(p.proconfig) c where c like 'search\\_path=%')
+  and exists (select from pg_catalog.pg_depend d
+    left join pg_catalog.pg_attrdef e on d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and e.oid = d.objid
+    left join pg_catalog.pg_operator o
+      on d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass and o.oid = d.refobjid
+    where coalesce(o.oprcode, case when d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass then d.refobjid end)
+      = p.oid
+      and (exists (select from pg_catalog.pg_attribute a where a.attgenerated <> ''
+          and a.attrelid = coalesce(e.adrelid, d.objid) and a.attnum = coalesce(e.adnum, d.objsubid)
+          and (e.oid is not null or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass))
+        or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+          and exists (select from pg_catalog.pg_partitioned_table t where t.partrelid = d.objid)))
+order by p.oid
 """
 _SCHEMAS = (
     "select to_json(nspname) from pg_catalog.pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'"
@@ -59,6 +80,24 @@ def set_aside(server: Server, database: str) -> list[Check]:
         server.execute(database, "".join(f"{each.drop};\n" for each in checks), doing="checks could not be set aside")
         found = [*reversed(checks), *found]  # those of children, which had their own, before their parents'
     return found
+
+
+@contextmanager
+def path_lent(server: Server, database: str, path: str) -> Iterator[None]:
+    """Let functions that are called while rows come find what they name: by the path of the database's users first.
+
+    `path` is that of its settings; nothing for the server's own.
+    """
+    called = [str(name) for (name,) in server.rows(database, COMPUTING)]
+    if called:
+        own = path if path.strip('" ') else '"$user", public'
+        schemas = (identifier(str(name)) for name in server.rows(database, _SCHEMAS))
+        whole = ", ".join([own, *schemas])
+        server.complaints(database, "".join(f"alter function {name} set search_path = {whole};\n" for name in called))
+    yield
+    if called:
+        given_back = "".join(f"alter function {name} reset search_path;\n" for name in called)
+        server.execute(database, given_back, doing="functions could not be made as they were")
 
 
 def complete(server: Server, database: str, aside: Sequence[Check], refused: Sequence[Refusal]) -> list[Refusal]:
@@ -105,5 +144,5 @@ def _by_some_path(server: Server, database: str, refusal: Refusal, schemas: Sequ
 
 
 def rehearsal(statements: str) -> str:
-    """Return a script that makes a dump's definitions and takes them back, and gives the checks to be set aside."""
-    return f"begin;\n{statements}\nset search_path = '';\n{CALLING};\nrollback;\n"
+    """Return a script that makes a dump's definitions and takes them back, and gives what is in the way of rows."""
+    return f"begin;\n{statements}\nset search_path = '';\n{CALLING};\n{COMPUTING};\nrollback;\n"

@@ -44,6 +44,11 @@ set default_transaction_isolation = 'read committed'; set default_transaction_de
 #: The same where a dump is loaded, which does not say it itself; and what only newer servers know, since their majors.
 _LOADING = ("default_transaction_read_only=off", "array_nulls=on", "transform_null_equals=off")
 _LOADING_SINCE = {14: "idle_session_timeout=0", 17: "transaction_timeout=0"}
+#: The same where accounts are read, by a program that sets nothing itself: dates are spelled as settings say.
+_READING = (
+    "statement_timeout=0", "lock_timeout=0", "datestyle=ISO", "timezone=UTC", "standard_conforming_strings=on",
+    "quote_all_identifiers=off",
+)  # fmt: skip
 #: What psql says where an attempt failed: no document.
 _FAILED = "dr-failed"
 _PSQL = ("-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=terse")
@@ -134,10 +139,17 @@ class Server:
 
     def loading(self, database: str) -> dict[str, str]:
         """Return the environment in which a dump is loaded so that no setting of the server changes it."""
+        return self._settled(database, _LOADING)
+
+    def reading(self, database: str) -> dict[str, str]:
+        """Return the environment in which accounts are read so that no setting of the server changes them."""
+        return self._settled(database, _READING)
+
+    def _settled(self, database: str, settings: Sequence[str]) -> dict[str, str]:
         major = int(self.rows(database, "select to_json(current_setting('server_version_num'))")[0]) // 10_000
-        settings = (*_LOADING, *(setting for since, setting in _LOADING_SINCE.items() if major >= since))
+        more = (setting for since, setting in _LOADING_SINCE.items() if major >= since)
         own = os.environ.get("PGOPTIONS", "") if self.host.here else ""
-        return {"PGOPTIONS": " ".join([own, *(f"-c {setting}" for setting in settings)]).strip()}
+        return {"PGOPTIONS": " ".join([own, *(f"-c {setting}" for setting in (*settings, *more))]).strip()}
 
     def psql(self, database: str, *more: str) -> Process:
         """Start a psql that takes SQL from its input and stops at the first error; its settings are `SETTLED`."""

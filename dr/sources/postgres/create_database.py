@@ -59,6 +59,12 @@ def template(database: str, properties: dict[str, Any]) -> str:
     return f"alter database {identifier(database)} is_template true;" if properties.get("template") else ""
 
 
+def path_of(properties: dict[str, Any]) -> str:
+    """Return the search path that a database has by its settings; nothing where they name none."""
+    settings = properties.get("settings") or ()
+    return next((str(value) for role, key, value in settings if not role and key == "search_path"), "")
+
+
 def comment(database: str, text: str | None) -> str:
     """Return the statement that says something about a database."""
     return f"comment on database {identifier(database)} is {literal(text) if text else 'null'};"

@@ -20,7 +20,7 @@ from dr.errors import SourceError
 from dr.late_dataclass import dataclass
 from dr.sources.own_errors import own_errors
 from dr.sources.postgres import queries, toc
-from dr.sources.postgres.completing import Check, rehearsal, set_aside
+from dr.sources.postgres.completing import Check, path_lent, rehearsal, set_aside
 from dr.sources.postgres.connection import Server
 from dr.sources.postgres.load_tables import Names, entries_for, family_of, kept_list, without_rows
 from dr.sources.postgres.toc import Refusal
@@ -59,14 +59,15 @@ def pour_dump(
     at_once: bool,
     left_empty: Callable[[], Views] = tuple,
     only: Collection[Names] = (),
+    path: str = "",
 ) -> Poured:
     """Load a dump into an empty database; return what the server refused of it.
 
     `work` holds the table of contents meanwhile. Tables go where the database goes, whatever tablespace they
     had. Loaded `at_once`, where a rehearsal of its definitions found nothing against it, nothing may be refused before
     the indexes. `left_empty` is asked, once tables and views are there, which of the materialised views are not to be
-    refreshed. `only`: of rows those of these tables are enough. Raises `SourceError` when the dump cannot be read or
-    the server goes away; what `blocks` raises goes on.
+    refreshed. `only`: of rows those of these tables are enough. `path`: the search path of the database's settings.
+    Raises `SourceError` when the dump cannot be read or the server goes away; what `blocks` raises goes on.
     """
     with TemporaryDirectory(prefix="toc-", dir=work) as folder:
         head = Path(folder, "head")
@@ -80,7 +81,8 @@ def pour_dump(
         done.refused += loader.load(None, "--section=pre-data")
         chosen = _entries(server, database, head, only)
         done.aside = set_aside(server, database)
-        with kept_list(server, chosen[0] if chosen else None) as options:
+        wanted = kept_list(server, chosen[0] if chosen else None)
+        with wanted as options, path_lent(server, database, path):
             done.refused += loader.load(stream, "--section=data", *options)
         if not chosen:
             done.refused += _finish(loader, server, database, head, left_empty())
@@ -126,7 +128,7 @@ class _Loader:
         self._server, self._database, self._head = server, database, head
 
     def rehearse(self) -> bool:
-        """Make the definitions and take them back: whether none was refused, and no check might refuse rows."""
+        """Make the definitions and take them back: whether none was refused, and nothing might refuse rows."""
         made = _read_by_itself(self._server, self._head, "--section=pre-data", "-f", "-")
         with self._server.psql(self._database) as process, own_errors(self._server.name):
             with suppress(OSError):  # it has ended: its exit code says that something was refused

@@ -49,6 +49,8 @@ from pg_database d where d.datallowconn and d.datname not in ('template0', 'temp
 order by d.datname collate "C"
 """
 
+#: Whether the account may read the passwords of roles, as digests.
+READS_PASSWORDS = "select to_json(has_table_privilege('pg_catalog.pg_authid', 'select'))"
 #: Settings that every role has in every database, which pg_dumpall passes over, as statements. Lists are kept as they
 #: are to be spelled, with quotes where an item needs them; all else is one text.
 SETTINGS_OF_ALL = """

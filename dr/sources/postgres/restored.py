@@ -153,6 +153,7 @@ class Restored(RestoredSource):
         poured = pour_dump(
             self.server, physical, blocks, work=self.room.apart, at_once=self.at_once(database),
             left_empty=lambda: self.left_empty(database), only=self._tables_of(database),
+            path=making.path_of(properties),
         )  # fmt: skip
         if poured.alone:
             self.notes.append(ALONE.format(database))
