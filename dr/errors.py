@@ -53,6 +53,13 @@ def code_of(outcome: str) -> int:
     return {"ok": OK, "skipped": OK, "degraded": DEGRADED, "aborted": INTERRUPTED}.get(outcome, FAILED)
 
 
+def with_hint(what: str, hint: str) -> str:
+    """Return what is said, and what to do about it as a sentence of its own."""
+    if not hint:
+        return what
+    return f"{what}{'' if what.endswith('?') else '.'} {hint[:1].upper()}{hint[1:]}"
+
+
 @dataclass
 class DrError(Exception):
     """What went wrong, where, why, and what the reader should do next.

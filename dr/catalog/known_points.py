@@ -62,6 +62,15 @@ class KnownPoints(Records):
         with self._connections.reading() as db:
             return frozen(suspicion.marks(db, [system]).get(system, ()))
 
+    def held_points(self) -> dict[str, int]:
+        """Return how many points can be used, by system; of any system, whether or not it has a plan."""
+        query = (
+            "select system, count(*) as number from points where run_id in"
+            " (select run_id from copies where complete = 1 and missing = 0 and destroyed = 0) group by system"
+        )
+        with self._connections.reading() as db:
+            return {str(row["system"]): int(row["number"]) for row in db.execute(query)}
+
     def missing_on(self, system: str, target: str) -> list[Point]:
         """Return the complete points that a target lacks, newest first.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, worst
+from dr.errors import DEGRADED, INTERRUPTED, DrError, Fault, PlanError, Problem, with_hint, worst
 from dr.late_dataclass import dataclass
 from dr.report.envelope import said, whole
 
@@ -248,7 +248,7 @@ def without_place(error: str, where: str) -> str:
 def _line(what: str, where: str, hint: str) -> str:
     """Return what is said, `WHERE: WHAT. HINT`; no name in it ends the line or moves the cursor."""
     head = "".join(each if each.isprintable() else _escaped(each) for each in where)
-    rest = f"{what}. {hint[:1].upper()}{hint[1:]}" if hint else what
+    rest = with_hint(what, hint)
     rest = "".join(each if each.isprintable() or each == "\n" else _escaped(each) for each in rest)
     return f"{head}: {rest}" if head else rest
 

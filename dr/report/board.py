@@ -66,7 +66,7 @@ def row_of(
     undrilled = _undrilled(plan, standing, now)
     rto = _rto(plan, standing, undrilled)
     rpo = _rpo(plan, standing, now) if fresh is None else judge(fresh, wanted.rpo, unknown="")
-    if standing.backup and standing.backup.of_nothing and rpo.word == "met":
+    if rpo.word == "met" and _is_of_nothing(standing):
         rpo = Verdict("unknown", "the newest recovery point holds nothing")
     places = place_rows(plan, targets or {}, standing)
     return Row(
@@ -92,6 +92,12 @@ def row_of(
         copies=count_copies(places, standing) if targets else None,
         places=places,
     )
+
+
+def _is_of_nothing(standing: SystemStatus) -> bool:
+    """Whether the newest complete point holds nothing: the last backup took it, and found nothing."""
+    last, newest = standing.backup, standing.consistency_time
+    return bool(last and last.of_nothing and newest and newest >= last.started)
 
 
 def overdue(due: datetime | None, *, now: datetime, grace: timedelta = GRACE) -> bool:

@@ -43,6 +43,15 @@ def test_an_open_state_directory_and_an_open_target_are_said(files_site: Site) -
     assert found["state"]["outcome"] == "degraded" and "chmod 700" in found["state"]["hint"]
 
 
+def test_points_of_a_system_without_a_plan_are_said(files_site: Site) -> None:
+    files_site.dr("backup", "share")
+    plan = files_site.root / "config" / "plans" / "share.yaml"
+    plan.write_text(plan.read_text().replace("system: share", "system: files"))
+    found = _found(files_site, 3)["share"]
+    assert "1 recovery point, and no plan: none is proven or expired" in found["observed"]
+    assert "`system: share`" in found["hint"]
+
+
 def test_a_target_that_is_down_is_said_and_the_others_are_looked_at(files_site: Site) -> None:
     files_site.target("disk", f"target: disk\nlocal: {{path: {files_site.root}/none/disk/x}}\n")
     found = _found(files_site, 1)

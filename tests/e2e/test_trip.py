@@ -181,8 +181,12 @@ def test_a_tree_whose_files_are_all_gone_is_no_complete_point_until_they_are_bac
     source.rename(files_site.root / "elsewhere")
     source.mkdir()
     for _ in range(2):  # it is said again, not once
-        (run,) = files_site.dr("--json", "backup", "share", code=3).document["runs"]
+        ran = files_site.dr("--json", "backup", "share", code=3)
+        (run,) = ran.document["runs"]
         assert not run["complete"] and "is its disk mounted?" in run["sources"][0]["error"]
+        assert "is its disk mounted? Mount its disk" in ran.err
+    (row,) = files_site.dr("--json", "status", code=None).document["systems"]
+    assert row["rpo_verdict"] == "met", "the newest complete point is the first one, and it holds something"
     (files_site.root / "state" / "catalog.sqlite").unlink()
     files_site.dr("points", "--rebuild")
     points = files_site.dr("--json", "points", "share").document["points"]

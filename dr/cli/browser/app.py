@@ -20,7 +20,7 @@ from dr.cli.browser.look import LOOK
 from dr.cli.browser.shelf import MOST_FOUND, Chosen, Key, Shelf, is_below
 from dr.cli.browser.tree import FileTree, Item, Node, Pane
 from dr.cli.typed import whole_path
-from dr.errors import DrError, UsageError, every_error
+from dr.errors import DrError, UsageError, every_error, with_hint
 from dr.evidence.file_version import Found, Version
 from dr.evidence.record import Drill, Point
 from dr.report.browse import (
@@ -374,7 +374,7 @@ class Browser(App[None]):
 
 
 def _in_words(error: DrError) -> str:
-    return f"{error}. {error.hint[:1].upper()}{error.hint[1:]}" if error.hint else str(error)
+    return with_hint(str(error), error.hint)
 
 
 async def _beside(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -12,7 +12,7 @@ from dr.errors import DrError
 from dr.evidence.posture import Attempt, TargetPosture
 from dr.evidence.posture import Finding as PostureFinding
 from dr.plan.declarations import Loaded
-from dr.plan.units import format_bytes
+from dr.plan.units import counted, format_bytes
 from dr.queries.doctor import kit
 from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding
@@ -28,6 +28,7 @@ def examine(session: Session) -> list[Finding]:
     """Look at tools, state, plans, secrets, targets, and what sources need. Changes nothing but an absent state."""
     findings = [_python(), _restic(), _setpriv(), _state(session), _clock(session), _plans(session)]
     findings += [Finding(each.where, "degraded", each.what, each.hint) for each in session.declarations.unread]
+    findings += _without_plans(session)
     findings.append(_escrow(session))
     for loaded in session.declarations.plans.values():
         findings += _places(session, loaded)
@@ -108,6 +109,19 @@ def _plans(session: Session) -> Finding:
     if not count:
         return Finding("plans", "failed", f"none in {session.config / 'plans'}", "run `dr init`")
     return Finding("plans", "ok", f"{count} without a fault")
+
+
+def _without_plans(session: Session) -> Iterator[Finding]:
+    """Yield the systems that have points, and no plan any more: it was renamed, or taken away."""
+    known = {*session.declarations.files.values(), *session.declarations.plans}
+    try:
+        held = session.catalog.held_points()
+    except DrError:
+        return  # said by who looked at the clock
+    for system, number in sorted(held.items()):
+        if system not in known:
+            observed = f"{counted(number, 'recovery point')}, and no plan: none is proven or expired, none is added"
+            yield Finding(system, "degraded", observed, f"write `system: {system}` into its plan again, or a new one")
 
 
 _DETACHED = "the disk is detached (allowed: `offline: true`)"
