@@ -255,15 +255,16 @@ def test_a_server_that_dies_amid_the_dump_is_an_error_that_may_be_retried(tmp_pa
 def test_a_counting_session_that_is_lost_fails_the_capture_although_the_dump_is_whole(
     server: PostgresServer, school: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = capture.inventory.take
+    real, through = capture.inventory.take, tmp_path / "through"
 
     def lose(session: connection.Session, database: str, sight: Sight) -> object:
-        time.sleep(1)  # the dump is through
+        assert soon(through.exists)
         session.kill()
         return real(session, database, sight)
 
     monkeypatch.setattr(capture.inventory, "take", lose)
-    stream = opened(server, tmp_path, database=school)
+    bin = programs(tmp_path / "bin", f'"$REAL" "$@" || exit; touch {through}')
+    stream = opened(server, tmp_path, database=school, bin=bin)
     with pytest.raises(SourceError, match="could not be asked"):
         list(stream.chunks())
     stream.close()
