@@ -36,11 +36,9 @@ def in_place(loaded: Loaded, point: Point, found: Iterable[Found]) -> InPlace:
 
 
 def _place_of(loaded: Loaded, point: Point, source: str) -> LiveFiles:
-    declared = loaded.plan.sources.get(source)
-    kind = point.kinds.get(source, "files") if declared and declared.kind == point.kinds.get(source) else "another"
-    if why := why_not_in_place(kind, source):
+    if why := why_not_in_place(loaded.plan, point, source):
         raise UsageError(why.what, loaded.plan.system, hint=why.hint)
-    return place_of(bases_of(declared), loaded.plan.host_of(source))
+    return place_of(bases_of(loaded.plan.sources.get(source)), loaded.plan.host_of(source))
 
 
 def _note(told: InPlace, entry: Found, judged: Judged, *, uid: int) -> None:

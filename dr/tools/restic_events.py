@@ -235,7 +235,8 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
         return RefusedError(
             "the passphrase does not open the repository",
             where,
-            hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets",
+            hint="put back the one that made it: in the plan's secrets.passphrase, or from your copy of STATE/secrets; "
+            "a system or target that was renamed needs its old name, by which its passphrase is kept",
         )
     if events.failing and (events.given_up or code in (INTERRUPTED, -2, -9) or _CANCELLED in heard):
         causes = list(events.failing.values())  # what failed first was given up, unless another cannot change at all

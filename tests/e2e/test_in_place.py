@@ -149,6 +149,17 @@ def test_what_does_not_go_together_is_one_sentence(share: Site) -> None:
         assert said in ran.err and ran.err.count("\n") == 1, ran.err
 
 
+def test_files_of_a_source_that_was_renamed_in_the_plan_come_back_into_a_directory_alone(share: Site) -> None:
+    plan = share.root / "config" / "plans" / "share.yaml"
+    plan.write_text(plan.read_text().replace("docs:", "papers:"))
+    letter = share.root / "source" / LETTER
+    letter.write_text("of today")
+    ran = share.dr("recover", "share", "--path", str(letter), "--in-place", "--yes", code=2)
+    assert "the plan has no source docs" in ran.err and "Declare it again as it was" in ran.err
+    told = share.dr("recover", "share", "--path", str(letter), "--to", str(share.root / "out"), "--yes", "--json")
+    assert told.document["drills"][0]["outcome"] == "ok", "that another source is not in the point concerns it not"
+
+
 def test_while_a_backup_runs_files_come_back_and_the_backup_ends_well(share: Site) -> None:
     letter, fifo = share.root / "source" / LETTER, share.root / "fifo"
     os.mkfifo(fifo)

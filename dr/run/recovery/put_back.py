@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dr.errors import DrError
 from dr.run.recovery.checks.context import CheckContext, Restored
@@ -20,12 +21,22 @@ from dr.run.recovery.put_back_here import PuttingHere
 from dr.run.recovery.putting import Putting
 from dr.run.recovery.state import Recovery
 
+if TYPE_CHECKING:
+    from dr.evidence.record import Point
+    from dr.plan.plan import Plan
 
-def why_not_in_place(recovery_kind: str, name: str) -> DrError | None:
-    """Return why files of a source cannot be put back in place; None where they can."""
-    if recovery_kind == "files":
+
+def why_not_in_place(plan: Plan, point: Point, name: str) -> DrError | None:
+    """Return why files of a source of a point cannot be put back in place; None where they can."""
+    declared, kind, hint = plan.sources.get(name), point.kinds.get(name, "files"), "name a directory with --to"
+    if declared is None:
+        what = f"the plan has no source {name}, so nothing tells where the files of this point's {name} belong"
+        return DrError(what, hint=f"declare it again as it was, or {hint}")
+    if declared.kind != kind:
+        return DrError(f"the source {name} is of the kind {declared.kind} now, and was of {kind} then", hint=hint)
+    if kind == "files":
         return None
-    what, hint = f"the source {name} is not one of files, and has no place among them", "name a directory with --to"
+    what = f"the source {name} is not one of files, and has no place among them"
     return DrError(what, hint=f"{hint}, or another source with --source")
 
 
@@ -43,8 +54,7 @@ def put_back(recovery: Recovery) -> None:
             hint=f"look at the next one with --point {recovery.chosen.point.run_id} --dry-run",
         )
     for name in recovery.restored:
-        kind = recovery.chosen.point.kinds.get(name, "files") if recovery.as_declared(name) else "another"
-        if why := why_not_in_place(kind, name):
+        if why := why_not_in_place(plan, recovery.chosen.point, name):
             raise why
     for name, item in recovery.restored.items():
         if item.manifest:

@@ -220,6 +220,8 @@ def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep)
     if first and (said := later_than(recovery.request, step, points)):
         log.warning("%s", said)
         journal.note(said)
+    if recovery.request.real and recovery.request.selected:
+        return  # what was named is in the point, whatever else is
     for name in sorted(set(declared) - set(copy.snapshots)):
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(declared)):
