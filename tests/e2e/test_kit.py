@@ -75,11 +75,10 @@ def elsewhere(site: Site, *arguments: str, code: int = 0) -> Ran:
     path = f"{Path(site.env['DR_RESTIC']).parent}:{os.environ['PATH']}"
     kept = {key: value for key, value in site.env.items() if key.startswith("COVERAGE_")}
     env = {"PATH": path, "HOME": str(home), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", **kept}
-    argv = [sys.executable, "-m", "dr", *arguments]
-    done = subprocess.run(argv, env=env, cwd=home, capture_output=True, text=True, timeout=200, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return Ran(done.returncode, done.stdout, done.stderr)
+    ran = Ran(*site.forker.run(arguments, env=env, cwd=home))
+    assert "Traceback" not in ran.err, ran.err
+    assert ran.code == code, ran
+    return ran
 
 
 def objects(site: Site, s3: S3Server, bucket: str) -> dict[str, str]:
