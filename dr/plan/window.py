@@ -48,9 +48,22 @@ class HeldBack:
 
 
 def _moment(day: date, minutes: int, zone: ZoneInfo) -> datetime:
+    """Return when the clock on the wall shows a time; one that it skips in spring is when it jumps."""
     if minutes == 24 * 60:
         day, minutes = day + timedelta(days=1), 0
-    return datetime.combine(day, time(minutes // 60, minutes % 60), zone).astimezone(UTC)
+    wall = datetime.combine(day, time(minutes // 60, minutes % 60))
+    moment = wall.replace(tzinfo=zone).astimezone(UTC)
+    if _wall(moment, zone) == wall:
+        return moment
+    moment = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    while _wall(moment, zone) < wall:
+        moment += timedelta(minutes=1)
+    return moment
+
+
+def _wall(moment: datetime, zone: ZoneInfo) -> datetime:
+    """Return what the clock on the wall shows."""
+    return moment.astimezone(zone).replace(tzinfo=None)
 
 
 @functools.lru_cache(maxsize=256)
