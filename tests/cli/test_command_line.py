@@ -281,6 +281,13 @@ def test_points_on_a_target_that_the_plan_no_longer_names_are_named(files_site: 
     site.plan("share", plan_text("share", source, targets="[vault]"))
     (told,) = site.dr("drill", "share", code=1).err.splitlines()
     assert told.startswith("dr: share: the recovery points lie on disk, which the plan does not name. Name it again")
+    site.dr("backup", "share")
+    (site.root / "vault" / "share").rename(site.root / "away")
+    told = site.dr("recover", "share", "--to", str(site.root / "out"), "--yes", code=1).err
+    assert (
+        "Name disk again under targets, where copies lie that the plan does not name any more; or mount its disk"
+        in told
+    )
 
 
 def test_the_document_names_the_command_and_not_the_value_of_an_option(site: Site) -> None:

@@ -167,8 +167,10 @@ def _none(
     toolbox: Toolbox, points: Sequence[Point], at: datetime, *, target: str | None, down: dict[str, DrError]
 ) -> DrError:
     """Return the error that says why nothing was found."""
+    known = {place.name for place in toolbox.everywhere}
+    elsewhere = sorted({copy.target for _, copy in candidates(points, at, target)} - known)
     if not down:
-        if elsewhere := sorted({copy.target for _, copy in candidates(points, at, target)}):
+        if elsewhere:
             return DrError(
                 f"the recovery points lie on {', '.join(elsewhere)}, which the plan does not name",
                 hint="name it again under targets, or back up to those that it names now",
@@ -178,11 +180,15 @@ def _none(
     refused = all(isinstance(error, RefusedError) for error in down.values())
     hints = {error.hint for error in down.values()}
     general = "see what is wrong with the targets by `dr doctor`, then try again"
+    hint = hints.pop() or general if len(hints) == 1 else general
+    if elsewhere:
+        named = ", ".join(elsewhere)
+        hint = f"name {named} again under targets, where copies lie that the plan does not name any more; or {hint}"
     return DrError(
         "no target with a usable copy accepts the login" if refused else "no target with a usable copy answers",
         toolbox.plan.system,
         reasons,
-        hint=hints.pop() or general if len(hints) == 1 else general,
+        hint=hint,
         exit_code=REFUSED if refused else FAILED,
     )
 
