@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,26 @@ def test_a_copy_that_is_spoilt_is_no_help(doubled: Site) -> None:
     assert doubled.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok", (
         "what is lost is stored again"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "said", "todo"),
+    [
+        ("config", "its `config` is gone", "Put `config` back from another copy"),
+        ("keys", "no key is stored there, so no passphrase opens the repository", "Put `keys/` back from another copy"),
+    ],
+)
+def test_what_opens_a_repository_and_is_nowhere_is_named(files_site: Site, part: str, said: str, todo: str) -> None:
+    files_site.dr("backup", "share")
+    files_site.dr("verify", "share")
+    kept = files_site.root / "disk" / "share" / part
+    (shutil.rmtree if kept.is_dir() else Path.unlink)(kept)
+    for dry in ((), ("--dry-run",)):
+        told = files_site.dr("repair", "share", *dry, code=1).err
+        assert said in told and todo in told and "passphrase does not open" not in told
+    proven = files_site.dr("verify", "share", code=1).err
+    assert "The first backup makes one" not in proven and "dr repair" not in proven
+    assert todo in proven or "dr target begin disk --system share" in proven
 
 
 def test_a_drill_of_the_loss_of_this_host_goes_on_with_the_next_copy(files_site: Site) -> None:

@@ -24,8 +24,9 @@ from dr.evidence.record import Damage, Point
 from dr.late_dataclass import dataclass
 from dr.plan.units import counted
 from dr.run.points.discover import points_in
-from dr.run.points.presence import ExchangedError, refuse_exchanged
+from dr.run.points.presence import ExchangedError, begin_again, refuse_exchanged
 from dr.run.timetravel.point_in_time import versions_of
+from dr.run.verification.findings import NO_KEY, PUT_KEYS_BACK
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Checked
@@ -54,6 +55,7 @@ def repair(
     bad = sorted((item.object for item in damage if item.problem != "unreferenced"), key=_order)
     if bad:
         bad = _bring_back(toolbox, place, bad, config_hash=config_hash, dry_run=dry_run, mended=mended)
+        _require_what_opens_it(place, bad)
     if dry_run:
         _foresee(place, bad, mended)
         return
@@ -141,6 +143,18 @@ def _foresee(place: Place, bad: Sequence[str], mended: Mended) -> None:
 
 
 # -- what another copy has -----------------------------------------------------------------------------
+
+
+def _require_what_opens_it(place: Place, gone: Sequence[str]) -> None:
+    """Raise `DamageError` where what opens the repository is nowhere: restic sees none, or blames the passphrase."""
+    if "config" in gone and not place.store.exists("config"):
+        raise DamageError(
+            "its `config` is gone, without which restic opens nothing", place.repository.where,
+            hint="put `config` back from another copy of this repository; until then recover from another target; "
+            f"only if it is really lost: {begin_again(place.system, place.name)}",
+        )  # fmt: skip
+    if any(name.startswith("keys") for name in gone) and not next(iter(place.store.list("keys/")), None):
+        raise DamageError(NO_KEY, place.repository.where, hint=PUT_KEYS_BACK)
 
 
 def _bring_back(

@@ -31,7 +31,7 @@ def conclude(
     hit, doubtful = _hit(place, here, found)
     outcome: Outcome = "failed" if real or found.problems else "degraded" if not found.level or found.behind else "ok"
     level = found.level if outcome == "ok" else min(found.level, 1) if not found.problems else 0
-    error = found.problems[0] if found.problems and (found.exchanged or not real) else None
+    error = found.problems[0] if found.problems and (found.exchanged or found.keyless or not real) else None
     error = found.notes[-1] if outcome == "degraded" else error
     return Proof(
         run_id=run_id,

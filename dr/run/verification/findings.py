@@ -10,6 +10,10 @@ from dr.evidence.record import Damage, Point
 from dr.late_dataclass import dataclass
 from dr.run.workspace.toolbox import Place
 
+#: Said where no key is stored: whatever the passphrase, nothing opens the repository, and restic blames that.
+NO_KEY = "no key is stored there, so no passphrase opens the repository"
+PUT_KEYS_BACK = "put `keys/` back from another copy of this repository; until then recover from another target"
+
 
 @dataclass
 class Findings:
@@ -28,6 +32,7 @@ class Findings:
     apart: IndexDamage | None = None
     look: Look | None = None
     exchanged: bool = False  # it is not the repository on record
+    keyless: bool = False  # no key is stored there
     coverage: Coverage | None = None
     behind: bool = False  # nothing is damaged, but not all was read within the bound
     healed: str = ""  # what a killed process left there, and was put right

@@ -32,7 +32,7 @@ def prove_structure(place: Place, found: Findings, gone: Sequence[str]) -> Check
         return None
     except DrError as error:
         found.problems.append(str(error))
-        found.hint = error.hint
+        found.hint = found.hint or error.hint
         return None
     if checked.clean:
         found.level = 1

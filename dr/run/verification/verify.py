@@ -16,7 +16,7 @@ from dr.evidence.record import Damage, Point, Proof
 from dr.run.points.presence import ExchangedError, look, missing_snapshots, require_repository
 from dr.run.verification.conclude import conclude
 from dr.run.verification.decrypted_share import decrypt_share
-from dr.run.verification.findings import Findings, snapshots_of
+from dr.run.verification.findings import NO_KEY, PUT_KEYS_BACK, Findings, snapshots_of
 from dr.run.verification.inventory import Inventory, id_of, listed
 from dr.run.verification.memory import VerifyMemory
 from dr.run.verification.object_hashes import keys_gone
@@ -123,6 +123,6 @@ def _has_no_key(found: Findings, stored: Inventory, gone: Sequence[str]) -> bool
     if _holds(stored, "keys/"):
         return False
     found.damage += [Damage(object=name, problem="missing") for name in gone or ["keys"]]
-    found.problems.append("no key is stored there, so no passphrase opens the repository")
-    found.hint = "put `keys/` back from another copy of this repository; until then recover from another target"
+    found.problems.append(NO_KEY)
+    found.hint, found.keyless = PUT_KEYS_BACK, True
     return True

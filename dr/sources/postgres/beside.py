@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dr.errors import SourceError, UsageError
+from dr.errors import REFUSED, SourceError, UsageError
 from dr.plan.source_kinds import PostgresSource
 from dr.sources.postgres.connection import Login, Server, identifier, literal
 from dr.sources.postgres.names import is_suited
@@ -40,7 +40,15 @@ class PostgresBeside(Beside):
         wrong = f"other than {rows} rows came"
         judged = f"do $$ begin if ({count}) <> {rows} then raise exception '{wrong}'; end if; end $$;\n"
         doing = "the table could not be loaded; nothing was changed"
-        run(self._server, database, _in_one(script, judged), doing=doing)
+        try:
+            run(self._server, database, _in_one(script, judged), doing=doing)
+        except SourceError as error:
+            if error.retryable or error.exit_code == REFUSED:
+                raise
+            raise SourceError(
+                error.what, error.where, error.cause, exit_code=error.exit_code,
+                hint="bring the table back as files with --to, and load them once what the server misses is there",
+            ) from error  # fmt: skip
         there = self._server.value(database, count)
         if there is None:
             raise SourceError(f"the rows of {whole} could not be counted", self._server.name, hint="count them by hand")
