@@ -100,7 +100,7 @@ class Files:
         if self._destroyed and not self._points:
             raise DrError(
                 "no file of it can be listed or brought back: its keys were destroyed", system,
-                hint=f"see when, and by whom, with `dr keys list {system}`",
+                hint="see when in `dr report`, which lists what was done",
             )  # fmt: skip
         if asked.source and not any(asked.source in point.kinds for point in self._points.values()):
             raise UsageError(

@@ -107,19 +107,18 @@ def overdue(due: datetime | None, *, now: datetime, grace: timedelta = GRACE) ->
 
 def _rpo(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
     """Judge a system that has no point: missed as soon as it is known for longer than its RPO."""
+    none = f"no complete recovery point {'any more' if standing.damaged_points or standing.lost else 'yet'}"
     if standing.known_since is None:
-        return Verdict("unknown", "no complete recovery point yet")
+        return Verdict("unknown", none)
     wanted, waited = plan.objectives.rpo, max(0.0, (now - standing.known_since).total_seconds())
     begun = standing.attempts["backup"].begun if "backup" in standing.attempts else None
     of = "the first try" if begun else "its plan was first seen"
     if waited > wanted:
-        return Verdict("missed", f"no complete recovery point yet, {format_duration(waited)} after {of}")
+        return Verdict("missed", f"{none}, {format_duration(waited)} after {of}")
     left = format_duration(wanted - waited)
     if not standing.attempts:
         of += "; if its catalog was lost, `dr points rebuild` finds its points"
-    return Verdict(
-        "unknown", f"no complete recovery point yet; {left} are left of {format_duration(wanted)} since {of}"
-    )
+    return Verdict("unknown", f"{none}; {left} are left of {format_duration(wanted)} since {of}")
 
 
 def _undrilled(plan: Plan, standing: SystemStatus, now: datetime) -> tuple[datetime, datetime] | None:

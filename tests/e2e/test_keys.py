@@ -329,6 +329,8 @@ def test_destroyed_keys_open_nothing_not_even_old_versions_and_a_copy_of_a_key_w
     (point,) = site.dr("points", "--json").document["points"]
     assert point["targets"] == [] and point["proof_level"] == 0 and all(copy["destroyed"] for copy in point["copies"])
     assert "its keys were destroyed" in site.dr("points").out
+    for typed in (("ls", "share"), ("find", "share", "*")):
+        assert "its keys were destroyed. See when in `dr report`" in site.dr(*typed, code=1).err
     assert "were destroyed" in site.dr("backup", "share", code=12).err
     for asked in (["ls", "share"], ["recover", "share", "--path", "x", "--to", str(site.root / "to"), "--yes"]):
         assert "its keys were destroyed" in site.dr(*asked, code=1).err

@@ -149,6 +149,8 @@ def test_what_was_never_backed_up_misses_its_rpo_as_soon_as_that_is_over(
     assert made.problems[0].text == reason
     tried = row(consistency_time=None, known_since=ago(hours=20), attempts={"backup": Attempts(begun=NOW)})
     assert tried.rpo.reason == "no complete recovery point yet, 20 h after the first try"
+    spoilt = row(consistency_time=None, known_since=ago(hours=20), damaged_points=2)
+    assert spoilt.rpo.reason.startswith("no complete recovery point any more, 20 h after")
 
 
 @pytest.mark.parametrize(
