@@ -43,11 +43,24 @@ def repository(place: Path, program: str, *, password: str = "x", name: str = "r
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def quickly_made(quick_restic: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place with a repository, and another that is to be copied into, whose keys cost little to make and to open."""
+    place = tmp_path_factory.mktemp("made")
+    repository(place, quick_restic).init()
+    repository(place, quick_restic, password="another", name="other").init()
+    return place
+
+
 @pytest.fixture
-def repo(place: Path, restic_program: str) -> Repository:
+def repo(place: Path, restic_program: str, quickly_made: Path) -> Repository:
+    shutil.copytree(quickly_made / "repo", place / "repo")
+    return repository(place, restic_program)
+
+
+def test_a_repository_is_made_and_told_from_any_other(place: Path, restic_program: str) -> None:
     made = repository(place, restic_program)
     assert make_if_absent(made, exists=lambda: False) == made.identity()
-    return made
 
 
 def test_a_repository_that_is_not_there_is_told_from_one_that_refuses(
@@ -100,9 +113,16 @@ def test_a_stream_to_a_repository_that_refuses_ends_at_once(place: Path, restic_
 
 def test_a_stopped_backup_leaves_nothing(place: Path, repo: Repository) -> None:
     (place / "source" / "big").write_bytes(os.urandom(150_000_000))
-    threading.Timer(0.9, command.interrupt_all).start()
+
+    def stop() -> None:
+        soon(lambda: any((place / "repo" / "data").glob("*/*")))  # it is amid its work
+        command.interrupt_all()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
     with pytest.raises(InterruptedRunError):
         repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    stopping.join()
     command.resume()
     assert repo.snapshots() == []
 
@@ -124,10 +144,12 @@ def test_damage_in_a_restore_is_named_and_the_rest_is_written(place: Path, repo:
     assert repo.find_pack(checked.broken_packs) == {stored.snapshot_id}
 
 
-def test_snapshots_are_copied_with_their_tags(place: Path, restic_program: str, repo: Repository) -> None:
+def test_snapshots_are_copied_with_their_tags(
+    place: Path, restic_program: str, repo: Repository, quickly_made: Path
+) -> None:
     repo.backup_tree([str(place / "source")], cwd=place / "work", tags=TAGS)
+    shutil.copytree(quickly_made / "other", place / "other")
     other = repository(place, restic_program, password="another", name="other")
-    other.init()
     other.copy_from(repo, [s.id for s in repo.snapshots()])
     assert [s.tags for s in other.snapshots()] == [TAGS]
 
