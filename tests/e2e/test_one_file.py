@@ -138,6 +138,16 @@ def test_what_cannot_be_done_is_one_sentence_and_touches_nothing(term: Site) -> 
     assert _records(term) == before and not to.exists()
 
 
+def test_nothing_is_brought_back_into_a_repository(term: Site) -> None:
+    kept = term.root / "disk" / "share"
+    (term.root / "another name").symlink_to(kept / "data")
+    for to in (kept, kept / "data" / "new" / "deep", term.root / "another name" / "new"):
+        for typed in (("--path", LETTER, "--force"), ()):
+            ran = term.dr("recover", "share", "--to", str(to), *typed, "--yes", code=2)
+            assert f"{kept}: a repository of restic is here" in ran.err
+    assert all(proof["damage"] == [] for proof in term.dr("verify", "share", "--json").document["proofs"])
+
+
 def test_what_would_come_back_is_told_first(term: Site) -> None:
     asked = ("recover", "share", "--to", str(term.root / "back"), "--path", "deep", "--dry-run")
     assert "into" in term.dr(*asked).out and not (term.root / "back").exists()

@@ -65,14 +65,25 @@ def refuse_unfit(to: Path, *, system: str, force: bool) -> None:
 
 
 def refuse_shut(to: Path) -> None:
-    """Raise `UsageError` where a directory cannot be made or written: known before anything is begun."""
+    """Raise `UsageError` where a directory cannot be made or written, or lies in a repository: before all is begun."""
     there = next(place for place in (to, *to.parents) if os.path.lexists(place))
+    real = Path(os.path.realpath(there))
+    if kept := next((place for place in (real, *real.parents) if _is_repository(place)), None):
+        raise UsageError("a repository of restic is here", str(kept), hint="name a directory outside of it")
     if there != to and not there.is_dir():
         raise UsageError("this is a file, not a directory", str(there), hint="name a directory elsewhere")
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
         raise UsageError(
             "the directory cannot be written", str(there), hint="correct its rights, or name another directory"
         )
+
+
+def _is_repository(place: Path) -> bool:
+    """Whether restic keeps its objects there: what is written among them is damage to it."""
+    try:
+        return (place / "config").is_file() and all((place / part).is_dir() for part in ("data", "keys", "snapshots"))
+    except OSError:
+        return False  # who may not look in there may not write there either
 
 
 def refuse_small(to: Path, size: int) -> None:
