@@ -55,10 +55,10 @@ def _drill(system: str, name: str, at: datetime, point: str) -> Drill:
     )  # fmt: skip
 
 
-def history(seed: int = 1) -> Iterator[Fact]:
+def history(seed: int = 1, days: int = 80) -> Iterator[Fact]:
     """Eighty days of two systems: a backup every eight hours, of which the last nine are kept, proofs and drills."""
     dice, held = random.Random(seed), {system: [] for system in SYSTEMS}  # type: ignore[var-annotated]
-    for number in range(80 * 3):
+    for number in range(days * 3):
         at = BEGIN + timedelta(hours=8 * number)
         for system in SYSTEMS:
             name, points = f"{system}-{number}", held[system]
@@ -71,10 +71,14 @@ def history(seed: int = 1) -> Iterator[Fact]:
                 yield _drill(system, f"d-{name}", at, name)
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+def _lower(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("FEWEST", 16), ("MOST", 60), ("IN_CHUNK", 7)):
         monkeypatch.setattr(folding, name, value)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    _lower(monkeypatch)
 
 
 def _open(folder: Path) -> Catalog:
@@ -93,13 +97,35 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _fold(whole: Path, into: Path, least: int) -> Path:
+    """Copy a catalog and fold it as far as it may be."""
+    shutil.copytree(whole, into)
+    with pytest.MonkeyPatch.context() as patch, _open(into) as catalog:
+        _lower(patch)
+        assert catalog.fold(now=FAR, seconds=60) > least
+    return into
+
+
+@pytest.fixture(scope="module")
+def folded_once(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, folded: not to be changed."""
+    return _fold(whole, tmp_path_factory.mktemp("folded") / "once", 300)
+
+
 @pytest.fixture
-def folded(whole: Path, tmp_path: Path) -> Path:
+def folded(folded_once: Path, tmp_path: Path) -> Path:
     """The same, folded as far as it may be."""
-    shutil.copytree(whole, tmp_path / "folded")
-    with _open(tmp_path / "folded") as catalog:
-        assert catalog.fold(now=FAR, seconds=60) > 300
-    return tmp_path / "folded"
+    return Path(shutil.copytree(folded_once, tmp_path / "folded"))
+
+
+@pytest.fixture(scope="module")
+def a_month(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Catalogs of the first month alone: nothing folded, and folded. Not to be changed."""
+    place = tmp_path_factory.mktemp("month")
+    with _open(place / "whole") as catalog:
+        for fact in history(days=30):
+            catalog.record(fact)
+    return place / "whole", _fold(place / "whole", place / "folded", 100)
 
 
 def _all_that_is_told(catalog: Catalog, now: datetime) -> dict[str, Any]:
@@ -213,8 +239,9 @@ def test_it_takes_a_fraction_of_the_room(whole: Path, folded: Path) -> None:
     ],
 )
 def test_what_was_tampered_with_among_the_folded_is_named_and_put_back_from_targets(
-    folded: Path, whole: Path, statement: str, found: int | None
+    a_month: tuple[Path, Path], tmp_path: Path, statement: str, found: int | None
 ) -> None:
+    whole, folded = a_month[0], Path(shutil.copytree(a_month[1], tmp_path / "folded"))
     (seq,) = _raw(folded, "select seq from folded where consistency is not null and seq >= 90 limit 1")[0]
     _raw(folded, statement.replace("100", str(seq)))
     with _open(folded) as catalog, _open(whole) as never:
