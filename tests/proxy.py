@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import threading
 import time
@@ -112,13 +113,15 @@ class Exchange:
 class Busy:
     """A service's front that is too busy for its first `refusals` requests, and passes on the others.
 
-    `asked` has the method and the path of each request, `seen` what came of it, `refusals` how many are still to be refused, `headers` what
-    a refusal says beside its status.
+    `asked` has the method and the path of each request, `seen` what came of it, `refusals` how many are still to be
+    refused, `headers` what a refusal says beside its status, and `message` why. With `only` it refuses just those whose
+    method and path match that, all of them.
     """
 
     def __init__(self, endpoint: str, port: int, *, status: int = 503, code: str = "SlowDown") -> None:
         self.endpoint, self.port, self.status, self.code = endpoint, port, status, code
         self.refusals, self.headers = 0, dict[str, str]()
+        self.message, self.only = "no", ""
         self.asked: list[str] = []
         self.seen: list[Exchange] = []
         self._guard = threading.Lock()
@@ -127,6 +130,8 @@ class Busy:
         """Note a request; whether it is one to be refused."""
         with self._guard:
             self.asked.append(asked)
+            if self.only:
+                return bool(re.match(self.only, asked))
             self.refusals -= 1
             return self.refusals >= 0
 
@@ -145,7 +150,7 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
                 self._tell(
                     front.status,
                     front.headers,
-                    f"<Error><Code>{front.code}</Code><Message>no</Message></Error>".encode(),
+                    f"<Error><Code>{front.code}</Code><Message>{front.message}</Message></Error>".encode(),
                 )
                 return
             line = http.client.HTTPConnection("127.0.0.1", front.port)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dr.errors import DamageError
-from dr.tools.store import ObjectStore, Stored, is_unfinished
+from dr.tools.store import ObjectStore, Stored, is_object
 
 #: What may be written: an index made anew, and the lock that restic holds meanwhile.
 WRITTEN = ("index/", "locks/")
@@ -86,5 +86,5 @@ class OverlayStore:
         """What the place holds, listed once; its locks are others' and hold nobody here."""
         if self._listed is None:
             items = (item for item in self._base.list() if not item.name.startswith("locks/"))
-            self._listed = {item.name: item for item in items if not is_unfinished(item.name)}
+            self._listed = {item.name: item for item in items if is_object(item.name)}
         return self._listed

@@ -269,9 +269,14 @@ _BROKE = re.compile(rf"{_DOWN.pattern}|request timeout|ssh command exited", re.I
 def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
     """Return the error of a process that lost its line to the target; None where anything else ails it too.
 
-    restic tells of each file then that it is not whole, which says nothing of what is stored.
+    restic tells of each file then that it is not whole, which says nothing of what is stored. So it is with what lies
+    in an archive.
     """
     causes, complaints = list(events.failing.values()), [events.fatal, *(text for _, text in events.errors)]
+    if archived := next(filter(restic_tries.ARCHIVED.search, [*causes, *complaints]), ""):
+        return TargetDownError(
+            f"{doing} failed: objects lie in an archive", where, archived[:300], hint=restic_tries.ARCHIVED_HINT
+        )
     if not causes or not all(map(_BROKE.search, causes)) or any(map(_DAMAGE.search, complaints)):
         return None
     return TargetDownError(

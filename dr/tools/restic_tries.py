@@ -25,9 +25,15 @@ CERTIFICATE = re.compile(r"x509:|failed to verify certificate|HTTP response to H
 READ_ONLY = re.compile(r"read-only file system", re.IGNORECASE)
 #: A full disk, in the words of a system, of a service (HTTP 507), and of those that sell room.
 SPACE = re.compile(
-    r"no space left on device|remaining disk space|disk quota exceeded|insufficient storage|storagequotaexceeded|"
-    r"quota exceeded",
+    r"no space left on device|remaining disk space|insufficient storage|cap ?exceeded|storage ?full|minimum free drive|"
+    r"quota[^/]{0,60}(?:exceed|reach|used up)|exceed[^/]{0,60}quota",
     re.IGNORECASE,
+)
+#: An object that a bucket's rule moved to where it is read hours later.
+ARCHIVED = re.compile(r"invalidobjectstate|not valid for the object's (?:storage class|access tier)", re.IGNORECASE)
+ARCHIVED_HINT = (
+    "ask the service to bring it back (RestoreObject), which takes hours, and take away the bucket's rule that moves "
+    "objects there: `dr target check` names it"
 )
 REFUSED = re.compile(
     r"access ?denied|invalidaccesskeyid|signaturedoesnotmatch|access key id you provided|forbidden|"
@@ -35,7 +41,7 @@ REFUSED = re.compile(
     re.IGNORECASE,
 )
 GONE = re.compile(r"nosuchbucket|specified bucket does not exist|bucket .* does not exist", re.IGNORECASE)
-_PERMANENT = (CERTIFICATE, READ_ONLY, SPACE, REFUSED, GONE)
+_PERMANENT = (CERTIFICATE, READ_ONLY, SPACE, ARCHIVED, REFUSED, GONE)
 
 
 #: What rclone says of its own: restic passes that on, and itself hears no more than "500 Internal Server Error".

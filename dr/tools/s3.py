@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from dr.tools.digest import sha256_of
 from dr.tools.meter import Meter
 from dr.tools.network import Way, knock, proxy_for, why_untrusted
 from dr.tools.s3_actions import action_of
-from dr.tools.s3_answers import REFUSED, Asked, is_bare, meaning
+from dr.tools.s3_answers import REFUSED, Asked, is_bare, is_folder_mark, meaning
 from dr.tools.s3_client import client
 from dr.tools.s3_posture import object_lock, public_access, versioning
 from dr.tools.secrets import S3Keys
@@ -129,7 +130,7 @@ class S3Store:
         """See `ObjectStore`."""
         with self._errors("listing objects"):
             for page in self._pages(self._prefix + prefix):
-                for item in page.get("Contents", ()):
+                for item in filterfalse(is_folder_mark, page.get("Contents", ())):
                     name, version = item["Key"][len(self._prefix) :], item.get("ETag", "").strip('"')
                     yield Stored(name, item["Size"], item["LastModified"], version)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
+from dr.tools.restic_tries import ARCHIVED_HINT, SPACE
 from dr.tools.s3_actions import denied
 from dr.tools.s3_tries import is_passing
 
@@ -60,6 +61,10 @@ def meaning(response: Mapping[str, Any], doing: str, asked: Asked, *, action: st
             code,
             "set the clock, and keep it by NTP",
         )
+    if SPACE.search(f"{code} {told.get('Message', '')}"):
+        return DrError(f"{doing} failed: the target is full", where, code, hint="raise its quota, or free some space")
+    if code == "InvalidObjectState":
+        return TargetDownError(f"{doing} failed: the object lies in an archive", where, code, hint=ARCHIVED_HINT)
     if code == "AccessDenied" and action:
         return denied(action, where, code)
     if code in _REFUSED or status in (401, 403):
@@ -67,8 +72,10 @@ def meaning(response: Mapping[str, Any], doing: str, asked: Asked, *, action: st
             return RefusedError(
                 f"the target refused the credentials, or denies them {action}", where, code, _REFUSED["403"]
             )
-        hint = _REFUSED.get(code, _REFUSED["403"])
-        return RefusedError("the target refused the credentials", where, code, hint=hint)
+        if code not in _REFUSED:
+            hint = "see what the service says of it: its answer does not speak of the keys"
+            return RefusedError(f"{doing} failed: the target refused it", where, code, hint=hint)
+        return RefusedError("the target refused the credentials", where, code, hint=_REFUSED[code])
     if status == 404:
         return DamageError(f"{doing}: it is not there", where, hint="run `dr verify` to see all")
     why, passing = code or f"status {status}", status >= 500 or is_passing(code, status)
@@ -89,3 +96,11 @@ def _no_bucket(asked: Asked) -> DrError:
 def is_bare(response: Mapping[str, Any]) -> bool:
     """Whether an answer is a status alone, as to a head request, which has no body to say why."""
     return str(response.get("Error", {}).get("Code", "")).isdigit()
+
+
+def is_folder_mark(item: Mapping[str, Any]) -> bool:
+    """Whether an entry of a listing is nothing but the mark of a folder: no bytes, and a slash at its end.
+
+    Consoles and file browsers make such to show folders. restic makes none, and passes over them.
+    """
+    return not item.get("Size") and str(item["Key"]).endswith("/")

@@ -75,13 +75,16 @@ class Quick:
     def names(self, folder: str, meter: Meter) -> list[str] | None:
         """Return the keys below a folder, where one answer holds them all; None where boto3 is to be asked.
 
-        How long the answer was is not told, and not counted.
+        How long the answer was is not told, and not counted. The mark that a console makes of the folder itself comes
+        under a name without its slash.
         """
+        mark = folder.rstrip("/")
 
         def look() -> list[str] | None:
             page = next(iter(self._looks.list(folder, chunk_size=_PAGE)), ())
             meter.request("list")
-            return [each["path"] for each in page] if len(page) < _PAGE else None
+            names = [each["path"] for each in page if each["path"] != mark]
+            return names if len(page) < _PAGE else None
 
         return self._tried(look, meter)
 

@@ -17,6 +17,7 @@ from dr.tools.digest import sha256_of
 from dr.tools.meter import Meter
 from dr.tools.network import Way
 from dr.tools.s3 import S3Store, bears_lock, content_md5, http_time
+from dr.tools.s3_answers import is_folder_mark
 from dr.tools.secrets import S3Keys
 from dr.tools.store import Version
 
@@ -118,8 +119,9 @@ class S3Versions(S3Store):
                 page: dict[str, Any] = dict(
                     self._client.list_object_versions(Bucket=self._bucket, Prefix=self._prefix + prefix, **start)  # type: ignore[arg-type]
                 )
-            yield from (self._version(item) for item in page.get("Versions", ()))
-            yield from (self._version(item, marker=True) for item in page.get("DeleteMarkers", ()))
+            yield from (self._version(item) for item in page.get("Versions", ()) if not is_folder_mark(item))
+            gone = (item for item in page.get("DeleteMarkers", ()) if not is_folder_mark(item))
+            yield from (self._version(item, marker=True) for item in gone)
             if not page.get("IsTruncated"):
                 return
             if not page.get("NextKeyMarker"):

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from dr.late_dataclass import dataclass
 from dr.tools.digest import in_threads
 
-_UNFINISHED = re.compile(r"(?:.*/)?[0-9a-f]{64}-(?:tmp|restic-temp)-\w+")
+_ID = re.compile(r"(?:.*/)?[0-9a-f]{64}", re.DOTALL)
 Access = Literal["open", "closed", "unknown"]
 
 
@@ -105,9 +105,13 @@ class ObjectStore(Protocol):
         """Return the store rooted at a place below this one."""
 
 
-def is_unfinished(name: str) -> bool:
-    """Whether a restic that was killed left this in a directory: part of an object, under a name that none has."""
-    return bool(_UNFINISHED.fullmatch(name))
+def is_object(name: str) -> bool:
+    """Whether restic reads what has this name: `config`, or an id, in whichever folder.
+
+    It passes over all else: what a restic that was killed left of an object (`ID-tmp-…`), and what others put there,
+    such as a file browser or a NAS.
+    """
+    return name == "config" or bool(_ID.fullmatch(name))
 
 
 def contents(store: ObjectStore) -> Iterator[tuple[str, bytes]]:

@@ -16,7 +16,7 @@ from dr.evidence.stored_object import StoredObject, micros, moment
 from dr.run.verification.findings import Findings
 from dr.run.verification.rotation import ReadingRule, share_of
 from dr.tools.restic_events import Checked, Index
-from dr.tools.store import Stored, is_unfinished
+from dr.tools.store import Stored, is_object
 
 _PARTS = ("data/", "index/", "keys/", "snapshots/")
 Objects = Mapping[str, StoredObject]
@@ -42,7 +42,7 @@ class Listing:
                 found.locks.append(item)
             elif item.name == "config" or item.name.startswith(_PARTS):
                 found.modified[item.name] = item.modified.timestamp()
-                if is_unfinished(item.name):
+                if not is_object(item.name):
                     found.left.append(item.name)
                 else:
                     found.sizes[item.name] = item.size

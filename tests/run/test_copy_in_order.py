@@ -15,7 +15,7 @@ from dr.evidence.stored_object import HeldObjects, StoredObject
 from dr.run.replication.copy_repository import Copied, copy_repository
 from dr.run.verification.inventory import Inventory
 from dr.run.verification.memory import Named
-from dr.tools.store import ObjectStore, Stored, is_unfinished
+from dr.tools.store import ObjectStore, Stored, is_object
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PARTS = ("keys/", "data/", "index/", "snapshots/")
@@ -72,7 +72,7 @@ def by_dictionaries(
     source: Objects, to: Objects, again: Collection[str], proven: Mapping[str, str], told: Told
 ) -> tuple[Objects, dict[str, str], Copied]:
     """What is at the place then, what was taken in which version, and what is told of it."""
-    stored = {n: data for n, data in source.items() if n.startswith(PARTS) and not is_unfinished(n)}
+    stored = {n: data for n, data in source.items() if n.startswith(PARTS) and is_object(n)}
     there, taken, done = dict(to), dict[str, str](), Copied(objects=1 + len(stored))
     done.bytes = sum(map(len, stored.values())) + len(source["config"])
     snapshots = {name for name in stored if name.startswith("snapshots/")}
@@ -106,7 +106,7 @@ def by_dictionaries(
     else:
         done.held = new & set(told.needing([_id(name) for name in lacking if name.startswith("data/")]))
     copy("snapshots/")
-    done.snapshots = {_id(name) for name in there if name.startswith("snapshots/") and not is_unfinished(name)}
+    done.snapshots = {_id(name) for name in there if name.startswith("snapshots/") and is_object(name)}
     return there, taken, done
 
 

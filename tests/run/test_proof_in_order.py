@@ -179,10 +179,13 @@ def test_an_inventory_tells_of_each_object_as_it_was_listed_in_whatever_order() 
     bucket = Bucket(rng, etags=True, ordered=False)
     for part in ("data/", "index/", "keys/", "snapshots/") * 30:
         bucket.add(part, now)
-    for name in ("config", "data/", "data/ab/short", "data/" + "a" * 64, "data/00/" + "A" * 64, "snapshots/é"):
+    for name in ("config", "data/" + "a" * 64, "data/00/" + "b" * 64, "snapshots/deep/" + "c" * 64):
         bucket.put(name, b"odd", now)
     items = list(bucket.list())
-    twice = Inventory([*items, items[5], Stored(items[7].name, 9, NOON, "newer")])
+    others = {"data/", "data/ab/short", "data/00/" + "A" * 64, "snapshots/é", "index/" + "d" * 64 + "-tmp-1"}
+    strange = [Stored(name, 3, NOON, "") for name in others]
+    twice = Inventory([*items, items[5], Stored(items[7].name, 9, NOON, "newer"), *strange])
+    assert twice.left.keys() == others, "restic passes over them"
     found = list(twice)
     assert [item.name for item in found] == sorted(bucket.items) and len(twice) == len(bucket.items)
     assert sorted(item.row for item in found) == list(range(len(twice)))

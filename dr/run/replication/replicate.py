@@ -24,7 +24,7 @@ from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Named, VerifyMemory, pack_name
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
-from dr.tools.store import is_unfinished
+from dr.tools.store import is_object
 
 log = logging.getLogger("dr.heal")
 
@@ -121,7 +121,7 @@ def _require_config(source: Place, known: Known) -> None:
 
 def _lacks_key(source: Place, to: Place, done: Copied) -> bool:
     """Whether nothing opens the replica: it has no key, or not ours, as the source's own is spoilt."""
-    there = {item.name for item in to.store.list("keys/") if not is_unfinished(item.name)}
+    there = {item.name for item in to.store.list("keys/") if is_object(item.name)}
     ours = f"keys/{source.repository.env.get('RESTIC_KEY_HINT', '')}"
     return not there or (ours in done.corrupt and ours not in there)
 
@@ -167,7 +167,7 @@ def _vanished(source: Place, known: VerifyMemory) -> set[str]:
 
 def _strays(source: Place, index: Named) -> bool:
     """Whether the source holds data that its index does not name."""
-    names = (item.name for item in source.store.list("data/") if not is_unfinished(item.name))
+    names = (item.name for item in source.store.list("data/") if is_object(item.name))
     return any(pack_name(id_of(name)) not in index.packs for name in names)
 
 

@@ -16,7 +16,7 @@ from itertools import accumulate, chain, pairwise
 from typing import NamedTuple
 
 from dr.evidence.stored_object import raw_of
-from dr.tools.store import ObjectStore, Stored, is_unfinished
+from dr.tools.store import ObjectStore, Stored, is_object
 
 PARTS = ("data/", "index/", "keys/", "snapshots/")
 _FOLDERS = re.compile(r"data/[0-9a-f]{2}/|index/|keys/|snapshots/")
@@ -46,9 +46,9 @@ class Listed(NamedTuple):
 class Inventory:
     """What is stored, as listed, and what became of those that were read.
 
-    `locks` come and go; `left` was never written whole: by name, when it was written. Of what was read and is not what
-    its name says, and of `config`, there are the hashes of the bytes, and their number (`lengths`). `gone` was not
-    there when it was to be read.
+    `locks` come and go. `left` is what restic passes over, as its name is none of an object: by name, when it was
+    written. Of what was read and is not what its name says, and of `config`, there are the hashes of the bytes, and
+    their number (`lengths`). `gone` was not there when it was to be read.
     """
 
     def __init__(self, items: Iterable[Stored] = ()) -> None:
@@ -76,7 +76,7 @@ class Inventory:
         elif name.startswith("locks/"):
             self.locks.append(item)
         elif name == "config" or name.startswith(PARTS):
-            if is_unfinished(name):
+            if not is_object(name):
                 self.left[name] = _written(item)
             else:
                 others[name] = item
