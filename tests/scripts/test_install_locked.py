@@ -45,12 +45,20 @@ class Index:
         return f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty virtual environment, made once: that takes seconds."""
+    made = tmp_path_factory.mktemp("environment") / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", made], check=True, timeout=600)
+    return made
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(environment: Path, tmp_path: Path) -> Path:
     """A checkout with nothing but the script and an empty virtual environment."""
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "install-locked", tmp_path / "scripts" / "install-locked")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / ".venv"], check=True, timeout=600)
+    shutil.copytree(environment, tmp_path / ".venv", symlinks=True)
     return tmp_path
 
 
