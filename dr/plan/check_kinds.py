@@ -178,7 +178,7 @@ class SqlCheck(CheckBody):
         Expectation,
         Field(
             description="The value, or a comparison: `>= 1000`, `between 1 and 9`, `matches ^ok`. `captured`: the "
-            "value that the same query returned at capture.",
+            "value that the same query returned at capture, of a `postgres` or `mysql` source.",
             examples=[">= 1000", "captured"],
         ),
     ]

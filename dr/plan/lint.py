@@ -149,6 +149,9 @@ def _checks(plan: Plan) -> Iterator[Found]:
         elif (needed := check.body.answered_by) and (kind := plan.sources[check.source].kind) not in able(needed):
             hint = f"check a {' or '.join(sorted(able(needed)))} source, or use `command`"
             yield at, f"a {kind} source answers no {check.kind} check", hint, "refused"
+        elif check.body.captured_query and (kind := plan.sources[check.source].kind) not in able("own_server"):
+            what = f"of a {kind} source no answers are recorded at capture, so that this check never holds"
+            yield (*at[:-1], "expect"), what, "write the value instead, or a comparison such as `>= 1000`", "unsound"
 
 
 # -- between plans -----------------------------------------------------------------------------------
