@@ -205,7 +205,7 @@ def hasty(root: Path) -> list[str]:
 
 
 #: Words without which no line is hasty: most files of tests need not be parsed.
-_MAY_BE_HASTY = re.compile("sleep|timeout|monotonic|perf_counter")
+_MAY_BE_HASTY = re.compile("sleep|timeout|monotonic|perf_counter|Timer")
 _PROCESS = {"communicate", "wait", "run", "check_output"}
 
 
@@ -219,7 +219,9 @@ def _hasty_lines(tree: ast.AST) -> Iterator[int]:
             owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
             short = [ast.literal_eval(k.value) for k in node.keywords if k.arg == "timeout" and _is_constant(k.value)]
             waits = node.func.attr in ("communicate", "wait") or (node.func.attr in _PROCESS and owner == "subprocess")
-            if (node.func.attr, owner) == ("sleep", "time") or (waits and any(x is None or x < 300 for x in short)):
+            if (node.func.attr, owner) in (("sleep", "time"), ("Timer", "threading")) or (
+                waits and any(x is None or x < 300 for x in short)
+            ):
                 yield node.lineno
         elif isinstance(node, ast.Compare):
             calls = (each.func for each in ast.walk(node) if isinstance(each, ast.Call))
@@ -462,6 +464,7 @@ def test_tests_wait_for_events_and_hold_on_a_busy_machine() -> None:
     "text",
     [
         "import time\ntime.sleep(1)",
+        "import threading\nthreading.Timer(0.9, stop).start()",
         "import subprocess\nsubprocess.run(['x'], timeout=60)",
         "running.communicate(timeout=30)",
         "import time\nassert time.monotonic() - began < 4",

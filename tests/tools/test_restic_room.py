@@ -29,14 +29,15 @@ def repository(tmp_path: Path, script: str) -> Repository:
 
 
 WAITING = f"n=0; while :; do n=$((n+1)); printf '{STATUS}\\n' $n 3; sleep 0.05; done"
-GOING_ON = f"for n in 1 2 3 4 5 6; do printf '{STATUS}\\n' $n $n; sleep 0.2; done; echo '{SUMMARY}'"
+#: For longer than the patience, a fifteenth of it between two steps: a busy machine may hold up any of them.
+GOING_ON = f"for n in $(seq 20); do printf '{STATUS}\\n' $n $n; sleep 0.1; done; echo '{SUMMARY}'"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
 def test_who_waits_on_a_full_disk_is_ended_and_who_goes_on_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restic_room, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(restic_room, "PATIENCE_SECONDS", 1.5)
     with small_disk(tmp_path / "disk", "512k"):
         (tmp_path / "disk" / "cache").mkdir()
         with pytest.raises(DrError, match="the disk of its cache is full"):
