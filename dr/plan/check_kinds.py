@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandle
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from dr.plan.base import Count, Declaration, Duration, Name, PositiveDuration
+from dr.plan.base import Count, Declaration, Name, PositiveDuration
 from dr.plan.expect import Expectation as Plain
-from dr.plan.expect import check_expectation
+from dr.plan.expect import check_expectation, of_contents
 from dr.plan.source_kinds import Capability
 from dr.plan.units import parse_percent
 
@@ -224,7 +224,7 @@ class FileCheck(CheckBody):
         ),
     ] = None
     contains: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(of_contents)] | None,
         Field(
             description="Regular expression that the text of each of them must match somewhere. Default: the text is "
             "not looked at.",
@@ -279,7 +279,7 @@ class CommandCheck(CheckBody):
         Field(description="How it must end. Default: with exit code 0.", examples=[{"exit": 0, "stdout": "ok"}]),
     ] = CommandExpectation.model_construct()
     timeout: Annotated[
-        Duration,
+        PositiveDuration,
         Field(description="The command is stopped after this time, and the check fails.", examples=["2m"]),
     ] = 600
 

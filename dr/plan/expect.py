@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -23,14 +24,25 @@ def check_expectation(expect: Expectation) -> None:
     """Raise `ValueError` when an expectation can never be judged."""
     text = str(expect)
     if found := _MATCHES.fullmatch(text):
-        try:
-            re.compile(found[1])
-        except re.error as error:
-            raise ValueError(f"{found[1]!r} is not a regular expression: {error}") from error
+        regular_expression(found[1])
     elif re.match(r"\s*between\b", text, re.IGNORECASE) and not _BETWEEN.fullmatch(text):
         raise ValueError(f"{text!r} is not a comparison: write it as 'between 1 and 9'")
     elif re.match(r"\s*[<>=!]", text) and not _COMPARE.fullmatch(text):
         raise ValueError(f"{text!r} is not a comparison: write it as '>= 1000'")
+
+
+def of_contents(text: str) -> str:
+    """Return a regular expression for the bytes of a file; `ValueError` for what is none."""
+    return regular_expression(text, os.fsencode(text))
+
+
+def regular_expression(text: str, form: str | bytes = "") -> str:
+    """Return a regular expression, which is read in its own form or another; `ValueError` for what is none."""
+    try:
+        re.compile(form or text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from error
+    return text
 
 
 def holds(expect: Expectation, observed: object) -> bool:

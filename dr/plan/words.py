@@ -101,11 +101,17 @@ def _name(key: Sequence[str | int]) -> str:
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
+#: Patterns of addresses, and how one is written.
+_ADDRESSES = {"^https?://": "begin it with http:// or https://", r"^\S+:\d+$": "write HOST:PORT"}
+
+
 def _pattern(name: str, detail: ErrorDetails, pattern: str) -> tuple[str, str]:
     value = str(detail["input"])[:80]
     if pattern == "^/":
         home = "write it in full: whose home `~` is depends on who runs dr" if str(value).startswith("~") else ""
         return f"the path {value!r} is not absolute", home or "begin it with /"
+    if pattern in _ADDRESSES:
+        return f"{name!r}: {value!r} is not an address", _ADDRESSES[pattern]
     return f"{name!r}: {value!r} is not a name", "use small letters, digits, - and _, at most 63"
 
 

@@ -195,10 +195,10 @@ def test_file_says_what_it_expected(ground: CheckContext) -> None:
     assert expected == ("files that match *.txt: >= 2; size of each in bytes: > 0; text of each matches ok")
 
 
-def test_a_pattern_that_is_none_has_failed(ground: CheckContext) -> None:
-    result = one(ground, {"file": {"source": "uploads", "path": "notes.txt", "contains": "("}})
-    assert result.outcome == "failed"
-    assert "not usable" in result.observed
+@pytest.mark.parametrize("contains", ["(", r"\u00e9"])
+def test_a_pattern_that_no_text_can_match_is_refused(contains: str) -> None:
+    with pytest.raises(ValueError, match="is not a regular expression"):
+        Check.model_validate({"file": {"source": "uploads", "path": "notes.txt", "contains": contains}})
 
 
 # -- command -----------------------------------------------------------------------------------------
