@@ -274,9 +274,7 @@ def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
     """
     causes, complaints = list(events.failing.values()), [events.fatal, *(text for _, text in events.errors)]
     if archived := next(filter(restic_tries.ARCHIVED.search, [*causes, *complaints]), ""):
-        return TargetDownError(
-            f"{doing} failed: objects lie in an archive", where, archived[:300], hint=restic_tries.ARCHIVED_HINT
-        )
+        return _by_words(archived, where=where, doing=doing, cause=archived[:300])
     if not causes or not all(map(_BROKE.search, causes)) or any(map(_DAMAGE.search, complaints)):
         return None
     return TargetDownError(
@@ -310,6 +308,9 @@ def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
         )
     if restic_tries.SPACE.search(heard):
         return DrError(f"{doing} failed: the disk is full", where, cause, hint="free some space, then try again")
+    if restic_tries.ARCHIVED.search(heard):
+        what = f"{doing} failed: objects lie in an archive"
+        return TargetDownError(what, where, cause, hint=restic_tries.ARCHIVED_HINT)
     if action := denied_to_restic(heard):
         return denied(action, where, cause)
     if restic_tries.REFUSED.search(heard):

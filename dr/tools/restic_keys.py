@@ -18,7 +18,7 @@ from dr.tools import command, retry
 from dr.tools.restic import Repository
 from dr.tools.restic_events import Events, failure
 from dr.tools.restic_tries import Tries
-from dr.tools.store import ObjectStore
+from dr.tools.store import ObjectStore, ids
 
 _ID = re.compile(r"[0-9a-f]{64}")
 
@@ -74,8 +74,7 @@ def remove_key(repository: Repository, key_id: str) -> None:
 
 def key_names(store: ObjectStore) -> set[str]:
     """Return the ids of the keys there are, by one listing of the store: no passphrase is needed."""
-    names = (stored.name.rpartition("/")[2] for stored in store.list("keys/"))
-    return {name for name in names if _ID.fullmatch(name)}
+    return ids(store, "keys/")
 
 
 def with_passphrase(repository: Repository, passphrase: str, *, key_id: str = "") -> Repository:

@@ -114,6 +114,11 @@ def is_object(name: str) -> bool:
     return name == "config" or bool(_ID.fullmatch(name))
 
 
+def ids(store: ObjectStore, folder: str) -> set[str]:
+    """Return the ids of the objects in a folder (`keys/`), by one listing: no passphrase is needed."""
+    return {item.name.rpartition("/")[2] for item in store.list(folder) if is_object(item.name)}
+
+
 def contents(store: ObjectStore) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the bytes of each object of a store, several read at a time: of small ones."""
     return in_threads(lambda item: (item.name, store.get(item.name)), store.list())

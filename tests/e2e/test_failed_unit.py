@@ -33,6 +33,15 @@ class Host:
         self.dr("--quiet", "notify", "failed", unit, **env)
         return self.told()
 
+    def spoil_the_catalog(self) -> dict[Path, bytes]:
+        """Let the catalog be none that can be read; return the files that it was."""
+        catalog = self.site.root / "state" / "catalog.sqlite"
+        kept = {path: path.read_bytes() for path in catalog.parent.glob("catalog.sqlite*")}
+        for path in kept:
+            path.unlink()
+        catalog.write_bytes(b"no database" * 1000)
+        return kept
+
     def told(self) -> list[str]:
         """Return the subjects of the mails that came since the last time."""
         found = [str(mail["subject"]) for mail in self.sink.mails[self.heard :]]
@@ -83,11 +92,7 @@ def test_what_a_run_told_itself_is_not_told_again_and_what_it_could_not_tell_is(
 
 
 def test_where_the_catalog_cannot_be_written_the_channels_are_told_all_the_same_once(host: Host) -> None:
-    catalog = host.site.root / "state" / "catalog.sqlite"
-    kept = {path: path.read_bytes() for path in catalog.parent.glob("catalog.sqlite*")}
-    for path in kept:
-        path.unlink()
-    catalog.write_bytes(b"no database" * 1000)
+    kept = host.spoil_the_catalog()
     host.dr("run", code=1, INVOCATION_ID="start-2")
     assert host.told() == [], "the run could tell nobody"
     [told] = host.failed(ENDED)
@@ -103,11 +108,7 @@ def test_where_the_catalog_cannot_be_written_the_channels_are_told_all_the_same_
 
 
 def test_a_daemon_that_stays_and_can_write_nothing_tells_the_channels_once_and_that_it_is_over(host: Host) -> None:
-    catalog = host.site.root / "state" / "catalog.sqlite"
-    kept = {path: path.read_bytes() for path in catalog.parent.glob("catalog.sqlite*")}
-    for path in kept:
-        path.unlink()
-    catalog.write_bytes(b"no database" * 1000)
+    kept = host.spoil_the_catalog()
     host.dr("daemon", "--once", code=1)
     [told] = host.told()
     assert "the unit dr-daemon.service can do nothing" in told and "catalog" in told
@@ -122,10 +123,7 @@ def test_a_daemon_that_stays_and_can_write_nothing_tells_the_channels_once_and_t
 
 def test_a_daemon_whose_state_takes_no_note_either_tells_all_the_same_that_it_is_over(host: Host) -> None:
     state = host.site.root / "state"
-    kept = {path: path.read_bytes() for path in state.glob("catalog.sqlite*")}
-    for path in kept:
-        path.unlink()
-    (state / "catalog.sqlite").write_bytes(b"no database" * 1000)
+    kept = host.spoil_the_catalog()
     (state / "failed-units.json.new").mkdir()  # a name that cannot be written, also by root
     daemon = host.site.start("daemon", "--every", "1")
     assert soon(lambda: len(host.sink.mails) > host.heard)

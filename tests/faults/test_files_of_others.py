@@ -49,11 +49,17 @@ def test_the_marks_of_folders_in_a_bucket_are_no_objects(site: Site, s3: S3Serve
 
 def test_files_that_others_leave_in_a_repository_are_named_and_harm_no_point(files_site: Site) -> None:
     files_site.dr("backup", "share")
-    for name in (*LEFT, *PASSED_OVER):
-        path = files_site.root / "vault" / "share" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"of a file browser")
+    for target in ("disk", "vault"):
+        for name in (*LEFT, *PASSED_OVER):
+            path = files_site.root / target / "share" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"of a file browser")
     proof = proof_on(files_site, "vault")
     assert (proof["outcome"], proof["level_reached"]) == ("ok", 3)
     assert {damage["object"]: damage["problem"] for damage in proof["damage"]} == dict.fromkeys(LEFT, "unreferenced")
+    plan = files_site.root / "config" / "plans" / "share.yaml"
+    files_site.target("third", f"target: third\nlocal: {{path: {files_site.root}/third}}\n")
+    plan.write_text(plan.read_text() + "replicas: [third]\n")
     files_site.dr("replicate", "share")
+    proof = files_site.dr("verify", "share", "--json").document["proofs"][-1]
+    assert (proof["target"], proof["outcome"], proof["level_reached"], proof["damage"]) == ("third", "ok", 3, [])

@@ -138,6 +138,14 @@ def test_what_rclone_says_is_the_cause_where_restic_hears_no_more_than_500(caplo
     assert "Method Not Allowed; trying again in 1 s" in caplog.text and "ERROR" not in caplog.text
 
 
+def test_what_was_given_up_since_it_lies_in_an_archive_is_told_so() -> None:
+    events = Events(given_up=True)
+    why = "The operation is not valid for the object's storage class"
+    events.feed(f"Load(<index/0123456789>, 0, 0) returned error, retrying after 1s: {why}")
+    error = error_for(-2, events, where="sis on vault", doing="listing the snapshots")
+    assert isinstance(error, TargetDownError) and "in an archive" in error.what and "RestoreObject" in error.hint
+
+
 def test_keys_that_could_not_be_listed_are_no_wrong_passphrase() -> None:
     """restic ends with its code for that when it is ended amid such a listing."""
     events = Events(given_up=True)

@@ -21,7 +21,7 @@ from dr.run.workspace.each_target import everywhere
 from dr.run.workspace.stale_locks import remove_stale
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools.restic import make_if_absent
-from dr.tools.s3_actions import denied_to_restic
+from dr.tools.s3_actions import denied, denied_to_restic
 
 log = logging.getLogger("dr.backup")
 _ALLOW = "allow it, at least on locks/*"
@@ -94,7 +94,7 @@ def note_locks_left(progress: BackupProgress) -> None:
     for name, place in progress.ready.items():
         for why in sorted(place.repository.locks_left)[:1]:
             action = denied_to_restic(why)
-            what = f"the target denies these keys {action}" if action else why
+            what = denied(action, place.name, why).what if action else why
             progress.notes.append(f"restic's own lock stays on {name}, and a prune waits for it: {what}; {_ALLOW}")
             progress.locks_left.add(name)
 

@@ -19,7 +19,7 @@ from dr.plan.units import counted, first_few
 from dr.run.points.left_behind import OwnRuns
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_events import Snapshot
-from dr.tools.store import is_object
+from dr.tools.store import ids
 
 
 @dataclass
@@ -104,8 +104,7 @@ def begin_again(system: str, target: str) -> str:
 
 def listed(place: Place) -> frozenset[str]:
     """Return the ids of the snapshots that a target lists now. Needs no passphrase."""
-    names = (item.name for item in place.store.list("snapshots/"))
-    return frozenset(name.rpartition("/")[2] for name in names if is_object(name))
+    return frozenset(ids(place.store, "snapshots/"))
 
 
 def is_explained(place: Place, points: Sequence[Point]) -> bool:

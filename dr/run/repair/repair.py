@@ -30,7 +30,7 @@ from dr.run.verification.findings import NO_KEY, PUT_KEYS_BACK
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.sources.driver import MANIFEST
 from dr.tools.restic_events import Checked
-from dr.tools.store import ObjectStore
+from dr.tools.store import ObjectStore, ids
 from dr.tools.view import View, ViewStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ def require_what_it_was(place: Place) -> None:
 
 
 def _has_snapshots(store: ObjectStore) -> bool:
-    return next(iter(store.list("snapshots/")), None) is not None
+    return bool(ids(store, "snapshots/"))
 
 
 def _has_versions(place: Place) -> bool:
@@ -153,7 +153,7 @@ def _require_what_opens_it(place: Place, gone: Sequence[str]) -> None:
             hint="put `config` back from another copy of this repository; until then recover from another target; "
             f"only if it is really lost: {begin_again(place.system, place.name)}",
         )  # fmt: skip
-    if any(name.startswith("keys") for name in gone) and not next(iter(place.store.list("keys/")), None):
+    if any(name.startswith("keys") for name in gone) and not ids(place.store, "keys/"):
         raise DamageError(NO_KEY, place.repository.where, hint=PUT_KEYS_BACK)
 
 

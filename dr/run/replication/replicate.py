@@ -24,7 +24,7 @@ from dr.run.verification.inventory import Inventory, id_of
 from dr.run.verification.memory import Named, VerifyMemory, pack_name
 from dr.run.workspace.toolbox import Place, Toolbox
 from dr.tools import activity, command
-from dr.tools.store import is_object
+from dr.tools.store import ids, is_object
 
 log = logging.getLogger("dr.heal")
 
@@ -64,7 +64,7 @@ class _Insight:
     index: Named | None = None
 
     def named(self) -> Inventory:
-        there = {id_of(item.name) for item in self.place.store.list("index/")}
+        there = ids(self.place.store, "index/")
         self.index = self.known.named_by(there, lambda each: self.place.repository.indexed({each}).packs.items())
         return self.index.packs
 
@@ -121,9 +121,8 @@ def _require_config(source: Place, known: Known) -> None:
 
 def _lacks_key(source: Place, to: Place, done: Copied) -> bool:
     """Whether nothing opens the replica: it has no key, or not ours, as the source's own is spoilt."""
-    there = {item.name for item in to.store.list("keys/") if is_object(item.name)}
-    ours = f"keys/{source.repository.env.get('RESTIC_KEY_HINT', '')}"
-    return not there or (ours in done.corrupt and ours not in there)
+    there, ours = ids(to.store, "keys/"), source.repository.env.get("RESTIC_KEY_HINT", "")
+    return not there or (f"keys/{ours}" in done.corrupt and ours not in there)
 
 
 def _unordered(to: Place, names: Sequence[str], *, now: datetime) -> str:
@@ -162,13 +161,13 @@ def _look_for_gaps(source: Place, to: Place, insight: _Insight, request: Replica
 
 def _vanished(source: Place, known: VerifyMemory) -> set[str]:
     """Return index files that the source had: a prune or a repair put others in their place, or they are lost."""
-    return set(known.indexes) - {id_of(item.name) for item in source.store.list("index/")}
+    return set(known.indexes) - ids(source.store, "index/")
 
 
 def _strays(source: Place, index: Named) -> bool:
     """Whether the source holds data that its index does not name."""
-    names = (item.name for item in source.store.list("data/") if is_object(item.name))
-    return any(pack_name(id_of(name)) not in index.packs for name in names)
+    packs = (id_of(item.name) for item in source.store.list("data/") if is_object(item.name))
+    return any(pack_name(pack) not in index.packs for pack in packs)
 
 
 def points_on(points: Iterable[Point], targets: Collection[str], snapshots: Collection[str]) -> list[str]:

@@ -14,7 +14,7 @@ from dr.errors import DrError, InterruptedRunError, RefusedError, TargetDownErro
 from dr.plan.units import counted
 from dr.run.workspace.toolbox import Place
 from dr.tools.restic_locks import holder
-from dr.tools.store import is_object
+from dr.tools.store import ids
 
 log = logging.getLogger("dr.heal")
 
@@ -58,7 +58,7 @@ def take_away(place: Place, stale: set[str]) -> int:
 
 def locks(place: Place) -> set[str]:
     """Return the ids of the locks that the target lists."""
-    return {item.name.rpartition("/")[2] for item in place.store.list("locks/") if is_object(item.name)}
+    return ids(place.store, "locks/")
 
 
 def _is_of_the_dead(place: Place, name: str) -> bool:
