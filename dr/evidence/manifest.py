@@ -142,11 +142,8 @@ def file_of(line: bytes) -> bytes | None:
     end = line.find(_A_FILE)
     if end < 0:
         return None
-    path = line[2:end]
-    if b"\\" not in path:
-        return path
     try:
-        return bytes(_decode(line[1 : end + 1].decode("ascii"))[0].encode("utf-8", "surrogateescape"))
+        return unspelt(line[1 : end + 1])
     except ValueError:
         return None
 
@@ -250,6 +247,14 @@ def damaged(path: Path, error: Exception) -> DamageError:
 def spelt(name: bytes) -> str:
     """Return a path as its line has it: the order of these texts is that of the lines."""
     return _quoted(name.decode("utf-8", "surrogateescape"))
+
+
+def unspelt(text: bytes) -> bytes:
+    """Return the path that is spelt so; a quote ends it, or whatever stands there. Raises `ValueError`."""
+    path = text[1:-1]
+    if b"\\" not in path:
+        return path
+    return bytes(_decode(f'"{path.decode("ascii")}"')[0].encode("utf-8", "surrogateescape"))
 
 
 def line_of(entry: Entry) -> bytes:

@@ -54,6 +54,7 @@ class Files(SourceDriver):
             one_filesystem=self._declared.one_filesystem,
             unreadable=unreadable.add,
             elsewhere=elsewhere.add,
+            aside=work,
         )
         last, counting = LastHashes(reuse), Counting(places_of(there, mounted, reuse))
         listed = counting.passing(_entries(found, last, unreadable))

@@ -1,4 +1,4 @@
-"""What a host lists, put in the order of a manifest's lines without being held: pieces are sorted and merged."""
+"""What a host or a large folder lists, in the order of a manifest's lines without being held: pieces, merged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import heapq
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 from dr.evidence import manifest
@@ -16,23 +17,20 @@ from dr.evidence.manifest import Entry, Kind, key_of, spelt
 _PIECE, _MOST = 20_000, 64
 
 
-class SortedLines:
-    """Entries in any order, as lines; in files beside `path`, in the scratch space."""
+class SortedTexts:
+    """Lines in any order, each with its end; what is more than is held lies in files beside `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._pieces, self._held = path, list[Path](), list[bytes]()
         self._made = 0
 
-    def add(self, path: bytes, status: os.stat_result, kind: Kind, target: bytes | None) -> None:
-        """Take what was found at a path; of one that is found again one of both counts."""
-        numbers = status.st_size, None, status.st_mode, status.st_uid, status.st_gid
-        times = status.st_mtime_ns, status.st_ctime_ns
-        self.put(Entry(path, kind, *numbers, *times, status.st_ino, status.st_dev, target))
-
-    def put(self, entry: Entry) -> None:
-        """Take an entry."""
-        self._held.append(manifest.line_of(entry))
-        if len(self._held) >= _PIECE:
+    def fill(self, lines: Iterable[bytes]) -> None:
+        """Take lines."""
+        rest = iter(lines)
+        while True:
+            self._held.extend(islice(rest, _PIECE - len(self._held)))
+            if len(self._held) < _PIECE:
+                return
             self._put_down()
 
     def _put_down(self) -> None:
@@ -51,14 +49,22 @@ class SortedLines:
         return piece
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the lines in order, one of each path. May be asked again."""
-        before = b""
+        """Yield the lines in order. May be asked again."""
         with ExitStack() as until:
             pieces = [until.enter_context(piece.open("rb")) for piece in self._pieces]
-            for line in heapq.merge(*pieces, sorted(self._held)):
-                if (key := key_of(line)) != before:
-                    yield line
-                before = key
+            yield from heapq.merge(*pieces, sorted(self._held))
+
+    def drained(self) -> Iterator[bytes]:
+        """Yield the lines in order, once; then no piece is left."""
+        if not self._pieces:
+            return iter(sorted(self._held))
+        return self._drained()
+
+    def _drained(self) -> Iterator[bytes]:
+        try:
+            yield from self
+        finally:
+            self.remove()
 
     def remove(self) -> None:
         """Take the pieces away."""
@@ -66,6 +72,28 @@ class SortedLines:
             piece.unlink()
         self._pieces.clear()
         self._held.clear()
+
+
+class SortedLines(SortedTexts):
+    """Entries in any order, as lines of a manifest."""
+
+    def add(self, path: bytes, status: os.stat_result, kind: Kind, target: bytes | None) -> None:
+        """Take what was found at a path; of one that is found again one of both counts."""
+        numbers = status.st_size, None, status.st_mode, status.st_uid, status.st_gid
+        times = status.st_mtime_ns, status.st_ctime_ns
+        self.put(Entry(path, kind, *numbers, *times, status.st_ino, status.st_dev, target))
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry."""
+        self.fill((manifest.line_of(entry),))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the lines in order, one of each path. May be asked again."""
+        before = b""
+        for line in super().__iter__():
+            if (key := key_of(line)) != before:
+                yield line
+            before = key
 
 
 class OrderedStatus:

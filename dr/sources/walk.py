@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import functools
 import heapq
+import itertools
 import os
 import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
+from pathlib import Path
 
-from dr.evidence.manifest import spelt
+from dr.evidence.manifest import spelt, unspelt
 from dr.late_dataclass import dataclass
+from dr.sources.sorted_lines import SortedTexts
 
 Found = tuple[bytes, os.stat_result]
 Excluded = Callable[[bytes], bool]
+_SLASH = ord("/")  # ends the step into a directory
 _ANY, _ONE = r"(?:/[^/]+)*", "/[^/]*"  # `**` and `*`
 
 
@@ -146,10 +149,11 @@ def _nobody(path: bytes) -> None:
 
 @dataclass(frozen=True)
 class _Told:
-    """What is told of on the way."""
+    """What is told of on the way; files that may be made, none of them twice."""
 
     unreadable: Callable[[bytes], None]
     elsewhere: Callable[[bytes], None]
+    aside: Iterator[Path]
 
 
 def walk(
@@ -159,14 +163,16 @@ def walk(
     one_filesystem: bool,
     unreadable: Callable[[bytes], None],
     elsewhere: Callable[[bytes], None] = _nobody,
+    aside: Path,
 ) -> Iterator[Found]:
     """Yield every path at and below the roots once, with its `lstat`, in the order of a manifest's lines.
 
     Parents come first; links are not followed. What cannot be looked at is handed to `unreadable`, a directory that
     cannot be listed just before it is yielded; what vanished is left out. With `one_filesystem`, where another file
-    system begins is handed to `elsewhere`: directories are yielded too, empty.
+    system begins is handed to `elsewhere`: directories are yielded too, empty. The names in a large directory are put
+    in order in files in the directory `aside`, which are gone in the end.
     """
-    told = _Told(unreadable, elsewhere)
+    told = _Told(unreadable, elsewhere, (aside / f".names-{number}" for number in itertools.count()))
     each = [_from(root, excluded, one_filesystem, told) for root in dict.fromkeys(roots)]
     before = None
     for found in heapq.merge(*each, key=lambda found: spelt(found[0])) if len(each) > 1 else each[0] if each else ():
@@ -185,29 +191,30 @@ def _from(root: bytes, excluded: Excluded, one_filesystem: bool, told: _Told) ->
     if not stat.S_ISDIR(status.st_mode):
         yield root, status
         return
-    entries = _entries(root, told.unreadable)
+    steps = _steps(root, told)
     yield root, status
-    yield from _below(entries, excluded, status.st_dev if one_filesystem else None, told)
+    yield from _below(root, steps, excluded, status.st_dev if one_filesystem else None, told)
 
 
-def _below(entries: list[os.DirEntry[bytes]], excluded: Excluded, device: int | None, told: _Told) -> Iterator[Found]:
-    """Yield what a folder holds, and all below. What is done is dropped: a folder may hold a million."""
-    stack, listed = [_steps(entries)], dict[bytes, list[os.DirEntry[bytes]]]()
-    entries.clear()
+def _below(root: bytes, steps: Iterator[bytes], excluded: Excluded, device: int | None, told: _Told) -> Iterator[Found]:
+    """Yield what a folder holds, and all below."""
+    stack, listed = [(root.rstrip(b"/") + b"/", steps)], dict[bytes, Iterator[bytes]]()
     while stack:
-        if not stack[-1]:
+        above, steps = stack[-1]
+        step = next(steps, None)
+        if step is None:
             stack.pop()
             continue
-        _, into, entry = stack[-1].pop()
-        path = entry.path
-        if into:
+        name = step[1:-2]
+        path = above + (unspelt(step[:-1]) if b"\\" in name else name)
+        if step[-2] == _SLASH:
             if path in listed:
-                stack.append(_steps(listed.pop(path)))
+                stack.append((path + b"/", listed.pop(path)))
             continue
         if excluded(path):
             continue
         try:
-            status = entry.stat(follow_symlinks=False)
+            status = os.lstat(path)
         except FileNotFoundError:
             continue
         except OSError:
@@ -218,25 +225,35 @@ def _below(entries: list[os.DirEntry[bytes]], excluded: Excluded, device: int | 
             told.elsewhere(path)
         if stat.S_ISDIR(status.st_mode):
             if not elsewhere:
-                listed[path] = _entries(path, told.unreadable)
+                listed[path] = _steps(path, told)
             yield path, status
         elif not elsewhere:  # a file may be a mount too
             yield path, status
 
 
-def _steps(entries: Iterable[os.DirEntry[bytes]]) -> list[tuple[str, bool, os.DirEntry[bytes]]]:
-    """Return what is to be done for a folder, the last first: tell of each entry, and go into each directory.
+def _steps(folder: bytes, told: _Told) -> Iterator[bytes]:
+    """Return what is to be done for a folder, in order: tell of each name, and go into each directory.
 
     The line of a directory ends where those of what is below go on with a slash: `a.txt` comes between `a` and `a/b`.
     """
-    steps = []
+    steps = SortedTexts(next(told.aside))
+    try:
+        with os.scandir(folder) as entries:
+            steps.fill(_of_each(entries))
+    except (FileNotFoundError, NotADirectoryError):
+        steps.remove()
+    except OSError:
+        steps.remove()
+        told.unreadable(folder)
+    return steps.drained()
+
+
+def _of_each(entries: Iterable[os.DirEntry[bytes]]) -> Iterator[bytes]:
     for entry in entries:
-        name = spelt(entry.name)
-        steps.append((name, False, entry))
+        name = spelt(entry.name).encode("ascii")
+        yield name + b"\n"
         if _is_folder(entry):
-            steps.append((f"{name[:-1]}/", True, entry))
-    steps.sort(key=itemgetter(0), reverse=True)
-    return steps
+            yield name[:-1] + b"/\n"
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:
@@ -244,14 +261,3 @@ def _is_folder(entry: os.DirEntry[bytes]) -> bool:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
-
-
-def _entries(folder: bytes, unreadable: Callable[[bytes], None]) -> list[os.DirEntry[bytes]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError:
-        unreadable(folder)
-        return []

@@ -151,7 +151,11 @@ def test_a_listing_is_the_walk_of_this_house_across_file_systems(one_filesystem:
         with Far(Path(place, "far")) as server, reached(server) as host:
             walked = dict(
                 walk(
-                    [os.fsencode(r) for r in roots], excluded=excluded, one_filesystem=one_filesystem, unreadable=print
+                    [os.fsencode(r) for r in roots],
+                    excluded=excluded,
+                    one_filesystem=one_filesystem,
+                    unreadable=print,
+                    aside=Path(place),
                 )
             )
             found = list_trees(host, roots, excluded=excluded, one_filesystem=one_filesystem).found

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from dr.evidence.manifest import spelt
+from dr.sources import sorted_lines
+from dr.sources.sorted_lines import SortedTexts
 from dr.sources.walk import excluder, walk
 
+NOWHERE = Path("/proc/none")  # names in folders of usual size are held, and need no files
 Lister = Callable[..., "set[bytes] | None"]
 NAMES = ["a", "b", "ab", "a.b", "ü", "a b", "[a]", "x-y", "*", "\\", "a]", ".a", "!a", "^", "é.txt"]
 
@@ -59,12 +62,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def we_list(roots: Sequence[Path], patterns: Sequence[str] = (), *, one_filesystem: bool = False) -> list[bytes]:
+def we_list(
+    roots: Sequence[Path], patterns: Sequence[str] = (), *, one_filesystem: bool = False, aside: Path = NOWHERE
+) -> list[bytes]:
     found = walk(
         [os.fsencode(root) for root in roots],
         excluded=excluder(patterns),
         one_filesystem=one_filesystem,
         unreadable=lambda path: None,
+        aside=aside,
     )
     return [path for path, _ in found]
 
@@ -170,7 +176,30 @@ def test_a_path_too_long_for_the_system_is_told_not_a_crash(tmp_path: Path) -> N
         at = deeper
     os.close(at)
     beyond: list[bytes] = []
-    found = walk([os.fsencode(tmp_path)], excluded=excluder([]), one_filesystem=False, unreadable=beyond.append)
+    found = walk(
+        [os.fsencode(tmp_path)],
+        excluded=excluder([]), one_filesystem=False, unreadable=beyond.append, aside=NOWHERE,
+    )  # fmt: skip
     longest = max(len(path) for path, _ in found)
     assert 3800 < longest < 4096
     assert len(beyond) == 1 and len(beyond[0]) >= 4096
+
+
+def test_the_names_of_large_folders_are_put_in_order_in_files_that_are_gone_in_the_end(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        (tree / "a" / f'{number} "\\\n.txt').touch()
+    (tree / "a" / os.fsdecode(b"\xff")).touch()
+    held = we_list([tree])
+    (aside := tmp_path / "aside").mkdir()
+    monkeypatch.setattr(sorted_lines, "_PIECE", 4)
+    most, remove = [0], SortedTexts.remove
+
+    def watched(texts: SortedTexts) -> None:
+        most.append(len(os.listdir(aside)))
+        remove(texts)
+
+    monkeypatch.setattr(SortedTexts, "remove", watched)
+    assert we_list([tree], aside=aside) == held and len(held) > 100
+    assert max(most) > 3 and os.listdir(aside) == []
