@@ -61,7 +61,8 @@ def _bold(span: str) -> str:
 
 
 def _escaped(span: str) -> str:
-    plain = span.replace("\\", "\\e")
+    # A terminal without UTF-8 has no sign for an ellipsis: there the page would begin with a warning of roff.
+    plain = span.replace("\\", "\\e").replace("…", "...")
     return re.sub(r"[^\x20-\x7e]", lambda found: f"\\[u{ord(found[0]):04X}]", plain)
 
 

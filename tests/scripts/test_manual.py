@@ -60,7 +60,8 @@ def faults(text: str) -> list[str]:
 
 
 def _shown(text: str) -> Iterator[str]:
-    for argv in (["mandoc", "-man", "-T", "lint", "-W", "warning"], ["groff", "-man", "-ww", "-z", "-Tutf8"]):
+    groff = ["groff", "-man", "-ww", "-z"]
+    for argv in (["mandoc", "-man", "-T", "lint", "-W", "warning"], [*groff, "-Tutf8"], [*groff, "-Tascii"]):
         if shutil.which(argv[0]):
             done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
             yield from (done.stdout + done.stderr).splitlines()
