@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -29,14 +31,36 @@ def _program(context: Context) -> list[str]:
     ]
 
 
+#: Where programs are looked for by what systemd starts. cron knows two of these directories alone: there neither the
+#: restic nor the dump program nor the export of /usr/local/bin would be found, though by hand all went well.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def _restic() -> list[str]:
+    """What names the restic of this shell where that would not find it by itself: nobody inherits from a shell."""
+    from dr.tools.restic_program import named_where
+
+    with suppress(DrError):  # there is none, or an old one: each run says so, and how to get one
+        if named := named_where(_PATH, os.environ):
+            return [f"DR_RESTIC={named}"]
+    return []
+
+
 @click.command("crontab")
 @pass_context
 def crontab_command(context: Context) -> None:
     """Print the one line for cron. It says nothing while all is well: cron mails what it says."""
-    line = f"*/15 * * * * {shlex.join([*_program(context), '--quiet', 'run'])}".replace("%", r"\%")
+    words = [f"PATH={_PATH}", *map(_assigned, _restic()), shlex.join([*_program(context), "--quiet", "run"])]
+    line = f"*/15 * * * * {' '.join(words)}".replace("%", r"\%")
     context.put(line=line)
     context.say("# Every 15 minutes, do what the plans say is due. Install with: crontab -e")
     context.say(line)
+
+
+def _assigned(setting: str) -> str:
+    """Quote the value of NAME=VALUE alone: a shell takes a name in quotes for a command."""
+    name, _, value = setting.partition("=")
+    return f"{name}={shlex.quote(value)}"
 
 
 # -- systemd -------------------------------------------------------------------------------------------
@@ -82,7 +106,7 @@ ExecStart={start} run
 Nice=10
 IOSchedulingClass=idle
 TimeoutStopSec=120
-{credentials}{hardened}"""
+{environment}{credentials}{hardened}"""
 _TIMER = """\
 [Unit]
 Description=Disaster recovery, every 15 minutes
@@ -110,7 +134,7 @@ WatchdogSec=300
 Nice=10
 IOSchedulingClass=idle
 TimeoutStopSec=120
-{credentials}{hardened}
+{environment}{credentials}{hardened}
 [Install]
 WantedBy=multi-user.target
 """
@@ -126,12 +150,17 @@ Type=oneshot
 ExecStart=-/usr/bin/logger --priority daemon.crit --tag dr "%i failed: see `journalctl -u %i` and `dr status`"
 ExecStart={start} --quiet notify failed %i
 TimeoutStartSec=300
-{credentials}{hardened}"""
+{environment}{credentials}{hardened}"""
 
 
 def _unit_word(word: str) -> str:
     """Quote a word as systemd reads it (systemd.service(5), "Command lines"), which is not as a shell does."""
-    plain = word.replace("%", "%%").replace("$", "$$").replace("\\", "\\\\").replace('"', '\\"')
+    return _unit_value(word.replace("$", "$$"))
+
+
+def _unit_value(word: str) -> str:
+    """The same where no variables are read, as in `Environment=`."""
+    plain = word.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return plain if plain == shlex.quote(plain) else f'"{plain}"'
 
 
@@ -155,10 +184,18 @@ def systemd_command(context: Context, output: Path | None) -> None:
     """
     context.session.reading = True
     _warn_of_own_tmp(context)
+    _warn_of_root(context)
     start = " ".join(map(_unit_word, _program(context)))
     named = sorted(set(_credentials(context)))
     places = [f"LoadCredential={name}:{context.config_dir.absolute() / 'secrets' / name}\n" for name in named]
-    told = functools.partial(str.format, after=_AFTER, start=start, credentials="".join(places), hardened=_HARDENED)
+    told = functools.partial(
+        str.format,
+        after=_AFTER,
+        start=start,
+        environment="".join(f"Environment={_unit_value(setting)}\n" for setting in _restic()),
+        credentials="".join(places),
+        hardened=_HARDENED,
+    )
     units = {name: told(text) for name, text in _UNITS.items()}
     context.put(service=units["dr.service"], timer=units["dr.timer"], units=units)
     if output:
@@ -176,6 +213,15 @@ def _warn_of_own_tmp(context: Context) -> None:
         if any(path.absolute().is_relative_to(own) for own in ("/tmp", "/var/tmp")):  # noqa: S108 - looked for
             told = f"{what} would not be found by the units, which have a temporary directory of their own"
             context.warn(told, str(path), f"move {'them' if what.startswith('plans') else 'it'} to {better}")
+
+
+def _warn_of_root(context: Context) -> None:
+    """Warn where the units, which run as root, would write what then only root may read into another's state."""
+    path = Path(context.state_dir)
+    there = next((each for each in (path, *path.parents) if each.exists()), path)
+    if there.stat().st_uid != 0:
+        hint = "run `dr systemd` as root, with root's own state, or install the line of `dr crontab`, which runs as you"
+        context.warn("the units run as root, and the state directory is another user's", str(path), hint)
 
 
 def _write_units(folder: Path, units: Mapping[str, str]) -> None:

@@ -61,6 +61,19 @@ def find_restic(env: Mapping[str, str], project: Path | None = None, *, memory: 
     )
 
 
+def named_where(path: str, env: Mapping[str, str]) -> str | None:
+    """Return what `DR_RESTIC` must name where PATH is `path`, for the restic that is used here to be used there too.
+
+    None where it is found there without: on that PATH, or beside this program.
+
+    Raises `DrError` when there is none here.
+    """
+    found = find_restic(env)
+    if not env.get("DR_RESTIC") and (found != "restic" or shutil.which(found, path=path) == shutil.which(found)):
+        return None
+    return str(Path(shutil.which(found) or found).absolute())
+
+
 def _way_to_restic(homes: Iterable[Path]) -> str:
     """Return what to do for a restic: with the script that brings one, where this program came with it."""
     scripts = (home / "scripts" / "get-restic" for home in homes)

@@ -37,16 +37,13 @@ def test_the_line_for_cron_does_what_is_due_and_then_says_nothing(daily: Site) -
     minute, hour, day, month, weekday, command = line.split(maxsplit=5)
     assert (minute, hour, day, month, weekday) == ("*/15", "*", "*", "*", "*")
     assert line in daily.dr("crontab").out
-    words = shlex.split(command.replace(r"\%", "%"))
-    assert words[-2:] == ["--quiet", "run"]
-    bare = {"PATH": "/usr/bin:/bin", "HOME": str(daily.root), "DR_RESTIC": daily.env["DR_RESTIC"]}  # as cron has it
-    if shutil.which(words[0]) is None:
-        words = [*daily.argv()[:3], *words[1:]]
-        bare["PYTHONPATH"] = daily.env["PYTHONPATH"]
-    first = subprocess.run(words, env=bare, cwd="/", capture_output=True, text=True, check=False)
-    assert (first.returncode, first.stdout, first.stderr) == (0, "", "")
-    again = subprocess.run(words, env=bare, cwd="/", capture_output=True, text=True, check=False)
-    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    command = command.replace(r"\%", "%")
+    assert shlex.split(command)[-2:] == ["--quiet", "run"]
+    # As cron has it: neither a variable of this shell nor a program that it finds alone.
+    cron = {"argv": ["/bin/sh", "-c", command], "env": {"PATH": "/usr/bin:/bin", "HOME": str(daily.root)}}
+    for _ in range(2):
+        ran = subprocess.run(cron["argv"], env=cron["env"], cwd="/", capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert len(daily.dr("points", "--json").document["points"]) == 1
 
 
@@ -118,9 +115,29 @@ def test_what_the_units_would_not_find_is_named(daily: Site) -> None:
     with TemporaryDirectory(dir="/tmp") as folder:
         shutil.copytree(daily.root / "config", Path(folder, "config"))
         where = [f"--config={folder}/config", f"--state={folder}/state"]
-        warned = daily.dr("systemd", *where, "--json").document["warnings"]
+        told = daily.dr("systemd", *where, "--json").document["warnings"]
+    warned = [each for each in told if "temporary directory" in each["what"]]
     assert [each["where"] for each in warned] == [f"{folder}/config", f"{folder}/state"], warned
     assert [each["hint"] for each in warned] == ["move them to /etc/dr", "move it to /var/lib/dr"]
+
+
+def test_the_restic_of_this_shell_is_named_to_what_starts_without_it(daily: Site) -> None:
+    odd = daily.root / "my $tools 100%"
+    odd.mkdir()
+    (odd / "restic").symlink_to(shutil.which(daily.env["DR_RESTIC"]) or "")
+    found = {"PATH": f"{odd}:{daily.env['PATH']}", "DR_RESTIC": ""}
+    line = daily.dr("crontab", "--json", **found).document["line"]
+    assert f"DR_RESTIC='{odd}/restic' ".replace("%", r"\%") in line
+    unit = daily.dr("systemd", "--json", **found).document["service"]
+    assert f'Environment="DR_RESTIC={odd}/restic"'.replace("%", "%%") in unit.splitlines()
+    assert "DR_RESTIC" not in daily.dr("crontab", "--json", PATH="/usr/bin:/bin", DR_RESTIC="").document["line"]
+
+
+def test_units_that_root_runs_are_not_offered_for_the_state_of_another_in_silence(daily: Site) -> None:
+    assert [each for each in daily.dr("systemd", "--json").document["warnings"] if "another user" in each["what"]] == []
+    os.chown(daily.root / "state", 65534, -1)
+    (warned,) = daily.dr("systemd", "--json").document["warnings"]
+    assert "another user" in warned["what"] and "dr crontab" in warned["hint"]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not on this machine")
