@@ -202,7 +202,10 @@ def _error_text(event: dict[str, Any]) -> str:
     return str(nested or event.get("message") or error or "").strip()
 
 
-_CONFIG = re.compile(r"config file has zero size|unable to (?:load|open) config.*(?:ciphertext|invalid)", re.IGNORECASE)
+_CONFIG = re.compile(
+    r"config file has zero size|unable to (?:load|open) config.*(?:ciphertext|invalid)|config or key \w+ is damaged",
+    re.IGNORECASE,
+)
 _DOWN = re.compile(
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
     r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
@@ -212,7 +215,8 @@ _DOWN = re.compile(
 )
 _DAMAGE = re.compile(
     r"ciphertext verification failed|invalid data returned|does not match|is damaged|hash mismatch|"
-    r"unexpected file size|not found in (repository|index)|no such key|does not exist|file does not exist",
+    r"unexpected file size|not found in (repository|index)|unknown blob [0-9a-f]|no such key|does not exist|"
+    r"file does not exist",
     re.IGNORECASE,
 )
 

@@ -67,3 +67,17 @@ def test_what_is_lost_with_the_index_is_no_doubt(stored: Any) -> None:  # noqa: 
     newest, second, oldest = [point["run_id"] for point in site.dr("points", "--json").document["points"]]
     assert set(proof["damaged_points"]) >= {newest, second} and proof["doubtful_points"] == []
     assert oldest not in proof["damaged_points"]
+
+
+def test_the_newest_point_comes_back_when_the_index_of_what_older_ones_stored_is_lost(stored: Any) -> None:  # noqa: F811
+    """restic finds the folders of the newest then, and not what is in its older files: it has other words for that."""
+    site, objects = stored
+    newest = _newest_index(site, objects)
+    for lost in {name for name in objects.names() if name.startswith("index/")} - {newest}:
+        _lose(objects, lost)
+    run_id = site.dr("points", "--json").document["points"][0]["run_id"]
+    ran = site.dr("recover", "share", "--to", str(site.root / "back"), "--yes", "--because", "a test", code=3)
+    assert "going on with the copy on" in ran.err and "with its index made again beside it" in ran.err
+    assert "older point" not in ran.err and run_id in ran.out
+    for path in (path for path in (site.root / "source").rglob("*") if path.is_file()):
+        assert (site.root / "back" / "docs" / str(path)[1:]).read_bytes() == path.read_bytes()

@@ -44,7 +44,7 @@ log = logging.getLogger("dr.recover")
 MOST_POINTS = 5
 #: What restic cannot go past where it is not what its name says; a view leaves it out.
 _SLIPPED_IN = re.compile(r"<(?:key|snapshot)/")
-_INDEX = re.compile(r"index|not found in (repository|index)", re.IGNORECASE)
+_INDEX = re.compile(r"index|not found in (repository|index)|unknown blob", re.IGNORECASE)
 
 
 @dataclass
