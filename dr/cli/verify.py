@@ -65,8 +65,7 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
                 "" if damage.problem == "unreferenced" else _damage_hint(proof),
             )
         if proof.error:
-            hint = "wait until it ends" if proof.outcome == "skipped" else "fix it, then run `dr verify` again"
-            hint = proof.error_hint or (_damage_hint(proof) if proof.doubtful_points else hint)
+            hint = proof.error_hint or (_damage_hint(proof) if proof.doubtful_points else _way_on(proof))
             where = f"{proof.system} on {proof.target}"
             context.complain(without_place(proof.error, where), where, hint)
         for problem in result.problems:
@@ -91,6 +90,15 @@ def _covered(proof: Proof) -> str:
     return f"; of {counted(seen.objects, 'object')}, {format_bytes(seen.bytes)}" + (
         f": {said(seen)}" if said(seen) else ""
     )
+
+
+def _way_on(proof: Proof) -> str:
+    """Say what to do where something is wrong and no object is named: restic's check reads no bytes of most."""
+    if proof.outcome == "skipped":
+        return "wait until it ends"
+    names = f"run `dr verify {proof.system} --level 2`, which names the damaged objects; "
+    repair = f"run `dr repair {proof.system} --target {proof.target}`, then `dr verify` again"
+    return f"{names if proof.level_asked < 2 else ''}{repair}"
 
 
 def _damage_hint(proof: Proof) -> str:

@@ -94,6 +94,11 @@ HARM: dict[str, Callable[[Any, str], None]] = {
 }
 
 
+def _flip(objects: Any, name: str) -> None:
+    *all_but_last, last = objects.get(name)
+    objects.put(name, bytes([*all_but_last, last ^ 1]))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("problem", sorted(HARM))
 def test_damage_is_named_and_turns_off_exactly_the_points_that_need_it(stored: Any, problem: str) -> None:
@@ -128,11 +133,26 @@ def test_damage_to_what_opens_the_repository_is_named_too(stored: Any, part: str
     site, objects = stored
     _proof(site, 2, 0)
     name = next(n for n in objects.names() if n.startswith(part))
-    *all_but_last, last = objects.get(name)
-    objects.put(name, bytes([*all_but_last, last ^ 1]))
+    _flip(objects, name)
     proof = _proof(site, 2, 1)
     assert name in [item["object"] for item in proof["damage"]]
     assert proof["level_reached"] == 0 and proof["damaged_points"]
+
+
+def test_what_restic_cannot_open_is_told_with_its_reason_and_a_way_on_where_no_hash_was_known(files_site: Site) -> None:
+    """The name of `config` is no hash: only a proof before tells what it was."""
+    files_site.dr("backup", "share")
+    objects = Disk(files_site.root)
+    for part, told, way in (
+        ("config", "the repository's `config` is damaged", "put back the `config`"),
+        ("snapshots/", "failed to load snapshot", "run `dr verify share --level 2`, which names the damaged objects"),
+    ):
+        name = next(n for n in objects.names() if n.startswith(part))
+        whole = objects.get(name)
+        _flip(objects, name)
+        ran = files_site.dr("verify", "share", "--level", "1", code=1)
+        assert told in ran.err and way in ran.err.replace("Put", "put").replace("Run", "run"), ran.err
+        objects.put(name, whole)
 
 
 def test_a_missing_object_is_found_without_any_memory(files_site: Site) -> None:
