@@ -52,6 +52,8 @@ class Context:
     errors: list[dict[str, str]] = field(default_factory=list)
     warnings: list[dict[str, str]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
+    #: Where the last error lay, and the hint that was said with it: for more of the same it is not said again.
+    _hinted: tuple[str, str] = field(default=("", ""), repr=False)
 
     @functools.cached_property
     def session(self) -> Session:
@@ -111,6 +113,8 @@ class Context:
 
     def _log(self, level: Level, what: str, where: str, hint: str) -> None:
         if self.log_format == "text":
+            again, self._hinted = (where, hint) == self._hinted, (where, hint)
+            hint = "" if again and where else hint
             told = f"dr: {'warning: ' if level == 'warning' else ''}{_line(what, where, hint)}"
         else:
             from dr.cli.log_format import line

@@ -58,16 +58,14 @@ def say_proofs(context: Context, results: list[Finished[Proof]]) -> None:
             f"{proof.system} on {proof.target}: {proof.outcome}, proven to level {proof.level_reached} "
             f"of {proof.level_asked}{_read(proof)} in {format_duration(proof.seconds)}{_covered(proof)}"
         )
-        for damage in proof.damage:
-            (context.warn if damage.problem == "unreferenced" else context.complain)(
-                f"object {damage.object} is {damage.problem}",
-                f"{proof.system} on {proof.target}",
-                "" if damage.problem == "unreferenced" else _damage_hint(proof),
-            )
+        where = f"{proof.system} on {proof.target}"
         if proof.error:
             hint = proof.error_hint or (_damage_hint(proof) if proof.doubtful_points else _way_on(proof))
-            where = f"{proof.system} on {proof.target}"
             context.complain(without_place(proof.error, where), where, hint)
+        for damage in sorted(proof.damage, key=lambda each: each.problem == "unreferenced"):
+            unused = damage.problem == "unreferenced"
+            say = context.warn if unused else context.complain
+            say(f"object {damage.object} is {damage.problem}", where, "" if unused else _damage_hint(proof))
         for problem in result.problems:
             context.warn(problem, proof.system)
         context.ended(result.exit_code)

@@ -14,7 +14,7 @@ from dr.evidence.posture import Finding, Probe
 from dr.late_dataclass import dataclass
 from dr.targets.making import BucketPlan
 from dr.tools.erase import Eraser, StoreEraser
-from dr.tools.store import ObjectStore
+from dr.tools.store import ObjectStore, Posture
 
 if TYPE_CHECKING:
     from dr.plan.target import Target
@@ -48,6 +48,14 @@ class ByHand:
     location: str
     exports: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+
+
+def access(posture: Posture, *, others: str, closed: str, hint: str) -> Finding:
+    """Return who may look into a directory; of one that is not there, that nobody made it yet."""
+    if posture.public_access == "open":
+        return Finding(what="access", severity="medium", observed=others, hint=hint)
+    made = posture.public_access == "closed"
+    return Finding(what="access", severity="ok", observed=closed if made else "the directory is not made yet")
 
 
 class TargetDriver(ABC):

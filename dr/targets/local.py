@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from dr.errors import AbsentError
 from dr.evidence.posture import Finding
-from dr.targets.driver import ByHand, Opened, TargetDriver
+from dr.targets.driver import ByHand, Opened, TargetDriver, access
 from dr.tools.disk import DiskStore
 from dr.tools.erase import DiskEraser, Eraser, StoreEraser
 from dr.tools.store import ObjectStore
@@ -40,11 +40,8 @@ class LocalDriver(TargetDriver):
         except AbsentError:
             yield Finding(what="locks", severity="ok", observed="its disk is taken away: nobody here can reach it now")
             return
-        if posture.public_access == "open":
-            hint = f"let nobody but its owner in: chmod 700 {self._path}, as it is a directory open to all"
-            yield Finding(what="access", severity="medium", observed="other users of this host may look in", hint=hint)
-        else:
-            yield Finding(what="access", severity="ok", observed="its owner only")
+        hint = f"let nobody but its owner in: chmod 700 {self._path}, as it is a directory open to all"
+        yield access(posture, others="other users of this host may look in", closed="its owner only", hint=hint)
         hint = "keep another copy in a bucket with Object Lock, or on a disk that is taken offline"
         if self.target.offline:
             hint = "take the disk away once `dr replicate` has ended"

@@ -14,7 +14,7 @@ from dr.errors import UsageError
 from dr.evidence.posture import Finding, Probe
 from dr.plan.host import SshHost, split_address
 from dr.sources.hosts import open_host
-from dr.targets.driver import ByHand, Opened, TargetDriver
+from dr.targets.driver import ByHand, Opened, TargetDriver, access
 from dr.targets.plain_probe import probe_plain
 from dr.tools.erase import Eraser, StoreEraser
 from dr.tools.sftp_store import FileHost, SftpSession, SftpStore
@@ -95,11 +95,9 @@ class SftpDriver(TargetDriver):
             hint = "install openssh-client on this host"
             yield Finding(what="ssh", severity="high", observed="not found here, and restic calls it", hint=hint)
         yield Finding(what="login", severity="ok", observed=f"by key, at a host that {self._known_hosts} knows")
-        if posture.public_access == "open":
-            hint = f"let nobody but its owner in: chmod 700 {self._declared.path} on that host"
-            yield Finding(what="access", severity="medium", observed="other users of that host may look in", hint=hint)
-        else:
-            yield Finding(what="access", severity="ok", observed="its owner, and perhaps a group")
+        hint = f"let nobody but its owner in: chmod 700 {self._declared.path} on that host"
+        closed = "its owner, and perhaps a group"
+        yield access(posture, others="other users of that host may look in", closed=closed, hint=hint)
         hint = "keep another copy in a bucket with Object Lock, or on a disk that is taken offline"
         observed = "none that SFTP could tell of: see the probe for what this login may delete"
         yield Finding(what="locks", severity="low", observed=observed, hint=hint)

@@ -46,7 +46,7 @@ class DiskStore:
         return DiskStore(self.root / prefix, self._top, label=self._label)
 
     def reachable(self) -> None:
-        """See `ObjectStore`. The directory is made when only its last part is missing.
+        """See `ObjectStore`. A directory of which only the last part is missing answers: the first write makes it.
 
         `AbsentError` for a disk that was taken away.
         """
@@ -57,9 +57,14 @@ class DiskStore:
                 raise TargetDownError(
                     "the directory is not there", str(self._top), hint="mount the disk, or correct the path"
                 )
-            self._top.mkdir(mode=0o700, exist_ok=True)
-            if not os.access(self._top, os.R_OK | os.X_OK):
+            there = self._top.exists()
+            if there and not self._top.is_dir():
+                raise DrError("what is there is no directory", str(self._top), hint="correct the path, or move it away")
+            if there and not os.access(self._top, os.R_OK | os.X_OK):
                 raise RefusedError("the directory may not be read", str(self._top), hint="correct its rights")
+            if not there and not os.access(self._top.parent, os.W_OK | os.X_OK):
+                what = "the directory is not there, and may not be made"
+                raise RefusedError(what, str(self._top), hint="make it, or correct the rights of the one above")
 
     def first_use(self) -> None:
         """Mark the disk that is there now as the target's, so that it is known from an empty mount point."""
@@ -85,7 +90,11 @@ class DiskStore:
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
         self.reachable()
-        return Posture(None, None, "open" if self._top.stat().st_mode & 0o007 else "closed")
+        try:
+            mode = self._top.stat().st_mode
+        except FileNotFoundError:
+            return Posture(None, None, "unknown")
+        return Posture(None, None, "open" if mode & 0o007 else "closed")
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """See `ObjectStore`."""
@@ -133,6 +142,7 @@ class DiskStore:
         with self._errors(f"writing {name}", absent="the directory went away"):
             if self._label:
                 self._require_disk()  # each time: a disk may be pulled out meanwhile
+            self._top.mkdir(mode=0o700, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with beside.open("wb") as file:

@@ -88,7 +88,7 @@ class SftpStore:
         return SftpStore(self._session, self._name, self._top, posixpath.join(self._root, prefix.strip("/")))
 
     def reachable(self) -> None:
-        """See `ObjectStore`. The directory is made when only its last part is missing."""
+        """See `ObjectStore`. A directory of which only the last part is missing answers: the first write makes it."""
         self._do("reaching the target", self._require_top, tries=1)
 
     def _require_top(self, files: Sftp) -> None:
@@ -96,7 +96,7 @@ class SftpStore:
             files.stat(_path(self._top))
             return
         try:
-            files.mkdir(_path(self._top))
+            files.stat(_path(posixpath.dirname(self._top) or "."))
         except FileNotFoundError:
             raise TargetDownError(
                 "the directory is not there", self.where, hint="make it on that host, or correct `path`"
@@ -105,7 +105,10 @@ class SftpStore:
     def preflight(self) -> Posture:
         """See `ObjectStore`."""
         self.reachable()
-        status = self._do("looking at the directory", lambda files: files.stat(_path(self._top)))
+        try:
+            status = self._do("looking at the directory", lambda files: files.stat(_path(self._top)))
+        except DamageError:
+            return Posture(None, None, "unknown")
         return Posture(None, None, "open" if status.mode & 0o007 else "closed")
 
     # -- reading ------------------------------------------------------------------------------------

@@ -163,6 +163,14 @@ def test_a_copy_is_taken_only_when_its_bytes_are_what_was_promised(
         store.take("data/c", source, sha256=digest)
 
 
+def test_looking_makes_no_place(place: Place) -> None:
+    driver, before = place.driver(), place.files and place.files.exists()
+    root = driver.open().store
+    root.reachable()
+    assert list(driver.look(NOW, "")) and root.preflight().in_words() and list(root.child("sis").list()) == []
+    assert before == (place.files and place.files.exists())
+
+
 def test_a_place_that_does_not_answer_is_said_at_once(place: Place) -> None:
     driver = place.driver("gone")
     for act in (driver.open().store.reachable, lambda: list(driver.look(NOW, ""))):

@@ -65,7 +65,6 @@ class Shelf:
     def reachable(self) -> None:
         if not self._top.parent.is_dir():
             raise TargetDownError("the cupboard is not there", str(self._top), hint="put it back")
-        self._top.mkdir(mode=0o700, exist_ok=True)
 
     def preflight(self) -> Posture:
         self.reachable()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dr.errors import DamageError, RefusedError, TargetDownError
+from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.tools.disk import DiskStore
 from dr.tools.s3 import S3Store
 from dr.tools.secrets import S3Keys, generated_passphrase, read_aws_file
@@ -68,6 +68,9 @@ def test_a_bucket_that_is_gone_a_key_that_is_wrong_a_host_that_is_down(s3, bucke
 def test_a_directory_whose_mount_is_missing_is_down(tmp_path: Path) -> None:
     with pytest.raises(TargetDownError, match="not there"):
         DiskStore(tmp_path / "mount" / "point" / "x").reachable()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DrError, match="no directory"):
+        DiskStore(tmp_path / "file").reachable()
 
 
 def test_a_generated_passphrase_is_private_and_stays(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dr.queries.doctor import prerequisites as needs
 from dr.queries.doctor.finding import Finding
 from dr.queries.target_posture import check
 from dr.run.keys.recipient import recipient_of
+from dr.run.points.presence import is_there, refuse_exchanged
 from dr.run.workspace.toolbox import is_detached
 from dr.session import Session
 from dr.targets.findings import CLOCK_HINT
@@ -141,7 +142,8 @@ def _places(session: Session, loaded: Loaded) -> list[Finding]:
             continue
         try:
             place.store.reachable()
-            there = place.store.exists("config")
+            there = is_there(place)
+            refuse_exchanged(place)
         except DrError as error:
             findings.append(Finding(name, "failed", str(error), error.hint))
             continue
