@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema
 
 from dr.plan.base import Count, Declaration, Name, PositiveDuration
 from dr.plan.expect import Expectation as Plain
-from dr.plan.expect import check_expectation, of_contents
+from dr.plan.expect import check_count, check_expectation, of_contents
 from dr.plan.source_kinds import Capability
 from dr.plan.units import parse_percent
 
@@ -26,7 +26,14 @@ def _sound(value: Plain) -> Plain:
     return value
 
 
+def _countable(value: Plain) -> Plain:
+    check_count(value)
+    return value
+
+
 Expectation = Annotated[Plain, AfterValidator(_sound)]
+#: What a number of files, or of bytes, is held against.
+CountExpectation = Annotated[Plain, AfterValidator(_countable)]
 #: As `expect` of an sql check: the value that the same query had in the source when it was captured.
 CAPTURED = "captured"
 
@@ -210,14 +217,14 @@ class FileCheck(CheckBody):
         ),
     ]
     expect: Annotated[
-        Expectation | None,
+        CountExpectation | None,
         Field(
             description="How many files must match: a number, or a comparison. Default: at least one.",
             examples=[">= 10"],
         ),
     ] = None
     size: Annotated[
-        Expectation | None,
+        CountExpectation | None,
         Field(
             description="The size of each of them in bytes: a number, or a comparison. Default: any size.",
             examples=[">= 1000000"],
@@ -241,7 +248,15 @@ class FileCheck(CheckBody):
 class CommandExpectation(Declaration):
     """How a command must end."""
 
-    exit: Annotated[Count, Field(description="The exit code.", examples=[0])] = 0
+    exit: Annotated[
+        Count,
+        Field(
+            ge=0,
+            le=255,
+            description="The exit code; of a program that a signal ends it is 128 and that signal.",
+            examples=[0],
+        ),
+    ] = 0
     stdout: Annotated[
         Expectation | None,
         Field(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +22,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def check_expectation(expect: Expectation) -> None:
-    """Raise `ValueError` when an expectation can never be judged."""
+    """Raise `ValueError` when an expectation can never be judged, or never hold."""
     text = str(expect)
     if found := _MATCHES.fullmatch(text):
         regular_expression(found[1])
@@ -29,6 +30,39 @@ def check_expectation(expect: Expectation) -> None:
         raise ValueError(f"{text!r} is not a comparison: write it as 'between 1 and 9'")
     elif re.match(r"\s*[<>=!]", text) and not _COMPARE.fullmatch(text):
         raise ValueError(f"{text!r} is not a comparison: write it as '>= 1000'")
+    elif (found := _BETWEEN.fullmatch(text)) and not _compare("<=", found[1], found[2]):
+        hint = f": write the smaller one first, 'between {found[2]} and {found[1]}'"
+        raise ValueError(f"nothing is {text.strip()!r}{hint if _compare('<=', found[2], found[1]) else ''}")
+    elif any(number != number for number in map(_number, _bounds(expect))):
+        raise ValueError(f"{text!r} holds for nothing: nan equals no number, and is neither more nor less than one")
+
+
+def check_count(expect: Expectation) -> None:
+    """Raise `ValueError` when no number of things, or of bytes, is as expected: a whole number from 0 on."""
+    check_expectation(expect)
+    bounds, text = _bounds(expect), str(expect)
+    if isinstance(expect, bool) or any(_number(bound) is None for bound in bounds):
+        raise ValueError(f"{text!r} is not a number, nor a comparison with one: write it as 10 or '>= 10'")
+    if bounds and not any(holds(expect, number) for number in _near(bounds)):
+        raise ValueError(f"{text!r} holds for no number from 0 on: write it as 10 or '>= 10'")
+
+
+def _bounds(expect: Expectation) -> tuple[object, ...]:
+    """Return what is compared with; nothing of a pattern."""
+    text = expect if isinstance(expect, str) else ""
+    if _MATCHES.fullmatch(text):
+        return ()
+    if found := _BETWEEN.fullmatch(text) or _COMPARE.fullmatch(text):
+        return found.groups()[-2:] if found.re is _BETWEEN else (found[2],)
+    return (expect,)
+
+
+def _near(bounds: tuple[object, ...]) -> Iterator[int]:
+    """Yield the whole numbers from 0 on that lie around some bounds: if none of them holds, none does."""
+    yield 0
+    for number in map(_number, bounds):
+        if number is not None and 0 <= number < math.inf:
+            yield from (max(0, math.floor(number) + step) for step in (-1, 0, 1, 2))
 
 
 def of_contents(text: str) -> str:
