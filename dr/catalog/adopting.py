@@ -8,7 +8,6 @@ from sqlite3 import Connection
 from typing import TYPE_CHECKING
 
 from dr.catalog import chain, derive, doubts, reading, traffic
-from dr.catalog.values import ref_key
 from dr.evidence.fact import Fact
 from dr.evidence.seal import GENESIS, NumberSpan, known_fact
 from dr.late_dataclass import dataclass
@@ -45,7 +44,9 @@ def adopt(
     (number, digest), gaps = chain.head(db), chain.gaps(db)
     doubted = {doubt.seq: doubt for doubt in doubts.take_off(db)}
     numbers = {doubt.digest: doubt.seq for doubt in doubted.values()}
-    fitting = records.fitting(reading.links(db), partial(_is_named, db), doubted=doubted, wanted=(digest, *numbers))
+    fitting = records.fitting(
+        reading.links(db), partial(reading.is_on_record, db), doubted=doubted, wanted=(digest, *numbers)
+    )
     taken, put_back, away, since = 0, list[int](), list[doubts.Doubt](), 0
     for record in fitting:
         doubt = doubted.get(record.seq) or doubted.get(numbers.get(record.digest, 0))  # its number may be altered
@@ -84,15 +85,6 @@ def _settle(db: Connection, *, head: int, stay: Sequence[int]) -> None:
         if record.fault() is None and (fact := known_fact(record.sealed())):
             db.execute("delete from runs where run_id = ?", (record.ref,))
             chain.close_run(db, record.sealed(), fact)
-
-
-def _is_named(db: Connection, ref: str, kind: str) -> bool:
-    """Whether a record of that run, or act, is there: there is one of each."""
-    asked = (
-        "select 1 from evidence where ref = ? and kind = ?"
-        " union all select 1 from folded where ref_key = ? and kind = ? limit 1"
-    )
-    return db.execute(asked, (ref, kind, ref_key(ref), kind)).fetchone() is not None
 
 
 def _facts(db: Connection, since: int) -> Iterator[Fact]:

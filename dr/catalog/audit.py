@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from sqlite3 import Connection
 
 from dr.catalog import chain, derive, folding, reading
 from dr.catalog.borne_out import Claims
 from dr.catalog.index_check import IndexCheck
-from dr.evidence.seal import ChainResult
+from dr.evidence.seal import ChainResult, Stored
 
 
 def audit(db: Connection) -> ChainResult:
@@ -24,7 +25,15 @@ def audit(db: Connection) -> ChainResult:
 def put_right(db: Connection) -> None:
     """Let the index say of points, copies and their proof what the records do, where it says otherwise."""
     claims, index = Claims.of(db), IndexCheck(db)
-    sound = (record for record in reading.every(db) if record.fault() is None)
-    deque(claims.passing(index.passing(sound)), maxlen=0)
+    deque(claims.passing(index.passing(_sound(db, index))), maxlen=0)
     claims.put_right(db)
     index.put_right()
+
+
+def _sound(db: Connection, index: IndexCheck) -> Iterator[Stored]:
+    """Yield the records that are as they were sealed, and note that others are not."""
+    for record in reading.every(db):
+        if record.fault() is None:
+            yield record
+        else:
+            index.some_away = True

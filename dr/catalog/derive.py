@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlite3 import Connection, Row
 
 from dr.catalog import pending_deletions as absences
-from dr.catalog import stored_objects, suspicion
+from dr.catalog import reading, stored_objects, suspicion
 from dr.catalog.values import SIZE, UNKNOWN, AdoptedPoint, Locked, micros
 from dr.evidence.acts import Expiration, KeyEvent, NewBeginning, Trust
 from dr.evidence.fact import Fact
@@ -353,7 +353,10 @@ def _keys(db: Connection, event: KeyEvent) -> None:
 
 
 def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *, seen: datetime) -> None:
-    """Take a point found in a repository, `seen` then; what is known of it stays, unless this copy of it is whole."""
+    """Take a point found in a repository, `seen` then; what is known of it stays, unless this copy of it is whole.
+
+    That no record tells of it is noted: an audit names what was put into the index otherwise.
+    """
     kinds = json.dumps(point.kinds)
     outcome = "ok" if point.complete else "degraded"
     db.execute(
@@ -375,6 +378,8 @@ def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *
     )
     put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests,
              seen=seen)  # fmt: skip
+    if not reading.is_on_record(db, point.run_id, "backup"):
+        db.execute("insert or ignore into unrecorded values (?)", (point.run_id,))
 
 
 def protect(db: Connection, system: str, locked: Iterable[Locked]) -> None:

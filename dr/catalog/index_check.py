@@ -1,7 +1,8 @@
 """The index of recovery points and their copies, held against the records it was derived from, while those pass by.
 
 What the records leave open is not judged: what a rebuild or a repair found at a target, and what records told that are
-missing. So a copy that nobody stored by the records may be there, and have other snapshots than its run stored.
+missing. So a copy that nobody stored by the records may be there, and have other snapshots than its run stored. But a
+point is of a record, or was noted when it was found without one (`unrecorded`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _DESTROYED = """
     update copies set destroyed = 1, complete = 0, proof_level = 0, proven_at = null
     where run_id = :run and target = :target"""
 _NOT_DESTROYED = "update copies set destroyed = 0 where run_id = :run and target = :target"
+_POINTS_ALONE = """
+    select run_id from points p where not exists (select 1 from unrecorded u where u.run_id = p.run_id)
+    and not exists (select 1 from evidence e where e.ref = p.run_id and e.kind = 'backup')"""
+_NO_POINT = ("delete from points where run_id = :run", "delete from copies where run_id = :run")
 _OF_RUN = "select target, complete, destroyed, snapshots, manifests from copies where run_id = ?"
 _OF_SOURCE = ("source", "kind", "outcome", "snapshot_id", "bytes")
 _OF_TARGET = ("target", "outcome", "snapshots", "manifests")
@@ -67,6 +72,8 @@ class IndexCheck:
     db: Connection
     found: list[Stray] = field(default_factory=list)
     told: RecordedCopies = field(default_factory=RecordedCopies)
+    #: Whether some records did not pass by, as they are not as they were sealed.
+    some_away: bool = False
 
     def passing(self, records: Iterable[Stored]) -> Iterator[Stored]:
         """Yield records, and look at each that passes by."""
@@ -80,6 +87,7 @@ class IndexCheck:
         at_work = {str(row["system"]) for row in self.db.execute(_BACKUPS_AT_WORK)}
         if not chain.gaps(self.db):  # else damage, say, may be told by a record that is missing
             self._hold_claims(at_work)
+            self._hold_points_alone()
         self._hold_damage()
         self._hold_loss(at_work)
         self._hold_destruction()
@@ -143,6 +151,14 @@ class IndexCheck:
                 self._differs(seq, key, "missing", "not missing", _MISSING, missing=0)
             if row["destroyed"] and seq >= self.told.destroyed.get(place, 0):
                 self._differs(seq, key, "destroyed", "not destroyed", _NOT_DESTROYED)
+
+    def _hold_points_alone(self) -> None:
+        """Hold against the records that there is a point: one tells of it, or of what its run left behind."""
+        for row in self.db.execute(_POINTS_ALONE).fetchall() if not self.some_away else ():
+            run_id = str(row["run_id"])
+            if run_id not in self.told.left and not reading.is_on_record(self.db, run_id, "backup"):
+                what = f"edited: the index of points says that there is a point {run_id}, and no record does"
+                self.found += [Stray(0, what, statement, {"run": run_id}) for statement in _NO_POINT]
 
     def _hold_damage(self) -> None:
         for key, doubtful in self.told.damaged.items():

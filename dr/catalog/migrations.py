@@ -167,4 +167,11 @@ STEPS: tuple[str, ...] = (
     create index copies_missing on copies (run_id) where missing = 1;
     create index copies_locked on copies (protected_until) where protected_until is not null;
     """,
+    """
+    create table unrecorded (run_id text primary key) without rowid;
+    insert into unrecorded select run_id from points p
+        where not exists (select 1 from evidence e where e.ref = p.run_id and e.kind = 'backup')
+        and not exists (select 1 from folded f where f.system = p.system and f.kind = 'backup'
+            and f.finished = p.finished);
+    """,
 )

@@ -43,6 +43,15 @@ def every(db: Connection, *, since: int = 1, look: Look | None = None) -> Iterat
     return heapq.merge(opened, _folded(db, db.execute(_where(_FOLDED, of), given), look), key=attrgetter("seq"))
 
 
+def is_on_record(db: Connection, ref: str, kind: str) -> bool:
+    """Whether a record of that run, or act, is there: there is one of each."""
+    asked = (
+        "select 1 from evidence where ref = ? and kind = ?"
+        " union all select 1 from folded where ref_key = ? and kind = ? limit 1"
+    )
+    return db.execute(asked, (ref, kind, ref_key(ref), kind)).fetchone() is not None
+
+
 def digests(db: Connection, system: str, *, to: int = 2**62) -> Iterator[tuple[int, str]]:
     """Yield the numbers and digests of a system's records, up to a number, in no order."""
     return ((int(seq), str(digest)) for seq, digest in db.execute(_DIGESTS, {"system": system, "last": to}))

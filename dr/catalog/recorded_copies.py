@@ -37,7 +37,7 @@ class RecordedCopies:
     `damaged` tells whether it is in restic's index alone; `missing` of each place which runs, and when that was seen;
     `destroyed` the number of the record, and at which of these places copies were `brought` since. Of the `open` copies
     nobody knows. `looked`: of systems whose last backup was cut short, and may have noted what it saw, the targets that
-    were looked at since.
+    were looked at since. `left`: the runs that left something behind, which is a point by that alone.
     """
 
     damaged: dict[CopyKey, bool] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class RecordedCopies:
     brought: set[Place] = field(default_factory=set)
     open: set[CopyKey] = field(default_factory=set)
     looked: dict[str, set[str]] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
     _odd: set[str] = field(default_factory=set)
     _damaged_of: dict[CopyKey, str] = field(default_factory=dict)
 
@@ -82,6 +83,7 @@ class RecordedCopies:
             self._drop((system, str(body["target"])), body["points"])
         elif record.kind == "expire":
             self._drop((system, str(body["target"])), [each["run_id"] for each in body["expired"]])
+        self.left |= {str(each["run_id"]) for each in body.get("left_behind") or ()}
         for late in body.get("late_copies") or ():
             self._take_late(system, str(late["run_id"]), str(late["target"]))
 

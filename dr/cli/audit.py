@@ -22,20 +22,19 @@ def audit_command(context: Context, targets: bool) -> None:
 
     context.session.reading = True
     result = context.session.catalog.audit()
-    bad = result.first_bad
     context.put(**audit_document(result))
     context.say(f"{result.records} records, head {result.head}: {result.outcome}")
     if result.missing:
         from dr.operations.gather_evidence import missing_in_words
 
         context.warn(missing_in_words(result.missing), "the chain of evidence")
-    if bad:
+    if result.fault:
         context.complain(
-            f"record {bad[0]} was {bad[1]}",
+            result.fault,
             "the chain of evidence",
             "`dr points rebuild` puts the whole one back, where a target holds it under _evidence, and keeps this one",
         )
-    context.ended(worst([FAILED if bad else OK, *(_hear(context) if targets else ())]))
+    context.ended(worst([FAILED if result.fault else OK, *(_hear(context) if targets else ())]))
 
 
 def _hear(context: Context) -> list[int]:

@@ -160,6 +160,12 @@ class ChainResult:
         """`ok` or `failed`."""
         return "failed" if self.first_bad else "ok"
 
+    @property
+    def fault(self) -> str:
+        """What is wrong, in words; nothing where all is whole. What is of no record bears no number: 0."""
+        number, what = self.first_bad or (0, "")
+        return f"record {number} was {what}" if number else what.removeprefix("edited: ")
+
 
 def seal(*, seq: int, prev: str, fact: Fact) -> Sealed:
     """Return the sealed record of a fact, number `seq`, after the record whose digest is `prev`."""

@@ -63,7 +63,7 @@ def report(
             faulty=asked.faulty(),
             ran=asked.ran(),
             numbers=asked.numbers(),
-            audit="whole" if audit.first_bad is None else f"record {audit.first_bad[0]} was {audit.first_bad[1]}",
+            audit=audit.fault or "whole",
             points=asked.points(),
             versions=session.versions_here,
             acts=[] if drill else asked.acts(),

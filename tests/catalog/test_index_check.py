@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dr.catalog.store import Catalog
+from dr.catalog.values import AdoptedPoint
 from dr.evidence.acts import Expiration, ExpiredPoint, KeyChange, KeyEvent, NewBeginning
 from dr.evidence.fact import Fact
-from dr.evidence.look import LateCopy, Look
+from dr.evidence.look import LateCopy, LeftBehind, Look
 from dr.evidence.record import BackupRun, Replication
 from dr.tools.state_dir import StateDir
 from tests.catalog.test_store import NOON, proof, run
@@ -92,6 +93,10 @@ def index(folder: Path) -> list[tuple[object, ...]]:
         ("update points set finished = 1, outcome = 'degraded', bytes = 3 where run_id = 'last'", "finished, outcome"),
         ("update points set kinds = '[]' where run_id = 'last'", "kinds"),
         ("update points set complete = 'x' where run_id = 'last'", "complete"),
+        (
+            "insert into points select 'made', system, consistency, finished, outcome, 1, bytes, kinds from points limit 1",
+            "a point made",
+        ),
     ],
 )
 def test_what_the_records_do_not_bear_out_is_named_and_put_right(
@@ -106,6 +111,26 @@ def test_what_the_records_do_not_bear_out_is_named_and_put_right(
     assert bad and "the index of points says" in bad[1] and told_of in bad[1]
     told.put_index_right()
     assert told.audit().first_bad is None and index(tmp_path) == before
+
+
+def test_a_point_that_no_record_tells_of_is_no_fault_where_it_was_found_at_a_target_or_left_behind(
+    told: Catalog, tmp_path: Path
+) -> None:
+    there = AdoptedPoint(
+        run_id="found-alone", consistency_time=NOON, finished=NOON, complete=True, kinds={"a": "files"},
+        snapshots={"a": "x"}, manifests={},
+    )  # fmt: skip
+    told.adopt_points("sis", "t", [there], at=NOON, whole=False)
+    left = LeftBehind(
+        run_id="left-alone", target="t", consistency_time=NOON, finished=NOON, kinds={"a": "files"},
+        snapshots={"a": "y"}, manifests={},
+    )  # fmt: skip
+    told.record(dataclasses.replace(run("after", hours=8), left_behind=(left,)))
+    assert {"found-alone", "left-alone"} <= {point.run_id for point in told.points()}
+    before = index(tmp_path)
+    assert told.audit().first_bad is None
+    told.put_index_right()
+    assert index(tmp_path) == before
 
 
 def test_what_an_interrupted_backup_noted_is_no_fault(told: Catalog) -> None:
