@@ -15,7 +15,7 @@ from dr.catalog.connection import Connections
 from dr.catalog.values import micros, moment
 from dr.evidence.look import Known
 from dr.evidence.suspicion import frozen, frozen_since
-from dr.evidence.system_status import Attempts, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
+from dr.evidence.system_status import Attempts, KeysDestroyed, LastDrill, LastRun, LostThere, PlaceState, SystemStatus
 from dr.late_dataclass import dataclass
 from dr.plan.scenario import is_partial
 from dr.plan.units import counted
@@ -47,6 +47,12 @@ _FIRST = """
         union all select s.value, (select finished from folded where system = s.value and kind = 'backup'
             and consistency is not null order by finished limit 1) from json_each(:systems) s)
     where finished <= :now group by system"""
+_DESTROYED = """
+    select system, ref, json_extract(body, '$.finished') as at from evidence
+    where kind = 'keys' and system in (select value from json_each(:without)) and json_valid(body)
+        and json_extract(body, '$.what') = 'destruction'
+        and exists (select 1 from json_each(body, '$.targets') where json_extract(value, '$.outcome') = 'ok')
+    order by seq"""
 _TRIED = """
     select system, at from (select value as system, (
         select min(started) from runs where system = value and verb = 'backup' and scenario = '' and started <= :now
@@ -218,6 +224,10 @@ def _points(db: Connection, given: Mapping[str, Any], found: defaultdict[str, _G
         age = (given["now"] - row["newest"]) / 1e6  # longer than the record says when the newest copies were lost
         exposure = max(age, exposed.get(row["system"], 0.0))
         found[row["system"]].values |= {"consistency_time": moment(row["newest"]), "exposure_seconds": exposure}
+    without = [system for system in json.loads(given["systems"]) if "consistency_time" not in found[system].values]
+    for row in db.execute(_DESTROYED, {"without": json.dumps(without)}) if without else ():
+        destroyed = KeysDestroyed(datetime.fromisoformat(row["at"]), row["ref"])
+        found[row["system"]].values["destroyed"] = destroyed
     for row in db.execute(_PROOF, given):
         at = moment(row["at"]) if row["at"] else None
         found[row["system"]].values |= {"proof_level": row["level"], "proven_at": at}

@@ -101,6 +101,14 @@ class LostThere:
     seen: datetime | None
 
 
+@dataclass(frozen=True)
+class KeysDestroyed:
+    """When the keys of a system were destroyed, and by which record."""
+
+    at: datetime
+    run_id: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class SystemStatus:
     """One system.
@@ -109,12 +117,14 @@ class SystemStatus:
     (to now, for the last) over the period asked for; None where nothing is known of the system. `ahead`: records bear a
     later time than now, so that a clock was wrong then or is wrong now. `known_since`: when a backup was first tried,
     or the plan was first seen where that was before; the time until the first complete point is exposure too.
+    `destroyed`: of a system without a point that can be used, that its keys were destroyed, last.
     `attempts` is by verb, `places` by target. `retention_frozen`: why no point may be expired; None when they may.
     """
 
     system: str
     known_since: datetime | None = None
     consistency_time: datetime | None = None
+    destroyed: KeysDestroyed | None = None
     exposure_seconds: float | None = None
     proof_level: int = 0
     proven_at: datetime | None = None

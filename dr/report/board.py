@@ -108,9 +108,14 @@ def overdue(due: datetime | None, *, now: datetime, grace: timedelta = GRACE) ->
 def _rpo(plan: Plan, standing: SystemStatus, now: datetime) -> Verdict:
     """Judge a system that has no point: missed as soon as it is known for longer than its RPO."""
     none = f"no complete recovery point {'any more' if standing.damaged_points or standing.lost else 'yet'}"
+    gone = standing.destroyed
+    if gone:
+        none = f"its keys were destroyed on {gone.at:%Y-%m-%d %H:%M}Z ({gone.run_id}): no recovery point can be read"
     if standing.known_since is None:
         return Verdict("unknown", none)
     wanted, waited = plan.objectives.rpo, max(0.0, (now - standing.known_since).total_seconds())
+    if gone:
+        return Verdict("missed" if waited > wanted else "unknown", none)
     begun = standing.attempts["backup"].begun if "backup" in standing.attempts else None
     of = "the first try" if begun else "its plan was first seen"
     if waited > wanted:

@@ -92,6 +92,8 @@ def _recovery_points(of: _Of, plan: Plan, standing: SystemStatus, rpo: Verdict) 
     last, allowed = standing.consistency_time, timedelta(seconds=plan.objectives.rpo)
     first = standing.known_since and (standing.known_since + allowed if severity == "missed" else standing.known_since)
     todo = f"run `dr backup {plan.system}`"
+    if standing.destroyed:
+        todo = "remove its plan; to protect the system again, give it another name"
     if last is None:
         yield of(kind="rpo", severity=severity, since=first, text=rpo.reason, todo=todo)
     elif rpo.word == "missed":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -360,6 +361,14 @@ def test_killed_in_the_midst_of_destroying_the_rest_is_kept_until_it_is_gone_on_
     assert [copy["destroyed"] for copy in point["copies"]] == [True, True]
     assert not [path for path in (site.root / "state/secrets").iterdir() if path.suffix != ".destroyed"]
     site.dr("audit")
+    with sqlite3.connect(site.root / "state" / "catalog.sqlite") as db:
+        ((ref, at),) = db.execute(
+            "select ref, json_extract(body, '$.finished') from evidence where kind = 'keys' order by seq desc limit 1"
+        )
+    when = f"{at[:10]} {at[11:16]}Z"
+    (row,) = site.dr("status", "--json", code=None).document["systems"]
+    assert f"its keys were destroyed on {when} ({ref})" in site.dr("status", code=None).out
+    assert not [text for text in row["problems"] if "yet" in text] and row["freshness_seconds"] is None
 
 
 def test_locked_copies_are_not_destroyed_and_the_date_is_said(files_site: Site, s3: Any) -> None:
