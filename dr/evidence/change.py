@@ -159,16 +159,16 @@ def usual(values: Sequence[float]) -> Usual:
     return Usual(ordered[round(0.1 * last)], ordered[round(0.9 * last)], limit)
 
 
-def suspicion(change: Change, past: Sequence[Past], *, at: datetime) -> str | None:
+def suspicion(change: Change, past: Sequence[Past], *, at: datetime, size: Callable[[float], str]) -> str | None:
     """Return in plain words why a change is suspect, with the numbers and what is usual; None when it is not.
 
-    `past` may be in any order; what bears a later time than `at` does not count.
+    `past` may be in any order; what bears a later time than `at` does not count. Sizes are told as `size` says them.
     """
     known = sorted((item for item in past if item.at <= at), key=lambda item: item.at)
     compared = [item for item in known if item.change.before is not None]
     seasoned = len(compared) >= LEAST_RUNS and at - compared[0].at >= LEAST_TIME
     view = _View(change, compared, at, seasoned)
-    reasons = [*_of_files(view), *_of_a_dump(view), *_of_size(view, [item.change.size for item in known])]
+    reasons = [*_of_files(view), *_of_a_dump(view), *_of_size(view, [item.change.size for item in known], size)]
     return "; ".join(reasons) or None
 
 
@@ -344,7 +344,7 @@ def _of_a_dump(view: _View) -> Iterator[str]:
         yield f"tables that held {change.emptied_rows} rows are empty, of {change.rows_before} rows in all"
 
 
-def _of_size(view: _View, sizes: Sequence[int]) -> Iterator[str]:
+def _of_size(view: _View, sizes: Sequence[int], told: Callable[[float], str]) -> Iterator[str]:
     """What is suddenly a small part of what it was. `sizes` are those of all earlier captures, oldest first."""
     size, last = view.change.size, sizes[-1] if sizes else 0
     one = view.change.packed is not None or view.change.files == 1
@@ -352,7 +352,7 @@ def _of_size(view: _View, sizes: Sequence[int]) -> Iterator[str]:
     collapsed = last >= (LEAST_DUMP if one else LEAST_TREE) and size < COLLAPSED * last
     falls = [later / earlier for earlier, later in pairwise(sizes) if earlier]
     if size and (fallen or collapsed) and size / last < 0.8 * min(falls, default=1.0):
-        yield f"it holds {size} bytes, where it held {last} the last time"
+        yield f"it holds {told(size)}, where it held {told(last)} the last time"
 
 
 def _is_emptied(view: _View) -> bool:

@@ -16,6 +16,7 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
+from dr.plan.units import format_bytes
 from dr.sources.driver import shown, upward
 from dr.sources.last_hashes import Unchanged
 from dr.sources.mounts import Mounted, not_data
@@ -125,7 +126,7 @@ def _emptied(before: Held, now: Held) -> tuple[Omission, ...]:
         files_before, size_before = before.get(path, [0, 0])
         if (files_before and not files) or (size_before and not size):
             what = f"no file is there in {shown(path)}, where there were some before" if not files else (
-                f"{shown(path)} holds 0 bytes, where there were {size_before:,} before"
+                f"{shown(path)} holds 0 B, where it held {format_bytes(size_before)} before"
             )  # fmt: skip
             hint = f"mount its disk, or put its data back; if it is meant, take {shown(path)} out of the plan"
             found.append(Omission(what=f"{what}: is its disk mounted?", hint=hint, names=(shown(path),)))

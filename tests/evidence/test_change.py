@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from dr.evidence.change import Change, Past, suspicion, usual
+from dr.plan.units import format_bytes
 from tests.evidence.ordinary import FIRST, Share, days, systems
 
 NOW = FIRST + timedelta(days=100)
@@ -35,7 +36,7 @@ def encrypted(count: int, *, beside: int = 0) -> Change:
 
 
 def judged(change: Change, past: list[Past] = PAST) -> str | None:
-    return suspicion(change, past, at=NOW)
+    return suspicion(change, past, at=NOW, size=format_bytes)
 
 
 # -- what is seen --------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ def test_an_attack_on_files_is_seen(change: Change, words: str) -> None:
         pytest.param({"packed": 0.57}, "samples of it keep 57 % of the size", id="rows encrypted as hex"),
         pytest.param({"packed": 0.99}, "samples of it keep 99 % of the size", id="encrypted"),
         pytest.param({"head": "encrypted"}, "no longer begins like text", id="another beginning"),
-        pytest.param({"size": 9_000_000}, "it holds 9000000 bytes, where it held", id="shrunken"),
+        pytest.param({"size": 9_000_000}, "it holds 9.0 MB, where it held ", id="shrunken"),
         pytest.param(
             {"emptied_rows": 50_000, "rows": 60_000, "rows_before": 110_000}, "50000 rows are empty", id="an emptied table"
         ),
@@ -110,7 +111,7 @@ def test_slow_encryption_is_seen_when_it_adds_up() -> None:
     past = past_of("a small share", seed=3, count=60)
     for day in range(60, 70):
         at = FIRST + timedelta(days=day)
-        found = suspicion(encrypted(12), past, at=at)
+        found = suspicion(encrypted(12), past, at=at, size=format_bytes)
         if found:
             break
         past.append(Past(at, encrypted(12)))
@@ -131,7 +132,7 @@ def test_months_of_ordinary_change_raise_no_alarm() -> None:
             past: list[Past] = []
             for number, at in days(190):
                 change = system.day(number, at)
-                if found := suspicion(change, past[-120:], at=at):
+                if found := suspicion(change, past[-120:], at=at, size=format_bytes):
                     alarms.append((seed, name, number, found))
                 past.append(Past(at, change))
     assert alarms == []
@@ -148,7 +149,7 @@ def test_a_tiny_system_does_not_cry() -> None:
     for item in past:
         object.__setattr__(item, "change", replace(item.change, before=12, files=12, added=0))
     every = Change(files=12, before=12, changed=12, sampled=12, strange=12, encrypted=12)
-    assert suspicion(every, past, at=FIRST + timedelta(days=61)) is None
+    assert suspicion(every, past, at=FIRST + timedelta(days=61), size=format_bytes) is None
 
 
 def test_nothing_is_judged_by_a_history_that_is_too_short() -> None:
@@ -228,7 +229,7 @@ def test_the_simulation_can_cry() -> None:
         change = system.day(number, at)
         if number == 100:
             change = replace(change, changed=700, sampled=150, strange=150, encrypted=150)
-        if suspicion(change, past, at=at):
+        if suspicion(change, past, at=at, size=format_bytes):
             alarms.append(number)
         past.append(Past(at, change))
     assert alarms == [100]

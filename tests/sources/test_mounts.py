@@ -198,7 +198,7 @@ def test_a_disk_that_is_away_is_told_to_whoever_types_backup(site: Site) -> None
     (two / "file").write_text("grades")
     single.write_bytes(b"")
     (run,) = site.dr("--json", "backup", "share", code=3).document["runs"]
-    assert f"{single} holds 0 bytes, where there were 1,000 before" in run["sources"][0]["error"]
+    assert f"{single} holds 0 B, where it held 1.0 kB before" in run["sources"][0]["error"]
     single.write_bytes(b"y")
     assert site.dr("--json", "backup", "share").document["runs"][0]["complete"], "the control: all hold something"
 

@@ -6,6 +6,7 @@ import os
 from datetime import datetime
 
 from dr.evidence.change import suspicion
+from dr.plan.units import format_bytes
 from dr.run.backup.progress import BackupProgress, BackupRequest
 from dr.run.backup.unread import NOT_STORED, PROBLEM
 from dr.run.workspace.file_lists import write_names
@@ -15,7 +16,10 @@ from dr.run.workspace.toolbox import Toolbox
 def judge(toolbox: Toolbox, request: BackupRequest, progress: BackupProgress, at: datetime) -> None:
     """Say what is out of the ordinary, and list the files concerned where only this machine sees them."""
     judged = [
-        (capture.source, suspicion(capture.change, request.history.get(capture.source, ()), at=at))
+        (
+            capture.source,
+            suspicion(capture.change, request.history.get(capture.source, ()), at=at, size=format_bytes),
+        )
         for capture in progress.captures
         if capture.change
     ]

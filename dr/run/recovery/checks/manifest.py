@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dr.evidence import manifest
 from dr.plan.check import Check
 from dr.plan.check_kinds import ManifestCheck
+from dr.plan.units import format_bytes
 from dr.run.recovery.checks.context import CheckContext, CheckOutcome, Poured, Restored, verdict
 from dr.run.recovery.checks.driver import CheckDriver
 from dr.run.recovery.compare import Comparison, Terms, compare
@@ -50,7 +51,7 @@ class ManifestDriver(CheckDriver[ManifestCheck]):
 def _stream(poured: Poured, entry: manifest.Entry | None) -> tuple[bool, str]:
     """Hold the stream that went into a service against what was hashed at capture."""
     equal = entry is not None and (entry.sha256, entry.size) == (poured.sha256, poured.size)
-    return equal, f"{'equal' if equal else 'differs'} ({poured.size:,} bytes)"
+    return equal, f"{'equal' if equal else 'differs'} ({format_bytes(poured.size)})"
 
 
 def _wanted(found: Comparison, sample: float) -> str:
