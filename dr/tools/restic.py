@@ -263,9 +263,8 @@ class Repository:
         argv = ["check", "--no-lock"]
         argv += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         done, events = self._run(*argv)
-        # A repository that cannot be opened has a summary too, which names nothing: then restic's last word is all.
-        unopened = done.code == 1 and not events.errors and not events.summary.get("broken_packs")
-        if done.code not in (0, 1) or unopened:
+        unopened = done.code and not events.errors and not events.summary.get("broken_packs")
+        if done.code not in (0, 1) or unopened:  # then its last word is all there is
             raise failure(done.code, events, where=self.where, doing="the check")
         return checked_of(done.code, events)
 

@@ -22,7 +22,7 @@ from dr.errors import (
     TargetDownError,
 )
 from dr.late_dataclass import dataclass
-from dr.tools import activity, command, restic_tries
+from dr.tools import activity, command, restic_tries, service_refusals
 from dr.tools.s3_actions import denied, denied_to_restic
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
@@ -273,12 +273,13 @@ _BROKE = re.compile(rf"{_DOWN.pattern}|request timeout|ssh command exited", re.I
 def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
     """Return the error of a process that lost its line to the target; None where anything else ails it too.
 
-    restic tells of each file then that it is not whole, which says nothing of what is stored. So it is with what lies
-    in an archive.
+    restic tells of each file then that it is not whole, which says nothing of what is stored. So it is with what the
+    target did not give for a reason that lasts, such as keys that expired amid it, or an archive.
     """
     causes, complaints = list(events.failing.values()), [events.fatal, *(text for _, text in events.errors)]
-    if archived := next(filter(restic_tries.ARCHIVED.search, [*causes, *complaints]), ""):
-        return _by_words(archived, where=where, doing=doing, cause=archived[:300])
+    kept = [*filter(restic_tries.is_permanent, causes), *filter(restic_tries.ARCHIVED.search, complaints)]
+    if kept:
+        return _by_words(kept[0], where=where, doing=doing, cause=kept[0][:300])
     if not causes or not all(map(_BROKE.search, causes)) or any(map(_DAMAGE.search, complaints)):
         return None
     return TargetDownError(
@@ -288,6 +289,18 @@ def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
         hint="check the network and the service, then try again",
         retryable=True,
     )
+
+
+def spoilt_by(complaint: str, *, where: str, hint: str) -> DrError:
+    """Return why an item could not be restored whole, by what was said of it: damage, but where it was not given."""
+    if _DENIED.search(complaint):
+        return denied("s3:GetObject", where, complaint)
+    withheld = service_refusals.refusal(complaint, where=where, doing="the restore", cause=complaint)
+    return withheld or DamageError("stored data is damaged", where, complaint, hint=hint)
+
+
+#: How an item's complaint ends where the target has what it needs, and does not let these keys have it.
+_DENIED = re.compile(r"\baccess ?denied\.?\s*$", re.IGNORECASE)
 
 
 def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
@@ -317,6 +330,8 @@ def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
         return TargetDownError(what, where, cause, hint=restic_tries.ARCHIVED_HINT)
     if action := denied_to_restic(heard):
         return denied(action, where, cause)
+    if refused := service_refusals.refusal(heard, where=where, doing=doing, cause=cause):
+        return refused
     if restic_tries.REFUSED.search(heard):
         return RefusedError(
             "the target refused the credentials", where, cause, hint="check the target's key pair and its rights"

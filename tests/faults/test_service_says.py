@@ -49,3 +49,35 @@ def test_a_quota_that_is_used_up_is_no_refusal_of_the_keys(share: Site, front: B
     (share.root / "source" / "letter.txt").write_text("another letter\n")
     ran = share.dr("backup", "share", code=1)
     assert "full" in ran.err and "keys" not in ran.err, ran.err
+
+
+#: What AWS says beside these codes: restic passes on no more than the sentence.
+EXPIRED = (400, "ExpiredToken", "The provided token has expired.")
+SKEWED = (403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.")
+ELSEWHERE = (400, "AuthorizationHeaderMalformed", "The authorization header is malformed; the region 'x' is wrong")
+UNKNOWN = (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.")
+DENIED = (403, "AccessDenied", "Access Denied.")
+
+
+def test_what_is_refused_for_good_amid_a_backup_is_told_at_once_and_for_what_it_is(share: Site, front: Busy) -> None:
+    """A token runs out, a clock is set, a bucket moves, while restic is at work and we ask nothing ourselves."""
+    for said, code, told, hint in (
+        (EXPIRED, 12, "refused the credentials", "Get new keys with a new session token"),
+        (SKEWED, 1, "this machine's clock is too far from the target's", "Set the clock"),
+        (ELSEWHERE, 1, "the bucket is in another region", "Write the region of the bucket"),
+    ):
+        (front.status, front.code, front.message), front.only = said, r"PUT /[^/]+/share/data/"
+        (share.root / "source" / "letter.txt").write_text(f"another letter: {told}\n")
+        ran = share.dr("backup", "share", code=code)
+        assert told in ran.err and hint in ran.err and "trying again" not in ran.err, ran.err
+    assert len(share.dr("points", "share", "--json").document["points"]) == 1
+
+
+def test_what_is_not_given_amid_a_restore_is_called_refused_and_not_damaged(share: Site, front: Busy) -> None:
+    for front.status, front.code, front.message in (DENIED, EXPIRED, UNKNOWN):
+        front.only = r"GET /[^/]+/share/data/"
+        ran = share.dr("drill", "share", code=12)
+        assert ("denies these keys s3:GetObject" in ran.err) == (front.code == "AccessDenied"), ran.err
+        assert "damaged" not in ran.err and "holds nothing" not in ran.err, ran.err
+    front.only = "none"
+    share.dr("drill", "share")

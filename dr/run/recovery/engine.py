@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing, suppress
 
-from dr.errors import DamageError, DrError
+from dr.errors import DrError, RefusedError
 from dr.evidence.record import Drill, Point
 from dr.run.recovery.around import faults_become_facts, hook, put_into_place, say_end, say_lost
 from dr.run.recovery.provision import provision
@@ -23,6 +23,7 @@ from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.state import Recovery, begin
 from dr.run.recovery.tables import bring_tables
 from dr.run.workspace.toolbox import Toolbox
+from dr.tools.restic_events import spoilt_by
 
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, site: RestoreSite) -> Drill:
@@ -66,6 +67,8 @@ def _stages(recovery: Recovery, points: Sequence[Point]) -> None:
         while recovery.spoilt:
             with phase("declare"):
                 following = pass_over(recovery, route, recovery.spoilt)
+            if following is None and isinstance(recovery.spoilt, RefusedError):
+                raise recovery.spoilt  # what was not given says nothing of what is stored
             if following is None:
                 break
             with phase("declare"):
@@ -106,5 +109,5 @@ def _bring(recovery: Recovery) -> bool:
     elif complaints := [text for item in recovery.restored.values() for text in item.complaints]:
         where, system = recovery.chosen.place.repository.where, recovery.toolbox.plan.system
         hint = f"run `dr verify {system}`, then repair it"
-        recovery.spoilt = DamageError("stored data is damaged", where, complaints[0], hint=hint)
+        recovery.spoilt = spoilt_by(complaints[0], where=where, hint=hint)
     return True

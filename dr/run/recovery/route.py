@@ -85,6 +85,10 @@ class Route:
             return None if far else following
         return following
 
+    def refused(self, target: str) -> None:
+        """Note that a target denied these keys something amid a restore."""
+        self._refusing.add(target)
+
     def close(self) -> None:
         """Show nothing more. May be called twice."""
         self._until.close()
@@ -247,6 +251,8 @@ def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | 
     What was restored of it is taken away then.
     """
     step = recovery.chosen
+    if isinstance(why, RefusedError):
+        route.refused(step.copy.target)
     following = route.after(step, str(why))
     if following is None:
         return None
