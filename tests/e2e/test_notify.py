@@ -16,8 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from dr.errors import DrError
+from dr.notify import url
+from dr.notify.message import Message
 from dr.operations import run_due
 from dr.operations.tell import tell
+from dr.plan.secret import SecretPlace
 from tests.conftest import Ran, Site, plan_text
 from tests.smtp_sink import SmtpSink
 from tests.tls import Authority
@@ -585,6 +589,40 @@ def test_a_webhook_is_told_by_the_library(files_site: Site) -> None:
         server.shutdown()
     assert [(each["title"], "Nothing is wrong" in each["message"]) for each in heard] == [("[dr] test", True)]
     assert "hush" not in ran.out + ran.err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library's own imports
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_is_no_delivery(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(f"{self.command} {self.path}")
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.send_response(status if self.path == "/was-here" else 200)
+            self.send_header("Location", "/is-here")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"json://127.0.0.1:{server.server_port}"
+        told = SecretPlace(env="CHAT"), Message(id="1", subject="backup failed", text="sis")
+        monkeypatch.setenv("CHAT", f"{address}/was-here")
+        with pytest.raises(DrError, match="did not take the notice"):
+            url.send(*told, where="notify: chat")
+        assert heard == ["POST /was-here"]
+        monkeypatch.setenv("CHAT", f"{address}/is-here")
+        url.send(*told, where="notify: chat")
+        server.shutdown()
+    assert heard[1:] == ["POST /is-here"]
 
 
 def test_without_the_library_a_chat_says_what_to_install(files_site: Site) -> None:
