@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from dr.errors import DamageError, SourceError
+from dr.errors import DamageError, DrError, SourceError
 from dr.evidence.manifest_parts import assemble
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
@@ -68,12 +68,14 @@ def upward(path: bytes) -> Iterator[bytes]:
 class Kept:
     """What one snapshot holds of a source: files and directories as restic counted them, and its nodes when asked for.
 
-    None where they cannot be listed. `beside`: among the nodes is our manifest, which is not counted.
+    Where they cannot be listed, `lost` is told, and it is passed over. `beside`: among the nodes is our manifest, which
+    is not counted.
     """
 
     files: int
     dirs: int
-    nodes: Callable[[], Iterable[Mapping[str, Any]] | None] = field(repr=False)
+    nodes: Callable[[], Iterable[Mapping[str, Any]]] = field(repr=False)
+    lost: Callable[[DrError], None] | None = field(repr=False, default=None)
     beside: bool = False
 
 

@@ -87,10 +87,11 @@ class Counting:
         """Let entries pass. Those of one folder are best together."""
         for entry in entries:
             if entry.kind == "file":
-                self._add(entry)
+                self.count(entry)
             yield entry
 
-    def _add(self, entry: Entry | Unchanged) -> None:
+    def count(self, entry: Entry | Unchanged) -> None:
+        """Count a file."""
         folder = entry.path.rpartition(b"/")[0] or b"/"
         if folder != self._folder:
             self._folder = folder

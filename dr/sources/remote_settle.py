@@ -6,17 +6,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
+from dr.evidence.manifest_changes import ordered
 from dr.late_dataclass import dataclass
 from dr.sources.driver import MANIFEST, Kept, Settled
-from dr.sources.settle import settled
+from dr.sources.settle import STORED, settled
 from dr.sources.stored import counts_agree, reconcile
-
-if TYPE_CHECKING:
-    pass  # loads paramiko
 
 
 def settle_copy(
@@ -26,10 +24,12 @@ def settle_copy(
     """Hold what restic stored against the copy at `top`, in which nothing comes or goes."""
     if not kept or not (vanished or not counts_agree(manifest.read(top / MANIFEST), tops, kept)):
         return Settled(tuple(changed), vanished)
-    place, entries = os.fsencode(top), list(manifest.read(top / MANIFEST))
-    held = header.get("held", {})
-    found = reconcile(entries, tops, kept, lstat=lambda path: os.lstat(place + path), held=held)
-    return settled(top / MANIFEST, header, entries, found, vanished=vanished)
+    place, listed = os.fsencode(top), top / MANIFEST
+    found = reconcile(
+        lambda: ordered(listed), tops, kept,
+        lstat=lambda path: os.lstat(place + path), held=header.get("held", {}), aside=listed.with_name(STORED),
+    )  # fmt: skip
+    return settled(listed, ordered(listed), found, vanished=vanished)
 
 
 @dataclass

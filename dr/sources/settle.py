@@ -7,10 +7,9 @@ the snapshots themselves are listed, and held against all of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
 
 from dr.evidence import manifest
 from dr.evidence.manifest import Entry
@@ -18,6 +17,8 @@ from dr.late_dataclass import dataclass
 from dr.sources.driver import Kept, Settled
 from dr.sources.stored import Counts, Reconciled, reconcile
 
+#: What begins the names of files in which a snapshot's listing lies, beside the manifest.
+STORED = ".stored"
 Attributes = Callable[[bytes], str | None]
 Lstat = Callable[[bytes], os.stat_result]
 
@@ -45,14 +46,14 @@ def settle(
             entry = manifest.entry_of(line)
             counts.add(entry)
             seen.look(entry)
-    header = _header(path)
     if kept and (seen.stirred or seen.gone or not counts.agree(kept)):
-        entries = list(seen.marked(path))
-        found = reconcile(entries, tops, kept, lstat=lstat, held=header.get("held", {}))
-        before = entries if not seen.fresh else []
-        return settled(path, header, before, found, vanished=vanished + seen.gone)
+        found = reconcile(
+            lambda: seen.marked(path), tops, kept,
+            lstat=lstat, held=manifest.header(path).get("held", {}), aside=path.with_name(STORED),
+        )  # fmt: skip
+        return settled(path, seen.marked(path), found, vanished=vanished + seen.gone, altered=bool(seen.fresh))
     if seen.fresh:
-        manifest.write_lines(path, header, map(manifest.line_of, seen.marked(path)))
+        write_again(path, seen.marked(path))
     return Settled(tuple(seen.changed), vanished + seen.gone, amended=bool(seen.fresh))
 
 
@@ -99,10 +100,13 @@ class _Again:
                 return False  # its times alone do not tell
         return not differs(entry, now)
 
-    def marked(self, path: Path) -> Iterator[Entry]:
-        """Yield the entries with what was seen."""
-        for entry in _read(path):
-            yield entry._replace(state="changed") if entry.path in self.fresh else entry
+    def marked(self, path: Path) -> Iterator[bytes]:
+        """Yield the lines with what was seen."""
+        fresh = {f"[{manifest.spelt(one)}".encode("ascii") for one in self.fresh}
+        for line in manifest.lines(path):
+            if fresh and manifest.key_of(line) in fresh:
+                line = manifest.line_of(manifest.entry_of(line)._replace(state="changed"))
+            yield line
 
 
 def differs(entry: Entry, now: os.stat_result) -> bool:
@@ -120,27 +124,23 @@ def differs(entry: Entry, now: os.stat_result) -> bool:
 
 
 def settled(
-    path: Path, header: Mapping[str, Any], before: list[Entry], found: Reconciled, *, vanished: int = 0
+    path: Path, lines: Iterable[bytes], found: Reconciled, *, vanished: int = 0, altered: bool = False
 ) -> Settled:
-    """Write the manifest again where the entries are not those from `before`; return how the tree stood."""
-    after = found.entries
-    amended = after is not before and after != before
+    """Write a manifest of `lines` again as it was `found`, where it is not as it was; return how the tree stood."""
+    amended = altered or found.alters
     if amended:
-        manifest.write_sorted(path, header, after)
-    listed = after[: len(after) - found.came]
+        write_again(path, found.amended(lines))
     return Settled(
-        tuple(e.path for e in listed if e.state == "changed"),
+        found.changed,
         vanished + found.gone,
         amended=amended,
-        appeared=found.came,
+        appeared=len(found.more),
         unstored=found.unstored,
         omissions=found.omissions,
     )
 
 
-def _read(path: Path) -> Iterator[Entry]:
-    return map(manifest.entry_of, manifest.lines(path))
-
-
-def _header(path: Path) -> dict[str, Any]:
-    return {key: value for key, value in manifest.header(path).items() if key not in ("schema", "ends")}
+def write_again(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a manifest with other lines, which are in order, below the header that it has."""
+    header = {key: value for key, value in manifest.header(path).items() if key not in ("schema", "ends")}
+    manifest.write_lines(path, {**header, manifest.SORTED: True}, lines)

@@ -8,7 +8,6 @@ reported (`Stored.skipped`); a stream becomes a snapshot only when its source ha
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ from dr.tools.restic_events import (
     told,
     unneeded_of,
 )
-from dr.tools.restic_reading import stream_of
+from dr.tools.restic_reading import nodes_of, stream_of
 from dr.tools.restic_room import Room
 from dr.tools.restic_stream import StreamBackup
 from dr.tools.restic_tries import Tries
@@ -249,9 +248,9 @@ class Repository:
 
     def nodes(self, snapshot_id: str) -> Iterator[dict[str, Any]]:
         """Return the nodes of a snapshot, of which there may be millions, one after the other."""
-        done = self._call("ls", "--no-lock", "--json", snapshot_id, doing="listing a snapshot")
-        lines = (json.loads(line) for line in io.BytesIO(done.stdout) if line.startswith(b"{"))
-        return (node for node in lines if node.get("struct_type") == "node")
+        argv = self.argv("ls", "--no-lock", "--json", snapshot_id)
+        with stream_of(argv, env=self.environment(), where=self.where, doing="listing a snapshot") as chunks:
+            yield from nodes_of(chunks)
 
     # -- proving ------------------------------------------------------------------------------------
 

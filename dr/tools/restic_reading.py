@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from dr.errors import DrError
 from dr.tools import command, retry
 from dr.tools.restic_events import Events, failure
 from dr.tools.restic_tries import Tries
 
-_DOING = "reading a stored stream"
-
 
 @contextmanager
-def stream_of(argv: Sequence[str], *, env: Mapping[str, str], where: str) -> Iterator[Iterator[bytes]]:
+def stream_of(
+    argv: Sequence[str], *, env: Mapping[str, str], where: str, doing: str = "reading a stored stream"
+) -> Iterator[Iterator[bytes]]:
     """Give what a restic process of these arguments writes, each byte once; what ails it is raised at the end.
 
     What is stored never changes: another process writes the same.
@@ -35,7 +37,7 @@ def stream_of(argv: Sequence[str], *, env: Mapping[str, str], where: str) -> Ite
                         tries.worked()
                         yield fresh
                 try:
-                    return _require_end(running, heed, where)
+                    return _require_end(running, heed, where, doing)
                 except DrError as error:
                     tries.wait_after(error)
                 heed = Tries(where)
@@ -45,9 +47,19 @@ def stream_of(argv: Sequence[str], *, env: Mapping[str, str], where: str) -> Ite
         yield chunks(started(heed), heed)
 
 
-def _require_end(running: command.Running, heed: Tries, where: str) -> None:
+def _require_end(running: command.Running, heed: Tries, where: str, doing: str) -> None:
     done = running.finish()
     events = Events(given_up=heed.gave_up)
     events.feed_all(done.stderr)
     if done.code != 0:
-        raise failure(done.code, events, where=where, doing=_DOING)
+        raise failure(done.code, events, where=where, doing=doing)
+
+
+def nodes_of(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a snapshot out of what `restic ls --json` writes."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"{") and (node := json.loads(line)).get("struct_type") == "node":
+                yield node

@@ -7,9 +7,13 @@ Processor seconds count `dr`, and the restic that it runs; memory is that of `dr
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import shutil
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dr.evidence import manifest
@@ -72,6 +76,35 @@ def many(home: Path, files: int) -> None:
             f"them {ours.own:.1f} s dr itself, / {theirs:.1f} s; memory of dr {ours.peak} MB (goal 150 MB)",
             flush=True,
         )
+
+    with _stirring(home / "source" / "0000"):
+        ours = dr_used(home, "backup", "files")
+    print(
+        f"{title}, while files come and go: {ours.seconds:.1f} s, of them {ours.own:.1f} s dr itself; memory of dr "
+        f"{ours.peak} MB (goal 150 MB)",
+        flush=True,
+    )
+
+
+@contextmanager
+def _stirring(folder: Path) -> Iterator[None]:
+    """Let files come to a folder meanwhile, and go."""
+    over = threading.Event()
+
+    def stir() -> None:
+        for number in itertools.count():
+            (folder / f"new-{number}").touch()
+            (folder / f"new-{number - 3}").unlink(missing_ok=True)
+            if over.wait(0.2):
+                return
+
+    thread = threading.Thread(target=stir)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def make_small(top: Path, files: int) -> None:

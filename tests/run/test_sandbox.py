@@ -130,7 +130,7 @@ def test_read_only_folders_are_destroyed_by_an_ordinary_user(tmp_path: Path) -> 
     code = "import os, sys; os.setuid(65534); from pathlib import Path; from dr.run.recovery.place.sandbox import destroy; "
     code += "destroy(Path(sys.argv[1]))"
     # The project may lie where that user may not read: import first, then become nobody.
-    code = "import dr.run.recovery.place.sandbox, shutil, os.path; " + code
+    code = "import dr.run.recovery.place.sandbox, subprocess; " + code
     try:
         subprocess.run([sys.executable, "-c", code, str(top / "box")], check=True, cwd=Path.cwd())
         assert not (top / "box").exists()

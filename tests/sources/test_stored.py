@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 import shlex
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +19,12 @@ from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.plan.source_kinds import FilesSource
 from dr.run.recovery.compare import Terms, compare
+from dr.sources import sorted_lines
 from dr.sources.agent import AgentFiles
 from dr.sources.driver import MANIFEST, AgentCapture, Kept, Settled, Tree
 from dr.sources.files import Files
 from dr.sources.remote_files import RemoteFiles
-from dr.sources.stored import counts_agree, reconcile
+from dr.sources.stored import Reconciled, counts_agree, reconcile
 from dr.tools.agent import Agent
 from dr.tools.restic import Repository
 from dr.tools.ssh import SshHost
@@ -203,7 +207,7 @@ def test_what_no_text_can_name_is_told_apart_by_its_number(stage: Stage) -> None
     assert held.agrees()
 
 
-def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came() -> None:
+def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came(tmp_path: Path) -> None:
     entries = [Entry(b"/", "dir"), Entry(b"/etc", "dir"), Entry(b"/etc/hosts", "file", 5)]
     nodes = [
         {"path": "/dr-manifest", "type": "file", "size": 9},
@@ -212,7 +216,44 @@ def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came() -> None:
     ]
     kept = Kept(1, 1, lambda: nodes, beside=True)
     assert counts_agree(entries, ["/"], [kept])
-    found = reconcile(entries, ["/"], [kept], lstat=os.lstat, held={"/": [1, 5]})
-    assert (found.entries, found.came, found.gone, found.omissions) == (entries, 0, 0, ())
+    found = held_against(entries, [kept], tmp_path, held={"/": [1, 5]})
+    assert not found.alters and (found.gone, found.omissions) == (0, ())
     theirs = Kept(2, 1, lambda: nodes)
-    assert reconcile(entries, ["/"], [theirs], lstat=os.lstat, held={}).came == 1, "the control: a file of the host's"
+    assert len(held_against(entries, [theirs], tmp_path).more) == 1, "the control: a file of the host's"
+
+
+def held_against(
+    entries: list[Entry], kept: list[Kept], aside: Path, *, tops: tuple[str, ...] = ("/",), **more: Any
+) -> Reconciled:
+    lines = sorted(map(manifest.line_of, entries))
+    return reconcile(lambda: lines, tops, kept, lstat=os.lstat, aside=aside / "stored", **{"held": {}, **more})
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_differs_is_told_of_any_tree_whatever_its_names(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sorted_lines, "_PIECE", 5)
+    chance = random.Random(seed)
+    names = ["a", "a.b", "a b", 'a"', "ü", "\\", "\udc80", "\udc81", "\ufffd", "\U0001f600", "\n", "~"]
+    paths = {"/" + "/".join(chance.choices(names, k=chance.randint(1, 3))) for _ in range(60)} - {"/s"}
+    here = [Entry(os.fsencode(path), "file", len(path)) for path in sorted(paths)]
+    gone, came = (set(chance.sample(range(len(here)), k=chance.randint(0, 9))) for _ in range(2))
+    said = [{"path": e.path.decode("utf-8", "surrogateescape"), "type": "file", "size": e.size} for e in here]
+    for node in said:
+        node["path"] = re.sub("[\udc80-\udcff]", "\ufffd", str(node["path"]))
+    kept = Kept(0, 0, lambda: [node for number, node in enumerate(said) if number not in gone])
+    listed = [entry for number, entry in enumerate(here) if number not in came]
+    found = held_against(listed, [kept], tmp_path, tops=("/",))
+    after = {e.path: e for e in map(manifest.entry_of, found.amended(sorted(map(manifest.line_of, listed))))}
+    alike = Counter(str(node["path"]) for node in said)
+    plain = {number for number, node in enumerate(said) if alike[str(node["path"])] == 1}
+    for number in plain:
+        path = here[number].path
+        if number in gone:
+            assert path not in after, "nothing is there, and no snapshot has it"
+        elif "\ufffd" not in str(said[number]["path"]):
+            assert after[path].state == ("changed" if number in came else "ok")
+        elif number not in came:
+            assert after[path].state == "ok"
+    assert os.listdir(tmp_path) == []

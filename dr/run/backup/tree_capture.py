@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dr.errors import DrError
 from dr.evidence.record import SourceCapture
@@ -75,14 +74,13 @@ def _kept(progress: BackupProgress, stored: Mapping[str, Stored], beside: Beside
     """Return what the snapshots hold, beside our manifest. A target that cannot list its own is used no more."""
 
     def of(name: str, result: Stored) -> Kept:
-        def nodes() -> Iterable[Mapping[str, Any]] | None:
-            try:
-                return progress.ready[name].repository.nodes(result.snapshot_id)
-            except DrError as error:
-                progress.lose(name, error)
-                return None
-
-        return Kept(result.files - beside.files, result.dirs - beside.dirs, nodes, beside=True)
+        return Kept(
+            result.files - beside.files,
+            result.dirs - beside.dirs,
+            lambda: progress.ready[name].repository.nodes(result.snapshot_id),
+            lost=lambda error: progress.lose(name, error),
+            beside=True,
+        )
 
     return [of(name, result) for name, result in stored.items()]
 

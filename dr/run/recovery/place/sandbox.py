@@ -8,11 +8,9 @@ annexes (`dr.run.recovery.place.server_dirs`), is ended before they are removed.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -241,29 +239,20 @@ def destroy(path: Path) -> None:
     """Remove a tree, also one with read-only parts, and see that it is gone; `DrError` when it is not."""
     reason = ""
     for attempt in range(3):
-        try:
-            if attempt:
+        if attempt:
+            with suppress(OSError, RecursionError):
                 _open_up(path)
-            shutil.rmtree(os.fsencode(path))
-        except FileNotFoundError:
-            pass
-        except RecursionError:
-            reason = _remove_deep(path)
-        except OSError as error:
-            reason = _remove_deep(path) if error.errno == errno.EMFILE else error.strerror or ""
+        # Python's own would hold all names of a folder, and goes no deeper than its stack.
+        removed = command.run(["rm", "-rf", "--", str(path)], regardless=True)
         if not os.path.lexists(path):
             return
+        reason = removed.last_words.rpartition(": ")[2]  # before it is the name of a restored file
     raise DrError(
         "a sandbox could not be removed; it holds restored data",
         str(path),
         reason,
         hint=f"see what still uses it, then remove it by hand: rm -rf {path}",
     )
-
-
-def _remove_deep(path: Path) -> str:
-    """Remove a tree that is deeper than Python goes, a call and an open folder a level. Returns what refused."""
-    return command.run(["rm", "-rf", "--", str(path)], regardless=True).last_words
 
 
 def _open_up(top: Path) -> None:
