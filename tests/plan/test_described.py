@@ -26,13 +26,13 @@ TOP = {"plan": "Plan", "target": "Target", "kit": "KitPlan", "site": "SitePlan"}
 #: Of which keys a part must have exactly one, and one to have beside any other key.
 _DATABASES = ({"database", "databases", "all"}, {"database": "sis"})
 ONE_OF: dict[str, tuple[set[str], dict[str, Any]]] = {
-    "Source": ({"files", "sqlite", "command", "postgres", "mysql"}, {"files": {"paths": ["/srv"]}}),
+    "Source": (set(source_kinds.KINDS), {"files": {"paths": ["/srv"]}}),
     "PostgresSource": _DATABASES,
     "MysqlSource": _DATABASES,
     "Target": (set(target.KINDS), {"local": {"path": "/mnt"}}),
     "Mail": ({"server"}, {"server": "mail.district.example"}),
     "Recipient": ({"mail", "command", "url"}, {"command": {"run": ["true"]}}),
-    "Check": ({"manifest", "rows", "schema", "sql", "file", "command", "http"}, {"manifest": {}}),
+    "Check": (set(check_kinds.KINDS), {"manifest": {}}),
 }
 
 

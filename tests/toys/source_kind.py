@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from dr.errors import SourceError
 from dr.plan.source_kinds import AbsolutePath, SourceBody
 from dr.sources.driver import RestoredSource, RestoreSlot, SourceDriver, Stream
 from dr.sources.kinds import Ask
+from dr.tools.host import Host
 
 FILENAME = "journal.log"
 
@@ -53,8 +54,10 @@ class Journal(SourceDriver):
 
     kind = "journal"
 
-    def __init__(self, name: str, declared: JournalSource) -> None:
+    def __init__(self, name: str, declared: JournalSource, *, host: Host) -> None:
         super().__init__(name)
+        if not host.here:
+            raise SourceError("a log is read on this host alone", name, hint="remove `host` from the source")
         self._declared = declared
 
     def capture(self, work: Path, reuse: Path | None) -> Stream:
@@ -118,11 +121,8 @@ class RestoredJournal(RestoredSource):
 
 # begin registration
 def open_journal(ask: Ask) -> SourceDriver:
-    """Return the driver of a log on this host."""
-    assert isinstance(ask.body, JournalSource)
-    if not ask.host.here:
-        raise SourceError("a log is read on this host alone", ask.name, hint="remove `host` from the source")
-    return Journal(ask.name, ask.body)
+    """Return the driver of a log."""
+    return Journal(ask.name, cast("JournalSource", ask.body), host=ask.host)
 
 
 # end registration
