@@ -52,6 +52,8 @@ class Context:
     errors: list[dict[str, str]] = field(default_factory=list)
     warnings: list[dict[str, str]] = field(default_factory=list)
     codes: list[int] = field(default_factory=list)
+    #: Why stdout takes no more of the result; "" while it does.
+    unwritten: str = ""
     #: Where the last error lay, and the hint that was said with it: for more of the same it is not said again.
     _hinted: tuple[str, str] = field(default=("", ""), repr=False)
 
@@ -86,8 +88,21 @@ class Context:
     def say(self, text: str = "") -> None:
         """Print a line of result, unless a document is asked for."""
         if not self.as_json and not self.quiet:
-            with _going_on(1):
+            with self.going_on(1):
                 click.echo(text)
+
+    @contextlib.contextmanager
+    def going_on(self, stream: int) -> Iterator[None]:
+        """Let no work, and no exit code, end with a stream that takes no more: then it is said nowhere.
+
+        A reader may have left, which is no fault; a full disk keeps the result from whoever wants it (`unwritten`).
+        """
+        try:
+            yield
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            if stream == 1 and not isinstance(error, BrokenPipeError):
+                self.unwritten = error.strerror or str(error)
 
     def put(self, **keys: object) -> None:
         """Add keys to the document."""
@@ -121,7 +136,7 @@ class Context:
 
             more = said(what, where, hint)
             told = line(self.log_format, level, _line(what, where, hint), command=self.command, **more)
-        with _going_on(2):
+        with self.going_on(2):
             click.echo(told, err=True)
 
     def fault(self, fault: Fault) -> None:
@@ -199,7 +214,7 @@ class Context:
         if sys.stdout.isatty():
             _rich_table(rows, title)
             return
-        with _going_on(1):
+        with self.going_on(1):
             _aligned(rows, _widths(rows))
 
     def stream_rows(self, rows: Iterator[Mapping[str, str]]) -> None:
@@ -215,15 +230,6 @@ class Context:
         while batch := list(islice(rows, _BATCH)):
             widths = [max(pair) for pair in zip(widths, _widths(batch), strict=True)]
             _aligned(batch, widths, head=False)
-
-
-@contextlib.contextmanager
-def _going_on(stream: int) -> Iterator[None]:
-    """Let no work, and no exit code, end with whoever read what it says: then it is said nowhere."""
-    try:
-        yield
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
 def _widths(rows: Sequence[Mapping[str, str]]) -> list[int]:

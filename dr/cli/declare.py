@@ -121,4 +121,5 @@ def schema_command(context: Context, kind: str) -> None:
     if context.as_json:
         context.put(json_schema=schema(kind))
     else:
-        click.echo(json.dumps(schema(kind), indent=2))
+        with context.going_on(1):
+            click.echo(json.dumps(schema(kind), indent=2))

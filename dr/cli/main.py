@@ -143,6 +143,7 @@ def program(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the program and exit."""
     _open_streams()
+    os.umask(os.umask(0o077) | 0o002)  # whatever cron or a container gave: nobody writes into what is ours
     typed = list(sys.argv[1:] if argv is None else argv)
     if _COMPLETION in os.environ:
         from dr.cli.shells import register
@@ -172,8 +173,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         _write_no_more()
     except OSError as error:
         _write_no_more()
-        context.complain(f"the result could not be written: {error.strerror}", hint="see where stdout leads")
+        context.unwritten = error.strerror or str(error)
+    if context.unwritten:
+        context.complain(f"the result could not be written: {context.unwritten}", hint="see where stdout leads")
         code = code or FAILED
+    with context.going_on(2):
+        sys.stderr.flush()
     _forget_interrupt()  # a daemon that was told to end ends well
     sys.exit(code)
 

@@ -49,7 +49,8 @@ def metrics_command(context: Context, output: Path | None, restic_names: bool) -
     found = measured(context.session, restic_names=restic_names)
     context.put(metrics=[metric_document(each) for each in found])
     if not context.as_json:
-        click.echo(render(found), nl=False)
+        with context.going_on(1):
+            click.echo(render(found), nl=False)
 
 
 def leave_metrics(context: Context) -> None:

@@ -52,7 +52,8 @@ def report_command(
     elif context.as_json:
         context.put(format=form, report=json.loads(text) if form == "json" else text)
     else:
-        click.echo(text, nl=False)
+        with context.going_on(1):
+            click.echo(text, nl=False)
 
 
 def _rendered(made: Report, form: str) -> str:

@@ -140,7 +140,7 @@ OF_MACHINE = Path("/etc/dr")
 def find_config(option: str | None, env: Mapping[str, str]) -> Path:
     """Return the configuration directory: the option, `DR_CONFIG`, here, or /etc/dr.
 
-    Raises `UsageError` when one was named that is not there.
+    Raises `UsageError` when one was named that is not there, or the current directory is gone.
     """
     named = option or env.get("DR_CONFIG")
     if named:
@@ -148,5 +148,9 @@ def find_config(option: str | None, env: Mapping[str, str]) -> Path:
         if not path.is_dir():
             raise UsageError("the configuration directory is not there", str(path), hint="make it, or name another")
         return path
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        hint = "change into one that is there, or name the configuration with --config"
+        raise UsageError("the current directory is gone", hint=hint) from error
     return OF_MACHINE if not (here / "plans").is_dir() and (OF_MACHINE / "plans").is_dir() else here

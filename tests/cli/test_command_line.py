@@ -86,9 +86,32 @@ def test_a_result_that_cannot_be_written_is_said_and_no_success(files_site: Site
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert done.returncode == 1
-    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
+    said = "dr: the result could not be written: No space left on device. See where stdout leads\n"
+    assert (done.returncode, done.stderr) == (1, said)
     assert files_site.dr("points", "--json").document["points"][0]["outcome"] == "ok", "the work itself is done"
+
+
+@pytest.mark.parametrize(("typed", "code"), [(["backup", "share"], 1), (["validate"], 0), (["backup", "none"], 2)])
+def test_what_cannot_be_said_on_a_full_disk_changes_no_exit_code(site: Site, typed: list[str], code: int) -> None:
+    """`2>>LOG` of cron, say. What is wrong, or warned of, is said on stderr alone."""
+    site.target("disk", f"target: disk\nlocal: {{path: {site.root}/disk}}\n")
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/gone]}}}}", targets="[disk]"))
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(site.argv(*typed), env=site.env, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.returncode == code
+
+
+def test_a_current_directory_that_is_gone_is_said(site: Site) -> None:
+    typed = f"mkdir gone && cd gone && rmdir ../gone && exec {shlex.join([*site.argv()[:3], 'status'])}"
+    done = subprocess.run(["sh", "-c", typed], env=site.env, cwd=site.root, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("dr: the current directory is gone. Change into one"), done
+
+
+def test_nobody_but_its_owner_writes_into_what_is_stored_whatever_mask_cron_gives(files_site: Site) -> None:
+    typed = f"umask 000; exec {shlex.join(files_site.argv('backup', 'share'))}"
+    subprocess.run(["sh", "-c", typed], env=files_site.env, check=True, capture_output=True)
+    made = [path for place in ("state", "disk") for path in (files_site.root / place).rglob("*")]
+    assert len(made) > 20 and [path for path in made if path.stat().st_mode & 0o002] == []
 
 
 def test_a_drill_of_a_time_before_everything_is_refused_and_not_recorded(files_site: Site) -> None:
