@@ -114,14 +114,14 @@ class Busy:
     """A service's front that is too busy for its first `refusals` requests, and passes on the others.
 
     `asked` has the method and the path of each request, `seen` what came of it, `refusals` how many are still to be
-    refused, `headers` what a refusal says beside its status, and `message` why. With `only` it refuses just those whose
-    method and path match that, all of them.
+    refused, `headers` what a refusal says beside its status, and `message` why, or the whole `body`. With `only` it
+    refuses just those whose method and path match that, all of them.
     """
 
     def __init__(self, endpoint: str, port: int, *, status: int = 503, code: str = "SlowDown") -> None:
         self.endpoint, self.port, self.status, self.code = endpoint, port, status, code
         self.refusals, self.headers = 0, dict[str, str]()
-        self.message, self.only = "no", ""
+        self.message, self.only, self.body = "no", "", b""
         self.asked: list[str] = []
         self.seen: list[Exchange] = []
         self._guard = threading.Lock()
@@ -150,7 +150,8 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
                 self._tell(
                     front.status,
                     front.headers,
-                    f"<Error><Code>{front.code}</Code><Message>{front.message}</Message></Error>".encode(),
+                    front.body
+                    or f"<Error><Code>{front.code}</Code><Message>{front.message}</Message></Error>".encode(),
                 )
                 return
             line = http.client.HTTPConnection("127.0.0.1", front.port)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from dr.errors import DamageError, DrError, RefusedError, TargetDownError
 from dr.late_dataclass import dataclass
-from dr.tools import line, retry
+from dr.tools import line, retry, web_page
 from dr.tools.json_items import items_of
 from dr.tools.meter import Meter, RequestClass
 from dr.tools.network import authorities, knock, proxy_for, why_untrusted
@@ -170,6 +170,8 @@ class RestService:
             connection.request(method, target, body=body, headers={**self._auth, **headers})
             response = connection.getresponse()
             self._meter.request(_class_of(method, whole))
+            if page := web_page.page_in(response.status, dict(response.headers)):
+                raise web_page.error("a REST server of restic", self.where, page)
             self.clock = http_time(response.headers.get("Date")) or self.clock
             yield response
             done = response.isclosed() or not response.read(1)

@@ -22,7 +22,7 @@ from dr.errors import (
     TargetDownError,
 )
 from dr.late_dataclass import dataclass
-from dr.tools import activity, command, restic_tries, service_refusals
+from dr.tools import activity, command, restic_tries, service_refusals, web_page
 from dr.tools.s3_actions import denied, denied_to_restic
 
 #: Exit codes of restic >= 0.17 (its manual, "Exit codes").
@@ -257,6 +257,8 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
     if restic_tries.GONE.search(heard):
         hint = "make it with `dr target create`, or correct its name"
         return TargetDownError("there is no such bucket", where, cause, hint=hint)
+    if web_page.HEARD.search(heard):
+        return _by_words(heard, where=where, doing=doing, cause=cause)
     if code == NO_REPOSITORY and not _DOWN.search(heard):
         return NoRepositoryError("there is no repository here", where, hint="the first backup makes one")
     return broken_off(events, where=where, doing=doing) or _by_words(heard, where=where, doing=doing, cause=cause)
@@ -304,6 +306,8 @@ _DENIED = re.compile(r"\baccess ?denied\.?\s*$", re.IGNORECASE)
 
 
 def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
+    if web_page.HEARD.search(heard):
+        return web_page.error("a repository", where, cause)
     if _CONFIG.search(heard):
         return DamageError(
             f"{doing} failed: the repository's `config` is damaged",

@@ -12,6 +12,7 @@ import re
 from dr.late_dataclass import dataclass
 from dr.tools import service_refusals
 from dr.tools.retry import Patience
+from dr.tools.web_page import HEARD
 
 log = logging.getLogger("dr.retry")
 
@@ -42,7 +43,7 @@ REFUSED = re.compile(
     re.IGNORECASE,
 )
 GONE = re.compile(r"nosuchbucket|specified bucket does not exist|bucket .* does not exist", re.IGNORECASE)
-_PERMANENT = (CERTIFICATE, READ_ONLY, SPACE, ARCHIVED, REFUSED, GONE, service_refusals.FOR_GOOD)
+_PERMANENT = (HEARD, CERTIFICATE, READ_ONLY, SPACE, ARCHIVED, REFUSED, GONE, service_refusals.FOR_GOOD)
 
 
 #: What rclone says of its own: restic passes that on, and itself hears no more than "500 Internal Server Error".

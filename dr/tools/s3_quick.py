@@ -23,6 +23,7 @@ from dr.tools.meter import Meter
 from dr.tools.network import Way, authorities, proxy_for
 from dr.tools.retry import BUDGET_SECONDS, TRIES
 from dr.tools.secrets import S3Keys
+from dr.tools.web_page import page_in
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config, S3Store
@@ -66,14 +67,14 @@ class Quick:
         """Whether an object is there for certain; where not, boto3 is to be asked, which knows why."""
 
         def look() -> bool:
-            self._looks.head(key)
+            found = self._looks.get(key, options={"head": True})
             meter.request("read")
-            return True
+            return not page_in(200, found.attributes)
 
         return self._tried(look, meter) or False
 
     def names(self, folder: str, meter: Meter) -> list[str] | None:
-        """Return the keys below a folder, where one answer holds them all; None where boto3 is to be asked.
+        """Return the keys below a folder, where one answer holds some, and all; None where boto3 is to be asked.
 
         How long the answer was is not told, and not counted. The mark that a console makes of the folder itself comes
         under a name without its slash.
@@ -84,7 +85,7 @@ class Quick:
             page = next(iter(self._looks.list(folder, chunk_size=_PAGE)), ())
             meter.request("list")
             names = [each["path"] for each in page if each["path"] != mark]
-            return names if len(page) < _PAGE else None
+            return names if 0 < len(page) < _PAGE else None  # a web page, too, reads as a list of nothing
 
         return self._tried(look, meter)
 
@@ -94,8 +95,11 @@ class Quick:
         A request that nobody answered is not counted.
         """
 
-        def read() -> tuple[str, int]:
-            blocks = cast("Iterable[bytes]", self._store.get(key).stream(line.piece(_BLOCK)))
+        def read() -> tuple[str, int] | None:
+            found = self._store.get(key)
+            if page_in(200, found.attributes):
+                return None
+            blocks = cast("Iterable[bytes]", found.stream(line.piece(_BLOCK)))
             return sha256_of(meter.taking(line.fetched(blocks), "read"))
 
         return self._tried(read, meter)

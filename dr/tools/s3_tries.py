@@ -11,9 +11,10 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dr.tools import command, retry
+from dr.tools import command, retry, web_page
 from dr.tools.network import why_untrusted
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ def is_passing(code: str, status: int) -> bool:
 def attend(client: S3Client) -> None:
     """Let every request of a client that itself tries once be tried again as is said above.
 
-    Raises, out of any request: `InterruptedRunError` when the program is asked to stop while it waits.
+    Raises, out of any request: `InterruptedRunError` when the program is asked to stop while it waits, and
+    `TargetDownError` where a web page answers.
     """
     again: Callable[..., Any] = _again  # boto3 asks for its answer, whatever its types say
     client.meta.events.register("needs-retry.s3", again, unique_id="dr-tries")
+    page: Callable[..., Any] = partial(_parse, host=client.meta.endpoint_url)
+    client.meta.events.register_first("before-parse.s3", page, unique_id="dr-pages")
 
 
 def _again(
@@ -56,6 +60,8 @@ def _again(
     **_: object,
 ) -> int | None:
     """Wait and return 0, which is boto3's word for another try; None for none."""
+    if response is not None:  # of a page with status 200 boto3 makes status 500 before it is parsed
+        _refuse_page(response[0].raw.status, response[0].headers, endpoint.host)
     why = _reason(response, caught_exception)
     if not why or (caught_exception is not None and attempts >= retry.TRIES):
         return None
@@ -92,6 +98,16 @@ def retry_after(headers: Mapping[str, str]) -> float:
         return max(0.0, (until - now).total_seconds())
     except (ValueError, TypeError):
         return 0.0
+
+
+def _parse(*, response_dict: Mapping[str, Any], host: str, **_: object) -> None:
+    """Raise where a web page answered, before boto3 asks where it redirects to, in a circle."""
+    _refuse_page(response_dict["status_code"], response_dict["headers"], host)
+
+
+def _refuse_page(status: int, headers: Mapping[str, str], host: str) -> None:
+    if page := web_page.page_in(status, headers):
+        raise web_page.error("S3", host, page)
 
 
 def reached_nobody(caught: Exception | None) -> bool:
