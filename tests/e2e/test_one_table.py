@@ -68,6 +68,10 @@ create table terms_1 partition of terms for values from ('2020-01-01') to ('2021
 create table terms_2 partition of terms for values from ('2021-01-01') to ('2022-01-01');
 insert into terms (at) values ('2020-05-05'), ('2021-05-05');
 create view pupils as select * from students;
+create table bare ();
+create table fixed (a int generated always as (42) stored);
+insert into bare select from generate_series(1, 3);
+insert into fixed select from generate_series(1, 2);
 """
 MARIADB = (
     "create table classes (id int primary key) engine=innodb",
@@ -416,6 +420,12 @@ def test_tables_of_postgresql_come_back_whole(postgres_site: tuple[Site, str], p
         assert postgres.psql("insert into terms default values returning id", again) == "3"
         assert '"students by Mood"' in postgres.psql("select indexdef from pg_indexes", again)
     assert f"of {name} all definitions were loaded, and the rows of what was named alone" in _reported(site)
+    told = _told(_recover(site, "sis", "--table", "bare", "--table", "fixed", "--to", str(to / "none"), "--json"))
+    assert [(each["rows"], each["rows_at_capture"]) for each in told["tables"]] == [(3, 3), (2, 2)]
+    with postgres_database(postgres, name="again") as again:
+        for path in (to / "none").glob("*.sql"):
+            postgres.psql(path.read_text(), again)
+        assert postgres.psql("select (select count(*) from bare), count(*), min(a) from fixed", again) == "3|2|42"
     asking = "class in (select id from classes where id = 1)"
     told = _told(_recover(site, "sis", "--table", "students", "--where", asking, "--to", str(to / "of-1"), "--json"))
     assert [each["rows"] for each in told["tables"]] == [2], "what it asks of another table is there"

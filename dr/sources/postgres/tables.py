@@ -86,6 +86,8 @@ class PostgresTables(Tables):
             query = f"select {columns} from {ready.rows}{_condition(where)}"  # noqa: S608 - quoted, and read only
             yield from self._copied(table, query, where=where)
             yield b"\\.\n\n"
+        elif rows := self.count(table, where):  # no value is given to any column, where there is one
+            yield f"\ninsert into {ready.name} select from pg_catalog.generate_series(1, {rows});\n\n".encode()
         yield "".join(f"{each};\n" for each in self._asked(table, queries.SEQUENCES, ready.name)).encode()
         yield from self._dumped(table, ready, "post-data")
         if alone:
