@@ -43,6 +43,7 @@ from dr.tools.restic_reading import nodes_of, stream_of
 from dr.tools.restic_room import Room
 from dr.tools.restic_stream import StreamBackup
 from dr.tools.restic_tries import Tries
+from dr.tools.service_refusals import refuse_withheld
 
 _KEEP_ENV = (
     "PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy",
@@ -257,14 +258,14 @@ class Repository:
     def check(self, *, read_data_subset: str | None = None) -> Checked:
         """Look for damage: the structure, and with `read_data_subset` ("2/10", "5%") a decrypted part.
 
-        Damage is a result. Raises only when the check could not be made at all.
+        Damage is a result. Raises when the check could not be made: nothing was opened, or not all was given.
         """
         argv = ["check", "--no-lock"]
         argv += [f"--read-data-subset={read_data_subset}"] if read_data_subset else []
         done, events = self._run(*argv)
-        unopened = done.code and not events.errors and not events.summary.get("broken_packs")
-        if done.code not in (0, 1) or unopened:  # then its last word is all there is
+        if done.code not in (0, 1) or (done.code and not events.errors and not events.summary.get("broken_packs")):
             raise failure(done.code, events, where=self.where, doing="the check")
+        refuse_withheld((text for _, text in events.errors), where=self.where, doing="the check")
         return checked_of(done.code, events)
 
     def indexed(self, ids: Collection[str]) -> Index:

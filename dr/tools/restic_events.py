@@ -293,18 +293,6 @@ def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:
     )
 
 
-def spoilt_by(complaint: str, *, where: str, hint: str) -> DrError:
-    """Return why an item could not be restored whole, by what was said of it: damage, but where it was not given."""
-    if _DENIED.search(complaint):
-        return denied("s3:GetObject", where, complaint)
-    withheld = service_refusals.refusal(complaint, where=where, doing="the restore", cause=complaint)
-    return withheld or DamageError("stored data is damaged", where, complaint, hint=hint)
-
-
-#: How an item's complaint ends where the target has what it needs, and does not let these keys have it.
-_DENIED = re.compile(r"\baccess ?denied\.?\s*$", re.IGNORECASE)
-
-
 def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
     if web_page.HEARD.search(heard):
         return web_page.error("a repository", where, cause)
@@ -335,6 +323,8 @@ def _by_words(heard: str, *, where: str, doing: str, cause: str) -> DrError:
     if action := denied_to_restic(heard):
         return denied(action, where, cause)
     if refused := service_refusals.refusal(heard, where=where, doing=doing, cause=cause):
+        return refused
+    if refused := service_refusals.withheld(cause, where=where, doing=doing):
         return refused
     if restic_tries.REFUSED.search(heard):
         return RefusedError(

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-from dr.errors import DamageError, DrError
+from dr.errors import DamageError, DrError, RefusedError
 from dr.tools.overlay import OverlayStore
 from dr.tools.view import ViewStore
 
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(404)  # restic asks again for minutes after any other answer
         except DrError as error:
             log.warning("%s", error)
-            self._say(503)
+            self._say(403 if isinstance(error, RefusedError) else 503)
 
     def _list(self, kind: str, *, body: bool) -> None:
         """Name the objects of a kind. Locks are those of another time, and none of them holds us."""

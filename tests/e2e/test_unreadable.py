@@ -59,3 +59,23 @@ def test_the_line_that_was_given_makes_the_point_whole(files_site: Site, closed:
     files_site.plan("share", plan_text("share", source))
     done = as_user(files_site, "--json", "backup", "share")
     assert done.returncode == 0 and json.loads(done.stdout)["runs"][0]["complete"], done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the files of another user are made by root")
+@pytest.mark.parametrize("part", ["data", "index", "snapshots"])
+def test_a_repository_with_files_of_another_user_is_called_that_and_not_damaged(files_site: Site, part: str) -> None:
+    """As after one run as root."""
+    site = files_site
+    site.plan("share", plan_text("share", f"docs: {{files: {{paths: [{site.root}/source]}}}}", targets="[disk]"))
+    site.dr("backup", "share")
+    others = [path for path in (site.root / "disk" / "share" / part).rglob("*") if path.is_file()]
+    for path in others:
+        os.chown(path, 65534, -1)
+    for typed in (("verify", "share", "--level", "1"), ("verify", "share"), ("drill", "share")):
+        done = as_user(site, *typed)
+        assert (done.returncode, typed) == (12, typed), done.stderr
+        assert "not permitted" in done.stderr and "damage" not in done.stderr, done.stderr
+        assert "trying again" not in done.stderr, "no other try can mend it"
+    for path in others:
+        os.chown(path, 0, -1)
+    assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok", "no damage is on record"

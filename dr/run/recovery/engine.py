@@ -23,7 +23,7 @@ from dr.run.recovery.site import RestoreSite
 from dr.run.recovery.state import Recovery, begin
 from dr.run.recovery.tables import bring_tables
 from dr.run.workspace.toolbox import Toolbox
-from dr.tools.restic_events import spoilt_by
+from dr.tools.service_refusals import spoilt_by
 
 
 def carry_out(toolbox: Toolbox, points: Sequence[Point], request: RecoveryRequest, site: RestoreSite) -> Drill:

@@ -251,9 +251,10 @@ def pass_over(recovery: Recovery, route: Route, why: DrError) -> RecoveryStep | 
     What was restored of it is taken away then.
     """
     step = recovery.chosen
-    if isinstance(why, RefusedError):
+    withheld = isinstance(why, RefusedError)  # which says nothing of what is stored
+    if withheld:
         route.refused(step.copy.target)
-    following = route.after(step, str(why))
+    following = route.after(step, "" if withheld else str(why))
     if following is None:
         return None
     recovery.close_instances()
