@@ -95,6 +95,9 @@ class Connections:
                 what = f"{doing} the catalog failed: its file system is read-only"
                 hint = "see why in the kernel's log, mount it for writing, then start again"
                 raise CatalogError(what, str(self.path), reason, hint=hint) from error
+            if self._is_closed(error):
+                what, hint = f"{doing} the catalog failed: its rights forbid it", "run as its owner, or correct them"
+                raise CatalogError(what, str(self.path), reason, hint=hint) from error
             hint = "wait for the other run to end" if "locked" in reason else _REBUILD
             raise CatalogError(f"{doing} the catalog failed", str(self.path), reason, hint=hint) from error
         except sqlite3.IntegrityError as error:  # it is whole, and refuses this: two runs of one id, for instance
@@ -128,6 +131,11 @@ class Connections:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         odd = code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
         return odd and is_read_only(self.path.parent)
+
+    def _is_closed(self, error: sqlite3.OperationalError) -> bool:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        odd = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        return odd and self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK)
 
     def _connection(self) -> sqlite3.Connection:
         mine: sqlite3.Connection | None = getattr(self._mine, "connection", None)

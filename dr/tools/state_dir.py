@@ -182,12 +182,18 @@ class StateDir(os.PathLike[str]):
             why, hint = error.strerror or "", _mending(error.errno)
             raise DrError("the state directory cannot be made", str(self), why, hint=hint) from error
         fixed = is_read_only(self.path)  # of what is there already nothing was made now
-        if fixed or not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+        closed = next((path for path in self._needed() if not _is_open(path)), None)
+        if fixed or closed:
             why = "its file system is read-only" if fixed else "its rights forbid it"
-            mending = (
-                "mount it for writing" if fixed else "run as its owner, or correct that; or name another with --state"
-            )
-            raise DrError("the state directory cannot be written", str(self), why, hint=mending)
+            chown = f"run as its owner, or as root: chown -R USER {self}; or name another with --state"
+            hint = "mount it for writing" if fixed else chown
+            where = self.path if fixed or closed is None else closed
+            raise DrError("the state directory cannot be written", str(where), why, hint=hint)
+
+    def _needed(self) -> Iterator[Path]:
+        """Yield what every command is to write, where it is there: after a run as root some of it may be root's."""
+        yield from (self.path / part for part in _MADE_FIRST)
+        yield from (path for path in (*self.catalog_files(), self.index, self.cache / "restic") if path.exists())
 
     def require_room(self) -> None:
         """Raise `DrError` when the disk is so full that not even a look could be noted."""
@@ -235,6 +241,11 @@ def hold_file(path: Path, *, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether this user may read and write it, and go into it where it is a directory."""
+    return os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0), effective_ids=True)
 
 
 def _mending(number: int | None) -> str:

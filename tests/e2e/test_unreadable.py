@@ -79,3 +79,20 @@ def test_a_repository_with_files_of_another_user_is_called_that_and_not_damaged(
     for path in others:
         os.chown(path, 0, -1)
     assert site.dr("drill", "share", "--json").document["drills"][0]["outcome"] == "ok", "no damage is on record"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the files of another user are made by root")
+@pytest.mark.parametrize("part", ["catalog.sqlite", "locks", "cache"])
+def test_what_in_the_state_directory_is_another_users_is_named_with_what_mends_it(files_site: Site, part: str) -> None:
+    files_site.dr("backup", "share")
+    path = files_site.root / "state" / part
+    os.chown(path, 65534, -1)
+    path.chmod(0o700)
+    done = as_user(files_site, "backup", "share")
+    told = (
+        f"dr: {path}: the state directory cannot be written (its rights forbid it). Run as its owner, or as root: chown"
+    )
+    assert done.returncode == 1 and done.stderr.startswith(told), done.stderr
+    status = as_user(files_site, "status")
+    assert status.returncode in (0, 1) and "its rights forbid it" in status.stderr, status.stderr
+    assert "rebuild" not in done.stderr + status.stderr, "the catalog is whole"
