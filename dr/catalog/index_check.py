@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from datetime import datetime
+from itertools import islice
 from sqlite3 import Connection, Row
 from typing import Any
 
@@ -43,7 +44,10 @@ _POINTS_ALONE = """
     select run_id from points p where not exists (select 1 from unrecorded u where u.run_id = p.run_id)
     and not exists (select 1 from evidence e where e.ref = p.run_id and e.kind = 'backup')"""
 _NO_POINT = ("delete from points where run_id = :run", "delete from copies where run_id = :run")
-_OF_RUN = "select target, complete, destroyed, snapshots, manifests from copies where run_id = ?"
+_POINTS_OF = "select * from points where run_id in ({})"
+_COPIES_OF = "select run_id, target, complete, destroyed, snapshots, manifests from copies where run_id in ({})"
+#: The index is asked of so many records at once.
+_AT_ONCE = 256
 _OF_SOURCE = ("source", "kind", "outcome", "snapshot_id", "bytes")
 _OF_TARGET = ("target", "outcome", "snapshots", "manifests")
 _WHOLE = "update copies set complete = :complete where run_id = :run and target = :target"
@@ -65,6 +69,22 @@ class Stray:
     values: Mapping[str, object]
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What the index has of the points of some runs, and of their copies."""
+
+    points: Mapping[str, Row]
+    copies: Mapping[str, list[Row]]
+
+    @classmethod
+    def of(cls, db: Connection, runs: Sequence[str]) -> _Rows:
+        """Ask for those of `runs`."""
+        marks, copies = ", ".join("?" * len(runs)), dict[str, list[Row]]()
+        for row in db.execute(_COPIES_OF.format(marks), runs):
+            copies.setdefault(row["run_id"], []).append(row)
+        return cls({row["run_id"]: row for row in db.execute(_POINTS_OF.format(marks), runs)}, copies)
+
+
 @dataclass
 class IndexCheck:
     """What was found by the records that have passed by, and what they say of copies."""
@@ -77,10 +97,13 @@ class IndexCheck:
 
     def passing(self, records: Iterable[Stored]) -> Iterator[Stored]:
         """Yield records, and look at each that passes by."""
-        for record in records:
-            with suppress(ValueError, TypeError, AttributeError, KeyError, OverflowError):
-                self._look(record)  # one that is not as it was sealed is named for that
-            yield record
+        rest = iter(records)
+        while some := list(islice(rest, _AT_ONCE)):
+            rows = _Rows.of(self.db, [record.ref for record in some if record.kind == "backup"])
+            for record in some:
+                with suppress(ValueError, TypeError, AttributeError, KeyError, OverflowError):
+                    self._look(record, rows)  # one that is not as it was sealed is named for that
+                yield record
 
     def strays(self) -> list[Stray]:
         """Return where the index disagrees with the records; all of them have passed by."""
@@ -104,15 +127,14 @@ class IndexCheck:
 
     # -- what its own run says of a point, and of its copies ---------------------------------------------
 
-    def _look(self, record: Stored) -> None:
+    def _look(self, record: Stored, rows: _Rows) -> None:
         self.told.take(record)
-        if record.kind != "backup":
+        if record.kind != "backup" or (row := rows.points.get(record.ref)) is None:
             return
-        row = self.db.execute("select * from points where run_id = ?", (record.ref,)).fetchone()
-        run = _run_of(record) if row else None
+        run = _run_of(record)
         if run and run.consistency_time and (copies := derive.copies_of(run)):
             self._hold_point(record.seq, run, row)
-            self._hold_copies(record.seq, run.run_id, copies)
+            self._hold_copies(record.seq, run.run_id, copies, rows.copies.get(run.run_id, []))
 
     def _hold_point(self, seq: int, run: BackupRun, row: Row) -> None:
         told = derive.point_row(run)
@@ -121,8 +143,7 @@ class IndexCheck:
             what = f"edited: the index of points says of its point otherwise than the record: {', '.join(wrong)}"
             self.found.append(Stray(seq, what, _POINT, told))
 
-    def _hold_copies(self, seq: int, run_id: str, told: Sequence[derive.StoredCopy]) -> None:
-        rows = self.db.execute(_OF_RUN, (run_id,)).fetchall()
+    def _hold_copies(self, seq: int, run_id: str, told: Sequence[derive.StoredCopy], rows: Sequence[Row]) -> None:
         if all(each.complete for each in told) and all(row["complete"] for row in rows):
             return  # as it mostly is
         destroyed = any(row["destroyed"] for row in rows)  # then no copy is whole: neither those made of it

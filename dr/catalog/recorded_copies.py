@@ -52,7 +52,9 @@ class RecordedCopies:
 
     def take(self, record: Stored) -> None:
         """Follow one more record. Raises `ValueError` and the like for one that is not as it was sealed."""
-        if record.kind == "backup" and not _LOOKED.search(record.text) and _CUT_SHORT.search(record.text):
+        text = record.text
+        may_be = record.kind == "backup" and ("failed" in text or "aborted" in text)  # quick, of those that went well
+        if may_be and not _LOOKED.search(text) and _CUT_SHORT.search(text):
             self.looked[record.system] = set()
             self._odd.add(record.system)
         if self._matters(record):
