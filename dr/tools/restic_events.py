@@ -165,8 +165,14 @@ class Events:
     def complaint(self) -> str:
         """The most telling words there are, in one line of at most 300 characters."""
         last = self.messages[-1].removeprefix("Fatal: ") if self.messages else ""
-        texts = [self.fatal, *(text for _, text in self.errors[:1]), last]
+        crash = next(filter(_CRASH.match, self.messages), "")  # what follows are the lines of restic's own program
+        texts = [self.fatal, crash, *(text for _, text in self.errors[:1]), last]
         return " ".join(next((x for x in texts if x), "no reason given").split())[:300]
+
+
+_CRASH = re.compile(r"fatal error: |panic: ")
+_NO_MEMORY = re.compile(r"out of memory|cannot allocate memory|failed to reserve \w+ ?\w* memory", re.IGNORECASE)
+_MEMORY = "free some memory, or take something else off this host: see the kernel's log (`dmesg`)"
 
 
 def told(line: str, expected: Expected | None = None) -> None:
@@ -250,6 +256,9 @@ def error_for(code: int, events: Events, *, where: str, doing: str) -> DrError:
         return given_up
     if code in (INTERRUPTED, -2, -15):
         return InterruptedRunError(f"{doing} was interrupted", where, hint="start the command again")
+    if code == -9 or _NO_MEMORY.search(cause):
+        how = "was killed, as the kernel does where memory runs out" if code == -9 else "found no memory"
+        return DrError(f"{doing} failed: restic {how}", where, "" if code == -9 else cause, hint=_MEMORY)
     if code == LOCKED:
         return LockedError(
             "the repository is locked by another program", where, cause, hint="wait for it to end", retryable=True

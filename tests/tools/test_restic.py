@@ -216,6 +216,23 @@ def test_what_went_wrong_knows_whether_another_try_can_help(code: int, words: st
     assert type(error) is kind and error.retryable is retryable and error.hint
 
 
+@pytest.mark.parametrize(
+    ("starved", "told"),
+    [("ulimit -v 400000; exec", "found no memory"), ("kill -9 $$;", "was killed, as the kernel does")],
+)
+def test_a_restic_that_memory_ran_out_for_is_called_that(
+    place: Path, tmp_path: Path, restic_program: str, starved: str, told: str
+) -> None:
+    """Its last words are otherwise a line of its own program, or none at all."""
+    repository(place, restic_program).init()
+    starving = tmp_path / "starving"
+    starving.write_text(f'#!/bin/sh\n{starved} {restic_program} "$@"\n')
+    starving.chmod(0o755)
+    with pytest.raises(DrError, match=f"restic {told}") as caught:
+        repository(place, str(starving)).snapshots()
+    assert ".go:" not in str(caught.value) and "memory" in caught.value.hint
+
+
 def test_a_lock_of_another_program_is_waited_for_then_said(place: Path, tmp_path: Path, restic_program: str) -> None:
     fake = tmp_path / "bin" / "restic"
     fake.parent.mkdir()
