@@ -216,7 +216,7 @@ _DOWN = re.compile(
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|"
     r"connection reset|server misbehaving|tls handshake|unexpected eof|service unavailable|"
     r"internal ?error|context deadline exceeded|broken pipe|use of closed network connection|"
-    r"connection lost|ssh command exited: exit status 255|unable to start the sftp session",
+    r"connection lost|ssh command exited: exit status 255|unable to start the sftp session|request timeout",
     re.IGNORECASE,
 )
 _DAMAGE = re.compile(
@@ -278,7 +278,7 @@ _CANCELLED = "context canceled"
 
 
 #: What a line that broke leaves: never what a stored object that is too short does, of which restic says just that.
-_BROKE = re.compile(rf"{_DOWN.pattern}|request timeout|ssh command exited", re.IGNORECASE)
+_BROKE = re.compile(rf"{_DOWN.pattern}|ssh command exited", re.IGNORECASE)
 
 
 def broken_off(events: Events, *, where: str, doing: str) -> DrError | None:

@@ -18,8 +18,10 @@ _REGION = re.compile(
     r"authorization header is malformed|addressed using the specified endpoint|location constraint is incompatible",
     re.IGNORECASE,
 )
+#: What a REST server answers, and what stands before one.
+_LOGIN = re.compile(r"unexpected HTTP response \(40[13]\)", re.IGNORECASE)
 #: For `restic_tries`: no other try changes one of these.
-FOR_GOOD = re.compile("|".join(each.pattern for each in (_CLOCK, _TOKEN, _REGION)), re.IGNORECASE)
+FOR_GOOD = re.compile("|".join(each.pattern for each in (_CLOCK, _TOKEN, _REGION, _LOGIN)), re.IGNORECASE)
 
 
 def refusal(heard: str, *, where: str, doing: str, cause: str) -> DrError | None:
@@ -29,6 +31,9 @@ def refusal(heard: str, *, where: str, doing: str, cause: str) -> DrError | None
         return DrError(what, where, cause, hint="set the clock, and keep it by NTP")
     if _TOKEN.search(heard):
         hint = "get new keys with a new session token: theirs has expired, or does not belong to them"
+        return RefusedError("the target refused the credentials", where, cause, hint=hint)
+    if _LOGIN.search(heard):
+        hint = "check the target's login, and what it may read there"
         return RefusedError("the target refused the credentials", where, cause, hint=hint)
     if _REGION.search(heard):
         hint = "write the region of the bucket, and that region's endpoint"

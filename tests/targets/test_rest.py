@@ -101,6 +101,21 @@ def test_a_wrong_password_and_a_server_that_is_gone_are_said_and_no_secret_is(
         assert said in ran.err and "planted" not in ran.err + ran.out, ran.err
 
 
+def test_a_login_that_is_refused_amid_a_restore_is_told_and_nothing_is_called_damaged(
+    site: Site, rest_server: RestServer, tmp_path: Path
+) -> None:
+    url = f"{rest_server.url}/{tmp_path.name}"
+    site_on(site, rest_server, url=url)
+    site.dr("backup", "share")
+    with busy(rest_server.port) as front:
+        site_on(site, rest_server, url=f"{front.endpoint}/{tmp_path.name}")
+        for front.status, front.only in ((401, r"GET .*/data/."), (403, r"GET .*/data/."), (401, r"GET .*/index/.")):
+            ran = site.dr("drill", "share", code=12)
+            assert "refused the credentials" in ran.err and "damaged" not in ran.err, ran.err
+        front.only = "none"
+        site.dr("drill", "share")
+
+
 def test_a_certificate_is_trusted_by_its_own_authority_alone_for_restic_and_for_us(site: Site, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("127.0.0.1")

@@ -203,6 +203,7 @@ def test_lines_that_are_no_json_are_messages() -> None:
     [
         (1, "dial tcp 127.0.0.1:9: connect: connection refused", TargetDownError, True),
         (1, "Post: readfrom tcp 127.0.0.1:9: use of closed network connection", TargetDownError, True),
+        (1, 'Post "http://127.0.0.1:9/share/?create=true": request timeout', TargetDownError, True),
         (1, "Access Denied", RefusedError, False),
         (1, "The specified bucket does not exist", TargetDownError, False),
         (1, "write /x: no space left on device", DrError, False),
