@@ -56,6 +56,11 @@ class Listing:
             raise FileNotFoundError(errno.ENOENT, "not listed")
         return status
 
+    def put(self, into: SortedLines) -> None:
+        """Put what was found into sorted lines."""
+        for path, status in self.found.items():
+            into.add(path, status, _kind(status), self.links.get(path))
+
 
 def list_trees(
     host: Host,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import heapq
+import mmap
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -15,6 +17,8 @@ from dr.evidence.manifest import Entry, Kind, key_of, spelt
 
 #: So many lines are held at a time; so many pieces are open at once, each of which takes a descriptor.
 _PIECE, _MOST = 20_000, 64
+#: So many lines further on one is looked for before it is looked for among all.
+_NEXT = 4
 
 
 class SortedTexts:
@@ -85,7 +89,9 @@ class SortedLines(SortedTexts):
 
     def put(self, entry: Entry) -> None:
         """Take an entry."""
-        self.fill((manifest.line_of(entry),))
+        self._held.append(manifest.line_of(entry))
+        if len(self._held) >= _PIECE:
+            self._put_down()
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the lines in order, one of each path. May be asked again."""
@@ -127,6 +133,70 @@ class OrderedStatus:
         except FileNotFoundError:
             return False
         return True
+
+
+class LinesAnywhere:
+    """Lines in order, to be asked for in any order and by several threads; they lie in a file that has no name.
+
+    `path` is where it is made. Who asks in order, as the lines stand, is answered soonest.
+    """
+
+    def __init__(self, lines: Iterable[bytes], path: Path) -> None:
+        with path.open("w+b") as file:
+            path.unlink()
+            file.writelines(lines)
+            file.flush()
+            self._size = file.tell()
+            self._text = mmap.mmap(file.fileno(), self._size, access=mmap.ACCESS_READ) if self._size else None
+        self._own = threading.local()
+
+    def entry(self, path: bytes) -> Entry | None:
+        """Return the entry of a path; None where there is none."""
+        wanted = f"[{spelt(path)}".encode("ascii")
+        start = self._soon(wanted, getattr(self._own, "next", 0))
+        if start < 0:
+            start = self._among(wanted)
+        line = self._line(start)
+        self._own.next = start + len(line)
+        return manifest.entry_of(line) if key_of(line) == wanted else None
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield all entries, in order."""
+        at = 0
+        while line := self._line(at):
+            yield manifest.entry_of(line)
+            at += len(line)
+
+    def _soon(self, wanted: bytes, at: int) -> int:
+        """Return where a line begins if it is one of the next; else -1."""
+        for _ in range(_NEXT):
+            line = self._line(at)
+            key = key_of(line)
+            if key == wanted:
+                return at
+            if not line or key > wanted:
+                return -1
+            at += len(line)
+        return -1
+
+    def _among(self, wanted: bytes) -> int:
+        """Return where the line begins, or the first after it would: by halves."""
+        low, high = 0, self._size
+        while low < high:
+            middle = self._begin((low + high) // 2)
+            line = self._line(middle)
+            if key_of(line) < wanted:
+                low = middle + len(line)
+            else:
+                high = middle
+        return low
+
+    def _begin(self, at: int) -> int:
+        """Return where the line begins in which a place lies."""
+        return self._text.rfind(b"\n", 0, at) + 1 if self._text else 0
+
+    def _line(self, at: int) -> bytes:
+        return self._text[at : self._text.find(b"\n", at) + 1] if self._text and at < self._size else b""
 
 
 def status_of(entry: Entry) -> os.stat_result:

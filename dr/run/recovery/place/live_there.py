@@ -23,7 +23,8 @@ from dr.run.recovery.place.restore_host import LocalHost
 from dr.run.recovery.place.tree import RestoredTree, TreeThere
 from dr.sources.attributes import Attributes, attributes_there
 from dr.sources.hosts import open_host
-from dr.sources.listing import Listing, hash_files, list_paths, writable
+from dr.sources.listing import hash_files, list_paths, writable
+from dr.sources.sorted_lines import SortedLines
 from dr.tools import retry
 from dr.tools.host import Host, script
 
@@ -200,18 +201,19 @@ class _NamedTree(TreeThere):
         """See `RestoredTree`."""
         return retry.persist(partial(super().digests, paths), what=self._host.name)
 
-    @cached_property
-    def _listing(self) -> Listing:
-        return retry.persist(partial(list_paths, self._host, self._paths), what=self._host.name)
+    def _list(self, into: SortedLines) -> None:
+        """See `TreeThere`."""
+        listing = retry.persist(partial(list_paths, self._host, self._paths), what=self._host.name)
+        listing.put(into)
 
-    @cached_property
-    def _marked(self) -> dict[bytes, Attributes] | None:
-        asked = partial(attributes_there, self._host, list(self._listing.found))
-        return retry.persist(asked, what=self._host.name)
+    def _attributes(self, paths: Sequence[bytes]) -> dict[bytes, Attributes] | None:
+        """See `TreeThere`."""
+        return retry.persist(partial(attributes_there, self._host, paths), what=self._host.name)
 
     @contextmanager
     def reachable(self) -> Iterator[None]:
-        """See `RestoredTree`."""
+        """See `RestoredTree`: where they lie no mode is changed for it."""
+        _ = self._found
         yield
 
 

@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from typing import Protocol, TypeVar
 
 from dr.errors import DrError
 from dr.evidence.attributes import digest_of
 from dr.sources.attributes import Attributes, attributes_there, digest_here
-from dr.sources.listing import Listing, hash_files, list_trees
+from dr.sources.listing import hash_files, list_trees
+from dr.sources.sorted_lines import LinesAnywhere, SortedLines, status_of
 from dr.tools.digest import sha256_file
 from dr.tools.host import Host, script
 
@@ -26,6 +29,8 @@ _OPEN_UP = """
 [ "$(id -u)" = 0 ] && exit 0;
 find "$1" \\( -type d -not -perm -u=rwx -o -type f -not -perm -u=r \\) -exec chmod u+rwX -- {} \\;
 """
+#: Of so many files a host is asked for the attributes at once.
+_AT_ONCE = 50_000
 T = TypeVar("T")
 _OWN = {stat.S_IFDIR: 0o700, stat.S_IFREG: 0o400}
 _HINT = "install GNU findutils and coreutils there, or drill on another host"
@@ -143,11 +148,13 @@ class TreeThere:
 
     def status(self, path: bytes) -> os.stat_result | None:
         """See `RestoredTree`."""
-        return self._listing.found.get(self._at(path))
+        entry = self._found.entry(self._at(path))
+        return status_of(entry) if entry else None
 
     def target(self, path: bytes) -> bytes | None:
         """See `RestoredTree`."""
-        return self._listing.links.get(self._at(path))
+        entry = self._found.entry(self._at(path))
+        return entry.link_target if entry else None
 
     def attributes(self, path: bytes) -> str | None:
         """See `RestoredTree`."""
@@ -165,9 +172,9 @@ class TreeThere:
 
     def files(self) -> Iterator[tuple[bytes, os.stat_result]]:
         """See `RestoredTree`."""
-        for path, status in self._listing.found.items():
-            if not stat.S_ISDIR(status.st_mode):
-                yield path[len(self._top) + 1 :], status
+        for entry in self._found:
+            if entry.kind != "dir":
+                yield entry.path[len(self._top) + 1 :], status_of(entry)
 
     @contextmanager
     def opened(self, path: bytes) -> Iterator[int]:
@@ -185,18 +192,37 @@ class TreeThere:
     @contextmanager
     def reachable(self) -> Iterator[None]:
         """See `RestoredTree`: a drill's sandbox, so that the modes stay as they are then."""
+        _ = self._found  # once, before several threads ask
         yield
 
     @cached_property
-    def _listing(self) -> Listing:
-        self._host.run(script(_OPEN_UP, os.fsdecode(self._top)))
-        return _with_hint(
-            lambda: list_trees(self._host, [os.fsdecode(self._top)], excluded=lambda path: False, one_filesystem=False)
-        )
+    def _found(self) -> LinesAnywhere:
+        lines = SortedLines(self._aside / f".there-{token_hex(4)}")
+        try:
+            self._list(lines)
+            return LinesAnywhere(lines, self._aside / f".there-{token_hex(4)}")
+        finally:
+            lines.remove()
+
+    def _list(self, into: SortedLines) -> None:
+        """List what is there."""
+        top = os.fsdecode(self._top)
+        self._host.run(script(_OPEN_UP, top))
+        _with_hint(lambda: list_trees(self._host, [top], excluded=lambda path: False, one_filesystem=False, into=into))
 
     @cached_property
     def _marked(self) -> dict[bytes, Attributes] | None:
-        return attributes_there(self._host, list(self._listing.found))
+        paths, marked = (entry.path for entry in self._found), dict[bytes, Attributes]()
+        some = list(islice(paths, _AT_ONCE))
+        while True:
+            if (told := self._attributes(some)) is None:
+                return None
+            marked |= {path: found for path, found in told.items() if found}
+            if not (some := list(islice(paths, _AT_ONCE))):
+                return marked
+
+    def _attributes(self, paths: Sequence[bytes]) -> dict[bytes, Attributes] | None:
+        return attributes_there(self._host, paths)
 
     def _at(self, path: bytes) -> bytes:
         return self._top + b"/" + path if path else self._top
