@@ -355,8 +355,13 @@ def _keys(db: Connection, event: KeyEvent) -> None:
 def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *, seen: datetime) -> None:
     """Take a point found in a repository, `seen` then; what is known of it stays, unless this copy of it is whole.
 
-    That no record tells of it is noted: an audit names what was put into the index otherwise.
+    That no record tells of it, or not of its snapshots there, is noted: an audit names what was put into the index
+    otherwise.
     """
+    known = db.execute(
+        "select snapshots from copies where run_id = ? and target = ?", (point.run_id, target)
+    ).fetchone()
+    other = known is not None and known["snapshots"] != _json(point.snapshots)
     kinds = json.dumps(point.kinds)
     outcome = "ok" if point.complete else "degraded"
     db.execute(
@@ -378,7 +383,7 @@ def adopt_point(db: Connection, system: str, target: str, point: AdoptedPoint, *
     )
     put_copy(db, point.run_id, target, complete=point.complete, snapshots=point.snapshots, manifests=point.manifests,
              seen=seen)  # fmt: skip
-    if not reading.is_on_record(db, point.run_id, "backup"):
+    if other or not reading.is_on_record(db, point.run_id, "backup"):
         db.execute("insert or ignore into unrecorded values (?)", (point.run_id,))
 
 

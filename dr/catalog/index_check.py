@@ -1,8 +1,9 @@
 """The index of recovery points and their copies, held against the records it was derived from, while those pass by.
 
 What the records leave open is not judged: what a rebuild or a repair found at a target, and what records told that are
-missing. So a copy that nobody stored by the records may be there, and have other snapshots than its run stored. But a
-point is of a record, or was noted when it was found without one (`unrecorded`).
+missing. So a copy that nobody stored by the records may be there. But a point is of a record, and its copy has the
+snapshots that its run stored there or a later record named, or it was noted when that was found otherwise
+(`unrecorded`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _COPIES_OF = "select run_id, target, complete, destroyed, snapshots, manifests f
 _AT_ONCE = 256
 _OF_SOURCE = ("source", "kind", "outcome", "snapshot_id", "bytes")
 _OF_TARGET = ("target", "outcome", "snapshots", "manifests")
+_SNAPSHOTS = "update copies set snapshots = :snapshots, manifests = :manifests where run_id = :run and target = :target"
 _WHOLE = "update copies set complete = :complete where run_id = :run and target = :target"
 
 
@@ -94,6 +96,7 @@ class IndexCheck:
     told: RecordedCopies = field(default_factory=RecordedCopies)
     #: Whether some records did not pass by, as they are not as they were sealed.
     some_away: bool = False
+    _other: dict[CopyKey, tuple[int, str, derive.StoredCopy]] = field(default_factory=dict)
 
     def passing(self, records: Iterable[Stored]) -> Iterator[Stored]:
         """Yield records, and look at each that passes by."""
@@ -111,6 +114,7 @@ class IndexCheck:
         if not chain.gaps(self.db):  # else damage, say, may be told by a record that is missing
             self._hold_claims(at_work)
             self._hold_points_alone()
+            self._hold_snapshots()
         self._hold_damage()
         self._hold_loss(at_work)
         self._hold_destruction()
@@ -134,7 +138,9 @@ class IndexCheck:
         run = _run_of(record)
         if run and run.consistency_time and (copies := derive.copies_of(run)):
             self._hold_point(record.seq, run, row)
-            self._hold_copies(record.seq, run.run_id, copies, rows.copies.get(run.run_id, []))
+            stored = rows.copies.get(run.run_id, [])
+            self._hold_copies(record.seq, run.run_id, copies, stored)
+            self._note_others(record.seq, run, copies, stored)
 
     def _hold_point(self, seq: int, run: BackupRun, row: Row) -> None:
         told = derive.point_row(run)
@@ -156,6 +162,14 @@ class IndexCheck:
             as_stored = any(_read(row["manifests"]) == each.manifests for each in whole)
             if as_stored and not row["complete"] and not destroyed:
                 self._differs(seq, key, "not whole", "whole", _WHOLE, complete=1)
+
+    def _note_others(self, seq: int, run: BackupRun, told: Sequence[derive.StoredCopy], rows: Sequence[Row]) -> None:
+        """Note the copies that have other snapshots than their run stored there: later records may say why."""
+        stored = {each.target: each for each in told}
+        for row in rows:
+            copy = stored.get(row["target"])
+            if copy and _read(row["snapshots"]) != copy.snapshots:
+                self._other[run.run_id, copy.target] = seq, run.system, copy
 
     # -- what all records say of copies ------------------------------------------------------------------
 
@@ -180,6 +194,15 @@ class IndexCheck:
             if run_id not in self.told.left and not reading.is_on_record(self.db, run_id, "backup"):
                 what = f"edited: the index of points says that there is a point {run_id}, and no record does"
                 self.found += [Stray(0, what, statement, {"run": run_id}) for statement in _NO_POINT]
+
+    def _hold_snapshots(self) -> None:
+        """Hold of which snapshots a copy is made against what its run stored there, and what came later."""
+        told, noted = self.told, {row["run_id"] for row in self.db.execute("select run_id from unrecorded")}
+        for (run_id, target), (seq, system, copy) in self._other.items():
+            settled = (run_id, target) in told.late or (system, target) in told.replicas or run_id in told.left
+            if not settled and run_id not in noted:
+                values = {name: json.dumps(getattr(copy, name), sort_keys=True) for name in ("snapshots", "manifests")}
+                self._differs(seq, (run_id, target), "of other snapshots", "of those stored", _SNAPSHOTS, **values)
 
     def _hold_damage(self) -> None:
         for key, doubtful in self.told.damaged.items():

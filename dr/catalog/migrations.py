@@ -174,4 +174,8 @@ STEPS: tuple[str, ...] = (
         and not exists (select 1 from folded f where f.system = p.system and f.kind = 'backup'
             and f.finished = p.finished);
     """,
+    """
+    insert or ignore into unrecorded select run_id from points
+        where exists (select 1 from evidence where kind in ('rebuild', 'repair'));
+    """,
 )

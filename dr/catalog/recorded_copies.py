@@ -38,6 +38,7 @@ class RecordedCopies:
     `destroyed` the number of the record, and at which of these places copies were `brought` since. Of the `open` copies
     nobody knows. `looked`: of systems whose last backup was cut short, and may have noted what it saw, the targets that
     were looked at since. `left`: the runs that left something behind, which is a point by that alone.
+    `late` copies, and those on `replicas`, need not have the snapshots that their runs stored there.
     """
 
     damaged: dict[CopyKey, bool] = field(default_factory=dict)
@@ -47,6 +48,8 @@ class RecordedCopies:
     open: set[CopyKey] = field(default_factory=set)
     looked: dict[str, set[str]] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
+    late: set[CopyKey] = field(default_factory=set)
+    replicas: set[Place] = field(default_factory=set)
     _odd: set[str] = field(default_factory=set)
     _damaged_of: dict[CopyKey, str] = field(default_factory=dict)
 
@@ -131,6 +134,7 @@ class RecordedCopies:
 
     def _take_replication(self, place: Place, body: _Body) -> None:
         """A replica holds the points that are named, and no others."""
+        self.replicas.add(place)
         there = body.get("points")
         if there is None or body.get("by", "objects") != "objects":
             return
@@ -152,6 +156,7 @@ class RecordedCopies:
                 del self.damaged[key]
 
     def _take_late(self, system: str, run_id: str, target: str) -> None:
+        self.late.add((run_id, target))
         if (run_id, target) in self.damaged:
             self.open.add((run_id, target))  # whether by other snapshots is not followed
         self.missing.get((system, target), {}).pop(run_id, None)

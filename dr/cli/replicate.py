@@ -62,7 +62,7 @@ def adopt(context: Context, target: str) -> None:
 def _nothing_to_do(plan: Plan) -> str:
     if len(plan.places) == 1:
         return "the plan has one target and no replica: there is nowhere to copy to"
-    return f"every point is on {', '.join(plan.targets)}"
+    return f"by the record every point is on {', '.join(plan.targets)}; no target was asked"
 
 
 def say_replications(context: Context, results: list[Finished[Replication]]) -> None:

@@ -21,7 +21,7 @@ from dr.evidence.record import BackupRun, Replication
 from dr.tools.state_dir import StateDir
 from tests.catalog.test_store import NOON, proof, run
 
-_COLUMNS = "run_id, target, complete, damaged, doubtful, destroyed, missing, proof_level"
+_COLUMNS = "run_id, target, complete, damaged, doubtful, destroyed, missing, proof_level, snapshots"
 
 
 def destroyed(target: str, *, hours: float) -> KeyEvent:
@@ -93,6 +93,7 @@ def index(folder: Path) -> list[tuple[object, ...]]:
         ("update points set finished = 1, outcome = 'degraded', bytes = 3 where run_id = 'last'", "finished, outcome"),
         ("update points set kinds = '[]' where run_id = 'last'", "kinds"),
         ("update points set complete = 'x' where run_id = 'last'", "complete"),
+        ("update copies set snapshots = '{}' where run_id = 'whole'", "of other snapshots"),
         (
             "insert into points select 'made', system, consistency, finished, outcome, 1, bytes, kinds from points limit 1",
             "a point made",
@@ -126,6 +127,8 @@ def test_a_point_that_no_record_tells_of_is_no_fault_where_it_was_found_at_a_tar
         snapshots={"a": "y"}, manifests={},
     )  # fmt: skip
     told.record(dataclasses.replace(run("after", hours=8), left_behind=(left,)))
+    repaired = dataclasses.replace(there, run_id="whole", snapshots={"a": "shortened"})
+    told.adopt_points("sis", "t", [repaired], at=NOON, whole=False)
     assert {"found-alone", "left-alone"} <= {point.run_id for point in told.points()}
     before = index(tmp_path)
     assert told.audit().first_bad is None
