@@ -68,6 +68,10 @@ create table terms_1 partition of terms for values from ('2020-01-01') to ('2021
 create table terms_2 partition of terms for values from ('2021-01-01') to ('2022-01-01');
 insert into terms (at) values ('2020-05-05'), ('2021-05-05');
 create view pupils as select * from students;
+create function thrice(x int) returns int language sql immutable as 'select 3 * x';
+create function called_bare(x int) returns int language plpgsql immutable as 'begin return thrice(x); end';
+create table computed (a int, b int generated always as (called_bare(a)) stored);
+insert into computed (a) values (1), (2);
 create table bare ();
 create table fixed (a int generated always as (42) stored);
 insert into bare select from generate_series(1, 3);
@@ -459,6 +463,11 @@ def test_beside_in_postgresql_it_is_there_whole_or_not_at_all(
     assert postgres.psql("select name from students where id = 2", name) == "spoilt2", "the live one is not touched"
     assert "before_pkey" in postgres.psql("select indexname from pg_indexes where tablename = 'before'", name)
     assert "the name 'before' already" in site.dr(*asked, "--yes", code=2).err
+    bare = ("sis", "--table", "computed", "--beside", "again")
+    assert "ALTER FUNCTION … SET search_path = …; then try again" in _recover(site, *bare, code=1).err
+    postgres.psql("alter function called_bare set search_path = public", name)
+    _recover(site, *bare)
+    assert postgres.psql("select a, b from again order by a", name) == "1|3\n2|6"
 
 
 def test_a_condition_of_postgresql_can_read_and_nothing_else(postgres: PostgresServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from dr.errors import REFUSED, SourceError, UsageError
@@ -14,6 +15,8 @@ from dr.tools.host import Host
 
 _TAKEN = """select to_json(exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = {} and c.relname = {}))"""
+#: What is not found by a name without its schema: the search path is empty while a table is loaded.
+_BARE = re.compile(r'\b(?:function|relation|type) "?[^\s".(]+["( ].*does not exist')
 
 
 class PostgresBeside(Beside):
@@ -45,10 +48,13 @@ class PostgresBeside(Beside):
         except SourceError as error:
             if error.retryable or error.exit_code == REFUSED:
                 raise
-            raise SourceError(
-                error.what, error.where, error.cause, exit_code=error.exit_code,
-                hint="bring the table back as files with --to, and load them once what the server misses is there",
-            ) from error  # fmt: skip
+            hint = "bring the table back as files with --to, and load them once what the server misses is there"
+            if _BARE.search(error.cause):
+                hint = (
+                    "let a function that calls others by bare names find them: ALTER FUNCTION … SET search_path = …; "
+                    f"then try again, or {hint}"
+                )
+            raise SourceError(error.what, error.where, error.cause, hint=hint, exit_code=error.exit_code) from error
         there = self._server.value(database, count)
         if there is None:
             raise SourceError(f"the rows of {whole} could not be counted", self._server.name, hint="count them by hand")
