@@ -161,6 +161,7 @@ def busy(port: int, *, status: int = 503, code: str = "SlowDown") -> Iterator[Bu
                 self._tell(answer.status, dict(answer.getheaders()), answer.read())
 
         do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that the library wants
+        do_PROPFIND = do_MKCOL = do_MOVE = do_GET  # noqa: N815 - what WebDAV has beside them
 
         def _tell(self, status: int, headers: dict[str, str], body: bytes) -> None:
             asked, agent = f"{self.command} {self.path}", self.headers.get("User-Agent", "")

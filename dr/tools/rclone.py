@@ -39,6 +39,8 @@ _KEEP_ENV = (
 )  # fmt: skip
 #: How long it tries by itself: the rest of the budget is ours.
 LIMITS = {"RCLONE_CONTIMEOUT": "5s", "RCLONE_TIMEOUT": "30s", "RCLONE_LOW_LEVEL_RETRIES": "2", "RCLONE_RETRIES": "1"}
+#: What rclone answers, with the status of what is absent, where it found an object and could not open it.
+_UNOPENED = "Not Found"
 _ABSENT = re.compile(r"(object|directory|file) not found|no such file|doesn't exist", re.IGNORECASE)
 _UNKNOWN = re.compile(r"didn't find (section|backend)", re.IGNORECASE)
 _REFUSED = re.compile(
@@ -123,10 +125,13 @@ class Rclone:
         try:
             connection.request("GET", f"/{quote(f'[{self.remote}]/{name}', safe='/[]:')}", headers=span)
             response = connection.getresponse()
-            if response.status == 404:
-                raise DamageError(f"{doing}: it is not there", self.where, hint="run `dr verify` to see all")
             if response.status not in (200, 206, 416):
-                raise self._meaning(response.read(300).decode("utf-8", "replace").strip(), doing)
+                said = response.read(300).decode("utf-8", "replace").strip()
+                raise (
+                    self._unopened(doing)
+                    if response.status == 404 and said == _UNOPENED
+                    else self._meaning(said, doing)
+                )
             if response.status != 416:
                 yield from self.meter.taking(line.body(response, _BLOCK))
             done = response.isclosed()
@@ -206,6 +211,10 @@ class Rclone:
         return TargetDownError(
             f"{doing} failed: rclone went away", self.where, str(error), hint="try again", retryable=True
         )
+
+    def _unopened(self, doing: str) -> DrError:
+        hint = f"see why with `rclone --config {self._config} cat`: so it answers what its login may not read, too"
+        return TargetDownError(f"{doing} failed: it is there, and rclone could not open it", self.where, hint=hint)
 
     def _meaning(self, said: str, doing: str) -> DrError:
         why = " ".join(_LOGIN.sub("//", said).split())[:300]

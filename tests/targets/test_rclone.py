@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dr.errors import DrError
+from dr.errors import DamageError, DrError, TargetDownError
+from dr.plan.target import Target
+from dr.targets.kinds import driver_of
 from dr.tools import rclone
 from scripts.servers.rclone import RcloneServer, rclone_program
 from tests.conftest import Site, plan_text
+from tests.proxy import busy
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +41,27 @@ def test_a_remote_that_cannot_be_used_is_said_in_one_sentence_and_no_secret_is(
         assert said in ran.err and "planted" not in ran.err + ran.out, ran.err
     without = ":".join(part for part in site.env["PATH"].split(":") if not Path(part, "rclone").exists())
     assert "rclone could not be started" in site.dr("backup", "share", code=1, PATH=without).err
+
+
+def test_an_object_that_may_not_be_read_is_not_called_missing(
+    rclone_server: RcloneServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rclone answers 404 for both: with its own words for what is absent, with a bare one for what it cannot open."""
+    monkeypatch.setenv("PATH", f"{Path(rclone_program()).parent}:{os.environ['PATH']}")
+    with busy(rclone_server.port, status=403, code="") as front:
+        config = tmp_path / "rclone.conf"
+        config.write_text(rclone_server.section("far", int(front.endpoint.rpartition(":")[2]), rclone_server.password))
+        config.chmod(0o600)
+        remote = {"remote": f"far:{tmp_path.name}", "config": str(config)}
+        store = driver_of(Target.model_validate({"target": "far", "rclone": remote})).open().store
+        front.only = "none"
+        store.put("there", b"data")
+        assert store.get("there") == b"data"
+        front.only = r"GET .*/there"
+        with pytest.raises(TargetDownError, match="it is there, and rclone could not open it"):
+            store.sha256("there")
+        with pytest.raises(DamageError, match="it is not there"):
+            store.sha256("absent")
 
 
 def test_a_union_of_which_a_disk_is_away_is_no_loss_once_it_is_back(site: Site) -> None:
