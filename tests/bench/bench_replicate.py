@@ -18,7 +18,7 @@ from pathlib import Path
 from scripts.servers.s3 import S3Server
 from tests.bench.measure import costs, dr, environment, make_files, restic, say_costs, scratch
 
-REPETITIONS = 3
+REPETITIONS = 2
 
 
 def target(home: Path, name: str, server: S3Server, bucket: str) -> None:
@@ -114,11 +114,11 @@ def run(home: Path, one: S3Server, two: S3Server) -> None:
     target(home, "first", one, "first")
     target(home, "unused", one, "unused")
     plan(home, "unused")
-    make_files(home / "source", [4_000_000] * 60 + [500_000] * 60)
+    make_files(home / "source", [4_000_000] * 240 + [500_000] * 240)
     dr(home, "backup", "files")
     dr(home, "verify", "files")
-    measure(home, one, one, "270 MB on one service")
-    measure(home, one, two, "270 MB between two services")
+    measure(home, one, one, "1 GB on one service")
+    measure(home, one, two, "1 GB between two services")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from dr.errors import DrError
@@ -42,7 +43,7 @@ def _bases(recovery: Recovery, name: str) -> Sequence[str]:
 
 def _bare(bases: Sequence[str]) -> set[bytes]:
     """Return declared paths as entries of a manifest have them, without the first slash."""
-    return {path.strip("/").encode("utf-8", "surrogateescape") for path in bases}
+    return {os.fsencode(os.path.normpath(path)).strip(b"/") for path in bases}
 
 
 def named(recovery: Recovery, name: str, listed: Path) -> Part | None:
@@ -118,23 +119,44 @@ def picked_by_checks(recovery: Recovery, name: str, listed: Path) -> Part:
     checks = [check.body for check in recovery.toolbox.plan.drill.checks if check.source == name]
     named = [wanted for body in checks if (wanted := body.sampled_path) is not None]
     only = re.compile(b"|".join(below(bases, each).pattern for each in named) or b"(?!)", re.DOTALL)
-    there = [entry for entry in chosen(listed, None) if entry.kind != "dir"]
-    files = [entry for entry in there if entry.kind == "file"]
-    paths = {entry.path.lstrip(b"/") for entry in files}
-    include = [form for each in named for form in for_restic(bases, each, alone=paths)]
-    if not any(only.fullmatch(path) for path in paths):
-        path = _picked(files, f"{recovery.request.drill_id}/{name}")
+    own, alone, files = _bare(bases), set[bytes](), _Files()
+    count, any_named = 0, False
+    for entry in chosen(listed, None):
+        count += entry.kind != "dir"
+        files.add(entry)
+        if entry.kind == "file":
+            bare = entry.path.lstrip(b"/")
+            any_named = any_named or only.fullmatch(bare) is not None
+            if bare in own:
+                alone.add(bare)
+    include = [form for each in named for form in for_restic(bases, each, alone=alone)]
+    if not any_named:
+        path = files.picked(listed, f"{recovery.request.drill_id}/{name}")
         only, include = re.compile(re.escape(path), re.DOTALL), [literal(os.fsdecode(b"/" + path))]
-    return Part(only, include, len(there))
+    return Part(only, include, count)
 
 
-def _picked(files: Sequence[Entry], seed: str) -> bytes:
-    """Pick one file; the same seed picks the same file. Files with content come first."""
-    whole = [entry for entry in files if entry.state == "ok"]
-    pool = [entry for entry in whole if entry.size] or whole
-    if not pool:
-        raise DrError(
-            "the point holds no file to restore from this source",
-            hint="drill the whole system: --scenario system-loss",
-        )
-    return random.Random(seed).choice(pool).path.lstrip(b"/")  # noqa: S311 - picks, hides nothing
+class _Files:
+    """Counts the files of which one may be picked: those with content, and where there is none of them the others."""
+
+    def __init__(self) -> None:
+        self._whole = self._filled = 0
+
+    def add(self, entry: Entry) -> None:
+        """Count one entry."""
+        if entry.kind == "file" and entry.state == "ok":
+            self._whole += 1
+            self._filled += entry.size > 0
+
+    def picked(self, listed: Path, seed: str) -> bytes:
+        """Pick one file of a manifest; the same seed picks the same file. Raises `DrError` where there is none."""
+        most = self._filled or self._whole
+        if not most:
+            raise DrError(
+                "the point holds no file to restore from this source",
+                hint="drill the whole system: --scenario system-loss",
+            )
+        number = random.Random(seed).choice(range(most))  # noqa: S311 - picks, hides nothing
+        files = (entry for entry in chosen(listed, None) if entry.kind == "file" and entry.state == "ok")
+        pool = (entry for entry in files if entry.size or not self._filled)
+        return next(islice(pool, number, None)).path.lstrip(b"/")

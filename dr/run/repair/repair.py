@@ -262,10 +262,9 @@ def _shorter(place: Place, listed: str, snapshot: str) -> Iterator[bytes]:
         try:
             with place.repository.reading(listed, f"/{MANIFEST}") as chunks:
                 take(chunks, path)
-            entries = [entry for entry in manifest.read(path) if entry.kind == "file" and entry.state == "ok"]
+            files = (entry for entry in manifest.read(path) if entry.kind == "file" and entry.state == "ok")
+            shorter = [each.path for each in files if sizes.get(b"/" + each.path.lstrip(b"/")) != each.size]
         except (DamageError, DrError):
             yield b"(the manifest itself is lost: nobody can say which)"
             return
-    for entry in entries:
-        if sizes.get(b"/" + entry.path.lstrip(b"/")) != entry.size:
-            yield entry.path
+    yield from shorter
