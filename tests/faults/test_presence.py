@@ -307,3 +307,16 @@ def test_a_replica_that_is_not_there_any_more_is_not_filled_again(files_site: Si
     site.dr("target", "begin", "vault", "--because", "its disk broke")
     site.dr("replicate", "share")
     assert _points(site)[0]["targets"] == ["disk", "vault"]
+
+
+def test_a_recovery_says_that_the_newest_point_is_lost_also_when_that_was_known_before(one: Site) -> None:
+    newest, older = (point["run_id"] for point in _points(one))
+    (snapshot,) = _points(one)[0]["snapshots"].values()
+    _take(one, snapshot)
+    one.dr("verify", "share", code=1)
+    ran = one.dr("recover", "share", "--to", str(one.root / "back"), "--yes")
+    assert (
+        older in ran.out and f"the newest point, {newest} of " in ran.err and "is lost: its target does not" in ran.err
+    )
+    named = one.dr("recover", "share", "--point", older, "--to", str(one.root / "named"), "--yes")
+    assert "the newest point" not in named.err, "who names one is told nothing"

@@ -22,6 +22,8 @@ from dr.run.points.choose import (
     RecoveryStep,
     Say,
     See,
+    by_name,
+    condition,
     in_turn,
     in_words,
     last_unsuspected,
@@ -221,7 +223,8 @@ def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep)
     if warning := suspect_in_words(points, point):
         recovery.unsuspected = last_unsuspected(points, point)
         journal.note(warning, outcome="degraded")
-    if first and (said := later_than(recovery.request, step, points)):
+    told = (newer_unusable(recovery.request, step, points), later_than(recovery.request, step, points)) if first else ()
+    for said in filter(None, told):
         log.warning("%s", said)
         journal.note(said)
     if recovery.request.real and recovery.request.selected:
@@ -230,6 +233,20 @@ def choose_step(recovery: Recovery, points: Sequence[Point], step: RecoveryStep)
         journal.note(f"the point does not hold the plan's source {name}", outcome="degraded")
     for name in sorted(set(copy.snapshots) - set(declared)):
         journal.note(f"the point holds {name}, which the plan no longer names: restored too")
+
+
+def newer_unusable(request: RecoveryRequest, step: RecoveryStep, points: Sequence[Point]) -> str | None:
+    """Say which newer point is on record and cannot be used, where a person recovers and asked for no older one."""
+    if not request.real or request.at or request.point or request.travel or step.how:
+        return None
+    newer = [p for p in points if p.consistency_time > step.point.consistency_time and p.copies and not p.usable]
+    if not newer:
+        return None
+    newest = max(newer, key=lambda point: point.consistency_time)
+    when, lost = in_words(newest.consistency_time), all(copy.missing for copy in newest.copies)
+    ails = "is lost: its target does not list it any more" if lost else condition(newest)
+    way = f"`dr verify {newest.system}` tells more" if lost else f"what is left of it comes back by `{by_name(newest)}`"
+    return f"the newest point, {newest.run_id} of {when}, {ails}, so an older one is used; {way}"
 
 
 def later_than(request: RecoveryRequest, step: RecoveryStep, points: Sequence[Point]) -> str | None:
