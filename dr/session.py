@@ -214,7 +214,7 @@ class Session:
     def usable(self) -> tuple[list[Loaded], tuple[Fault, ...]]:
         """Return the plans that can be used, in recovery order, and the faults that stop the others.
 
-        A typo in one plan stops no other system. Raises as `chosen` when none can be used.
+        For what runs unattended: a typo in one plan stops no other system. Raises as `chosen` when none can be used.
         """
         whole = self.declarations
         good = whole.usable

@@ -33,21 +33,18 @@ def chosen(
     due: Literal["backup", "replicate", "verify", "drill"] | None = None,
     tell: bool = True,
 ) -> list[Loaded]:
-    """Return the plans asked for; refuses a contradictory question, and says their plans' other faults if to `tell`.
-
-    Of all, and of what is due, those that can be used: the faults of the others are said, and the command is degraded.
-    """
+    """Return the plans asked for; refuses a contradictory question, and says their plans' other faults if to `tell`."""
     if sum((bool(systems), everything, bool(due))) > 1:
         raise UsageError("name systems, or use --all, or --due: one of the three", hint="see --help")
     session = context.session
     items: list[Loaded]
-    if due or everything:
+    if due:
         items, faults = session.usable()
         context.left_out(faults)
     else:
-        if not systems:
+        if not (systems or everything):
             _refuse_taken(context)
-        items = session.chosen(systems)
+        items = session.chosen(systems, everything=everything)
     if items and tell:
         _tell_unsound(context, items)
     if due:
