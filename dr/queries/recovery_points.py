@@ -158,8 +158,8 @@ def _what_is_left(loaded: Loaded, fact: Drill, *, to: Path) -> str:
     system = loaded.plan.system
     typed = shlex.join(["dr", "recover", system, "--point", first.run_id, "--to", str(to)])
     return (
-        f"no copy that was tried is whole: `dr verify {system}` tells which points are, `dr repair {system}` brings "
-        f"back what another copy has; what is left of the newest point comes back with `{typed}`"
+        f"no copy that was tried came back whole: `dr verify {system}` tells which points are, `dr repair {system}` "
+        f"brings back what another copy has; what is left of the newest point comes back with `{typed}`"
     )
 
 
