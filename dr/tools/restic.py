@@ -214,9 +214,9 @@ class Repository:
     ) -> Restored:
         """Write a snapshot, or what patterns (or a file's lines) `include`, below `to`; damage is in `errors`.
 
-        Where the line to the target breaks amid it, it goes on with what is not there yet.
+        Where the line to the target breaks amid it, it goes on with what is not there yet. Runs of zeros become holes.
         """
-        argv = ["restore", snapshot_id, "--no-lock", "--target", str(to), "--overwrite", overwrite]
+        argv = ["restore", snapshot_id, "--no-lock", "--sparse", "--target", str(to), "--overwrite", overwrite]
         argv += [f"--include-file={include}"] if isinstance(include, Path) else [f"--include={one}" for one in include]
         return retry.persist(lambda: self._restored(argv), what=self.where)
 

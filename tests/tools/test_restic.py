@@ -13,6 +13,7 @@ import pytest
 
 from dr.errors import DrError, InterruptedRunError, LockedError, NoRepositoryError, RefusedError, TargetDownError
 from dr.tools import command, restic_stream
+from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository, make_if_absent
 from dr.tools.restic_events import Events, error_for, unneeded_of
 from dr.tools.restic_program import find_restic, version
@@ -125,6 +126,20 @@ def test_a_stopped_backup_leaves_nothing(place: Path, repo: Repository) -> None:
     stopping.join()
     command.resume()
     assert repo.snapshots() == []
+
+
+def test_holes_come_back_as_holes_also_over_what_lies_there(place: Path, repo: Repository) -> None:
+    with (place / "source" / "disk.raw").open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(30 << 20)
+        file.write(os.urandom(1 << 20))
+    snapshot = repo.backup_tree((str(place / "source"),), cwd=place / "work", tags=TAGS).snapshot_id
+    back = place / f"back{place}" / "source" / "disk.raw"
+    repo.restore(snapshot, place / "back")
+    assert back.stat().st_size == 64 << 20 and back.stat().st_blocks * 512 < 8 << 20
+    back.write_bytes(os.urandom(70 << 20))
+    repo.restore(snapshot, place / "back", overwrite="always")
+    assert sha256_file(back) == sha256_file(place / "source" / "disk.raw")
 
 
 def test_damage_in_a_restore_is_named_and_the_rest_is_written(place: Path, repo: Repository) -> None:
