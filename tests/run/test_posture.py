@@ -168,6 +168,9 @@ def test_keys_that_may_not_ask_are_helped_by_those_for_locks(make: Make) -> None
 
 def test_a_directory_is_told_as_what_it_is(tmp_path: Path) -> None:
     target = Target.model_validate({"target": "disk", "local": {"path": str(tmp_path / "disk")}})
+    assert look(target, now=now()).findings[0].observed == "the directory is not made yet"
+    assert not (tmp_path / "disk").exists(), "looking makes nothing"
+    (tmp_path / "disk").mkdir(mode=0o700)
     found = look(target, now=now())
     assert found.outcome == "ok" and [f.severity for f in found.findings] == ["ok", "low", "low"]
     (tmp_path / "disk").chmod(0o755)
