@@ -244,15 +244,15 @@ def _of_the_source(one: Kept) -> Iterable[Mapping[str, Any]]:
 
 
 def _line_of_node(node: Mapping[str, Any]) -> bytes:
-    """Return how the line of an entry begins that is as a snapshot has it."""
+    """Return how the line of an entry begins that is as a snapshot has it: only files have a size that counts."""
     kind = _KINDS.get(node["type"], "other")
-    size = int(node.get("size", 0)) if kind == "file" else 0
-    return f'[{spelt(os.fsencode(node["path"]))}, "{kind}", {size},\n'.encode("ascii")
+    size = f"{int(node.get('size', 0))}," if kind == "file" else ""
+    return f'[{spelt(os.fsencode(node["path"]))}, "{kind}", {size}\n'.encode("ascii")
 
 
 def _entry_of_node(line: bytes) -> Entry:
-    path, kind, size = json.loads(line[:-2] + b"]")
-    return Entry(os.fsencode(path), kind, size, state="changed")
+    path, kind, *size = json.loads(line.rstrip(b", \n") + b"]")
+    return Entry(os.fsencode(path), kind, size[0] if size else 0, state="changed")
 
 
 def _lacking(
@@ -320,7 +320,7 @@ def _odd_lacking(
         if known is None:
             if _REPLACED not in path and _within(path, tops):
                 found.more[_key(node)] = node
-        elif len(known) == 1 and (known[0].kind, known[0].size) != (node.kind, node.size):
+        elif len(known) == 1 and (known[0].kind != node.kind or (node.kind == "file" and known[0].size != node.size)):
             found.unsure[_key(known[0])] = known[0]
     for path, known in listed.items():
         if seen[path] < len(known):

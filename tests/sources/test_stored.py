@@ -208,17 +208,20 @@ def test_what_no_text_can_name_is_told_apart_by_its_number(stage: Stage) -> None
 
 
 def test_our_own_manifest_beside_a_whole_host_is_nothing_that_came(tmp_path: Path) -> None:
-    entries = [Entry(b"/", "dir"), Entry(b"/etc", "dir"), Entry(b"/etc/hosts", "file", 5)]
+    odd = [Entry(os.fsencode("/etc/😀"), "dir", 4096), Entry(b"/etc/link", "link", 5, link_target=b"hosts")]
+    entries = [Entry(b"/", "dir", 4096), Entry(b"/etc", "dir", 4096), Entry(b"/etc/hosts", "file", 5), *odd]
     nodes = [
         {"path": "/dr-manifest", "type": "file", "size": 9},
         {"path": "/etc", "type": "dir"},
         {"path": "/etc/hosts", "type": "file", "size": 5},
+        {"path": "/etc/😀", "type": "dir"},
+        {"path": "/etc/link", "type": "symlink", "linktarget": "hosts"},
     ]
-    kept = Kept(1, 1, lambda: nodes, beside=True)
+    kept = Kept(1, 2, lambda: nodes, beside=True)
     assert counts_agree(entries, ["/"], [kept])
     found = held_against(entries, [kept], tmp_path, held={"/": [1, 5]})
     assert not found.alters and (found.gone, found.omissions) == (0, ())
-    theirs = Kept(2, 1, lambda: nodes)
+    theirs = Kept(2, 2, lambda: nodes)
     assert len(held_against(entries, [theirs], tmp_path).more) == 1, "the control: a file of the host's"
 
 
