@@ -5,8 +5,8 @@
 # before 1.0 it was enough that one of them did.
 # Seen: bagit reads "BagIt-Version: 1.0" and goes on to judge by the older rule, with no warning. bagit-utils 1.2.5 finds
 # the same bag invalid.
-# What hurts: an archive is accepted of which a part has no SHA-512, only MD5; who checks the bag later by the strong
-# manifest alone, as version 1.0 allows, never looks at that part.
+# What hurts: two tools read one format differently. An archive that its maker has found valid is sent back by whoever
+# checks it with the other; and one list, taken by itself as version 1.0 allows, tells of half the files.
 set -eu
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
