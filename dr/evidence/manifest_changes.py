@@ -50,7 +50,11 @@ def pairs(old: Path | None, new: Path) -> Iterator[tuple[bytes, bytes]]:
     if old is None:
         yield from ((b"", line) for line in ordered(new))
         return
-    before, after = ordered(old), ordered(new)
+    yield from by_path(ordered(old), ordered(new))
+
+
+def by_path(before: Iterator[bytes], after: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield of each path its line in either, empty where one has none; both come in order."""
     was, now = next(before, b""), next(after, b"")
     while was or now:
         if was == now:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from dr.errors import DrError
 from dr.evidence.manifest import Entry, Kind, entry_of, file_of, key_of, line_of, spelt
+from dr.evidence.manifest_changes import by_path
 from dr.evidence.record import Omission
 from dr.late_dataclass import dataclass
 from dr.sources.driver import MANIFEST, Kept, shown
@@ -261,7 +262,7 @@ def _lacking(
     """Return what one snapshot lacks; note what it has more, and what cannot be told."""
     lacking: dict[bytes, Entry] = {}
     odd, odd_there = list[Entry](), list[Entry]()
-    for line, node in _side_by_side(_plain(lines, odd, entry_of), _plain(nodes, odd_there, _entry_of_node)):
+    for line, node in by_path(_plain(lines, odd, entry_of), _plain(nodes, odd_there, _entry_of_node)):
         if not node:
             entry = entry_of(line)
             if _is_stored(entry) and entry.state != "unreadable":
@@ -288,22 +289,6 @@ def _plain(lines: Iterable[bytes], odd: list[Entry], read: Callable[[bytes], Ent
             odd.append(read(line))
         else:
             yield line
-
-
-def _side_by_side(lines: Iterator[bytes], nodes: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield of each path the line and how the snapshot would have it begin, empty where one has none."""
-    line, node = next(lines, b""), next(nodes, b"")
-    while line or node:
-        one, two = key_of(line), key_of(node)
-        if line and (not node or one < two):
-            yield line, b""
-            line = next(lines, b"")
-        elif not line or two < one:
-            yield b"", node
-            node = next(nodes, b"")
-        else:
-            yield line, node
-            line, node = next(lines, b""), next(nodes, b"")
 
 
 def _odd_lacking(
