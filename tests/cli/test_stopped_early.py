@@ -13,13 +13,15 @@ import pytest
 
 import dr
 
-#: Holds the program where it is about to load a module, or where it has ended: says so in one pipe, waits in the other.
+#: Holds the program where it is about to load a module, or where it has ended: says so in a pipe, and waits, looking
+#: around again and again: of a signal that comes just before a long wait begins, Python tells only after the wait.
 HOLD = """
-import atexit, os, sys
+import atexit, os, sys, time
 def hold():
     with open(os.environ["READY"], "w") as ready:
         ready.write("x")
-    open(os.environ["GO"]).read()
+    while True:
+        time.sleep(0.01)
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == os.environ["AT"]:
@@ -37,10 +39,9 @@ SENTENCE = "dr: stopped on request. Start the command again to finish the work\n
 def stopped(tmp_path: Path, at: str, number: int, *arguments: str, entry: str = "module") -> tuple[int, str, str]:
     """Return the exit code, stdout and stderr of the program, stopped by a signal where it was held."""
     (tmp_path / "sitecustomize.py").write_text(HOLD)
-    ready, go = tmp_path / "ready", tmp_path / "go"
-    for pipe in (ready, go):
-        os.mkfifo(pipe)
-    env = {"PATH": os.environ["PATH"], "AT": at, "READY": str(ready), "GO": str(go), "HOME": str(tmp_path)}
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    env = {"PATH": os.environ["PATH"], "AT": at, "READY": str(ready), "HOME": str(tmp_path)}
     env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(Path(dr.__file__).parents[1])])
     argv = [sys.executable, *ENTRIES[entry], "--config", str(tmp_path), "--state", str(tmp_path / "state"), *arguments]
     with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
