@@ -64,11 +64,6 @@ def write(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> No
     write_lines(path, header, map(line_of, entries))
 
 
-def write_sorted(path: Path, header: Mapping[str, Any], entries: Iterable[Entry]) -> None:
-    """Write a manifest with its entries in the order of their lines, which its header says."""
-    write_lines(path, {**header, SORTED: True}, sorted(map(line_of, entries)))
-
-
 def write_lines(path: Path, header: Mapping[str, Any], lines: Iterable[bytes]) -> None:
     """Write a manifest of lines that are made, whole or not at all."""
     beside = path.with_name(f".{path.name}.new")

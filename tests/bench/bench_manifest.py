@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dr.evidence import manifest
 from dr.evidence.manifest import Entry
 from dr.run.backup.stored_manifest import StoredManifest, keep_parts
 from tests.bench.measure import dr_used, make_disk, make_plan, restic_used, scratch
+from tests.manifests import write_sorted
 
 RUNS, CHANGED = 200, 0.001
 
@@ -35,7 +35,7 @@ def stored_bytes(home: Path, files: int) -> None:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         listed = work / "dr-manifest"
-        manifest.write_sorted(listed, {"source": "docs", "run": run}, entries)
+        write_sorted(listed, {"source": "docs", "run": run}, entries)
         with StoredManifest("docs", reuse=reuse, work=work).laid(listed):
             added.append(restic_used(home, "backup", "dr-manifest", cwd=work).added)
         keep_parts("docs", reuse=reuse, work=work)

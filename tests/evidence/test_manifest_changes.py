@@ -11,6 +11,7 @@ import pytest
 from dr.evidence import manifest, manifest_changes
 from dr.evidence.manifest import Entry
 from dr.evidence.manifest_changes import difference, differing, pairs
+from tests.manifests import write_sorted
 
 FILES = 600
 
@@ -21,7 +22,7 @@ def entry(number: int, content: int = 0, *, kind: manifest.Kind = "file") -> Ent
 
 
 def written(path: Path, entries: Iterable[Entry], *, ordered: bool = True) -> Path:
-    (manifest.write_sorted if ordered else manifest.write)(path, {"source": "docs"}, entries)
+    (write_sorted if ordered else manifest.write)(path, {"source": "docs"}, entries)
     return path
 
 

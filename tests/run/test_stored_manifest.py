@@ -20,6 +20,7 @@ from dr.evidence.manifest_parts import assemble, delta, take
 from dr.run.backup import stored_manifest
 from dr.run.backup.stored_manifest import Beside, StoredManifest, keep_parts
 from dr.sources.driver import RestoredSource, RestoreSlot
+from tests.manifests import write_sorted
 
 NAMES = [b"a", b"a b", b"a-1", b"a.txt", b"a!", b'a"b', b"a\\", b'x", "file', b"\xff\xfe", "ü".encode(), b"z\n", b"#"]
 
@@ -58,7 +59,7 @@ class Source:
         work.mkdir(parents=True)
         listed, parts = work / "dr-manifest", StoredManifest("docs", reuse=self.reuse, work=work)
         for _ in range(1 + amended):
-            manifest.write_sorted(listed, {"source": "docs", "run": self.runs}, self.entries.values())
+            write_sorted(listed, {"source": "docs", "run": self.runs}, self.entries.values())
             whole = listed.read_bytes()
             with parts.laid(listed) as beside:
                 shutil.rmtree(stored, ignore_errors=True)

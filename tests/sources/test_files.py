@@ -20,6 +20,7 @@ from dr.sources.last_hashes import LastHashes, Unchanged
 from dr.sources.settle import settle
 from dr.tools.digest import sha256_file
 from dr.tools.restic import Repository
+from tests.manifests import write_sorted
 from tests.sources.nobody import as_nobody
 
 
@@ -280,7 +281,7 @@ def test_files_that_vanish_before_they_are_read_are_counted(tmp_path: Path) -> N
     tally = _Tally(frozenset())
     kept = list(tally.passing(hashed(_entries(found, LastHashes(None), set()))))
     assert ([os.path.basename(e.path) for e in kept], tally.vanished, tally.files) == ([b"a", b"c"], 1, 2)
-    manifest.write_sorted(tmp_path / "m", {}, kept)
+    write_sorted(tmp_path / "m", {}, kept)
     settled = settle(tmp_path / "m", vanished=tally.vanished)
     assert settled.vanished == 1 and not settled.amended
 
